@@ -1,0 +1,241 @@
+use std::{
+    fmt,
+    hash::Hash,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tower_service::Service;
+
+use super::{
+    Builder, Driver, EndpointStatus, ResponseFuture, Status,
+    acquire::Acquire,
+    patience::Patience,
+    shared::{Outlook, Shared},
+};
+use crate::{
+    BoxError, Error,
+    discover::Discover,
+    endpoint::{Tried, WaitQueue, Watch},
+    load::Now,
+    outcome::{Attempt, OnResponse, Track},
+    strategy::{Pick, PickContext, Rng, Strategy},
+};
+
+/// A `Service` that sends each request to one of a changing set of endpoints.
+///
+/// `S` is the endpoints' service, `P` the strategy's picker, `T` decides when an attempt is over
+/// ([`Track`]). The request is no parameter: one balancer serves every request that its endpoints
+/// serve and its picker can judge.
+///
+/// **Clones** share endpoints and figures, and are independent otherwise: none holds a lock that
+/// another waits for. A clone costs two atomic increments and seeds a generator.
+///
+/// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known, none
+/// is healthy, or all have as many outstanding as they may. It fails only if that can never change.
+/// It reserves nothing, so a request that comes too late for the last free slot waits in its
+/// response future. In `call` the picked endpoint's own `poll_ready` is asked; if it is pending,
+/// the response future waits for it *and* tries others, up to five, and takes the first that is
+/// ready. The instance that got ready is the one that is called.
+pub struct Balancer<S, P, T = OnResponse> {
+    shared: Arc<Shared<S, P>>,
+    tracker: T,
+    rng: Rng,
+    waiting: Option<Waiting>,
+    /// `poll_ready` has waited as long as it may: the next call must not.
+    out_of_patience: bool,
+}
+
+/// A `poll_ready` that is pending.
+struct Waiting {
+    watch: Watch,
+    patience: Patience,
+}
+
+impl<S: Clone, P> Balancer<S, P> {
+    /// A balancer over these endpoints, and the driver that must be polled for it to learn of
+    /// them: spawn it. For settings see [`builder`](Balancer::builder).
+    pub fn new<St, D>(strategy: St, discover: D) -> (Self, Driver<D, St>)
+    where
+        D: Discover<Target = S>,
+        D::Key: fmt::Display + Eq + Hash,
+        D::Error: Into<BoxError>,
+        St: Strategy<Picker = P>,
+    {
+        Builder::new().assemble(strategy, discover)
+    }
+
+    /// A balancer whose driver is spawned on the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    pub fn spawn<St, D>(strategy: St, discover: D) -> Self
+    where
+        D: Discover<Target = S> + Send + 'static,
+        D::Key: fmt::Display + Eq + Hash + Send,
+        D::Error: Into<BoxError>,
+        St: Strategy<Picker = P> + Send + 'static,
+        S: Send + Sync + 'static,
+        P: Send + Sync + 'static,
+    {
+        let (balancer, driver) = Self::new(strategy, discover);
+        tokio::spawn(driver);
+        balancer
+    }
+}
+
+impl Balancer<(), ()> {
+    /// Settings for a balancer.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+impl<S, P, T> Balancer<S, P, T> {
+    pub(super) fn from_parts(shared: Arc<Shared<S, P>>, tracker: T) -> Self {
+        let rng = shared.next_rng();
+        Self {
+            shared,
+            tracker,
+            rng,
+            waiting: None,
+            out_of_patience: false,
+        }
+    }
+
+    /// All endpoints with their figures, and how the driver is doing, at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let snapshot = self.shared.snapshot.load();
+        Status {
+            endpoints: snapshot
+                .candidates
+                .everyone()
+                .map(EndpointStatus::of)
+                .collect(),
+            driver: self.shared.driver_status(),
+            version: snapshot.version,
+        }
+    }
+}
+
+impl<S, P, T, Req> Service<Req> for Balancer<S, P, T>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Pick<Req>,
+    T: Track<S::Response, S::Error> + Clone,
+{
+    type Response = T::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S, P, T, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.waiting.is_none() && matches!(self.shared.outlook(&mut self.rng), Outlook::Ready) {
+            return Poll::Ready(Ok(()));
+        }
+        self.wait(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        let Some((mut service, attempt)) = self.engage(&request) else {
+            return self.acquire(Acquire::new(&self.shared, request));
+        };
+        // Most services are ready at once. One that is not is asked again, with the waker of the
+        // task, when the response future is polled.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {
+                let response = service.call(request);
+                ResponseFuture::responding(response, attempt, self.tracker.clone())
+            }
+            Poll::Ready(Err(error)) => {
+                let mut acquire = Acquire::new(&self.shared, request);
+                acquire.failed(error, attempt, &self.tracker);
+                self.acquire(acquire)
+            }
+            Poll::Pending => {
+                let mut acquire = Acquire::new(&self.shared, request);
+                acquire.wait_for(service, attempt);
+                self.acquire(acquire)
+            }
+        }
+    }
+}
+
+impl<S, P, T> Balancer<S, P, T> {
+    /// Picks an endpoint and takes a slot there, if one is free and nobody is in line for it.
+    #[inline]
+    fn engage<Req>(&mut self, request: &Req) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let limited = self.shared.is_limited();
+        if limited && self.shared.queue.is_queued() {
+            return None;
+        }
+        let mut now = Now::lazy();
+        let started = self.shared.timed.then(|| now.get());
+        let snapshot = self.shared.snapshot.load();
+        let mut context = PickContext::new(&mut self.rng, now, &UNTRIED).limited(limited);
+        let candidate = snapshot.picker.pick(request, &mut context)?;
+        snapshot.engage(candidate, started)
+    }
+
+    #[cold]
+    fn acquire<Req>(&mut self, mut acquire: Box<Acquire<S, P, Req>>) -> ResponseFuture<S, P, T, Req>
+    where
+        S: Service<Req>,
+        T: Clone,
+    {
+        acquire.impatient = std::mem::take(&mut self.out_of_patience);
+        ResponseFuture::acquiring(acquire, self.tracker.clone())
+    }
+
+    #[cold]
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let queue = &self.shared.queue;
+        let waiting = self.waiting.get_or_insert_with(|| Waiting::new(queue));
+        // Registered before looking, so that no change goes by unseen.
+        waiting.watch.register(cx.waker());
+        match self.shared.outlook(&mut self.rng) {
+            Outlook::Ready => {}
+            Outlook::Never => return Poll::Ready(Err(Error::Closed)),
+            Outlook::Wait(reason) => {
+                ready!(waiting.patience.poll(cx, self.shared.patience(&reason)));
+                self.out_of_patience = true;
+            }
+        }
+        self.waiting = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+static UNTRIED: Tried = Tried::none();
+
+impl Waiting {
+    fn new(queue: &Arc<WaitQueue>) -> Self {
+        Self {
+            watch: Watch::new(Arc::clone(queue)),
+            patience: Patience::default(),
+        }
+    }
+}
+
+impl<S, P, T: Clone> Clone for Balancer<S, P, T> {
+    fn clone(&self) -> Self {
+        Self::from_parts(Arc::clone(&self.shared), self.tracker.clone())
+    }
+}
+
+impl<S, P, T> fmt::Debug for Balancer<S, P, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Balancer")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

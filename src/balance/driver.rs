@@ -1,0 +1,291 @@
+use std::{
+    fmt,
+    future::Future,
+    hash::Hash,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::FusedFuture;
+use futures_util::task::AtomicWaker;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    DriverState,
+    roster::{Hangings, Roster},
+    shared::{Config, Shared},
+    snapshot::Snapshot,
+};
+use crate::{BoxError, discover::Discover, endpoint::Slots, strategy::Strategy};
+
+/// Updates applied in one poll, so that a source with millions of them doesn't hold the thread.
+const UPDATES_PER_POLL: usize = 2048;
+/// How long a stream that failed is left alone; doubles with each failure in a row.
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+pin_project! {
+    /// Keeps a balancer up to date: a future that drains the stream of endpoints and publishes a
+    /// snapshot after each burst of changes, whether requests come or not.
+    ///
+    /// Spawn it, or poll it along with something else. It ends when the last balancer is dropped, or
+    /// when the stream ends and the strategy has no work of its own; balancers go on with the
+    /// last endpoints then, as they do if it is dropped, and say so in their
+    /// [`status`](super::Balancer::status).
+    ///
+    /// An error of the stream changes nothing but the status; the stream is polled again after a
+    /// pause of 50 ms, then twice as long each time, up to 10 s. One poll applies at most 2048
+    /// updates.
+    #[must_use = "a balancer learns of no endpoint unless its driver is polled: spawn it"]
+    pub struct Driver<D, St>
+    where
+        D: Discover,
+        St: Strategy,
+    {
+        #[pin]
+        discover: D,
+        core: Core<D::Key, D::Target, St>,
+    }
+}
+
+/// All of the driver but the stream.
+struct Core<K, S, St: Strategy> {
+    strategy: St,
+    roster: Roster<K, S>,
+    shared: Weak<Shared<S, St::Picker>>,
+    orphaned: Arc<AtomicWaker>,
+    /// The roster has changed since the last snapshot.
+    changed: bool,
+    version: u64,
+    stream_ended: bool,
+    failures: u32,
+    backoff: Option<Pin<Box<Sleep>>>,
+    finished: bool,
+}
+
+impl<D, St> Driver<D, St>
+where
+    D: Discover,
+    D::Key: fmt::Display + Eq + Hash,
+    D::Target: Clone,
+    St: Strategy,
+{
+    pub(super) fn new(
+        mut strategy: St,
+        discover: D,
+        config: Config,
+        seed: u64,
+    ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
+        let roster = Roster::new();
+        let snapshot = snapshot(&mut strategy, &roster, 0);
+        let timed = strategy.meter().is_some_and(|meter| meter.needs_latency());
+        let orphaned = Arc::new(AtomicWaker::new());
+        let shared = Shared::new(snapshot, config, timed, seed, Arc::clone(&orphaned));
+        let shared = Arc::new(shared);
+        let core = Core {
+            strategy,
+            roster,
+            shared: Arc::downgrade(&shared),
+            orphaned,
+            changed: false,
+            version: 0,
+            stream_ended: false,
+            failures: 0,
+            backoff: None,
+            finished: false,
+        };
+        (shared, Self { discover, core })
+    }
+}
+
+fn snapshot<K, S, St>(
+    strategy: &mut St,
+    roster: &Roster<K, S>,
+    version: u64,
+) -> Snapshot<S, St::Picker>
+where
+    K: fmt::Display + Eq + Hash,
+    S: Clone,
+    St: Strategy,
+{
+    let candidates = roster.candidates();
+    Snapshot {
+        picker: strategy.picker(&candidates),
+        candidates,
+        services: roster.services(),
+        endpoints: roster.len(),
+        version,
+    }
+}
+
+impl<K, S, St> Core<K, S, St>
+where
+    K: fmt::Display + Eq + Hash,
+    S: Clone,
+    St: Strategy,
+{
+    /// Applies what the stream has. Ready if the driver should be polled again at once.
+    fn drain<D>(&mut self, mut discover: Pin<&mut D>, cx: &mut Context<'_>) -> Poll<()>
+    where
+        D: Discover<Key = K, Target = S>,
+        D::Error: Into<BoxError>,
+    {
+        for _ in 0..UPDATES_PER_POLL {
+            if self.stream_ended {
+                return Poll::Pending;
+            }
+            if let Some(backoff) = &mut self.backoff {
+                std::task::ready!(backoff.as_mut().poll(cx));
+                self.backoff = None;
+            }
+            match std::task::ready!(discover.as_mut().poll_discover(cx)) {
+                None => self.stream_ended = true,
+                Some(Err(error)) => self.failed(error.into()),
+                Some(Ok(update)) => {
+                    self.recovered();
+                    let Some(shared) = self.shared.upgrade() else {
+                        return Poll::Pending;
+                    };
+                    let (strategy, limit) = (&self.strategy, shared.config.max_outstanding);
+                    let slots = |limit| Arc::new(Slots::new(limit, Arc::clone(&shared.queue)));
+                    self.changed |= self.roster.apply(update, || Hangings {
+                        meter: strategy.meter(),
+                        slots: limit.map(slots),
+                    });
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn failed(&mut self, error: BoxError) {
+        tracing::warn!(%error, "the stream of endpoints failed; going on with those known");
+        let backoff = SHORTEST_BACKOFF.saturating_mul(1 << self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        self.backoff = Some(Box::pin(sleep(backoff.min(LONGEST_BACKOFF))));
+        self.report(|status| {
+            status.errors += 1;
+            status.last_error = Some(error.into());
+        });
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.report(|status| status.last_error = None);
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        self.changed = false;
+        self.version += 1;
+        let snapshot = snapshot(&mut self.strategy, &self.roster, self.version);
+        tracing::trace!(
+            version = self.version,
+            endpoints = self.roster.len(),
+            "published"
+        );
+        shared.publish(snapshot);
+    }
+}
+
+impl<K, S, St: Strategy> Core<K, S, St> {
+    fn report(&self, update: impl FnOnce(&mut super::DriverStatus)) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.update_driver_status(update);
+        }
+    }
+
+    fn finish(&mut self, state: DriverState) {
+        self.finished = true;
+        if let Some(shared) = self.shared.upgrade() {
+            shared.update_driver_status(|status| status.state = state);
+            shared.driver_gone();
+        }
+    }
+}
+
+impl<D, St> Future for Driver<D, St>
+where
+    D: Discover,
+    D::Key: fmt::Display + Eq + Hash,
+    D::Target: Clone,
+    D::Error: Into<BoxError>,
+    St: Strategy,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let core = this.core;
+        if core.finished {
+            return Poll::Ready(());
+        }
+        core.orphaned.register(cx.waker());
+        if core.shared.strong_count() == 0 {
+            core.finished = true;
+            return Poll::Ready(());
+        }
+        let more = core.drain(this.discover, cx).is_ready();
+        let mut idle = false;
+        match core.strategy.poll_update(cx) {
+            Poll::Ready(Some(())) => {
+                core.changed = true;
+                cx.waker().wake_by_ref();
+            }
+            Poll::Ready(None) => idle = true,
+            Poll::Pending => {}
+        }
+        if core.changed {
+            core.publish();
+        }
+        if more {
+            cx.waker().wake_by_ref();
+        } else if core.stream_ended && idle {
+            tracing::debug!("the stream of endpoints has ended; the last are kept");
+            core.finish(DriverState::Ended);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl<D, St> FusedFuture for Driver<D, St>
+where
+    D: Discover,
+    St: Strategy,
+    Self: Future,
+{
+    fn is_terminated(&self) -> bool {
+        self.core.finished
+    }
+}
+
+impl<K, S, St: Strategy> Drop for Core<K, S, St> {
+    fn drop(&mut self) {
+        if !self.finished && self.shared.strong_count() > 0 {
+            tracing::warn!("the driver was dropped; its balancers learn of no more changes");
+            self.finish(DriverState::Dropped);
+        }
+    }
+}
+
+impl<D, St> fmt::Debug for Driver<D, St>
+where
+    D: Discover + fmt::Debug,
+    St: Strategy + fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("discover", &self.discover)
+            .field("strategy", &self.core.strategy)
+            .field("version", &self.core.version)
+            .field("finished", &self.core.finished)
+            .finish_non_exhaustive()
+    }
+}

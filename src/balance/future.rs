@@ -1,0 +1,106 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::acquire::{Acquire, endpoint_failed};
+use crate::{
+    BoxError, Error,
+    outcome::{Attempt, Track},
+    strategy::Pick,
+};
+
+pin_project! {
+    /// The response of a [`Balancer`](super::Balancer), as its tracker gives it.
+    ///
+    /// Dropping it cancels the request: the attempt is counted as cancelled, a place in line is
+    /// given up.
+    pub struct ResponseFuture<S, P, T, Req>
+    where
+        S: Service<Req>,
+    {
+        #[pin]
+        state: State<S, P, Req, S::Future>,
+        tracker: T,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<S, P, Req, F> {
+        /// No endpoint was ready for the request in `call`.
+        Acquiring { acquire: Box<Acquire<S, P, Req>> },
+        Responding { #[pin] response: F, attempt: Option<Attempt> },
+    }
+}
+
+impl<S: Service<Req>, P, T, Req> ResponseFuture<S, P, T, Req> {
+    #[inline]
+    pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
+        let state = State::Responding {
+            response,
+            attempt: Some(attempt),
+        };
+        Self { state, tracker }
+    }
+
+    pub(super) fn acquiring(acquire: Box<Acquire<S, P, Req>>, tracker: T) -> Self {
+        Self {
+            state: State::Acquiring { acquire },
+            tracker,
+        }
+    }
+}
+
+impl<S, P, T, Req> Future for ResponseFuture<S, P, T, Req>
+where
+    S: Service<Req> + Clone,
+    S::Error: Into<BoxError>,
+    P: Pick<Req>,
+    T: Track<S::Response, S::Error>,
+{
+    type Output = Result<T::Response, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Acquiring { acquire } => {
+                    let (response, attempt) = ready!(acquire.poll(cx, this.tracker))?;
+                    this.state.set(State::Responding {
+                        response,
+                        attempt: Some(attempt),
+                    });
+                }
+                StateProjection::Responding { response, attempt } => {
+                    let result = ready!(response.poll(cx));
+                    let Some(attempt) = attempt.take() else {
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(this.tracker.response(response, attempt)),
+                        Err(error) => Err(endpoint_failed(error, attempt, this.tracker)),
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, P, T, Req> fmt::Debug for ResponseFuture<S, P, T, Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Acquiring { .. } => "acquiring an endpoint",
+            State::Responding { .. } => "waiting for the response",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

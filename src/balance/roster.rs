@@ -1,0 +1,271 @@
+use std::{collections::HashSet, fmt::Display, hash::Hash, sync::Arc};
+
+use indexmap::IndexSet;
+
+use crate::{
+    discover::Update,
+    endpoint::{Endpoint, Member, Slots},
+    outcome::Meter,
+    strategy::{CHUNK, Candidate, Candidates, Chunk},
+};
+
+/// The driver's endpoints: what updates are applied to, and snapshots are taken from.
+///
+/// Candidates and services lie in chunks that are shared with the snapshots taken; a change copies
+/// the chunks it touches. The last endpoint takes the place of a removed one.
+pub(super) struct Roster<K, S> {
+    keys: IndexSet<K>,
+    candidates: Vec<Chunk<Candidate>>,
+    services: Vec<Chunk<S>>,
+    ineligible: usize,
+}
+
+impl<K, S> Roster<K, S>
+where
+    K: Display + Eq + Hash,
+    S: Clone,
+{
+    pub(super) fn new() -> Self {
+        Self {
+            keys: IndexSet::new(),
+            candidates: Vec::new(),
+            services: Vec::new(),
+            ineligible: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn candidates(&self) -> Candidates {
+        let store = self.candidates.iter().cloned().collect();
+        Candidates::from_store(store, self.len() as u32, self.ineligible == 0)
+    }
+
+    pub(super) fn services(&self) -> Arc<[Chunk<S>]> {
+        self.services.iter().cloned().collect()
+    }
+
+    /// Applies an update; true if anything changed.
+    pub(super) fn apply(
+        &mut self,
+        update: Update<K, S>,
+        mut hangings: impl FnMut() -> Hangings,
+    ) -> bool {
+        match update {
+            Update::Insert(key, endpoint) => {
+                self.insert(key, endpoint, &mut hangings);
+                true
+            }
+            Update::Remove(key) => self.remove(&key),
+            Update::Reset(endpoints) => {
+                let kept: HashSet<&K> = endpoints.iter().map(|(key, _)| key).collect();
+                let gone: Vec<usize> = (0..self.len())
+                    .rev()
+                    .filter(|&position| !kept.contains(&self.keys[position]))
+                    .collect();
+                drop(kept);
+                let mut changed = !gone.is_empty();
+                // From the back, so that no position still to be removed is moved.
+                gone.into_iter()
+                    .for_each(|position| self.remove_at(position));
+                for (key, endpoint) in endpoints {
+                    self.insert(key, endpoint, &mut hangings);
+                    changed = true;
+                }
+                changed
+            }
+        }
+    }
+
+    fn insert(&mut self, key: K, endpoint: Endpoint<S>, hangings: &mut impl FnMut() -> Hangings) {
+        let (service, attributes, vitals) = endpoint.into_parts();
+        if let Some(position) = self.keys.get_index_of(&key) {
+            let Some(candidate) = at_mut(&mut self.candidates, position) else {
+                return;
+            };
+            if candidate.member.attributes != attributes {
+                self.ineligible -= usize::from(!candidate.is_eligible());
+                self.ineligible += usize::from(!attributes.is_eligible());
+                let old = &*candidate.member;
+                if old.attributes.health() != attributes.health() {
+                    tracing::info!(endpoint = %key, from = %old.attributes.health(), to = %attributes.health(), "health changed");
+                }
+                let member = Member {
+                    name: Arc::clone(&old.name),
+                    attributes,
+                    vitals: Arc::clone(&old.vitals),
+                    meter: old.meter.clone(),
+                    slots: old.slots.clone(),
+                };
+                *candidate = Candidate::new(Arc::new(member), position as u32);
+            }
+            if let Some(known) = at_mut(&mut self.services, position) {
+                *known = service;
+            }
+            return;
+        }
+        tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
+        self.ineligible += usize::from(!attributes.is_eligible());
+        let Hangings { meter, slots } = hangings();
+        let member = Member {
+            name: key.to_string().into(),
+            attributes,
+            vitals,
+            meter,
+            slots,
+        };
+        let position = self.len();
+        push(
+            &mut self.candidates,
+            position,
+            Candidate::new(Arc::new(member), position as u32),
+        );
+        push(&mut self.services, position, service);
+        self.keys.insert(key);
+    }
+
+    fn remove(&mut self, key: &K) -> bool {
+        let position = self.keys.get_index_of(key);
+        if let Some(position) = position {
+            self.remove_at(position);
+        }
+        position.is_some()
+    }
+
+    fn remove_at(&mut self, position: usize) {
+        let Some(key) = self.keys.swap_remove_index(position) else {
+            return;
+        };
+        tracing::debug!(endpoint = %key, "endpoint removed");
+        let last = self.keys.len();
+        if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
+            self.ineligible -= usize::from(!removed.is_eligible());
+        }
+        swap_remove(&mut self.services, position, last);
+        if let Some(moved) = at_mut(&mut self.candidates, position) {
+            moved.set_position(position as u32);
+        }
+    }
+}
+
+/// What a balancer hangs on each endpoint that is new to it.
+pub(super) struct Hangings {
+    pub(super) meter: Option<Arc<dyn Meter>>,
+    pub(super) slots: Option<Arc<Slots>>,
+}
+
+/// An element, in a chunk that is copied first if a snapshot shares it.
+fn at_mut<T: Clone>(chunks: &mut [Chunk<T>], position: usize) -> Option<&mut T> {
+    Arc::make_mut(chunks.get_mut(position / CHUNK)?)[position % CHUNK].as_mut()
+}
+
+fn push<T: Clone>(chunks: &mut Vec<Chunk<T>>, len: usize, value: T) {
+    if len % CHUNK == 0 {
+        chunks.push(Arc::new([const { None }; CHUNK]));
+    }
+    if let Some(chunk) = chunks.last_mut() {
+        Arc::make_mut(chunk)[len % CHUNK] = Some(value);
+    }
+}
+
+/// Removes an element, putting the one at `last` into its place.
+fn swap_remove<T: Clone>(chunks: &mut Vec<Chunk<T>>, position: usize, last: usize) -> Option<T> {
+    let moved = Arc::make_mut(chunks.last_mut()?)[last % CHUNK].take();
+    if last % CHUNK == 0 {
+        chunks.pop();
+    }
+    if position == last {
+        return moved;
+    }
+    std::mem::replace(at_mut(chunks, position)?, moved?).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bare() -> Hangings {
+        Hangings {
+            meter: None,
+            slots: None,
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u16, u32),
+        Remove(u16),
+        Reset(Vec<(u16, u32)>),
+        Snapshot,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let entry = (0_u16..200, 0_u32..3);
+        prop_oneof![
+            8 => entry.clone().prop_map(|(key, weight)| Step::Insert(key, weight)),
+            6 => (0_u16..200).prop_map(Step::Remove),
+            1 => prop::collection::vec(entry, 0..150).prop_map(Step::Reset),
+            2 => Just(Step::Snapshot),
+        ]
+    }
+
+    use proptest::strategy::Strategy;
+
+    proptest! {
+        /// Whatever happens, candidates and services are those of a plain map, at matching
+        /// positions, and snapshots taken before don't change.
+        #[test]
+        fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
+            let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));
+            let mut roster = Roster::new();
+            let mut model = HashMap::new();
+            let mut snapshots = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Insert(key, weight) => {
+                        let (key, endpoint) = endpoint(key, weight);
+                        roster.apply(Update::Insert(key, endpoint), bare);
+                        model.insert(key, weight);
+                    }
+                    Step::Remove(key) => {
+                        let changed = roster.apply(Update::Remove(key), bare);
+                        prop_assert_eq!(changed, model.remove(&key).is_some());
+                    }
+                    Step::Reset(set) => {
+                        let all = set.iter().map(|&(key, weight)| endpoint(key, weight));
+                        roster.apply(Update::Reset(all.collect()), bare);
+                        model = set.into_iter().collect();
+                    }
+                    Step::Snapshot => {
+                        let seen = contents(&roster.candidates(), &roster.services());
+                        snapshots.push((roster.candidates(), roster.services(), seen));
+                    }
+                }
+                let candidates = roster.candidates();
+                prop_assert_eq!(&contents(&candidates, &roster.services()), &model);
+                prop_assert_eq!(candidates.len(), model.values().filter(|&&w| w > 0).count());
+            }
+            for (candidates, services, seen) in snapshots {
+                prop_assert_eq!(contents(&candidates, &services), seen);
+            }
+        }
+    }
+
+    fn contents(candidates: &Candidates, services: &[Chunk<u16>]) -> HashMap<u16, u32> {
+        candidates
+            .everyone()
+            .map(|candidate| {
+                let position = candidate.position();
+                let service = services[position / CHUNK][position % CHUNK].unwrap();
+                assert_eq!(candidate.name(), service.to_string());
+                (service, candidate.weight())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,143 @@
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::task::AtomicWaker;
+
+use super::{DriverStatus, snapshot::Snapshot};
+use crate::{Error, endpoint::WaitQueue, strategy::Rng};
+
+/// What all clones of a balancer share.
+pub(super) struct Shared<S, P> {
+    pub(super) snapshot: ArcSwap<Snapshot<S, P>>,
+    /// The newest snapshot has eligible endpoints; cheaper to read than the snapshot.
+    eligible: AtomicBool,
+    pub(super) queue: Arc<WaitQueue>,
+    pub(super) config: Config,
+    /// The strategy measures latency.
+    pub(super) timed: bool,
+    driver: Mutex<DriverStatus>,
+    driver_gone: AtomicBool,
+    seed: AtomicU64,
+    /// Tells the driver when all balancers are gone.
+    orphaned: Arc<AtomicWaker>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Config {
+    pub(super) max_outstanding: Option<u32>,
+    pub(super) max_wait: Option<Duration>,
+    pub(super) fail_fast: Option<Duration>,
+}
+
+/// Whether a request could be served at this moment.
+pub(super) enum Outlook {
+    Ready,
+    /// Not now, for this reason, but perhaps later.
+    Wait(Error),
+    /// Never again.
+    Never,
+}
+
+impl<S, P> Shared<S, P> {
+    pub(super) fn new(
+        snapshot: Snapshot<S, P>,
+        config: Config,
+        timed: bool,
+        seed: u64,
+        orphaned: Arc<AtomicWaker>,
+    ) -> Self {
+        Self {
+            eligible: AtomicBool::new(!snapshot.candidates.is_empty()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            queue: Arc::default(),
+            config,
+            timed,
+            driver: Mutex::new(DriverStatus::default()),
+            driver_gone: AtomicBool::new(false),
+            seed: AtomicU64::new(seed),
+            orphaned,
+        }
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.config.max_outstanding.is_some()
+    }
+
+    /// A generator for one more clone.
+    pub(super) fn next_rng(&self) -> Rng {
+        Rng::seeded(self.seed.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn publish(&self, snapshot: Snapshot<S, P>) {
+        let eligible = !snapshot.candidates.is_empty();
+        self.snapshot.store(Arc::new(snapshot));
+        self.eligible.store(eligible, Ordering::SeqCst);
+        self.queue.changed();
+    }
+
+    pub(super) fn driver_status(&self) -> DriverStatus {
+        self.driver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn update_driver_status(&self, update: impl FnOnce(&mut DriverStatus)) {
+        update(&mut self.driver.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The driver has ended: nothing will be published any more.
+    pub(super) fn driver_gone(&self) {
+        self.driver_gone.store(true, Ordering::SeqCst);
+        self.queue.changed();
+    }
+
+    #[inline]
+    pub(super) fn outlook(&self, rng: &mut Rng) -> Outlook {
+        if !self.eligible.load(Ordering::SeqCst) {
+            return self.outlook_without_candidates();
+        }
+        let Some(max_outstanding) = self.config.max_outstanding else {
+            return Outlook::Ready;
+        };
+        if !self.queue.is_queued() && self.snapshot.load().candidates.any_has_room(rng) {
+            Outlook::Ready
+        } else {
+            Outlook::Wait(Error::Overloaded { max_outstanding })
+        }
+    }
+
+    #[cold]
+    fn outlook_without_candidates(&self) -> Outlook {
+        // Before the snapshot: a driver publishes for the last time before it goes.
+        let driver_gone = self.driver_gone.load(Ordering::SeqCst);
+        let snapshot = self.snapshot.load();
+        match snapshot.endpoints {
+            _ if !snapshot.candidates.is_empty() => Outlook::Ready,
+            _ if driver_gone => Outlook::Never,
+            0 => Outlook::Wait(Error::NoEndpoints),
+            endpoints => Outlook::Wait(Error::Unavailable { endpoints }),
+        }
+    }
+
+    /// How long to wait for the cause of an error to go away; `None` is for ever.
+    pub(super) fn patience(&self, error: &Error) -> Option<Duration> {
+        match error {
+            Error::Overloaded { .. } => self.config.max_wait,
+            _ => self.config.fail_fast,
+        }
+    }
+}
+
+impl<S, P> Drop for Shared<S, P> {
+    fn drop(&mut self) {
+        self.orphaned.take().map(Waker::wake);
+    }
+}

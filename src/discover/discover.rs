@@ -1,0 +1,43 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::{Stream, TryStream};
+
+use super::Update;
+
+/// A source of endpoints: any stream of `Result<Update<Key, Target>, Error>`.
+///
+/// An error is no change: consumers report it and go on with the endpoints they have. The end of the
+/// stream means that nothing will change any more.
+pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {
+    /// What endpoints are recognised by.
+    type Key;
+    /// The address or service of an endpoint.
+    type Target;
+    /// What may go wrong in finding endpoints.
+    type Error;
+
+    /// The next update.
+    fn poll_discover(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Update<Self::Key, Self::Target>, Self::Error>>>;
+}
+
+impl<K, T, E, D> Discover for D
+where
+    D: TryStream<Ok = Update<K, T>, Error = E> + Stream<Item = Result<Update<K, T>, E>> + ?Sized,
+{
+    type Key = K;
+    type Target = T;
+    type Error = E;
+
+    fn poll_discover(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Update<K, T>, E>>> {
+        self.poll_next(cx)
+    }
+}

@@ -1,0 +1,54 @@
+//! Where endpoints come from: streams of [`Update`]s, and adapters from stream to stream.
+//!
+//! Any stream of `Result<Update<K, T>, E>` is a [`Discover`]: the endpoints' keys, and targets that
+//! are addresses at first and services once [connected](DiscoverExt::connect). The key is what an
+//! endpoint is recognised by: an update for a known key changes the endpoint in place.
+//!
+//! | source | for |
+//! |---|---|
+//! | [`list`], [`addresses`] | endpoints known beforehand |
+//! | [`channel`] | changes pushed from anywhere |
+//! | [`sets`] | a stream of whole sets of addresses |
+//! | [`from_tower`] | any `tower::discover::Discover` |
+//!
+//! ```
+//! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
+//! # use tower::{ServiceExt, service_fn};
+//! # tokio_test::block_on(async {
+//! let (endpoints, stream) = discover::channel();
+//! let balancer = Balancer::spawn(
+//!     P2c::default(),
+//!     stream.connect(|address: &&str| {
+//!         let address = address.to_string();
+//!         service_fn(move |()| std::future::ready(Ok::<_, std::io::Error>(address.clone())))
+//!     }),
+//! );
+//! endpoints.insert("a", "10.0.0.1:80")?;
+//!
+//! assert_eq!(balancer.oneshot(()).await?, "10.0.0.1:80");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod channel;
+mod connect;
+#[allow(clippy::module_inception)]
+mod discover;
+mod ext;
+mod list;
+mod make;
+mod sets;
+mod tower;
+mod update;
+
+pub use self::{
+    channel::{Channel, Disconnected, Handle, channel},
+    connect::Connect,
+    discover::Discover,
+    ext::DiscoverExt,
+    list::{List, addresses, list},
+    make::Make,
+    sets::{Sets, sets},
+    tower::{FromTower, IntoTower, from_tower},
+    update::Update,
+};

@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use super::{Health, Locality, Metadata};
+
+/// What discovery and health checks say of an endpoint; all of it may change while it serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    pub(super) weight: u32,
+    pub(super) tier: u32,
+    pub(super) health: Health,
+    pub(super) locality: Option<Arc<Locality>>,
+    pub(super) metadata: Metadata,
+}
+
+impl Attributes {
+    /// The share of traffic relative to other endpoints' weights; 0 means drain.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// The priority tier; 0 is the most preferred.
+    #[must_use]
+    pub fn tier(&self) -> u32 {
+        self.tier
+    }
+
+    /// Whether the endpoint should get new requests.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Region and zone, if known.
+    #[must_use]
+    pub fn locality(&self) -> Option<&Locality> {
+        self.locality.as_deref()
+    }
+
+    /// Free labels.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// True if new requests may go there: it is serving and its weight is not 0.
+    #[must_use]
+    pub fn is_eligible(&self) -> bool {
+        self.weight > 0 && self.health.is_serving()
+    }
+}
+
+impl Default for Attributes {
+    /// Weight 1, tier 0, healthy, no locality, no metadata.
+    fn default() -> Self {
+        Self {
+            weight: 1,
+            tier: 0,
+            health: Health::Healthy,
+            locality: None,
+            metadata: Metadata::default(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+use std::{ops::Deref, sync::Arc};
+
+use super::{Attributes, Health, Locality, Metadata, Vitals};
+
+/// One backend: a target with its attributes and its vitals.
+///
+/// The target `T` is whatever a stage of discovery knows: an address at first, a `Service` once
+/// connected ([`map`](Self::map) turns one into the other). The [attributes](Attributes) are reached
+/// by dereferencing.
+///
+/// Clones share the [`Vitals`]. A fresh `Endpoint` under a key that a balancer knows already
+/// changes target and attributes in place; the balancer goes on with the vitals it has.
+#[derive(Clone, Debug)]
+pub struct Endpoint<T> {
+    target: T,
+    attributes: Attributes,
+    vitals: Arc<Vitals>,
+}
+
+impl<T> Endpoint<T> {
+    /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
+    pub fn new(target: T) -> Self {
+        Self {
+            target,
+            attributes: Attributes::default(),
+            vitals: Arc::new(Vitals::new()),
+        }
+    }
+
+    /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u32) -> Self {
+        self.attributes.weight = weight;
+        self
+    }
+
+    /// Sets the priority tier. Default 0, the most preferred.
+    #[must_use]
+    pub fn with_tier(mut self, tier: u32) -> Self {
+        self.attributes.tier = tier;
+        self
+    }
+
+    /// Sets region and zone. Default unknown.
+    #[must_use]
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.attributes.locality = Some(Arc::new(locality));
+        self
+    }
+
+    /// Sets the health. Default [`Health::Healthy`].
+    #[must_use]
+    pub fn with_health(mut self, health: Health) -> Self {
+        self.attributes.health = health;
+        self
+    }
+
+    /// Adds a label, replacing one of the same name.
+    #[must_use]
+    pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.metadata.insert(name.into(), value.into());
+        self
+    }
+
+    /// Replaces all labels.
+    #[must_use]
+    pub fn with_all_metadata(mut self, metadata: Metadata) -> Self {
+        self.attributes.metadata = metadata;
+        self
+    }
+
+    /// The address or service itself.
+    pub fn target(&self) -> &T {
+        &self.target
+    }
+
+    /// What requests to this endpoint have left behind.
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Turns the target into another, an address into a service for example. Attributes stay and
+    /// the vitals are shared.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Endpoint<U> {
+        Endpoint {
+            target: f(self.target),
+            attributes: self.attributes,
+            vitals: self.vitals,
+        }
+    }
+
+    /// Borrows the target, sharing the vitals.
+    pub fn as_ref(&self) -> Endpoint<&T> {
+        Endpoint {
+            target: &self.target,
+            attributes: self.attributes.clone(),
+            vitals: Arc::clone(&self.vitals),
+        }
+    }
+
+    /// The same endpoint counting on the vitals of an earlier instance.
+    ///
+    /// A stage that is given an endpoint under a key it knows calls this, so that all stages and the
+    /// balancer read and write one set of vitals.
+    #[must_use]
+    pub fn with_vitals(mut self, vitals: Arc<Vitals>) -> Self {
+        self.vitals = vitals;
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (T, Attributes, Arc<Vitals>) {
+        (self.target, self.attributes, self.vitals)
+    }
+}
+
+impl<T> Deref for Endpoint<T> {
+    type Target = Attributes;
+
+    fn deref(&self) -> &Attributes {
+        &self.attributes
+    }
+}
+
+impl<T: PartialEq> PartialEq for Endpoint<T> {
+    /// Equal targets with equal attributes; vitals don't count.
+    fn eq(&self, other: &Self) -> bool {
+        self.target == other.target && self.attributes == other.attributes
+    }
+}
+
+impl<T> From<T> for Endpoint<T> {
+    fn from(target: T) -> Self {
+        Self::new(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_and_mapped_endpoints_share_vitals() {
+        let first = Endpoint::new(1).with_weight(3);
+        let second = first.clone().map(|n| n + 1);
+        assert!(Arc::ptr_eq(first.vitals(), second.vitals()));
+        assert_eq!((second.weight(), *second.target()), (3, 2));
+    }
+
+    #[test]
+    fn only_serving_endpoints_of_positive_weight_are_eligible() {
+        let endpoint = Endpoint::new(());
+        assert!(endpoint.is_eligible());
+        assert!(!endpoint.clone().with_weight(0).is_eligible());
+        assert!(
+            endpoint
+                .clone()
+                .with_health(Health::degraded("slow"))
+                .is_eligible()
+        );
+        assert!(
+            !endpoint
+                .clone()
+                .with_health(Health::unhealthy("down"))
+                .is_eligible()
+        );
+        assert!(
+            !endpoint
+                .with_health(Health::draining("deploy"))
+                .is_eligible()
+        );
+    }
+}

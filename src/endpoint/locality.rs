@@ -1,0 +1,36 @@
+use std::{fmt, sync::Arc};
+
+/// Where an endpoint runs: a region and a zone in it, matched by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Locality {
+    region: Arc<str>,
+    zone: Arc<str>,
+}
+
+impl Locality {
+    /// A locality by its region and zone, for example `eu-central-1` and `eu-central-1a`.
+    pub fn new(region: impl Into<Arc<str>>, zone: impl Into<Arc<str>>) -> Self {
+        Self {
+            region: region.into(),
+            zone: zone.into(),
+        }
+    }
+
+    /// The region's name.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The zone's name.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        &self.zone
+    }
+}
+
+impl fmt::Display for Locality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.region, self.zone)
+    }
+}

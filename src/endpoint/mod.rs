@@ -1,0 +1,46 @@
+//! The nouns: one backend, what is known of it, and what it has been seen to do.
+//!
+//! An [`Endpoint`] is a target (an address, later a service) with the attributes that discovery
+//! gives it: weight, priority tier, locality, [`Health`], metadata. Its [`Vitals`] are what requests
+//! leave behind: how many are in flight, how they ended, how long they took. Clones of an endpoint
+//! share the vitals.
+//!
+//! ```
+//! use tower_lb::endpoint::{Endpoint, Health, Locality};
+//!
+//! let endpoint = Endpoint::new("10.0.0.7:8080")
+//!     .with_weight(5)
+//!     .with_locality(Locality::new("eu-central-1", "eu-central-1a"))
+//!     .with_health(Health::degraded("disk almost full"))
+//!     .with_metadata("version", "2.4");
+//!
+//! assert!(endpoint.is_eligible());
+//! assert_eq!(endpoint.metadata().get("version"), Some("2.4"));
+//! ```
+
+mod attributes;
+#[allow(clippy::module_inception)]
+mod endpoint;
+mod health;
+mod locality;
+mod member;
+mod metadata;
+mod slots;
+mod tried;
+mod vitals;
+mod wait_queue;
+
+pub use self::{
+    attributes::Attributes,
+    endpoint::Endpoint,
+    health::Health,
+    locality::Locality,
+    metadata::Metadata,
+    tried::Tried,
+    vitals::{OutcomeCounts, Vitals},
+};
+pub(crate) use self::{
+    member::Member,
+    slots::Slots,
+    wait_queue::{Ticket, WaitQueue, Watch},
+};

@@ -1,0 +1,140 @@
+use std::sync::Arc;
+
+use super::WaitQueue;
+use crate::sync::{AtomicU32, Ordering};
+
+/// The bound on how many requests one balancer has in flight at one endpoint.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    used: AtomicU32,
+    limit: u32,
+    queue: Arc<WaitQueue>,
+}
+
+impl Slots {
+    pub(crate) fn new(limit: u32, queue: Arc<WaitQueue>) -> Self {
+        Self {
+            used: AtomicU32::new(0),
+            limit,
+            queue,
+        }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.used.load(Ordering::SeqCst) < self.limit
+    }
+
+    pub(crate) fn try_acquire(&self) -> bool {
+        self.used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+                (used < self.limit).then(|| used + 1)
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn release(&self) {
+        self.used.fetch_sub(1, Ordering::SeqCst);
+        self.queue.released();
+    }
+}
+
+#[cfg(all(test, tower_lb_loom))]
+mod tests {
+    use std::task::{Wake, Waker};
+
+    use loom::{
+        sync::{Arc as LoomArc, Condvar, Mutex},
+        thread,
+    };
+
+    use super::*;
+    use crate::endpoint::Ticket;
+
+    /// Parks a loom thread until it is woken, as an executor would.
+    #[derive(Default)]
+    struct Parker {
+        woken: Mutex<bool>,
+        bell: Condvar,
+    }
+
+    struct Unpark(LoomArc<Parker>);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            *self.0.woken.lock().unwrap() = true;
+            self.0.bell.notify_one();
+        }
+    }
+
+    impl Parker {
+        fn park(&self) {
+            let mut woken = self.woken.lock().unwrap();
+            while !*woken {
+                woken = self.bell.wait(woken).unwrap();
+            }
+            *woken = false;
+        }
+    }
+
+    fn acquire(slots: &Slots, queue: &Arc<WaitQueue>) {
+        if !queue.is_queued() && slots.try_acquire() {
+            return;
+        }
+        let parker = LoomArc::new(Parker::default());
+        let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
+        let ticket = Ticket::join(Arc::clone(queue), &waker);
+        loop {
+            if ticket.rearm(&waker) && slots.try_acquire() {
+                return;
+            }
+            parker.park();
+        }
+    }
+
+    /// Every waiter gets its slot in every interleaving (loom reports a lost wake-up as a deadlock),
+    /// and never do two hold the one slot.
+    #[test]
+    fn no_wake_up_is_lost_and_no_slot_given_twice() {
+        loom::model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            let holders = Arc::new(AtomicU32::new(0));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let (slots, queue) = (Arc::clone(&slots), Arc::clone(&queue));
+                    let holders = Arc::clone(&holders);
+                    thread::spawn(move || {
+                        acquire(&slots, &queue);
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        slots.release();
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert!(slots.has_room());
+            assert!(!queue.is_queued());
+        });
+    }
+
+    /// A waiter that gives up while it is being woken hands the slot on.
+    #[test]
+    fn a_cancelled_waiter_passes_its_turn_on() {
+        loom::model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(slots.try_acquire());
+            let quitter = Ticket::join(Arc::clone(&queue), Waker::noop());
+            let waiter = {
+                let (slots, queue) = (Arc::clone(&slots), Arc::clone(&queue));
+                thread::spawn(move || acquire(&slots, &queue))
+            };
+            let canceller = thread::spawn(move || drop(quitter));
+            slots.release();
+            canceller.join().unwrap();
+            waiter.join().unwrap();
+        });
+    }
+}

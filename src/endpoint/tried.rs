@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use super::Vitals;
+
+/// The endpoints that a request has been to already.
+///
+/// Picks avoid them as long as another will do. Endpoints are told apart by instance: one that was
+/// removed and has come back has not been tried. Empty, it allocates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Tried(Vec<Arc<Vitals>>);
+
+impl Tried {
+    /// No endpoint tried yet.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds an endpoint by its vitals. Adding it twice is no harm.
+    pub fn add(&mut self, vitals: &Arc<Vitals>) {
+        if !self.contains(vitals) {
+            self.0.push(Arc::clone(vitals));
+        }
+    }
+
+    pub(crate) fn extend<'a>(&mut self, vitals: impl IntoIterator<Item = &'a Arc<Vitals>>) {
+        vitals.into_iter().for_each(|vitals| self.add(vitals));
+    }
+
+    /// True if the endpoint with these vitals has been tried.
+    #[must_use]
+    pub fn contains(&self, vitals: &Arc<Vitals>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, vitals))
+    }
+
+    /// How many endpoints have been tried.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if none has been tried.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,159 @@
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::outcome::Outcome;
+
+/// The live figures of one endpoint: requests in flight, how requests ended, load estimates.
+///
+/// Written by the guard of each attempt ([`Attempt`](crate::outcome::Attempt)), read by strategies,
+/// health adapters and the status view. All of it fits one cache line, and no two endpoints' figures
+/// ever share one.
+///
+/// The estimates are filled in by the [`Load`](crate::load::Load) of the balancer's strategy; under
+/// a strategy that doesn't look at latencies none is measured.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct Vitals {
+    /// Requests in flight in the low bits, successes in the others: most requests add to one and
+    /// take from the other at the same moment.
+    flow: AtomicU64,
+    cancelled: AtomicU32,
+    application: AtomicU32,
+    overload: AtomicU32,
+    transport: AtomicU32,
+    timeout: AtomicU32,
+    latency: AtomicU64,
+    failure: AtomicU64,
+    epoch: Instant,
+}
+
+/// Units of `flow`.
+const IN_FLIGHT: u64 = 1;
+const SUCCESS: u64 = 1 << 24;
+
+impl Vitals {
+    pub(crate) fn new() -> Self {
+        Self {
+            flow: AtomicU64::new(0),
+            cancelled: AtomicU32::new(0),
+            application: AtomicU32::new(0),
+            overload: AtomicU32::new(0),
+            transport: AtomicU32::new(0),
+            timeout: AtomicU32::new(0),
+            latency: AtomicU64::new(0),
+            failure: AtomicU64::new(0),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Requests in flight: picked, and neither finished nor dropped.
+    #[inline]
+    #[must_use]
+    pub fn outstanding(&self) -> u32 {
+        (self.flow.load(Ordering::Relaxed) & (SUCCESS - 1)) as u32
+    }
+
+    /// How the requests so far ended.
+    #[must_use]
+    pub fn outcomes(&self) -> OutcomeCounts {
+        let small = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
+        OutcomeCounts {
+            success: self.flow.load(Ordering::Relaxed) / SUCCESS,
+            application: small(&self.application),
+            overload: small(&self.overload),
+            transport: small(&self.transport),
+            timeout: small(&self.timeout),
+            cancelled: small(&self.cancelled),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.flow.fetch_add(IN_FLIGHT, Ordering::Relaxed);
+    }
+
+    /// Counts a request out that was not sent.
+    pub(crate) fn forgo(&self) {
+        self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn end(&self, outcome: &Outcome) {
+        let other = match outcome {
+            Outcome::Success => {
+                self.flow.fetch_add(SUCCESS - IN_FLIGHT, Ordering::Relaxed);
+                return;
+            }
+            Outcome::ApplicationError => &self.application,
+            Outcome::Overload { .. } => &self.overload,
+            Outcome::TransportFailure => &self.transport,
+            Outcome::Timeout => &self.timeout,
+            Outcome::Cancelled => &self.cancelled,
+        };
+        other.fetch_add(1, Ordering::Relaxed);
+        self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
+    }
+
+    /// Where the latency estimate is kept, for `load`.
+    pub(crate) fn latency_cell(&self) -> &AtomicU64 {
+        &self.latency
+    }
+
+    /// Where the failure estimate is kept, for `load`.
+    pub(crate) fn failure_cell(&self) -> &AtomicU64 {
+        &self.failure
+    }
+
+    /// Time since these vitals began; zero for an instant before that.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.epoch)
+    }
+}
+
+/// How many attempts ended in which [`Outcome`].
+///
+/// Successes wrap around at 2^40, the others at 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutcomeCounts {
+    /// [`Outcome::Success`].
+    pub success: u64,
+    /// [`Outcome::ApplicationError`].
+    pub application: u64,
+    /// [`Outcome::Overload`].
+    pub overload: u64,
+    /// [`Outcome::TransportFailure`].
+    pub transport: u64,
+    /// [`Outcome::Timeout`].
+    pub timeout: u64,
+    /// [`Outcome::Cancelled`].
+    pub cancelled: u64,
+}
+
+impl OutcomeCounts {
+    /// Attempts that failed: all but successes and cancellations.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.application + self.overload + self.transport + self.timeout
+    }
+
+    /// All finished attempts.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.success + self.failures() + self.cancelled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vitals_fill_one_cache_line() {
+        assert_eq!((size_of::<Vitals>(), align_of::<Vitals>()), (64, 64));
+    }
+}

@@ -1,0 +1,85 @@
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// A value and the time it was set, in one atomic word, so that neither is ever seen without the
+/// other and no lock is needed.
+///
+/// The value is an `f32`; the time is the age of the vitals in ticks of 2^18 ns (0.26 ms), which
+/// wrap around after 13 days. An estimate that was not touched for that long is stale anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Decayed {
+    pub(super) value: f32,
+    ticks: u32,
+}
+
+const TICK_BITS: u32 = 18;
+const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
+
+impl Decayed {
+    pub(super) fn new(value: f32, age: Duration) -> Self {
+        Self {
+            value,
+            ticks: ticks(age),
+        }
+    }
+
+    pub(super) fn load(cell: &AtomicU64) -> Self {
+        Self::unpack(cell.load(Ordering::Relaxed))
+    }
+
+    /// Replaces the value by what `update` makes of it; `None` leaves it as it is.
+    pub(super) fn update(cell: &AtomicU64, mut update: impl FnMut(Self) -> Option<Self>) {
+        let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+            update(Self::unpack(bits)).map(Self::pack)
+        });
+    }
+
+    /// Seconds from when the value was set until `age`; 0 if that lies before.
+    pub(super) fn seconds_since(self, age: Duration) -> f64 {
+        let passed = ticks(age).wrapping_sub(self.ticks).cast_signed();
+        f64::from(passed.max(0)) * TICK_SECONDS
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.value.to_bits()) << 32 | u64::from(self.ticks)
+    }
+
+    fn unpack(bits: u64) -> Self {
+        Self {
+            value: f32::from_bits((bits >> 32) as u32),
+            ticks: bits as u32,
+        }
+    }
+}
+
+fn ticks(age: Duration) -> u32 {
+    let nanos = age
+        .as_secs()
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(age.subsec_nanos().into());
+    (nanos >> TICK_BITS) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_and_time_survive_packing() {
+        let cell = AtomicU64::new(0);
+        assert_eq!(Decayed::load(&cell), Decayed::default());
+        Decayed::update(&cell, |_| Some(Decayed::new(0.25, Duration::from_secs(3))));
+        let loaded = Decayed::load(&cell);
+        assert_eq!(loaded.value, 0.25);
+        let passed = loaded.seconds_since(Duration::from_millis(4500));
+        assert!((passed - 1.5).abs() < 0.001, "{passed}");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_passes_no_time() {
+        let decayed = Decayed::new(1.0, Duration::from_secs(3));
+        assert_eq!(decayed.seconds_since(Duration::from_secs(2)), 0.0);
+    }
+}

@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use super::Now;
+use crate::{endpoint::Vitals, outcome::Meter};
+
+/// Estimates how loaded an endpoint is.
+pub trait Load {
+    /// The endpoint's load.
+    ///
+    /// Called for each endpoint that a pick looks at: it must be cheap. A load that doesn't ask `now`
+    /// for the time costs no clock read.
+    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score;
+
+    /// What learns from finished attempts; called once for each new endpoint. Default: nothing does.
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
+    }
+}
+
+/// A load: what one more request is expected to cost, and how many are before it.
+///
+/// They are kept apart because a weight divides the backlog (an endpoint of weight 2 works off two
+/// requests at a time) but doesn't make the endpoint faster.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Cost of one request in any unit, the same for all endpoints of a strategy.
+    pub cost: f64,
+    /// Requests that are served or wait there already.
+    pub backlog: f64,
+}
+
+impl Score {
+    /// Makes comparisons safe: what is not a number is the worst there is, and nothing is below 0.
+    pub(crate) fn sanitized(self) -> Self {
+        let clean = |value: f64| {
+            if value >= 0.0 {
+                value.min(f64::MAX)
+            } else {
+                0.0
+            }
+        };
+        let worst = |value: f64| {
+            if value.is_nan() {
+                f64::MAX
+            } else {
+                clean(value)
+            }
+        };
+        Self {
+            cost: worst(self.cost),
+            backlog: worst(self.backlog),
+        }
+    }
+}
+
+impl<L: Load + ?Sized> Load for Arc<L> {
+    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score {
+        (**self).score(vitals, now)
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        (**self).meter()
+    }
+}

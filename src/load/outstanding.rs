@@ -1,0 +1,19 @@
+use super::{Load, Now, Score};
+use crate::endpoint::Vitals;
+
+/// Requests in flight. All requests cost the same; no clock is read.
+///
+/// An endpoint that fails fast has few requests in flight and looks idle: wrap it in
+/// [`FailureAware`](super::FailureAware), as the strategies' defaults do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outstanding;
+
+impl Load for Outstanding {
+    #[inline]
+    fn score(&self, vitals: &Vitals, _now: &mut Now) -> Score {
+        Score {
+            cost: 1.0,
+            backlog: f64::from(vitals.outstanding()),
+        }
+    }
+}

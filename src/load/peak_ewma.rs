@@ -1,0 +1,201 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{Load, Now, Score, decayed::Decayed};
+use crate::{
+    endpoint::Vitals,
+    outcome::{Meter, Outcome, Sample},
+};
+
+/// Latency, as a peak-sensitive moving average, times the requests in flight plus one.
+///
+/// A latency above the estimate raises it at once, one below draws it down with the time constant
+/// `decay`; it also decays while nothing is measured, so that a slow endpoint is tried again. Latency
+/// is taken from the pick to the first byte of the response.
+///
+/// **Cold start.** An endpoint that has not been measured costs nothing while it is idle and more
+/// than any other as soon as a request is under way: it gets exactly one request until that has been
+/// answered.
+///
+/// Source: Finagle's `PeakEwma`. Where we differ: a failed attempt can only raise the estimate (in
+/// Finagle a fast failure lowers it), and so can a cancelled one, which took at least that long. That
+/// an endpoint fails is charged by [`FailureAware`](super::FailureAware).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeakEwma {
+    /// Per second: the inverse of the time constant.
+    rate: f64,
+}
+
+/// Cost of one more request to an endpoint that is busy and yet unmeasured: far above any latency
+/// (in seconds), far below overflow when multiplied.
+const UNMEASURED: f64 = 1e9;
+
+impl PeakEwma {
+    /// A time constant of 10 s.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { rate: 0.1 }
+    }
+
+    /// Sets the time constant: after so long without a new measurement, 37 % of the estimate are
+    /// left. Default 10 s. Zero forgets at once.
+    #[must_use]
+    pub const fn with_decay(mut self, decay: Duration) -> Self {
+        self.rate = 1.0 / decay.as_secs_f64();
+        self
+    }
+
+    /// The estimate that was last measured for an endpoint, not decayed; `None` if there is none.
+    #[must_use]
+    pub fn last_estimate(vitals: &Vitals) -> Option<Duration> {
+        let value = Decayed::load(vitals.latency_cell()).value;
+        (value > 0.0).then(|| Duration::try_from_secs_f32(value).unwrap_or(Duration::MAX))
+    }
+
+    /// The share of an estimate that is left after `seconds`.
+    fn remains(&self, seconds: f64) -> f64 {
+        let decays = seconds * self.rate;
+        match decays {
+            // At a busy endpoint: e^-x is 1 - x here, to within 10^-6.
+            0.0..0.001 => 1.0 - decays,
+            _ if seconds == 0.0 => 1.0,
+            _ => (-decays).exp(),
+        }
+    }
+}
+
+impl Default for PeakEwma {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Load for PeakEwma {
+    #[inline]
+    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score {
+        let outstanding = vitals.outstanding();
+        let estimate = Decayed::load(vitals.latency_cell());
+        let cost = match (estimate.value > 0.0, outstanding) {
+            (true, _) => {
+                let seconds = estimate.seconds_since(vitals.age(now.get()));
+                f64::from(estimate.value) * self.remains(seconds)
+            }
+            (false, 0) => 0.0,
+            (false, _) => UNMEASURED,
+        };
+        Score {
+            cost,
+            backlog: f64::from(outstanding),
+        }
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        Some(Arc::new(*self))
+    }
+}
+
+impl Meter for PeakEwma {
+    fn record(&self, vitals: &Vitals, sample: &Sample) {
+        let Some(latency) = sample.latency else {
+            return;
+        };
+        let age = vitals.age(sample.now());
+        // A latency of 0 (paused clocks) must still count as measured.
+        let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
+        let may_lower = sample.outcome == Outcome::Success;
+        Decayed::update(vitals.latency_cell(), |estimate| {
+            let kept = self.remains(estimate.seconds_since(age)) as f32;
+            if latency >= estimate.value {
+                Some(Decayed::new(latency, age))
+            } else if may_lower {
+                Some(Decayed::new(
+                    estimate.value * kept + latency * (1.0 - kept),
+                    age,
+                ))
+            } else {
+                None
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn observe(vitals: &Vitals, outcome: Outcome, latency: Duration, now: Instant) {
+        PeakEwma::new().record(vitals, &Sample::new(outcome, Some(latency), Some(now)));
+    }
+
+    fn cost(vitals: &Vitals, now: Instant) -> f64 {
+        PeakEwma::new().score(vitals, &mut Now::at(now)).cost
+    }
+
+    fn assert_close(actual: f64, expected: f64) {
+        assert!(
+            (actual / expected - 1.0).abs() < 1e-3,
+            "{actual} is not {expected}"
+        );
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_decays_with_the_time_constant() {
+        let (vitals, start) = (Vitals::new(), Instant::now());
+        observe(&vitals, Outcome::Success, 10 * MS, start);
+        assert_close(cost(&vitals, start), 0.010);
+        observe(&vitals, Outcome::Success, 500 * MS, start);
+        assert_close(cost(&vitals, start), 0.500);
+
+        let later = start + Duration::from_secs(10);
+        let left = (-1.0_f64).exp();
+        assert_close(cost(&vitals, later), 0.500 * left);
+        observe(&vitals, Outcome::Success, 10 * MS, later);
+        assert_close(cost(&vitals, later), 0.500 * left + 0.010 * (1.0 - left));
+    }
+
+    #[test]
+    fn an_unmeasured_endpoint_is_free_while_idle_and_shunned_while_busy() {
+        let (vitals, now) = (Vitals::new(), Instant::now());
+        assert_eq!(cost(&vitals, now), 0.0);
+        vitals.begin();
+        assert_eq!(cost(&vitals, now), UNMEASURED);
+        observe(&vitals, Outcome::Success, Duration::ZERO, now);
+        assert!(cost(&vitals, now) < 1e-30, "measured, if as 0");
+    }
+
+    #[test]
+    fn failures_and_cancellations_can_only_raise_the_estimate() {
+        let (vitals, start) = (Vitals::new(), Instant::now());
+        observe(&vitals, Outcome::Success, 50 * MS, start);
+        for outcome in [Outcome::TransportFailure, Outcome::Cancelled] {
+            observe(&vitals, outcome, MS, start + Duration::from_secs(1));
+            assert_close(cost(&vitals, start), 0.050);
+        }
+        observe(
+            &vitals,
+            Outcome::Timeout,
+            900 * MS,
+            start + Duration::from_secs(1),
+        );
+        assert_close(cost(&vitals, start), 0.900);
+    }
+
+    #[test]
+    fn clocks_that_step_back_do_no_harm() {
+        let (vitals, start) = (Vitals::new(), Instant::now() + Duration::from_secs(100));
+        observe(&vitals, Outcome::Success, 10 * MS, start);
+        observe(
+            &vitals,
+            Outcome::Success,
+            5 * MS,
+            start - Duration::from_secs(50),
+        );
+        assert_close(cost(&vitals, start - Duration::from_secs(99)), 0.010);
+        let forgetful = PeakEwma::new().with_decay(Duration::ZERO);
+        let score = forgetful.score(&vitals, &mut Now::at(start + Duration::from_secs(1)));
+        assert_eq!(score.sanitized().cost, 0.0);
+    }
+}

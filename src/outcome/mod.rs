@@ -1,0 +1,43 @@
+//! What a finished request says about its endpoint, and the guard that writes it down.
+//!
+//! Each attempt at an endpoint is held by an [`Attempt`]: it counts the request in flight from the
+//! pick to the end of the response, and records its [`Outcome`] exactly once, also when the future
+//! or the body is dropped. What outcome a response stands for is decided by a [`Classify`]; when the
+//! attempt is over (at the response, or at the end of its body) by a [`Track`].
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_lb::outcome::{Classify, Outcome};
+//!
+//! /// A protocol whose responses carry a number: 0 is fine, 1 means "too busy".
+//! #[derive(Clone)]
+//! struct ByNumber;
+//!
+//! impl<E> Classify<u32, E> for ByNumber {
+//!     fn classify(&self, result: Result<&u32, &E>) -> Outcome {
+//!         match result {
+//!             Ok(0) => Outcome::Success,
+//!             Ok(1) => Outcome::Overload { retry_after: Some(Duration::from_secs(1)) },
+//!             Ok(_) => Outcome::ApplicationError,
+//!             Err(_) => Outcome::TransportFailure,
+//!         }
+//!     }
+//! }
+//!
+//! assert!(Classify::<u32, ()>::classify(&ByNumber, Ok(&7)).is_failure());
+//! ```
+
+mod attempt;
+mod classify;
+mod meter;
+#[allow(clippy::module_inception)]
+mod outcome;
+mod track;
+
+pub use self::{
+    attempt::Attempt,
+    classify::{Classify, ResultOnly},
+    meter::{Meter, Sample},
+    outcome::Outcome,
+    track::{OnResponse, Track},
+};

@@ -1,0 +1,82 @@
+use std::{any::Any, ops::Deref, sync::Arc};
+
+use crate::{
+    endpoint::{Attributes, Member, Vitals},
+    outcome::Meter,
+};
+
+/// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
+/// vitals, but not the service behind it.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub(crate) member: Arc<Member>,
+    vitals: Arc<Vitals>,
+    weight: u32,
+    position: u32,
+}
+
+impl Candidate {
+    pub(crate) fn new(member: Arc<Member>, position: u32) -> Self {
+        let (vitals, weight) = (Arc::clone(&member.vitals), member.attributes.weight());
+        Self {
+            member,
+            vitals,
+            weight,
+            position,
+        }
+    }
+
+    /// The endpoint's key, as text.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.member.name
+    }
+
+    /// The endpoint's live figures.
+    #[inline]
+    #[must_use]
+    pub fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// The share of traffic relative to other candidates' weights; not 0 if the candidate is
+    /// eligible.
+    #[inline]
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// True if the balancer may send it one more request at once.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.member
+            .slots
+            .as_ref()
+            .is_none_or(|slots| slots.has_room())
+    }
+
+    /// The endpoint's meter, if it is an `M`.
+    #[must_use]
+    pub fn meter<M: Meter>(&self) -> Option<&M> {
+        let meter: &dyn Any = &**self.member.meter.as_ref()?;
+        meter.downcast_ref()
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.position as usize
+    }
+
+    pub(crate) fn set_position(&mut self, position: u32) {
+        self.position = position;
+    }
+}
+
+impl Deref for Candidate {
+    type Target = Attributes;
+
+    fn deref(&self) -> &Attributes {
+        &self.member.attributes
+    }
+}

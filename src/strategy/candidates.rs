@@ -1,0 +1,193 @@
+use std::{fmt, sync::Arc};
+
+use super::{Candidate, PickContext, Rng};
+use crate::endpoint::{Endpoint, Member};
+
+/// Candidates are kept in chunks of this many, so that a change of one endpoint copies one chunk and
+/// shares the rest with the snapshot before.
+pub(crate) const CHUNK: usize = 64;
+
+pub(crate) type Chunk<T> = Arc<[Option<T>; CHUNK]>;
+
+/// The endpoints that a strategy builds its picker from.
+///
+/// What it iterates over, counts and indexes are the **eligible** ones: serving, and of a weight
+/// above 0. Wrappers that decide about health themselves look at [`everyone`](Self::everyone).
+///
+/// Cheap to clone, so that a picker can keep it.
+#[derive(Clone)]
+pub struct Candidates {
+    store: Arc<[Chunk<Candidate>]>,
+    eligible: View,
+    everyone: View,
+}
+
+/// Some of the stored candidates: the first so many, or a list of positions.
+#[derive(Clone, Debug)]
+enum View {
+    First(u32),
+    Listed(Arc<[u32]>),
+}
+
+impl View {
+    #[inline]
+    fn position(&self, index: usize) -> Option<usize> {
+        match self {
+            Self::First(len) => (index < *len as usize).then_some(index),
+            Self::Listed(positions) => positions.get(index).map(|&position| position as usize),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::First(len) => *len as usize,
+            Self::Listed(positions) => positions.len(),
+        }
+    }
+}
+
+impl Candidates {
+    pub(crate) fn from_store(store: Arc<[Chunk<Candidate>]>, len: u32, all_eligible: bool) -> Self {
+        let everyone = View::First(len);
+        let all = Self {
+            store,
+            eligible: everyone.clone(),
+            everyone,
+        };
+        if all_eligible {
+            all
+        } else {
+            all.filter(|candidate| candidate.is_eligible())
+        }
+    }
+
+    /// Candidates by name and endpoint, for trying out a strategy without a balancer.
+    ///
+    /// The endpoints' meters come from `strategy`.
+    pub fn for_strategy<'a, T: 'a, N: fmt::Display>(
+        strategy: &impl super::Strategy,
+        endpoints: impl IntoIterator<Item = (N, &'a Endpoint<T>)>,
+    ) -> Self {
+        let members = endpoints.into_iter().map(|(name, endpoint)| Member {
+            name: name.to_string().into(),
+            attributes: (**endpoint).clone(),
+            vitals: Arc::clone(endpoint.vitals()),
+            meter: strategy.meter(),
+            slots: None,
+        });
+        let candidates: Vec<_> = members
+            .zip(0..)
+            .map(|(member, position)| Candidate::new(Arc::new(member), position))
+            .collect();
+        let len = candidates.len() as u32;
+        let store = candidates
+            .chunks(CHUNK)
+            .map(|part| Arc::new(std::array::from_fn(|index| part.get(index).cloned())))
+            .collect();
+        Self::from_store(store, len, false)
+    }
+
+    /// How many are eligible.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.eligible.len()
+    }
+
+    /// True if none is eligible.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The eligible candidate at an index below [`len`](Self::len).
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Candidate> {
+        self.at(self.eligible.position(index)?)
+    }
+
+    /// The eligible candidates.
+    pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// All candidates, also those that are unhealthy, draining or of weight 0.
+    pub fn everyone(&self) -> impl Iterator<Item = &Candidate> {
+        (0..self.everyone.len()).filter_map(|index| self.at(self.everyone.position(index)?))
+    }
+
+    /// Narrows the eligible ones down; [`everyone`](Self::everyone) stays.
+    #[must_use]
+    pub fn filter(&self, keep: impl FnMut(&Candidate) -> bool) -> Self {
+        Self {
+            eligible: self.listed(&self.eligible, keep),
+            ..self.clone()
+        }
+    }
+
+    /// The part of all candidates, eligible or not, for which `belongs` holds: a tier, a zone.
+    #[must_use]
+    pub fn part(&self, mut belongs: impl FnMut(&Candidate) -> bool) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            eligible: self.listed(&self.eligible, &mut belongs),
+            everyone: self.listed(&self.everyone, belongs),
+        }
+    }
+
+    /// Makes those of everyone eligible for which `admit` holds, whatever their health: what a panic
+    /// rule does.
+    #[must_use]
+    pub fn admit(&self, admit: impl FnMut(&Candidate) -> bool) -> Self {
+        Self {
+            eligible: self.listed(&self.everyone, admit),
+            ..self.clone()
+        }
+    }
+
+    /// A candidate that can take the request, if there is one, searched from a random place: one
+    /// that the context [accepts](PickContext::accepts), or else one that has room. What a picker
+    /// falls back to when its own choice is not accepted. Takes time in proportion to the number of
+    /// candidates.
+    pub fn fallback(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let start = context.rng().below(self.len());
+        self.round_from(start)
+            .find(|candidate| context.accepts(candidate))
+            .or_else(|| {
+                self.round_from(start)
+                    .find(|candidate| candidate.has_room())
+            })
+    }
+
+    /// True if any eligible candidate could take a request at once.
+    pub(crate) fn any_has_room(&self, rng: &mut Rng) -> bool {
+        self.round_from(rng.below(self.len()))
+            .any(Candidate::has_room)
+    }
+
+    fn round_from(&self, start: usize) -> impl Iterator<Item = &Candidate> {
+        (start..self.len())
+            .chain(0..start)
+            .filter_map(|index| self.get(index))
+    }
+
+    #[inline]
+    fn at(&self, position: usize) -> Option<&Candidate> {
+        self.store.get(position / CHUNK)?[position % CHUNK].as_ref()
+    }
+
+    fn listed(&self, view: &View, mut keep: impl FnMut(&Candidate) -> bool) -> View {
+        let positions = (0..view.len()).filter_map(|index| view.position(index));
+        let kept = positions.filter(|&position| self.at(position).is_some_and(&mut keep));
+        View::Listed(kept.map(|position| position as u32).collect())
+    }
+}
+
+impl fmt::Debug for Candidates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(Candidate::name))
+            .finish()
+    }
+}

@@ -1,0 +1,67 @@
+use tokio::time::Instant;
+
+use super::{Candidate, Rng};
+use crate::{endpoint::Tried, load::Now};
+
+/// What a pick may know beside the request: the time, random numbers, and which candidates will not
+/// do.
+#[derive(Debug)]
+pub struct PickContext<'a> {
+    rng: &'a mut Rng,
+    now: Now,
+    tried: &'a Tried,
+    limited: bool,
+}
+
+impl<'a> PickContext<'a> {
+    /// A context for one pick. `tried` are the endpoints that the request should not go to again.
+    pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
+        Self {
+            rng,
+            now,
+            tried,
+            limited: true,
+        }
+    }
+
+    /// Says that no candidate has a limit, so that picks needn't look.
+    #[inline]
+    pub(crate) fn limited(mut self, limited: bool) -> Self {
+        self.limited = limited;
+        self
+    }
+
+    /// The generator of random numbers.
+    #[inline]
+    pub fn rng(&mut self) -> &mut Rng {
+        self.rng
+    }
+
+    /// The time of the pick. The clock is read when it is first asked for.
+    #[inline]
+    pub fn now(&mut self) -> Instant {
+        self.now.get()
+    }
+
+    /// The same, for a [`Load`](crate::load::Load).
+    #[inline]
+    pub fn clock(&mut self) -> &mut Now {
+        &mut self.now
+    }
+
+    /// True if the candidate has room and the request has not been there. A preference: a picker
+    /// that finds none returns another.
+    #[inline]
+    #[must_use]
+    pub fn accepts(&self, candidate: &Candidate) -> bool {
+        (!self.limited || candidate.has_room())
+            && (self.tried.is_empty() || !self.tried.contains(candidate.vitals()))
+    }
+
+    /// True if every candidate is accepted, so that there is no need to ask.
+    #[inline]
+    #[must_use]
+    pub fn accepts_all(&self) -> bool {
+        !self.limited && self.tried.is_empty()
+    }
+}

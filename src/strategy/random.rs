@@ -1,0 +1,41 @@
+use super::{Candidate, Candidates, Pick, PickContext, Strategy, choice::Sampler};
+
+/// Any endpoint, in proportion to its weight. One draw in constant time.
+///
+/// Source: Walker's alias method where weights differ.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Random;
+
+impl Strategy for Random {
+    type Picker = RandomPicker;
+
+    fn picker(&mut self, candidates: &Candidates) -> RandomPicker {
+        RandomPicker {
+            sampler: Sampler::new(candidates),
+            candidates: candidates.clone(),
+        }
+    }
+}
+
+/// The picker of [`Random`].
+#[derive(Debug)]
+pub struct RandomPicker {
+    candidates: Candidates,
+    sampler: Sampler,
+}
+
+/// Draws before every candidate is looked at for one that is accepted.
+const DRAWS: usize = 4;
+
+impl<Req> Pick<Req> for RandomPicker {
+    #[inline]
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        for _ in 0..DRAWS {
+            let candidate = self.candidates.get(self.sampler.draw(context.rng()))?;
+            if context.accepts(candidate) {
+                return Some(candidate);
+            }
+        }
+        self.candidates.fallback(context)
+    }
+}
