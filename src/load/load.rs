@@ -17,7 +17,8 @@ pub trait Load {
     }
 }
 
-/// A load: what one more request is expected to cost, and how many are before it.
+/// A load: what one more request is expected to cost, and how many are before it. A negative one, or
+/// one that is no number, counts as the highest.
 ///
 /// They are kept apart because a weight divides the backlog (an endpoint of weight 2 works off two
 /// requests at a time) but doesn't make the endpoint faster.
@@ -30,26 +31,11 @@ pub struct Score {
 }
 
 impl Score {
-    /// Makes comparisons safe: what is not a number is the worst there is, and nothing is below 0.
+    /// Makes comparisons safe: what is negative or not a number is the worst there is.
+    #[inline]
     pub(crate) fn sanitized(self) -> Self {
-        let clean = |value: f64| {
-            if value >= 0.0 {
-                value.min(f64::MAX)
-            } else {
-                0.0
-            }
-        };
-        let worst = |value: f64| {
-            if value.is_nan() {
-                f64::MAX
-            } else {
-                clean(value)
-            }
-        };
-        Self {
-            cost: worst(self.cost),
-            backlog: worst(self.backlog),
-        }
+        let clean = |value: f64| if value >= 0.0 { value.min(f64::MAX) } else { f64::MAX };
+        Self { cost: clean(self.cost), backlog: clean(self.backlog) }
     }
 }
 

@@ -55,6 +55,12 @@ impl Attempt {
         self.end(outcome);
     }
 
+    /// Records how the request ended, in the time of a simulation.
+    pub fn finish_at(mut self, outcome: Outcome, now: Instant) {
+        self.first_byte = Some(now);
+        self.end(outcome);
+    }
+
     /// The request was never sent there: counts it out without an outcome.
     pub(crate) fn forgo(mut self) {
         if let Some(member) = self.member.take() {

@@ -1,8 +1,10 @@
 use std::{any::Any, ops::Deref, sync::Arc};
 
+use tokio::time::Instant;
+
 use crate::{
     endpoint::{Attributes, Member, Vitals},
-    outcome::Meter,
+    outcome::{Attempt, Meter},
 };
 
 /// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
@@ -62,6 +64,13 @@ impl Candidate {
     pub fn meter<M: Meter>(&self) -> Option<&M> {
         let meter: &dyn Any = &**self.member.meter.as_ref()?;
         meter.downcast_ref()
+    }
+
+    /// Begins an attempt at the endpoint, as the balancer does, for trying out a strategy without
+    /// one. `None` if it has no room.
+    #[must_use]
+    pub fn begin(&self, started: Option<Instant>) -> Option<Attempt> {
+        Attempt::begin(&self.member, started)
     }
 
     pub(crate) fn position(&self) -> usize {

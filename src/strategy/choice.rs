@@ -1,5 +1,7 @@
 //! What P2C and least-loaded have in common: drawing candidates by weight, and comparing them.
 
+use std::cmp::Ordering;
+
 use super::{Candidate, Candidates, PickContext, Rng, alias::AliasTable};
 use crate::load::{Load, Score};
 
@@ -47,6 +49,9 @@ impl Sampler {
     }
 }
 
+/// The ratio within which costs count as equal where weights differ.
+const ALIKE: f64 = 1.25;
+
 /// A candidate under consideration, with its load.
 #[derive(Clone, Copy)]
 pub(super) struct Contender<'a> {
@@ -74,20 +79,36 @@ impl<'a> Contender<'a> {
     ///
     /// With equal weights: if the load with this request on top is lower. With unequal ones the
     /// backlog is divided by the weight, and the incumbent is charged for this request no more than
-    /// the challenger would be: so an idle endpoint, whose backlog says nothing, keeps the requests
-    /// that were drawn for it, and shares under equal latency are those of the weights, also for
-    /// weights as unequal as 198:1:1. Both sides are multiplied by both weights instead of divided.
+    /// the heavier of the two would be. So an idle endpoint, whose backlog says nothing, keeps the
+    /// requests that were drawn for it, and shares under equal latency are those of the weights, be
+    /// they as unequal as 198:1:1. Both sides are multiplied by both weights instead of divided.
     #[inline]
     pub(super) fn beats(&self, incumbent: &Self) -> bool {
-        let smaller = self.weight.min(incumbent.weight);
-        self.score.cost * (self.score.backlog + 1.0) * incumbent.weight
-            < incumbent.score.cost * (incumbent.score.backlog * self.weight + smaller)
+        let (cost, its_cost) = self.costs_beside(incumbent);
+        let lighter = self.weight.min(incumbent.weight);
+        cost * (self.score.backlog + 1.0) * incumbent.weight
+            < its_cost * (incumbent.score.backlog * self.weight + lighter)
     }
 
-    /// Load per weight with this request on top, times `other`'s weight, so that two products can
-    /// be compared.
+    /// Both costs, made equal if weights differ and costs hardly do: what is measured rarely is
+    /// estimated roughly, and noise must not shift the shares of the rarely picked.
     #[inline]
-    pub(super) fn relative_to(&self, other: &Self) -> f64 {
-        self.score.cost * (self.score.backlog + 1.0) * other.weight
+    fn costs_beside(&self, other: &Self) -> (f64, f64) {
+        let (cost, its_cost) = (self.score.cost, other.score.cost);
+        let alike = cost < its_cost * ALIKE && its_cost < cost * ALIKE;
+        if alike && self.weight != other.weight {
+            (1.0, 1.0)
+        } else {
+            (cost, its_cost)
+        }
+    }
+
+    /// How the loads per weight, with this request on top, compare.
+    #[inline]
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        let (cost, its_cost) = self.costs_beside(other);
+        let ours = cost * (self.score.backlog + 1.0) * other.weight;
+        let its = its_cost * (other.score.backlog + 1.0) * self.weight;
+        ours.total_cmp(&its)
     }
 }

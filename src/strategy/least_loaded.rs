@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{
     Candidate, Candidates, Pick, PickContext, Strategy,
@@ -95,25 +95,26 @@ impl<L: Load> LeastLoadedPicker<L> {
         context: &mut PickContext<'_>,
     ) -> Option<Contender<'a>> {
         let mut least: Option<Contender<'a>> = None;
-        let mut tied = 0;
+        let mut tied = 0.0;
         for candidate in candidates {
             if !context.accepts(candidate) {
                 continue;
             }
             let contender = Contender::new(candidate, &*self.load, context);
-            let weight = u64::from(candidate.weight());
+            let weight = f64::from(candidate.weight());
             let Some(best) = least else {
                 (least, tied) = (Some(contender), weight);
                 continue;
             };
-            let (ours, its) = (contender.relative_to(&best), best.relative_to(&contender));
-            if ours < its {
-                (least, tied) = (Some(contender), weight);
-            } else if ours == its {
-                // A reservoir of one: each of the tied ends up chosen in proportion to its weight.
-                tied = tied.saturating_add(weight);
-                if (context.rng().unit() * tied as f64) < weight as f64 {
-                    least = Some(contender);
+            match contender.compare(&best) {
+                Ordering::Less => (least, tied) = (Some(contender), weight),
+                Ordering::Greater => {}
+                Ordering::Equal => {
+                    // A reservoir of one: each of the tied is left with a chance by its weight.
+                    tied += weight;
+                    if context.rng().unit() * tied < weight {
+                        least = Some(contender);
+                    }
                 }
             }
         }

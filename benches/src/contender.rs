@@ -1,0 +1,109 @@
+use std::{
+    fmt::Debug,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use pingora_load_balancing::selection::{self, BackendIter, BackendSelection};
+use tokio::runtime;
+use tower::{BoxError, Service};
+use tower_lb::{
+    load::{FailureAware, Outstanding, PeakEwma},
+    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+};
+
+use crate::{
+    noop::Noop,
+    ours::{self, Weights},
+    pingora, poise, request,
+    tower_balance::{self, peak_ewma, pending_requests},
+    tower_buffer::buffer,
+};
+
+/// One of the balancers compared, over endpoints that do nothing.
+pub struct Contender {
+    pub name: &'static str,
+    /// Sets it up over so many endpoints.
+    pub over: fn(usize) -> Run,
+}
+
+/// Time for so many requests.
+pub type Run = Box<dyn FnMut(u64) -> Duration>;
+
+impl Contender {
+    pub const ALL: &[Self] = &[
+        Self::new("direct call", |_| by_hand(Noop)),
+        Self::new("tower-lb RoundRobin", |n| ours(RoundRobin::new(), n)),
+        Self::new("tower-lb Random", |n| ours(Random, n)),
+        Self::new("tower-lb P2c Outstanding", |n| {
+            ours(P2c::new(Outstanding), n)
+        }),
+        Self::new("tower-lb P2c default", |n| ours(P2c::default(), n)),
+        Self::new("tower-lb P2c FailureAware PeakEwma", |n| {
+            ours(P2c::new(FailureAware::new(PeakEwma::new())), n)
+        }),
+        Self::new("tower-lb LeastLoaded", |n| ours(LeastLoaded::default(), n)),
+        Self::new("tower Balance PendingRequests", |n| {
+            by_hand(tower_balance::fixed(|| pending_requests(Noop), n))
+        }),
+        Self::new("tower Balance PeakEwma", |n| {
+            by_hand(tower_balance::fixed(|| peak_ewma(Noop), n))
+        }),
+        Self::new("tower Buffer Balance PendingRequests", |n| {
+            buffered(tower_balance::fixed(|| pending_requests(Noop), n))
+        }),
+        Self::new("tower Buffer Balance PeakEwma", |n| {
+            buffered(tower_balance::fixed(|| peak_ewma(Noop), n))
+        }),
+        Self::new("pingora RoundRobin select", |n| {
+            select::<selection::RoundRobin>(n)
+        }),
+        Self::new("pingora Random select", |n| select::<selection::Random>(n)),
+        Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
+    ];
+
+    const fn new(name: &'static str, over: fn(usize) -> Run) -> Self {
+        Self { name, over }
+    }
+}
+
+fn by_hand<S>(mut service: S) -> Run
+where
+    S: Service<(), Error: Debug> + 'static,
+{
+    Box::new(move |requests| request::by_hand(black_box(&mut service), requests))
+}
+
+fn ours<St>(strategy: St, n: usize) -> Run
+where
+    St: Strategy<Picker: Pick<()> + 'static>,
+{
+    by_hand(ours::fixed(strategy, Noop, n))
+}
+
+/// The buffer's task runs on the same thread: waking another would cost far more.
+fn buffered<S>(balance: S) -> Run
+where
+    S: Service<(), Error: Into<BoxError> + Send + Sync, Future: Send> + Send + 'static,
+{
+    let runtime = runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let mut service = runtime.block_on(async { buffer(balance) });
+    Box::new(move |requests| runtime.block_on(request::on_runtime(&mut service, requests)))
+}
+
+/// pingora's balancer only says which backend it is; there is nothing to call.
+fn select<S>(n: usize) -> Run
+where
+    S: BackendSelection<Iter: BackendIter> + 'static,
+{
+    let balancer = pingora::Changing::<S>::new(pingora::backends(n, Weights::Equal)).balancer;
+    Box::new(move |requests| {
+        let start = Instant::now();
+        for _ in 0..requests {
+            black_box(balancer.select(b"", 256).expect("a backend"));
+        }
+        start.elapsed()
+    })
+}

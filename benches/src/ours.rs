@@ -1,0 +1,98 @@
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tower_lb::{
+    Balancer,
+    balance::Driver,
+    discover::{self, Channel, Discover, Handle},
+    endpoint::Endpoint,
+    strategy::Strategy,
+};
+
+use crate::{
+    addresses::{address, addresses},
+    noop::Noop,
+};
+
+/// A balancer over endpoints that don't change.
+pub fn fixed<St: Strategy, S: Clone>(
+    strategy: St,
+    service: S,
+    n: usize,
+) -> Balancer<S, St::Picker> {
+    let endpoints = addresses(n).map(|address| (address, service.clone().into()));
+    let (balancer, mut driver) = Balancer::new(strategy, discover::list(endpoints));
+    assert!(poll(&mut driver).is_ready(), "all is published in one poll");
+    balancer
+}
+
+pub type ChannelDriver<St, S = Noop> = Driver<Channel<SocketAddr, S>, St>;
+
+/// A balancer whose endpoints can be changed.
+pub struct Changing<St: Strategy, S: Clone> {
+    pub handle: Handle<SocketAddr, S>,
+    pub driver: ChannelDriver<St, S>,
+    pub balancer: Balancer<S, St::Picker>,
+}
+
+pub fn changing<St: Strategy, S: Clone>(
+    strategy: St,
+    service: S,
+    n: usize,
+    weights: Weights,
+) -> Changing<St, S> {
+    let (handle, stream) = discover::channel();
+    let (balancer, mut driver) = Balancer::new(strategy, stream);
+    let endpoint = |index| {
+        let endpoint = Endpoint::new(service.clone()).with_weight(weights.of(index));
+        (address(index), endpoint)
+    };
+    handle
+        .replace_all((0..n).map(endpoint))
+        .expect("the driver has the stream");
+    assert!(poll(&mut driver).is_pending(), "more may come");
+    assert_eq!(balancer.status().version, 1);
+    Changing {
+        handle,
+        driver,
+        balancer,
+    }
+}
+
+/// Applies what the stream has, and publishes it.
+pub fn poll<D, St>(driver: &mut Driver<D, St>) -> Poll<()>
+where
+    D: Discover + Unpin,
+    St: Strategy,
+    Driver<D, St>: Future<Output = ()>,
+{
+    Pin::new(driver).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Equal weights have a shorter way through all strategies.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights {
+    Equal,
+    OneToTen,
+}
+
+impl Weights {
+    pub const ALL: [Self; 2] = [Self::Equal, Self::OneToTen];
+
+    pub fn of(self, index: usize) -> u32 {
+        match self {
+            Self::Equal => 1,
+            Self::OneToTen => 1 + index as u32 % 10,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "equal weights",
+            Self::OneToTen => "weights 1-10",
+        }
+    }
+}
