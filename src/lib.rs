@@ -5,6 +5,8 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod load;
 pub mod outcome;
 pub mod strategy;

@@ -613,7 +613,7 @@ async fn latency_is_measured_if_the_strategy_looks_at_it() {
 
 #[test]
 fn what_a_result_says_is_up_to_the_classifier() {
-    let by_name = |result: Result<&String, &Failure>| match result {
+    let by_name = |result: Result<&String, &(dyn std::error::Error + 'static)>| match result {
         Ok(name) if name == "busy" => Outcome::Overload { retry_after: None },
         Ok(_) => Outcome::Success,
         Err(_) => Outcome::Timeout,

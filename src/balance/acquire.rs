@@ -84,7 +84,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
     where
         S: Service<Req>,
         S::Error: Into<BoxError>,
-        T: Track<S::Response, S::Error>,
+        T: Track<S::Response>,
     {
         if let Some(member) = attempt.member() {
             self.tried.add(&member.vitals);
@@ -102,7 +102,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         S: Service<Req> + Clone,
         S::Error: Into<BoxError>,
         P: Pick<Req>,
-        T: Track<S::Response, S::Error>,
+        T: Track<S::Response>,
     {
         self.follow_changes(cx);
         loop {
@@ -175,7 +175,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
     where
         S: Service<Req>,
         S::Error: Into<BoxError>,
-        T: Track<S::Response, S::Error>,
+        T: Track<S::Response>,
     {
         let mut index = 0;
         while let Some((service, _)) = self.pending.get_mut(index) {
@@ -254,12 +254,10 @@ impl<S, P, Req> Acquire<S, P, Req> {
 pub(super) fn endpoint_failed<Rsp, E, T>(error: E, attempt: Attempt, tracker: &T) -> Error
 where
     E: Into<BoxError>,
-    T: Track<Rsp, E>,
+    T: Track<Rsp>,
 {
     let endpoint = attempt.name().cloned().unwrap_or_else(|| "".into());
-    tracker.error(&error, attempt);
-    Error::Endpoint {
-        endpoint,
-        source: error.into(),
-    }
+    let source: BoxError = error.into();
+    tracker.error(&*source, attempt);
+    Error::Endpoint { endpoint, source }
 }

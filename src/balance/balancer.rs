@@ -126,7 +126,7 @@ where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     P: Pick<Req>,
-    T: Track<S::Response, S::Error> + Clone,
+    T: Track<S::Response> + Clone,
 {
     type Response = T::Response;
     type Error = Error;

@@ -115,6 +115,32 @@ impl<T> Builder<T> {
         }
     }
 
+    /// The same with the driver spawned on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] for a configuration that makes no sense.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    pub fn spawn<St, D>(
+        self,
+        strategy: St,
+        discover: D,
+    ) -> Result<Balancer<D::Target, St::Picker, T>, BuildError>
+    where
+        D: Discover + Send + 'static,
+        D::Key: fmt::Display + Eq + Hash + Send,
+        D::Target: Clone + Send + Sync,
+        D::Error: Into<BoxError>,
+        St: Strategy<Picker: Send + Sync> + Send + 'static,
+    {
+        let (balancer, driver) = self.build(strategy, discover)?;
+        tokio::spawn(driver);
+        Ok(balancer)
+    }
+
     pub(super) fn assemble<St, D>(
         self,
         strategy: St,

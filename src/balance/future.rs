@@ -62,7 +62,7 @@ where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     P: Pick<Req>,
-    T: Track<S::Response, S::Error>,
+    T: Track<S::Response>,
 {
     type Output = Result<T::Response, Error>;
 

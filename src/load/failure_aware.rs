@@ -119,9 +119,8 @@ mod tests {
     const LOAD: FailureAware<Outstanding> = FailureAware { inner: Outstanding };
 
     fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {
-        LOAD.meter()
-            .unwrap()
-            .record(vitals, &Sample::new(outcome, None, Some(now)));
+        let sample = Sample::new(outcome).measured(Duration::ZERO, now);
+        LOAD.meter().unwrap().record(vitals, &sample);
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {

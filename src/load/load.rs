@@ -34,8 +34,17 @@ impl Score {
     /// Makes comparisons safe: what is negative or not a number is the worst there is.
     #[inline]
     pub(crate) fn sanitized(self) -> Self {
-        let clean = |value: f64| if value >= 0.0 { value.min(f64::MAX) } else { f64::MAX };
-        Self { cost: clean(self.cost), backlog: clean(self.backlog) }
+        let clean = |value: f64| {
+            if value >= 0.0 {
+                value.min(f64::MAX)
+            } else {
+                f64::MAX
+            }
+        };
+        Self {
+            cost: clean(self.cost),
+            backlog: clean(self.backlog),
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Load, Now, Score, decayed::Decayed};
 use crate::{
     endpoint::Vitals,
-    outcome::{Meter, Outcome, Sample},
+    outcome::{Meter, Sample},
 };
 
 /// Latency, as a peak-sensitive moving average, times the requests in flight plus one.
@@ -17,8 +17,8 @@ use crate::{
 /// answered.
 ///
 /// Source: Finagle's `PeakEwma`. Where we differ: a failed attempt can only raise the estimate (in
-/// Finagle a fast failure lowers it), and so can a cancelled one, which took at least that long. That
-/// an endpoint fails is charged by [`FailureAware`](super::FailureAware).
+/// Finagle a fast failure lowers it), and so can one cancelled before the response began, which would
+/// have taken longer. That an endpoint fails is charged by [`FailureAware`](super::FailureAware).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeakEwma {
     /// Per second: the inverse of the time constant.
@@ -101,7 +101,7 @@ impl Meter for PeakEwma {
         let age = vitals.age(sample.now());
         // A latency of 0 (paused clocks) must still count as measured.
         let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
-        let may_lower = sample.outcome == Outcome::Success;
+        let may_lower = sample.responded && !sample.outcome.is_failure();
         Decayed::update(vitals.latency_cell(), |estimate| {
             let kept = self.remains(estimate.seconds_since(age)) as f32;
             if latency >= estimate.value {
@@ -123,11 +123,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::outcome::Outcome;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn observe(vitals: &Vitals, outcome: Outcome, latency: Duration, now: Instant) {
-        PeakEwma::new().record(vitals, &Sample::new(outcome, Some(latency), Some(now)));
+        PeakEwma::new().record(vitals, &Sample::new(outcome).measured(latency, now));
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {

@@ -89,16 +89,15 @@ impl Attempt {
         Self::release(&member);
     }
 
+    #[inline]
     fn sample(&self, outcome: Outcome) -> Sample {
-        let Some(started) = self.started else {
-            return Sample::new(outcome, None, None);
-        };
-        let now = self.first_byte.unwrap_or_else(Instant::now);
-        Sample::new(
-            outcome,
-            Some(now.saturating_duration_since(started)),
-            Some(now),
-        )
+        let mut sample = Sample::new(outcome);
+        if let Some(started) = self.started {
+            sample.responded |= self.first_byte.is_some();
+            let now = self.first_byte.unwrap_or_else(Instant::now);
+            sample = sample.measured(now.saturating_duration_since(started), now);
+        }
+        sample
     }
 
     #[inline]

@@ -1,29 +1,73 @@
+use std::{error::Error as StdError, io};
+
 use super::Outcome;
 
 /// Decides what a response or an error says about the endpoint it came from.
-pub trait Classify<Response, Error> {
+///
+/// The error is the endpoint's own, behind a trait object: downcast it to look into it, or leave it
+/// to [`Outcome::of_error`].
+pub trait Classify<Response> {
     /// The outcome of an attempt that ended in `result`.
-    fn classify(&self, result: Result<&Response, &Error>) -> Outcome;
+    fn classify(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Outcome;
 }
 
-/// Any response is a success, any error a [`TransportFailure`](Outcome::TransportFailure).
+/// Any response is a success, any error what [`Outcome::of_error`] says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResultOnly;
 
-impl<Response, Error> Classify<Response, Error> for ResultOnly {
-    fn classify(&self, result: Result<&Response, &Error>) -> Outcome {
-        match result {
-            Ok(_) => Outcome::Success,
-            Err(_) => Outcome::TransportFailure,
+impl<Response> Classify<Response> for ResultOnly {
+    fn classify(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Outcome {
+        result.map_or_else(Outcome::of_error, |_| Outcome::Success)
+    }
+}
+
+impl<Response, F> Classify<Response> for F
+where
+    F: Fn(Result<&Response, &(dyn StdError + 'static)>) -> Outcome,
+{
+    fn classify(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Outcome {
+        self(result)
+    }
+}
+
+impl Outcome {
+    /// What an error says if nothing more is known of it: a [`Timeout`](Self::Timeout) if it or one
+    /// of its sources is tower's, tokio's or the operating system's, a
+    /// [`TransportFailure`](Self::TransportFailure) otherwise.
+    #[must_use]
+    pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
+        let mut chain = std::iter::successors(Some(error), |&error| error.source());
+        if chain.any(is_timeout) {
+            Self::Timeout
+        } else {
+            Self::TransportFailure
         }
     }
 }
 
-impl<Response, Error, F> Classify<Response, Error> for F
-where
-    F: Fn(Result<&Response, &Error>) -> Outcome,
-{
-    fn classify(&self, result: Result<&Response, &Error>) -> Outcome {
-        self(result)
+fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+    let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    error.is::<tower::timeout::error::Elapsed>()
+        || error.is::<tokio::time::error::Elapsed>()
+        || error.downcast_ref().is_some_and(timed_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_found_behind_other_errors() {
+        let timeout = io::Error::from(io::ErrorKind::TimedOut);
+        assert_eq!(Outcome::of_error(&timeout), Outcome::Timeout);
+        let wrapped = crate::Error::Endpoint {
+            endpoint: "a".into(),
+            source: Box::new(timeout),
+        };
+        assert_eq!(Outcome::of_error(&wrapped), Outcome::Timeout);
+        let elapsed = tower::timeout::error::Elapsed::new();
+        assert_eq!(Outcome::of_error(&elapsed), Outcome::Timeout);
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(Outcome::of_error(&refused), Outcome::TransportFailure);
     }
 }

@@ -30,18 +30,29 @@ pub struct Sample {
     /// From the pick to the first byte of the response; to the end if there was none. `None` if the
     /// strategy measures no latency.
     pub latency: Option<Duration>,
+    /// The response had begun, so the latency is the endpoint's and not how long the caller waited.
+    pub responded: bool,
     now: Option<Instant>,
 }
 
 impl Sample {
-    /// A sample taken at `now`.
+    /// An attempt that ended in `outcome`, its latency not measured.
     #[must_use]
-    pub fn new(outcome: Outcome, latency: Option<Duration>, now: Option<Instant>) -> Self {
+    pub fn new(outcome: Outcome) -> Self {
+        let responded = outcome == Outcome::Success;
         Self {
             outcome,
-            latency,
-            now,
+            latency: None,
+            responded,
+            now: None,
         }
+    }
+
+    /// The latency, as measured at `now`.
+    #[must_use]
+    pub fn measured(mut self, latency: Duration, now: Instant) -> Self {
+        (self.latency, self.now) = (Some(latency), Some(now));
+        self
     }
 
     /// When the attempt ended, or got its first byte. Reads the clock if nobody has yet.

@@ -6,25 +6,25 @@
 //! attempt is over (at the response, or at the end of its body) by a [`Track`].
 //!
 //! ```
-//! use std::time::Duration;
+//! use std::{error::Error, time::Duration};
 //! use tower_lb::outcome::{Classify, Outcome};
 //!
 //! /// A protocol whose responses carry a number: 0 is fine, 1 means "too busy".
 //! #[derive(Clone)]
 //! struct ByNumber;
 //!
-//! impl<E> Classify<u32, E> for ByNumber {
-//!     fn classify(&self, result: Result<&u32, &E>) -> Outcome {
+//! impl Classify<u32> for ByNumber {
+//!     fn classify(&self, result: Result<&u32, &(dyn Error + 'static)>) -> Outcome {
 //!         match result {
 //!             Ok(0) => Outcome::Success,
 //!             Ok(1) => Outcome::Overload { retry_after: Some(Duration::from_secs(1)) },
 //!             Ok(_) => Outcome::ApplicationError,
-//!             Err(_) => Outcome::TransportFailure,
+//!             Err(error) => Outcome::of_error(error),
 //!         }
 //!     }
 //! }
 //!
-//! assert!(Classify::<u32, ()>::classify(&ByNumber, Ok(&7)).is_failure());
+//! assert!(ByNumber.classify(Ok(&7)).is_failure());
 //! ```
 
 mod attempt;

@@ -1,3 +1,5 @@
+use std::error::Error as StdError;
+
 use super::{Attempt, Classify, ResultOnly};
 
 /// Decides when an attempt is over, and sees to it that its outcome is recorded then.
@@ -5,7 +7,7 @@ use super::{Attempt, Classify, ResultOnly};
 /// The balancer calls it with each result. For protocols whose response is more than one value, a
 /// tracker wraps the response so that the [`Attempt`] lives on in it; for all others
 /// [`OnResponse`] will do.
-pub trait Track<Response, Error> {
+pub trait Track<Response> {
     /// What the caller of the balancer gets: the response, perhaps wrapped.
     type Response;
 
@@ -13,7 +15,7 @@ pub trait Track<Response, Error> {
     fn response(&self, response: Response, attempt: Attempt) -> Self::Response;
 
     /// The endpoint's service has failed.
-    fn error(&self, error: &Error, attempt: Attempt);
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt);
 }
 
 /// The attempt is over when the response is there; its outcome is what the classifier says.
@@ -27,9 +29,9 @@ impl<C> OnResponse<C> {
     }
 }
 
-impl<C, Response, Error> Track<Response, Error> for OnResponse<C>
+impl<C, Response> Track<Response> for OnResponse<C>
 where
-    C: Classify<Response, Error>,
+    C: Classify<Response>,
 {
     type Response = Response;
 
@@ -39,7 +41,7 @@ where
         response
     }
 
-    fn error(&self, error: &Error, attempt: Attempt) {
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
         attempt.finish(self.0.classify(Err(error)));
     }
 }

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, response::Parts};
+
+use super::{ClassifyHttp, HttpStatus};
+use crate::outcome::Outcome;
+
+/// Judges a response by its `grpc-status`, wherever it stands: in the trailers, or in the head of
+/// a response without a body.
+///
+/// | status | outcome |
+/// |---|---|
+/// | `UNKNOWN`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`ApplicationError`](Outcome::ApplicationError) |
+/// | `RESOURCE_EXHAUSTED` | [`Overload`](Outcome::Overload), with `grpc-retry-pushback-ms` |
+/// | `DEADLINE_EXCEEDED` | [`Timeout`](Outcome::Timeout) |
+/// | `CANCELLED` | [`Cancelled`](Outcome::Cancelled) |
+/// | all others, which blame the caller | [`Success`](Outcome::Success) |
+///
+/// A response that is not 200 never reached a gRPC server and is judged by [`HttpStatus`]; one that
+/// ends without a status is an [`ApplicationError`](Outcome::ApplicationError).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcStatus;
+
+impl ClassifyHttp for GrpcStatus {
+    fn head(&self, head: &Parts) -> Outcome {
+        if head.status != StatusCode::OK {
+            return HttpStatus.head(head);
+        }
+        of_status(&head.headers).unwrap_or(Outcome::Success)
+    }
+
+    fn end(&self, head: Outcome, trailers: Option<&HeaderMap>) -> Outcome {
+        trailers.and_then(of_status).unwrap_or(head)
+    }
+}
+
+fn of_status(headers: &HeaderMap) -> Option<Outcome> {
+    let status = headers
+        .get("grpc-status")?
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Some(match status {
+        Some(1) => Outcome::Cancelled,
+        None | Some(2 | 13 | 14 | 15) => Outcome::ApplicationError,
+        Some(4) => Outcome::Timeout,
+        Some(8) => Outcome::Overload {
+            retry_after: pushback(headers),
+        },
+        Some(0_u32..) => Outcome::Success,
+    })
+}
+
+/// A negative delay means "do not retry" and is no delay.
+fn pushback(headers: &HeaderMap) -> Option<Duration> {
+    let millis = headers
+        .get("grpc-retry-pushback-ms")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()?;
+    Some(Duration::from_millis(millis))
+}

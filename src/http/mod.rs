@@ -1,0 +1,53 @@
+//! Balancing of `http::Request`s, over whatever serves them: a hyper client, axum routers, tonic
+//! channels.
+//!
+//! What HTTP adds to a [`Balancer`](crate::Balancer): a response is judged by its status
+//! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
+//! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
+//!
+//! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
+//! errors into responses for those who serve what they balance, and, with feature `http-client`,
+//! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints.
+//!
+//! ```
+//! # #[cfg(feature = "http-client")] {
+//! use http_body_util::Empty;
+//! use tower_lb::{discover::{self, DiscoverExt}, http, strategy::P2c};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let origins: [http::Origin; 2] = ["http://10.0.0.1:8080".parse()?, "http://10.0.0.2:8080".parse()?];
+//! let endpoints = discover::addresses(origins).connect(http::Pool::new().connector());
+//! let balancer = http::builder().spawn(P2c::default(), endpoints)?;
+//!
+//! # use ::http::Request;
+//! use tower::ServiceExt;
+//! let request = Request::get("/status").body(Empty::<bytes::Bytes>::new())?;
+//! let response = balancer.oneshot(request).await?;
+//! # Ok(()) }
+//! # }
+//! ```
+
+mod body;
+mod classify;
+#[cfg(feature = "http-client")]
+mod client;
+mod gateway;
+mod grpc;
+mod origin;
+mod retry_after;
+mod set_origin;
+mod status;
+mod track;
+
+#[cfg(feature = "http-client")]
+pub use self::client::{Client, Pool};
+pub use self::{
+    body::TrackedBody,
+    classify::ClassifyHttp,
+    gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
+    grpc::GrpcStatus,
+    origin::{InvalidOrigin, Origin},
+    set_origin::{HostHeader, SetOrigin},
+    status::HttpStatus,
+    track::{Balancer, UntilBodyEnd, builder},
+};

@@ -1,0 +1,52 @@
+use std::error::Error as StdError;
+
+use http::Response;
+use http_body::Body;
+
+use super::{ClassifyHttp, HttpStatus, TrackedBody};
+use crate::{
+    balance::Builder,
+    outcome::{Attempt, Track},
+};
+
+/// A balancer of HTTP requests; what [`builder`] builds.
+pub type Balancer<S, P, C = HttpStatus> = crate::Balancer<S, P, UntilBodyEnd<C>>;
+
+/// Settings for a balancer of HTTP requests, which judges responses by [`HttpStatus`].
+///
+/// For another judgement, [`track`](Builder::track) them by an [`UntilBodyEnd`] of your own.
+#[must_use]
+pub fn builder() -> Builder<UntilBodyEnd> {
+    crate::Balancer::builder().track(UntilBodyEnd::default())
+}
+
+/// The attempt is over at the end of the response's body; latency is measured to its head.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UntilBodyEnd<C = HttpStatus>(C);
+
+impl<C> UntilBodyEnd<C> {
+    /// Judges responses by `classify`.
+    pub fn new(classify: C) -> Self {
+        Self(classify)
+    }
+}
+
+impl<B, C> Track<Response<B>> for UntilBodyEnd<C>
+where
+    B: Body,
+    C: ClassifyHttp + Clone,
+{
+    type Response = Response<TrackedBody<B, C>>;
+
+    fn response(&self, response: Response<B>, mut attempt: Attempt) -> Self::Response {
+        attempt.first_byte();
+        let (head, body) = response.into_parts();
+        let outcome = self.0.head(&head);
+        let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
+        Response::from_parts(head, body)
+    }
+
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
+        attempt.finish(self.0.error(error));
+    }
+}
