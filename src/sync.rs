@@ -18,3 +18,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// Stands between two sequentially consistent accesses to different variables. loom takes such
+/// accesses for acquire and release ones, which is not enough to find each other; a fence it knows.
+#[inline]
+pub(crate) fn between_seq_cst() {
+    #[cfg(tower_lb_loom)]
+    loom::sync::atomic::fence(Ordering::SeqCst);
+}

@@ -29,7 +29,9 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn, timeout::TimeoutLa
 use tower_lb::{
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, OutcomeCounts},
-    http::{Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, SetOrigin, UntilBodyEnd, builder},
+    http::{
+        Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, SetOrigin, UntilBodyEnd, builder,
+    },
     load::PeakEwma,
     strategy::{P2c, RoundRobin},
 };
@@ -234,7 +236,9 @@ async fn a_body_that_fails_or_is_dropped_says_so() {
         Response::new(StreamBody::new(futures::stream::iter(frames)).boxed_unsync())
     };
     assert_eq!(
-        outcomes(UntilBodyEnd::new(HttpStatus), failing).await.transport,
+        outcomes(UntilBodyEnd::new(HttpStatus), failing)
+            .await
+            .transport,
         1
     );
 

@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
 use tokio::{
     runtime::{self, Runtime},
     task::{JoinSet, yield_now},
@@ -31,10 +32,10 @@ const ENDPOINTS: usize = 10;
 
 fn concurrent(c: &mut Criterion) {
     // A request is over before another task gets to run.
-    compare(c, "concurrent, immediate responses", || Noop);
+    compare(c, "concurrent by tasks, immediate responses", || Noop);
     // As many requests are in flight as there are tasks. A turn of the scheduler is measured along,
     // see the direct call.
-    compare(c, "concurrent, responses after a yield", || {
+    compare(c, "concurrent by tasks, responses after a yield", || {
         service_fn(|()| async {
             yield_now().await;
             Ok::<_, Infallible>(())
@@ -92,13 +93,10 @@ fn bench<S>(
 {
     for tasks in TASKS {
         let mut shared = None;
-        group.bench_function(
-            BenchmarkId::new(name, format!("{tasks} tasks")),
-            |bencher| {
-                let shared = shared.get_or_insert_with(&balancer);
-                bencher.iter_custom(|requests| runtime.block_on(split(shared, tasks, requests)));
-            },
-        );
+        group.bench_function(BenchmarkId::new(name, tasks), |bencher| {
+            let shared = shared.get_or_insert_with(&balancer);
+            bencher.iter_custom(|requests| runtime.block_on(split(shared, tasks, requests)));
+        });
     }
 }
 

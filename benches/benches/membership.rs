@@ -73,6 +73,7 @@ fn ours_changes<St: Strategy>(group: &mut Group<'_>, name: &str, strategy: fn() 
                 // The snapshot is published within the poll.
                 sent.map(|()| ours::poll(&mut ours.driver))
             });
+            assert!(ours.balancer.status().version > 1);
         });
     }
     group.bench_function(weight_change(name), |bencher| {

@@ -6,7 +6,7 @@ use tower_lb_benches::contender::Contender;
 const ENDPOINTS: [usize; 5] = [3, 10, 100, 1000, 10_000];
 
 fn per_request(c: &mut Criterion) {
-    let mut group = c.benchmark_group("per_request");
+    let mut group = c.benchmark_group("per_request by endpoints");
     for contender in Contender::ALL {
         for n in ENDPOINTS {
             let id = BenchmarkId::new(contender.name, n);

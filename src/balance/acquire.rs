@@ -225,7 +225,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     return Picked::Nothing;
                 }
                 Some(candidate) => {
-                    refused = false;
+                    refused = snapshot.position(candidate).is_none();
                     if let Some((service, attempt)) = snapshot.engage(candidate, started) {
                         return Picked::Engaged(service, attempt);
                     }

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     outcome::Attempt,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
@@ -17,17 +19,25 @@ pub(super) struct Snapshot<S, P> {
 }
 
 impl<S: Clone, P> Snapshot<S, P> {
-    /// Takes a slot at the candidate and a clone of its service; `None` if no slot is free, or if
-    /// the picker made the candidate up.
+    /// Takes a slot at a candidate of this snapshot and a clone of its service; `None` if no slot is
+    /// free.
     #[inline]
     pub(super) fn engage(
         &self,
         candidate: &Candidate,
-        started: Option<tokio::time::Instant>,
+        started: Option<Instant>,
     ) -> Option<(S, Attempt)> {
-        let position = candidate.position();
+        let position = self.position(candidate)?;
         let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?;
         let attempt = Attempt::begin(&candidate.member, started)?;
         Some((service.clone(), attempt))
+    }
+
+    /// Where the candidate is; `None` if a picker took it from elsewhere.
+    #[inline]
+    pub(super) fn position(&self, candidate: &Candidate) -> Option<usize> {
+        let position = candidate.position();
+        let ours = self.candidates.at(position)?;
+        Arc::ptr_eq(ours.vitals(), candidate.vitals()).then_some(position)
     }
 }

@@ -48,7 +48,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::endpoint::Ticket;
+    use crate::endpoint::{Ticket, Watch};
 
     /// Parks a loom thread until it is woken, as an executor would.
     #[derive(Default)]
@@ -135,6 +135,67 @@ mod tests {
             slots.release();
             canceller.join().unwrap();
             waiter.join().unwrap();
+        });
+    }
+
+    /// Waits as `poll_ready` does: registers, then looks.
+    fn watch_until(queue: &Arc<WaitQueue>, done: impl Fn() -> bool) {
+        let parker = LoomArc::new(Parker::default());
+        let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
+        let watch = Watch::new(Arc::clone(queue));
+        loop {
+            watch.register(&waker);
+            if done() {
+                return;
+            }
+            parker.park();
+        }
+    }
+
+    /// Who watches for room is told when a slot is given back.
+    #[test]
+    fn a_watcher_sees_the_slot_that_is_given_back() {
+        loom::model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(slots.try_acquire());
+            let watcher = {
+                let slots = Arc::clone(&slots);
+                thread::spawn(move || watch_until(&queue, || slots.has_room()))
+            };
+            slots.release();
+            watcher.join().unwrap();
+        });
+    }
+
+    /// Who watches, and who stands in line, are told when a snapshot is published.
+    #[test]
+    fn everybody_sees_a_snapshot_that_is_published() {
+        loom::model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let published = Arc::new(AtomicU32::new(0));
+            let watcher = {
+                let (queue, published) = (Arc::clone(&queue), Arc::clone(&published));
+                thread::spawn(move || {
+                    watch_until(&queue, || published.load(Ordering::SeqCst) == 1);
+                })
+            };
+            let parker = LoomArc::new(Parker::default());
+            let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
+            let ticket = Ticket::join(Arc::clone(&queue), &waker);
+            let publisher = {
+                let (queue, published) = (Arc::clone(&queue), Arc::clone(&published));
+                thread::spawn(move || {
+                    published.store(1, Ordering::SeqCst);
+                    queue.changed();
+                })
+            };
+            while !(ticket.rearm(&waker) && published.load(Ordering::SeqCst) == 1) {
+                parker.park();
+            }
+            drop(ticket);
+            publisher.join().unwrap();
+            watcher.join().unwrap();
         });
     }
 }

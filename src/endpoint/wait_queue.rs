@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, between_seq_cst, lock};
 
 /// Where requests wait for a slot, in order of arrival, and where `poll_ready` watches for one.
 ///
@@ -33,6 +33,7 @@ impl WaitQueue {
 
     /// A slot has become free.
     pub(crate) fn released(&self) {
+        between_seq_cst();
         if self.is_queued() {
             self.wake_next();
         } else if self.watching.load(Ordering::SeqCst) > 0 {
@@ -105,6 +106,7 @@ impl Ticket {
             queue.queued.store(state.line.len(), Ordering::SeqCst);
             id
         };
+        between_seq_cst();
         Self { queue, id }
     }
 

@@ -172,8 +172,9 @@ impl Candidates {
             .filter_map(|index| self.get(index))
     }
 
+    /// Whoever is at a position of the store, eligible or not.
     #[inline]
-    fn at(&self, position: usize) -> Option<&Candidate> {
+    pub(crate) fn at(&self, position: usize) -> Option<&Candidate> {
         self.store.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 

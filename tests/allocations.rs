@@ -1,0 +1,119 @@
+//! What a request allocates (nothing), and what an endpoint takes in memory.
+
+mod support;
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    net::SocketAddr,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use allocation_counter::measure;
+use support::drive;
+use tower::Service;
+use tower_lb::{
+    Balancer, discover,
+    endpoint::Endpoint,
+    load::{FailureAware, PeakEwma},
+    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+};
+
+/// Answers at once and has no size of its own.
+#[derive(Clone)]
+struct Noop;
+
+impl Service<u64> for Noop {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Ready<Result<u64, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: u64) -> Self::Future {
+        ready(Ok(request))
+    }
+}
+
+fn endpoints(count: u32, weight: impl Fn(u32) -> u32) -> discover::List<SocketAddr, Noop> {
+    discover::list((0..count).map(|n| {
+        let address = SocketAddr::from((n.to_be_bytes(), 80));
+        (address, Endpoint::new(Noop).with_weight(weight(n)))
+    }))
+}
+
+fn request<P: Pick<u64>>(balancer: &mut Balancer<Noop, P>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(balancer.poll_ready(&mut cx).is_ready());
+    let response = pin!(balancer.call(1));
+    assert!(response.poll(&mut cx).is_ready());
+}
+
+#[test]
+fn a_request_allocates_nothing() {
+    fn check<St: Strategy<Picker: Pick<u64>>>(name: &str, strategy: St, limit: Option<u32>) {
+        let builder = Balancer::builder();
+        let builder = limit.map_or(builder.clone(), |limit| builder.max_outstanding(limit));
+        let (mut balancer, driver) = builder
+            .build(strategy, endpoints(20, |n| n % 3 + 1))
+            .unwrap();
+        drive(&mut Box::pin(driver));
+        (0..100).for_each(|_| request(&mut balancer));
+        let cost = measure(|| (0..1000).for_each(|_| request(&mut balancer)));
+        assert_eq!(cost.count_total, 0, "{name}");
+        let cost = measure(|| (0..1000).for_each(|_| request(&mut balancer.clone())));
+        assert_eq!(cost.count_total, 0, "{name}, a clone for each request");
+    }
+    for limit in [None, Some(10)] {
+        check("round robin", RoundRobin::new(), limit);
+        check("random", Random, limit);
+        check("p2c", P2c::default(), limit);
+        check(
+            "p2c, peak EWMA",
+            P2c::new(FailureAware::new(PeakEwma::new())),
+            limit,
+        );
+        check("least", LeastLoaded::default(), limit);
+        check("least of five", LeastLoaded::default().scan_up_to(0), limit);
+    }
+}
+
+/// Heap bytes for each of 10 000 endpoints, with socket addresses as keys, beside the service itself
+/// (which has no size here): 384 at the most.
+#[test]
+fn an_endpoint_takes_little_memory() {
+    const COUNT: u32 = 10_000;
+    let mut kept = None;
+    let cost = measure(|| {
+        let (balancer, driver) = Balancer::new(P2c::default(), endpoints(COUNT, |_| 1));
+        let mut driver = Box::pin(driver);
+        drive(&mut driver);
+        kept = Some((balancer, driver));
+    });
+    let each = cost.bytes_current / i64::from(COUNT);
+    println!("{each} bytes for each endpoint");
+    assert!(each <= 384, "{each} bytes");
+    drop(kept);
+}
+
+/// Publishing one change copies a chunk or two, not ten thousand endpoints.
+#[test]
+fn one_change_of_ten_thousand_allocates_little() {
+    let (handle, stream) = discover::channel();
+    let (balancer, driver) = Balancer::new(P2c::default(), stream);
+    let mut driver = Box::pin(driver);
+    for n in 0..10_000_u32 {
+        handle.insert(n, Noop).unwrap();
+    }
+    drive(&mut driver);
+    let cost = measure(|| {
+        handle.insert(10_000, Noop).unwrap();
+        drive(&mut driver);
+    });
+    println!("{} bytes for one change", cost.bytes_total);
+    assert!(cost.bytes_total < 40_000, "{} bytes", cost.bytes_total);
+    drop(balancer);
+}
