@@ -18,7 +18,6 @@ use tower::{Service, ServiceExt};
 use tower_lb::{
     discover::{self, DiscoverExt},
     http::{self, Origin},
-    load::{FailureAware, PeakEwma},
     strategy::P2c,
 };
 
@@ -34,17 +33,12 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     // The balancer: which endpoints there are, how to reach one, and how to choose.
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let endpoints = discover::list(origins).connect(http::Pool::new().connector());
-    let strategy = P2c::new(FailureAware::new(PeakEwma::new()));
-    let balancer = http::builder().spawn(strategy, endpoints)?;
+    let balancer = http::builder().spawn(P2c::peak_ewma(), endpoints)?;
 
-    println!(
-        "{PER_SECOND} requests a second for {} s to:",
-        REQUESTS / PER_SECOND
-    );
+    println!("{PER_SECOND} requests a second for {} s to:", REQUESTS / PER_SECOND);
     println!("  fast (5 ms; killed after 2 s, back after 4 s), medium (10 ms), slow (40 ms)\n");
-    let progress = ProgressBar::new(REQUESTS).with_style(ProgressStyle::with_template(
-        "{elapsed:>4} [{bar:40}] {pos}/{len} {msg}",
-    )?);
+    let progress = ProgressBar::new(REQUESTS)
+        .with_style(ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} {msg}")?);
     let mut requests = JoinSet::new();
     let mut ticks = interval(Duration::from_micros(1_000_000 / PER_SECOND));
     for n in 0..REQUESTS {
@@ -90,17 +84,8 @@ where
     B: hyper::body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
     let start = Instant::now();
-    let response = balancer
-        .ready()
-        .await?
-        .call(Request::new(Empty::new()))
-        .await?;
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
+    let response = balancer.ready().await?.call(Request::new(Empty::new())).await?;
+    let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Ok((String::from_utf8_lossy(&body).into_owned(), start.elapsed()))
 }
 
@@ -143,10 +128,7 @@ fn print(table: &mut BTreeMap<(Phase, String), Figures>) {
             figures.latencies.sort_unstable();
             let quantile = |q: f64| {
                 let index = (figures.latencies.len() as f64 * q) as usize;
-                figures
-                    .latencies
-                    .get(index)
-                    .map_or_else(|| "-".into(), |t| format!("{t:.1?}"))
+                figures.latencies.get(index).map_or_else(|| "-".into(), |t| format!("{t:.1?}"))
             };
             let (p50, p99) = (quantile(0.5), quantile(0.99));
             let (requests, errors) = (count(figures), figures.errors);

@@ -58,10 +58,7 @@ impl fmt::Display for Error {
                 write!(f, "none of {endpoints} endpoints is available")
             }
             Self::Overloaded { max_outstanding } => {
-                write!(
-                    f,
-                    "all endpoints have {max_outstanding} requests outstanding"
-                )
+                write!(f, "all endpoints have {max_outstanding} requests outstanding")
             }
             Self::Refused => f.write_str("the strategy found no endpoint for the request"),
             Self::Closed => f.write_str("no endpoints, and discovery has ended"),

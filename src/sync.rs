@@ -14,9 +14,7 @@ pub(crate) use std::sync::{
 
 /// Locks, going on with the data if a panic of another thread poisoned it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Stands between two sequentially consistent accesses to different variables. loom takes such

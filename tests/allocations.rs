@@ -57,9 +57,7 @@ fn a_request_allocates_nothing() {
     fn check<St: Strategy<Picker: Pick<u64>>>(name: &str, strategy: St, limit: Option<u32>) {
         let builder = Balancer::builder();
         let builder = limit.map_or(builder.clone(), |limit| builder.max_outstanding(limit));
-        let (mut balancer, driver) = builder
-            .build(strategy, endpoints(20, |n| n % 3 + 1))
-            .unwrap();
+        let (mut balancer, driver) = builder.build(strategy, endpoints(20, |n| n % 3 + 1)).unwrap();
         drive(&mut Box::pin(driver));
         (0..100).for_each(|_| request(&mut balancer));
         let cost = measure(|| (0..1000).for_each(|_| request(&mut balancer)));
@@ -71,11 +69,7 @@ fn a_request_allocates_nothing() {
         check("round robin", RoundRobin::new(), limit);
         check("random", Random, limit);
         check("p2c", P2c::default(), limit);
-        check(
-            "p2c, peak EWMA",
-            P2c::new(FailureAware::new(PeakEwma::new())),
-            limit,
-        );
+        check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), limit);
         check("least", LeastLoaded::default(), limit);
         check("least of five", LeastLoaded::default().scan_up_to(0), limit);
     }

@@ -34,11 +34,7 @@ fn ask<P: Pick<()>>(service: &mut task::Spawn<Balancer<Backend, P>>) -> Poll<Res
 
 fn with_channel(
     builder: Builder,
-) -> (
-    discover::Handle<&'static str, Backend>,
-    RoundRobinBalancer,
-    RoundRobinDriver,
-) {
+) -> (discover::Handle<&'static str, Backend>, RoundRobinBalancer, RoundRobinDriver) {
     let (handle, stream) = discover::channel();
     let (balancer, driver) = builder.build(RoundRobin::starting_at(0), stream).unwrap();
     (handle, balancer, Box::pin(driver))
@@ -126,15 +122,13 @@ fn attributes_change_in_place_and_the_figures_stay() {
     handle.insert("a", a.clone()).unwrap();
     drive(&mut driver);
     let _request = balancer.call(());
-    handle
-        .insert("a", Endpoint::new(a.clone()).with_weight(7))
-        .unwrap();
+    handle.insert("a", Endpoint::new(a.clone()).with_weight(7)).unwrap();
     drive(&mut driver);
     let status = balancer.status().endpoints.remove(0);
     assert_eq!((status.attributes.weight(), status.outstanding), (7, 1));
 
     let unhealthy = Endpoint::new(a).with_health(Health::unhealthy("checks fail"));
-    handle.replace_all([("a", unhealthy)]).unwrap();
+    handle.reset([("a", unhealthy)]).unwrap();
     drive(&mut driver);
     let status = balancer.status().endpoints.remove(0);
     assert_eq!(status.attributes.health().reason(), Some("checks fail"));
@@ -150,10 +144,7 @@ fn errors_name_the_endpoint_and_keep_its_own_error() {
     drive(&mut driver);
     let error = balancer.call(()).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.endpoint(), Some("10.0.0.1:80"));
-    assert_eq!(
-        error.source().unwrap().downcast_ref(),
-        Some(&Failure("failing"))
-    );
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Failure("failing")));
     assert_eq!(error.to_string(), "endpoint 10.0.0.1:80 failed");
     assert_eq!(balancer.status().endpoints[0].outcomes.transport, 1);
 }
@@ -171,19 +162,13 @@ fn a_pending_endpoint_traps_no_request() {
     }
     let figures = balancer.status().endpoints;
     assert!(figures.iter().all(|endpoint| endpoint.outstanding == 0));
-    assert_eq!(
-        figures[0].outcomes.total(),
-        0,
-        "a was asked, but sent nothing"
-    );
+    assert_eq!(figures[0].outcomes.total(), 0, "a was asked, but sent nothing");
 }
 
 #[test]
 fn of_several_pending_endpoints_the_first_that_gets_ready_is_taken() {
     let backends = ["a", "b", "c"].map(Backend::new);
-    backends
-        .iter()
-        .for_each(|backend| backend.set_readiness(Readiness::Pending));
+    backends.iter().for_each(|backend| backend.set_readiness(Readiness::Pending));
     let (handle, mut balancer, mut driver) = with_channel(Balancer::builder());
     for (name, backend) in ["a", "b", "c"].into_iter().zip(&backends) {
         handle.insert(name, backend.clone()).unwrap();
@@ -192,12 +177,7 @@ fn of_several_pending_endpoints_the_first_that_gets_ready_is_taken() {
     let mut response = task::spawn(balancer.call(()));
     assert_pending!(response.poll());
     let outstanding = |balancer: &RoundRobinBalancer| {
-        balancer
-            .status()
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.outstanding)
-            .sum::<u32>()
+        balancer.status().endpoints.iter().map(|endpoint| endpoint.outstanding).sum::<u32>()
     };
     assert_eq!(outstanding(&balancer), 3);
     backends[1].set_readiness(Readiness::Ready);
@@ -216,7 +196,7 @@ fn endpoints_that_are_removed_while_waited_for_are_given_up() {
     drive(&mut driver);
     let mut response = task::spawn(balancer.call(()));
     assert_pending!(response.poll());
-    handle.replace_all([("b", b.clone().into())]).unwrap();
+    handle.reset([("b", b.clone())]).unwrap();
     drive(&mut driver);
     assert!(response.is_woken());
     assert_eq!(assert_ready_ok!(response.poll()), "b");
@@ -234,10 +214,7 @@ fn one_readiness_error_loses_neither_request_nor_endpoint() {
     // Alone, its error is the request's.
     let error = balancer.call(()).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.endpoint(), Some("a"));
-    assert_eq!(
-        error.source().unwrap().downcast_ref(),
-        Some(&Failure("not ready"))
-    );
+    assert_eq!(error.source().unwrap().downcast_ref(), Some(&Failure("not ready")));
 
     // With another, that one serves.
     handle.insert("b", b).unwrap();
@@ -325,13 +302,9 @@ fn a_new_endpoint_serves_those_in_line() {
 #[test]
 fn a_free_slot_is_found_among_many_full_endpoints() {
     let backends: Vec<_> = (0..100).map(Backend::holding).collect();
-    let named = (0..100)
-        .zip(&backends)
-        .map(|(key, backend)| (key, backend.clone().into()));
+    let named = (0..100).zip(&backends).map(|(key, backend)| (key, backend.clone().into()));
     let builder = Balancer::builder().max_outstanding(1);
-    let (mut balancer, driver) = builder
-        .build(P2c::default(), discover::list(named))
-        .unwrap();
+    let (mut balancer, driver) = builder.build(P2c::default(), discover::list(named)).unwrap();
     drive(&mut Box::pin(driver));
     let requests: Vec<_> = (0..100).map(|_| balancer.call(())).collect();
     assert!(backends.iter().all(|backend| backend.calls() == 1));
@@ -351,20 +324,13 @@ async fn overload_fails_at_once_or_after_a_time() {
 
         let start = Instant::now();
         let error = balancer.call(()).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Overloaded { max_outstanding: 1 }),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Overloaded { max_outstanding: 1 }), "{error}");
         assert!((start.elapsed()).abs_diff(max_wait) <= Duration::from_millis(1));
 
         // The same for those who ask first.
         let start = Instant::now();
-        let error = ServiceExt::<()>::ready(&mut balancer)
-            .await
-            .unwrap()
-            .call(())
-            .await
-            .unwrap_err();
+        let error =
+            ServiceExt::<()>::ready(&mut balancer).await.unwrap().call(()).await.unwrap_err();
         assert!(matches!(error, Error::Overloaded { .. }), "{error}");
         assert!(start.elapsed().abs_diff(max_wait) <= Duration::from_millis(1));
     }
@@ -375,45 +341,24 @@ async fn without_endpoints_it_fails_fast_if_told_to() {
     let after = Duration::from_secs(3);
     let (handle, mut balancer, mut driver) = with_channel(Balancer::builder().fail_fast(after));
     let start = Instant::now();
-    let error = ServiceExt::<()>::ready(&mut balancer)
-        .await
-        .unwrap()
-        .call(())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::NoEndpoints) && error.is_unsent(),
-        "{error}"
-    );
+    let error = ServiceExt::<()>::ready(&mut balancer).await.unwrap().call(()).await.unwrap_err();
+    assert!(matches!(error, Error::NoEndpoints) && error.is_unsent(), "{error}");
     assert!(start.elapsed().abs_diff(after) <= Duration::from_millis(1));
 
     let unhealthy = Endpoint::new(Backend::new("a")).with_health(Health::unhealthy("down"));
     handle.insert("a", unhealthy).unwrap();
-    handle
-        .insert("b", Endpoint::new(Backend::new("b")).with_weight(0))
-        .unwrap();
+    handle.insert("b", Endpoint::new(Backend::new("b")).with_weight(0)).unwrap();
     drive(&mut driver);
     let error = balancer.call(()).await.unwrap_err();
-    assert!(
-        matches!(error, Error::Unavailable { endpoints: 2 }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Unavailable { endpoints: 2 }), "{error}");
 
     // An endpoint that never gets ready counts as unavailable too.
     let stuck = Backend::new("c");
     stuck.set_readiness(Readiness::Pending);
     handle.insert("c", stuck).unwrap();
     drive(&mut driver);
-    let error = ServiceExt::<()>::ready(&mut balancer)
-        .await
-        .unwrap()
-        .call(())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, Error::Unavailable { endpoints: 3 }),
-        "{error}"
-    );
+    let error = ServiceExt::<()>::ready(&mut balancer).await.unwrap().call(()).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { endpoints: 3 }), "{error}");
 
     handle.insert("b", Backend::new("b")).unwrap();
     drive(&mut driver);
@@ -424,11 +369,7 @@ async fn without_endpoints_it_fails_fast_if_told_to() {
 async fn by_default_it_waits_as_towers_balance_does() {
     let (_handle, mut balancer, mut driver) = with_channel(Balancer::builder());
     drive(&mut driver);
-    let waited = timeout(
-        Duration::from_secs(3600),
-        ServiceExt::<()>::ready(&mut balancer),
-    )
-    .await;
+    let waited = timeout(Duration::from_secs(3600), ServiceExt::<()>::ready(&mut balancer)).await;
     assert!(waited.is_err());
 }
 
@@ -454,10 +395,7 @@ fn when_the_stream_ends_empty_waiting_is_over() {
     drop(handle);
     assert!(drive(&mut driver));
     assert!(service.is_woken() && waiting.is_woken());
-    assert!(matches!(
-        assert_ready_err!(ask(&mut service)),
-        Error::Closed
-    ));
+    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed));
     assert!(matches!(assert_ready!(waiting.poll()), Err(Error::Closed)));
 }
 
@@ -475,10 +413,7 @@ fn when_the_driver_is_dropped_the_last_endpoints_are_kept_and_it_is_said() {
     assert_pending!(ask(&mut service));
     drop(driver);
     assert!(service.is_woken(), "an empty balancer does not hang");
-    assert!(matches!(
-        assert_ready_err!(ask(&mut service)),
-        Error::Closed
-    ));
+    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed));
 }
 
 #[tokio::test]
@@ -493,10 +428,7 @@ async fn the_driver_ends_with_the_last_balancer() {
     tokio::task::yield_now().await;
     assert!(!driver.is_finished());
     waiting.abort();
-    timeout(Duration::from_secs(5), driver)
-        .await
-        .expect("the driver ends")
-        .unwrap();
+    timeout(Duration::from_secs(5), driver).await.expect("the driver ends").unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -515,18 +447,12 @@ async fn an_error_of_the_stream_empties_nothing_and_is_retried_with_backoff() {
     sleep(Duration::from_millis(160)).await;
     let status = balancer.status();
     assert_eq!((status.driver.errors, status.endpoints.len()), (3, 1));
-    assert_eq!(
-        status.driver.last_error.unwrap().to_string(),
-        "resolver down"
-    );
+    assert_eq!(status.driver.last_error.unwrap().to_string(), "resolver down");
 
     // 50 ms after the first, 100 after the second, 200 after the third.
     sleep(Duration::from_millis(200)).await;
     let status = balancer.status();
-    assert_eq!(
-        (status.driver.state, status.endpoints.len()),
-        (DriverState::Running, 2)
-    );
+    assert_eq!((status.driver.state, status.endpoints.len()), (DriverState::Running, 2));
     assert!(status.driver.last_error.is_none());
 }
 
@@ -547,20 +473,13 @@ fn a_burst_of_changes_is_a_handful_of_snapshots() {
 async fn two_million_changes_dont_starve_the_runtime() {
     let (handle, stream) = discover::channel::<_, ()>();
     for n in 0..2_000_000_u32 {
-        handle
-            .insert(n % 1000, Endpoint::new(()).with_weight(n))
-            .unwrap();
+        handle.insert(n % 1000, Endpoint::new(()).with_weight(n)).unwrap();
     }
     let (balancer, driver) = Balancer::new(RoundRobin::new(), stream);
     let driver = tokio::spawn(driver);
     // On one thread: every turn we get here is one that the driver let us have.
     let mut turns = 0;
-    while balancer
-        .status()
-        .endpoints
-        .first()
-        .is_none_or(|e| e.attributes.weight() < 1_999_000)
-    {
+    while balancer.status().endpoints.first().is_none_or(|e| e.attributes.weight() < 1_999_000) {
         tokio::task::yield_now().await;
         turns += 1;
     }
@@ -580,11 +499,7 @@ fn a_removed_endpoint_is_let_go_without_traffic() {
     assert!(a.clones() > 1);
     handle.remove("a").unwrap();
     drive(&mut driver);
-    assert_eq!(
-        a.clones(),
-        1,
-        "neither snapshot nor idle balancer holds on to it"
-    );
+    assert_eq!(a.clones(), 1, "neither snapshot nor idle balancer holds on to it");
     drop((idle, balancer));
 }
 
@@ -598,10 +513,7 @@ async fn latency_is_measured_if_the_strategy_looks_at_it() {
     a.answer();
     request.await.unwrap().unwrap();
     let latency = balancer.status().endpoints[0].latency.unwrap();
-    assert!(
-        latency.abs_diff(Duration::from_millis(40)) < Duration::from_millis(2),
-        "{latency:?}"
-    );
+    assert!(latency.abs_diff(Duration::from_millis(40)) < Duration::from_millis(2), "{latency:?}");
 
     let balancer = Balancer::spawn(RoundRobin::new(), discover::list([("b", b.clone().into())]));
     let request = tokio::spawn(balancer.clone().oneshot(()));
@@ -639,18 +551,10 @@ fn of_duplicate_keys_the_last_counts() {
 #[test]
 fn nonsense_is_rejected_when_built() {
     let build = |builder: Builder| {
-        builder
-            .build(RoundRobin::new(), discover::list::<&str, Backend>([]))
-            .err()
+        builder.build(RoundRobin::new(), discover::list::<&str, Backend>([])).err()
     };
-    assert_eq!(
-        build(Balancer::builder().max_outstanding(0)),
-        Some(BuildError::NothingOutstanding)
-    );
-    assert_eq!(
-        build(Balancer::builder().max_wait(Duration::ZERO)),
-        Some(BuildError::NoLimit)
-    );
+    assert_eq!(build(Balancer::builder().max_outstanding(0)), Some(BuildError::NothingOutstanding));
+    assert_eq!(build(Balancer::builder().max_wait(Duration::ZERO)), Some(BuildError::NoLimit));
     assert_eq!(build(Balancer::builder()), None);
 }
 

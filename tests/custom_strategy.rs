@@ -34,13 +34,8 @@ impl<S: Strategy> Strategy for ByVersion<S> {
     type Picker = ByVersionPicker<S::Picker>;
 
     fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let version = |candidate: &Candidate| {
-            candidate
-                .metadata()
-                .get("version")
-                .unwrap_or("?")
-                .to_owned()
-        };
+        let version =
+            |candidate: &Candidate| candidate.metadata().get("version").unwrap_or("?").to_owned();
         let mut versions: Vec<_> = candidates.everyone().map(version).collect();
         versions.sort();
         versions.dedup();
@@ -71,10 +66,7 @@ impl<P: Pick<Versioned>> Pick<Versioned> for ByVersionPicker<P> {
 #[test]
 fn a_strategy_that_sees_the_request_and_wraps_another() {
     let endpoints = [("a", "v1"), ("b", "v2"), ("c", "v2")].map(|(name, version)| {
-        (
-            name,
-            Endpoint::new(Backend::new(name)).with_metadata("version", version),
-        )
+        (name, Endpoint::new(Backend::new(name)).with_metadata("version", version))
     });
     let strategy = ByVersion(RoundRobin::starting_at(0));
     let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
@@ -85,10 +77,7 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
     let mut second: Vec<_> = (0..2).map(|_| ask("v2").unwrap()).collect();
     second.sort();
     assert_eq!(second, ["b", "c"]);
-    assert!(
-        matches!(ask("v3"), Err(Error::Refused)),
-        "nobody would ever take it"
-    );
+    assert!(matches!(ask("v3"), Err(Error::Refused)), "nobody would ever take it");
 }
 
 /// Fewest failures so far, counted by a meter for each endpoint.
@@ -148,9 +137,7 @@ fn a_strategy_that_learns_by_a_meter_of_its_own() {
         let _: Result<String, _> = balancer.call(()).now_or_never().unwrap();
         if n == 5 {
             // The meter is the endpoint's and outlives a change of its attributes.
-            handle
-                .insert("a", Endpoint::new(a.clone()).with_weight(3))
-                .unwrap();
+            handle.insert("a", Endpoint::new(a.clone()).with_weight(3)).unwrap();
             drive(&mut driver);
         }
     }
@@ -193,10 +180,7 @@ fn a_strategy_with_work_of_its_own_keeps_the_driver_going() {
     let strategy = Alternating { signals, skip: 0 };
     let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
     let mut driver = Box::pin(driver);
-    assert!(
-        !drive(&mut driver),
-        "the list has ended, but the strategy goes on"
-    );
+    assert!(!drive(&mut driver), "the list has ended, but the strategy goes on");
     let mut ask = || -> String { balancer.call(()).now_or_never().unwrap().unwrap() };
     assert_eq!(ask(), "a");
     sender.send(()).unwrap();
@@ -230,9 +214,6 @@ fn a_picker_of_another_balancer_sends_nothing_astray() {
     let (mut balancer, driver) = Balancer::new(Stale(Some(elsewhere)), list);
     drive(&mut Box::pin(driver));
     let response = balancer.call(()).now_or_never();
-    assert!(
-        matches!(response, Some(Err(Error::Refused))),
-        "{response:?}"
-    );
+    assert!(matches!(response, Some(Err(Error::Refused))), "{response:?}");
     assert_eq!(backend.calls(), 0);
 }

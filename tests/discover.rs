@@ -44,9 +44,7 @@ fn a_channel_passes_changes_on_in_order_and_ends_with_its_handles() {
     let second = handle.clone();
     handle.insert("a", 1).unwrap();
     second.remove("a").unwrap();
-    handle
-        .replace_all([("b", Endpoint::new(2).with_weight(3))])
-        .unwrap();
+    handle.reset([("b", Endpoint::new(2).with_weight(3))]).unwrap();
     drop((handle, second));
     let updates = ok(stream.collect::<Vec<_>>().now_or_never().expect("ends"));
     let expected = [
@@ -68,11 +66,7 @@ fn sets_of_addresses_are_whole_updates() {
     let reset = vec![("a", Endpoint::new("a")), ("b", Endpoint::new("b"))];
     assert_eq!(
         updates,
-        [
-            Ok(Update::Reset(reset)),
-            Err(Failure("down")),
-            Ok(Update::Reset(vec![]))
-        ]
+        [Ok(Update::Reset(reset)), Err(Failure("down")), Ok(Update::Reset(vec![]))]
     );
 }
 
@@ -88,49 +82,32 @@ fn connect_keeps_services_of_unchanged_targets_and_drops_updates_that_change_not
     let (handle, stream) = discover::channel();
     let mut stream = stream.connect(counted(&connects));
     handle.insert("k", "10.0.0.1").unwrap();
-    let [Update::Insert(_, first)] = &ok(collect_now(&mut stream))[..] else {
-        panic!()
-    };
+    let [Update::Insert(_, first)] = &ok(collect_now(&mut stream))[..] else { panic!() };
 
     handle.insert("k", "10.0.0.1").unwrap();
     assert!(collect_now(&mut stream).is_empty(), "nothing has changed");
 
-    handle
-        .insert("k", Endpoint::new("10.0.0.1").with_weight(5))
-        .unwrap();
-    let [Update::Insert(_, heavier)] = &ok(collect_now(&mut stream))[..] else {
-        panic!()
-    };
+    handle.insert("k", Endpoint::new("10.0.0.1").with_weight(5)).unwrap();
+    let [Update::Insert(_, heavier)] = &ok(collect_now(&mut stream))[..] else { panic!() };
     assert_eq!((heavier.target(), heavier.weight()), (&("10.0.0.1", 0), 5));
     assert!(Arc::ptr_eq(heavier.vitals(), first.vitals()));
 
     handle.insert("k", "10.0.0.2").unwrap();
-    let [Update::Insert(_, moved)] = &ok(collect_now(&mut stream))[..] else {
-        panic!()
-    };
+    let [Update::Insert(_, moved)] = &ok(collect_now(&mut stream))[..] else { panic!() };
     assert_eq!(moved.target(), &("10.0.0.2", 1));
 
-    handle
-        .replace_all([("k", "10.0.0.2".into()), ("l", "10.0.0.3".into())])
-        .unwrap();
-    let [Update::Reset(all)] = &ok(collect_now(&mut stream))[..] else {
-        panic!()
-    };
+    handle.reset([("k", "10.0.0.2"), ("l", "10.0.0.3")]).unwrap();
+    let [Update::Reset(all)] = &ok(collect_now(&mut stream))[..] else { panic!() };
     assert_eq!(all.len(), 2);
-    assert_eq!(
-        connects.load(Ordering::SeqCst),
-        3,
-        "k goes on with its service"
-    );
+    assert_eq!(connects.load(Ordering::SeqCst), 3, "k goes on with its service");
+    handle.reset([("l", "10.0.0.3"), ("k", "10.0.0.2")]).unwrap();
+    assert!(collect_now(&mut stream).is_empty(), "the same set again");
 
     handle.remove("k").unwrap();
     handle.remove("k").unwrap();
     handle.insert("k", "10.0.0.2").unwrap();
     let updates = ok(collect_now(&mut stream));
-    assert!(
-        matches!(updates[..], [Update::Remove("k"), Update::Insert("k", _)]),
-        "{updates:?}"
-    );
+    assert!(matches!(updates[..], [Update::Remove("k"), Update::Insert("k", _)]), "{updates:?}");
     assert_eq!(connects.load(Ordering::SeqCst), 4, "connected anew");
 }
 
@@ -170,26 +147,16 @@ async fn make_waits_for_none_retries_failures_and_drops_what_is_out_of_date() {
         }
     }
     assert_eq!((&made[..], errors), (&["q", "f"][..], 1));
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "nobody waited for the slow one"
-    );
+    assert!(start.elapsed() < Duration::from_secs(1), "nobody waited for the slow one");
 
     // What is made for a target that has changed meanwhile is dropped.
     handle.insert("s", "quick").unwrap();
-    let Some(Ok(Update::Insert("s", endpoint))) = stream.next().await else {
-        panic!()
-    };
+    let Some(Ok(Update::Insert("s", endpoint))) = stream.next().await else { panic!() };
     assert_eq!(endpoint.target(), &"quick");
     handle.remove("s").unwrap();
-    let Some(Ok(Update::Remove("s"))) = stream.next().await else {
-        panic!()
-    };
+    let Some(Ok(Update::Remove("s"))) = stream.next().await else { panic!() };
     drop(handle);
-    assert!(
-        stream.next().await.is_none(),
-        "and the stream ends without the slow one's service"
-    );
+    assert!(stream.next().await.is_none(), "and the stream ends without the slow one's service");
 }
 
 #[tokio::test]
@@ -209,28 +176,22 @@ fn tower_is_told_of_eligible_endpoints_only() {
     let (handle, stream) = discover::channel();
     let mut stream = stream.into_tower();
     let mut changes = || {
-        let changes = collect_now(&mut stream)
-            .into_iter()
-            .map(|change| match change {
-                Ok(Change::Insert(key, value)) => format!("+{key}{value}"),
-                Ok(Change::Remove(key)) => format!("-{key}"),
-                Err(never) => match never {},
-            });
+        let changes = collect_now(&mut stream).into_iter().map(|change| match change {
+            Ok(Change::Insert(key, value)) => format!("+{key}{value}"),
+            Ok(Change::Remove(key)) => format!("-{key}"),
+            Err(never) => match never {},
+        });
         let mut changes: Vec<_> = changes.collect();
         changes.sort();
         changes.join(" ")
     };
     handle.insert("a", 1).unwrap();
-    handle
-        .insert("b", Endpoint::new(1).with_health(Health::unhealthy("down")))
-        .unwrap();
+    handle.insert("b", Endpoint::new(1).with_health(Health::unhealthy("down"))).unwrap();
     assert_eq!(changes(), "+a1");
     handle.insert("a", Endpoint::new(1).with_weight(0)).unwrap();
     handle.insert("b", 2).unwrap();
     assert_eq!(changes(), "+b2 -a");
-    handle
-        .replace_all([("a", 3.into()), ("c", Endpoint::new(1).with_weight(0))])
-        .unwrap();
+    handle.reset([("a", Endpoint::new(3)), ("c", Endpoint::new(1).with_weight(0))]).unwrap();
     assert_eq!(changes(), "+a3 -b");
     handle.remove("a").unwrap();
     handle.remove("c").unwrap();

@@ -74,12 +74,7 @@ impl Server {
                 });
             }
         });
-        Self {
-            address,
-            connections,
-            open,
-            task,
-        }
+        Self { address, connections, open, task }
     }
 
     fn origin(&self) -> Origin {
@@ -117,17 +112,8 @@ where
     C: tower_lb::http::ClassifyHttp + Clone + Send + Sync + 'static,
 {
     let endpoints = discover::list([("a", Endpoint::new(responding(respond)))]);
-    let mut balancer = builder()
-        .track(tracker)
-        .spawn(RoundRobin::new(), endpoints)
-        .unwrap();
-    let response = balancer
-        .ready()
-        .await
-        .unwrap()
-        .call(request())
-        .await
-        .unwrap();
+    let mut balancer = builder().track(tracker).spawn(RoundRobin::new(), endpoints).unwrap();
+    let response = balancer.ready().await.unwrap().call(request()).await.unwrap();
     let _ = response.into_body().collect().await;
     let endpoint = balancer.status().endpoints.remove(0);
     assert_eq!(endpoint.outstanding, 0);
@@ -160,9 +146,7 @@ fn grpc(head: Option<&'static str>, trailer: Option<&'static str>) -> Response<B
     let frames = futures::stream::iter([message].into_iter().chain(trailers));
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     if let Some(status) = head {
-        response
-            .headers_mut()
-            .insert("grpc-status", HeaderValue::from_static(status));
+        response.headers_mut().insert("grpc-status", HeaderValue::from_static(status));
     }
     response
 }
@@ -187,27 +171,16 @@ async fn grpc_statuses_are_judged_in_head_and_trailers() {
 #[tokio::test]
 async fn an_attempt_lasts_until_the_end_of_the_body() {
     let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, BoxError>>(4);
-    let body = Arc::new(std::sync::Mutex::new(Some(
-        StreamBody::new(receiver).boxed_unsync(),
-    )));
+    let body = Arc::new(std::sync::Mutex::new(Some(StreamBody::new(receiver).boxed_unsync())));
     let endpoint = responding(move || Response::new(body.lock().unwrap().take().unwrap()));
     let endpoints = discover::list([("a", Endpoint::new(endpoint))]);
     let mut balancer = builder().spawn(RoundRobin::new(), endpoints).unwrap();
-    let response = balancer
-        .ready()
-        .await
-        .unwrap()
-        .call(request())
-        .await
-        .unwrap();
+    let response = balancer.ready().await.unwrap().call(request()).await.unwrap();
     let look = || balancer.status().endpoints.remove(0);
     assert_eq!((look().outstanding, look().outcomes.total()), (1, 0));
 
     let mut sender = sender;
-    sender
-        .send(Ok(Frame::data(Bytes::from_static(b"one"))))
-        .await
-        .unwrap();
+    sender.send(Ok(Frame::data(Bytes::from_static(b"one")))).await.unwrap();
     let mut body = response.into_body();
     let frame = body.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "one");
@@ -215,17 +188,10 @@ async fn an_attempt_lasts_until_the_end_of_the_body() {
 
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", HeaderValue::from_static("3"));
-    sender
-        .send(Ok(Frame::trailers(trailers.clone())))
-        .await
-        .unwrap();
+    sender.send(Ok(Frame::trailers(trailers.clone()))).await.unwrap();
     let frame = body.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_trailers().unwrap(), trailers);
-    assert_eq!(
-        (look().outstanding, look().outcomes.success),
-        (0, 1),
-        "over with the trailers"
-    );
+    assert_eq!((look().outstanding, look().outcomes.success), (0, 1), "over with the trailers");
 }
 
 #[tokio::test]
@@ -235,12 +201,7 @@ async fn a_body_that_fails_or_is_dropped_says_so() {
         let frames = [Ok(Frame::data(Bytes::from_static(b"some"))), error];
         Response::new(StreamBody::new(futures::stream::iter(frames)).boxed_unsync())
     };
-    assert_eq!(
-        outcomes(UntilBodyEnd::new(HttpStatus), failing)
-            .await
-            .transport,
-        1
-    );
+    assert_eq!(outcomes(UntilBodyEnd::new(HttpStatus), failing).await.transport, 1);
 
     for (code, expected) in [(200, "cancelled"), (500, "application")] {
         let endless = responding(move || {
@@ -249,24 +210,10 @@ async fn a_body_that_fails_or_is_dropped_says_so() {
         });
         let endpoints = discover::list([("a", Endpoint::new(endless))]);
         let mut balancer = builder().spawn(RoundRobin::new(), endpoints).unwrap();
-        drop(
-            balancer
-                .ready()
-                .await
-                .unwrap()
-                .call(request())
-                .await
-                .unwrap(),
-        );
+        drop(balancer.ready().await.unwrap().call(request()).await.unwrap());
         let counts = balancer.status().endpoints[0].outcomes;
-        let named = [
-            ("cancelled", counts.cancelled),
-            ("application", counts.application),
-        ];
-        assert_eq!(
-            named.iter().find(|(_, count)| *count == 1).unwrap().0,
-            expected
-        );
+        let named = [("cancelled", counts.cancelled), ("application", counts.application)];
+        assert_eq!(named.iter().find(|(_, count)| *count == 1).unwrap().0, expected);
     }
 }
 
@@ -283,10 +230,7 @@ async fn pooled_clients_speak_both_versions_and_reuse_connections() {
             let request = Request::get("/who").body(empty()).unwrap();
             let response = balancer.clone().oneshot(request).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
-            assert_eq!(
-                response.into_body().collect().await.unwrap().to_bytes(),
-                version
-            );
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), version);
         }
         for (server, endpoint) in servers.iter().zip(balancer.status().endpoints) {
             assert_eq!(server.connections.load(Ordering::SeqCst), 1);
@@ -299,19 +243,10 @@ async fn pooled_clients_speak_both_versions_and_reuse_connections() {
 async fn connections_of_a_removed_endpoint_are_closed_while_all_is_idle() {
     let server = Server::start(Router::new().route("/", get(async || "x"))).await;
     let (handle, stream) = discover::channel();
-    let balancer = builder()
-        .spawn(P2c::default(), stream.connect(Pool::new().connector()))
-        .unwrap();
+    let balancer =
+        builder().spawn(P2c::default(), stream.connect(Pool::new().connector())).unwrap();
     handle.insert("a", server.origin()).unwrap();
-    balancer
-        .clone()
-        .oneshot(request())
-        .await
-        .unwrap()
-        .into_body()
-        .collect()
-        .await
-        .unwrap();
+    balancer.clone().oneshot(request()).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(server.open.load(Ordering::SeqCst), 1);
     handle.remove("a").unwrap();
     for _ in 0..500 {
@@ -334,32 +269,21 @@ async fn a_dead_endpoint_is_named_and_its_error_kept() {
     let error = balancer.clone().oneshot(request()).await.unwrap_err();
     assert_eq!(error.endpoint(), Some("dead"));
     let source = error.source().unwrap();
-    assert!(
-        source
-            .downcast_ref::<hyper_util::client::legacy::Error>()
-            .unwrap()
-            .is_connect()
-    );
+    assert!(source.downcast_ref::<hyper_util::client::legacy::Error>().unwrap().is_connect());
     assert_eq!(balancer.status().endpoints[0].outcomes.transport, 1);
 }
 
 #[tokio::test]
 async fn the_host_header_arrives_as_configured() {
-    let app = Router::new().route(
-        "/",
-        get(async |headers: HeaderMap| headers["host"].to_str().unwrap().to_owned()),
-    );
+    let app = Router::new()
+        .route("/", get(async |headers: HeaderMap| headers["host"].to_str().unwrap().to_owned()));
     let server = Server::start(app).await;
     let authority = server.address.to_string();
     let fixed = HostHeader::Fixed(HeaderValue::from_static("fixed.example"));
     for (host, sent, expected) in [
         (HostHeader::Keep, None, authority.as_str()),
         (HostHeader::Keep, Some("shop.example"), "shop.example"),
-        (
-            HostHeader::Endpoint,
-            Some("shop.example"),
-            authority.as_str(),
-        ),
+        (HostHeader::Endpoint, Some("shop.example"), authority.as_str()),
         (fixed, Some("shop.example"), "fixed.example"),
     ] {
         let pool = Pool::new().host_header(host);
@@ -367,9 +291,7 @@ async fn the_host_header_arrives_as_configured() {
         let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
         let mut request = request();
         if let Some(host) = sent {
-            request
-                .headers_mut()
-                .insert("host", HeaderValue::from_static(host));
+            request.headers_mut().insert("host", HeaderValue::from_static(host));
         }
         let body = balancer.oneshot(request).await.unwrap().into_body();
         assert_eq!(body.collect().await.unwrap().to_bytes(), expected);
@@ -378,15 +300,9 @@ async fn the_host_header_arrives_as_configured() {
 
 #[tokio::test]
 async fn axum_routers_are_endpoints_and_the_gateway_is_a_route() {
-    let routers = ["a", "b"].map(|name| {
-        (
-            name,
-            Router::new().route("/", get(async move || name)).into(),
-        )
-    });
-    let balancer = builder()
-        .spawn(RoundRobin::starting_at(0), discover::list(routers))
-        .unwrap();
+    let routers =
+        ["a", "b"].map(|name| (name, Router::new().route("/", get(async move || name)).into()));
+    let balancer = builder().spawn(RoundRobin::starting_at(0), discover::list(routers)).unwrap();
     let gateway = Router::new().fallback_service(Gateway::new(balancer));
     let server = Server::start(gateway).await;
     let client = Pool::new().client(server.origin());
@@ -416,10 +332,7 @@ async fn the_gateway_turns_errors_into_responses() {
     // Nobody there for now.
     let (_handle, stream) = discover::channel::<&str, Origin>();
     let endpoints = stream.connect(Pool::new().connector());
-    let impatient = builder()
-        .fail_fast(Duration::ZERO)
-        .spawn(P2c::default(), endpoints)
-        .unwrap();
+    let impatient = builder().fail_fast(Duration::ZERO).spawn(P2c::default(), endpoints).unwrap();
     let response = Gateway::new(impatient).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 503);
 
@@ -446,10 +359,7 @@ async fn the_gateway_turns_errors_into_responses() {
     let endpoints = discover::addresses([server.origin()])
         .connect(move |origin| timeout.layer(pool.client(origin.clone())));
     let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
-    let response = Gateway::new(balancer.clone())
-        .oneshot(request())
-        .await
-        .unwrap();
+    let response = Gateway::new(balancer.clone()).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 504);
     assert_eq!(balancer.status().endpoints[0].outcomes.timeout, 1);
 }
@@ -474,16 +384,7 @@ async fn reqwest_clients_are_endpoints() {
     let mut answers = Vec::new();
     for _ in 0..2 {
         let request = client.get("http://127.0.0.1/x").build().unwrap();
-        answers.push(
-            balancer
-                .clone()
-                .oneshot(request)
-                .await
-                .unwrap()
-                .text()
-                .await
-                .unwrap(),
-        );
+        answers.push(balancer.clone().oneshot(request).await.unwrap().text().await.unwrap());
     }
     assert_eq!(answers, ["one", "two"]);
 }
@@ -498,10 +399,7 @@ async fn tonic_channels_are_endpoints() {
     let channel = tonic::transport::Endpoint::from_shared(server.origin().to_string()).unwrap();
     let endpoints = discover::list([("a", Endpoint::new(channel.connect_lazy()))]);
     let tracker = UntilBodyEnd::new(GrpcStatus);
-    let balancer = builder()
-        .track(tracker)
-        .spawn(P2c::new(PeakEwma::new()), endpoints)
-        .unwrap();
+    let balancer = builder().track(tracker).spawn(P2c::new(PeakEwma::new()), endpoints).unwrap();
     let request = Request::post("/pkg.Service/Method")
         .body(tonic::body::Body::new(Full::new(Bytes::new())))
         .unwrap();
@@ -519,9 +417,6 @@ fn set_origin_wraps_any_http_service() {
         std::future::ready(Ok::<_, Infallible>(request.uri().to_string()))
     });
     let service = SetOrigin::new(echo, "https://a:1".parse().unwrap());
-    let uri = service
-        .oneshot(Request::get("/p?q").body(()).unwrap())
-        .now_or_never()
-        .unwrap();
+    let uri = service.oneshot(Request::get("/p?q").body(()).unwrap()).now_or_never().unwrap();
     assert_eq!(uri.unwrap(), "https://a:1/p?q");
 }

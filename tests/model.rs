@@ -43,7 +43,7 @@ where
         Some(limit) => builder.max_outstanding(limit),
         None => builder,
     };
-    let (handle, stream) = discover::channel();
+    let (handle, stream) = discover::channel::<usize, Backend>();
     let (balancer, driver) = Builder::build(builder, strategy, stream).unwrap();
     let mut driver = Box::pin(driver);
     let mut caller = balancer.clone();
@@ -65,9 +65,8 @@ where
                     _ => Health::Healthy,
                 };
                 let weight = rng.below(4) as u32;
-                let endpoint = Endpoint::new(backend.clone())
-                    .with_health(health)
-                    .with_weight(weight);
+                let endpoint =
+                    Endpoint::new(backend.clone()).with_health(health).with_weight(weight);
                 let eligible = endpoint.is_eligible();
                 handle.insert(key, endpoint).unwrap();
                 model.insert(key, Known { backend, eligible });
@@ -77,9 +76,8 @@ where
                 removed.extend(model.remove(&key).map(|known| known.retire()));
             }
             17..19 => {
-                let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut model)
-                    .into_iter()
-                    .partition(|_| rng.below(2) == 0);
+                let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    std::mem::take(&mut model).into_iter().partition(|_| rng.below(2) == 0);
                 removed.extend(gone.into_values().map(Known::retire));
                 let all = kept.iter().map(|(&key, known)| {
                     (
@@ -87,16 +85,12 @@ where
                         Endpoint::new(known.backend.clone()).with_weight(u32::from(known.eligible)),
                     )
                 });
-                handle.replace_all(all).unwrap();
+                handle.reset(all).unwrap();
                 model = kept;
             }
             19..40 => {
-                let readiness = [
-                    Readiness::Ready,
-                    Readiness::Ready,
-                    Readiness::Pending,
-                    Readiness::Fails,
-                ];
+                let readiness =
+                    [Readiness::Ready, Readiness::Ready, Readiness::Pending, Readiness::Fails];
                 if let Some(known) = model.get(&key) {
                     known.backend.set_readiness(readiness[rng.below(4)]);
                 }
@@ -157,10 +151,7 @@ where
 }
 
 fn calls(model: &BTreeMap<usize, Known>) -> BTreeMap<usize, usize> {
-    model
-        .iter()
-        .map(|(&key, known)| (key, known.backend.calls()))
-        .collect()
+    model.iter().map(|(&key, known)| (key, known.backend.calls())).collect()
 }
 
 /// Only endpoints that are there, eligible and ready have got requests since `before`.
@@ -209,8 +200,6 @@ fn errors_are_those_of_endpoints_or_none() {
         Balancer::new(RoundRobin::new(), discover::list([("a", backend.into())]));
     drive(&mut Box::pin(driver));
     let mut response = task::spawn(Service::<()>::call(&mut balancer, ()));
-    let std::task::Poll::Ready(Err(error)) = response.poll() else {
-        panic!("no error")
-    };
+    let std::task::Poll::Ready(Err(error)) = response.poll() else { panic!("no error") };
     assert!(matches!(error, Error::Endpoint { .. }));
 }

@@ -25,11 +25,7 @@ struct Server {
 }
 
 const fn server(weight: u32, latency: Duration) -> Server {
-    Server {
-        weight,
-        latency,
-        fails: false,
-    }
+    Server { weight, latency, fails: false }
 }
 
 fn endpoints(servers: &[Server]) -> Vec<Endpoint<usize>> {
@@ -56,9 +52,7 @@ where
     let (mut rng, tried) = (Rng::seeded(42), Tried::none());
     let mut counts = vec![0.0; servers.len()];
     let mut attempts = Vec::new();
-    let mut due: BinaryHeap<_> = (0..callers)
-        .map(|n| Reverse((n as u64, usize::MAX)))
-        .collect();
+    let mut due: BinaryHeap<_> = (0..callers).map(|n| Reverse((n as u64, usize::MAX))).collect();
     for _ in 0..requests {
         let Reverse((nanos, finished)) = due.pop().unwrap();
         let now = start + Duration::from_nanos(nanos);
@@ -69,11 +63,8 @@ where
         let picked = picker.pick(&(), &mut context).unwrap();
         let index: usize = picked.name().parse().unwrap();
         counts[index] += 1.0;
-        let outcome = if servers[index].fails {
-            Outcome::TransportFailure
-        } else {
-            Outcome::Success
-        };
+        let outcome =
+            if servers[index].fails { Outcome::TransportFailure } else { Outcome::Success };
         attempts.push(Some((picked.begin(Some(now)).unwrap(), outcome)));
         // A little unevenness, so that callers don't march in step.
         let latency = servers[index].latency.as_nanos() as f64 * (0.9 + 0.2 * rng.unit());
@@ -105,10 +96,7 @@ fn weights_hold<St>(name: &str, strategy: St, weights: &[u32], callers: usize, t
 where
     St: Strategy<Picker: Pick<()>>,
 {
-    let servers: Vec<_> = weights
-        .iter()
-        .map(|&weight| server(weight, 10 * MS))
-        .collect();
+    let servers: Vec<_> = weights.iter().map(|&weight| server(weight, 10 * MS)).collect();
     let shares = shares(&simulate(strategy, &servers, callers, 100_000));
     let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
     for (share, &weight) in shares.iter().zip(weights) {
@@ -123,15 +111,8 @@ where
 /// point: one request at a time for any weights, with 16 in flight for the most unequal.
 #[test]
 fn every_strategy_honours_weights() {
-    let weights: [&[u32]; 7] = [
-        &[198, 1, 1],
-        &[5, 1, 1],
-        &[3, 2],
-        &[1, 1, 1, 1],
-        &[0, 7, 3],
-        &[u32::MAX; 2],
-        &[9],
-    ];
+    let weights: [&[u32]; 7] =
+        [&[198, 1, 1], &[5, 1, 1], &[3, 2], &[1, 1, 1, 1], &[0, 7, 3], &[u32::MAX; 2], &[9]];
     for weights in weights {
         for_each_strategy!(weights_hold(weights, 1, 0.01));
     }
@@ -201,9 +182,7 @@ where
     let picker = strategy.picker(&candidates(strategy, endpoints));
     let mut rng = Rng::seeded(1);
     let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
-    picker
-        .pick(&(), &mut context)
-        .map(|candidate| candidate.name().parse().unwrap())
+    picker.pick(&(), &mut context).map(|candidate| candidate.name().parse().unwrap())
 }
 
 #[test]
@@ -212,11 +191,7 @@ fn without_an_eligible_endpoint_nothing_is_picked() {
         let sick = Endpoint::new(0).with_health(Health::unhealthy("down"));
         let sets = [vec![], vec![sick], vec![Endpoint::new(0).with_weight(0); 3]];
         for endpoints in sets {
-            assert_eq!(
-                pick_once(&mut strategy, &endpoints, &Tried::none()),
-                None,
-                "{name}"
-            );
+            assert_eq!(pick_once(&mut strategy, &endpoints, &Tried::none()), None, "{name}");
         }
     }
     for_each_strategy!(check());
@@ -243,29 +218,17 @@ fn tried_endpoints_are_avoided_as_long_as_there_is_another() {
 #[test]
 fn an_endpoint_that_fails_fast_attracts_no_traffic() {
     let mut servers = [server(1, 50 * MS); 5];
-    servers[2] = Server {
-        weight: 1,
-        latency: MS,
-        fails: true,
-    };
+    servers[2] = Server { weight: 1, latency: MS, fails: true };
     let share = |counts: Vec<f64>| shares(&counts)[2];
     let blind = share(simulate(P2c::new(Outstanding), &servers, 16, 50_000));
     assert!(blind > 0.3, "the trap is there: {blind}");
 
     for (name, share) in [
         ("p2c", share(simulate(P2c::default(), &servers, 16, 50_000))),
-        (
-            "least",
-            share(simulate(LeastLoaded::default(), &servers, 16, 50_000)),
-        ),
+        ("least", share(simulate(LeastLoaded::default(), &servers, 16, 50_000))),
         (
             "ewma",
-            share(simulate(
-                P2c::new(FailureAware::new(PeakEwma::new())),
-                &servers,
-                16,
-                50_000,
-            )),
+            share(simulate(P2c::new(FailureAware::new(PeakEwma::new())), &servers, 16, 50_000)),
         ),
     ] {
         assert!(share < 0.04, "{name}: {share}");
@@ -290,9 +253,7 @@ fn an_unmeasured_endpoint_gets_exactly_one_request_until_it_has_answered() {
     let picker = strategy.picker(&candidates);
     let (mut rng, tried, start) = (Rng::seeded(3), Tried::none(), Instant::now());
     let warm = candidates.get(0).unwrap();
-    warm.begin(Some(start))
-        .unwrap()
-        .finish_at(Outcome::Success, start + 20 * MS);
+    warm.begin(Some(start)).unwrap().finish_at(Outcome::Success, start + 20 * MS);
 
     let mut pick = |now| {
         let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
@@ -301,10 +262,7 @@ fn an_unmeasured_endpoint_gets_exactly_one_request_until_it_has_answered() {
     };
     let now = start + 20 * MS;
     let probe = pick(now).expect("idle and unmeasured: first choice");
-    assert!(
-        (0..1000).all(|_| pick(now).is_none()),
-        "busy and unmeasured: last choice"
-    );
+    assert!((0..1000).all(|_| pick(now).is_none()), "busy and unmeasured: last choice");
     probe.finish_at(Outcome::Success, now + MS);
     assert!(pick(now + MS).is_some(), "measured as the faster one");
 }
@@ -316,9 +274,8 @@ fn p2c_looks_at_two_distinct_endpoints() {
         let endpoints = endpoints(&servers);
         let candidates = candidates(&strategy, &endpoints);
         let picker = strategy.picker(&candidates);
-        let busy: Vec<_> = (0..5000)
-            .map(|_| candidates.get(0).unwrap().begin(None).unwrap())
-            .collect();
+        let busy: Vec<_> =
+            (0..5000).map(|_| candidates.get(0).unwrap().begin(None).unwrap()).collect();
         let (mut rng, tried) = (Rng::seeded(3), Tried::none());
         for _ in 0..1000 {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
@@ -339,17 +296,10 @@ fn smooth_round_robin_is_spread_and_starts_anywhere() {
             .map(|index| char::from(b'a' + index as u8))
             .collect::<String>()
     };
-    assert_eq!(
-        order(RoundRobin::starting_at(0), &[5, 1, 1], 14),
-        "aabacaaaabacaa"
-    );
-    let firsts: std::collections::HashSet<_> = (0..100)
-        .map(|_| order(RoundRobin::new(), &[1; 8], 1))
-        .collect();
-    assert!(
-        firsts.len() > 4,
-        "fresh clients start at different endpoints: {firsts:?}"
-    );
+    assert_eq!(order(RoundRobin::starting_at(0), &[5, 1, 1], 14), "aabacaaaabacaa");
+    let firsts: std::collections::HashSet<_> =
+        (0..100).map(|_| order(RoundRobin::new(), &[1; 8], 1)).collect();
+    assert!(firsts.len() > 4, "fresh clients start at different endpoints: {firsts:?}");
 }
 
 #[test]
@@ -366,13 +316,8 @@ fn round_robin_stays_even_under_concurrency() {
         picks.count()
     };
     let heavy: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4)
-            .map(|thread| scope.spawn(move || count(thread)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || count(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(heavy, 120_000, "exactly three in four, whoever picked");
 }
@@ -384,15 +329,9 @@ fn loads_that_are_no_numbers_harm_nobody() {
     impl Load for Broken {
         fn score(&self, vitals: &Vitals, _now: &mut Now) -> Score {
             if vitals.outstanding() > 0 {
-                Score {
-                    cost: self.0,
-                    backlog: self.0,
-                }
+                Score { cost: self.0, backlog: self.0 }
             } else {
-                Score {
-                    cost: 1.0,
-                    backlog: 0.0,
-                }
+                Score { cost: 1.0, backlog: 0.0 }
             }
         }
     }
@@ -402,10 +341,7 @@ fn loads_that_are_no_numbers_harm_nobody() {
             let p2c = simulate(P2c::new(Broken(broken)), &servers, 8, 3000);
             let least = simulate(LeastLoaded::new(Broken(broken)), &servers, 8, 3000);
             for counts in [p2c, least] {
-                assert!(
-                    counts.iter().all(|&count| count > 100.0),
-                    "{broken}: {counts:?}"
-                );
+                assert!(counts.iter().all(|&count| count > 100.0), "{broken}: {counts:?}");
             }
         }
     }

@@ -26,12 +26,7 @@ impl Backend {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let server = tokio::spawn(serve(listener, name, latency)).abort_handle();
-        Ok(Self {
-            name,
-            address,
-            latency,
-            server,
-        })
+        Ok(Self { name, address, latency, server })
     }
 
     /// Cuts all connections, and accepts no more, as a killed process does.

@@ -145,9 +145,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
     /// After a change of the endpoints: forgets those that are gone or not eligible any more, and
     /// lets the others be tried again.
     fn follow_changes(&mut self, cx: &Context<'_>) {
-        let watch = self
-            .watch
-            .get_or_insert_with(|| Watch::new(Arc::clone(&self.shared.queue)));
+        let watch = self.watch.get_or_insert_with(|| Watch::new(Arc::clone(&self.shared.queue)));
         watch.register(cx.waker());
         let snapshot = self.shared.snapshot.load();
         if std::mem::replace(&mut self.version, snapshot.version) == snapshot.version {
@@ -157,11 +155,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         for (service, attempt) in std::mem::take(&mut self.pending) {
             let vitals = attempt.member().map(|member| &member.vitals);
             let same = |of: &Arc<_>| vitals.is_some_and(|vitals| Arc::ptr_eq(of, vitals));
-            if snapshot
-                .candidates
-                .iter()
-                .any(|candidate| same(candidate.vitals()))
-            {
+            if snapshot.candidates.iter().any(|candidate| same(candidate.vitals())) {
                 self.tried.extend(vitals);
                 self.pending.push((service, attempt));
             } else {
@@ -183,9 +177,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Poll::Pending => index += 1,
                 Poll::Ready(Ok(())) => {
                     let (mut service, attempt) = self.pending.swap_remove(index);
-                    self.pending
-                        .drain(..)
-                        .for_each(|(_, attempt)| attempt.forgo());
+                    self.pending.drain(..).for_each(|(_, attempt)| attempt.forgo());
                     return Some((service.call(self.request.take()?), attempt));
                 }
                 Poll::Ready(Err(error)) => {
@@ -218,7 +210,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         for _ in 0..RACES {
             let mut now = Now::lazy();
             let started = self.shared.timed.then(|| now.get());
-            let mut context = PickContext::new(&mut self.rng, now, &self.tried).limited(limited);
+            let mut context = PickContext::new(&mut self.rng, now, &self.tried);
             match snapshot.picker.pick(request, &mut context) {
                 // All that would do have been tried.
                 Some(candidate) if self.tried.contains(candidate.vitals()) => {
@@ -237,11 +229,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 None => refused = true,
             }
         }
-        if refused {
-            Picked::Refused
-        } else {
-            Picked::Nothing
-        }
+        if refused { Picked::Refused } else { Picked::Nothing }
     }
 
     fn wait_because<R>(&mut self, reason: Error, cx: &mut Context<'_>) -> Poll<Result<R, Error>> {

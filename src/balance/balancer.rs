@@ -96,13 +96,7 @@ impl Balancer<(), ()> {
 impl<S, P, T> Balancer<S, P, T> {
     pub(super) fn from_parts(shared: Arc<Shared<S, P>>, tracker: T) -> Self {
         let rng = shared.next_rng();
-        Self {
-            shared,
-            tracker,
-            rng,
-            waiting: None,
-            out_of_patience: false,
-        }
+        Self { shared, tracker, rng, waiting: None, out_of_patience: false }
     }
 
     /// All endpoints with their figures, and how the driver is doing, at this moment.
@@ -110,11 +104,7 @@ impl<S, P, T> Balancer<S, P, T> {
     pub fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         Status {
-            endpoints: snapshot
-                .candidates
-                .everyone()
-                .map(EndpointStatus::of)
-                .collect(),
+            endpoints: snapshot.candidates.everyone().map(EndpointStatus::of).collect(),
             driver: self.shared.driver_status(),
             version: snapshot.version,
         }
@@ -181,7 +171,10 @@ impl<S, P, T> Balancer<S, P, T> {
         let mut now = Now::lazy();
         let started = self.shared.timed.then(|| now.get());
         let snapshot = self.shared.snapshot.load();
-        let mut context = PickContext::new(&mut self.rng, now, &UNTRIED).limited(limited);
+        let mut context = match limited {
+            true => PickContext::new(&mut self.rng, now, &UNTRIED),
+            false => PickContext::unrestricted(&mut self.rng, now),
+        };
         let candidate = snapshot.picker.pick(request, &mut context)?;
         snapshot.engage(candidate, started)
     }
@@ -219,10 +212,7 @@ static UNTRIED: Tried = Tried::none();
 
 impl Waiting {
     fn new(queue: &Arc<WaitQueue>) -> Self {
-        Self {
-            watch: Watch::new(Arc::clone(queue)),
-            patience: Patience::default(),
-        }
+        Self { watch: Watch::new(Arc::clone(queue)), patience: Patience::default() }
     }
 }
 
@@ -234,8 +224,6 @@ impl<S, P, T: Clone> Clone for Balancer<S, P, T> {
 
 impl<S, P, T> fmt::Debug for Balancer<S, P, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Balancer")
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+        f.debug_struct("Balancer").field("status", &self.status()).finish_non_exhaustive()
     }
 }

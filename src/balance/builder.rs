@@ -18,11 +18,7 @@ pub struct Builder<T = OnResponse> {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self {
-            config: Config::default(),
-            seed: None,
-            tracker: OnResponse::new(ResultOnly),
-        }
+        Self { config: Config::default(), seed: None, tracker: OnResponse::new(ResultOnly) }
     }
 }
 
@@ -76,11 +72,7 @@ impl<T> Builder<T> {
     /// Decides when an attempt is over and how it ended, for protocols whose responses go on after
     /// the first value.
     pub fn track<U>(self, tracker: U) -> Builder<U> {
-        Builder {
-            config: self.config,
-            seed: self.seed,
-            tracker,
-        }
+        Builder { config: self.config, seed: self.seed, tracker }
     }
 
     /// The balancer over these endpoints, and the driver that must be polled for it to learn of
@@ -102,15 +94,8 @@ impl<T> Builder<T> {
         St: Strategy,
     {
         match self.config {
-            Config {
-                max_outstanding: Some(0),
-                ..
-            } => Err(BuildError::NothingOutstanding),
-            Config {
-                max_outstanding: None,
-                max_wait: Some(_),
-                ..
-            } => Err(BuildError::NoLimit),
+            Config { max_outstanding: Some(0), .. } => Err(BuildError::NothingOutstanding),
+            Config { max_outstanding: None, max_wait: Some(_), .. } => Err(BuildError::NoLimit),
             _ => Ok(self.assemble(strategy, discover)),
         }
     }

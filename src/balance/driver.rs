@@ -1,17 +1,20 @@
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     hash::Hash,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_core::FusedFuture;
 use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Sleep, sleep},
+};
 
 use super::{
     DriverState,
@@ -138,10 +141,12 @@ where
                 return Poll::Pending;
             }
             if let Some(backoff) = &mut self.backoff {
-                std::task::ready!(backoff.as_mut().poll(cx));
+                ready!(backoff.as_mut().poll(cx));
                 self.backoff = None;
             }
-            match std::task::ready!(discover.as_mut().poll_discover(cx)) {
+            // The budget of updates is ours: tokio's own would end a burst after 128 of them.
+            let next = poll_fn(|cx| discover.as_mut().poll_discover(cx));
+            match ready!(pin!(unconstrained(next)).poll(cx)) {
                 None => self.stream_ended = true,
                 Some(Err(error)) => self.failed(error.into()),
                 Some(Ok(update)) => {
@@ -185,11 +190,7 @@ where
         self.changed = false;
         self.version += 1;
         let snapshot = snapshot(&mut self.strategy, &self.roster, self.version);
-        tracing::trace!(
-            version = self.version,
-            endpoints = self.roster.len(),
-            "published"
-        );
+        tracing::trace!(version = self.version, endpoints = self.roster.len(), "published");
         shared.publish(snapshot);
     }
 }

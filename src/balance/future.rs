@@ -42,18 +42,12 @@ pin_project! {
 impl<S: Service<Req>, P, T, Req> ResponseFuture<S, P, T, Req> {
     #[inline]
     pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
-        let state = State::Responding {
-            response,
-            attempt: Some(attempt),
-        };
+        let state = State::Responding { response, attempt: Some(attempt) };
         Self { state, tracker }
     }
 
     pub(super) fn acquiring(acquire: Box<Acquire<S, P, Req>>, tracker: T) -> Self {
-        Self {
-            state: State::Acquiring { acquire },
-            tracker,
-        }
+        Self { state: State::Acquiring { acquire }, tracker }
     }
 }
 
@@ -73,10 +67,7 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Acquiring { acquire } => {
                     let (response, attempt) = ready!(acquire.poll(cx, this.tracker))?;
-                    this.state.set(State::Responding {
-                        response,
-                        attempt: Some(attempt),
-                    });
+                    this.state.set(State::Responding { response, attempt: Some(attempt) });
                 }
                 StateProjection::Responding { response, attempt } => {
                     let result = ready!(response.poll(cx));
@@ -99,8 +90,6 @@ impl<S: Service<Req>, P, T, Req> fmt::Debug for ResponseFuture<S, P, T, Req> {
             State::Acquiring { .. } => "acquiring an endpoint",
             State::Responding { .. } => "waiting for the response",
         };
-        f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
 }

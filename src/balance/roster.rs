@@ -1,10 +1,15 @@
-use std::{collections::HashSet, fmt::Display, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet, btree_map::Entry},
+    fmt::Display,
+    hash::Hash,
+    sync::Arc,
+};
 
 use indexmap::IndexSet;
 
 use crate::{
     discover::Update,
-    endpoint::{Endpoint, Member, Slots},
+    endpoint::{Attributes, Endpoint, Member, Slots},
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -18,6 +23,8 @@ pub(super) struct Roster<K, S> {
     candidates: Vec<Chunk<Candidate>>,
     services: Vec<Chunk<S>>,
     ineligible: usize,
+    /// How many eligible endpoints there are of each weight.
+    weights: BTreeMap<u32, usize>,
 }
 
 impl<K, S> Roster<K, S>
@@ -31,6 +38,7 @@ where
             candidates: Vec::new(),
             services: Vec::new(),
             ineligible: 0,
+            weights: BTreeMap::new(),
         }
     }
 
@@ -40,7 +48,8 @@ where
 
     pub(super) fn candidates(&self) -> Candidates {
         let store = self.candidates.iter().cloned().collect();
-        Candidates::from_store(store, self.len() as u32, self.ineligible == 0)
+        let equal_weights = Some(self.weights.len() <= 1);
+        Candidates::from_store(store, self.len() as u32, self.ineligible == 0, equal_weights)
     }
 
     pub(super) fn services(&self) -> Arc<[Chunk<S>]> {
@@ -68,8 +77,7 @@ where
                 drop(kept);
                 let mut changed = !gone.is_empty();
                 // From the back, so that no position still to be removed is moved.
-                gone.into_iter()
-                    .for_each(|position| self.remove_at(position));
+                gone.into_iter().for_each(|position| self.remove_at(position));
                 for (key, endpoint) in endpoints {
                     self.insert(key, endpoint, &mut hangings);
                     changed = true;
@@ -82,48 +90,44 @@ where
     fn insert(&mut self, key: K, endpoint: Endpoint<S>, hangings: &mut impl FnMut() -> Hangings) {
         let (service, attributes, vitals) = endpoint.into_parts();
         if let Some(position) = self.keys.get_index_of(&key) {
-            let Some(candidate) = at_mut(&mut self.candidates, position) else {
-                return;
-            };
-            if candidate.member.attributes != attributes {
-                self.ineligible -= usize::from(!candidate.is_eligible());
-                self.ineligible += usize::from(!attributes.is_eligible());
-                let old = &*candidate.member;
-                if old.attributes.health() != attributes.health() {
-                    tracing::info!(endpoint = %key, from = %old.attributes.health(), to = %attributes.health(), "health changed");
-                }
-                let member = Member {
-                    name: Arc::clone(&old.name),
-                    attributes,
-                    vitals: Arc::clone(&old.vitals),
-                    meter: old.meter.clone(),
-                    slots: old.slots.clone(),
-                };
-                *candidate = Candidate::new(Arc::new(member), position as u32);
-            }
-            if let Some(known) = at_mut(&mut self.services, position) {
-                *known = service;
-            }
-            return;
+            return self.change(position, service, attributes);
         }
         tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
-        self.ineligible += usize::from(!attributes.is_eligible());
+        self.count_in(&attributes);
         let Hangings { meter, slots } = hangings();
-        let member = Member {
-            name: key.to_string().into(),
-            attributes,
-            vitals,
-            meter,
-            slots,
-        };
+        let name = key.to_string().into();
+        let member = Arc::new(Member { vitals, slots, meter, name, attributes });
         let position = self.len();
-        push(
-            &mut self.candidates,
-            position,
-            Candidate::new(Arc::new(member), position as u32),
-        );
+        push(&mut self.candidates, position, Candidate::new(member, position as u32));
         push(&mut self.services, position, service);
         self.keys.insert(key);
+    }
+
+    /// Changes an endpoint in place: it keeps its name, its figures and what hangs on it.
+    fn change(&mut self, position: usize, service: S, attributes: Attributes) {
+        if let Some(known) = at_mut(&mut self.services, position) {
+            *known = service;
+        }
+        let Some(candidate) = at_mut(&mut self.candidates, position) else { return };
+        let old = Arc::clone(&candidate.member);
+        if old.attributes == attributes {
+            return;
+        }
+        let (from, to) = (old.attributes.health(), attributes.health());
+        if from != to {
+            tracing::info!(endpoint = &*old.name, %from, %to, "health changed");
+        }
+        let member = Member {
+            vitals: Arc::clone(&old.vitals),
+            slots: old.slots.clone(),
+            meter: old.meter.clone(),
+            name: Arc::clone(&old.name),
+            attributes,
+        };
+        *candidate = Candidate::new(Arc::new(member), position as u32);
+        let new = Arc::clone(&candidate.member);
+        self.count_out(&old.attributes);
+        self.count_in(&new.attributes);
     }
 
     fn remove(&mut self, key: &K) -> bool {
@@ -141,11 +145,32 @@ where
         tracing::debug!(endpoint = %key, "endpoint removed");
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
-            self.ineligible -= usize::from(!removed.is_eligible());
+            self.count_out(&removed.member.attributes);
         }
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {
             moved.set_position(position as u32);
+        }
+    }
+}
+
+impl<K, S> Roster<K, S> {
+    fn count_in(&mut self, attributes: &Attributes) {
+        if attributes.is_eligible() {
+            *self.weights.entry(attributes.weight()).or_default() += 1;
+        } else {
+            self.ineligible += 1;
+        }
+    }
+
+    fn count_out(&mut self, attributes: &Attributes) {
+        if !attributes.is_eligible() {
+            self.ineligible -= 1;
+        } else if let Entry::Occupied(mut count) = self.weights.entry(attributes.weight()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 }
@@ -191,10 +216,7 @@ mod tests {
     use super::*;
 
     fn bare() -> Hangings {
-        Hangings {
-            meter: None,
-            slots: None,
-        }
+        Hangings { meter: None, slots: None }
     }
 
     #[derive(Clone, Debug)]
@@ -249,7 +271,10 @@ mod tests {
                 }
                 let candidates = roster.candidates();
                 prop_assert_eq!(&contents(&candidates, &roster.services()), &model);
-                prop_assert_eq!(candidates.len(), model.values().filter(|&&w| w > 0).count());
+                let eligible: Vec<_> = model.values().filter(|&&weight| weight > 0).collect();
+                prop_assert_eq!(candidates.len(), eligible.len());
+                let equal = eligible.windows(2).all(|pair| pair[0] == pair[1]);
+                prop_assert_eq!(candidates.have_equal_weights(), equal);
             }
             for (candidates, services, seen) in snapshots {
                 prop_assert_eq!(contents(&candidates, &services), seen);

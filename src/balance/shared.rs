@@ -83,10 +83,7 @@ impl<S, P> Shared<S, P> {
     }
 
     pub(super) fn driver_status(&self) -> DriverStatus {
-        self.driver
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn update_driver_status(&self, update: impl FnOnce(&mut DriverStatus)) {

@@ -28,9 +28,8 @@ impl<S: Clone, P> Snapshot<S, P> {
         started: Option<Instant>,
     ) -> Option<(S, Attempt)> {
         let position = self.position(candidate)?;
-        let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?;
-        let attempt = Attempt::begin(&candidate.member, started)?;
-        Some((service.clone(), attempt))
+        let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
+        Some((service, Attempt::begin(&candidate.member, started)?))
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

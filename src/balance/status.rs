@@ -76,11 +76,7 @@ impl EndpointStatus {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name_width = self
-            .endpoints
-            .iter()
-            .map(|endpoint| endpoint.name.len())
-            .max();
+        let name_width = self.endpoints.iter().map(|endpoint| endpoint.name.len()).max();
         let width = name_width.unwrap_or_default().max("endpoint".len());
         writeln!(
             f,
@@ -88,9 +84,7 @@ impl fmt::Display for Status {
             "endpoint", "weight", "active", "ok", "failed", "latency"
         )?;
         for endpoint in &self.endpoints {
-            let latency = endpoint
-                .latency
-                .map_or_else(|| "-".into(), |time| format!("{time:.1?}"));
+            let latency = endpoint.latency.map_or_else(|| "-".into(), |time| format!("{time:.1?}"));
             writeln!(
                 f,
                 "{:width$}  {:>6}  {:>6}  {:>9}  {:>8}  {latency:>9}  {}",
@@ -103,21 +97,9 @@ impl fmt::Display for Status {
             )?;
         }
         match &self.driver {
-            DriverStatus {
-                state: DriverState::Running,
-                last_error: None,
-                ..
-            } => Ok(()),
-            DriverStatus {
-                state,
-                last_error: None,
-                ..
-            } => writeln!(f, "driver: {state:?}"),
-            DriverStatus {
-                state,
-                last_error: Some(error),
-                errors,
-            } => {
+            DriverStatus { state: DriverState::Running, last_error: None, .. } => Ok(()),
+            DriverStatus { state, last_error: None, .. } => writeln!(f, "driver: {state:?}"),
+            DriverStatus { state, last_error: Some(error), errors } => {
                 writeln!(f, "driver: {state:?}, {errors} errors, the last: {error}")
             }
         }

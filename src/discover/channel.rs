@@ -51,11 +51,12 @@ impl<K, T> Handle<K, T> {
     /// # Errors
     ///
     /// [`Disconnected`] if the stream was dropped.
-    pub fn replace_all(
+    pub fn reset<E: Into<Endpoint<T>>>(
         &self,
-        endpoints: impl IntoIterator<Item = (K, Endpoint<T>)>,
+        endpoints: impl IntoIterator<Item = (K, E)>,
     ) -> Result<(), Disconnected> {
-        self.send(Update::Reset(endpoints.into_iter().collect()))
+        let endpoints = endpoints.into_iter().map(|(key, endpoint)| (key, endpoint.into()));
+        self.send(Update::Reset(endpoints.collect()))
     }
 
     /// Sends any update.
@@ -70,9 +71,7 @@ impl<K, T> Handle<K, T> {
 
 impl<K, T> Clone for Handle<K, T> {
     fn clone(&self) -> Self {
-        Self {
-            sender: self.sender.clone(),
-        }
+        Self { sender: self.sender.clone() }
     }
 }
 

@@ -18,7 +18,7 @@ pin_project! {
     /// first use are what it is for. The stream of [`DiscoverExt::connect`](super::DiscoverExt::connect).
     ///
     /// An endpoint whose target stays the same keeps its service when attributes change, and an
-    /// `Insert` that changes nothing is dropped. The function is called again for a new target, and
+    /// update that changes nothing is dropped. The function is called again for a new target, and
     /// for an endpoint that was removed and comes back.
     pub struct Connect<D: Discover, F, S> {
         #[pin]
@@ -35,11 +35,7 @@ struct Connected<T, S> {
 
 impl<D: Discover, F, S> Connect<D, F, S> {
     pub(super) fn new(discover: D, connect: F) -> Self {
-        Self {
-            discover,
-            connect,
-            known: HashMap::new(),
-        }
+        Self { discover, connect, known: HashMap::new() }
     }
 }
 
@@ -47,22 +43,12 @@ impl<T: PartialEq, S: Clone> Connected<T, S> {
     /// The endpoint as it is now, with the service and vitals it had `before`, where it may.
     fn from(endpoint: Endpoint<T>, before: Option<Self>, connect: impl FnOnce(&T) -> S) -> Self {
         let Some(before) = before else {
-            return Self {
-                service: connect(endpoint.target()),
-                endpoint,
-            };
+            return Self { service: connect(endpoint.target()), endpoint };
         };
         let same_target = before.endpoint.target() == endpoint.target();
-        let service = if same_target {
-            before.service
-        } else {
-            connect(endpoint.target())
-        };
+        let service = if same_target { before.service } else { connect(endpoint.target()) };
         let vitals = Arc::clone(before.endpoint.vitals());
-        Self {
-            endpoint: endpoint.with_vitals(vitals),
-            service,
-        }
+        Self { endpoint: endpoint.with_vitals(vitals), service }
     }
 
     fn endpoint(&self) -> Endpoint<S> {
@@ -89,9 +75,7 @@ where
             let update = match update? {
                 Update::Insert(key, endpoint) => {
                     let before = this.known.remove(&key);
-                    let changed = before
-                        .as_ref()
-                        .is_none_or(|before| before.endpoint != endpoint);
+                    let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
                     let connected = Connected::from(endpoint, before, &mut *this.connect);
                     let insert = Update::Insert(key.clone(), connected.endpoint());
                     this.known.insert(key, connected);
@@ -100,16 +84,17 @@ where
                 Update::Remove(key) => this.known.remove(&key).map(|_| Update::Remove(key)),
                 Update::Reset(endpoints) => {
                     let mut before = std::mem::take(this.known);
+                    let known = before.len();
+                    let mut changed = false;
                     for (key, endpoint) in endpoints {
                         let before = this.known.remove(&key).or_else(|| before.remove(&key));
+                        changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
                         let connected = Connected::from(endpoint, before, &mut *this.connect);
                         this.known.insert(key, connected);
                     }
-                    let all = this
-                        .known
-                        .iter()
-                        .map(|(key, now)| (key.clone(), now.endpoint()));
-                    Some(Update::Reset(all.collect()))
+                    let all = this.known.iter().map(|(key, now)| (key.clone(), now.endpoint()));
+                    let reset = Update::Reset(all.collect());
+                    (changed || this.known.len() != known).then_some(reset)
                 }
             };
             if let Some(update) = update {

@@ -11,18 +11,12 @@ use crate::endpoint::Endpoint;
 
 /// Endpoints that are known beforehand and don't change.
 pub fn list<K, T>(endpoints: impl IntoIterator<Item = (K, Endpoint<T>)>) -> List<K, T> {
-    List {
-        endpoints: Some(endpoints.into_iter().collect()),
-    }
+    List { endpoints: Some(endpoints.into_iter().collect()) }
 }
 
 /// Addresses that are known beforehand and don't change; each is its own key.
 pub fn addresses<A: Clone>(addresses: impl IntoIterator<Item = A>) -> List<A, A> {
-    list(
-        addresses
-            .into_iter()
-            .map(|address| (address.clone(), Endpoint::new(address))),
-    )
+    list(addresses.into_iter().map(|address| (address.clone(), Endpoint::new(address))))
 }
 
 /// The stream of [`list`] and [`addresses`]: one [`Update::Reset`].
@@ -37,10 +31,6 @@ impl<K, T> Stream for List<K, T> {
     type Item = Result<Update<K, T>, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(
-            self.endpoints
-                .take()
-                .map(|endpoints| Ok(Update::Reset(endpoints))),
-        )
+        Poll::Ready(self.endpoints.take().map(|endpoints| Ok(Update::Reset(endpoints))))
     }
 }

@@ -87,13 +87,8 @@ where
 {
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let Some(made) = self.known.get_mut(&key) else {
-            let made = Made {
-                endpoint,
-                service: None,
-                announced: false,
-                generation: 0,
-                failures: 0,
-            };
+            let made =
+                Made { endpoint, service: None, announced: false, generation: 0, failures: 0 };
             self.known.insert(key.clone(), made);
             return self.make_anew(&key);
         };
@@ -135,11 +130,7 @@ where
                 Ok(()) => make.call(target).await,
                 Err(error) => Err(error),
             };
-            Attempted {
-                key,
-                generation,
-                result,
-            }
+            Attempted { key, generation, result }
         }));
     }
 
@@ -147,15 +138,8 @@ where
         &mut self,
         attempted: Attempted<D::Key, M::Response, M::Error>,
     ) -> Result<(), M::Error> {
-        let Attempted {
-            key,
-            generation,
-            result,
-        } = attempted;
-        let Some(made) = self
-            .known
-            .get_mut(&key)
-            .filter(|made| made.generation == generation)
+        let Attempted { key, generation, result } = attempted;
+        let Some(made) = self.known.get_mut(&key).filter(|made| made.generation == generation)
         else {
             return Ok(());
         };
@@ -179,10 +163,7 @@ where
 impl<T, S: Clone> Made<T, S> {
     fn update<K: Clone>(&self, key: &K) -> Option<Update<K, S>> {
         let service = self.service.clone()?;
-        Some(Update::Insert(
-            key.clone(),
-            self.endpoint.as_ref().map(|_| service),
-        ))
+        Some(Update::Insert(key.clone(), self.endpoint.as_ref().map(|_| service)))
     }
 }
 
@@ -212,11 +193,7 @@ where
             }
             if *this.ended {
                 let done = this.making.is_empty();
-                return if done {
-                    Poll::Ready(None)
-                } else {
-                    Poll::Pending
-                };
+                return if done { Poll::Ready(None) } else { Poll::Pending };
             }
             match this.discover.as_mut().poll_discover(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -227,14 +204,10 @@ where
                 Poll::Ready(Some(Ok(Update::Reset(endpoints)))) => {
                     let endpoints: HashMap<_, _> = endpoints.into_iter().collect();
                     let known = this.known.keys();
-                    let gone: Vec<_> = known
-                        .filter(|key| !endpoints.contains_key(*key))
-                        .cloned()
-                        .collect();
+                    let gone: Vec<_> =
+                        known.filter(|key| !endpoints.contains_key(*key)).cloned().collect();
                     gone.into_iter().for_each(|key| this.remove(key));
-                    endpoints
-                        .into_iter()
-                        .for_each(|(key, endpoint)| this.insert(key, endpoint));
+                    endpoints.into_iter().for_each(|(key, endpoint)| this.insert(key, endpoint));
                 }
             }
         }

@@ -34,9 +34,7 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let set = ready!(self.project().sets.poll_next(cx));
         Poll::Ready(set.map(|set| {
-            let endpoints = set?
-                .into_iter()
-                .map(|address| (address.clone(), address.into()));
+            let endpoints = set?.into_iter().map(|address| (address.clone(), address.into()));
             Ok(Update::Reset(endpoints.collect()))
         }))
     }

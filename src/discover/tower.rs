@@ -57,11 +57,7 @@ pin_project! {
 
 impl<D: Discover> IntoTower<D> {
     pub(super) fn new(discover: D) -> Self {
-        Self {
-            discover,
-            shown: HashSet::new(),
-            queue: VecDeque::new(),
-        }
+        Self { discover, shown: HashSet::new(), queue: VecDeque::new() }
     }
 }
 
@@ -95,12 +91,9 @@ where
                         .cloned()
                         .collect();
                     let gone = gone.into_iter().map(|key| (key, None));
-                    let there = endpoints
-                        .drain()
-                        .map(|(key, endpoint)| (key, Some(endpoint)));
+                    let there = endpoints.drain().map(|(key, endpoint)| (key, Some(endpoint)));
                     let all = gone.chain(there);
-                    this.queue
-                        .extend(all.filter_map(|(key, to)| show(this.shown, key, to)));
+                    this.queue.extend(all.filter_map(|(key, to)| show(this.shown, key, to)));
                 }
             }
         }
@@ -123,8 +116,6 @@ where
 
 impl<D: Discover + fmt::Debug> fmt::Debug for IntoTower<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoTower")
-            .field("discover", &self.discover)
-            .finish_non_exhaustive()
+        f.debug_struct("IntoTower").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

@@ -20,11 +20,7 @@ pub struct Endpoint<T> {
 impl<T> Endpoint<T> {
     /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
     pub fn new(target: T) -> Self {
-        Self {
-            target,
-            attributes: Attributes::default(),
-            vitals: Arc::new(Vitals::new()),
-        }
+        Self { target, attributes: Attributes::default(), vitals: Arc::new(Vitals::new()) }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -82,11 +78,7 @@ impl<T> Endpoint<T> {
     /// Turns the target into another, an address into a service for example. Attributes stay and
     /// the vitals are shared.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Endpoint<U> {
-        Endpoint {
-            target: f(self.target),
-            attributes: self.attributes,
-            vitals: self.vitals,
-        }
+        Endpoint { target: f(self.target), attributes: self.attributes, vitals: self.vitals }
     }
 
     /// Borrows the target, sharing the vitals.
@@ -151,22 +143,8 @@ mod tests {
         let endpoint = Endpoint::new(());
         assert!(endpoint.is_eligible());
         assert!(!endpoint.clone().with_weight(0).is_eligible());
-        assert!(
-            endpoint
-                .clone()
-                .with_health(Health::degraded("slow"))
-                .is_eligible()
-        );
-        assert!(
-            !endpoint
-                .clone()
-                .with_health(Health::unhealthy("down"))
-                .is_eligible()
-        );
-        assert!(
-            !endpoint
-                .with_health(Health::draining("deploy"))
-                .is_eligible()
-        );
+        assert!(endpoint.clone().with_health(Health::degraded("slow")).is_eligible());
+        assert!(!endpoint.clone().with_health(Health::unhealthy("down")).is_eligible());
+        assert!(!endpoint.with_health(Health::draining("deploy")).is_eligible());
     }
 }

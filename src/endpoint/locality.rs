@@ -10,10 +10,7 @@ pub struct Locality {
 impl Locality {
     /// A locality by its region and zone, for example `eu-central-1` and `eu-central-1a`.
     pub fn new(region: impl Into<Arc<str>>, zone: impl Into<Arc<str>>) -> Self {
-        Self {
-            region: region.into(),
-            zone: zone.into(),
-        }
+        Self { region: region.into(), zone: zone.into() }
     }
 
     /// The region's name.

@@ -15,10 +15,7 @@ impl Metadata {
 
     /// All labels in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .flat_map(|map| map.iter())
-            .map(|(name, value)| (&**name, &**value))
+        self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (&**name, &**value))
     }
 
     /// True if there is no label.

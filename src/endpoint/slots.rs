@@ -13,11 +13,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(limit: u32, queue: Arc<WaitQueue>) -> Self {
-        Self {
-            used: AtomicU32::new(0),
-            limit,
-            queue,
-        }
+        Self { used: AtomicU32::new(0), limit, queue }
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -49,6 +45,13 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{Ticket, Watch};
+
+    /// Explores all interleavings with up to three preemptions, where bugs of this kind show.
+    fn model(threads: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(threads);
+    }
 
     /// Parks a loom thread until it is woken, as an executor would.
     #[derive(Default)]
@@ -95,7 +98,7 @@ mod tests {
     /// and never do two hold the one slot.
     #[test]
     fn no_wake_up_is_lost_and_no_slot_given_twice() {
-        loom::model(|| {
+        model(|| {
             let queue = Arc::new(WaitQueue::default());
             let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
             let holders = Arc::new(AtomicU32::new(0));
@@ -122,7 +125,7 @@ mod tests {
     /// A waiter that gives up while it is being woken hands the slot on.
     #[test]
     fn a_cancelled_waiter_passes_its_turn_on() {
-        loom::model(|| {
+        model(|| {
             let queue = Arc::new(WaitQueue::default());
             let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
             assert!(slots.try_acquire());
@@ -155,7 +158,7 @@ mod tests {
     /// Who watches for room is told when a slot is given back.
     #[test]
     fn a_watcher_sees_the_slot_that_is_given_back() {
-        loom::model(|| {
+        model(|| {
             let queue = Arc::new(WaitQueue::default());
             let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
             assert!(slots.try_acquire());
@@ -171,7 +174,7 @@ mod tests {
     /// Who watches, and who stands in line, are told when a snapshot is published.
     #[test]
     fn everybody_sees_a_snapshot_that_is_published() {
-        loom::model(|| {
+        model(|| {
             let queue = Arc::new(WaitQueue::default());
             let published = Arc::new(AtomicU32::new(0));
             let watcher = {

@@ -47,12 +47,7 @@ impl WaitQueue {
             let mut state = lock(&self.state);
             let watchers = std::mem::take(&mut state.watchers);
             self.watching.store(0, Ordering::SeqCst);
-            state
-                .line
-                .values_mut()
-                .filter_map(Option::take)
-                .chain(watchers.into_values())
-                .collect()
+            state.line.values_mut().filter_map(Option::take).chain(watchers.into_values()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -150,9 +145,9 @@ impl Watch {
     pub(crate) fn register(&self, waker: &Waker) {
         let mut state = lock(&self.queue.state);
         state.watchers.insert(self.id, waker.clone());
-        self.queue
-            .watching
-            .store(state.watchers.len(), Ordering::SeqCst);
+        self.queue.watching.store(state.watchers.len(), Ordering::SeqCst);
+        drop(state);
+        between_seq_cst();
     }
 }
 
@@ -160,9 +155,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = lock(&self.queue.state);
         state.watchers.remove(&self.id);
-        self.queue
-            .watching
-            .store(state.watchers.len(), Ordering::SeqCst);
+        self.queue.watching.store(state.watchers.len(), Ordering::SeqCst);
     }
 }
 

@@ -34,11 +34,7 @@ struct Tracked<C> {
 
 impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
     pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
-        let mut tracked = Tracked {
-            attempt: Some(attempt),
-            classify,
-            head,
-        };
+        let mut tracked = Tracked { attempt: Some(attempt), classify, head };
         if body.is_end_stream() {
             tracked.end(None);
         }
@@ -109,11 +105,7 @@ impl<C> Drop for Tracked<C> {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.take() {
             let failed = self.head.is_failure();
-            attempt.finish(if failed {
-                self.head.clone()
-            } else {
-                Outcome::Cancelled
-            });
+            attempt.finish(if failed { self.head.clone() } else { Outcome::Cancelled });
         }
     }
 }
@@ -121,22 +113,13 @@ impl<C> Drop for Tracked<C> {
 impl<B: Default, C: Default> Default for TrackedBody<B, C> {
     /// A body that belongs to no attempt.
     fn default() -> Self {
-        let tracked = Tracked {
-            attempt: None,
-            classify: C::default(),
-            head: Outcome::Success,
-        };
-        Self {
-            body: B::default(),
-            tracked,
-        }
+        let tracked = Tracked { attempt: None, classify: C::default(), head: Outcome::Success };
+        Self { body: B::default(), tracked }
     }
 }
 
 impl<B: fmt::Debug, C> fmt::Debug for TrackedBody<B, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrackedBody")
-            .field("body", &self.body)
-            .finish_non_exhaustive()
+        f.debug_struct("TrackedBody").field("body", &self.body).finish_non_exhaustive()
     }
 }

@@ -36,10 +36,7 @@ pub struct Gateway<S> {
 impl<S> Gateway<S> {
     /// A gateway in front of a balancer, or of layers around one.
     pub fn new(inner: S) -> Self {
-        Self {
-            inner,
-            broken: false,
-        }
+        Self { inner, broken: false }
     }
 }
 
@@ -67,10 +64,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if !self.broken {
             if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                tracing::error!(
-                    error = &*error.into(),
-                    "the gateway has no service any more"
-                );
+                tracing::error!(error = &*error.into(), "the gateway has no service any more");
                 self.broken = true;
             }
         }
@@ -104,9 +98,7 @@ where
             return Poll::Ready(Ok(UNAVAILABLE.response()));
         };
         Poll::Ready(Ok(match ready!(response.poll(cx)) {
-            Ok(response) => response.map(|body| GatewayBody {
-                source: Source::Endpoint { body },
-            }),
+            Ok(response) => response.map(|body| GatewayBody { source: Source::Endpoint { body } }),
             Err(error) => Failure::of(&*error.into()).response(),
         }))
     }
@@ -118,18 +110,12 @@ struct Failure {
     text: &'static str,
 }
 
-const UNAVAILABLE: Failure = Failure {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    text: "no endpoint available\n",
-};
-const TIMEOUT: Failure = Failure {
-    status: StatusCode::GATEWAY_TIMEOUT,
-    text: "the endpoint did not answer in time\n",
-};
-const UNREACHABLE: Failure = Failure {
-    status: StatusCode::BAD_GATEWAY,
-    text: "the endpoint could not be reached\n",
-};
+const UNAVAILABLE: Failure =
+    Failure { status: StatusCode::SERVICE_UNAVAILABLE, text: "no endpoint available\n" };
+const TIMEOUT: Failure =
+    Failure { status: StatusCode::GATEWAY_TIMEOUT, text: "the endpoint did not answer in time\n" };
+const UNREACHABLE: Failure =
+    Failure { status: StatusCode::BAD_GATEWAY, text: "the endpoint could not be reached\n" };
 
 impl Failure {
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
@@ -145,9 +131,7 @@ impl Failure {
 
     fn response<B>(self) -> Response<GatewayBody<B>> {
         let text = Some(Bytes::from_static(self.text.as_bytes()));
-        let mut response = Response::new(GatewayBody {
-            source: Source::Own { text },
-        });
+        let mut response = Response::new(GatewayBody { source: Source::Own { text } });
         *response.status_mut() = self.status;
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
@@ -186,9 +170,9 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project().source.project() {
-            SourceProjection::Endpoint { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|frame| frame.map_err(Into::into))),
+            SourceProjection::Endpoint { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
             SourceProjection::Own { text } => {
                 Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
             }

@@ -35,29 +35,18 @@ impl ClassifyHttp for GrpcStatus {
 }
 
 fn of_status(headers: &HeaderMap) -> Option<Outcome> {
-    let status = headers
-        .get("grpc-status")?
-        .to_str()
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let status = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.parse().ok());
     Some(match status {
         Some(1) => Outcome::Cancelled,
         None | Some(2 | 13 | 14 | 15) => Outcome::ApplicationError,
         Some(4) => Outcome::Timeout,
-        Some(8) => Outcome::Overload {
-            retry_after: pushback(headers),
-        },
+        Some(8) => Outcome::Overload { retry_after: pushback(headers) },
         Some(0_u32..) => Outcome::Success,
     })
 }
 
 /// A negative delay means "do not retry" and is no delay.
 fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    let millis = headers
-        .get("grpc-retry-pushback-ms")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
+    let millis = headers.get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_millis(millis))
 }

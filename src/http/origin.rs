@@ -44,10 +44,7 @@ impl FromStr for Origin {
         if !bare || authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(invalid());
         }
-        Ok(Self {
-            scheme: parts.scheme.unwrap_or(Scheme::HTTP),
-            authority,
-        })
+        Ok(Self { scheme: parts.scheme.unwrap_or(Scheme::HTTP), authority })
     }
 }
 
@@ -55,10 +52,7 @@ impl From<SocketAddr> for Origin {
     fn from(address: SocketAddr) -> Self {
         let authority = address.to_string().parse();
         let authority = authority.unwrap_or_else(|_| Authority::from_static("localhost"));
-        Self {
-            scheme: Scheme::HTTP,
-            authority,
-        }
+        Self { scheme: Scheme::HTTP, authority }
     }
 }
 
@@ -76,11 +70,7 @@ pub struct InvalidOrigin {
 
 impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no origin: expected scheme, host and port only",
-            self.text
-        )
+        write!(f, "{:?} is no origin: expected scheme, host and port only", self.text)
     }
 }
 
@@ -100,16 +90,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Origin>().unwrap().to_string(), shown);
         }
-        for text in [
-            "",
-            "/",
-            "http://",
-            "http://a/b",
-            "http://a?b",
-            "a b",
-            "http://u@a",
-            ":80",
-        ] {
+        for text in ["", "/", "http://", "http://a/b", "http://a?b", "a b", "http://u@a", ":80"] {
             assert!(text.parse::<Origin>().is_err(), "{text}");
         }
         let address: SocketAddr = "[::1]:80".parse().unwrap();

@@ -30,11 +30,7 @@ pub enum HostHeader {
 impl<S> SetOrigin<S> {
     /// Sends requests through `inner` to `origin`.
     pub fn new(inner: S, origin: Origin) -> Self {
-        Self {
-            inner,
-            origin,
-            host: HostHeader::default(),
-        }
+        Self { inner, origin, host: HostHeader::default() }
     }
 
     /// What becomes of the `Host` header. Default [`HostHeader::Keep`].
@@ -56,9 +52,8 @@ impl<S> SetOrigin<S> {
         let path = parts.path_and_query.take();
         // The authority form of CONNECT and the asterisk form have no path that a URI with an
         // authority could hold.
-        parts.path_and_query = path
-            .filter(|path| path.as_str().starts_with('/'))
-            .or_else(|| "/".parse().ok());
+        parts.path_and_query =
+            path.filter(|path| path.as_str().starts_with('/')).or_else(|| "/".parse().ok());
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         let host = match &self.host {
             HostHeader::Keep => None,
@@ -95,16 +90,10 @@ mod tests {
 
     fn redirected(uri: &str, host: HostHeader) -> (String, Option<String>) {
         let service = SetOrigin::new((), "http://10.0.0.1:8080".parse().unwrap()).host_header(host);
-        let mut request = Request::builder()
-            .uri(uri)
-            .header(HOST, "shop.example")
-            .body(())
-            .unwrap();
+        let mut request =
+            Request::builder().uri(uri).header(HOST, "shop.example").body(()).unwrap();
         service.redirect(&mut request);
-        let host = request
-            .headers()
-            .get(HOST)
-            .map(|host| host.to_str().unwrap().to_owned());
+        let host = request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned());
         (request.uri().to_string(), host)
     }
 

@@ -17,9 +17,9 @@ pub struct HttpStatus;
 impl ClassifyHttp for HttpStatus {
     fn head(&self, head: &Parts) -> Outcome {
         match head.status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Outcome::Overload {
-                retry_after: retry_after(&head.headers),
-            },
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Outcome::Overload { retry_after: retry_after(&head.headers) }
+            }
             StatusCode::GATEWAY_TIMEOUT => Outcome::Timeout,
             status if status.is_server_error() => Outcome::ApplicationError,
             _ => Outcome::Success,

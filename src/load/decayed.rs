@@ -19,10 +19,7 @@ const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Decayed {
     pub(super) fn new(value: f32, age: Duration) -> Self {
-        Self {
-            value,
-            ticks: ticks(age),
-        }
+        Self { value, ticks: ticks(age) }
     }
 
     pub(super) fn load(cell: &AtomicU64) -> Self {
@@ -47,18 +44,12 @@ impl Decayed {
     }
 
     fn unpack(bits: u64) -> Self {
-        Self {
-            value: f32::from_bits((bits >> 32) as u32),
-            ticks: bits as u32,
-        }
+        Self { value: f32::from_bits((bits >> 32) as u32), ticks: bits as u32 }
     }
 }
 
 fn ticks(age: Duration) -> u32 {
-    let nanos = age
-        .as_secs()
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(age.subsec_nanos().into());
+    let nanos = age.as_secs().wrapping_mul(1_000_000_000).wrapping_add(age.subsec_nanos().into());
     (nanos >> TICK_BITS) as u32
 }
 

@@ -15,8 +15,8 @@ use crate::{
 /// multiply it by 28, ten by 800.
 ///
 /// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from then
-/// on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it costs one branch, and
-/// neither a clock read nor a write.
+/// on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it
+/// neither reads the clock nor writes.
 ///
 /// Source: the success rate in go-zero's P2C and the error charge that linkerd's load biaser and
 /// Apache brpc put on latency. Where we differ: the charge is on the load itself, so it works for
@@ -56,16 +56,11 @@ impl<L: Load> Load for FailureAware<L> {
         let success = 1.0 - f64::from(failure_rate(failures, vitals.age(now.get())));
         let charge = success.powi(-3).min(1e12);
         // The inner cost may be 0 (unmeasured), which no factor would change.
-        Score {
-            cost: score.cost.max(f64::MIN_POSITIVE) * charge,
-            backlog: score.backlog,
-        }
+        Score { cost: score.cost.max(f64::MIN_POSITIVE) * charge, backlog: score.backlog }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(FailureMeter {
-            inner: self.inner.meter(),
-        }))
+        Some(Arc::new(FailureMeter { inner: self.inner.meter() }))
     }
 }
 
@@ -75,6 +70,7 @@ struct FailureMeter {
 }
 
 impl Meter for FailureMeter {
+    #[inline]
     fn record(&self, vitals: &Vitals, sample: &Sample) {
         if let Some(inner) = &self.inner {
             inner.record(vitals, sample);
@@ -100,9 +96,7 @@ impl Meter for FailureMeter {
     }
 
     fn needs_latency(&self) -> bool {
-        self.inner
-            .as_ref()
-            .is_some_and(|inner| inner.needs_latency())
+        self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
 }
 
@@ -148,11 +142,7 @@ mod tests {
         (0..5).for_each(|_| record(&vitals, Outcome::ApplicationError, now));
         assert!(cost(&vitals, now + Duration::from_secs(30)) < 1.2);
         (0..40).for_each(|_| record(&vitals, Outcome::Success, now));
-        assert_eq!(
-            Decayed::load(vitals.failure_cell()).value,
-            0.0,
-            "clean, and free again"
-        );
+        assert_eq!(Decayed::load(vitals.failure_cell()).value, 0.0, "clean, and free again");
     }
 
     #[test]
@@ -171,13 +161,7 @@ mod tests {
         assert_eq!(at(0), at(60));
         assert!(at(75) < at(60));
 
-        record(
-            &vitals,
-            Outcome::Overload {
-                retry_after: Some(Duration::MAX),
-            },
-            now,
-        );
+        record(&vitals, Outcome::Overload { retry_after: Some(Duration::MAX) }, now);
         assert!(at(330) < at(300), "five minutes at the most");
     }
 }

@@ -35,16 +35,9 @@ impl Score {
     #[inline]
     pub(crate) fn sanitized(self) -> Self {
         let clean = |value: f64| {
-            if value >= 0.0 {
-                value.min(f64::MAX)
-            } else {
-                f64::MAX
-            }
+            if value >= 0.0 { value.min(f64::MAX) } else { f64::MAX }
         };
-        Self {
-            cost: clean(self.cost),
-            backlog: clean(self.backlog),
-        }
+        Self { cost: clean(self.cost), backlog: clean(self.backlog) }
     }
 }
 

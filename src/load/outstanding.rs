@@ -11,9 +11,6 @@ pub struct Outstanding;
 impl Load for Outstanding {
     #[inline]
     fn score(&self, vitals: &Vitals, _now: &mut Now) -> Score {
-        Score {
-            cost: 1.0,
-            backlog: f64::from(vitals.outstanding()),
-        }
+        Score { cost: 1.0, backlog: f64::from(vitals.outstanding()) }
     }
 }

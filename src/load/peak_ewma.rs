@@ -82,10 +82,7 @@ impl Load for PeakEwma {
             (false, 0) => 0.0,
             (false, _) => UNMEASURED,
         };
-        Score {
-            cost,
-            backlog: f64::from(outstanding),
-        }
+        Score { cost, backlog: f64::from(outstanding) }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -107,10 +104,7 @@ impl Meter for PeakEwma {
             if latency >= estimate.value {
                 Some(Decayed::new(latency, age))
             } else if may_lower {
-                Some(Decayed::new(
-                    estimate.value * kept + latency * (1.0 - kept),
-                    age,
-                ))
+                Some(Decayed::new(estimate.value * kept + latency * (1.0 - kept), age))
             } else {
                 None
             }
@@ -136,10 +130,7 @@ mod tests {
     }
 
     fn assert_close(actual: f64, expected: f64) {
-        assert!(
-            (actual / expected - 1.0).abs() < 1e-3,
-            "{actual} is not {expected}"
-        );
+        assert!((actual / expected - 1.0).abs() < 1e-3, "{actual} is not {expected}");
     }
 
     #[test]
@@ -175,12 +166,7 @@ mod tests {
             observe(&vitals, outcome, MS, start + Duration::from_secs(1));
             assert_close(cost(&vitals, start), 0.050);
         }
-        observe(
-            &vitals,
-            Outcome::Timeout,
-            900 * MS,
-            start + Duration::from_secs(1),
-        );
+        observe(&vitals, Outcome::Timeout, 900 * MS, start + Duration::from_secs(1));
         assert_close(cost(&vitals, start), 0.900);
     }
 
@@ -188,12 +174,7 @@ mod tests {
     fn clocks_that_step_back_do_no_harm() {
         let (vitals, start) = (Vitals::new(), Instant::now() + Duration::from_secs(100));
         observe(&vitals, Outcome::Success, 10 * MS, start);
-        observe(
-            &vitals,
-            Outcome::Success,
-            5 * MS,
-            start - Duration::from_secs(50),
-        );
+        observe(&vitals, Outcome::Success, 5 * MS, start - Duration::from_secs(50));
         assert_close(cost(&vitals, start - Duration::from_secs(99)), 0.010);
         let forgetful = PeakEwma::new().with_decay(Duration::ZERO);
         let score = forgetful.score(&vitals, &mut Now::at(start + Duration::from_secs(1)));

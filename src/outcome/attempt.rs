@@ -28,11 +28,7 @@ impl Attempt {
             }
         }
         member.vitals.begin();
-        Some(Self {
-            member: Some(Arc::clone(member)),
-            started,
-            first_byte: None,
-        })
+        Some(Self { member: Some(Arc::clone(member)), started, first_byte: None })
     }
 
     /// The endpoint's name, as errors and the status view give it.
@@ -142,12 +138,8 @@ mod tests {
         second.finish(Outcome::Overload { retry_after: None });
         drop(third);
         assert_eq!(member.vitals.outstanding(), 0);
-        let expected = OutcomeCounts {
-            success: 1,
-            overload: 1,
-            cancelled: 1,
-            ..OutcomeCounts::default()
-        };
+        let expected =
+            OutcomeCounts { success: 1, overload: 1, cancelled: 1, ..OutcomeCounts::default() };
         assert_eq!(member.vitals.outcomes(), expected);
     }
 

@@ -37,11 +37,7 @@ impl Outcome {
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         let mut chain = std::iter::successors(Some(error), |&error| error.source());
-        if chain.any(is_timeout) {
-            Self::Timeout
-        } else {
-            Self::TransportFailure
-        }
+        if chain.any(is_timeout) { Self::Timeout } else { Self::TransportFailure }
     }
 }
 
@@ -60,10 +56,7 @@ mod tests {
     fn timeouts_are_found_behind_other_errors() {
         let timeout = io::Error::from(io::ErrorKind::TimedOut);
         assert_eq!(Outcome::of_error(&timeout), Outcome::Timeout);
-        let wrapped = crate::Error::Endpoint {
-            endpoint: "a".into(),
-            source: Box::new(timeout),
-        };
+        let wrapped = crate::Error::Endpoint { endpoint: "a".into(), source: Box::new(timeout) };
         assert_eq!(Outcome::of_error(&wrapped), Outcome::Timeout);
         let elapsed = tower::timeout::error::Elapsed::new();
         assert_eq!(Outcome::of_error(&elapsed), Outcome::Timeout);

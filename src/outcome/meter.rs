@@ -40,12 +40,7 @@ impl Sample {
     #[must_use]
     pub fn new(outcome: Outcome) -> Self {
         let responded = outcome == Outcome::Success;
-        Self {
-            outcome,
-            latency: None,
-            responded,
-            now: None,
-        }
+        Self { outcome, latency: None, responded, now: None }
     }
 
     /// The latency, as measured at `now`.

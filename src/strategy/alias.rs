@@ -19,19 +19,12 @@ struct Slot {
 impl AliasTable {
     /// `None` if no weight is above 0.
     pub(super) fn new(weights: &[u32]) -> Option<Self> {
-        let (len, total) = (
-            weights.len() as u128,
-            weights.iter().map(|&w| u128::from(w)).sum(),
-        );
+        let (len, total) = (weights.len() as u128, weights.iter().map(|&w| u128::from(w)).sum());
         if total == 0_u128 {
             return None;
         }
-        let mut slots: Box<[_]> = (0..weights.len() as u32)
-            .map(|other| Slot {
-                threshold: u64::MAX,
-                other,
-            })
-            .collect();
+        let mut slots: Box<[_]> =
+            (0..weights.len() as u32).map(|other| Slot { threshold: u64::MAX, other }).collect();
         // Scaled so that `total` is what fills one slot.
         let mut scaled: Vec<u128> = weights.iter().map(|&w| u128::from(w) * len).collect();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) =
@@ -39,10 +32,7 @@ impl AliasTable {
         while let (Some(&poor), Some(&rich)) = (small.last(), large.last()) {
             small.pop();
             let threshold = (scaled[poor] << 64) / total;
-            slots[poor] = Slot {
-                threshold: threshold as u64,
-                other: rich as u32,
-            };
+            slots[poor] = Slot { threshold: threshold as u64, other: rich as u32 };
             scaled[rich] -= total - scaled[poor];
             if scaled[rich] < total {
                 large.pop();
@@ -56,11 +46,7 @@ impl AliasTable {
     pub(super) fn draw(&self, rng: &mut Rng) -> usize {
         let (index, fraction) = rng.split(self.slots.len());
         let Slot { threshold, other } = self.slots[index];
-        if fraction < threshold {
-            index
-        } else {
-            other as usize
-        }
+        if fraction < threshold { index } else { other as usize }
     }
 }
 
@@ -82,10 +68,7 @@ mod tests {
             shares[index] += own;
             shares[slot.other as usize] += 1.0 - own;
         }
-        shares
-            .iter()
-            .map(|share| share / table.slots.len() as f64)
-            .collect()
+        shares.iter().map(|share| share / table.slots.len() as f64).collect()
     }
 
     proptest! {

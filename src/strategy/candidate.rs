@@ -20,12 +20,7 @@ pub struct Candidate {
 impl Candidate {
     pub(crate) fn new(member: Arc<Member>, position: u32) -> Self {
         let (vitals, weight) = (Arc::clone(&member.vitals), member.attributes.weight());
-        Self {
-            member,
-            vitals,
-            weight,
-            position,
-        }
+        Self { member, vitals, weight, position }
     }
 
     /// The endpoint's key, as text.
@@ -53,10 +48,7 @@ impl Candidate {
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.member
-            .slots
-            .as_ref()
-            .is_none_or(|slots| slots.has_room())
+        self.member.slots.as_ref().is_none_or(|slots| slots.has_room())
     }
 
     /// The endpoint's meter, if it is an `M`.

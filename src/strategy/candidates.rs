@@ -20,6 +20,8 @@ pub struct Candidates {
     store: Arc<[Chunk<Candidate>]>,
     eligible: View,
     everyone: View,
+    /// Whether all eligible weights are equal, where that is known without looking.
+    equal_weights: Option<bool>,
 }
 
 /// Some of the stored candidates: the first so many, or a list of positions.
@@ -47,18 +49,19 @@ impl View {
 }
 
 impl Candidates {
-    pub(crate) fn from_store(store: Arc<[Chunk<Candidate>]>, len: u32, all_eligible: bool) -> Self {
+    /// `equal_weights` and `all_eligible` are about all the candidates of the store.
+    pub(crate) fn from_store(
+        store: Arc<[Chunk<Candidate>]>,
+        len: u32,
+        all_eligible: bool,
+        equal_weights: Option<bool>,
+    ) -> Self {
         let everyone = View::First(len);
-        let all = Self {
-            store,
-            eligible: everyone.clone(),
-            everyone,
-        };
+        let all = Self { store, eligible: everyone.clone(), everyone, equal_weights };
         if all_eligible {
-            all
-        } else {
-            all.filter(|candidate| candidate.is_eligible())
+            return all;
         }
+        Self { equal_weights, ..all.filter(|candidate| candidate.is_eligible()) }
     }
 
     /// Candidates by name and endpoint, for trying out a strategy without a balancer.
@@ -84,7 +87,7 @@ impl Candidates {
             .chunks(CHUNK)
             .map(|part| Arc::new(std::array::from_fn(|index| part.get(index).cloned())))
             .collect();
-        Self::from_store(store, len, false)
+        Self::from_store(store, len, false, None)
     }
 
     /// How many are eligible.
@@ -98,6 +101,16 @@ impl Candidates {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// True if all eligible candidates have the same weight, so that it needn't be looked at.
+    #[must_use]
+    pub fn have_equal_weights(&self) -> bool {
+        self.equal_weights.unwrap_or_else(|| {
+            let mut weights = self.iter().map(Candidate::weight);
+            let first = weights.next();
+            weights.all(|weight| Some(weight) == first)
+        })
     }
 
     /// The eligible candidate at an index below [`len`](Self::len).
@@ -120,10 +133,7 @@ impl Candidates {
     /// Narrows the eligible ones down; [`everyone`](Self::everyone) stays.
     #[must_use]
     pub fn filter(&self, keep: impl FnMut(&Candidate) -> bool) -> Self {
-        Self {
-            eligible: self.listed(&self.eligible, keep),
-            ..self.clone()
-        }
+        Self { eligible: self.listed(&self.eligible, keep), ..self.clone() }
     }
 
     /// The part of all candidates, eligible or not, for which `belongs` holds: a tier, a zone.
@@ -133,6 +143,7 @@ impl Candidates {
             store: Arc::clone(&self.store),
             eligible: self.listed(&self.eligible, &mut belongs),
             everyone: self.listed(&self.everyone, belongs),
+            equal_weights: None,
         }
     }
 
@@ -140,10 +151,7 @@ impl Candidates {
     /// rule does.
     #[must_use]
     pub fn admit(&self, admit: impl FnMut(&Candidate) -> bool) -> Self {
-        Self {
-            eligible: self.listed(&self.everyone, admit),
-            ..self.clone()
-        }
+        Self { eligible: self.listed(&self.everyone, admit), ..self.clone() }
     }
 
     /// A candidate that can take the request, if there is one, searched from a random place: one
@@ -154,22 +162,16 @@ impl Candidates {
         let start = context.rng().below(self.len());
         self.round_from(start)
             .find(|candidate| context.accepts(candidate))
-            .or_else(|| {
-                self.round_from(start)
-                    .find(|candidate| candidate.has_room())
-            })
+            .or_else(|| self.round_from(start).find(|candidate| candidate.has_room()))
     }
 
     /// True if any eligible candidate could take a request at once.
     pub(crate) fn any_has_room(&self, rng: &mut Rng) -> bool {
-        self.round_from(rng.below(self.len()))
-            .any(Candidate::has_room)
+        self.round_from(rng.below(self.len())).any(Candidate::has_room)
     }
 
     fn round_from(&self, start: usize) -> impl Iterator<Item = &Candidate> {
-        (start..self.len())
-            .chain(0..start)
-            .filter_map(|index| self.get(index))
+        (start..self.len()).chain(0..start).filter_map(|index| self.get(index))
     }
 
     /// Whoever is at a position of the store, eligible or not.
@@ -187,8 +189,6 @@ impl Candidates {
 
 impl fmt::Debug for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(Candidate::name))
-            .finish()
+        f.debug_list().entries(self.iter().map(Candidate::name)).finish()
     }
 }

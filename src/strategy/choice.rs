@@ -15,9 +15,7 @@ pub(super) enum Sampler {
 
 impl Sampler {
     pub(super) fn new(candidates: &Candidates) -> Self {
-        let mut weights = candidates.iter().map(Candidate::weight);
-        let first = weights.next();
-        if weights.all(|weight| Some(weight) == first) {
+        if candidates.have_equal_weights() {
             return Self::Uniform(candidates.len());
         }
         let weights: Vec<_> = candidates.iter().map(Candidate::weight).collect();
@@ -49,15 +47,13 @@ impl Sampler {
     }
 }
 
-/// The ratio within which costs count as equal where weights differ.
-const ALIKE: f64 = 1.25;
-
 /// A candidate under consideration, with its load.
 #[derive(Clone, Copy)]
 pub(super) struct Contender<'a> {
     pub(super) candidate: &'a Candidate,
     score: Score,
-    weight: f64,
+    /// The load with this request on top.
+    load: f64,
 }
 
 impl<'a> Contender<'a> {
@@ -68,11 +64,7 @@ impl<'a> Contender<'a> {
         context: &mut PickContext<'_>,
     ) -> Self {
         let score = load.score(candidate.vitals(), context.clock()).sanitized();
-        Self {
-            candidate,
-            score,
-            weight: f64::from(candidate.weight()),
-        }
+        Self { candidate, score, load: score.cost * (score.backlog + 1.0) }
     }
 
     /// True if the request is better off here than at `incumbent`, which was drawn by weight.
@@ -84,31 +76,40 @@ impl<'a> Contender<'a> {
     /// they as unequal as 198:1:1. Both sides are multiplied by both weights instead of divided.
     #[inline]
     pub(super) fn beats(&self, incumbent: &Self) -> bool {
-        let (cost, its_cost) = self.costs_beside(incumbent);
-        let lighter = self.weight.min(incumbent.weight);
-        cost * (self.score.backlog + 1.0) * incumbent.weight
-            < its_cost * (incumbent.score.backlog * self.weight + lighter)
-    }
-
-    /// Both costs, made equal if weights differ and costs hardly do: what is measured rarely is
-    /// estimated roughly, and noise must not shift the shares of the rarely picked.
-    #[inline]
-    fn costs_beside(&self, other: &Self) -> (f64, f64) {
-        let (cost, its_cost) = (self.score.cost, other.score.cost);
-        let alike = cost < its_cost * ALIKE && its_cost < cost * ALIKE;
-        if alike && self.weight != other.weight {
-            (1.0, 1.0)
-        } else {
-            (cost, its_cost)
-        }
+        let Some([weight, its_weight]) = self.unequal_weights(incumbent) else {
+            return self.load < incumbent.load;
+        };
+        let [cost, its_cost] = self.costs_beside(incumbent);
+        cost * (self.score.backlog + 1.0) * its_weight
+            < its_cost * (incumbent.score.backlog * weight + weight.min(its_weight))
     }
 
     /// How the loads per weight, with this request on top, compare.
     #[inline]
     pub(super) fn compare(&self, other: &Self) -> Ordering {
-        let (cost, its_cost) = self.costs_beside(other);
-        let ours = cost * (self.score.backlog + 1.0) * other.weight;
-        let its = its_cost * (other.score.backlog + 1.0) * self.weight;
-        ours.total_cmp(&its)
+        let Some([weight, its_weight]) = self.unequal_weights(other) else {
+            return self.load.total_cmp(&other.load);
+        };
+        let [cost, its_cost] = self.costs_beside(other);
+        let load = cost * (self.score.backlog + 1.0) * its_weight;
+        let its_load = its_cost * (other.score.backlog + 1.0) * weight;
+        load.total_cmp(&its_load)
+    }
+
+    #[inline]
+    fn unequal_weights(&self, other: &Self) -> Option<[f64; 2]> {
+        let weights = [self.candidate.weight(), other.candidate.weight()];
+        (weights[0] != weights[1]).then(|| weights.map(f64::from))
+    }
+
+    /// Both costs, made equal if they nearly are: what is picked rarely is estimated roughly, and
+    /// noise must not shift the shares of the light.
+    fn costs_beside(&self, other: &Self) -> [f64; 2] {
+        let costs = [self.score.cost, other.score.cost];
+        let alike = costs[0] < costs[1] * ALIKE && costs[1] < costs[0] * ALIKE;
+        if alike { [1.0, 1.0] } else { costs }
     }
 }
+
+/// The ratio within which costs count as equal where weights differ.
+const ALIKE: f64 = 1.25;

@@ -10,25 +10,21 @@ pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
-    limited: bool,
+    /// Not every candidate will do.
+    restricted: bool,
 }
 
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self {
-            rng,
-            now,
-            tried,
-            limited: true,
-        }
+        Self { rng, now, tried, restricted: true }
     }
 
-    /// Says that no candidate has a limit, so that picks needn't look.
+    /// A context in which every candidate will do: none has a limit and none was tried.
     #[inline]
-    pub(crate) fn limited(mut self, limited: bool) -> Self {
-        self.limited = limited;
-        self
+    pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
+        static UNTRIED: Tried = Tried::none();
+        Self { rng, now, tried: &UNTRIED, restricted: false }
     }
 
     /// The generator of random numbers.
@@ -54,14 +50,13 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
-        (!self.limited || candidate.has_room())
-            && (self.tried.is_empty() || !self.tried.contains(candidate.vitals()))
+        !self.restricted || (candidate.has_room() && !self.tried.contains(candidate.vitals()))
     }
 
     /// True if every candidate is accepted, so that there is no need to ask.
     #[inline]
     #[must_use]
     pub fn accepts_all(&self) -> bool {
-        !self.limited && self.tried.is_empty()
+        !self.restricted
     }
 }

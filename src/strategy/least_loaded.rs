@@ -5,7 +5,7 @@ use super::{
     choice::{Contender, Sampler},
 };
 use crate::{
-    load::{FailureAware, Load, Outstanding},
+    load::{FailureAware, Load, Outstanding, PeakEwma},
     outcome::Meter,
 };
 
@@ -27,14 +27,10 @@ pub struct LeastLoaded<L = FailureAware<Outstanding>> {
 }
 
 impl<L: Load> LeastLoaded<L> {
-    /// Compares endpoints by `load`.
+    /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
+    /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self {
-            meter: load.meter(),
-            load: Arc::new(load),
-            scan_up_to: 32,
-            choices: 5,
-        }
+        Self { meter: load.meter(), load: Arc::new(load), scan_up_to: 32, choices: 5 }
     }
 
     /// Up to how many endpoints all are looked at. Default 32. A pick takes time in proportion.
@@ -50,6 +46,14 @@ impl<L: Load> LeastLoaded<L> {
     pub fn choices(mut self, choices: usize) -> Self {
         self.choices = choices.max(2);
         self
+    }
+}
+
+impl LeastLoaded<FailureAware<PeakEwma>> {
+    /// Compares endpoints by latency and requests in flight, failures charged.
+    #[must_use]
+    pub fn peak_ewma() -> Self {
+        Self::new(FailureAware::new(PeakEwma::new()))
     }
 }
 
@@ -133,10 +137,8 @@ impl<L: Load, Req> Pick<Req> for LeastLoadedPicker<L> {
             Some(choices) => {
                 let mut rng = context.rng().clone();
                 let drawn = (1..choices).map(|_| self.sampler.draw(&mut rng));
-                let least = self.least(
-                    drawn.filter_map(|index| self.candidates.get(index)),
-                    context,
-                );
+                let least =
+                    self.least(drawn.filter_map(|index| self.candidates.get(index)), context);
                 *context.rng() = rng;
                 least
             }

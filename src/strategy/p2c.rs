@@ -5,7 +5,7 @@ use super::{
     choice::{Contender, Sampler},
 };
 use crate::{
-    load::{FailureAware, Load, Outstanding},
+    load::{FailureAware, Load, Outstanding, PeakEwma},
     outcome::Meter,
 };
 
@@ -29,12 +29,18 @@ pub struct P2c<L = FailureAware<Outstanding>> {
 }
 
 impl<L: Load> P2c<L> {
-    /// Compares endpoints by `load`.
+    /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
+    /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self {
-            meter: load.meter(),
-            load: Arc::new(load),
-        }
+        Self { meter: load.meter(), load: Arc::new(load) }
+    }
+}
+
+impl P2c<FailureAware<PeakEwma>> {
+    /// Compares endpoints by latency and requests in flight, failures charged.
+    #[must_use]
+    pub fn peak_ewma() -> Self {
+        Self::new(FailureAware::new(PeakEwma::new()))
     }
 }
 
@@ -75,9 +81,7 @@ impl<L: Load> P2cPicker<L> {
     #[inline]
     fn draw_two(&self, context: &mut PickContext<'_>) -> Option<[&Candidate; 2]> {
         let first = self.sampler.draw(context.rng());
-        let second = self
-            .sampler
-            .draw_other(first, self.candidates.len(), context.rng());
+        let second = self.sampler.draw_other(first, self.candidates.len(), context.rng());
         Some([self.candidates.get(first)?, self.candidates.get(second)?])
     }
 
@@ -89,11 +93,7 @@ impl<L: Load> P2cPicker<L> {
     ) -> &'a Candidate {
         let incumbent = Contender::new(first, &*self.load, context);
         let challenger = Contender::new(second, &*self.load, context);
-        if challenger.beats(&incumbent) {
-            second
-        } else {
-            first
-        }
+        if challenger.beats(&incumbent) { second } else { first }
     }
 
     /// Some candidates have no room or were tried.

@@ -10,10 +10,7 @@ impl Strategy for Random {
     type Picker = RandomPicker;
 
     fn picker(&mut self, candidates: &Candidates) -> RandomPicker {
-        RandomPicker {
-            sampler: Sampler::new(candidates),
-            candidates: candidates.clone(),
-        }
+        RandomPicker { sampler: Sampler::new(candidates), candidates: candidates.clone() }
     }
 }
 
@@ -27,15 +24,29 @@ pub struct RandomPicker {
 /// Draws before every candidate is looked at for one that is accepted.
 const DRAWS: usize = 4;
 
-impl<Req> Pick<Req> for RandomPicker {
+impl RandomPicker {
     #[inline]
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        for _ in 0..DRAWS {
-            let candidate = self.candidates.get(self.sampler.draw(context.rng()))?;
+    fn draw(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.candidates.get(self.sampler.draw(context.rng()))
+    }
+
+    /// The first draw was not accepted.
+    #[cold]
+    fn redraw(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        for _ in 1..DRAWS {
+            let candidate = self.draw(context)?;
             if context.accepts(candidate) {
                 return Some(candidate);
             }
         }
         self.candidates.fallback(context)
+    }
+}
+
+impl<Req> Pick<Req> for RandomPicker {
+    #[inline]
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let drawn = self.draw(context)?;
+        if context.accepts(drawn) { Some(drawn) } else { self.redraw(context) }
     }
 }

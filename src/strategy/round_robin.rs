@@ -33,9 +33,7 @@ impl RoundRobin {
     /// Starts at a given turn, for tests and simulations. Turn 0 is the first of the cycle.
     #[must_use]
     pub fn starting_at(turn: u64) -> Self {
-        Self {
-            turn: Arc::new(AtomicU64::new(turn)),
-        }
+        Self { turn: Arc::new(AtomicU64::new(turn)) }
     }
 }
 
@@ -75,10 +73,10 @@ enum Order {
 
 impl Order {
     fn new(candidates: &Candidates) -> Self {
-        let weights: Vec<_> = candidates.iter().map(Candidate::weight).collect();
-        if weights.iter().all(|weight| Some(weight) == weights.first()) {
-            return Self::Equal(Modulus::new(weights.len()));
+        if candidates.have_equal_weights() {
+            return Self::Equal(Modulus::new(candidates.len()));
         }
+        let weights: Vec<_> = candidates.iter().map(Candidate::weight).collect();
         match smooth::cycle(&weights) {
             Some(cycle) => {
                 let len = Modulus::new(cycle.len());
@@ -112,10 +110,7 @@ struct Modulus {
 impl Modulus {
     fn new(divisor: usize) -> Self {
         let divisor = u32::try_from(divisor).unwrap_or(u32::MAX).max(1);
-        Self {
-            divisor,
-            inverse: (u64::MAX / u64::from(divisor)).wrapping_add(1),
-        }
+        Self { divisor, inverse: (u64::MAX / u64::from(divisor)).wrapping_add(1) }
     }
 
     #[inline]
@@ -125,17 +120,28 @@ impl Modulus {
     }
 }
 
+impl RoundRobinPicker {
+    #[inline]
+    fn next(&self) -> Option<&Candidate> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.candidates.get(self.order.index(turn))
+    }
+
+    /// The next was not accepted.
+    #[cold]
+    fn skip(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let turns = self.candidates.len().min(SKIPS);
+        let mut next = (1..turns).filter_map(|_| self.next());
+        let accepted = next.find(|candidate| context.accepts(candidate));
+        accepted.or_else(|| self.candidates.fallback(context))
+    }
+}
+
 impl<Req> Pick<Req> for RoundRobinPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        for _ in 0..self.candidates.len().min(SKIPS) {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-            let candidate = self.candidates.get(self.order.index(turn))?;
-            if context.accepts(candidate) {
-                return Some(candidate);
-            }
-        }
-        self.candidates.fallback(context)
+        let next = self.next()?;
+        if context.accepts(next) { Some(next) } else { self.skip(context) }
     }
 }
 

@@ -11,10 +11,7 @@ const MAX_STEPS: u64 = 1 << 18;
 /// gain is picked (the first of equals) and pays the sum of the weights.
 pub(super) fn cycle(weights: &[u32]) -> Option<Box<[u32]>> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
-    let total: u64 = weights
-        .iter()
-        .map(|&weight| u64::from(weight / divisor))
-        .sum();
+    let total: u64 = weights.iter().map(|&weight| u64::from(weight / divisor)).sum();
     if total == 0 || total > MAX_LEN || total * weights.len() as u64 > MAX_STEPS {
         return None;
     }

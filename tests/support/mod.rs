@@ -20,7 +20,7 @@ use tower_lb::{BoxError, balance::Driver, discover::Discover, strategy::Strategy
 /// A backend whose readiness and answers the test decides, and which insists on the contract that
 /// the instance that was polled ready is the one that is called.
 #[derive(Clone)]
-pub struct Backend {
+pub(crate) struct Backend {
     state: Arc<State>,
     polled_ready: bool,
 }
@@ -38,7 +38,7 @@ struct State {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Readiness {
+pub(crate) enum Readiness {
     #[default]
     Ready,
     Pending,
@@ -46,7 +46,7 @@ pub enum Readiness {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Failure(pub &'static str);
+pub(crate) struct Failure(pub(crate) &'static str);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,54 +58,43 @@ impl std::error::Error for Failure {}
 
 impl Backend {
     /// Answers every request at once with its name.
-    pub fn new(name: impl fmt::Display) -> Self {
-        let state = State {
-            name: name.to_string(),
-            ..State::default()
-        };
-        Self {
-            state: Arc::new(state),
-            polled_ready: false,
-        }
+    pub(crate) fn new(name: impl fmt::Display) -> Self {
+        let state = State { name: name.to_string(), ..State::default() };
+        Self { state: Arc::new(state), polled_ready: false }
     }
 
     /// Keeps requests until [`answer`](Self::answer).
-    pub fn holding(name: impl fmt::Display) -> Self {
+    pub(crate) fn holding(name: impl fmt::Display) -> Self {
         let backend = Self::new(name);
         backend.state.hold.store(true, Ordering::SeqCst);
         backend
     }
 
-    pub fn set_readiness(&self, readiness: Readiness) {
+    pub(crate) fn set_readiness(&self, readiness: Readiness) {
         *self.state.readiness.lock().unwrap() = readiness;
-        self.state
-            .wakers
-            .lock()
-            .unwrap()
-            .drain(..)
-            .for_each(Waker::wake);
+        self.state.wakers.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         *self.state.readiness.lock().unwrap()
     }
 
-    pub fn set_failing(&self, failing: bool) {
+    pub(crate) fn set_failing(&self, failing: bool) {
         self.state.fail.store(failing, Ordering::SeqCst);
     }
 
     /// Answers the oldest request that waits; false if there is none.
-    pub fn answer(&self) -> bool {
+    pub(crate) fn answer(&self) -> bool {
         let oldest = self.state.held.lock().unwrap().pop_front();
         oldest.is_some_and(|held| held.send(Ok(())).is_ok())
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.state.calls.load(Ordering::SeqCst)
     }
 
     /// How many clones of this backend are alive, this one included.
-    pub fn clones(&self) -> usize {
+    pub(crate) fn clones(&self) -> usize {
         Arc::strong_count(&self.state)
     }
 }
@@ -128,10 +117,7 @@ impl<Req> Service<Req> for Backend {
     }
 
     fn call(&mut self, _request: Req) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.polled_ready),
-            "called without being polled ready"
-        );
+        assert!(std::mem::take(&mut self.polled_ready), "called without being polled ready");
         self.state.calls.fetch_add(1, Ordering::SeqCst);
         let name = self.state.name.clone();
         let failing = self.state.fail.load(Ordering::SeqCst);
@@ -152,7 +138,7 @@ impl<Req> Service<Req> for Backend {
 }
 
 /// Polls a driver until it has nothing more to do; true if it has ended.
-pub fn drive<D, St>(driver: &mut Pin<Box<Driver<D, St>>>) -> bool
+pub(crate) fn drive<D, St>(driver: &mut Pin<Box<Driver<D, St>>>) -> bool
 where
     D: Discover<Key: fmt::Display + Eq + std::hash::Hash, Target: Clone, Error: Into<BoxError>>,
     St: Strategy,
@@ -160,11 +146,7 @@ where
     let (woken, waker) = flag();
     loop {
         woken.store(false, Ordering::SeqCst);
-        if driver
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-        {
+        if driver.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             return true;
         }
         if !woken.load(Ordering::SeqCst) {
@@ -174,7 +156,7 @@ where
 }
 
 /// A waker, and whether it was woken.
-pub fn flag() -> (Arc<AtomicBool>, Waker) {
+pub(crate) fn flag() -> (Arc<AtomicBool>, Waker) {
     struct Flag(Arc<AtomicBool>);
     impl std::task::Wake for Flag {
         fn wake(self: Arc<Self>) {
