@@ -483,7 +483,7 @@ async fn two_million_changes_dont_starve_the_runtime() {
         tokio::task::yield_now().await;
         turns += 1;
     }
-    assert!(turns > 500, "{turns}");
+    assert!(turns > 100, "{turns}");
     drop(balancer);
     driver.await.unwrap();
 }

@@ -1,0 +1,106 @@
+//! A discovery source of your own: any stream of updates. This one reads a registry that is polled,
+//! as an HTTP API or a database table would be; it fails now and then, as they do.
+//! `cargo run --example custom_discovery`
+
+mod backend;
+
+use std::{
+    collections::BTreeMap,
+    error::Error as StdError,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use backend::Backend;
+use futures::{Stream, stream};
+use http_body_util::Empty;
+use hyper::{Request, body::Bytes};
+use tokio::time::{interval, sleep};
+use tower::ServiceExt;
+use tower_lb::{
+    discover::{DiscoverExt, Update},
+    endpoint::{Endpoint, Health},
+    http::{self, Origin},
+    strategy::RoundRobin,
+};
+
+/// The registry: names to addresses, weights and whether they are being taken out of service.
+type Registry = Arc<Mutex<Result<BTreeMap<&'static str, (Origin, u32, bool)>, &'static str>>>;
+
+/// Polls the registry every 100 ms and gives the whole set each time. What has not changed costs
+/// nothing further down; an error leaves everything as it was.
+fn poll(
+    registry: Registry,
+) -> impl Stream<Item = Result<Update<&'static str, Origin>, &'static str>> {
+    let ticks = interval(Duration::from_millis(100));
+    stream::unfold((registry, ticks), async |(registry, mut ticks)| {
+        ticks.tick().await;
+        let read = registry.lock().ok()?.clone();
+        let update = read.map(|entries| {
+            let endpoints = entries.into_iter().map(|(name, (origin, weight, leaving))| {
+                let endpoint = Endpoint::new(origin).with_weight(weight);
+                let leaving = leaving.then(|| Health::draining("being deployed"));
+                (name, endpoint.with_health(leaving.unwrap_or_default()))
+            });
+            Update::Reset(endpoints.collect())
+        });
+        Some((update, (registry, ticks)))
+    })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let latency = Duration::from_millis(1);
+    let backends = [
+        Backend::start("red", latency).await?,
+        Backend::start("green", latency).await?,
+        Backend::start("blue", latency).await?,
+    ];
+    let entry = |index: usize, weight, leaving| {
+        let backend: &Backend = &backends[index];
+        (backend.name, (Origin::from(backend.address), weight, leaving))
+    };
+
+    let registry: Registry = Arc::new(Mutex::new(Ok([entry(0, 1, false)].into())));
+    let endpoints = poll(Arc::clone(&registry)).connect(http::Pool::new().connector());
+    let balancer = http::builder().spawn(RoundRobin::new(), Box::pin(endpoints))?;
+
+    let steps = [
+        ("red alone", Ok([entry(0, 1, false)].into())),
+        (
+            "green joins with three times the weight",
+            Ok([entry(0, 1, false), entry(1, 3, false)].into()),
+        ),
+        ("the registry is down", Err("registry unreachable")),
+        (
+            "red is drained, blue joins",
+            Ok([entry(0, 1, true), entry(1, 1, false), entry(2, 1, false)].into()),
+        ),
+    ];
+    for (what, state) in steps {
+        if let Ok(mut registry) = registry.lock() {
+            *registry = state;
+        }
+        sleep(Duration::from_millis(250)).await;
+        let before: Vec<_> = balancer.status().endpoints;
+        for _ in 0..120 {
+            let request = Request::new(Empty::<Bytes>::new());
+            balancer.clone().oneshot(request).await?;
+        }
+        let status = balancer.status();
+        println!("{what}:");
+        for endpoint in &status.endpoints {
+            let earlier = before.iter().find(|earlier| earlier.name == endpoint.name);
+            let requests = endpoint.outcomes.total() - earlier.map_or(0, |e| e.outcomes.total());
+            println!(
+                "  {:6} {requests:4} requests, {}",
+                endpoint.name,
+                endpoint.attributes.health()
+            );
+        }
+        if let Some(error) = status.driver.last_error {
+            println!("  discovery says: {error}");
+        }
+    }
+    Ok(())
+}
