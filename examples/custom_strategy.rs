@@ -2,24 +2,25 @@
 //! ("shuffle sharding"), so that a tenant who brings its endpoints down leaves the others' alone.
 //! `cargo run --example custom_strategy`
 
+mod backend;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
     error::Error as StdError,
     hash::{BuildHasher, Hash},
+    time::Duration,
 };
 
-use tower::{Service, ServiceExt, service_fn};
+use backend::Backend;
+use futures::future::try_join_all;
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Bytes};
+use tower::ServiceExt;
 use tower_lb::{
-    Balancer, discover,
-    endpoint::Endpoint,
+    discover::{self, DiscoverExt},
+    http::{self, Origin},
     strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
 };
-
-/// A request names its tenant.
-struct Request {
-    tenant: &'static str,
-}
 
 /// Gives every tenant `shard` endpoints of its own choice, of which any takes the request.
 struct ShuffleShard<H> {
@@ -50,17 +51,18 @@ impl<H: BuildHasher> ShuffleShardPicker<H> {
     }
 }
 
-impl<H: BuildHasher> Pick<Request> for ShuffleShardPicker<H> {
-    fn pick(&self, request: &Request, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl<H: BuildHasher, B> Pick<Request<B>> for ShuffleShardPicker<H> {
+    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let tenant = request.headers().get("x-tenant");
         // The shard: the endpoints that the tenant likes most. Found without allocating, by going
         // down from the best, from a random place in the shard on.
         let start = context.rng().below(self.shard);
         let mut fallback = None;
         let mut bound = u64::MAX;
         for place in 0..self.shard {
-            let below = self.candidates.iter().filter(|c| self.affinity(request.tenant, c) < bound);
-            let next = below.max_by_key(|candidate| self.affinity(request.tenant, candidate))?;
-            bound = self.affinity(request.tenant, next);
+            let below = self.candidates.iter().filter(|c| self.affinity(tenant, c) < bound);
+            let next = below.max_by_key(|candidate| self.affinity(tenant, candidate))?;
+            bound = self.affinity(tenant, next);
             if context.accepts(next) {
                 fallback = Some(next);
                 if place >= start {
@@ -75,18 +77,23 @@ impl<H: BuildHasher> Pick<Request> for ShuffleShardPicker<H> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let names = ["e1", "e2", "e3", "e4", "e5", "e6"];
-    let endpoints = names.map(|name| {
-        let echo = service_fn(move |_: Request| std::future::ready(Ok::<_, Infallible>(name)));
-        (name, Endpoint::new(echo))
-    });
+    let latency = Duration::from_millis(1);
+    let backends = try_join_all(names.map(|name| Backend::start(name, latency))).await?;
+
+    let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
+    let endpoints =
+        discover::list(origins.collect::<Vec<_>>()).connect(http::Pool::new().connector());
     let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
-    let strategy = ShuffleShard { shard: 2, hasher };
-    let mut balancer = Balancer::spawn(strategy, discover::list(endpoints));
+    let balancer = http::builder().spawn(ShuffleShard { shard: 2, hasher }, endpoints)?;
 
     let mut shards: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for tenant in ["acme", "globex", "initech", "umbrella"] {
-        for _ in 0..100 {
-            let endpoint = balancer.ready().await?.call(Request { tenant }).await?;
+        for _ in 0..50 {
+            let request = Request::get("/").header("x-tenant", tenant);
+            let request = request.body(Empty::<Bytes>::new())?;
+            let response = balancer.clone().oneshot(request).await?;
+            let endpoint = response.into_body().collect().await?.to_bytes();
+            let endpoint = String::from_utf8_lossy(&endpoint).into_owned();
             shards.entry(tenant).or_default().insert(endpoint);
         }
     }

@@ -1,5 +1,59 @@
-//! WIP
+//! Load balancing for tower services: what people otherwise run as a proxy beside or in front of
+//! their services, as `Service`s and `Layer`s in process.
+//!
+//! A [`Balancer`] sends each request to one of a changing set of endpoints. It is `Clone`, needs
+//! no `Buffer`, takes no lock and allocates nothing for a request, and its strategy can see the
+//! request. Endpoints come from a stream; a [`Driver`] drains it, whether requests come or not.
+//!
+//! ```
+//! use tower::{Service, ServiceExt, service_fn};
+//! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Which endpoints there are, and how to get from an address to a service.
+//! let endpoints = discover::addresses(["10.0.0.1:80", "10.0.0.2:80"]).connect(|address| {
+//!     let address = *address;
+//!     service_fn(move |name: &'static str| async move {
+//!         Ok::<_, std::io::Error>(format!("hello {name}, from {address}"))
+//!     })
+//! });
+//! // How to choose. The driver is spawned; `Balancer::new` gives it to you instead.
+//! let mut balancer = Balancer::spawn(P2c::default(), endpoints);
+//!
+//! let answer = balancer.ready().await?.call("world").await?;
+//! assert!(answer.starts_with("hello world, from 10.0.0."));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The rooms of the house
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`endpoint`] | one backend: attributes, health, live figures |
+//! | [`outcome`] | how a request ended, and the guard that writes it down |
+//! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
+//! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
+//! | [`discover`] | where endpoints come from: lists, channels, any stream |
+//! | [`balance`] | the balancer and its driver |
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
+)]
+#![cfg_attr(not(feature = "http"), doc = "| `http` | HTTP and gRPC, with feature `http` |")]
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `http` | yes | the module `http` |
+//! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//!
+//! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
+
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balance;
 pub mod discover;
@@ -13,6 +67,12 @@ pub mod strategy;
 mod sync;
 
 pub use self::{
-    balance::Balancer,
+    balance::{Balancer, Driver},
+    endpoint::Endpoint,
     error::{BoxError, Error},
 };
+
+/// The example of the README must compile.
+#[cfg(all(doctest, feature = "http-client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -87,8 +87,8 @@ struct FewestFailures;
 struct Failures(AtomicU32);
 
 impl Meter for Failures {
-    fn record(&self, _vitals: &Vitals, sample: &Sample) {
-        if sample.outcome.is_failure() {
+    fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
+        if sample.outcome().is_failure() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }

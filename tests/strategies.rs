@@ -346,3 +346,38 @@ fn loads_that_are_no_numbers_harm_nobody() {
         }
     }
 }
+
+/// The table in `docs/strategies.md`:
+/// `cargo test --release --test strategies -- --nocapture consequences`.
+#[test]
+fn consequences() {
+    fn row<St: Strategy<Picker: Pick<()>> + Clone>(name: &str, strategy: St) {
+        let share_of_first = |servers: &[Server], callers| {
+            100.0 * shares(&simulate(strategy.clone(), servers, callers, 100_000))[0]
+        };
+        let mut slow = [server(1, 10 * MS); 5];
+        slow[0].latency = 100 * MS;
+        let mut failing = [server(1, 50 * MS); 5];
+        failing[0] = Server { weight: 1, latency: MS, fails: true };
+        let weighted = [server(198, 10 * MS), server(1, 10 * MS), server(1, 10 * MS)];
+        println!(
+            "| {name} | {:.1} % | {:.1} % | {:.1} % | {:.1} % |",
+            share_of_first(&slow, 16),
+            share_of_first(&failing, 16),
+            share_of_first(&weighted, 1),
+            share_of_first(&weighted, 16),
+        );
+    }
+    println!(
+        "| strategy | 1 of 5 is 10x slower | 1 of 5 fails fast | 198:1:1, 1 caller | 198:1:1, 16 callers |"
+    );
+    println!("|---|---|---|---|---|");
+    row("`RoundRobin`", RoundRobin::starting_at(0));
+    row("`Random`", Random);
+    row("`P2c::new(Outstanding)`", P2c::new(Outstanding));
+    row("`P2c::default()`", P2c::default());
+    row("`P2c::new(PeakEwma)`", P2c::new(PeakEwma::new()));
+    row("`P2c::peak_ewma()`", P2c::peak_ewma());
+    row("`LeastLoaded::default()`", LeastLoaded::default());
+    row("`LeastLoaded::peak_ewma()`", LeastLoaded::peak_ewma());
+}

@@ -48,10 +48,8 @@ where
     S: Service<(), Response = (), Error = Infallible, Future: Send>,
     S: Clone + Send + Sync + 'static,
 {
-    let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .build()
-        .expect("a runtime");
+    let runtime =
+        runtime::Builder::new_multi_thread().worker_threads(THREADS).build().expect("a runtime");
     let _entered = runtime.enter();
     let group = &mut c.benchmark_group(name);
 
@@ -59,24 +57,14 @@ where
     bench(group, &runtime, "tower-lb P2c Outstanding", || {
         ours::fixed(P2c::new(Outstanding), service(), ENDPOINTS)
     });
-    bench(
-        group,
-        &runtime,
-        "tower-lb P2c FailureAware PeakEwma",
-        || {
-            let load = FailureAware::new(PeakEwma::new());
-            ours::fixed(P2c::new(load), service(), ENDPOINTS)
-        },
-    );
-    bench(
-        group,
-        &runtime,
-        "tower Buffer Balance PendingRequests",
-        || {
-            let measured = move || pending_requests(service());
-            buffer(tower_balance::fixed(measured, ENDPOINTS))
-        },
-    );
+    bench(group, &runtime, "tower-lb P2c FailureAware PeakEwma", || {
+        let load = FailureAware::new(PeakEwma::new());
+        ours::fixed(P2c::new(load), service(), ENDPOINTS)
+    });
+    bench(group, &runtime, "tower Buffer Balance PendingRequests", || {
+        let measured = move || pending_requests(service());
+        buffer(tower_balance::fixed(measured, ENDPOINTS))
+    });
     bench(group, &runtime, "tower Buffer Balance PeakEwma", || {
         let measured = move || peak_ewma(service());
         buffer(tower_balance::fixed(measured, ENDPOINTS))
@@ -110,9 +98,7 @@ where
     let running: JoinSet<()> = (0..tasks).map(|_| send(service.clone(), each)).collect();
     running.join_all().await;
     // The tasks send a few more than they are asked for, where the number can't be split.
-    start
-        .elapsed()
-        .mul_f64(requests as f64 / (each * tasks) as f64)
+    start.elapsed().mul_f64(requests as f64 / (each * tasks) as f64)
 }
 
 async fn send<S>(mut service: S, requests: u64)

@@ -65,11 +65,8 @@ fn ours_changes<St: Strategy>(group: &mut Group<'_>, name: &str, strategy: fn() 
             let mut is_in = false;
             bencher.iter(|| {
                 is_in = !is_in;
-                let sent = if is_in {
-                    ours.handle.insert(key, Noop)
-                } else {
-                    ours.handle.remove(key)
-                };
+                let sent =
+                    if is_in { ours.handle.insert(key, Noop) } else { ours.handle.remove(key) };
                 // The snapshot is published within the poll.
                 sent.map(|()| ours::poll(&mut ours.driver))
             });
@@ -96,15 +93,11 @@ fn tower_changes(group: &mut Group<'_>) {
         let (sender, changes) = mpsc::channel();
         let mut balance = Balance::<_, ()>::new(stream::poll_fn(move |_| {
             let change = changes.try_recv();
-            change.map_or(Poll::Pending, |change| {
-                Poll::Ready(Some(Ok::<_, BoxError>(change)))
-            })
+            change.map_or(Poll::Pending, |change| Poll::Ready(Some(Ok::<_, BoxError>(change))))
         }));
         let insert = |key: SocketAddr| Change::Insert(key, pending_requests(Noop));
         for key in addresses(ENDPOINTS) {
-            sender
-                .send(insert(key))
-                .expect("the balancer has the stream");
+            sender.send(insert(key)).expect("the balancer has the stream");
         }
         let cx = &mut Context::from_waker(Waker::noop());
         assert!(balance.poll_ready(cx).is_ready());
@@ -114,11 +107,7 @@ fn tower_changes(group: &mut Group<'_>) {
         let mut is_in = false;
         bencher.iter(|| {
             is_in = !is_in;
-            let sent = sender.send(if is_in {
-                insert(key)
-            } else {
-                Change::Remove(key)
-            });
+            let sent = sender.send(if is_in { insert(key) } else { Change::Remove(key) });
             sent.map(|()| balance.poll_ready(cx).is_ready())
         });
     });
@@ -170,23 +159,17 @@ fn burst(c: &mut Criterion) {
 }
 
 fn ours_burst<St: Strategy>(group: &mut Group<'_>, name: &str, strategy: fn() -> St) {
-    let runtime = runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
     for weights in Weights::ALL {
         let prepare = || {
-            let ours::Changing {
-                handle,
-                driver,
-                balancer,
-            } = ours::changing(strategy(), Noop, ENDPOINTS, weights);
+            let ours::Changing { handle, driver, balancer } =
+                ours::changing(strategy(), Noop, ENDPOINTS, weights);
             for index in 0..BURST / 2 {
                 let weight = weights.of(index);
                 let endpoint = Endpoint::new(Noop).with_weight(weight);
                 let new = address(ENDPOINTS + index);
                 let sent = handle.remove(address(index));
-                sent.and(handle.insert(new, endpoint))
-                    .expect("the driver has the stream");
+                sent.and(handle.insert(new, endpoint)).expect("the driver has the stream");
             }
             // Without a handle the stream ends after the burst, and the driver with it.
             (driver, balancer)

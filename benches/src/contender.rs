@@ -35,9 +35,7 @@ impl Contender {
         Self::new("direct call", |_| by_hand(Noop)),
         Self::new("tower-lb RoundRobin", |n| ours(RoundRobin::new(), n)),
         Self::new("tower-lb Random", |n| ours(Random, n)),
-        Self::new("tower-lb P2c Outstanding", |n| {
-            ours(P2c::new(Outstanding), n)
-        }),
+        Self::new("tower-lb P2c Outstanding", |n| ours(P2c::new(Outstanding), n)),
         Self::new("tower-lb P2c default", |n| ours(P2c::default(), n)),
         Self::new("tower-lb P2c FailureAware PeakEwma", |n| {
             ours(P2c::new(FailureAware::new(PeakEwma::new())), n)
@@ -55,9 +53,7 @@ impl Contender {
         Self::new("tower Buffer Balance PeakEwma", |n| {
             buffered(tower_balance::fixed(|| peak_ewma(Noop), n))
         }),
-        Self::new("pingora RoundRobin select", |n| {
-            select::<selection::RoundRobin>(n)
-        }),
+        Self::new("pingora RoundRobin select", |n| select::<selection::RoundRobin>(n)),
         Self::new("pingora Random select", |n| select::<selection::Random>(n)),
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
     ];
@@ -86,9 +82,7 @@ fn buffered<S>(balance: S) -> Run
 where
     S: Service<(), Error: Into<BoxError> + Send + Sync, Future: Send> + Send + 'static,
 {
-    let runtime = runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut service = runtime.block_on(async { buffer(balance) });
     Box::new(move |requests| runtime.block_on(request::on_runtime(&mut service, requests)))
 }

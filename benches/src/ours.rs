@@ -50,16 +50,10 @@ pub fn changing<St: Strategy, S: Clone>(
         let endpoint = Endpoint::new(service.clone()).with_weight(weights.of(index));
         (address(index), endpoint)
     };
-    handle
-        .replace_all((0..n).map(endpoint))
-        .expect("the driver has the stream");
+    handle.reset((0..n).map(endpoint)).expect("the driver has the stream");
     assert!(poll(&mut driver).is_pending(), "more may come");
     assert_eq!(balancer.status().version, 1);
-    Changing {
-        handle,
-        driver,
-        balancer,
-    }
+    Changing { handle, driver, balancer }
 }
 
 /// Applies what the stream has, and publishes it.

@@ -20,9 +20,7 @@ pub fn backend(index: usize, weight: u32) -> Backend {
 }
 
 pub fn backends(n: usize, weights: Weights) -> BTreeSet<Backend> {
-    (0..n)
-        .map(|index| backend(index, weights.of(index)))
-        .collect()
+    (0..n).map(|index| backend(index, weights.of(index))).collect()
 }
 
 /// A balancer whose backends are those last handed over.

@@ -55,7 +55,8 @@ enum Picked<S> {
 }
 
 impl<S, P, Req> Acquire<S, P, Req> {
-    pub(super) fn new(shared: &Arc<Shared<S, P>>, request: Req) -> Box<Self> {
+    /// For a request whose first pick was from the snapshot of this version.
+    pub(super) fn new(shared: &Arc<Shared<S, P>>, request: Req, version: u64) -> Box<Self> {
         Box::new(Self {
             shared: Arc::clone(shared),
             rng: shared.next_rng(),
@@ -63,7 +64,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             pending: Vec::new(),
             tried: Tried::none(),
             failed: None,
-            version: shared.snapshot.load().version,
+            version,
             ticket: None,
             watch: None,
             patience: Patience::default(),
@@ -212,10 +213,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             let started = self.shared.timed.then(|| now.get());
             let mut context = PickContext::new(&mut self.rng, now, &self.tried);
             match snapshot.picker.pick(request, &mut context) {
-                // All that would do have been tried.
-                Some(candidate) if self.tried.contains(candidate.vitals()) => {
-                    return Picked::Nothing;
-                }
+                // All that would do have been tried, or the picker doesn't care.
+                Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
                     if let Some((service, attempt)) = snapshot.engage(candidate, started) {

@@ -132,8 +132,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Some((mut service, attempt)) = self.engage(&request) else {
-            return self.acquire(Acquire::new(&self.shared, request));
+        let (engaged, version) = self.engage(&request);
+        let Some((mut service, attempt)) = engaged else {
+            return self.acquire(Acquire::new(&self.shared, request, version));
         };
         // Most services are ready at once. One that is not is asked again, with the waker of the
         // task, when the response future is polled.
@@ -143,12 +144,12 @@ where
                 ResponseFuture::responding(response, attempt, self.tracker.clone())
             }
             Poll::Ready(Err(error)) => {
-                let mut acquire = Acquire::new(&self.shared, request);
+                let mut acquire = Acquire::new(&self.shared, request, version);
                 acquire.failed(error, attempt, &self.tracker);
                 self.acquire(acquire)
             }
             Poll::Pending => {
-                let mut acquire = Acquire::new(&self.shared, request);
+                let mut acquire = Acquire::new(&self.shared, request, version);
                 acquire.wait_for(service, attempt);
                 self.acquire(acquire)
             }
@@ -157,26 +158,27 @@ where
 }
 
 impl<S, P, T> Balancer<S, P, T> {
-    /// Picks an endpoint and takes a slot there, if one is free and nobody is in line for it.
+    /// Picks an endpoint and takes a slot there, if one is free and nobody is in line for it. Tells
+    /// the version of the snapshot picked from.
     #[inline]
-    fn engage<Req>(&mut self, request: &Req) -> Option<(S, Attempt)>
+    fn engage<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
         P: Pick<Req>,
     {
-        let limited = self.shared.is_limited();
-        if limited && self.shared.queue.is_queued() {
-            return None;
-        }
         let mut now = Now::lazy();
         let started = self.shared.timed.then(|| now.get());
         let snapshot = self.shared.snapshot.load();
-        let mut context = match limited {
-            true => PickContext::new(&mut self.rng, now, &UNTRIED),
-            false => PickContext::unrestricted(&mut self.rng, now),
+        let mut context = if !self.shared.is_limited() {
+            PickContext::unrestricted(&mut self.rng, now)
+        } else if !self.shared.queue.is_queued() {
+            PickContext::new(&mut self.rng, now, &UNTRIED)
+        } else {
+            return (None, snapshot.version);
         };
-        let candidate = snapshot.picker.pick(request, &mut context)?;
-        snapshot.engage(candidate, started)
+        let candidate = snapshot.picker.pick(request, &mut context);
+        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started));
+        (engaged, snapshot.version)
     }
 
     #[cold]

@@ -35,14 +35,14 @@ pin_project! {
     enum State<S, P, Req, F> {
         /// No endpoint was ready for the request in `call`.
         Acquiring { acquire: Box<Acquire<S, P, Req>> },
-        Responding { #[pin] response: F, attempt: Option<Attempt> },
+        Responding { #[pin] response: F, attempt: Attempt },
     }
 }
 
 impl<S: Service<Req>, P, T, Req> ResponseFuture<S, P, T, Req> {
     #[inline]
     pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
-        let state = State::Responding { response, attempt: Some(attempt) };
+        let state = State::Responding { response, attempt };
         Self { state, tracker }
     }
 
@@ -67,7 +67,7 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Acquiring { acquire } => {
                     let (response, attempt) = ready!(acquire.poll(cx, this.tracker))?;
-                    this.state.set(State::Responding { response, attempt: Some(attempt) });
+                    this.state.set(State::Responding { response, attempt });
                 }
                 StateProjection::Responding { response, attempt } => {
                     let result = ready!(response.poll(cx));

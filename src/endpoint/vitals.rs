@@ -1,7 +1,4 @@
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
@@ -108,9 +105,13 @@ impl Vitals {
         &self.failure
     }
 
-    /// Time since these vitals began; zero for an instant before that.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.epoch)
+    /// Nanoseconds since these vitals began, at least 1; 1 for an instant before that.
+    #[inline]
+    pub(crate) fn age(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.epoch);
+        let nanos =
+            age.as_secs().wrapping_mul(1_000_000_000).wrapping_add(age.subsec_nanos().into());
+        nanos.max(1)
     }
 }
 

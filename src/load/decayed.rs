@@ -1,7 +1,4 @@
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A value and the time it was set, in one atomic word, so that neither is ever seen without the
 /// other and no lock is needed.
@@ -18,7 +15,7 @@ const TICK_BITS: u32 = 18;
 const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Decayed {
-    pub(super) fn new(value: f32, age: Duration) -> Self {
+    pub(super) fn new(value: f32, age: u64) -> Self {
         Self { value, ticks: ticks(age) }
     }
 
@@ -33,8 +30,8 @@ impl Decayed {
         });
     }
 
-    /// Seconds from when the value was set until `age`; 0 if that lies before.
-    pub(super) fn seconds_since(self, age: Duration) -> f64 {
+    /// Seconds from when the value was set until `age`, in nanoseconds; 0 if that lies before.
+    pub(super) fn seconds_since(self, age: u64) -> f64 {
         let passed = ticks(age).wrapping_sub(self.ticks).cast_signed();
         f64::from(passed.max(0)) * TICK_SECONDS
     }
@@ -48,29 +45,31 @@ impl Decayed {
     }
 }
 
-fn ticks(age: Duration) -> u32 {
-    let nanos = age.as_secs().wrapping_mul(1_000_000_000).wrapping_add(age.subsec_nanos().into());
-    (nanos >> TICK_BITS) as u32
+/// `age` in nanoseconds.
+fn ticks(age: u64) -> u32 {
+    (age >> TICK_BITS) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
     fn value_and_time_survive_packing() {
         let cell = AtomicU64::new(0);
         assert_eq!(Decayed::load(&cell), Decayed::default());
-        Decayed::update(&cell, |_| Some(Decayed::new(0.25, Duration::from_secs(3))));
+        Decayed::update(&cell, |_| Some(Decayed::new(0.25, 3 * SECOND)));
         let loaded = Decayed::load(&cell);
         assert_eq!(loaded.value, 0.25);
-        let passed = loaded.seconds_since(Duration::from_millis(4500));
+        let passed = loaded.seconds_since(4 * SECOND + SECOND / 2);
         assert!((passed - 1.5).abs() < 0.001, "{passed}");
     }
 
     #[test]
     fn a_clock_that_steps_back_passes_no_time() {
-        let decayed = Decayed::new(1.0, Duration::from_secs(3));
-        assert_eq!(decayed.seconds_since(Duration::from_secs(2)), 0.0);
+        let decayed = Decayed::new(1.0, 3 * SECOND);
+        assert_eq!(decayed.seconds_since(2 * SECOND), 0.0);
     }
 }

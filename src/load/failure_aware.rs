@@ -41,7 +41,7 @@ impl<L> FailureAware<L> {
 }
 
 /// The share of recent attempts that failed, 0 to 1, with older ones forgiven.
-fn failure_rate(failures: Decayed, age: Duration) -> f32 {
+fn failure_rate(failures: Decayed, age: u64) -> f32 {
     failures.value * (-failures.seconds_since(age) / FORGIVEN).exp() as f32
 }
 
@@ -71,33 +71,36 @@ struct FailureMeter {
 
 impl Meter for FailureMeter {
     #[inline]
-    fn record(&self, vitals: &Vitals, sample: &Sample) {
+    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
         if let Some(inner) = &self.inner {
             inner.record(vitals, sample);
         }
-        let failed = sample.outcome.is_failure();
         let clean = Decayed::load(vitals.failure_cell()).value == 0.0;
-        if sample.outcome == Outcome::Cancelled || (clean && !failed) {
-            return;
+        match sample.outcome() {
+            Outcome::Success if clean => {}
+            Outcome::Cancelled => {}
+            outcome => learn(outcome, vitals, sample.age(vitals)),
         }
-        let age = vitals.age(sample.now());
-        let excused = match sample.outcome {
-            Outcome::Overload { retry_after } => {
-                retry_after.unwrap_or_default().min(LONGEST_EXCUSE)
-            }
-            _ => Duration::ZERO,
-        };
-        Decayed::update(vitals.failure_cell(), |failures| {
-            let rate = failure_rate(failures, age);
-            let rate = rate + STEP * (if failed { 1.0 } else { 0.0 } - rate);
-            let rate = if rate < CLEAN { 0.0 } else { rate };
-            Some(Decayed::new(rate, age + excused))
-        });
     }
 
     fn needs_latency(&self) -> bool {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
+}
+
+#[cold]
+fn learn(outcome: &Outcome, vitals: &Vitals, age: u64) {
+    let excused = match *outcome {
+        Outcome::Overload { retry_after } => retry_after.unwrap_or_default().min(LONGEST_EXCUSE),
+        _ => Duration::ZERO,
+    };
+    let failed = if outcome.is_failure() { 1.0 } else { 0.0 };
+    Decayed::update(vitals.failure_cell(), |failures| {
+        let rate = failure_rate(failures, age);
+        let rate = rate + STEP * (failed - rate);
+        let rate = if rate < CLEAN { 0.0 } else { rate };
+        Some(Decayed::new(rate, age + excused.as_nanos() as u64))
+    });
 }
 
 /// A server that asks to be left alone for longer is not believed.
@@ -113,7 +116,8 @@ mod tests {
     const LOAD: FailureAware<Outstanding> = FailureAware { inner: Outstanding };
 
     fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {
-        let sample = Sample::new(outcome).measured(Duration::ZERO, now);
+        let age = vitals.age(now);
+        let sample = Sample::new(&outcome).measured(age, age);
         LOAD.meter().unwrap().record(vitals, &sample);
     }
 

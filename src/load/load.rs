@@ -39,6 +39,13 @@ impl Score {
         };
         Self { cost: clean(self.cost), backlog: clean(self.backlog) }
     }
+
+    /// The load with one more request on top, safe to compare.
+    #[inline]
+    pub(crate) fn with_one_more(self) -> f64 {
+        let load = self.cost * (self.backlog + 1.0);
+        if load >= 0.0 { load } else { f64::MAX }
+    }
 }
 
 impl<L: Load + ?Sized> Load for Arc<L> {

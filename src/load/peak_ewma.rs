@@ -91,14 +91,14 @@ impl Load for PeakEwma {
 }
 
 impl Meter for PeakEwma {
-    fn record(&self, vitals: &Vitals, sample: &Sample) {
-        let Some(latency) = sample.latency else {
+    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+        let Some(latency) = sample.latency() else {
             return;
         };
-        let age = vitals.age(sample.now());
+        let age = sample.age(vitals);
         // A latency of 0 (paused clocks) must still count as measured.
         let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
-        let may_lower = sample.responded && !sample.outcome.is_failure();
+        let may_lower = sample.has_response() && !sample.outcome().is_failure();
         Decayed::update(vitals.latency_cell(), |estimate| {
             let kept = self.remains(estimate.seconds_since(age)) as f32;
             if latency >= estimate.value {
@@ -122,7 +122,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn observe(vitals: &Vitals, outcome: Outcome, latency: Duration, now: Instant) {
-        PeakEwma::new().record(vitals, &Sample::new(outcome).measured(latency, now));
+        let started = vitals.age(now) + 1_000_000;
+        let ended = started + latency.as_nanos() as u64;
+        PeakEwma::new().record(vitals, &Sample::new(&outcome).measured(started, ended));
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {

@@ -10,16 +10,20 @@ use crate::endpoint::Member;
 /// While it lives, the request counts as in flight. It records its outcome exactly once: by
 /// [`finish`](Self::finish), or as [`Outcome::Cancelled`] when dropped. It holds on to the endpoint
 /// *instance*: an endpoint that is removed and comes back has nothing to do with older attempts.
+///
+/// All of it is plain words, so that it moves from the pick to the response without a stall.
 #[derive(Debug)]
 pub struct Attempt {
     /// Empty once the outcome is recorded.
     member: Option<Arc<Member>>,
-    started: Option<Instant>,
-    first_byte: Option<Instant>,
+    /// Ages of the vitals, in nanoseconds; 0 if not measured.
+    started: u64,
+    first_byte: u64,
 }
 
 impl Attempt {
-    /// Takes a slot at the endpoint, if it has one free.
+    /// Takes a slot at the endpoint, if it has one free. The latency is measured if it is told when
+    /// it started.
     #[inline]
     pub(crate) fn begin(member: &Arc<Member>, started: Option<Instant>) -> Option<Self> {
         if let Some(slots) = &member.slots {
@@ -28,7 +32,8 @@ impl Attempt {
             }
         }
         member.vitals.begin();
-        Some(Self { member: Some(Arc::clone(member)), started, first_byte: None })
+        let started = started.map_or(0, |started| member.vitals.age(started));
+        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0 })
     }
 
     /// The endpoint's name, as errors and the status view give it.
@@ -40,21 +45,27 @@ impl Attempt {
     /// The response has begun. Reads the clock if the strategy measures latency.
     #[inline]
     pub fn first_byte(&mut self) {
-        if self.started.is_some() && self.first_byte.is_none() {
-            self.first_byte = Some(Instant::now());
+        if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
+            self.first_byte = member.vitals.age(Instant::now());
         }
     }
 
     /// Records how the request ended.
     #[inline]
     pub fn finish(mut self, outcome: Outcome) {
-        self.end(outcome);
+        self.end(&outcome, Instant::now);
     }
 
     /// Records how the request ended, in the time of a simulation.
     pub fn finish_at(mut self, outcome: Outcome, now: Instant) {
-        self.first_byte = Some(now);
-        self.end(outcome);
+        self.end(&outcome, || now);
+    }
+
+    /// The attempt itself, leaving one behind that is over.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Self> {
+        let member = Some(self.member.take()?);
+        Some(Self { member, ..*self })
     }
 
     /// The request was never sent there: counts it out without an outcome.
@@ -74,26 +85,26 @@ impl Attempt {
     }
 
     #[inline]
-    fn end(&mut self, outcome: Outcome) {
-        let Some(member) = self.member.take() else {
-            return;
-        };
-        member.vitals.end(&outcome);
+    fn end(&mut self, outcome: &Outcome, now: impl FnOnce() -> Instant) {
+        let Some(member) = self.member.take() else { return };
+        member.vitals.end(outcome);
         if let Some(meter) = &member.meter {
-            meter.record(&member.vitals, &self.sample(outcome));
+            let mut sample = Sample::new(outcome).responded(self.first_byte > 0);
+            if self.started > 0 {
+                let ended = match self.first_byte {
+                    0 => member.vitals.age(now()),
+                    first_byte => first_byte,
+                };
+                sample = sample.measured(self.started, ended);
+            }
+            meter.record(&member.vitals, &sample);
         }
         Self::release(&member);
     }
 
-    #[inline]
-    fn sample(&self, outcome: Outcome) -> Sample {
-        let mut sample = Sample::new(outcome);
-        if let Some(started) = self.started {
-            sample.responded |= self.first_byte.is_some();
-            let now = self.first_byte.unwrap_or_else(Instant::now);
-            sample = sample.measured(now.saturating_duration_since(started), now);
-        }
-        sample
+    #[cold]
+    fn cancel(&mut self) {
+        self.end(&Outcome::Cancelled, Instant::now);
     }
 
     #[inline]
@@ -105,8 +116,11 @@ impl Attempt {
 }
 
 impl Drop for Attempt {
+    #[inline]
     fn drop(&mut self) {
-        self.end(Outcome::Cancelled);
+        if self.member.is_some() {
+            self.cancel();
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// True for all but [`Success`](Self::Success) and [`Cancelled`](Self::Cancelled).
+    #[inline]
     #[must_use]
     pub fn is_failure(&self) -> bool {
         !matches!(self, Self::Success | Self::Cancelled)

@@ -43,7 +43,8 @@ impl Sampler {
             }
         }
         let other = rng.below(len - 1);
-        if other >= first { other + 1 } else { other }
+        // Without a branch: it could not be predicted.
+        other + usize::from(other >= first)
     }
 }
 
@@ -63,8 +64,8 @@ impl<'a> Contender<'a> {
         load: &impl Load,
         context: &mut PickContext<'_>,
     ) -> Self {
-        let score = load.score(candidate.vitals(), context.clock()).sanitized();
-        Self { candidate, score, load: score.cost * (score.backlog + 1.0) }
+        let score = load.score(candidate.vitals(), context.clock());
+        Self { candidate, score, load: score.with_one_more() }
     }
 
     /// True if the request is better off here than at `incumbent`, which was drawn by weight.
@@ -76,38 +77,34 @@ impl<'a> Contender<'a> {
     /// they as unequal as 198:1:1. Both sides are multiplied by both weights instead of divided.
     #[inline]
     pub(super) fn beats(&self, incumbent: &Self) -> bool {
-        let Some([weight, its_weight]) = self.unequal_weights(incumbent) else {
+        if self.candidate.weight() == incumbent.candidate.weight() {
             return self.load < incumbent.load;
-        };
-        let [cost, its_cost] = self.costs_beside(incumbent);
-        cost * (self.score.backlog + 1.0) * its_weight
-            < its_cost * (incumbent.score.backlog * weight + weight.min(its_weight))
+        }
+        let ([ours, its], [weight, its_weight]) = self.beside(incumbent);
+        ours.cost * (ours.backlog + 1.0) * its_weight
+            < its.cost * (its.backlog * weight + weight.min(its_weight))
     }
 
     /// How the loads per weight, with this request on top, compare.
     #[inline]
     pub(super) fn compare(&self, other: &Self) -> Ordering {
-        let Some([weight, its_weight]) = self.unequal_weights(other) else {
+        if self.candidate.weight() == other.candidate.weight() {
             return self.load.total_cmp(&other.load);
-        };
-        let [cost, its_cost] = self.costs_beside(other);
-        let load = cost * (self.score.backlog + 1.0) * its_weight;
-        let its_load = its_cost * (other.score.backlog + 1.0) * weight;
-        load.total_cmp(&its_load)
+        }
+        let ([ours, its], [weight, its_weight]) = self.beside(other);
+        let load = ours.cost * (ours.backlog + 1.0) * its_weight;
+        load.total_cmp(&(its.cost * (its.backlog + 1.0) * weight))
     }
 
-    #[inline]
-    fn unequal_weights(&self, other: &Self) -> Option<[f64; 2]> {
-        let weights = [self.candidate.weight(), other.candidate.weight()];
-        (weights[0] != weights[1]).then(|| weights.map(f64::from))
-    }
-
-    /// Both costs, made equal if they nearly are: what is picked rarely is estimated roughly, and
-    /// noise must not shift the shares of the light.
-    fn costs_beside(&self, other: &Self) -> [f64; 2] {
-        let costs = [self.score.cost, other.score.cost];
-        let alike = costs[0] < costs[1] * ALIKE && costs[1] < costs[0] * ALIKE;
-        if alike { [1.0, 1.0] } else { costs }
+    /// The scores and weights of both. Costs are made equal if they nearly are: what is picked
+    /// rarely is estimated roughly, and noise must not shift the shares of the light.
+    fn beside(&self, other: &Self) -> ([Score; 2], [f64; 2]) {
+        let mut scores = [self.score, other.score].map(Score::sanitized);
+        let [ours, its] = scores.map(|score| score.cost);
+        if ours < its * ALIKE && its < ours * ALIKE {
+            scores.iter_mut().for_each(|score| score.cost = 1.0);
+        }
+        (scores, [self.candidate, other.candidate].map(|one| f64::from(one.weight())))
     }
 }
 

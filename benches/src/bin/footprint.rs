@@ -80,19 +80,13 @@ fn per_endpoint() {
         ours(&name("P2c Outstanding"), P2c::new(Outstanding), weights);
         ours(&name("P2c default"), P2c::default(), weights);
         let peak_ewma = FailureAware::new(PeakEwma::new());
-        ours(
-            &name("P2c FailureAware PeakEwma"),
-            P2c::new(peak_ewma),
-            weights,
-        );
+        ours(&name("P2c FailureAware PeakEwma"), P2c::new(peak_ewma), weights);
         ours(&name("LeastLoaded"), LeastLoaded::default(), weights);
     }
     kept("tower Balance PendingRequests", || {
         ready(tower_balance::fixed(|| pending_requests(Noop), MANY))
     });
-    kept("tower Balance PeakEwma", || {
-        ready(tower_balance::fixed(|| peak_ewma(Noop), MANY))
-    });
+    kept("tower Balance PeakEwma", || ready(tower_balance::fixed(|| peak_ewma(Noop), MANY)));
     for weights in Weights::ALL {
         kept(&format!("pingora RoundRobin, {}", weights.name()), || {
             pingora::Changing::<selection::RoundRobin>::new(pingora::backends(MANY, weights))
