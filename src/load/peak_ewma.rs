@@ -120,15 +120,17 @@ mod tests {
     use crate::outcome::Outcome;
 
     const MS: Duration = Duration::from_millis(1);
+    /// Long before anything here, the vitals began.
+    const HOUR: Duration = Duration::from_secs(3600);
 
     fn observe(vitals: &Vitals, outcome: Outcome, latency: Duration, now: Instant) {
-        let started = vitals.age(now) + 1_000_000;
-        let ended = started + latency.as_nanos() as u64;
+        let ended = vitals.age(now + HOUR);
+        let started = ended - latency.as_nanos() as u64;
         PeakEwma::new().record(vitals, &Sample::new(&outcome).measured(started, ended));
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        PeakEwma::new().score(vitals, &mut Now::at(now)).cost
+        PeakEwma::new().score(vitals, &mut Now::at(now + HOUR)).cost
     }
 
     fn assert_close(actual: f64, expected: f64) {
@@ -179,7 +181,7 @@ mod tests {
         observe(&vitals, Outcome::Success, 5 * MS, start - Duration::from_secs(50));
         assert_close(cost(&vitals, start - Duration::from_secs(99)), 0.010);
         let forgetful = PeakEwma::new().with_decay(Duration::ZERO);
-        let score = forgetful.score(&vitals, &mut Now::at(start + Duration::from_secs(1)));
+        let score = forgetful.score(&vitals, &mut Now::at(start + HOUR + Duration::from_secs(1)));
         assert_eq!(score.sanitized().cost, 0.0);
     }
 }
