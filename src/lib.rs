@@ -53,6 +53,7 @@
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balance;

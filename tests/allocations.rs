@@ -56,7 +56,10 @@ fn request<P: Pick<u64>>(balancer: &mut Balancer<Noop, P>) {
 fn a_request_allocates_nothing() {
     fn check<St: Strategy<Picker: Pick<u64>>>(name: &str, strategy: St, limit: Option<u32>) {
         let builder = Balancer::builder();
-        let builder = limit.map_or(builder.clone(), |limit| builder.max_outstanding(limit));
+        let builder = match limit {
+            Some(limit) => builder.max_outstanding(limit),
+            None => builder,
+        };
         let (mut balancer, driver) = builder.build(strategy, endpoints(20, |n| n % 3 + 1)).unwrap();
         drive(&mut Box::pin(driver));
         (0..100).for_each(|_| request(&mut balancer));

@@ -22,9 +22,7 @@ pub(super) struct Roster<K, S> {
     keys: IndexSet<K>,
     candidates: Vec<Chunk<Candidate>>,
     services: Vec<Chunk<S>>,
-    ineligible: usize,
-    /// How many eligible endpoints there are of each weight.
-    weights: BTreeMap<u32, usize>,
+    weights: Weights,
 }
 
 impl<K, S> Roster<K, S>
@@ -37,8 +35,7 @@ where
             keys: IndexSet::new(),
             candidates: Vec::new(),
             services: Vec::new(),
-            ineligible: 0,
-            weights: BTreeMap::new(),
+            weights: Weights::default(),
         }
     }
 
@@ -48,8 +45,13 @@ where
 
     pub(super) fn candidates(&self) -> Candidates {
         let store = self.candidates.iter().cloned().collect();
-        let equal_weights = Some(self.weights.len() <= 1);
-        Candidates::from_store(store, self.len() as u32, self.ineligible == 0, equal_weights)
+        let equal_weights = Some(self.weights.all_equal());
+        Candidates::from_store(
+            store,
+            self.len() as u32,
+            self.weights.ineligible == 0,
+            equal_weights,
+        )
     }
 
     pub(super) fn services(&self) -> Arc<[Chunk<S>]> {
@@ -93,7 +95,7 @@ where
             return self.change(position, service, attributes);
         }
         tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
-        self.count_in(&attributes);
+        self.weights.count_in(&attributes);
         let Hangings { meter, slots } = hangings();
         let name = key.to_string().into();
         let member = Arc::new(Member { vitals, slots, meter, name, attributes });
@@ -117,17 +119,9 @@ where
         if from != to {
             tracing::info!(endpoint = &*old.name, %from, %to, "health changed");
         }
-        let member = Member {
-            vitals: Arc::clone(&old.vitals),
-            slots: old.slots.clone(),
-            meter: old.meter.clone(),
-            name: Arc::clone(&old.name),
-            attributes,
-        };
-        *candidate = Candidate::new(Arc::new(member), position as u32);
-        let new = Arc::clone(&candidate.member);
-        self.count_out(&old.attributes);
-        self.count_in(&new.attributes);
+        self.weights.count_out(&old.attributes);
+        self.weights.count_in(&attributes);
+        *candidate = Candidate::new(Arc::new(old.with(attributes)), position as u32);
     }
 
     fn remove(&mut self, key: &K) -> bool {
@@ -145,7 +139,7 @@ where
         tracing::debug!(endpoint = %key, "endpoint removed");
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
-            self.count_out(&removed.member.attributes);
+            self.weights.count_out(&removed.member.attributes);
         }
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {
@@ -154,10 +148,21 @@ where
     }
 }
 
-impl<K, S> Roster<K, S> {
+/// How many endpoints there are of each weight; what is not eligible is counted apart.
+#[derive(Default)]
+struct Weights {
+    eligible: BTreeMap<u32, usize>,
+    ineligible: usize,
+}
+
+impl Weights {
+    fn all_equal(&self) -> bool {
+        self.eligible.len() <= 1
+    }
+
     fn count_in(&mut self, attributes: &Attributes) {
         if attributes.is_eligible() {
-            *self.weights.entry(attributes.weight()).or_default() += 1;
+            *self.eligible.entry(attributes.weight()).or_default() += 1;
         } else {
             self.ineligible += 1;
         }
@@ -166,7 +171,7 @@ impl<K, S> Roster<K, S> {
     fn count_out(&mut self, attributes: &Attributes) {
         if !attributes.is_eligible() {
             self.ineligible -= 1;
-        } else if let Entry::Occupied(mut count) = self.weights.entry(attributes.weight()) {
+        } else if let Entry::Occupied(mut count) = self.eligible.entry(attributes.weight()) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();

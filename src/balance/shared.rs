@@ -3,7 +3,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
@@ -135,6 +134,6 @@ impl<S, P> Shared<S, P> {
 
 impl<S, P> Drop for Shared<S, P> {
     fn drop(&mut self) {
-        self.orphaned.take().map(Waker::wake);
+        self.orphaned.wake();
     }
 }

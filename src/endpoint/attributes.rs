@@ -7,10 +7,20 @@ use super::{Health, Locality, Metadata};
 pub struct Attributes {
     pub(super) weight: u32,
     pub(super) tier: u32,
+    /// `None` stands for the default, so that plain endpoints take little memory.
+    details: Option<Arc<Details>>,
+}
+
+/// What most endpoints have not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Details {
     pub(super) health: Health,
-    pub(super) locality: Option<Arc<Locality>>,
+    pub(super) locality: Option<Locality>,
     pub(super) metadata: Metadata,
 }
+
+static NO_DETAILS: Details =
+    Details { health: Health::Healthy, locality: None, metadata: Metadata::EMPTY };
 
 impl Attributes {
     /// The share of traffic relative to other endpoints' weights; 0 means drain.
@@ -28,37 +38,40 @@ impl Attributes {
     /// Whether the endpoint should get new requests.
     #[must_use]
     pub fn health(&self) -> &Health {
-        &self.health
+        &self.details().health
     }
 
     /// Region and zone, if known.
     #[must_use]
     pub fn locality(&self) -> Option<&Locality> {
-        self.locality.as_deref()
+        self.details().locality.as_ref()
     }
 
     /// Free labels.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        &self.details().metadata
     }
 
     /// True if new requests may go there: it is serving and its weight is not 0.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
-        self.weight > 0 && self.health.is_serving()
+        self.weight > 0 && self.health().is_serving()
+    }
+
+    fn details(&self) -> &Details {
+        self.details.as_deref().unwrap_or(&NO_DETAILS)
+    }
+
+    pub(super) fn set(&mut self, set: impl FnOnce(&mut Details)) {
+        set(Arc::make_mut(self.details.get_or_insert_default()));
+        self.details.take_if(|details| **details == NO_DETAILS);
     }
 }
 
 impl Default for Attributes {
     /// Weight 1, tier 0, healthy, no locality, no metadata.
     fn default() -> Self {
-        Self {
-            weight: 1,
-            tier: 0,
-            health: Health::Healthy,
-            locality: None,
-            metadata: Metadata::default(),
-        }
+        Self { weight: 1, tier: 0, details: None }
     }
 }

@@ -40,28 +40,28 @@ impl<T> Endpoint<T> {
     /// Sets region and zone. Default unknown.
     #[must_use]
     pub fn with_locality(mut self, locality: Locality) -> Self {
-        self.attributes.locality = Some(Arc::new(locality));
+        self.attributes.set(|details| details.locality = Some(locality));
         self
     }
 
     /// Sets the health. Default [`Health::Healthy`].
     #[must_use]
     pub fn with_health(mut self, health: Health) -> Self {
-        self.attributes.health = health;
+        self.attributes.set(|details| details.health = health);
         self
     }
 
     /// Adds a label, replacing one of the same name.
     #[must_use]
     pub fn with_metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.attributes.metadata.insert(name.into(), value.into());
+        self.attributes.set(|details| details.metadata.insert(name.into(), value.into()));
         self
     }
 
     /// Replaces all labels.
     #[must_use]
     pub fn with_all_metadata(mut self, metadata: Metadata) -> Self {
-        self.attributes.metadata = metadata;
+        self.attributes.set(|details| details.metadata = metadata);
         self
     }
 
@@ -136,6 +136,15 @@ mod tests {
         let second = first.clone().map(|n| n + 1);
         assert!(Arc::ptr_eq(first.vitals(), second.vitals()));
         assert_eq!((second.weight(), *second.target()), (3, 2));
+    }
+
+    #[test]
+    fn attributes_set_back_to_their_defaults_are_the_defaults() {
+        let plain = Endpoint::new(());
+        let set = plain.clone().with_health(Health::draining("deploy")).with_metadata("a", "b");
+        assert_ne!(plain, set);
+        let back = set.with_health(Health::Healthy).with_all_metadata(Metadata::default());
+        assert_eq!(plain, back);
     }
 
     #[test]

@@ -17,6 +17,19 @@ pub(crate) struct Member {
     pub(crate) attributes: Attributes,
 }
 
+impl Member {
+    /// The same endpoint with other attributes.
+    pub(crate) fn with(&self, attributes: Attributes) -> Self {
+        Self {
+            vitals: Arc::clone(&self.vitals),
+            slots: self.slots.clone(),
+            meter: self.meter.clone(),
+            name: Arc::clone(&self.name),
+            attributes,
+        }
+    }
+}
+
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct Metadata(Option<Arc<BTreeMap<String, String>>>);
 
 impl Metadata {
+    pub(super) const EMPTY: Self = Self(None);
+
     /// The value of a label.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

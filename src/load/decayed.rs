@@ -32,7 +32,7 @@ impl Decayed {
 
     /// Seconds from when the value was set until `age`, in nanoseconds; 0 if that lies before.
     pub(super) fn seconds_since(self, age: u64) -> f64 {
-        let passed = ticks(age).wrapping_sub(self.ticks).cast_signed();
+        let passed = ticks(age).wrapping_sub(self.ticks) as i32;
         f64::from(passed.max(0)) * TICK_SECONDS
     }
 

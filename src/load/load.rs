@@ -43,8 +43,8 @@ impl Score {
     /// The load with one more request on top, safe to compare.
     #[inline]
     pub(crate) fn with_one_more(self) -> f64 {
-        let load = self.cost * (self.backlog + 1.0);
-        if load >= 0.0 { load } else { f64::MAX }
+        let valid = self.cost >= 0.0 && self.backlog >= 0.0;
+        if valid { self.cost * (self.backlog + 1.0) } else { f64::MAX }
     }
 }
 

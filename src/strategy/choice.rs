@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Candidate, Candidates, PickContext, Rng, alias::AliasTable};
+use super::{Candidate, Candidates, PickContext, Rng, alias::AliasTable, rng::scale};
 use crate::load::{Load, Score};
 
 /// Draws candidates in proportion to their weights.
@@ -30,22 +30,29 @@ impl Sampler {
         }
     }
 
-    /// Another one than `first`, of at least two: by weight where that succeeds soon (it may not
-    /// if `first` has nearly all the weight), else any.
+    /// Two distinct ones of at least two: by weight where that succeeds soon (it may not if the
+    /// first has nearly all the weight), else the second is any other.
     #[inline]
-    pub(super) fn draw_other(&self, first: usize, len: usize, rng: &mut Rng) -> usize {
-        if let Self::Weighted(table) = self {
-            for _ in 0..4 {
-                let other = table.draw(rng);
-                if other != first {
-                    return other;
-                }
+    pub(super) fn draw_two(&self, len: usize, rng: &mut Rng) -> [usize; 2] {
+        match self {
+            Self::Uniform(_) => {
+                let (first, rest) = rng.split(len);
+                let (other, _) = scale(rest, len - 1);
+                [first, skip(first, other)]
+            }
+            Self::Weighted(table) => {
+                let first = table.draw(rng);
+                let other = (0..4).map(|_| table.draw(rng)).find(|&other| other != first);
+                [first, other.unwrap_or_else(|| skip(first, rng.below(len - 1)))]
             }
         }
-        let other = rng.below(len - 1);
-        // Without a branch: it could not be predicted.
-        other + usize::from(other >= first)
     }
+}
+
+/// The `other`th index of those that are not `first`. Without a branch: nobody could predict it.
+#[inline]
+fn skip(first: usize, other: usize) -> usize {
+    other + usize::from(other >= first)
 }
 
 /// A candidate under consideration, with its load.

@@ -47,8 +47,8 @@ impl LowDiscrepancy {
         let Some(&total) = self.ends.last() else {
             return 0;
         };
-        let point = (fraction * u128::from(total) >> 64) as u64;
-        let part = (fraction * self.guide.len() as u128 >> 64) as usize;
+        let point = ((fraction * u128::from(total)) >> 64) as u64;
+        let part = ((fraction * self.guide.len() as u128) >> 64) as usize;
         // A part's guide may be one stretch too far on where rounding puts its start past the point.
         let mut index = (self.guide[part] as usize).min(self.ends.len() - 1);
         while index > 0 && self.ends[index - 1] > point {

@@ -80,8 +80,7 @@ const DRAWS: usize = 3;
 impl<L: Load> P2cPicker<L> {
     #[inline]
     fn draw_two(&self, context: &mut PickContext<'_>) -> Option<[&Candidate; 2]> {
-        let first = self.sampler.draw(context.rng());
-        let second = self.sampler.draw_other(first, self.candidates.len(), context.rng());
+        let [first, second] = self.sampler.draw_two(self.candidates.len(), context.rng());
         Some([self.candidates.get(first)?, self.candidates.get(second)?])
     }
 

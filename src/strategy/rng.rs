@@ -1,30 +1,25 @@
-use rand::{
-    Rng as _, SeedableRng, TryRng as _,
-    rngs::{SmallRng, SysRng},
-};
-
 /// A small, fast generator of random numbers, owned by each clone of a balancer. Not for secrets.
+///
+/// It is fastrand's (wyrand), whose state is one word: cheap to seed for each clone, and to step.
 #[derive(Clone, Debug)]
-pub struct Rng(SmallRng);
+pub struct Rng(fastrand::Rng);
 
 impl Rng {
     /// The same seed gives the same numbers.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self(SmallRng::seed_from_u64(seed))
+        Self(fastrand::Rng::with_seed(mix(seed)))
     }
 
-    /// Seeded by the operating system, or by the address of a local if that fails.
+    /// Seeded with something that differs from process to process and from call to call.
     pub(crate) fn from_entropy() -> Self {
-        let local = 0_u8;
-        let fallback = std::ptr::from_ref(&local).addr() as u64;
-        Self::seeded(SysRng.try_next_u64().unwrap_or(fallback))
+        Self(fastrand::Rng::new())
     }
 
     /// Any of the 2^64 numbers.
     #[inline]
     pub fn bits(&mut self) -> u64 {
-        self.0.next_u64()
+        self.0.u64(..)
     }
 
     /// A number below `n`; 0 if `n` is 0. Its bias is below `n` / 2^64.
@@ -42,7 +37,21 @@ impl Rng {
     /// A number below `n`, and an independent fraction of 2^64 from the same draw.
     #[inline]
     pub(super) fn split(&mut self, n: usize) -> (usize, u64) {
-        let wide = u128::from(self.bits()) * n as u128;
-        ((wide >> 64) as usize, wide as u64)
+        scale(self.bits(), n)
     }
+}
+
+/// A fraction of 2^64 times `n`: the whole part, and the fraction that is left.
+#[inline]
+pub(super) fn scale(fraction: u64, n: usize) -> (usize, u64) {
+    let wide = u128::from(fraction) * n as u128;
+    ((wide >> 64) as usize, wide as u64)
+}
+
+/// Spreads seeds that follow each other over all numbers (splitmix64's finalizer).
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

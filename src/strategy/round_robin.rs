@@ -116,7 +116,7 @@ impl Modulus {
     #[inline]
     fn remainder(self, turn: u64) -> usize {
         let fraction = self.inverse.wrapping_mul(u64::from(turn as u32));
-        (u128::from(fraction) * u128::from(self.divisor) >> 64) as usize
+        ((u128::from(fraction) * u128::from(self.divisor)) >> 64) as usize
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn cycle(weights: &[u32]) -> Option<Box<[u32]>> {
                 best = index;
             }
         }
-        gains[best] -= total.cast_signed();
+        gains[best] -= total as i64;
         best as u32
     };
     Some((0..total).map(step).collect())
