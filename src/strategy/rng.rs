@@ -2,24 +2,33 @@
 ///
 /// It is fastrand's (wyrand), whose state is one word: cheap to seed for each clone, and to step.
 #[derive(Clone, Debug)]
-pub struct Rng(fastrand::Rng);
+pub struct Rng {
+    generator: fastrand::Rng,
+    /// Drawn ahead, so that a pick need not wait for it.
+    next: u64,
+}
 
 impl Rng {
     /// The same seed gives the same numbers.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self(fastrand::Rng::with_seed(mix(seed)))
+        Self::new(fastrand::Rng::with_seed(mix(seed)))
     }
 
     /// Seeded with something that differs from process to process and from call to call.
     pub(crate) fn from_entropy() -> Self {
-        Self(fastrand::Rng::new())
+        Self::new(fastrand::Rng::new())
+    }
+
+    fn new(mut generator: fastrand::Rng) -> Self {
+        let next = generator.u64(..);
+        Self { generator, next }
     }
 
     /// Any of the 2^64 numbers.
     #[inline]
     pub fn bits(&mut self) -> u64 {
-        self.0.u64(..)
+        std::mem::replace(&mut self.next, self.generator.u64(..))
     }
 
     /// A number below `n`; 0 if `n` is 0. Its bias is below `n` / 2^64.
