@@ -91,7 +91,8 @@ macro_rules! for_each_strategy {
     }};
 }
 
-/// Asserts that shares are those of the weights, to within `tolerance`, and nobody starves.
+/// Asserts that shares are those of the weights, to within `tolerance`, and nobody starves. Those who
+/// follow latency follow its noise too, and get twice the tolerance.
 fn weights_hold<St>(name: &str, strategy: St, weights: &[u32], callers: usize, tolerance: f64)
 where
     St: Strategy<Picker: Pick<()>>,
@@ -99,6 +100,7 @@ where
     let servers: Vec<_> = weights.iter().map(|&weight| server(weight, 10 * MS)).collect();
     let shares = shares(&simulate(strategy, &servers, callers, 100_000));
     let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+    let tolerance = if name.contains("EWMA") { 2.0 * tolerance } else { tolerance };
     for (share, &weight) in shares.iter().zip(weights) {
         let expected = f64::from(weight) / total;
         let said = format!("{name}, {callers} callers, weights {weights:?}: {shares:.4?}");
@@ -145,7 +147,7 @@ fn weights_hold_roughly_when_all_latencies_are_compared() {
     for weights in [&[198, 1, 1][..], &[5, 1, 1], &[3, 2], &[1, 1, 1, 1]] {
         for callers in [1, 16] {
             let scan = LeastLoaded::new(FailureAware::new(PeakEwma::new()));
-            weights_hold("least, peak EWMA", scan, weights, callers, 0.03);
+            weights_hold("least, peak EWMA", scan, weights, callers, 0.015);
         }
     }
 }
@@ -223,15 +225,14 @@ fn an_endpoint_that_fails_fast_attracts_no_traffic() {
     let blind = share(simulate(P2c::new(Outstanding), &servers, 16, 50_000));
     assert!(blind > 0.3, "the trap is there: {blind}");
 
+    // Ten minutes of it: what is remembered of the endpoint must not fade.
     for (name, share) in [
-        ("p2c", share(simulate(P2c::default(), &servers, 16, 50_000))),
-        ("least", share(simulate(LeastLoaded::default(), &servers, 16, 50_000))),
-        (
-            "ewma",
-            share(simulate(P2c::new(FailureAware::new(PeakEwma::new())), &servers, 16, 50_000)),
-        ),
+        ("p2c", share(simulate(P2c::default(), &servers, 16, 200_000))),
+        ("p2c by latency", share(simulate(P2c::peak_ewma(), &servers, 16, 200_000))),
+        ("least", share(simulate(LeastLoaded::default(), &servers, 16, 200_000))),
+        ("least by latency", share(simulate(LeastLoaded::peak_ewma(), &servers, 16, 200_000))),
     ] {
-        assert!(share < 0.04, "{name}: {share}");
+        assert!(share < 0.02, "{name}: {share}");
     }
 }
 

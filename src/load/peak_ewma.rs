@@ -101,10 +101,11 @@ impl Meter for PeakEwma {
         let may_lower = sample.has_response() && !sample.outcome().is_failure();
         Decayed::update(vitals.latency_cell(), |estimate| {
             let kept = self.remains(estimate.seconds_since(age)) as f32;
-            if latency >= estimate.value {
+            let current = estimate.value * kept;
+            if latency >= current {
                 Some(Decayed::new(latency, age))
             } else if may_lower {
-                Some(Decayed::new(estimate.value * kept + latency * (1.0 - kept), age))
+                Some(Decayed::new(current + latency * (1.0 - kept), age))
             } else {
                 None
             }
@@ -172,6 +173,15 @@ mod tests {
         }
         observe(&vitals, Outcome::Timeout, 900 * MS, start + Duration::from_secs(1));
         assert_close(cost(&vitals, start), 0.900);
+    }
+
+    #[test]
+    fn a_peak_is_one_above_what_is_left_of_the_estimate() {
+        let (vitals, start) = (Vitals::new(), Instant::now());
+        observe(&vitals, Outcome::TransportFailure, 11 * MS, start);
+        let later = start + Duration::from_secs(100);
+        observe(&vitals, Outcome::TransportFailure, 10 * MS, later);
+        assert_close(cost(&vitals, later), 0.010);
     }
 
     #[test]
