@@ -81,7 +81,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
         if let Ok(mut registry) = registry.lock() {
             *registry = state;
         }
-        sleep(Duration::from_millis(250)).await;
+        sleep(Duration::from_millis(500)).await;
         let before: Vec<_> = balancer.status().endpoints;
         for _ in 0..120 {
             let request = Request::new(Empty::<Bytes>::new());
