@@ -15,7 +15,8 @@ use super::{
 /// starts anywhere in the cycle, so that a fleet of fresh clients does not hit the same endpoint
 /// first, and goes on from there when the endpoints change.
 ///
-/// Source: nginx's smooth weighted round robin, with the cycle worked out beforehand. Where that
+/// Source: smooth weighted round robin as nginx made it known, in a cycle that is worked out
+/// beforehand by a rule that keeps everybody within a turn of its share (Tijdeman, 1980). Where that
 /// would be too long (more than 65 536 turns, or 262 144 turns times endpoints) turns follow the
 /// multiples of the golden ratio instead: shares are then met to within a few requests at any time.
 #[derive(Clone, Debug)]
