@@ -5,8 +5,8 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use proptest::{prelude::*, test_runner::RngSeed};
 use tokio::time::Instant;
 use tower_lb::{
-    endpoint::{Endpoint, Health, Tried, Vitals},
-    load::{FailureAware, Load, Now, Outstanding, PeakEwma, Score},
+    endpoint::{Endpoint, Health, Tried},
+    load::{FailureAware, Gauge, Load, Now, Outstanding, PeakEwma, Score},
     outcome::Outcome,
     strategy::{
         Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin,
@@ -329,8 +329,8 @@ fn loads_that_are_no_numbers_harm_nobody() {
     #[derive(Debug)]
     struct Broken(f64);
     impl Load for Broken {
-        fn score(&self, vitals: &Vitals, _now: &mut Now) -> Score {
-            if vitals.outstanding() > 0 {
+        fn score(&self, gauge: &Gauge<'_>, _now: &mut Now) -> Score {
+            if gauge.vitals().outstanding() > 0 {
                 Score { cost: self.0, backlog: self.0 }
             } else {
                 Score { cost: 1.0, backlog: 0.0 }

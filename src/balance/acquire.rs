@@ -210,14 +210,16 @@ impl<S, P, Req> Acquire<S, P, Req> {
         let mut refused = false;
         for _ in 0..RACES {
             let mut now = Now::lazy();
-            let started = self.shared.timed.then(|| now.get());
+            let started = snapshot.timed.then(|| now.get());
             let mut context = PickContext::new(&mut self.rng, now, &self.tried);
-            match snapshot.picker.pick(request, &mut context) {
+            let picked = snapshot.picker.pick(request, &mut context);
+            let class = context.class();
+            match picked {
                 // All that would do have been tried, or the picker doesn't care.
                 Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
-                    if let Some((service, attempt)) = snapshot.engage(candidate, started) {
+                    if let Some((service, attempt)) = snapshot.engage(candidate, started, class) {
                         return Picked::Engaged(service, attempt);
                     }
                 }

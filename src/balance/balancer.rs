@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     discover::Discover,
     endpoint::{Tried, WaitQueue, Watch},
     load::Now,
-    outcome::{Attempt, OnResponse, Track},
+    outcome::{Attempt, LoadReport, OnResponse, Track},
     strategy::{Pick, PickContext, Rng, Strategy},
 };
 
@@ -99,12 +100,25 @@ impl<S, P, T> Balancer<S, P, T> {
         Self { shared, tracker, rng, waiting: None, out_of_patience: false }
     }
 
+    /// Passes on what an endpoint, named by its key as text, says of its load, when that comes another
+    /// way than with a response. False if there is no such endpoint. Takes time in proportion to
+    /// the number of endpoints.
+    pub fn report(&self, endpoint: &str, report: &LoadReport) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let named = snapshot.candidates.everyone().find(|candidate| candidate.name() == endpoint);
+        named.is_some_and(|candidate| {
+            candidate.report(report, Instant::now());
+            true
+        })
+    }
+
     /// All endpoints with their figures, and how the driver is doing, at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         Status {
             endpoints: snapshot.candidates.everyone().map(EndpointStatus::of).collect(),
+            notices: snapshot.notices.clone(),
             driver: self.shared.driver_status(),
             version: snapshot.version,
         }
@@ -167,8 +181,8 @@ impl<S, P, T> Balancer<S, P, T> {
         P: Pick<Req>,
     {
         let mut now = Now::lazy();
-        let started = self.shared.timed.then(|| now.get());
         let snapshot = self.shared.snapshot.load();
+        let started = snapshot.timed.then(|| now.get());
         let mut context = if !self.shared.is_limited() {
             PickContext::unrestricted(&mut self.rng, now)
         } else if !self.shared.queue.is_queued() {
@@ -177,7 +191,8 @@ impl<S, P, T> Balancer<S, P, T> {
             return (None, snapshot.version);
         };
         let candidate = snapshot.picker.pick(request, &mut context);
-        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started));
+        let class = context.class();
+        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, class));
         (engaged, snapshot.version)
     }
 

@@ -84,9 +84,8 @@ where
     ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
         let roster = Roster::new();
         let snapshot = snapshot(&mut strategy, &roster, 0);
-        let timed = strategy.meter().is_some_and(|meter| meter.needs_latency());
         let orphaned = Arc::new(AtomicWaker::new());
-        let shared = Shared::new(snapshot, config, timed, seed, Arc::clone(&orphaned));
+        let shared = Shared::new(snapshot, config, seed, Arc::clone(&orphaned));
         let shared = Arc::new(shared);
         let core = Core {
             strategy,
@@ -120,6 +119,8 @@ where
         candidates,
         services: roster.services(),
         endpoints: roster.len(),
+        timed: roster.is_timed(),
+        notices: strategy.notices().into(),
         version,
     }
 }

@@ -9,7 +9,7 @@ use indexmap::IndexSet;
 
 use crate::{
     discover::Update,
-    endpoint::{Attributes, Endpoint, Member, Slots},
+    endpoint::{Attributes, Endpoint, Member, Meters, Slots},
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -23,6 +23,8 @@ pub(super) struct Roster<K, S> {
     candidates: Vec<Chunk<Candidate>>,
     services: Vec<Chunk<S>>,
     weights: Weights,
+    /// How many have a meter that measures latency.
+    timed: usize,
 }
 
 impl<K, S> Roster<K, S>
@@ -36,11 +38,17 @@ where
             candidates: Vec::new(),
             services: Vec::new(),
             weights: Weights::default(),
+            timed: 0,
         }
     }
 
     pub(super) fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// True if the latency of requests must be measured.
+    pub(super) fn is_timed(&self) -> bool {
+        self.timed > 0
     }
 
     pub(super) fn candidates(&self) -> Candidates {
@@ -90,15 +98,16 @@ where
     }
 
     fn insert(&mut self, key: K, endpoint: Endpoint<S>, hangings: &mut impl FnMut() -> Hangings) {
-        let (service, attributes, vitals) = endpoint.into_parts();
+        let (service, attributes, vitals, meters) = endpoint.into_parts();
         if let Some(position) = self.keys.get_index_of(&key) {
-            return self.change(position, service, attributes);
+            return self.change(position, service, attributes, meters);
         }
         tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
         self.weights.count_in(&attributes);
         let Hangings { meter, slots } = hangings();
         let name = key.to_string().into();
-        let member = Arc::new(Member { vitals, slots, meter, name, attributes });
+        let member = Arc::new(Member::new(name, attributes, vitals, meter, meters, slots));
+        self.timed += usize::from(member.interest.latency);
         let position = self.len();
         push(&mut self.candidates, position, Candidate::new(member, position as u32));
         push(&mut self.services, position, service);
@@ -106,13 +115,13 @@ where
     }
 
     /// Changes an endpoint in place: it keeps its name, its figures and what hangs on it.
-    fn change(&mut self, position: usize, service: S, attributes: Attributes) {
+    fn change(&mut self, position: usize, service: S, attributes: Attributes, meters: Meters) {
         if let Some(known) = at_mut(&mut self.services, position) {
             *known = service;
         }
         let Some(candidate) = at_mut(&mut self.candidates, position) else { return };
         let old = Arc::clone(&candidate.member);
-        if old.attributes == attributes {
+        if old.attributes == attributes && old.has_meters(&meters) {
             return;
         }
         let (from, to) = (old.attributes.health(), attributes.health());
@@ -121,7 +130,10 @@ where
         }
         self.weights.count_out(&old.attributes);
         self.weights.count_in(&attributes);
-        *candidate = Candidate::new(Arc::new(old.with(attributes)), position as u32);
+        let member = Arc::new(old.with(attributes, meters));
+        self.timed += usize::from(member.interest.latency);
+        self.timed -= usize::from(old.interest.latency);
+        *candidate = Candidate::new(member, position as u32);
     }
 
     fn remove(&mut self, key: &K) -> bool {
@@ -140,6 +152,7 @@ where
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
             self.weights.count_out(&removed.member.attributes);
+            self.timed -= usize::from(removed.member.interest.latency);
         }
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {

@@ -19,8 +19,6 @@ pub(super) struct Shared<S, P> {
     eligible: AtomicBool,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) config: Config,
-    /// The strategy measures latency.
-    pub(super) timed: bool,
     driver: Mutex<DriverStatus>,
     driver_gone: AtomicBool,
     seed: AtomicU64,
@@ -48,7 +46,6 @@ impl<S, P> Shared<S, P> {
     pub(super) fn new(
         snapshot: Snapshot<S, P>,
         config: Config,
-        timed: bool,
         seed: u64,
         orphaned: Arc<AtomicWaker>,
     ) -> Self {
@@ -57,7 +54,6 @@ impl<S, P> Shared<S, P> {
             snapshot: ArcSwap::from_pointee(snapshot),
             queue: Arc::default(),
             config,
-            timed,
             driver: Mutex::new(DriverStatus::default()),
             driver_gone: AtomicBool::new(false),
             seed: AtomicU64::new(seed),

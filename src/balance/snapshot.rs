@@ -15,6 +15,10 @@ pub(super) struct Snapshot<S, P> {
     pub(super) services: Arc<[Chunk<S>]>,
     /// How many endpoints there are, eligible or not.
     pub(super) endpoints: usize,
+    /// Somebody measures latency.
+    pub(super) timed: bool,
+    /// What the strategy wants people to know.
+    pub(super) notices: Arc<[String]>,
     pub(super) version: u64,
 }
 
@@ -26,10 +30,11 @@ impl<S: Clone, P> Snapshot<S, P> {
         &self,
         candidate: &Candidate,
         started: Option<Instant>,
+        class: u32,
     ) -> Option<(S, Attempt)> {
         let position = self.position(candidate)?;
         let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
-        Some((service, Attempt::begin(&candidate.member, started)?))
+        Some((service, Attempt::begin(&candidate.member, started, class)?))
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

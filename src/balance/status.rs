@@ -14,6 +14,8 @@ use crate::{
 pub struct Status {
     /// All endpoints, eligible or not, in no particular order.
     pub endpoints: Vec<EndpointStatus>,
+    /// What the strategy wants people to know: that a panic rule holds, for example.
+    pub notices: Arc<[String]>,
     /// The driver's state.
     pub driver: DriverStatus,
     /// Counts the snapshots published.
@@ -95,6 +97,9 @@ impl fmt::Display for Status {
                 endpoint.outcomes.failures(),
                 endpoint.attributes.health(),
             )?;
+        }
+        for notice in &*self.notices {
+            writeln!(f, "strategy: {notice}")?;
         }
         match &self.driver {
             DriverStatus { state: DriverState::Running, last_error: None, .. } => Ok(()),

@@ -1,6 +1,7 @@
 use std::{ops::Deref, sync::Arc};
 
-use super::{Attributes, Health, Locality, Metadata, Vitals};
+use super::{Attributes, Health, Locality, Metadata, Vitals, member::Meters};
+use crate::outcome::Meter;
 
 /// One backend: a target with its attributes and its vitals.
 ///
@@ -15,12 +16,14 @@ pub struct Endpoint<T> {
     target: T,
     attributes: Attributes,
     vitals: Arc<Vitals>,
+    meters: Meters,
 }
 
 impl<T> Endpoint<T> {
     /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
     pub fn new(target: T) -> Self {
-        Self { target, attributes: Attributes::default(), vitals: Arc::new(Vitals::new()) }
+        let vitals = Arc::new(Vitals::new());
+        Self { target, attributes: Attributes::default(), vitals, meters: None }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -78,7 +81,12 @@ impl<T> Endpoint<T> {
     /// Turns the target into another, an address into a service for example. Attributes stay and
     /// the vitals are shared.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Endpoint<U> {
-        Endpoint { target: f(self.target), attributes: self.attributes, vitals: self.vitals }
+        Endpoint {
+            target: f(self.target),
+            attributes: self.attributes,
+            vitals: self.vitals,
+            meters: self.meters,
+        }
     }
 
     /// Borrows the target, sharing the vitals.
@@ -87,6 +95,7 @@ impl<T> Endpoint<T> {
             target: &self.target,
             attributes: self.attributes.clone(),
             vitals: Arc::clone(&self.vitals),
+            meters: self.meters.clone(),
         }
     }
 
@@ -100,8 +109,16 @@ impl<T> Endpoint<T> {
         self
     }
 
-    pub(crate) fn into_parts(self) -> (T, Attributes, Arc<Vitals>) {
-        (self.target, self.attributes, self.vitals)
+    /// Hangs one more meter on the endpoint, which learns from the attempts at it beside the meter of
+    /// the balancer's strategy: how a stage of discovery watches what requests see.
+    #[must_use]
+    pub fn with_meter(mut self, meter: Arc<dyn Meter>) -> Self {
+        Arc::make_mut(self.meters.get_or_insert_default()).push(meter);
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (T, Attributes, Arc<Vitals>, Meters) {
+        (self.target, self.attributes, self.vitals, self.meters)
     }
 }
 
@@ -114,7 +131,7 @@ impl<T> Deref for Endpoint<T> {
 }
 
 impl<T: PartialEq> PartialEq for Endpoint<T> {
-    /// Equal targets with equal attributes; vitals don't count.
+    /// Equal targets with equal attributes; vitals and meters don't count.
     fn eq(&self, other: &Self) -> bool {
         self.target == other.target && self.attributes == other.attributes
     }

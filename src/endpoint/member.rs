@@ -1,7 +1,9 @@
 use std::{fmt, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{Attributes, Slots, Vitals};
-use crate::outcome::Meter;
+use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint as one balancer has it: its name and attributes, and what the balancer hangs on it.
 ///
@@ -12,20 +14,81 @@ use crate::outcome::Meter;
 pub(crate) struct Member {
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) slots: Option<Arc<Slots>>,
-    pub(crate) meter: Option<Arc<dyn Meter>>,
+    /// The strategy's.
+    meter: Option<Arc<dyn Meter>>,
+    /// Those that came with the endpoint.
+    meters: Meters,
+    pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
 }
 
+/// The meters that stages of discovery have hung on an endpoint; mostly none.
+pub(crate) type Meters = Option<Arc<Vec<Arc<dyn Meter>>>>;
+
+/// What the meters of an endpoint want to be told beside outcomes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Interest {
+    pub(crate) latency: bool,
+    pub(crate) starts: bool,
+    pub(crate) reports: bool,
+}
+
 impl Member {
-    /// The same endpoint with other attributes.
-    pub(crate) fn with(&self, attributes: Attributes) -> Self {
-        Self {
-            vitals: Arc::clone(&self.vitals),
-            slots: self.slots.clone(),
-            meter: self.meter.clone(),
-            name: Arc::clone(&self.name),
-            attributes,
+    pub(crate) fn new(
+        name: Arc<str>,
+        attributes: Attributes,
+        vitals: Arc<Vitals>,
+        meter: Option<Arc<dyn Meter>>,
+        meters: Meters,
+        slots: Option<Arc<Slots>>,
+    ) -> Self {
+        let interest = Interest::default();
+        let mut member = Self { vitals, slots, meter, meters, interest, name, attributes };
+        let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
+        member.interest = Interest {
+            latency: any(|meter| meter.needs_latency()),
+            starts: any(|meter| meter.needs_starts()),
+            reports: any(|meter| meter.needs_reports()),
+        };
+        member
+    }
+
+    /// The same endpoint with other attributes, and other meters of its own.
+    pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
+        let (vitals, slots) = (Arc::clone(&self.vitals), self.slots.clone());
+        Self::new(Arc::clone(&self.name), attributes, vitals, self.meter.clone(), meters, slots)
+    }
+
+    /// All meters, the strategy's first.
+    #[inline]
+    pub(crate) fn meters(&self) -> impl Iterator<Item = &dyn Meter> {
+        let own = self.meters.iter().flat_map(|meters| meters.iter());
+        self.meter.iter().chain(own).map(|meter| &**meter)
+    }
+
+    /// Tells the meters that want it that an attempt has begun.
+    #[cold]
+    pub(crate) fn start(&self, start: Start) {
+        let told = self.meters().filter(|meter| meter.needs_starts());
+        told.for_each(|meter| meter.start(&self.vitals, start));
+    }
+
+    /// Passes on to the meters that want it what the endpoint says of its load.
+    pub(crate) fn report(&self, report: &LoadReport, now: Instant) {
+        let told = self.meters().filter(|meter| meter.needs_reports());
+        told.for_each(|meter| meter.report(&self.vitals, report, now));
+    }
+
+    /// True if these are the meters that came with the endpoint.
+    pub(crate) fn has_meters(&self, meters: &Meters) -> bool {
+        match (&self.meters, meters) {
+            (None, None) => true,
+            (Some(ours), Some(theirs)) => {
+                ours.len() == theirs.len()
+                    && ours.iter().zip(&**theirs).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+            }
+            _ => false,
         }
     }
 }

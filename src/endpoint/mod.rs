@@ -40,7 +40,7 @@ pub use self::{
     vitals::{OutcomeCounts, Vitals},
 };
 pub(crate) use self::{
-    member::Member,
+    member::{Member, Meters},
     slots::Slots,
     wait_queue::{Ticket, WaitQueue, Watch},
 };

@@ -23,6 +23,8 @@ pub struct Vitals {
     overload: AtomicU32,
     transport: AtomicU32,
     timeout: AtomicU32,
+    /// Failures since the last success.
+    streak: AtomicU32,
     latency: AtomicU64,
     failure: AtomicU64,
     epoch: Instant,
@@ -41,6 +43,7 @@ impl Vitals {
             overload: AtomicU32::new(0),
             transport: AtomicU32::new(0),
             timeout: AtomicU32::new(0),
+            streak: AtomicU32::new(0),
             latency: AtomicU64::new(0),
             failure: AtomicU64::new(0),
             epoch: Instant::now(),
@@ -68,6 +71,12 @@ impl Vitals {
         }
     }
 
+    /// How many requests in a row have failed: none has succeeded since. Cancelled ones don't count.
+    #[must_use]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.streak.load(Ordering::Relaxed)
+    }
+
     #[inline]
     pub(crate) fn begin(&self) {
         self.flow.fetch_add(IN_FLIGHT, Ordering::Relaxed);
@@ -82,6 +91,9 @@ impl Vitals {
     pub(crate) fn end(&self, outcome: &Outcome) {
         let other = match outcome {
             Outcome::Success => {
+                if self.streak.load(Ordering::Relaxed) != 0 {
+                    self.streak.store(0, Ordering::Relaxed);
+                }
                 self.flow.fetch_add(SUCCESS - IN_FLIGHT, Ordering::Relaxed);
                 return;
             }
@@ -92,6 +104,9 @@ impl Vitals {
             Outcome::Cancelled => &self.cancelled,
         };
         other.fetch_add(1, Ordering::Relaxed);
+        if outcome.is_failure() {
+            self.streak.fetch_add(1, Ordering::Relaxed);
+        }
         self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
     }
 
@@ -112,6 +127,14 @@ impl Vitals {
         let nanos =
             age.as_secs().wrapping_mul(1_000_000_000).wrapping_add(age.subsec_nanos().into());
         nanos.max(1)
+    }
+
+    /// How old these vitals were when `others` were of that age; 0, which is no age, stays 0.
+    pub(crate) fn age_of(&self, age: u64, others: &Self) -> u64 {
+        match age {
+            0 => 0,
+            _ => self.age(others.epoch + std::time::Duration::from_nanos(age)),
+        }
     }
 }
 

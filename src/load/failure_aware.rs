@@ -1,9 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Load, Now, Score, decayed::Decayed};
+use tokio::time::Instant;
+
+use super::{Gauge, Load, Now, Score, decayed::Decayed};
 use crate::{
     endpoint::Vitals,
-    outcome::{Meter, Outcome, Sample},
+    outcome::{LoadReport, Meter, Outcome, Sample, Start},
 };
 
 /// Any other load, made worse by recent failures, so that an endpoint which fails fast does not look
@@ -47,8 +49,8 @@ fn failure_rate(failures: Decayed, age: u64) -> f32 {
 
 impl<L: Load> Load for FailureAware<L> {
     #[inline]
-    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score {
-        let score = self.inner.score(vitals, now);
+    fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
+        let (score, vitals) = (self.inner.score(gauge, now), gauge.vitals());
         let failures = Decayed::load(vitals.failure_cell());
         if failures.value == 0.0 {
             return score;
@@ -86,6 +88,34 @@ impl Meter for FailureMeter {
     fn needs_latency(&self) -> bool {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
+
+    fn start(&self, vitals: &Vitals, start: Start) {
+        if let Some(inner) = &self.inner {
+            inner.start(vitals, start);
+        }
+    }
+
+    fn needs_starts(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_starts())
+    }
+
+    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+        if let Some(inner) = &self.inner {
+            inner.report(vitals, report, now);
+        }
+    }
+
+    fn needs_reports(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_reports())
+    }
+
+    fn is_stateless(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.is_stateless())
+    }
+
+    fn inner(&self) -> Option<&dyn Meter> {
+        self.inner.as_deref()
+    }
 }
 
 #[cold]
@@ -108,8 +138,6 @@ const LONGEST_EXCUSE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant;
-
     use super::*;
     use crate::load::Outstanding;
 
@@ -122,7 +150,7 @@ mod tests {
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        LOAD.score(vitals, &mut Now::at(now)).cost
+        LOAD.score(&Gauge::new(vitals), &mut Now::at(now)).cost
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use super::Now;
-use crate::{endpoint::Vitals, outcome::Meter};
+use super::{Gauge, Now};
+use crate::outcome::Meter;
 
 /// Estimates how loaded an endpoint is.
 pub trait Load {
@@ -9,7 +9,7 @@ pub trait Load {
     ///
     /// Called for each endpoint that a pick looks at: it must be cheap. A load that doesn't ask `now`
     /// for the time costs no clock read.
-    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score;
+    fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score;
 
     /// What learns from finished attempts; called once for each new endpoint. Default: nothing does.
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -49,8 +49,8 @@ impl Score {
 }
 
 impl<L: Load + ?Sized> Load for Arc<L> {
-    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score {
-        (**self).score(vitals, now)
+    fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
+        (**self).score(gauge, now)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

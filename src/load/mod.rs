@@ -1,9 +1,10 @@
 //! How loaded an endpoint is: the figures that load-aware strategies compare.
 //!
-//! A [`Load`] reads an endpoint's [`Vitals`](crate::endpoint::Vitals) and gives a [`Score`]; its
+//! A [`Load`] reads an endpoint's figures through a [`Gauge`] and gives a [`Score`]; its
 //! [`Meter`](crate::outcome::Meter) learns from finished attempts. [`Outstanding`] counts requests
 //! in flight, [`PeakEwma`] weighs them with the latency seen, and [`FailureAware`] makes either of
-//! them shun an endpoint whose requests fail, however fast they do.
+//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang before
+//! any timeout, and [`PerClass`] keeps the figures of unlike requests apart.
 //!
 //! ```
 //! use std::time::Duration;
@@ -14,16 +15,22 @@
 
 mod decayed;
 mod failure_aware;
+mod gauge;
+mod hang_aware;
 #[allow(clippy::module_inception)]
 mod load;
 mod now;
 mod outstanding;
 mod peak_ewma;
+mod per_class;
 
 pub use self::{
     failure_aware::FailureAware,
+    gauge::Gauge,
+    hang_aware::HangAware,
     load::{Load, Score},
     now::Now,
     outstanding::Outstanding,
     peak_ewma::PeakEwma,
+    per_class::PerClass,
 };

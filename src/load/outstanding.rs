@@ -1,5 +1,4 @@
-use super::{Load, Now, Score};
-use crate::endpoint::Vitals;
+use super::{Gauge, Load, Now, Score};
 
 /// Requests in flight. All requests cost the same; no clock is read.
 ///
@@ -10,7 +9,7 @@ pub struct Outstanding;
 
 impl Load for Outstanding {
     #[inline]
-    fn score(&self, vitals: &Vitals, _now: &mut Now) -> Score {
-        Score { cost: 1.0, backlog: f64::from(vitals.outstanding()) }
+    fn score(&self, gauge: &Gauge<'_>, _now: &mut Now) -> Score {
+        Score { cost: 1.0, backlog: f64::from(gauge.vitals().outstanding()) }
     }
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Load, Now, Score, decayed::Decayed};
+use super::{Gauge, Load, Now, Score, decayed::Decayed};
 use crate::{
     endpoint::Vitals,
     outcome::{Meter, Sample},
@@ -71,7 +71,8 @@ impl Default for PeakEwma {
 
 impl Load for PeakEwma {
     #[inline]
-    fn score(&self, vitals: &Vitals, now: &mut Now) -> Score {
+    fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
+        let vitals = gauge.vitals();
         let outstanding = vitals.outstanding();
         let estimate = Decayed::load(vitals.latency_cell());
         let cost = match (estimate.value > 0.0, outstanding) {
@@ -91,6 +92,10 @@ impl Load for PeakEwma {
 }
 
 impl Meter for PeakEwma {
+    fn is_stateless(&self) -> bool {
+        true
+    }
+
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
         let Some(latency) = sample.latency() else {
             return;
@@ -131,7 +136,7 @@ mod tests {
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        PeakEwma::new().score(vitals, &mut Now::at(now + HOUR)).cost
+        PeakEwma::new().score(&Gauge::new(vitals), &mut Now::at(now + HOUR)).cost
     }
 
     fn assert_close(actual: f64, expected: f64) {
@@ -191,7 +196,7 @@ mod tests {
         observe(&vitals, Outcome::Success, 5 * MS, start - Duration::from_secs(50));
         assert_close(cost(&vitals, start - Duration::from_secs(99)), 0.010);
         let forgetful = PeakEwma::new().with_decay(Duration::ZERO);
-        let score = forgetful.score(&vitals, &mut Now::at(start + HOUR + Duration::from_secs(1)));
+        let score = forgetful.score(&Gauge::new(&vitals), &mut Now::at(start + 2 * HOUR));
         assert_eq!(score.sanitized().cost, 0.0);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Outcome, Sample};
+use super::{LoadReport, Outcome, Sample, Start};
 use crate::endpoint::Member;
 
 /// One request at one endpoint, from the pick to the end of its response.
@@ -19,13 +19,19 @@ pub struct Attempt {
     /// Ages of the vitals, in nanoseconds; 0 if not measured.
     started: u64,
     first_byte: u64,
+    /// Of the request, as the strategy has it.
+    class: u32,
 }
 
 impl Attempt {
     /// Takes a slot at the endpoint, if it has one free. The latency is measured if it is told when
     /// it started.
     #[inline]
-    pub(crate) fn begin(member: &Arc<Member>, started: Option<Instant>) -> Option<Self> {
+    pub(crate) fn begin(
+        member: &Arc<Member>,
+        started: Option<Instant>,
+        class: u32,
+    ) -> Option<Self> {
         if let Some(slots) = &member.slots {
             if !slots.try_acquire() {
                 return None;
@@ -33,7 +39,10 @@ impl Attempt {
         }
         member.vitals.begin();
         let started = started.map_or(0, |started| member.vitals.age(started));
-        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0 })
+        if member.interest.starts {
+            member.start(Start { class, started });
+        }
+        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0, class })
     }
 
     /// The endpoint's name, as errors and the status view give it.
@@ -47,6 +56,27 @@ impl Attempt {
     pub fn first_byte(&mut self) {
         if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
             self.first_byte = member.vitals.age(Instant::now());
+        }
+    }
+
+    /// True if somebody wants [`report`](Self::report)s, so that they are worth looking for.
+    #[inline]
+    #[must_use]
+    pub fn wants_reports(&self) -> bool {
+        self.member.as_ref().is_some_and(|member| member.interest.reports)
+    }
+
+    /// Passes on what the endpoint says of its load.
+    pub fn report(&self, report: &LoadReport) {
+        if self.wants_reports() {
+            self.report_at(report, Instant::now());
+        }
+    }
+
+    /// Passes on what the endpoint says of its load, in the time of a simulation.
+    pub fn report_at(&self, report: &LoadReport, now: Instant) {
+        if let Some(member) = &self.member {
+            member.report(report, now);
         }
     }
 
@@ -68,10 +98,17 @@ impl Attempt {
         Some(Self { member, ..*self })
     }
 
-    /// The request was never sent there: counts it out without an outcome.
+    /// The request was never sent there: counts it out without an outcome. Meters that were told of
+    /// the start are told that it was cancelled.
     pub(crate) fn forgo(mut self) {
         if let Some(member) = self.member.take() {
             member.vitals.forgo();
+            if member.interest.starts {
+                let sample = Sample::new(&Outcome::Cancelled).of_class(self.class);
+                let sample = sample.measured(self.started, self.started);
+                let told = member.meters().filter(|meter| meter.needs_starts());
+                told.for_each(|meter| meter.record(&member.vitals, &sample));
+            }
             Self::release(&member);
         }
     }
@@ -88,8 +125,10 @@ impl Attempt {
     fn end(&mut self, outcome: &Outcome, now: impl FnOnce() -> Instant) {
         let Some(member) = self.member.take() else { return };
         member.vitals.end(outcome);
-        if let Some(meter) = &member.meter {
+        let mut meters = member.meters();
+        if let Some(meter) = meters.next() {
             let mut sample = Sample::new(outcome).responded(self.first_byte > 0);
+            sample = sample.of_class(self.class);
             if self.started > 0 {
                 let ended = match self.first_byte {
                     0 => member.vitals.age(now()),
@@ -98,6 +137,9 @@ impl Attempt {
                 sample = sample.measured(self.started, ended);
             }
             meter.record(&member.vitals, &sample);
+            for meter in meters {
+                meter.record(&member.vitals, &sample);
+            }
         }
         Self::release(&member);
     }
@@ -130,17 +172,12 @@ mod tests {
     use crate::endpoint::{Attributes, OutcomeCounts, Vitals};
 
     fn member() -> Arc<Member> {
-        Arc::new(Member {
-            name: "a".into(),
-            attributes: Attributes::default(),
-            vitals: Arc::new(Vitals::new()),
-            meter: None,
-            slots: None,
-        })
+        let vitals = Arc::new(Vitals::new());
+        Arc::new(Member::new("a".into(), Attributes::default(), vitals, None, None, None))
     }
 
     fn begin(member: &Arc<Member>) -> Attempt {
-        Attempt::begin(member, None).unwrap()
+        Attempt::begin(member, None, 0).unwrap()
     }
 
     #[test]

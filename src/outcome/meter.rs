@@ -2,10 +2,11 @@ use std::{any::Any, fmt::Debug, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Outcome;
+use super::{LoadReport, Outcome};
 use crate::endpoint::Vitals;
 
-/// Learns from finished attempts; a strategy hangs one on each endpoint.
+/// Learns from attempts; a strategy hangs one on each endpoint, and so may a stage of discovery
+/// ([`Endpoint::with_meter`](crate::Endpoint::with_meter)).
 ///
 /// A meter may keep the state of its endpoint itself, and the strategy reads it back from
 /// [`Candidate::meter`](crate::strategy::Candidate::meter); the built-in loads keep theirs in the
@@ -15,9 +16,87 @@ pub trait Meter: Any + Debug + Send + Sync {
     /// not block.
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>);
 
-    /// True if [`Sample::latency`] is needed, which costs two clock reads a request.
+    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Default true.
     fn needs_latency(&self) -> bool {
         true
+    }
+
+    /// An attempt has begun; called only if [`needs_starts`](Self::needs_starts).
+    fn start(&self, vitals: &Vitals, start: Start) {
+        let _ = (vitals, start);
+    }
+
+    /// True if [`start`](Self::start) is to be called. Default false.
+    fn needs_starts(&self) -> bool {
+        false
+    }
+
+    /// The endpoint has told how loaded it is; called only if
+    /// [`needs_reports`](Self::needs_reports).
+    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+        let _ = (vitals, report, now);
+    }
+
+    /// True if [`report`](Self::report) is to be called, so that reports are looked for. Default
+    /// false.
+    fn needs_reports(&self) -> bool {
+        false
+    }
+
+    /// A meter that this one wraps, so that it can be found by its type. Default: none.
+    fn inner(&self) -> Option<&dyn Meter> {
+        None
+    }
+
+    /// True if it keeps no state of its own, so that one can serve all endpoints of a balancer.
+    /// Default false.
+    fn is_stateless(&self) -> bool {
+        false
+    }
+}
+
+impl dyn Meter {
+    /// This meter, or the one that it wraps, if that is an `M`.
+    pub(crate) fn find<M: Meter>(&self) -> Option<&M> {
+        let mut wrapped = std::iter::successors(Some(self), |meter| meter.inner());
+        wrapped.find_map(|meter| (meter as &dyn Any).downcast_ref())
+    }
+}
+
+/// What a [`Meter`] learns of an attempt that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub(super) class: u32,
+    /// Age of the vitals, in nanoseconds; 0 if not measured.
+    pub(super) started: u64,
+}
+
+impl Start {
+    /// The class of the request; 0 unless the strategy tells classes apart.
+    #[must_use]
+    pub fn class(&self) -> u32 {
+        self.class
+    }
+
+    /// How old the vitals were when the attempt began; `None` if nobody measures latency.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        (self.started > 0).then(|| Duration::from_nanos(self.started))
+    }
+
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        self.started
+    }
+
+    /// The same by the age of other vitals.
+    pub(crate) fn rebased(self, from: &Vitals, to: &Vitals) -> Self {
+        Self { started: to.age_of(self.started, from), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at_age(nanos: u64) -> Self {
+        Self { class: 0, started: nanos }
     }
 }
 
@@ -26,6 +105,7 @@ pub trait Meter: Any + Debug + Send + Sync {
 pub struct Sample<'a> {
     outcome: &'a Outcome,
     responded: bool,
+    class: u32,
     /// Ages of the vitals, in nanoseconds; `ended` is 0 if no latency is measured.
     started: u64,
     ended: u64,
@@ -37,7 +117,7 @@ impl<'a> Sample<'a> {
     #[must_use]
     pub fn new(outcome: &'a Outcome) -> Self {
         let responded = matches!(outcome, Outcome::Success);
-        Self { outcome, responded, started: 0, ended: 0 }
+        Self { outcome, responded, class: 0, started: 0, ended: 0 }
     }
 
     #[inline]
@@ -49,6 +129,24 @@ impl<'a> Sample<'a> {
     pub(super) fn responded(mut self, responded: bool) -> Self {
         self.responded |= responded;
         self
+    }
+
+    /// The same by the age of other vitals.
+    pub(crate) fn rebased(self, from: &Vitals, to: &Vitals) -> Self {
+        let rebased = |age| to.age_of(age, from);
+        Self { started: rebased(self.started), ended: rebased(self.ended), ..self }
+    }
+
+    #[inline]
+    pub(super) fn of_class(self, class: u32) -> Self {
+        Self { class, ..self }
+    }
+
+    /// What was told of it when it began.
+    #[inline]
+    #[must_use]
+    pub fn start(&self) -> Start {
+        Start { class: self.class, started: self.started }
     }
 
     /// How it ended.

@@ -29,6 +29,7 @@
 
 mod attempt;
 mod classify;
+mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
 mod outcome;
@@ -37,7 +38,8 @@ mod track;
 pub use self::{
     attempt::Attempt,
     classify::{Classify, ResultOnly},
-    meter::{Meter, Sample},
+    load_report::LoadReport,
+    meter::{Meter, Sample, Start},
     outcome::Outcome,
     track::{OnResponse, Track},
 };

@@ -1,10 +1,11 @@
-use std::{any::Any, ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc};
 
 use tokio::time::Instant;
 
 use crate::{
     endpoint::{Attributes, Member, Vitals},
-    outcome::{Attempt, Meter},
+    load::Gauge,
+    outcome::{Attempt, LoadReport, Meter},
 };
 
 /// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
@@ -51,18 +52,36 @@ impl Candidate {
         self.member.slots.as_ref().is_none_or(|slots| slots.has_room())
     }
 
-    /// The endpoint's meter, if it is an `M`.
+    /// What a load reads of it, for a request of this class.
+    #[inline]
+    #[must_use]
+    pub fn gauge(&self, class: u32) -> Gauge<'_> {
+        Gauge::of(&self.member, &self.vitals, class)
+    }
+
+    /// The endpoint's meter that is an `M`, if there is one.
     #[must_use]
     pub fn meter<M: Meter>(&self) -> Option<&M> {
-        let meter: &dyn Any = &**self.member.meter.as_ref()?;
-        meter.downcast_ref()
+        self.gauge(0).meter()
+    }
+
+    /// Passes on to the endpoint's meters what it says of its load.
+    pub fn report(&self, report: &LoadReport, now: Instant) {
+        self.member.report(report, now);
     }
 
     /// Begins an attempt at the endpoint, as the balancer does, for trying out a strategy without
     /// one. `None` if it has no room.
     #[must_use]
     pub fn begin(&self, started: Option<Instant>) -> Option<Attempt> {
-        Attempt::begin(&self.member, started)
+        self.begin_class(started, 0)
+    }
+
+    /// The same for a request of a class, as [`PickContext::class`](super::PickContext::class) has it
+    /// after the pick.
+    #[must_use]
+    pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
+        Attempt::begin(&self.member, started, class)
     }
 
     pub(crate) fn position(&self) -> usize {

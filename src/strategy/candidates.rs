@@ -71,12 +71,10 @@ impl Candidates {
         strategy: &impl super::Strategy,
         endpoints: impl IntoIterator<Item = (N, &'a Endpoint<T>)>,
     ) -> Self {
-        let members = endpoints.into_iter().map(|(name, endpoint)| Member {
-            name: name.to_string().into(),
-            attributes: (**endpoint).clone(),
-            vitals: Arc::clone(endpoint.vitals()),
-            meter: strategy.meter(),
-            slots: None,
+        let members = endpoints.into_iter().map(|(name, endpoint)| {
+            let (_, attributes, vitals, meters) = endpoint.as_ref().into_parts();
+            let name = name.to_string().into();
+            Member::new(name, attributes, vitals, strategy.meter(), meters, None)
         });
         let candidates: Vec<_> = members
             .zip(0..)

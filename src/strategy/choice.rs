@@ -71,7 +71,7 @@ impl<'a> Contender<'a> {
         load: &impl Load,
         context: &mut PickContext<'_>,
     ) -> Self {
-        let score = load.score(candidate.vitals(), context.clock());
+        let score = load.score(&candidate.gauge(context.class()), context.clock());
         Self { candidate, score, load: score.with_one_more() }
     }
 

@@ -10,6 +10,7 @@ pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
+    class: u32,
     /// Not every candidate will do.
     restricted: bool,
 }
@@ -17,14 +18,14 @@ pub struct PickContext<'a> {
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self { rng, now, tried, restricted: true }
+        Self { rng, now, tried, class: 0, restricted: true }
     }
 
     /// A context in which every candidate will do: none has a limit and none was tried.
     #[inline]
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
-        Self { rng, now, tried: &UNTRIED, restricted: false }
+        Self { rng, now, tried: &UNTRIED, class: 0, restricted: false }
     }
 
     /// The generator of random numbers.
@@ -43,6 +44,20 @@ impl<'a> PickContext<'a> {
     #[inline]
     pub fn clock(&mut self) -> &mut Now {
         &mut self.now
+    }
+
+    /// The class of the request, by which loads may be kept apart; 0 unless
+    /// [`set_class`](Self::set_class) was called.
+    #[inline]
+    #[must_use]
+    pub fn class(&self) -> u32 {
+        self.class
+    }
+
+    /// Says what class the request is of. Meters are told with the attempt.
+    #[inline]
+    pub fn set_class(&mut self, class: u32) {
+        self.class = class;
     }
 
     /// True if the candidate has room and the request has not been there. A preference: a picker

@@ -3,6 +3,7 @@ use std::{cmp::Ordering, sync::Arc};
 use super::{
     Candidate, Candidates, Pick, PickContext, Strategy,
     choice::{Contender, Sampler},
+    metered::Metered,
 };
 use crate::{
     load::{FailureAware, Load, Outstanding, PeakEwma},
@@ -20,8 +21,7 @@ use crate::{
 /// small sets are scanned in full by default.
 #[derive(Clone, Debug)]
 pub struct LeastLoaded<L = FailureAware<Outstanding>> {
-    load: Arc<L>,
-    meter: Option<Arc<dyn Meter>>,
+    load: Metered<L>,
     scan_up_to: usize,
     choices: usize,
 }
@@ -30,7 +30,7 @@ impl<L: Load> LeastLoaded<L> {
     /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
     /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self { meter: load.meter(), load: Arc::new(load), scan_up_to: 32, choices: 5 }
+        Self { load: Metered::new(load), scan_up_to: 32, choices: 5 }
     }
 
     /// Up to how many endpoints all are looked at. Default 32. A pick takes time in proportion.
@@ -72,12 +72,12 @@ impl<L: Load> Strategy for LeastLoaded<L> {
             sampler: Sampler::new(candidates),
             choices: (!scan).then_some(self.choices),
             candidates: candidates.clone(),
-            load: Arc::clone(&self.load),
+            load: self.load.share(),
         }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.meter.clone()
+        self.load.meter()
     }
 }
 

@@ -42,9 +42,11 @@ mod alias;
 mod candidate;
 mod candidates;
 mod choice;
+mod classified;
 mod context;
 mod least_loaded;
 mod low_discrepancy;
+mod metered;
 mod p2c;
 mod random;
 mod rng;
@@ -57,6 +59,7 @@ pub(crate) use self::candidates::{CHUNK, Chunk};
 pub use self::{
     candidate::Candidate,
     candidates::Candidates,
+    classified::{Classified, ClassifiedPicker},
     context::PickContext,
     least_loaded::{LeastLoaded, LeastLoadedPicker},
     p2c::{P2c, P2cPicker},

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     Candidate, Candidates, Pick, PickContext, Strategy,
     choice::{Contender, Sampler},
+    metered::Metered,
 };
 use crate::{
     load::{FailureAware, Load, Outstanding, PeakEwma},
@@ -23,16 +24,14 @@ use crate::{
 /// brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
 #[derive(Clone, Debug)]
 pub struct P2c<L = FailureAware<Outstanding>> {
-    load: Arc<L>,
-    /// One for all endpoints.
-    meter: Option<Arc<dyn Meter>>,
+    load: Metered<L>,
 }
 
 impl<L: Load> P2c<L> {
     /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
     /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self { meter: load.meter(), load: Arc::new(load) }
+        Self { load: Metered::new(load) }
     }
 }
 
@@ -57,12 +56,12 @@ impl<L: Load> Strategy for P2c<L> {
         P2cPicker {
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
-            load: Arc::clone(&self.load),
+            load: self.load.share(),
         }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.meter.clone()
+        self.load.meter()
     }
 }
 

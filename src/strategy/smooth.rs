@@ -29,11 +29,10 @@ pub(super) fn cycle(weights: &[u32]) -> Option<Box<[u32]>> {
     let step = |_| {
         turns.iter_mut().for_each(|one| one.lag += one.weight);
         let due = turns.iter_mut().filter(|one| one.lag * slack >= total);
+        // The time that is left until the lag is too great, in proportion to the weights.
+        let left = |one: &Turns| i128::from(total * (slack - 1) - one.lag * slack);
         let next = due.min_by(|a, b| {
-            // The time that is left until the lag is too great, in proportion to the weights.
-            let [left_a, left_b] =
-                [&*a, &*b].map(|one| i128::from(total * (slack - 1) - one.lag * slack));
-            let order = (left_a * i128::from(b.weight)).cmp(&(left_b * i128::from(a.weight)));
+            let order = (left(a) * i128::from(b.weight)).cmp(&(left(b) * i128::from(a.weight)));
             order.then(a.weight.cmp(&b.weight))
         })?;
         next.lag -= total;

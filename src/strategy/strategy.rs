@@ -23,6 +23,14 @@ pub trait Strategy {
         None
     }
 
+    /// What people should know of its present state, a line each: that a panic rule holds, for
+    /// example. Asked for after each new picker, and shown in the balancer's
+    /// [`status`](crate::Balancer::status). Default: nothing. A wrapper passes on what its inner
+    /// strategy says.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Work of its own between requests, polled by the driver: `Ready(Some(()))` asks for a new
     /// picker over the same candidates, `Ready(None)` says that there is and will be no such work.
     /// Default: there is none.

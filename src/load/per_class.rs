@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Gauge, Load, Now, Score};
+use crate::{
+    endpoint::Vitals,
+    outcome::{LoadReport, Meter, Sample, Start},
+};
+
+/// Keeps any other load apart by class of request, where endpoints serve requests that have little in
+/// common: a route that takes seconds must not make an endpoint look slow for one that takes
+/// milliseconds.
+///
+/// A request's class is a small number that the strategy wrapper
+/// [`Classified`](crate::strategy::Classified) finds for it. Each class has figures of its own at each
+/// endpoint: latency, failures, and requests in flight. The backlog counts the requests of all classes.
+#[derive(Clone, Copy, Debug)]
+pub struct PerClass<L> {
+    inner: L,
+    classes: usize,
+}
+
+impl<L> PerClass<L> {
+    /// For classes 0 to `classes` - 1; higher ones count as the last. At least one.
+    pub fn new(classes: u32, inner: L) -> Self {
+        Self { inner, classes: classes.max(1) as usize }
+    }
+}
+
+impl<L: Load> Load for PerClass<L> {
+    #[inline]
+    fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
+        let class = gauge.meter::<Classes>().and_then(|classes| classes.vitals(gauge.class()));
+        let Some(vitals) = class else {
+            return self.inner.score(gauge, now);
+        };
+        let score = self.inner.score(&gauge.with_vitals(vitals), now);
+        Score { backlog: score.backlog.max(gauge.vitals().outstanding().into()), ..score }
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        let vitals = (0..self.classes).map(|_| Vitals::new()).collect();
+        Some(Arc::new(Classes { vitals, inner: self.inner.meter() }))
+    }
+}
+
+/// The figures of each class at one endpoint.
+#[derive(Debug)]
+struct Classes {
+    vitals: Box<[Vitals]>,
+    inner: Option<Arc<dyn Meter>>,
+}
+
+impl Classes {
+    fn vitals(&self, class: u32) -> Option<&Vitals> {
+        self.vitals.get(class as usize).or_else(|| self.vitals.last())
+    }
+}
+
+impl Meter for Classes {
+    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+        let Some(class) = self.vitals(sample.start().class()) else { return };
+        class.end(sample.outcome());
+        if let Some(inner) = &self.inner {
+            inner.record(class, &sample.rebased(vitals, class));
+        }
+    }
+
+    fn start(&self, vitals: &Vitals, start: Start) {
+        let Some(class) = self.vitals(start.class()) else { return };
+        class.begin();
+        if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
+            inner.start(class, start.rebased(vitals, class));
+        }
+    }
+
+    fn needs_starts(&self) -> bool {
+        true
+    }
+
+    fn needs_latency(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
+    }
+
+    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+        if let Some(inner) = &self.inner {
+            inner.report(vitals, report, now);
+        }
+    }
+
+    fn needs_reports(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_reports())
+    }
+
+    fn inner(&self) -> Option<&dyn Meter> {
+        self.inner.as_deref()
+    }
+}
