@@ -116,7 +116,7 @@ where
     let candidates = roster.candidates();
     Snapshot {
         picker: strategy.picker(&candidates),
-        candidates,
+        candidates: strategy.eligible(&candidates),
         services: roster.services(),
         endpoints: roster.len(),
         timed: roster.is_timed(),

@@ -7,7 +7,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::ClassifyHttp;
+use super::{ClassifyHttp, track::report};
 use crate::{
     BoxError,
     outcome::{Attempt, Outcome},
@@ -50,6 +50,9 @@ impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
 impl<C: ClassifyHttp> Tracked<C> {
     fn end(&mut self, trailers: Option<&http::HeaderMap>) {
         if let Some(attempt) = self.attempt.take() {
+            if let Some(trailers) = trailers {
+                report(trailers, &attempt);
+            }
             attempt.finish(self.classify.end(self.head.clone(), trailers));
         }
     }

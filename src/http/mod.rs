@@ -33,6 +33,8 @@ mod classify;
 mod client;
 mod gateway;
 mod grpc;
+#[cfg(feature = "orca")]
+mod orca;
 mod origin;
 mod retry_after;
 mod set_origin;
@@ -41,6 +43,8 @@ mod track;
 
 #[cfg(feature = "http-client")]
 pub use self::client::{Client, Pool};
+#[cfg(feature = "orca")]
+pub use self::orca::load_report;
 pub use self::{
     body::TrackedBody,
     classify::ClassifyHttp,

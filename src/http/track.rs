@@ -1,6 +1,6 @@
 use std::error::Error as StdError;
 
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body::Body;
 
 use super::{ClassifyHttp, HttpStatus, TrackedBody};
@@ -31,6 +31,18 @@ impl<C> UntilBodyEnd<C> {
     }
 }
 
+/// Passes on what the server says of its load, if somebody wants to know.
+pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
+    #[cfg(feature = "orca")]
+    if attempt.wants_reports() {
+        if let Some(report) = super::load_report(headers) {
+            attempt.report(&report);
+        }
+    }
+    #[cfg(not(feature = "orca"))]
+    let _ = (headers, attempt);
+}
+
 impl<B, C> Track<Response<B>> for UntilBodyEnd<C>
 where
     B: Body,
@@ -41,6 +53,7 @@ where
     fn response(&self, response: Response<B>, mut attempt: Attempt) -> Self::Response {
         attempt.first_byte();
         let (head, body) = response.into_parts();
+        report(&head.headers, &attempt);
         let outcome = self.0.head(&head);
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)

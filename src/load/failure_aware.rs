@@ -1,11 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{Gauge, Load, Now, Score, decayed::Decayed};
 use crate::{
     endpoint::Vitals,
-    outcome::{LoadReport, Meter, Outcome, Sample, Start},
+    outcome::{Meter, Outcome, Sample},
 };
 
 /// Any other load, made worse by recent failures, so that an endpoint which fails fast does not look
@@ -89,26 +87,6 @@ impl Meter for FailureMeter {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
 
-    fn start(&self, vitals: &Vitals, start: Start) {
-        if let Some(inner) = &self.inner {
-            inner.start(vitals, start);
-        }
-    }
-
-    fn needs_starts(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.needs_starts())
-    }
-
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
-        if let Some(inner) = &self.inner {
-            inner.report(vitals, report, now);
-        }
-    }
-
-    fn needs_reports(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.needs_reports())
-    }
-
     fn is_stateless(&self) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.is_stateless())
     }
@@ -138,6 +116,8 @@ const LONGEST_EXCUSE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
     use crate::load::Outstanding;
 

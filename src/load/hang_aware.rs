@@ -3,12 +3,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use tokio::time::Instant;
-
 use super::{Gauge, Load, Now, PeakEwma, Score};
 use crate::{
     endpoint::Vitals,
-    outcome::{LoadReport, Meter, Sample, Start},
+    outcome::{Meter, Sample, Start},
 };
 
 /// A latency that grows while requests wait: an endpoint that hangs is noticed before any of its
@@ -95,18 +93,12 @@ impl Meter for Ages {
         }
     }
 
-    fn needs_starts(&self) -> bool {
+    fn needs_latency(&self) -> bool {
         true
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
-        if let Some(inner) = &self.inner {
-            inner.report(vitals, report, now);
-        }
-    }
-
-    fn needs_reports(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.needs_reports())
+    fn needs_starts(&self) -> bool {
+        true
     }
 
     fn inner(&self) -> Option<&dyn Meter> {

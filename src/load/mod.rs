@@ -24,6 +24,7 @@ mod outstanding;
 mod peak_ewma;
 mod per_class;
 
+pub(crate) use self::decayed::Decayed;
 pub use self::{
     failure_aware::FailureAware,
     gauge::Gauge,

@@ -1,11 +1,9 @@
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::{Gauge, Load, Now, Score};
 use crate::{
     endpoint::Vitals,
-    outcome::{LoadReport, Meter, Sample, Start},
+    outcome::{Meter, Sample, Start},
 };
 
 /// Keeps any other load apart by class of request, where endpoints serve requests that have little in
@@ -81,16 +79,6 @@ impl Meter for Classes {
 
     fn needs_latency(&self) -> bool {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
-    }
-
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
-        if let Some(inner) = &self.inner {
-            inner.report(vitals, report, now);
-        }
-    }
-
-    fn needs_reports(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.needs_reports())
     }
 
     fn inner(&self) -> Option<&dyn Meter> {

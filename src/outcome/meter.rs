@@ -16,34 +16,41 @@ pub trait Meter: Any + Debug + Send + Sync {
     /// not block.
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>);
 
-    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Default true.
+    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Default true, or
+    /// what the wrapped meter says.
     fn needs_latency(&self) -> bool {
-        true
+        self.inner().is_none_or(|inner| inner.needs_latency())
     }
 
-    /// An attempt has begun; called only if [`needs_starts`](Self::needs_starts).
+    /// An attempt has begun; called only if [`needs_starts`](Self::needs_starts). Default: passed on
+    /// to the wrapped meter.
     fn start(&self, vitals: &Vitals, start: Start) {
-        let _ = (vitals, start);
+        if let Some(inner) = self.inner().filter(|inner| inner.needs_starts()) {
+            inner.start(vitals, start);
+        }
     }
 
-    /// True if [`start`](Self::start) is to be called. Default false.
+    /// True if [`start`](Self::start) is to be called. Default false, or what the wrapped meter says.
     fn needs_starts(&self) -> bool {
-        false
+        self.inner().is_some_and(|inner| inner.needs_starts())
     }
 
     /// The endpoint has told how loaded it is; called only if
-    /// [`needs_reports`](Self::needs_reports).
+    /// [`needs_reports`](Self::needs_reports). Default: passed on to the wrapped meter.
     fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
-        let _ = (vitals, report, now);
+        if let Some(inner) = self.inner().filter(|inner| inner.needs_reports()) {
+            inner.report(vitals, report, now);
+        }
     }
 
     /// True if [`report`](Self::report) is to be called, so that reports are looked for. Default
-    /// false.
+    /// false, or what the wrapped meter says.
     fn needs_reports(&self) -> bool {
-        false
+        self.inner().is_some_and(|inner| inner.needs_reports())
     }
 
-    /// A meter that this one wraps, so that it can be found by its type. Default: none.
+    /// The meter that this one wraps, if it does, so that it can be found by its type. A wrapper
+    /// passes [`record`](Self::record) on itself. Default: none.
     fn inner(&self) -> Option<&dyn Meter> {
         None
     }

@@ -84,6 +84,11 @@ impl Candidate {
         Attempt::begin(&self.member, started, class)
     }
 
+    /// The same candidate with another weight in the eyes of a strategy.
+    pub(crate) fn weighing(self, weight: u32) -> Self {
+        Self { weight, ..self }
+    }
+
     pub(crate) fn position(&self) -> usize {
         self.position as usize
     }

@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{Candidate, PickContext, Rng};
 use crate::endpoint::{Endpoint, Member};
 
@@ -22,6 +24,9 @@ pub struct Candidates {
     everyone: View,
     /// Whether all eligible weights are equal, where that is known without looking.
     equal_weights: Option<bool>,
+    /// See [`others_suffice`](Self::others_suffice).
+    others_suffice: bool,
+    now: Instant,
 }
 
 /// Some of the stored candidates: the first so many, or a list of positions.
@@ -37,6 +42,13 @@ impl View {
         match self {
             Self::First(len) => (index < *len as usize).then_some(index),
             Self::Listed(positions) => positions.get(index).map(|&position| position as usize),
+        }
+    }
+
+    fn positions(&self) -> Vec<u32> {
+        match self {
+            Self::First(len) => (0..*len).collect(),
+            Self::Listed(positions) => positions.to_vec(),
         }
     }
 
@@ -57,7 +69,15 @@ impl Candidates {
         equal_weights: Option<bool>,
     ) -> Self {
         let everyone = View::First(len);
-        let all = Self { store, eligible: everyone.clone(), everyone, equal_weights };
+        let eligible = everyone.clone();
+        let all = Self {
+            store,
+            eligible,
+            everyone,
+            equal_weights,
+            others_suffice: false,
+            now: Instant::now(),
+        };
         if all_eligible {
             return all;
         }
@@ -86,6 +106,18 @@ impl Candidates {
             .map(|part| Arc::new(std::array::from_fn(|index| part.get(index).cloned())))
             .collect();
         Self::from_store(store, len, false, None)
+    }
+
+    /// The same at another time, for trying out a strategy in the time of a simulation.
+    #[must_use]
+    pub fn at_time(self, now: Instant) -> Self {
+        Self { now, ..self }
+    }
+
+    /// When the picker is built: a strategy needs no clock of its own.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// How many are eligible.
@@ -142,14 +174,60 @@ impl Candidates {
             eligible: self.listed(&self.eligible, &mut belongs),
             everyone: self.listed(&self.everyone, belongs),
             equal_weights: None,
+            others_suffice: self.others_suffice,
+            now: self.now,
         }
+    }
+
+    /// Says that endpoints which are none of these can take over the traffic of those of these that
+    /// are not eligible: what a wrapper tells the parts it spreads traffic over, so that a panic rule
+    /// further in does not hold without need.
+    #[must_use]
+    pub fn while_others_suffice(self, others_suffice: bool) -> Self {
+        Self { others_suffice: self.others_suffice || others_suffice, ..self }
+    }
+
+    /// True if endpoints that are none of these can take over for those that are not eligible.
+    #[must_use]
+    pub fn others_suffice(&self) -> bool {
+        self.others_suffice
+    }
+
+    /// Makes those eligible that are in any of `parts`, which must be views of the same candidates.
+    #[must_use]
+    pub fn union(&self, parts: impl IntoIterator<Item = Self>) -> Self {
+        let parts = parts.into_iter();
+        let mut positions: Vec<u32> = parts.flat_map(|part| part.eligible.positions()).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        Self { eligible: View::Listed(positions.into()), ..self.clone() }
+    }
+
+    /// The same candidates with other weights in this view, `None` for those that stay; the
+    /// endpoints' own weights don't change. Those that get weight 0 are not eligible any more.
+    #[must_use]
+    pub fn reweighted(&self, mut weight: impl FnMut(&Candidate) -> Option<u32>) -> Self {
+        let mut store = self.store.clone();
+        let chunks = Arc::make_mut(&mut store);
+        for chunk in chunks.iter_mut() {
+            let known = Arc::clone(chunk);
+            for (place, candidate) in known.iter().enumerate() {
+                let Some(candidate) = candidate else { continue };
+                if let Some(weight) = weight(candidate).filter(|&new| new != candidate.weight()) {
+                    Arc::make_mut(chunk)[place] = Some(candidate.clone().weighing(weight));
+                }
+            }
+        }
+        let all = Self { store, equal_weights: None, ..self.clone() };
+        Self { eligible: all.listed(&all.eligible, |candidate| candidate.weight() > 0), ..all }
     }
 
     /// Makes those of everyone eligible for which `admit` holds, whatever their health: what a panic
     /// rule does.
     #[must_use]
     pub fn admit(&self, admit: impl FnMut(&Candidate) -> bool) -> Self {
-        Self { eligible: self.listed(&self.everyone, admit), ..self.clone() }
+        let eligible = self.listed(&self.everyone, admit);
+        Self { eligible, equal_weights: None, ..self.clone() }
     }
 
     /// A candidate that can take the request, if there is one, searched from a random place: one

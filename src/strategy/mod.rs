@@ -45,15 +45,29 @@ mod choice;
 mod classified;
 mod context;
 mod least_loaded;
+mod load_aware_zones;
 mod low_discrepancy;
 mod metered;
 mod p2c;
+mod panic;
+mod parameter;
+mod parts;
+mod pick_first;
 mod random;
 mod rng;
 mod round_robin;
+mod shares;
 mod smooth;
+mod static_stride;
 #[allow(clippy::module_inception)]
 mod strategy;
+mod ticker;
+mod tiers;
+mod utilization;
+mod weighted_round_robin;
+mod zonal_shift;
+mod zone_aware;
+mod zones;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
 pub use self::{
@@ -62,9 +76,18 @@ pub use self::{
     classified::{Classified, ClassifiedPicker},
     context::PickContext,
     least_loaded::{LeastLoaded, LeastLoadedPicker},
+    load_aware_zones::LoadAwareZones,
     p2c::{P2c, P2cPicker},
+    panic::{Panic, PanicMode},
+    parameter::InvalidParameter,
+    pick_first::{PickFirst, PickFirstPicker},
     random::{Random, RandomPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
     strategy::{Pick, Strategy},
+    tiers::{Tiers, TiersPicker},
+    weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinPicker},
+    zonal_shift::{ZonalShift, ZonalShiftHandle},
+    zone_aware::{CrossZone, ZoneAware},
+    zones::ZonesPicker,
 };

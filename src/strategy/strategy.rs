@@ -23,6 +23,14 @@ pub trait Strategy {
         None
     }
 
+    /// The candidates that requests may go to, after the rules of this strategy: what `poll_ready`
+    /// and requests that wait go by. Asked for after each new picker. Default: the eligible ones. A
+    /// wrapper that admits others, or turns eligible ones away for all requests, says so here; one
+    /// that hands parts to an inner strategy passes on what that says.
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        candidates.clone()
+    }
+
     /// What people should know of its present state, a line each: that a panic rule holds, for
     /// example. Asked for after each new picker, and shown in the balancer's
     /// [`status`](crate::Balancer::status). Default: nothing. A wrapper passes on what its inner

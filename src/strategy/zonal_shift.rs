@@ -1,0 +1,230 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+use super::{Candidate, Candidates, Strategy, parts::either, ticker::Ticker};
+use crate::outcome::Meter;
+
+/// Takes whole zones out by a call, and puts them back gradually.
+///
+/// While a zone is away its endpoints get no new requests, whatever their health. If nothing would be
+/// left without it, it stays in, and the balancer's [`status`](crate::Balancer::status) says so. Zones
+/// are matched by the name in [`Locality::zone`](crate::endpoint::Locality::zone).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_lb::strategy::{P2c, ZonalShift};
+///
+/// let strategy = ZonalShift::new(P2c::default());
+/// let shift = strategy.handle();
+/// // later, from anywhere:
+/// shift.away("eu-central-1a");
+/// shift.back("eu-central-1a", Duration::from_secs(300));
+/// ```
+///
+/// Source: zonal shift of AWS' Application Recovery Controller. Where we differ: coming back takes
+/// as long as one likes.
+#[derive(Clone, Debug)]
+pub struct ZonalShift<St> {
+    inner: St,
+    shifts: Arc<Shifts>,
+    seen: u64,
+    /// Some zone is on its way back, as of the last picker.
+    returning: bool,
+    /// No endpoint would be left.
+    futile: bool,
+    ticker: Ticker,
+}
+
+/// Takes zones out of a [`ZonalShift`] and puts them back.
+#[derive(Clone, Debug)]
+pub struct ZonalShiftHandle {
+    shifts: Arc<Shifts>,
+}
+
+#[derive(Debug, Default)]
+struct Shifts {
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    version: u64,
+    zones: BTreeMap<String, Shift>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shift {
+    Away,
+    Returning { since: Instant, over: Duration },
+}
+
+impl Shift {
+    /// The share of its traffic that the zone gets.
+    fn share(self, now: Instant) -> f64 {
+        match self {
+            Self::Away => 0.0,
+            Self::Returning { over, .. } if over.is_zero() => 1.0,
+            Self::Returning { since, over } => {
+                let passed = now.saturating_duration_since(since).as_secs_f64();
+                (passed / over.as_secs_f64()).clamp(SMALLEST_SHARE, 1.0)
+            }
+        }
+    }
+}
+
+/// What a zone that comes back gets at first.
+const SMALLEST_SHARE: f64 = 0.01;
+/// How often the share of such a zone is raised.
+const STEP: Duration = Duration::from_secs(1);
+/// Weights are multiplied by this, if they can be, so that a hundredth of one is a whole number.
+const SCALE: u32 = 100;
+
+impl<St> ZonalShift<St> {
+    /// All zones are in.
+    pub fn new(inner: St) -> Self {
+        let ticker = Ticker::new(STEP);
+        Self { inner, shifts: Arc::default(), seen: 0, returning: false, futile: false, ticker }
+    }
+
+    /// What zones are taken out and put back by.
+    #[must_use]
+    pub fn handle(&self) -> ZonalShiftHandle {
+        ZonalShiftHandle { shifts: Arc::clone(&self.shifts) }
+    }
+
+    fn view(&mut self, candidates: &Candidates) -> Candidates {
+        let mut state = self.shifts.lock();
+        let now = candidates.now();
+        state.zones.retain(|_, shift| shift.share(now) < 1.0);
+        self.seen = state.version;
+        self.returning = state.zones.values().any(|shift| matches!(shift, Shift::Returning { .. }));
+        self.futile = false;
+        if state.zones.is_empty() {
+            return candidates.clone();
+        }
+        let share = |candidate: &Candidate| {
+            let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
+            shift.map_or(1.0, |shift| shift.share(now))
+        };
+        let left = candidates.filter(|candidate| share(candidate) > 0.0);
+        if left.is_empty() {
+            self.futile = !candidates.is_empty();
+            return candidates.clone();
+        }
+        if !self.returning {
+            return left;
+        }
+        let heaviest = left.iter().map(Candidate::weight).max().unwrap_or_default();
+        let scale = SCALE.min(u32::MAX / heaviest.max(1)).max(1);
+        left.reweighted(|candidate| {
+            let weight = f64::from(candidate.weight()) * f64::from(scale) * share(candidate);
+            Some((weight.round() as u32).max(u32::from(candidate.weight() > 0)))
+        })
+    }
+}
+
+impl Shifts {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Shift>)) {
+        let mut state = self.lock();
+        change(&mut state.zones);
+        state.version += 1;
+        drop(state);
+        self.waker.wake();
+    }
+}
+
+impl ZonalShiftHandle {
+    /// Takes a zone out. One that nobody has heard of is remembered, and out when it turns up.
+    pub fn away(&self, zone: impl Into<String>) {
+        let zone = zone.into();
+        tracing::warn!(zone, "zone taken out");
+        self.shifts.change(|zones| {
+            zones.insert(zone, Shift::Away);
+        });
+    }
+
+    /// Puts a zone back, its share of the traffic growing evenly over so long a time, in steps of a
+    /// second; with zero at once. Does nothing for a zone that is not away.
+    pub fn back(&self, zone: &str, over: Duration) {
+        self.shifts.change(|zones| {
+            if let Some(shift) = zones.get_mut(zone) {
+                tracing::info!(zone, ?over, "zone put back");
+                *shift = Shift::Returning { since: Instant::now(), over };
+            }
+        });
+    }
+
+    /// The zones that are away, or on their way back.
+    #[must_use]
+    pub fn zones(&self) -> Vec<String> {
+        self.shifts.lock().zones.keys().cloned().collect()
+    }
+}
+
+impl<St: Strategy> Strategy for ZonalShift<St> {
+    type Picker = St::Picker;
+
+    fn picker(&mut self, candidates: &Candidates) -> St::Picker {
+        let view = self.view(candidates);
+        self.inner.picker(&view)
+    }
+
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        // Weights don't matter here.
+        let state = self.shifts.lock();
+        let away = |candidate: &Candidate| {
+            let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
+            matches!(shift, Some(Shift::Away))
+        };
+        let left = candidates.filter(|candidate| !away(candidate));
+        self.inner.eligible(if left.is_empty() { candidates } else { &left })
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
+    }
+
+    fn notices(&self) -> Vec<String> {
+        let state = self.shifts.lock();
+        let shifted = state.zones.iter().map(|(zone, shift)| {
+            let futile = if self.futile { ", but nothing else is left" } else { "" };
+            format!("zone {zone} is {shift}{futile}")
+        });
+        shifted.chain(self.inner.notices()).collect()
+    }
+
+    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let inner = self.inner.poll_update(cx);
+        self.shifts.waker.register(cx.waker());
+        let mut own = Poll::Pending;
+        if self.shifts.lock().version != self.seen {
+            own = Poll::Ready(Some(()));
+        }
+        while self.returning && self.ticker.poll_tick(cx).is_ready() {
+            own = Poll::Ready(Some(()));
+        }
+        either(own, inner)
+    }
+}
+
+impl fmt::Display for Shift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Away => "away",
+            Self::Returning { .. } => "coming back",
+        })
+    }
+}
