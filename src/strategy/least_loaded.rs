@@ -19,7 +19,7 @@ use crate::{
 ///
 /// Where we differ from Envoy's `LEAST_REQUEST`: it stays least-outstanding when weights differ, and
 /// small sets are scanned in full by default.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LeastLoaded<L = FailureAware<Outstanding>> {
     load: Metered<L>,
     scan_up_to: usize,
@@ -60,6 +60,12 @@ impl LeastLoaded<FailureAware<PeakEwma>> {
 impl Default for LeastLoaded {
     fn default() -> Self {
         Self::new(FailureAware::default())
+    }
+}
+
+impl<L> Clone for LeastLoaded<L> {
+    fn clone(&self) -> Self {
+        Self { load: self.load.clone(), ..*self }
     }
 }
 

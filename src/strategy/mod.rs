@@ -43,7 +43,9 @@ mod candidate;
 mod candidates;
 mod choice;
 mod classified;
+mod config;
 mod context;
+mod dynamic;
 mod least_loaded;
 mod load_aware_zones;
 mod low_discrepancy;
@@ -74,7 +76,9 @@ pub use self::{
     candidate::Candidate,
     candidates::Candidates,
     classified::{Classified, ClassifiedPicker},
+    config::{Config, LoadConfig},
     context::PickContext,
+    dynamic::{Dynamic, DynamicPicker},
     least_loaded::{LeastLoaded, LeastLoadedPicker},
     load_aware_zones::LoadAwareZones,
     p2c::{P2c, P2cPicker},

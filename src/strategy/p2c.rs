@@ -22,7 +22,7 @@ use crate::{
 /// Source: Mitzenmacher (1996); two distinct samples as in Finagle. Where we differ: weights hold.
 /// Envoy switches to another algorithm when they differ; dividing the load by the weight (Apache
 /// brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct P2c<L = FailureAware<Outstanding>> {
     load: Metered<L>,
 }
@@ -46,6 +46,12 @@ impl P2c<FailureAware<PeakEwma>> {
 impl Default for P2c {
     fn default() -> Self {
         Self::new(FailureAware::default())
+    }
+}
+
+impl<L> Clone for P2c<L> {
+    fn clone(&self) -> Self {
+        Self { load: self.load.clone() }
     }
 }
 

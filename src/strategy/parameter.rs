@@ -25,7 +25,6 @@ impl InvalidParameter {
     }
 
     /// The same error seen from the strategy around.
-    #[cfg_attr(not(feature = "serde"), allow(dead_code))]
     pub(crate) fn within(self, outer: &str) -> Self {
         Self { name: format!("{outer}.{}", self.name), ..self }
     }
