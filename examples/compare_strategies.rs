@@ -253,7 +253,7 @@ fn draw(outcomes: &[Outcome], file: &str) -> Result<(), BoxError> {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::LowerLeft)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK.mix(0.2))
         .draw()?;

@@ -8,8 +8,12 @@ use pingora_load_balancing::selection::{self, BackendIter, BackendSelection};
 use tokio::runtime;
 use tower::{BoxError, Service};
 use tower_lb::{
-    load::{FailureAware, Outstanding, PeakEwma},
-    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+    endpoint::Locality,
+    load::{FailureAware, HangAware, Outstanding, PeakEwma},
+    strategy::{
+        Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, Pick, PickFirst, Random,
+        RoundRobin, Strategy, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
+    },
 };
 
 use crate::{
@@ -58,6 +62,25 @@ impl Contender {
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
     ];
 
+    /// The wrappers, around the cheapest strategy, and what else there is beside the everyday ones.
+    pub const MORE: &[Self] = &[
+        Self::new("Random", |n| spread(Random, n)),
+        Self::new("Tiers of Random", |n| spread(Tiers::new(Random), n)),
+        Self::new("Panic of Random", |n| spread(Panic::new(Random), n)),
+        Self::new("ZoneAware of Random", |n| spread(ZoneAware::new(local(), Random), n)),
+        Self::new("LoadAwareZones of Random", |n| spread(LoadAwareZones::new(local(), Random), n)),
+        Self::new("ZonalShift of Random", |n| spread(ZonalShift::new(Random), n)),
+        Self::new("Classified of Random", |n| spread(Classified::new(|()| 1, Random), n)),
+        Self::new("Dynamic of Random", |n| spread(Dynamic::<()>::new(Random), n)),
+        Self::new("Tiers of Panic of ZoneAware of Random", |n| {
+            spread(Tiers::new(Panic::new(ZoneAware::new(local(), Random))), n)
+        }),
+        Self::new("WeightedRoundRobin", |n| spread(WeightedRoundRobin::new(), n)),
+        Self::new("PickFirst", |n| spread(PickFirst::new(), n)),
+        Self::new("P2c HangAware", |n| spread(P2c::new(HangAware::new(PeakEwma::new())), n)),
+        Self::new("LeastLoaded of five", |n| spread(LeastLoaded::default().scan_up_to(0), n)),
+    ];
+
     const fn new(name: &'static str, over: fn(usize) -> Run) -> Self {
         Self { name, over }
     }
@@ -68,6 +91,17 @@ where
     S: Service<(), Error: Debug> + 'static,
 {
     Box::new(move |requests| request::by_hand(black_box(&mut service), requests))
+}
+
+fn local() -> Locality {
+    Locality::new("region", ours::ZONES[0])
+}
+
+fn spread<St>(strategy: St, n: usize) -> Run
+where
+    St: Strategy<Picker: Pick<()> + 'static>,
+{
+    by_hand(ours::spread(strategy, n))
 }
 
 fn ours<St>(strategy: St, n: usize) -> Run

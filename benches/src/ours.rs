@@ -4,11 +4,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::runtime;
 use tower_lb::{
     Balancer,
     balance::Driver,
     discover::{self, Channel, Discover, Handle},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Health, Locality},
     strategy::Strategy,
 };
 
@@ -28,6 +29,29 @@ pub fn fixed<St: Strategy, S: Clone>(
     assert!(poll(&mut driver).is_ready(), "all is published in one poll");
     balancer
 }
+
+/// A balancer over endpoints in two tiers, of which the first spills a little, and in three zones.
+pub fn spread<St: Strategy>(strategy: St, n: usize) -> Balancer<Noop, St::Picker> {
+    let endpoint = |index: usize| {
+        let endpoint = Endpoint::new(Noop)
+            .with_tier((index % 2) as u32)
+            .with_locality(Locality::new("region", ZONES[index % ZONES.len()]))
+            .with_metadata("version", (index % 2).to_string());
+        match index % 10 {
+            0 | 2 => endpoint.with_health(Health::unhealthy("down")),
+            _ => endpoint,
+        }
+    };
+    let endpoints = (0..n).map(|index| (address(index), endpoint(index)));
+    let (balancer, mut driver) = Balancer::new(strategy, discover::list(endpoints));
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let _ = poll(&mut driver);
+    balancer
+}
+
+/// The zones of [`spread`].
+pub const ZONES: [&str; 3] = ["a", "b", "c"];
 
 pub type ChannelDriver<St, S = Noop> = Driver<Channel<SocketAddr, S>, St>;
 
