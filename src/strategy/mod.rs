@@ -45,6 +45,7 @@ mod choice;
 mod context;
 mod least_loaded;
 mod low_discrepancy;
+mod order;
 mod p2c;
 mod random;
 mod rng;
