@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use super::{Candidate, PickContext, Rng};
 use crate::endpoint::{Endpoint, Member};
@@ -145,6 +145,28 @@ impl Candidates {
             everyone: self.listed(&self.everyone, belongs),
             equal_weights: None,
         }
+    }
+
+    /// Divides all candidates, eligible or not, into [parts](Self::part) by a key, in one pass.
+    /// Those without a key are in none.
+    #[must_use]
+    pub fn partition<'a, K: Eq + Hash>(
+        &'a self,
+        key: impl Fn(&'a Candidate) -> Option<K>,
+    ) -> HashMap<K, Self> {
+        let mut parts: HashMap<K, [Vec<u32>; 2]> = HashMap::new();
+        for (list, view) in [&self.eligible, &self.everyone].into_iter().enumerate() {
+            for position in (0..view.len()).filter_map(|index| view.position(index)) {
+                if let Some(key) = self.at(position).and_then(&key) {
+                    parts.entry(key).or_default()[list].push(position as u32);
+                }
+            }
+        }
+        let part = |lists: [Vec<u32>; 2]| {
+            let [eligible, everyone] = lists.map(|list| View::Listed(list.into()));
+            Self { store: Arc::clone(&self.store), eligible, everyone, equal_weights: None }
+        };
+        parts.into_iter().map(|(key, lists)| (key, part(lists))).collect()
     }
 
     /// Makes those of everyone eligible for which `admit` holds, whatever their health: what a panic

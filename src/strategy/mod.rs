@@ -13,6 +13,13 @@
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
 //! | [`Random`] | any | many clients send little each |
 //!
+//! Wrappers, each over any of them, or over each other:
+//!
+//! | wrapper | picks | use it when |
+//! |---|---|---|
+//! | [`Subset`], [`SubsetBy`] | among endpoints with certain labels, or those that the request names | versions or stages live side by side |
+//! | [`Split`] | among groups by shares | a canary gets 5 % |
+//!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
 //! ```
@@ -47,12 +54,17 @@ mod least_loaded;
 mod low_discrepancy;
 mod order;
 mod p2c;
+mod part;
 mod random;
 mod rng;
 mod round_robin;
+mod shares;
 mod smooth;
+mod split;
 #[allow(clippy::module_inception)]
 mod strategy;
+mod subset;
+mod subset_by;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
 pub use self::{
@@ -64,5 +76,9 @@ pub use self::{
     random::{Random, RandomPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
+    shares::{Shares, SplitError},
+    split::{ByTurns, Split, SplitBuilder, SplitKey, SplitPicker},
     strategy::{Pick, Strategy},
+    subset::{Subset, SubsetPicker},
+    subset_by::{SubsetBy, SubsetByPicker},
 };
