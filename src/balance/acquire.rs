@@ -217,7 +217,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
-                    if let Some((service, attempt)) = snapshot.engage(candidate, started) {
+                    let engaged = snapshot.engage(candidate, started, context.note());
+                    if let Some((service, attempt)) = engaged {
                         return Picked::Engaged(service, attempt);
                     }
                 }

@@ -177,7 +177,8 @@ impl<S, P, T> Balancer<S, P, T> {
             return (None, snapshot.version);
         };
         let candidate = snapshot.picker.pick(request, &mut context);
-        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started));
+        let engaged =
+            candidate.and_then(|candidate| snapshot.engage(candidate, started, context.note()));
         (engaged, snapshot.version)
     }
 

@@ -26,10 +26,11 @@ impl<S: Clone, P> Snapshot<S, P> {
         &self,
         candidate: &Candidate,
         started: Option<Instant>,
+        note: u64,
     ) -> Option<(S, Attempt)> {
         let position = self.position(candidate)?;
         let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
-        Some((service, Attempt::begin(&candidate.member, started)?))
+        Some((service, Attempt::begin(&candidate.member, started)?.with_note(note)))
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

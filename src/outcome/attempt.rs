@@ -19,6 +19,7 @@ pub struct Attempt {
     /// Ages of the vitals, in nanoseconds; 0 if not measured.
     started: u64,
     first_byte: u64,
+    note: u64,
 }
 
 impl Attempt {
@@ -33,13 +34,27 @@ impl Attempt {
         }
         member.vitals.begin();
         let started = started.map_or(0, |started| member.vitals.age(started));
-        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0 })
+        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0, note: 0 })
     }
 
     /// The endpoint's name, as errors and the status view give it.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.member.as_ref().map_or("", |member| &member.name)
+    }
+
+    /// What the strategy has to say to the tracker about this request
+    /// ([`PickContext::set_note`](crate::strategy::PickContext::set_note)); 0 if nothing.
+    #[inline]
+    #[must_use]
+    pub fn note(&self) -> u64 {
+        self.note
+    }
+
+    #[inline]
+    pub(crate) fn with_note(mut self, note: u64) -> Self {
+        self.note = note;
+        self
     }
 
     /// The response has begun. Reads the clock if the strategy measures latency.

@@ -12,19 +12,20 @@ pub struct PickContext<'a> {
     tried: &'a Tried,
     /// Not every candidate will do.
     restricted: bool,
+    note: u64,
 }
 
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self { rng, now, tried, restricted: true }
+        Self { rng, now, tried, restricted: true, note: 0 }
     }
 
     /// A context in which every candidate will do: none has a limit and none was tried.
     #[inline]
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
-        Self { rng, now, tried: &UNTRIED, restricted: false }
+        Self { rng, now, tried: &UNTRIED, restricted: false, note: 0 }
     }
 
     /// The generator of random numbers.
@@ -51,6 +52,20 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
         !self.restricted || (candidate.has_room() && !self.tried.contains(candidate.vitals()))
+    }
+
+    /// Leaves a word for the balancer's tracker, which finds it in the
+    /// [attempt](crate::outcome::Attempt::note). Of several the last counts.
+    #[inline]
+    pub fn set_note(&mut self, note: u64) {
+        self.note = note;
+    }
+
+    /// The word that was left; 0 if none was.
+    #[inline]
+    #[must_use]
+    pub fn note(&self) -> u64 {
+        self.note
     }
 
     /// True if every candidate is accepted, so that there is no need to ask.
