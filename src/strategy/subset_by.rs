@@ -168,7 +168,7 @@ struct Table<P> {
 /// Leads to a part by the value of one label after the other.
 #[derive(Debug)]
 enum Node<P> {
-    Branch(HashMap<Box<str>, Node<P>>),
+    Branch(HashMap<Box<str>, Self>),
     Leaf(Part<P>),
 }
 
