@@ -39,7 +39,10 @@ use tower_lb::{
         },
     },
     load::Now,
-    strategy::{Candidates, P2c, Pick, PickContext, Rng, RoundRobin, RoundRobinPicker, Strategy},
+    strategy::{
+        Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin, RoundRobinPicker,
+        Split, Strategy, Subset,
+    },
 };
 
 /// Tells its name, and does what the request asks for.
@@ -321,6 +324,60 @@ async fn a_full_endpoint_is_passed_over_or_waited_for() {
         }
         assert_eq!(browser.stays(&mut site), "a");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_begins_with_a_request_that_had_to_wait() {
+    let mut site = Site::limited(settings(), Some(1));
+    let servers = ["a", "b", "c"].map(Server::new);
+    for server in &servers {
+        server.hold.store(true, Ordering::SeqCst);
+        site.insert(server.clone());
+    }
+    let busy = [(); 3].map(|()| site.balancer.call(Request::new(())));
+    let mut waiting = Box::pin(site.balancer.call(Request::new(())));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    servers.iter().for_each(|server| server.hold.store(false, Ordering::SeqCst));
+    drop(busy);
+    let answer = waiting.now_or_never().unwrap().unwrap();
+    let mut browser = Browser::default();
+    browser.keep(answer.headers()[SET_COOKIE].to_str().unwrap());
+    drop(answer);
+    assert_eq!(browser.stays(&mut site), browser.stays(&mut site));
+}
+
+/// New sessions are spread by the inner strategy, and stay where it put them.
+fn check_over<St: Strategy<Picker: Pick<Request<()>>>>(inner: St) {
+    let sessions = settings().build().unwrap();
+    let builder = builder().track(sessions.track(UntilBodyEnd::new(HttpStatus)));
+    let servers = ["a", "b", "c", "d"].map(|name| (name, Endpoint::new(Server::new(name))));
+    let strategy = sessions.stick(inner);
+    let (mut balancer, driver) = builder.build(strategy, discover::list(servers)).unwrap();
+    drive(&mut Box::pin(driver));
+    let mut ask = |browser: &mut Browser| {
+        let answer = balancer.call(browser.request(&[])).now_or_never().unwrap().unwrap();
+        let set = answer.headers().get(SET_COOKIE);
+        set.into_iter().for_each(|set| browser.keep(set.to_str().unwrap()));
+        answer.headers()["server"].to_str().unwrap().to_owned()
+    };
+    let mut browsers = vec![Browser::default(); 40];
+    let homes: Vec<_> = browsers.iter_mut().map(&mut ask).collect();
+    assert_eq!(homes.iter().collect::<BTreeSet<_>>().len(), 4);
+    for _ in 0..25 {
+        assert_eq!(browsers.iter_mut().map(&mut ask).collect::<Vec<_>>(), homes);
+    }
+}
+
+#[test]
+fn sessions_go_around_any_strategy() {
+    check_over(RoundRobin::new());
+    check_over(Random);
+    check_over(P2c::default());
+    check_over(LeastLoaded::peak_ewma());
+    let split = Split::builder().group("a", 1, |c| c.name() == "a", P2c::default());
+    check_over(split.group("others", 3, |_| true, P2c::default()).build().unwrap().0);
+    check_over(Subset::new(P2c::default(), [("version", "2")]).or_any());
+    check_over(settings().cookie("inner").build().unwrap().stick(P2c::default()));
 }
 
 /// Candidates, and the picker over them.

@@ -15,8 +15,8 @@ use tower_lb::{
     endpoint::{Endpoint, Health, Tried},
     load::Now,
     strategy::{
-        Candidate, Candidates, P2c, Pick, PickContext, Rng, RoundRobin, Split, SplitError,
-        Strategy, Subset, SubsetBy,
+        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin, Split,
+        SplitError, Strategy, Subset, SubsetBy,
     },
 };
 
@@ -265,6 +265,89 @@ fn a_group_without_eligible_endpoints_hands_its_share_on() {
     site.insert("a", version("a", "1"));
     site.insert("b", down(version("b", "2")));
     assert_eq!(site.answers(12), counts([("a", 8), ("b", 0), ("c", 4)]));
+}
+
+#[test]
+fn a_retry_leaves_its_group_if_that_has_nobody_else() {
+    let (strategy, _shares) = Split::builder()
+        .group("stable", 1, of_version("1"), P2c::default())
+        .group("canary", 1, of_version("2"), P2c::default())
+        .build()
+        .unwrap();
+    let mut strategy = strategy;
+    let endpoints = ["1", "1", "2"].map(|of| Endpoint::new(()).with_metadata("version", of));
+    let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
+    let picker = strategy.picker(&candidates);
+    let pick = |tried: &[usize]| {
+        let mut been = Tried::none();
+        tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
+        let mut rng = Rng::seeded(1);
+        let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
+        picker.pick(&(), &mut context).unwrap().name().parse::<usize>().unwrap()
+    };
+    for _ in 0..10 {
+        assert_ne!(pick(&[2]), 2);
+        assert_eq!(pick(&[0, 1]), 2);
+        assert_ne!(pick(&[0]), 0);
+    }
+    let everywhere: std::collections::BTreeSet<_> = (0..10).map(|_| pick(&[0, 1, 2])).collect();
+    assert!(everywhere.contains(&2), "a preference, never a veto");
+}
+
+/// 1000 requests through a strategy; all are answered, by those that may.
+fn run<St: Strategy<Picker: Pick<Wish>>>(strategy: St, may: fn(&str) -> bool) {
+    let mut site = Site::limited(strategy, 3);
+    for (name, of) in [("1a", "1"), ("1b", "1"), ("1c", "1"), ("2a", "2"), ("2b", "2"), ("3a", "3")]
+    {
+        site.insert(name, version(name, of).with_weight(2));
+    }
+    site.insert("2c", down(version("2c", "2")));
+    for _ in 0..1000 {
+        let answer = site.answer(Wish { version: Some("2"), stage: None });
+        assert!(may(&answer), "{answer}");
+    }
+}
+
+/// Wrappers in each other's way round, over every everyday strategy.
+fn run_all<St: Strategy<Picker: Pick<Wish>>>(make: fn() -> St) {
+    fn subset<S>(inner: S) -> Subset<S> {
+        Subset::new(inner, [("version", "4")]).or([("version", "2")])
+    }
+    fn by<S: Strategy, F: FnMut() -> S>(
+        make: F,
+    ) -> SubsetBy<S, F, for<'a, 'b> fn(&'a Wish, &'b str) -> Option<&'a str>> {
+        let wanted: for<'a, 'b> fn(&'a Wish, &'b str) -> Option<&'a str> = wanted;
+        SubsetBy::new(make, ["version", "stage"], wanted).or(["version"])
+    }
+    fn split<S: Strategy>(make: impl Fn() -> S) -> Split<S> {
+        let split = Split::builder().group("one", 1, of_version("1"), make());
+        split.group("two", 3, of_version("2"), make()).build().unwrap().0
+    }
+    let two: fn(&str) -> bool = |name| ["2a", "2b"].contains(&name);
+    let one_or_two: fn(&str) -> bool = |name| ["1a", "1b", "1c", "2a", "2b"].contains(&name);
+    run(subset(make()), two);
+    run(by(make), two);
+    run(split(make), one_or_two);
+    run(Subset::new(subset(make()), [("version", "2")]).or_any(), two);
+    run(subset(Subset::new(make(), [("version", "1")]).or_any()), two);
+    run(by(move || Subset::new(make(), [("version", "2")])), two);
+    run(split(|| Subset::new(make(), [("version", "2")])), two);
+    run(Subset::new(by(make), [("version", "2")]), two);
+    run(by(move || by(make)), two);
+    run(split(|| by(make)), one_or_two);
+    run(Subset::new(split(make), [("version", "2")]), two);
+    run(by(move || split(make)), two);
+    run(split(|| split(make)), one_or_two);
+}
+
+#[test]
+fn wrappers_wrap_each_other_over_every_strategy() {
+    run_all(RoundRobin::new);
+    run_all(|| Random);
+    run_all(P2c::default);
+    run_all(P2c::peak_ewma);
+    run_all(LeastLoaded::default);
+    run_all(LeastLoaded::peak_ewma);
 }
 
 #[test]

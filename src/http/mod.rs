@@ -39,7 +39,6 @@ mod retry_after;
 mod set_origin;
 mod status;
 #[cfg(feature = "sticky")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sticky")))]
 pub mod sticky;
 mod track;
 

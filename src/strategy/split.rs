@@ -98,7 +98,7 @@ pub struct SplitBuilder<S, K = ByTurns> {
 
 impl<S, K> SplitBuilder<S, K> {
     /// Adds a group: its name, its share relative to the others', who belongs to it, and how one of
-    /// them is chosen.
+    /// them is chosen. What learns from finished requests is the first group's, for all endpoints.
     #[must_use]
     pub fn group(
         mut self,
@@ -152,9 +152,10 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
             let candidates = parts.remove(&index).filter(|_| share > 0);
             let part = candidates.and_then(|part| Part::new(&mut group.strategy, part));
             let seed = hash(&group.name);
-            groups.extend(part.map(|part| Available { part, share, seed }));
+            let slope = -1.0 / f64::from(share);
+            groups.extend(part.map(|part| (Available { part, slope, seed }, share)));
         }
-        let shares: Vec<_> = groups.iter().map(|group| group.share).collect();
+        let (groups, shares): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
         SplitPicker {
             groups: groups.into(),
             order: Order::new(&shares),
@@ -191,16 +192,17 @@ pub struct SplitPicker<P, K> {
 #[derive(Debug)]
 struct Available<P> {
     part: Part<P>,
-    share: u32,
+    /// Of the cost, over the logarithm of a number that is drawn by key: -1 / share.
+    slope: f64,
     seed: u64,
 }
 
 impl<P> Available<P> {
-    /// The group of the lowest cost for a key has it.
+    /// The group of the lowest cost for a key has it. The greater a share, the lower the costs.
     fn cost(&self, key: u64) -> f64 {
         let bits = mix(mix(key) ^ self.seed);
         let unit = ((bits >> 11) + 1) as f64 * (1.0 / (1_u64 << 53) as f64);
-        -unit.ln() / f64::from(self.share)
+        unit.ln() * self.slope
     }
 }
 

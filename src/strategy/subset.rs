@@ -22,9 +22,9 @@ use crate::outcome::Meter;
 ///
 /// The list is gone down to the first subset that has an *eligible* endpoint. Where an endpoint may
 /// be full, or was tried before by the request, it is gone down further for one that
-/// [will do](PickContext::accepts); if there is none, the request waits for the first subset. Without
-/// [`or_any`](Self::or_any), a request for which no subset has an eligible endpoint fails as
-/// [`Error::Refused`](crate::Error::Refused).
+/// [will do](PickContext::accepts); if there is none, the request waits for one of the list, and those
+/// that come after it wait in line behind it. Without [`or_any`](Self::or_any), a request for which no
+/// subset has an eligible endpoint fails as [`Error::Refused`](crate::Error::Refused).
 ///
 /// Source: Envoy's subset load balancer. Where we differ: there the fallback holds for subsets that
 /// don't exist, not for those whose endpoints are all unhealthy, and there is but one.
