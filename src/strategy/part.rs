@@ -79,3 +79,50 @@ pub(super) fn either(one: Poll<Option<()>>, other: Poll<Option<()>>) -> Poll<Opt
         (Poll::Ready(None), Poll::Ready(None)) => Poll::Ready(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        endpoint::{Attributes, Member, Slots, Tried, Vitals, WaitQueue},
+        load::Now,
+        strategy::{CHUNK, Rng, RoundRobin},
+    };
+
+    /// One candidate that takes so many requests at a time.
+    fn part(name: &str, limit: u32) -> (Arc<Vitals>, Part<impl Pick<()>>) {
+        let vitals = Arc::new(Vitals::new());
+        let member = Member {
+            vitals: Arc::clone(&vitals),
+            slots: Some(Arc::new(Slots::new(limit, Arc::<WaitQueue>::default()))),
+            meter: None,
+            name: name.into(),
+            attributes: Attributes::default(),
+        };
+        let mut chunk = [const { None }; CHUNK];
+        chunk[0] = Some(Candidate::new(Arc::new(member), 0));
+        let candidates = Candidates::from_store([Arc::new(chunk)].into(), 1, true, None);
+        (vitals, Part::new(&mut RoundRobin::new(), candidates).unwrap())
+    }
+
+    #[test]
+    fn if_none_is_accepted_one_with_room_is_better_than_a_full_one() {
+        let ((_, full), (been, tried), (_, free)) =
+            (part("full", 0), part("tried", 1), part("free", 1));
+        let mut before = Tried::none();
+        before.add(&been);
+        let mut rng = Rng::seeded(1);
+        let mut pick = |parts: &[&Part<_>]| {
+            let mut context = PickContext::new(&mut rng, Now::lazy(), &before);
+            let picked = first_accepted(parts.iter().copied(), &(), &mut context);
+            picked.map(|candidate| candidate.name().to_owned())
+        };
+        assert_eq!(pick(&[&full, &tried, &free]).as_deref(), Some("free"));
+        assert_eq!(pick(&[&full, &tried]).as_deref(), Some("tried"));
+        assert_eq!(pick(&[&tried, &full]).as_deref(), Some("tried"));
+        assert_eq!(pick(&[&full, &full]).as_deref(), Some("full"), "to wait for");
+        assert_eq!(pick(&[]), None);
+    }
+}
