@@ -49,6 +49,7 @@
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
 

@@ -17,7 +17,9 @@ use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
     load::{FailureAware, PeakEwma},
-    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+    strategy::{
+        Candidate, LeastLoaded, P2c, Pick, Random, RoundRobin, Split, Strategy, Subset, SubsetBy,
+    },
 };
 
 /// Answers at once and has no size of its own.
@@ -45,6 +47,14 @@ fn endpoints(count: u32, weight: impl Fn(u32) -> u32) -> discover::List<SocketAd
     }))
 }
 
+/// Of different weights, and with a label.
+fn labelled() -> discover::List<u32, Noop> {
+    discover::list((0..20).map(|n| {
+        let parity = if n % 2 == 0 { "even" } else { "odd" };
+        (n, Endpoint::new(Noop).with_weight(n % 3 + 1).with_metadata("parity", parity))
+    }))
+}
+
 fn request<P: Pick<u64>>(balancer: &mut Balancer<Noop, P>) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(balancer.poll_ready(&mut cx).is_ready());
@@ -60,7 +70,7 @@ fn a_request_allocates_nothing() {
             Some(limit) => builder.max_outstanding(limit),
             None => builder,
         };
-        let (mut balancer, driver) = builder.build(strategy, endpoints(20, |n| n % 3 + 1)).unwrap();
+        let (mut balancer, driver) = builder.build(strategy, labelled()).unwrap();
         drive(&mut Box::pin(driver));
         (0..100).for_each(|_| request(&mut balancer));
         let cost = measure(|| (0..1000).for_each(|_| request(&mut balancer)));
@@ -75,6 +85,21 @@ fn a_request_allocates_nothing() {
         check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), limit);
         check("least", LeastLoaded::default(), limit);
         check("least of five", LeastLoaded::default().scan_up_to(0), limit);
+        let labels = [("parity", "odd")];
+        check("subset", Subset::new(P2c::default(), labels).or_any(), limit);
+        fn wanted<'a>(&request: &'a u64, _label: &str) -> Option<&'a str> {
+            Some(if request % 2 == 0 { "even" } else { "odd" })
+        }
+        check("subset by", SubsetBy::new(P2c::default(), ["parity"], wanted).or_any(), limit);
+        let even = |candidate: &Candidate| candidate.metadata().get("parity") == Some("even");
+        let odd = move |candidate: &Candidate| !even(candidate);
+        let split = || {
+            let split = Split::builder().group("even", 95, even, P2c::default());
+            split.group("odd", 5, odd, P2c::default())
+        };
+        check("split", split().build().unwrap().0, limit);
+        let keyed = split().sticky_by(|&request: &u64| Some(request));
+        check("split by key", keyed.build().unwrap().0, limit);
     }
 }
 

@@ -20,8 +20,9 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     load::{FailureAware, HangAware, PeakEwma, PerClass},
     strategy::{
-        Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst, Random,
-        RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
+        Candidate, Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode,
+        PickFirst, Random, RoundRobin, Split, Subset, SubsetBy, Tiers, WeightedRoundRobin,
+        ZonalShift, ZoneAware,
     },
 };
 
@@ -44,6 +45,11 @@ fn strategies() -> Vec<(&'static str, Any)> {
     ]
 }
 
+/// The version of a user; that of every third doesn't exist.
+fn wanted<'a>(user: &'a Request, _label: &str) -> Option<&'a str> {
+    Some(["0", "1", "2"][*user as usize % 3])
+}
+
 type Wrap = fn(Any) -> Any;
 
 fn wrappers() -> Vec<(&'static str, Wrap)> {
@@ -59,6 +65,18 @@ fn wrappers() -> Vec<(&'static str, Wrap)> {
             let shift = ZonalShift::new(inner);
             shift.handle().away("c");
             Any::new(shift)
+        }),
+        ("subset", |inner| Any::new(Subset::new(inner, [("version", "1")]).or_any())),
+        ("subset by request", |inner| Any::new(SubsetBy::new(inner, ["version"], wanted).or_any())),
+        ("split", |inner| {
+            let version =
+                |wanted| move |one: &Candidate| one.metadata().get("version") == Some(wanted);
+            let split = Split::builder().group("stable", 95, version("0"), inner.clone());
+            Any::new(split.group("canary", 5, version("1"), inner).build().unwrap().0)
+        }),
+        ("split by key", |inner| {
+            let split = Split::builder().group("all", 1, |_: &Candidate| true, inner);
+            Any::new(split.sticky_by(|user: &Request| Some(*user)).build().unwrap().0)
         }),
         ("classes", |inner| Any::new(Classified::new(|user: &Request| *user as u32, inner))),
     ]

@@ -129,7 +129,8 @@ fn weights_stay_within_ten_times_the_mean_and_multiply_those_of_discovery() {
     assert_shares(&shares(&picker, letter), &[('a', 0.2), ('b', 0.6), ('c', 0.2)]);
 
     report(&all, "c", &load(1.0, 1000.0), now);
-    let picker = strategy.clone().picker(&all.at_time(now));
+    let mut strategy = strategy;
+    let picker = strategy.picker(&all.at_time(now));
     let shares = shares(&picker, letter);
     assert!(shares["c"] > 0.015, "a tenth of the mean at the least: {shares:?}");
 }

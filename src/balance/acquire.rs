@@ -213,13 +213,14 @@ impl<S, P, Req> Acquire<S, P, Req> {
             let started = snapshot.timed.then(|| now.get());
             let mut context = PickContext::new(&mut self.rng, now, &self.tried);
             let picked = snapshot.picker.pick(request, &mut context);
-            let class = context.class();
+            let remarks = context.remarks();
             match picked {
                 // All that would do have been tried, or the picker doesn't care.
                 Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
-                    if let Some((service, attempt)) = snapshot.engage(candidate, started, class) {
+                    let engaged = snapshot.engage(candidate, started, remarks);
+                    if let Some((service, attempt)) = engaged {
                         return Picked::Engaged(service, attempt);
                     }
                 }

@@ -191,8 +191,8 @@ impl<S, P, T> Balancer<S, P, T> {
             return (None, snapshot.version);
         };
         let candidate = snapshot.picker.pick(request, &mut context);
-        let class = context.class();
-        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, class));
+        let remarks = context.remarks();
+        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, remarks));
         (engaged, snapshot.version)
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    outcome::Attempt,
+    outcome::{Attempt, Remarks},
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
 
@@ -30,11 +30,11 @@ impl<S: Clone, P> Snapshot<S, P> {
         &self,
         candidate: &Candidate,
         started: Option<Instant>,
-        class: u32,
+        remarks: Remarks,
     ) -> Option<(S, Attempt)> {
         let position = self.position(candidate)?;
         let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
-        Some((service, Attempt::begin(&candidate.member, started, class)?))
+        Some((service, Attempt::begin(&candidate.member, started, remarks)?))
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

@@ -7,7 +7,8 @@
 //!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
-//! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints.
+//! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
+//! module `sticky` keeps sessions at their endpoints by a cookie.
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {
@@ -39,6 +40,8 @@ mod origin;
 mod retry_after;
 mod set_origin;
 mod status;
+#[cfg(feature = "sticky")]
+pub mod sticky;
 mod track;
 
 #[cfg(feature = "http-client")]

@@ -1,6 +1,9 @@
 use std::collections::HashMap;
 
-use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_STANDARD_NO_PAD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
 use http::HeaderMap;
 use prost::Message;
 use serde::Deserialize;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{LoadReport, Outcome, Sample, Start};
+use super::{LoadReport, Outcome, Remarks, Sample, Start};
 use crate::endpoint::Member;
 
 /// One request at one endpoint, from the pick to the end of its response.
@@ -19,8 +19,7 @@ pub struct Attempt {
     /// Ages of the vitals, in nanoseconds; 0 if not measured.
     started: u64,
     first_byte: u64,
-    /// Of the request, as the strategy has it.
-    class: u32,
+    remarks: Remarks,
 }
 
 impl Attempt {
@@ -30,7 +29,7 @@ impl Attempt {
     pub(crate) fn begin(
         member: &Arc<Member>,
         started: Option<Instant>,
-        class: u32,
+        remarks: Remarks,
     ) -> Option<Self> {
         if let Some(slots) = &member.slots {
             if !slots.try_acquire() {
@@ -40,15 +39,23 @@ impl Attempt {
         member.vitals.begin();
         let started = started.map_or(0, |started| member.vitals.age(started));
         if member.interest.starts {
-            member.start(Start { class, started });
+            member.start(Start { class: remarks.class, started });
         }
-        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0, class })
+        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0, remarks })
     }
 
     /// The endpoint's name, as errors and the status view give it.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         self.member.as_ref().map_or("", |member| &member.name)
+    }
+
+    /// What the strategy has to say to the tracker about this request
+    /// ([`PickContext::set_note`](crate::strategy::PickContext::set_note)); 0 if nothing.
+    #[inline]
+    #[must_use]
+    pub fn note(&self) -> u64 {
+        self.remarks.note
     }
 
     /// The response has begun. Reads the clock if the strategy measures latency.
@@ -104,7 +111,7 @@ impl Attempt {
         if let Some(member) = self.member.take() {
             member.vitals.forgo();
             if member.interest.starts {
-                let sample = Sample::new(&Outcome::Cancelled).of_class(self.class);
+                let sample = Sample::new(&Outcome::Cancelled).of_class(self.remarks.class);
                 let sample = sample.measured(self.started, self.started);
                 let told = member.meters().filter(|meter| meter.needs_starts());
                 told.for_each(|meter| meter.record(&member.vitals, &sample));
@@ -128,7 +135,7 @@ impl Attempt {
         let mut meters = member.meters();
         if let Some(meter) = meters.next() {
             let mut sample = Sample::new(outcome).responded(self.first_byte > 0);
-            sample = sample.of_class(self.class);
+            sample = sample.of_class(self.remarks.class);
             if self.started > 0 {
                 let ended = match self.first_byte {
                     0 => member.vitals.age(now()),
@@ -177,7 +184,7 @@ mod tests {
     }
 
     fn begin(member: &Arc<Member>) -> Attempt {
-        Attempt::begin(member, None, 0).unwrap()
+        Attempt::begin(member, None, Remarks::default()).unwrap()
     }
 
     #[test]

@@ -33,8 +33,10 @@ mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
 mod outcome;
+mod remarks;
 mod track;
 
+pub(crate) use self::remarks::Remarks;
 pub use self::{
     attempt::Attempt,
     classify::{Classify, ResultOnly},

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::{
     endpoint::{Attributes, Member, Vitals},
     load::Gauge,
-    outcome::{Attempt, LoadReport, Meter},
+    outcome::{Attempt, LoadReport, Meter, Remarks},
 };
 
 /// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
@@ -81,7 +81,7 @@ impl Candidate {
     /// after the pick.
     #[must_use]
     pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
-        Attempt::begin(&self.member, started, class)
+        Attempt::begin(&self.member, started, Remarks { class, note: 0 })
     }
 
     /// The same candidate with another weight in the eyes of a strategy.

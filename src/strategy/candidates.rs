@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -195,7 +195,7 @@ impl Candidates {
 
     /// Makes those eligible that are in any of `parts`, which must be views of the same candidates.
     #[must_use]
-    pub fn union(&self, parts: impl IntoIterator<Item = Self>) -> Self {
+    pub fn union<'a>(&self, parts: impl IntoIterator<Item = &'a Self>) -> Self {
         let parts = parts.into_iter();
         let mut positions: Vec<u32> = parts.flat_map(|part| part.eligible.positions()).collect();
         positions.sort_unstable();
@@ -220,6 +220,28 @@ impl Candidates {
         }
         let all = Self { store, equal_weights: None, ..self.clone() };
         Self { eligible: all.listed(&all.eligible, |candidate| candidate.weight() > 0), ..all }
+    }
+
+    /// Divides all candidates, eligible or not, into [parts](Self::part) by a key, in one pass.
+    /// Those without a key are in none.
+    #[must_use]
+    pub fn partition<'a, K: Eq + Hash>(
+        &'a self,
+        key: impl Fn(&'a Candidate) -> Option<K>,
+    ) -> HashMap<K, Self> {
+        let mut parts: HashMap<K, [Vec<u32>; 2]> = HashMap::new();
+        for (list, view) in [&self.eligible, &self.everyone].into_iter().enumerate() {
+            for position in (0..view.len()).filter_map(|index| view.position(index)) {
+                if let Some(key) = self.at(position).and_then(&key) {
+                    parts.entry(key).or_default()[list].push(position as u32);
+                }
+            }
+        }
+        let part = |lists: [Vec<u32>; 2]| {
+            let [eligible, everyone] = lists.map(|list| View::Listed(list.into()));
+            Self { eligible, everyone, equal_weights: None, ..self.clone() }
+        };
+        parts.into_iter().map(|(key, lists)| (key, part(lists))).collect()
     }
 
     /// Makes those of everyone eligible for which `admit` holds, whatever their health: what a panic

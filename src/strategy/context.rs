@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::{Candidate, Rng};
-use crate::{endpoint::Tried, load::Now};
+use crate::{endpoint::Tried, load::Now, outcome::Remarks};
 
 /// What a pick may know beside the request: the time, random numbers, and which candidates will not
 /// do.
@@ -10,7 +10,7 @@ pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
-    class: u32,
+    remarks: Remarks,
     /// Not every candidate will do.
     restricted: bool,
 }
@@ -18,14 +18,15 @@ pub struct PickContext<'a> {
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self { rng, now, tried, class: 0, restricted: true }
+        Self { rng, now, tried, remarks: Remarks::default(), restricted: true }
     }
 
     /// A context in which every candidate will do: none has a limit and none was tried.
     #[inline]
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
-        Self { rng, now, tried: &UNTRIED, class: 0, restricted: false }
+        let remarks = Remarks::default();
+        Self { rng, now, tried: &UNTRIED, remarks, restricted: false }
     }
 
     /// The generator of random numbers.
@@ -51,13 +52,13 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn class(&self) -> u32 {
-        self.class
+        self.remarks.class
     }
 
     /// Says what class the request is of. Meters are told with the attempt.
     #[inline]
     pub fn set_class(&mut self, class: u32) {
-        self.class = class;
+        self.remarks.class = class;
     }
 
     /// True if the candidate has room and the request has not been there. A preference: a picker
@@ -66,6 +67,25 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
         !self.restricted || (candidate.has_room() && !self.tried.contains(candidate.vitals()))
+    }
+
+    /// Leaves a word for the balancer's tracker, which finds it in the
+    /// [attempt](crate::outcome::Attempt::note). Of several the last counts.
+    #[inline]
+    pub fn set_note(&mut self, note: u64) {
+        self.remarks.note = note;
+    }
+
+    /// The word that was left; 0 if none was.
+    #[inline]
+    #[must_use]
+    pub fn note(&self) -> u64 {
+        self.remarks.note
+    }
+
+    #[inline]
+    pub(crate) fn remarks(&self) -> Remarks {
+        self.remarks
     }
 
     /// True if every candidate is accepted, so that there is no need to ask.

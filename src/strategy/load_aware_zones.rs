@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{
     Candidates, InvalidParameter, Strategy,
     parameter::share,
-    parts::either,
+    part::either,
     ticker::Ticker,
     utilization::UtilizationMeter,
     zones::{Zone, ZoneView, Zones, ZonesPicker},

@@ -13,6 +13,13 @@
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
 //! | [`Random`] | any | many clients send little each |
 //!
+//! Wrappers, each over any of them, or over each other:
+//!
+//! | wrapper | picks | use it when |
+//! |---|---|---|
+//! | [`Subset`], [`SubsetBy`] | among endpoints with certain labels, or those that the request names | versions or stages live side by side |
+//! | [`Split`] | among groups by shares | a canary gets 5 % |
+//!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
 //! ```
@@ -45,14 +52,17 @@ mod choice;
 mod classified;
 mod config;
 mod context;
+mod draw;
 mod dynamic;
 mod least_loaded;
 mod load_aware_zones;
 mod low_discrepancy;
 mod metered;
+mod order;
 mod p2c;
 mod panic;
 mod parameter;
+mod part;
 mod parts;
 mod pick_first;
 mod random;
@@ -60,9 +70,12 @@ mod rng;
 mod round_robin;
 mod shares;
 mod smooth;
+mod split;
 mod static_stride;
 #[allow(clippy::module_inception)]
 mod strategy;
+mod subset;
+mod subset_by;
 mod ticker;
 mod tiers;
 mod utilization;
@@ -88,7 +101,11 @@ pub use self::{
     random::{Random, RandomPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
+    shares::{Shares, SplitError},
+    split::{ByTurns, Split, SplitBuilder, SplitKey, SplitPicker},
     strategy::{Pick, Strategy},
+    subset::{Subset, SubsetPicker},
+    subset_by::{SubsetBy, SubsetByPicker},
     tiers::{Tiers, TiersPicker},
     weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinPicker},
     zonal_shift::{ZonalShift, ZonalShiftHandle},

@@ -4,15 +4,25 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Candidate, Pick, PickContext, Strategy};
+use super::{
+    Candidates, Strategy,
+    part::{Part, poll_updates},
+};
 use crate::outcome::Meter;
 
-/// The inner strategy of a wrapper that partitions the candidates: a clone for each part, so that each
+/// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each
 /// keeps its own state.
 #[derive(Debug)]
 pub(super) struct Parts<K, St> {
     prototype: St,
-    parts: BTreeMap<K, St>,
+    parts: BTreeMap<K, Built<St>>,
+}
+
+/// The strategy of a part, and whom it lets requests go to.
+#[derive(Debug)]
+struct Built<St> {
+    strategy: St,
+    eligible: Candidates,
 }
 
 impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
@@ -20,18 +30,16 @@ impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
         Self { prototype, parts: BTreeMap::new() }
     }
 
-    /// The strategy of a part, which is made when it is first asked for.
-    pub(super) fn part(&mut self, key: K) -> &mut St {
-        self.parts.entry(key).or_insert_with(|| self.prototype.clone())
+    /// Builds the pickers of all parts anew. Parts that are not built are forgotten.
+    pub(super) fn rebuild<T>(&mut self, build: impl FnOnce(&mut Rebuild<'_, K, St>) -> T) -> T {
+        let before = std::mem::take(&mut self.parts);
+        let mut rebuild = Rebuild { prototype: &self.prototype, before, parts: &mut self.parts };
+        build(&mut rebuild)
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&St> {
-        self.parts.get(key)
-    }
-
-    /// Forgets the parts that are no more.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
-        self.parts.retain(|key, _| keep(key));
+    /// Whom the parts let requests go to.
+    pub(super) fn eligible(&self, candidates: &Candidates) -> Candidates {
+        candidates.union(self.parts.values().map(|part| &part.eligible))
     }
 
     pub(super) fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -40,16 +48,37 @@ impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
 
     /// What the parts want people to know, with `name` in front.
     pub(super) fn notices(&self, name: impl Fn(&K) -> String) -> Vec<String> {
-        let named = |(key, part): (&K, &St)| {
-            let notices = part.notices().into_iter();
+        let named = |(key, part): (&K, &Built<St>)| {
+            let notices = part.strategy.notices().into_iter();
             notices.map(|notice| format!("{}: {notice}", name(key))).collect::<Vec<_>>()
         };
         self.parts.iter().flat_map(named).collect()
     }
 
     pub(super) fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let polled = self.parts.values_mut().map(|part| part.poll_update(cx));
-        polled.fold(Poll::Ready(None), either)
+        poll_updates(self.parts.values_mut().map(|part| &mut part.strategy), cx)
+    }
+}
+
+/// The parts while they are built.
+pub(super) struct Rebuild<'a, K, St> {
+    prototype: &'a St,
+    before: BTreeMap<K, Built<St>>,
+    parts: &'a mut BTreeMap<K, Built<St>>,
+}
+
+impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
+    /// A part over these candidates; `None` if its strategy lets requests go to nobody.
+    pub(super) fn part(&mut self, key: K, candidates: &Candidates) -> Option<Part<St::Picker>> {
+        let before = self.before.remove(&key);
+        let mut strategy = before.map_or_else(|| self.prototype.clone(), |part| part.strategy);
+        let part = Part::new(&mut strategy, candidates);
+        let eligible = match &part {
+            Some(part) => part.candidates().clone(),
+            None => candidates.filter(|_| false),
+        };
+        self.parts.insert(key, Built { strategy, eligible });
+        part
     }
 }
 
@@ -58,34 +87,4 @@ impl<K, St: Clone> Clone for Parts<K, St> {
     fn clone(&self) -> Self {
         Self { prototype: self.prototype.clone(), parts: BTreeMap::new() }
     }
-}
-
-/// What two sources of updates say together.
-pub(super) fn either(one: Poll<Option<()>>, other: Poll<Option<()>>) -> Poll<Option<()>> {
-    match (one, other) {
-        (Poll::Ready(Some(())), _) | (_, Poll::Ready(Some(()))) => Poll::Ready(Some(())),
-        (Poll::Ready(None), Poll::Ready(None)) => Poll::Ready(None),
-        _ => Poll::Pending,
-    }
-}
-
-/// What the first of several pickers chooses, unless it is not accepted and that of another is.
-#[inline]
-pub(super) fn pick_among<'a, P, Req>(
-    first: &'a P,
-    others: impl IntoIterator<Item = &'a P>,
-    request: &Req,
-    context: &mut PickContext<'_>,
-) -> Option<&'a Candidate>
-where
-    P: Pick<Req>,
-{
-    let picked = first.pick(request, context);
-    if picked.is_some_and(|candidate| context.accepts(candidate)) {
-        return picked;
-    }
-    let accepted = others.into_iter().find_map(|other| {
-        other.pick(request, context).filter(|candidate| context.accepts(candidate))
-    });
-    accepted.or(picked)
 }

@@ -3,10 +3,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{
-    Candidate, Candidates, Pick, PickContext, Rng, Strategy, low_discrepancy::LowDiscrepancy,
-    smooth,
-};
+use super::{Candidate, Candidates, Pick, PickContext, Rng, Strategy, order::Order};
 
 /// Each endpoint in turn, as often as its weight says and as evenly spread as can be: weights 5, 1, 1
 /// give a a b a c a a.
@@ -19,7 +16,7 @@ use super::{
 /// beforehand by a rule that keeps everybody within a turn of its share (Tijdeman, 1980). Where that
 /// would be too long (more than 65 536 turns, or 262 144 turns times endpoints) turns follow the
 /// multiples of the golden ratio instead: shares are then met to within a few requests at any time.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RoundRobin {
     turn: Arc<AtomicU64>,
 }
@@ -38,6 +35,13 @@ impl RoundRobin {
     }
 }
 
+impl Clone for RoundRobin {
+    /// Takes turns of its own, from where this one is.
+    fn clone(&self) -> Self {
+        Self::starting_at(self.turn.load(Ordering::Relaxed))
+    }
+}
+
 impl Default for RoundRobin {
     fn default() -> Self {
         Self::new()
@@ -49,7 +53,7 @@ impl Strategy for RoundRobin {
 
     fn picker(&mut self, candidates: &Candidates) -> RoundRobinPicker {
         RoundRobinPicker {
-            order: Order::new(candidates),
+            order: Order::of(candidates),
             candidates: candidates.clone(),
             turn: Arc::clone(&self.turn),
         }
@@ -62,63 +66,6 @@ pub struct RoundRobinPicker {
     candidates: Candidates,
     order: Order,
     turn: Arc<AtomicU64>,
-}
-
-#[derive(Debug)]
-enum Order {
-    /// All weights are equal.
-    Equal(Modulus),
-    Cycle(Box<[u32]>, Modulus),
-    Long(LowDiscrepancy),
-}
-
-impl Order {
-    fn new(candidates: &Candidates) -> Self {
-        if candidates.have_equal_weights() {
-            return Self::Equal(Modulus::new(candidates.len()));
-        }
-        let weights: Vec<_> = candidates.iter().map(Candidate::weight).collect();
-        match smooth::cycle(&weights) {
-            Some(cycle) => {
-                let len = Modulus::new(cycle.len());
-                Self::Cycle(cycle, len)
-            }
-            None => Self::Long(LowDiscrepancy::new(&weights)),
-        }
-    }
-
-    #[inline]
-    fn index(&self, turn: u64) -> usize {
-        match self {
-            Self::Equal(len) => len.remainder(turn),
-            Self::Cycle(cycle, len) => cycle[len.remainder(turn)] as usize,
-            Self::Long(table) => table.turn(turn),
-        }
-    }
-}
-
-/// Remainders by multiplication; a division would be a third of the cost of a pick.
-///
-/// Turns are taken modulo 2^32, so once in so many the cycle starts over early.
-///
-/// Source: Lemire, Kaser and Kurz, "Faster remainder by direct computation" (2019).
-#[derive(Clone, Copy, Debug)]
-struct Modulus {
-    divisor: u32,
-    inverse: u64,
-}
-
-impl Modulus {
-    fn new(divisor: usize) -> Self {
-        let divisor = u32::try_from(divisor).unwrap_or(u32::MAX).max(1);
-        Self { divisor, inverse: (u64::MAX / u64::from(divisor)).wrapping_add(1) }
-    }
-
-    #[inline]
-    fn remainder(self, turn: u64) -> usize {
-        let fraction = self.inverse.wrapping_mul(u64::from(turn as u32));
-        ((u128::from(fraction) * u128::from(self.divisor)) >> 64) as usize
-    }
 }
 
 impl RoundRobinPicker {
@@ -148,18 +95,3 @@ impl<Req> Pick<Req> for RoundRobinPicker {
 
 /// Turns that are skipped because an endpoint is not accepted, before all are looked at.
 const SKIPS: usize = 32;
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn remainders_are_those_of_a_division(turn: u32, divisor in 1_usize..100_000) {
-            let remainder = Modulus::new(divisor).remainder(turn.into());
-            prop_assert_eq!(remainder, turn as usize % divisor);
-        }
-    }
-}

@@ -1,15 +1,17 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    iter,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use super::{
     Candidate, Candidates, InvalidParameter, Pick, PickContext, Strategy,
+    draw::Draw,
     panic::counts,
-    parts::{Parts, pick_among},
-    shares::Shares,
+    part::{Part, first_accepted},
+    parts::Parts,
 };
 use crate::{endpoint::Health, outcome::Meter};
 
@@ -173,22 +175,17 @@ impl<St: Strategy + Clone> Strategy for Tiers<St> {
 
     fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
         let plan = self.plan(candidates);
-        self.parts.retain(|tier| plan.iter().any(|planned| planned.tier == *tier));
-        let pickers = plan.iter().map(|planned| {
-            let strategy = self.parts.part(planned.tier);
-            strategy.picker(&planned.candidates)
+        let (tiers, shares): (Vec<_>, Vec<_>) = self.parts.rebuild(|parts| {
+            let mut built =
+                |one: &Planned| Some((parts.part(one.tier, &one.candidates)?, one.share));
+            plan.iter().filter_map(&mut built).unzip()
         });
-        let pickers = pickers.collect();
-        let shares: Vec<_> = plan.iter().map(|planned| planned.share).collect();
         self.plan = plan;
-        TiersPicker { pickers, shares: Shares::new(&shares) }
+        TiersPicker { tiers: tiers.into(), draw: Draw::new(&shares) }
     }
 
     fn eligible(&self, candidates: &Candidates) -> Candidates {
-        let parts = self.plan.iter().filter_map(|planned| {
-            Some(self.parts.get(&planned.tier)?.eligible(&planned.candidates))
-        });
-        candidates.union(parts)
+        self.parts.eligible(candidates)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -223,14 +220,14 @@ impl std::fmt::Display for Tier {
 #[derive(Debug)]
 pub struct TiersPicker<P> {
     /// In order of preference.
-    pickers: Box<[P]>,
-    shares: Shares,
+    tiers: Box<[Part<P>]>,
+    draw: Draw,
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for TiersPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let first = self.pickers.get(self.shares.draw(context.rng()))?;
-        pick_among(first, &self.pickers, request, context)
+        let first = self.tiers.get(self.draw.draw(context.rng()))?;
+        first_accepted(iter::once(first).chain(&self.tiers), request, context)
     }
 }

@@ -34,7 +34,7 @@ use crate::{
 ///
 /// Source: gRPC A58 with the metrics of A114, static stride scheduling included. Weights are kept
 /// within a tenth and ten times their mean, as gRPC's Java and C++ implementations do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WeightedRoundRobin {
     rule: Arc<Rule>,
     turn: Arc<AtomicU32>,
@@ -153,6 +153,19 @@ impl WeightedRoundRobin {
             reported.map_or(mean, clamped) * f64::from(one.weight())
         };
         candidates.iter().zip(reported).map(weight).collect()
+    }
+}
+
+impl Clone for WeightedRoundRobin {
+    /// Takes turns of its own, from where this one is.
+    fn clone(&self) -> Self {
+        Self {
+            rule: Arc::clone(&self.rule),
+            turn: Arc::new(AtomicU32::new(self.turn.load(Ordering::Relaxed))),
+            ticker: self.ticker.clone(),
+            candidates: None,
+            weights: Vec::new(),
+        }
     }
 }
 

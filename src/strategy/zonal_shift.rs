@@ -9,7 +9,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::{Candidate, Candidates, Strategy, parts::either, ticker::Ticker};
+use super::{Candidate, Candidates, Strategy, part::either, ticker::Ticker};
 use crate::outcome::Meter;
 
 /// Takes whole zones out by a call, and puts them back gradually.

@@ -1,15 +1,16 @@
 //! What the zone wrappers have in common: endpoints by zone, and a picker that draws a zone first.
 
 use std::{
-    collections::BTreeMap,
+    iter,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use super::{
     Candidate, Candidates, Pick, PickContext, Strategy,
-    parts::{Parts, pick_among},
-    shares::Shares,
+    draw::Draw,
+    part::{Part, first_accepted},
+    parts::Parts,
 };
 use crate::{endpoint::Locality, outcome::Meter};
 
@@ -44,17 +45,12 @@ impl<St: Strategy + Clone> Zones<St> {
 
     /// The zones that have eligible endpoints, the local one first.
     pub(super) fn split(&self, candidates: &Candidates) -> Vec<ZoneView> {
-        let mut zones: BTreeMap<Zone, u32> = BTreeMap::new();
-        for candidate in candidates.iter() {
-            *zones.entry(candidate.locality().cloned()).or_default() += 1;
-        }
-        let mut views: Vec<_> = zones
-            .into_keys()
-            .map(|zone| {
-                let inside = |one: &Candidate| one.locality() == zone.as_ref();
-                ZoneView { candidates: candidates.part(inside), zone, share: 0.0 }
-            })
+        let by_zone = candidates.partition(|candidate| Some(candidate.locality()));
+        let occupied = by_zone.into_iter().filter(|(_, candidates)| !candidates.is_empty());
+        let mut views: Vec<_> = occupied
+            .map(|(zone, candidates)| ZoneView { zone: zone.cloned(), candidates, share: 0.0 })
             .collect();
+        views.sort_by(|a, b| a.zone.cmp(&b.zone));
         views.sort_by_key(|view| !self.is_local(&view.zone));
         views
     }
@@ -70,22 +66,18 @@ impl<St: Strategy + Clone> Zones<St> {
         if strictly {
             views.retain(|view| view.share > 0.0);
         }
-        self.parts.retain(|zone| views.iter().any(|view| view.zone == *zone));
-        let pickers = views
-            .iter()
-            .map(|view| self.parts.part(view.zone.clone()).picker(&view.candidates))
-            .collect();
-        let shares: Vec<_> = views.iter().map(|view| view.share).collect();
+        let (zones, shares): (Vec<_>, Vec<_>) = self.parts.rebuild(|parts| {
+            let built = views.iter().filter_map(|view| {
+                Some((parts.part(view.zone.clone(), &view.candidates)?, view.share))
+            });
+            built.unzip()
+        });
         self.views = views;
-        ZonesPicker { pickers, shares: Shares::new(&shares) }
+        ZonesPicker { zones: zones.into(), draw: Draw::new(&shares) }
     }
 
     pub(super) fn eligible(&self, candidates: &Candidates) -> Candidates {
-        let parts = self
-            .views
-            .iter()
-            .filter_map(|view| Some(self.parts.get(&view.zone)?.eligible(&view.candidates)));
-        candidates.union(parts)
+        self.parts.eligible(candidates)
     }
 
     pub(super) fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -120,15 +112,15 @@ impl<St: Strategy + Clone> Zones<St> {
 /// The picker of the zone wrappers: draws a zone by its share, and lets the inner picker choose there.
 #[derive(Debug)]
 pub struct ZonesPicker<P> {
-    /// The local zone first.
-    pickers: Box<[P]>,
-    shares: Shares,
+    /// The local one first.
+    zones: Box<[Part<P>]>,
+    draw: Draw,
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for ZonesPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let first = self.pickers.get(self.shares.draw(context.rng()))?;
-        pick_among(first, &self.pickers, request, context)
+        let first = self.zones.get(self.draw.draw(context.rng()))?;
+        first_accepted(iter::once(first).chain(&self.zones), request, context)
     }
 }

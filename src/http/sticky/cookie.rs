@@ -1,0 +1,130 @@
+use std::{fmt, time::Duration};
+
+use http::{
+    HeaderMap,
+    header::{COOKIE, SET_COOKIE},
+};
+
+/// The values of the cookies of a name that a request carries, in order. Whatever is not of the form
+/// `name=value` is skipped.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
+    pairs.filter_map(|pair| value_of(pair, name))
+}
+
+/// The value that a response sets a cookie to; the last, if it does so more than once.
+pub(super) fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let lines = headers.get_all(SET_COOKIE).iter().rev();
+    let mut pairs = lines.filter_map(|line| line.as_bytes().split(|&byte| byte == b';').next());
+    pairs.find_map(|pair| value_of(pair, name))
+}
+
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.trim_ascii_start();
+    Some(rest.strip_prefix(b"=")?.trim_ascii())
+}
+
+/// Which requests from other sites a browser sends the cookie with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Links that are followed. The default.
+    #[default]
+    Lax,
+    /// All, frames and scripts too. Needs [`secure`](super::SessionsBuilder::secure).
+    None,
+}
+
+/// What a `Set-Cookie` says beside the value.
+#[derive(Clone, Debug)]
+pub(super) struct Attributes {
+    pub(super) path: String,
+    pub(super) domain: Option<String>,
+    pub(super) max_age: Option<Duration>,
+    pub(super) http_only: bool,
+    pub(super) secure: bool,
+    pub(super) same_site: SameSite,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self {
+            path: "/".into(),
+            domain: None,
+            max_age: None,
+            http_only: true,
+            secure: true,
+            same_site: SameSite::default(),
+        }
+    }
+}
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "; Path={}", self.path)?;
+        if let Some(domain) = &self.domain {
+            write!(f, "; Domain={domain}")?;
+        }
+        if let Some(max_age) = self.max_age {
+            write!(f, "; Max-Age={}", max_age.as_secs())?;
+        }
+        if self.http_only {
+            f.write_str("; HttpOnly")?;
+        }
+        if self.secure {
+            f.write_str("; Secure")?;
+        }
+        write!(f, "; SameSite={:?}", self.same_site)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(name: http::HeaderName, values: &[&str]) -> HeaderMap {
+        let value = |value: &&str| HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        values.iter().map(|text| (name.clone(), value(text))).collect()
+    }
+
+    fn found(values: &[&str]) -> Vec<String> {
+        let headers = headers(COOKIE, values);
+        let found = cookies(&headers, "lb");
+        found.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn cookies_are_found_wherever_they_stand() {
+        assert_eq!(found(&["lb=1"]), ["1"]);
+        assert_eq!(found(&["a=b; lb=1;lb=2", "x=y", " lb = 3 ;"]), ["1", "2", "3"]);
+        assert_eq!(found(&["lb=a=b"]), ["a=b"]);
+        assert_eq!(found(&["lb="]), [""]);
+        assert!(found(&["", ";", "=", "lb", "lbx=1; xlb=1; LB=1", "a=lb=1", "lb;=1"]).is_empty());
+    }
+
+    #[test]
+    fn the_last_set_cookie_counts() {
+        let set =
+            |values: &[&str]| set_cookie(&headers(SET_COOKIE, values), "lb").map(<[u8]>::to_vec);
+        assert_eq!(set(&["lb=1; Path=/", "lb=2", "x=lb"]), Some(b"2".to_vec()));
+        assert_eq!(set(&["x=1; lb=2"]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
+            let request = HeaderMap::from_iter([(COOKIE, value.clone())]);
+            prop_assert!(cookies(&request, "l").count() <= bytes.len());
+            let response = HeaderMap::from_iter([(SET_COOKIE, value)]);
+            let _ = set_cookie(&response, "l");
+        }
+    }
+}

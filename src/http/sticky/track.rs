@@ -1,0 +1,65 @@
+use std::error::Error as StdError;
+
+use http::{HeaderValue, Response, header::SET_COOKIE};
+
+use super::{Sessions, cookie::set_cookie};
+use crate::{
+    http::UntilBodyEnd,
+    outcome::{Attempt, Track},
+};
+
+/// A balancer of HTTP requests with sticky sessions.
+pub type Balancer<S, P, T = UntilBodyEnd> = crate::Balancer<S, P, StickyTrack<T>>;
+
+/// Adds the session's cookie to responses, where there is a reason to, and leaves the rest to another
+/// tracker; made by [`Sessions::track`].
+///
+/// Cookies that the application sets are kept. A cache between the balancer and its clients must not
+/// store responses with `Set-Cookie`, or all who get them share a session.
+#[derive(Clone, Debug)]
+pub struct StickyTrack<T> {
+    sessions: Sessions,
+    inner: T,
+}
+
+impl<T> StickyTrack<T> {
+    pub(super) fn new(sessions: Sessions, inner: T) -> Self {
+        Self { sessions, inner }
+    }
+
+    fn cookie<B>(&self, response: &Response<B>, attempt: &Attempt) -> Option<HeaderValue> {
+        let application = self.sessions.config().application.as_deref();
+        let set = application.and_then(|name| set_cookie(response.headers(), name));
+        let binding = match set {
+            // The application ends its session.
+            Some(b"") => 0,
+            Some(value) => self.sessions.key()?.binding(value),
+            None => attempt.note(),
+        };
+        if binding == 0 || response.status().is_server_error() {
+            return None;
+        }
+        self.sessions.cookie(attempt.endpoint(), binding)
+    }
+}
+
+impl<T, B, Tracked> Track<Response<B>> for StickyTrack<T>
+where
+    T: Track<Response<B>, Response = Response<Tracked>>,
+{
+    type Response = Response<Tracked>;
+
+    fn response(&self, response: Response<B>, attempt: Attempt) -> Self::Response {
+        let cookie = self.cookie(&response, &attempt);
+        let mut response = self.inner.response(response, attempt);
+        if let Some(cookie) = cookie {
+            // It fails for more headers than there can be.
+            let _ = response.headers_mut().try_append(SET_COOKIE, cookie);
+        }
+        response
+    }
+
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
+        self.inner.error(error, attempt);
+    }
+}
