@@ -16,8 +16,11 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    load::{FailureAware, PeakEwma},
-    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+    load::{FailureAware, Outstanding, PeakEwma},
+    strategy::{
+        BoundedLoad, LeastLoaded, Maglev, P2c, Pick, Random, Rendezvous, Ring, RoundRobin,
+        Strategy, TopK, stable_hash,
+    },
 };
 
 /// Answers at once and has no size of its own.
@@ -75,6 +78,12 @@ fn a_request_allocates_nothing() {
         check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), limit);
         check("least", LeastLoaded::default(), limit);
         check("least of five", LeastLoaded::default().scan_up_to(0), limit);
+        let key = || |request: &u64| Some(stable_hash(request.to_le_bytes()));
+        check("rendezvous", Rendezvous::new(key()), limit);
+        check("maglev", Maglev::new(key()), limit);
+        check("ring", Ring::new(key()), limit);
+        check("bounded", BoundedLoad::new(Ring::new(key()), 1.25).unwrap(), limit);
+        check("top k", TopK::new(Maglev::new(key()), 3, Outstanding), limit);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{
     fmt::Debug,
     hint::black_box,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,10 @@ use tokio::runtime;
 use tower::{BoxError, Service};
 use tower_lb::{
     load::{FailureAware, Outstanding, PeakEwma},
-    strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
+    strategy::{
+        BoundedLoad, HashKey, LeastLoaded, Maglev, P2c, Pick, Random, Rendezvous, Ring, RoundRobin,
+        Strategy, TopK, stable_hash,
+    },
 };
 
 use crate::{
@@ -41,6 +45,14 @@ impl Contender {
             ours(P2c::new(FailureAware::new(PeakEwma::new())), n)
         }),
         Self::new("tower-lb LeastLoaded", |n| ours(LeastLoaded::default(), n)),
+        Self::new("tower-lb Maglev", |n| ours(Maglev::new(another_key()), n)),
+        Self::new("tower-lb Ring", |n| ours(Ring::new(another_key()), n)),
+        Self::new("tower-lb Rendezvous", |n| ours(Rendezvous::new(another_key()), n)),
+        Self::new("tower-lb BoundedLoad Maglev idle", |n| ours(bounded(), n)),
+        Self::new("tower-lb BoundedLoad Maglev busy", |n| busy(bounded(), n)),
+        Self::new("tower-lb TopK of 2 Maglev", |n| {
+            ours(TopK::new(Maglev::new(another_key()), 2, Outstanding), n)
+        }),
         Self::new("tower Balance PendingRequests", |n| {
             by_hand(tower_balance::fixed(|| pending_requests(Noop), n))
         }),
@@ -55,6 +67,7 @@ impl Contender {
         }),
         Self::new("pingora RoundRobin select", |n| select::<selection::RoundRobin>(n)),
         Self::new("pingora Random select", |n| select::<selection::Random>(n)),
+        Self::new("pingora Consistent select", |n| select::<selection::Consistent>(n)),
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
     ];
 
@@ -77,6 +90,38 @@ where
     by_hand(ours::fixed(strategy, Noop, n))
 }
 
+/// The same with four requests in flight for each endpoint.
+fn busy<St>(strategy: St, n: usize) -> Run
+where
+    St: Strategy<Picker: Pick<()> + 'static>,
+{
+    let mut balancer = ours::fixed(strategy, Noop, n);
+    let in_flight: Vec<_> = (0..4 * n).map(|_| balancer.call(())).collect();
+    Box::new(move |requests| {
+        black_box(&in_flight);
+        request::by_hand(black_box(&mut balancer), requests)
+    })
+}
+
+fn bounded() -> BoundedLoad<Maglev<impl HashKey<()>>> {
+    BoundedLoad::new(Maglev::new(another_key()), 1.25).expect("a factor above 1")
+}
+
+/// Another key for each request.
+fn another_key() -> impl HashKey<()> {
+    let count = AtomicU64::new(0);
+    move |_: &()| {
+        let next = count.load(Ordering::Relaxed) + 1;
+        count.store(next, Ordering::Relaxed);
+        Some(stable_hash(key(next)))
+    }
+}
+
+/// 16 bytes, as long as an id in text.
+fn key(n: u64) -> [u8; 16] {
+    u128::from(n).to_le_bytes()
+}
+
 /// The buffer's task runs on the same thread: waking another would cost far more.
 fn buffered<S>(balance: S) -> Run
 where
@@ -95,8 +140,8 @@ where
     let balancer = pingora::Changing::<S>::new(pingora::backends(n, Weights::Equal)).balancer;
     Box::new(move |requests| {
         let start = Instant::now();
-        for _ in 0..requests {
-            black_box(balancer.select(b"", 256).expect("a backend"));
+        for n in 0..requests {
+            black_box(balancer.select(&key(n), 256).expect("a backend"));
         }
         start.elapsed()
     })

@@ -9,6 +9,8 @@
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints.
 //!
+//! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path.
+//!
 //! ```
 //! # #[cfg(feature = "http-client")] {
 //! use http_body_util::Empty;
@@ -33,6 +35,7 @@ mod classify;
 mod client;
 mod gateway;
 mod grpc;
+mod hash_key;
 mod origin;
 mod retry_after;
 mod set_origin;
@@ -46,6 +49,7 @@ pub use self::{
     classify::ClassifyHttp,
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
+    hash_key::{InvalidKeyName, RequestKey},
     origin::{InvalidOrigin, Origin},
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,

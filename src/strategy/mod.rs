@@ -12,6 +12,11 @@
 //! | [`LeastLoaded`] | the least loaded of all, or of a few | there are few endpoints |
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
 //! | [`Random`] | any | many clients send little each |
+//! | [`Maglev`] | by a hash of the request's key, from a table | requests of a key belong together: caches, sessions |
+//! | [`Ring`] | by a hash, from a ring | the same, and no key should ever move without need |
+//! | [`Rendezvous`] | by a hash, in a draw of all | the same, among some dozens of endpoints |
+//! | [`BoundedLoad`] | by any of these, within a bound | some keys are hotter than an endpoint can take |
+//! | [`TopK`] | the least loaded of a key's first few | the same, and a few caches may hold the same |
 //!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
@@ -39,29 +44,45 @@
 //! ```
 
 mod alias;
+mod bounded;
 mod candidate;
 mod candidates;
 mod choice;
 mod context;
+mod hash_key;
 mod least_loaded;
+mod log2;
 mod low_discrepancy;
+mod maglev;
 mod p2c;
+mod places;
 mod random;
+mod rank;
+mod rendezvous;
+mod ring;
 mod rng;
 mod round_robin;
 mod smooth;
 #[allow(clippy::module_inception)]
 mod strategy;
+mod top_k;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
 pub use self::{
+    bounded::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
     candidate::Candidate,
     candidates::Candidates,
     context::PickContext,
+    hash_key::{HashKey, stable_hash},
     least_loaded::{LeastLoaded, LeastLoadedPicker},
+    maglev::{InvalidTableSize, Maglev, MaglevPicker},
     p2c::{P2c, P2cPicker},
     random::{Random, RandomPicker},
+    rank::Rank,
+    rendezvous::{Rendezvous, RendezvousPicker},
+    ring::{Ring, RingPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
     strategy::{Pick, Strategy},
+    top_k::{TopK, TopKPicker},
 };
