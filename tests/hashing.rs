@@ -1,5 +1,8 @@
 //! Laws of consistent hashing, for every way to hash.
 
+#[cfg(feature = "http")]
+mod support;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use proptest::{prelude::*, test_runner::RngSeed};
@@ -251,10 +254,10 @@ fn one_of_ten_thousand() {
         assert!((share - expected).abs() < tolerance, "{name}: {share} for {expected}");
     }
     for_each_hash!(check(9_999, 0.5, 0.05));
-    // Here everybody's least entry in Maglev's table takes 10 000 of 65 537.
+    // Everybody has at least one entry in Maglev's table, of 65 537, and one point on the ring.
     check("rendezvous", || Rendezvous::new(key()), u32::MAX, 1.0, 0.001);
     check("maglev", || Maglev::new(key()), u32::MAX, 0.85, 0.03);
-    check("ring", || Ring::new(key()), u32::MAX, 1.0, 0.01);
+    check("ring", || Ring::new(key()), u32::MAX, 0.99, 0.01);
 }
 
 #[test]
@@ -574,6 +577,44 @@ fn the_least_loaded_of_a_keys_first_few() {
         assert!(pick(&picker, 1, &tried).is_some(), "{name}: a preference, not a veto");
     }
     for_each_hash!(check());
+}
+
+/// Through a balancer, by a header: a user stays at an endpoint as long as it is there and has room.
+#[cfg(feature = "http")]
+#[test]
+fn requests_of_a_user_go_to_the_same_endpoint() {
+    use futures::FutureExt;
+    use http::Request;
+    use tower::Service;
+    use tower_lb::{Balancer, discover, http::RequestKey};
+
+    let (handle, stream) = discover::channel();
+    let strategy = Ring::new(RequestKey::header("x-user").unwrap());
+    let (balancer, driver) =
+        Balancer::builder().max_outstanding(1).build(strategy, stream).unwrap();
+    let mut driver = Box::pin(driver);
+    for name in ["a", "b", "c", "d"] {
+        handle.insert(name, support::Backend::new(name)).unwrap();
+    }
+    support::drive(&mut driver);
+    let send = |user: &str| {
+        let request = Request::get("/").header("x-user", user).body(()).unwrap();
+        balancer.clone().call(request)
+    };
+    let ask = |user| send(user).now_or_never().unwrap().unwrap();
+    let home = ask("ann");
+    assert!((0..20).all(|_| ask("ann") == home));
+
+    let running = send("ann");
+    let next = ask("ann");
+    assert_ne!(next, home, "it has no room");
+    drop(running);
+    assert_eq!(ask("ann"), home);
+
+    let name = ["a", "b", "c", "d"].into_iter().find(|name| *name == home).unwrap();
+    handle.remove(name).unwrap();
+    support::drive(&mut driver);
+    assert_eq!(ask("ann"), next, "who stands in takes over");
 }
 
 /// The table in `docs/strategies.md`:

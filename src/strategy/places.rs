@@ -25,11 +25,14 @@ const LABEL: &str = "hash_key";
 
 impl Places {
     pub(super) fn new(candidates: &Candidates) -> Self {
+        // Of weight 0 are only those that a panic rule lets in.
+        let all_zero = candidates.iter().all(|candidate| candidate.weight() == 0);
         let seat = |candidate: &Candidate| Seat {
             hash: stable_hash(candidate.metadata().get(LABEL).unwrap_or_else(|| candidate.name())),
-            weight: candidate.weight(),
+            weight: candidate.weight().max(u32::from(all_zero)),
         };
         let mut placed: Vec<_> = candidates.iter().map(seat).zip(0_u32..).collect();
+        placed.retain(|(seat, _)| seat.weight > 0);
         let name = |index: u32| candidates.get(index as usize).map(Candidate::name);
         placed.sort_unstable_by(|(a, index_a), (b, index_b)| {
             a.hash.cmp(&b.hash).then_with(|| name(*index_a).cmp(&name(*index_b)))
@@ -169,6 +172,17 @@ mod tests {
         drop(first);
         memo.table(&places(&[a.clone(), heavy]), |_| unreachable!());
         assert_eq!(memo.0.len(), 1);
+    }
+
+    #[test]
+    fn weight_zero_has_a_place_only_among_its_like() {
+        let endpoints = [0, 3, 0].map(|weight| Endpoint::new(()).with_weight(weight));
+        let all = Candidates::for_strategy(&Random, ["a", "b", "c"].iter().zip(&endpoints));
+        let weights = |candidates: Candidates| -> Vec<u32> {
+            Places::new(&candidates).seats.iter().map(|seat| seat.weight).collect()
+        };
+        assert_eq!(weights(all.admit(|_| true)), [3]);
+        assert_eq!(weights(all.admit(|candidate| candidate.name() != "b")), [1, 1]);
     }
 
     #[test]
