@@ -19,7 +19,7 @@ use super::{
 ///
 /// An endpoint of weight w has w x [`points`](Self::points) / [`unit`](Self::unit) points, rounded up:
 /// its own weight decides and nobody else's, which is what keeps other keys in place. There are limits
-/// to that: 1 572 864 points altogether, and 16 384 for each endpoint on average. Where they would be
+/// to that: 1 310 720 points altogether, and 32 768 for each endpoint on average. Where they would be
 /// exceeded everybody's number of points is halved, as often as needed, to no less than one; it is
 /// the later half of each one's points that goes, and some keys move wherever they were.
 ///
@@ -136,8 +136,8 @@ const OWNER: u64 = (1 << OWNER_BITS) - 1;
 /// Points in a part of the guide.
 const PER_PART: usize = 2;
 
-const MAX_POINTS: u64 = 3 << 19;
-const MAX_POINTS_EACH: u64 = 1 << 14;
+const MAX_POINTS: u64 = 5 << 18;
+const MAX_POINTS_EACH: u64 = 1 << 15;
 
 impl Points {
     fn new(seats: &[Seat], points: u32, unit: u32) -> Self {
@@ -246,10 +246,10 @@ mod tests {
         assert_eq!(counts(&seats(&[1, 3]), 100, 1), [100, 300]);
         assert_eq!(counts(&seats(&[100, 50, 1]), 160, 100), [160, 80, 2]);
         assert_eq!(counts(&seats(&[1, 1]), 1, 100), [1, 1]);
-        // 65 535 each are halved twice to fit 16 384 on average.
-        assert_eq!(counts(&seats(&[65_535; 3]), 1, 1), [16_383; 3]);
+        // 65 535 each are halved to fit 32 768 on average.
+        assert_eq!(counts(&seats(&[65_535; 3]), 1, 1), [32_767; 3]);
         let huge = counts(&seats(&[u32::MAX, 1, u32::MAX]), u32::MAX, 1);
-        assert_eq!(huge, [16_383, 1, 16_383]);
+        assert_eq!(huge, [32_767, 1, 32_767]);
         let many = counts(&seats(&vec![1; 100_000]), 100, 1);
         assert_eq!(many, [12; 100_000]);
     }
