@@ -12,9 +12,9 @@ use crate::outcome::Meter;
 ///
 /// The bound of an endpoint is `factor` x (requests in flight, this one included) x weight / all
 /// weights, rounded up. So a key that is hotter than an endpoint can take spills over to the second, the
-/// third and so on, in an order that is the same each time, and the others' keys stay where they are.
-/// Requests in flight are those of this balancer. Picks at the very same moment don't see each other's
-/// request and may exceed the bound by as many.
+/// third and so on, in an order that is the same each time, and other keys stay at their homes as long
+/// as those have room. Requests in flight are those of this balancer. Picks at the very same moment
+/// don't see each other's request and may exceed the bound by as many.
 ///
 /// With endpoints that were tried already or have no room, it may be that none within its bound is
 /// left: then it is the one that has the least in flight for its weight.
