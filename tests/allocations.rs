@@ -16,9 +16,10 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    load::{FailureAware, PeakEwma},
+    load::{FailureAware, Outstanding, PeakEwma},
     strategy::{
-        Candidate, LeastLoaded, P2c, Pick, Random, RoundRobin, Split, Strategy, Subset, SubsetBy,
+        BoundedLoad, Candidate, LeastLoaded, Maglev, P2c, Pick, Random, Rendezvous, Ring,
+        RoundRobin, Split, Strategy, Subset, SubsetBy, TopK, stable_hash,
     },
 };
 
@@ -100,6 +101,12 @@ fn a_request_allocates_nothing() {
         check("split", split().build().unwrap().0, limit);
         let keyed = split().sticky_by(|&request: &u64| Some(request));
         check("split by key", keyed.build().unwrap().0, limit);
+        let key = || |request: &u64| Some(stable_hash(request.to_le_bytes()));
+        check("rendezvous", Rendezvous::new(key()), limit);
+        check("maglev", Maglev::new(key()), limit);
+        check("ring", Ring::new(key()), limit);
+        check("bounded", BoundedLoad::new(Ring::new(key()), 1.25).unwrap(), limit);
+        check("top k", TopK::new(Maglev::new(key()), 3, Outstanding), limit);
     }
 }
 

@@ -9,8 +9,8 @@ use tower_lb::{
     load::{FailureAware, Gauge, Load, Now, Outstanding, PeakEwma, Score},
     outcome::Outcome,
     strategy::{
-        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin,
-        Strategy,
+        BoundedLoad, Candidate, Candidates, LeastLoaded, Maglev, P2c, Pick, PickContext, Random,
+        Rendezvous, Rng, RoundRobin, Strategy,
     },
 };
 
@@ -88,6 +88,11 @@ macro_rules! for_each_strategy {
         $check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), $($argument),*);
         $check("least", LeastLoaded::default(), $($argument),*);
         $check("least of five", LeastLoaded::default().scan_up_to(0), $($argument),*);
+        // Without a key a request goes anywhere. What they do with keys is in `tests/hashing.rs`.
+        $check("rendezvous", Rendezvous::new(|_: &()| None), $($argument),*);
+        $check("maglev", Maglev::new(|_: &()| None), $($argument),*);
+        let hash = Maglev::new(|_: &()| None);
+        $check("bounded", BoundedLoad::new(hash, 2.0).unwrap(), $($argument),*);
     }};
 }
 

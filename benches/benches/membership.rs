@@ -21,7 +21,7 @@ use tokio::runtime;
 use tower::{BoxError, Service, balance::p2c::Balance, discover::Change};
 use tower_lb::{
     endpoint::Endpoint,
-    strategy::{P2c, Random, RoundRobin, Strategy},
+    strategy::{Maglev, P2c, Random, Rendezvous, Ring, RoundRobin, Strategy},
 };
 use tower_lb_benches::{
     addresses::{address, addresses},
@@ -43,9 +43,14 @@ fn membership(c: &mut Criterion) {
     ours_changes(group, "tower-lb P2c", P2c::default);
     ours_changes(group, "tower-lb RoundRobin", RoundRobin::new);
     ours_changes(group, "tower-lb Random", || Random);
+    // A change of the set is a new table; what the key is doesn't matter.
+    ours_changes(group, "tower-lb Maglev", || Maglev::new(()));
+    ours_changes(group, "tower-lb Ring", || Ring::new(()));
+    ours_changes(group, "tower-lb Rendezvous", || Rendezvous::new(()));
     tower_changes(group);
     pingora_changes::<selection::RoundRobin>(group, "pingora RoundRobin");
     pingora_changes::<selection::Random>(group, "pingora Random");
+    pingora_changes::<selection::Consistent>(group, "pingora Consistent");
 }
 
 fn in_and_out(name: &str, weights: Weights) -> BenchmarkId {

@@ -1,6 +1,7 @@
 use std::{
     fmt::Debug,
     hint::black_box,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -11,8 +12,9 @@ use tower_lb::{
     endpoint::Locality,
     load::{FailureAware, HangAware, Outstanding, PeakEwma},
     strategy::{
-        Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, Pick, PickFirst, Random,
-        RoundRobin, Strategy, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
+        BoundedLoad, Classified, Dynamic, HashKey, LeastLoaded, LoadAwareZones, Maglev, P2c, Panic,
+        Pick, PickFirst, Random, Rendezvous, Ring, RoundRobin, Strategy, Tiers, TopK,
+        WeightedRoundRobin, ZonalShift, ZoneAware, stable_hash,
     },
 };
 
@@ -45,6 +47,14 @@ impl Contender {
             ours(P2c::new(FailureAware::new(PeakEwma::new())), n)
         }),
         Self::new("tower-lb LeastLoaded", |n| ours(LeastLoaded::default(), n)),
+        Self::new("tower-lb Maglev", |n| ours(Maglev::new(another_key()), n)),
+        Self::new("tower-lb Ring", |n| ours(Ring::new(another_key()), n)),
+        Self::new("tower-lb Rendezvous", |n| ours(Rendezvous::new(another_key()), n)),
+        Self::new("tower-lb BoundedLoad Maglev idle", |n| ours(bounded(), n)),
+        Self::new("tower-lb BoundedLoad Maglev busy", |n| busy(bounded(), n)),
+        Self::new("tower-lb TopK of 2 Maglev", |n| {
+            ours(TopK::new(Maglev::new(another_key()), 2, Outstanding), n)
+        }),
         Self::new("tower Balance PendingRequests", |n| {
             by_hand(tower_balance::fixed(|| pending_requests(Noop), n))
         }),
@@ -59,6 +69,7 @@ impl Contender {
         }),
         Self::new("pingora RoundRobin select", |n| select::<selection::RoundRobin>(n)),
         Self::new("pingora Random select", |n| select::<selection::Random>(n)),
+        Self::new("pingora Consistent select", |n| select::<selection::Consistent>(n)),
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
     ];
 
@@ -111,6 +122,38 @@ where
     by_hand(ours::fixed(strategy, Noop, n))
 }
 
+/// The same with four requests in flight for each endpoint.
+fn busy<St>(strategy: St, n: usize) -> Run
+where
+    St: Strategy<Picker: Pick<()> + 'static>,
+{
+    let mut balancer = ours::fixed(strategy, Noop, n);
+    let in_flight: Vec<_> = (0..4 * n).map(|_| balancer.call(())).collect();
+    Box::new(move |requests| {
+        black_box(&in_flight);
+        request::by_hand(black_box(&mut balancer), requests)
+    })
+}
+
+fn bounded() -> BoundedLoad<Maglev<impl HashKey<()>>> {
+    BoundedLoad::new(Maglev::new(another_key()), 1.25).expect("a factor above 1")
+}
+
+/// Another key for each request.
+fn another_key() -> impl HashKey<()> {
+    let count = AtomicU64::new(0);
+    move |_: &()| {
+        let next = count.load(Ordering::Relaxed) + 1;
+        count.store(next, Ordering::Relaxed);
+        Some(stable_hash(key(next)))
+    }
+}
+
+/// 16 bytes, as long as an id in text.
+fn key(n: u64) -> [u8; 16] {
+    u128::from(n).to_le_bytes()
+}
+
 /// The buffer's task runs on the same thread: waking another would cost far more.
 fn buffered<S>(balance: S) -> Run
 where
@@ -129,8 +172,8 @@ where
     let balancer = pingora::Changing::<S>::new(pingora::backends(n, Weights::Equal)).balancer;
     Box::new(move |requests| {
         let start = Instant::now();
-        for _ in 0..requests {
-            black_box(balancer.select(b"", 256).expect("a backend"));
+        for n in 0..requests {
+            black_box(balancer.select(&key(n), 256).expect("a backend"));
         }
         start.elapsed()
     })

@@ -10,6 +10,8 @@
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
 //! module `sticky` keeps sessions at their endpoints by a cookie.
 //!
+//! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path.
+//!
 //! ```
 //! # #[cfg(feature = "http-client")] {
 //! use http_body_util::Empty;
@@ -34,6 +36,7 @@ mod classify;
 mod client;
 mod gateway;
 mod grpc;
+mod hash_key;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
@@ -53,6 +56,7 @@ pub use self::{
     classify::ClassifyHttp,
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
+    hash_key::{InvalidKeyName, RequestKey},
     origin::{InvalidOrigin, Origin},
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,

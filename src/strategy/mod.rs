@@ -12,6 +12,11 @@
 //! | [`LeastLoaded`] | the least loaded of all, or of a few | there are few endpoints |
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
 //! | [`Random`] | any | many clients send little each |
+//! | [`Maglev`] | by a hash of the request's key, from a table | requests of a key belong together: caches, sessions |
+//! | [`Ring`] | by a hash, from a ring | the same, and no key should ever move without need |
+//! | [`Rendezvous`] | by a hash, in a draw of all | the same, among some dozens of endpoints |
+//! | [`BoundedLoad`] | by any of these, within a bound | some keys are hotter than an endpoint can take |
+//! | [`TopK`] | the least loaded of a key's first few | the same, and a few caches may hold the same |
 //!
 //! Wrappers, each over any of them, or over each other:
 //!
@@ -46,6 +51,7 @@
 //! ```
 
 mod alias;
+mod bounded;
 mod candidate;
 mod candidates;
 mod choice;
@@ -54,9 +60,12 @@ mod config;
 mod context;
 mod draw;
 mod dynamic;
+mod hash_key;
 mod least_loaded;
 mod load_aware_zones;
+mod log2;
 mod low_discrepancy;
+mod maglev;
 mod metered;
 mod order;
 mod p2c;
@@ -65,7 +74,11 @@ mod parameter;
 mod part;
 mod parts;
 mod pick_first;
+mod places;
 mod random;
+mod rank;
+mod rendezvous;
+mod ring;
 mod rng;
 mod round_robin;
 mod shares;
@@ -78,6 +91,7 @@ mod subset;
 mod subset_by;
 mod ticker;
 mod tiers;
+mod top_k;
 mod utilization;
 mod weighted_round_robin;
 mod zonal_shift;
@@ -86,19 +100,25 @@ mod zones;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
 pub use self::{
+    bounded::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
     candidate::Candidate,
     candidates::Candidates,
     classified::{Classified, ClassifiedPicker},
     config::{Config, LoadConfig},
     context::PickContext,
     dynamic::{Dynamic, DynamicPicker},
+    hash_key::{HashKey, stable_hash},
     least_loaded::{LeastLoaded, LeastLoadedPicker},
     load_aware_zones::LoadAwareZones,
+    maglev::{InvalidTableSize, Maglev, MaglevPicker},
     p2c::{P2c, P2cPicker},
     panic::{Panic, PanicMode},
     parameter::InvalidParameter,
     pick_first::{PickFirst, PickFirstPicker},
     random::{Random, RandomPicker},
+    rank::Rank,
+    rendezvous::{Rendezvous, RendezvousPicker},
+    ring::{Ring, RingPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
     shares::{Shares, SplitError},
@@ -107,6 +127,7 @@ pub use self::{
     subset::{Subset, SubsetPicker},
     subset_by::{SubsetBy, SubsetByPicker},
     tiers::{Tiers, TiersPicker},
+    top_k::{TopK, TopKPicker},
     weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinPicker},
     zonal_shift::{ZonalShift, ZonalShiftHandle},
     zone_aware::{CrossZone, ZoneAware},

@@ -1,0 +1,88 @@
+use std::{
+    ptr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{Candidate, Candidates, Pick, PickContext, Rank, Strategy, choice::Contender};
+use crate::{load::Load, outcome::Meter};
+
+/// The least loaded of the few endpoints that rank highest for the request's key.
+///
+/// A key's requests go to k endpoints instead of one: as if each kept a replica. That gives a hot key
+/// k times the room, and lets it get around an endpoint that is slow or fails, for a cache that is
+/// filled k times. Of equally loaded endpoints it is the one that ranks higher.
+///
+/// ```
+/// use tower_lb::{load::{FailureAware, Outstanding}, strategy::{Maglev, TopK, stable_hash}};
+///
+/// let by_path = Maglev::new(|path: &String| Some(stable_hash(path)));
+/// let strategy = TopK::new(by_path, 2, FailureAware::new(Outstanding));
+/// ```
+#[derive(Clone, Debug)]
+pub struct TopK<S, L> {
+    inner: S,
+    k: usize,
+    load: Arc<L>,
+    meter: Option<Arc<dyn Meter>>,
+}
+
+const MAX_K: usize = 8;
+
+impl<S, L: Load> TopK<S, L> {
+    /// Compares the `k` endpoints that rank highest by `load`. `inner` must build pickers that
+    /// [`Rank`] their candidates. `k` is 1 to 8; less counts as 1, more as 8.
+    pub fn new(inner: S, k: usize, load: L) -> Self {
+        Self { inner, k: k.clamp(1, MAX_K), meter: load.meter(), load: Arc::new(load) }
+    }
+}
+
+impl<S: Strategy, L: Load> Strategy for TopK<S, L> {
+    type Picker = TopKPicker<S::Picker, L>;
+
+    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+        let inner = self.inner.picker(candidates);
+        TopKPicker { inner, k: self.k, load: Arc::clone(&self.load) }
+    }
+
+    /// That of the load; the inner strategy's if the load has none.
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.meter.clone().or_else(|| self.inner.meter())
+    }
+
+    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        self.inner.poll_update(cx)
+    }
+}
+
+/// The picker of [`TopK`].
+#[derive(Debug)]
+pub struct TopKPicker<P, L> {
+    inner: P,
+    k: usize,
+    load: Arc<L>,
+}
+
+impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let hash = self.inner.hash(request, context.rng());
+        let mut top: [Option<&Candidate>; MAX_K] = [None; MAX_K];
+        let mut best: Option<Contender<'_>> = None;
+        for place in 0..self.k {
+            let next = self.inner.highest(hash, |candidate| {
+                let is_new = top[..place].iter().flatten().all(|&top| !ptr::eq(top, candidate));
+                is_new && context.accepts(candidate)
+            });
+            let Some(next) = next else { break };
+            top[place] = Some(next);
+            let contender = Contender::new(next, &*self.load, context);
+            if best.is_none_or(|best| contender.beats(&best)) {
+                best = Some(contender);
+            }
+        }
+        match best {
+            Some(best) => Some(best.candidate),
+            None => self.inner.highest(hash, Candidate::has_room),
+        }
+    }
+}
