@@ -23,7 +23,10 @@ use tower_lb::{
     Balancer, BoxError, discover,
     endpoint::Endpoint,
     load::{FailureAware, HangAware, PeakEwma},
-    strategy::{Dynamic, LeastLoaded, P2c, PickFirst, Random, Rng, RoundRobin, Tiers},
+    strategy::{
+        BoundedLoad, Dynamic, LeastLoaded, Maglev, P2c, PickFirst, Random, Rng, RoundRobin, Tiers,
+        TopK,
+    },
 };
 
 const ENDPOINTS: u32 = 20;
@@ -33,12 +36,15 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const PER_SECOND: f64 = 3000.0;
 const REQUESTS: usize = 40_000;
 const HANGS_AFTER: Duration = Duration::from_secs(4);
-/// Whom a request is for, where that matters.
+/// The user whom a request is for: one of a thousand.
 type Request = u64;
 
-fn strategies() -> Vec<(&'static str, Dynamic<Request>)> {
+fn strategies() -> Result<Vec<(&'static str, Dynamic<Request>)>, BoxError> {
+    let key: fn(&Request) -> Option<u64> = |user| Some(*user);
+    let bounded = BoundedLoad::new(Maglev::new(key), 1.25)?;
+    let load = FailureAware::new(PeakEwma::new());
     let hang_aware = || FailureAware::new(HangAware::new(PeakEwma::new()));
-    vec![
+    Ok(vec![
         ("round robin", Dynamic::new(RoundRobin::starting_at(0))),
         ("random", Dynamic::new(Random)),
         ("pick first", Dynamic::new(PickFirst::new())),
@@ -48,8 +54,11 @@ fn strategies() -> Vec<(&'static str, Dynamic<Request>)> {
         ("least loaded", Dynamic::new(LeastLoaded::default())),
         ("least time", Dynamic::new(LeastLoaded::peak_ewma())),
         ("least time, hang aware", Dynamic::new(LeastLoaded::new(hang_aware()))),
+        ("maglev", Dynamic::new(Maglev::new(key))),
+        ("maglev, bounded load", Dynamic::new(bounded)),
+        ("best of maglev's three", Dynamic::new(TopK::new(Maglev::new(key), 3, load))),
         ("tiers of least time", Dynamic::new(Tiers::new(LeastLoaded::peak_ewma()))),
-    ]
+    ])
 }
 
 /// How an endpoint behaves.
@@ -200,7 +209,7 @@ async fn main() -> Result<(), BoxError> {
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     let mut outcomes = Vec::new();
-    for (name, strategy) in strategies() {
+    for (name, strategy) in strategies()? {
         let outcome = run(name, strategy).await?;
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|share| outcome.quantile(share));
         let errors = outcome.failed as f64 / REQUESTS as f64 * 100.0;

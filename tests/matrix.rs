@@ -18,17 +18,21 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::{Endpoint, Health},
-    load::{FailureAware, HangAware, PeakEwma, PerClass},
+    load::{FailureAware, HangAware, Outstanding, PeakEwma, PerClass},
     strategy::{
-        Candidate, Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode,
-        PickFirst, Random, RoundRobin, Split, Subset, SubsetBy, Tiers, WeightedRoundRobin,
-        ZonalShift, ZoneAware,
+        BoundedLoad, Candidate, Classified, Dynamic, LeastLoaded, LoadAwareZones, Maglev, P2c,
+        Panic, PanicMode, PickFirst, Random, Rendezvous, Ring, RoundRobin, Split, Subset, SubsetBy,
+        Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
     },
 };
 
 /// A user's number.
 type Request = u64;
 type Any = Dynamic<Request>;
+
+fn key(user: &Request) -> Option<u64> {
+    (user % 7 > 0).then_some(*user)
+}
 
 fn strategies() -> Vec<(&'static str, Any)> {
     let classes = PerClass::new(3, FailureAware::new(HangAware::new(PeakEwma::new())));
@@ -41,6 +45,11 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("least loaded", Any::new(LeastLoaded::default())),
         ("least time by class", Any::new(Classified::new(classify, LeastLoaded::new(classes)))),
         ("weighted round robin", Any::new(WeightedRoundRobin::new())),
+        ("rendezvous", Any::new(Rendezvous::new(key))),
+        ("maglev", Any::new(Maglev::new(key).table_size(1009).unwrap())),
+        ("ring", Any::new(Ring::new(key))),
+        ("bounded load", Any::new(BoundedLoad::new(Ring::new(key), 1.25).unwrap())),
+        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding))),
         ("pick first", Any::new(PickFirst::new())),
     ]
 }

@@ -20,6 +20,15 @@ pub(super) struct Seat {
     pub(super) weight: u32,
 }
 
+impl Seat {
+    /// Its ticket in the draw for a hash, by weight.
+    #[inline]
+    pub(super) fn draw(&self, hash: u64) -> Ticket {
+        let lot = mix(hash ^ self.hash);
+        Ticket { cost: neg_log2(lot), weight: self.weight, lot }
+    }
+}
+
 /// The label that stands in for an endpoint's name.
 const LABEL: &str = "hash_key";
 
@@ -60,10 +69,7 @@ impl Places {
         if self.equal_weights {
             self.win(accepts, |seat| Ticket { cost: 0, weight: 1, lot: mix(hash ^ seat.hash) })
         } else {
-            self.win(accepts, |seat| {
-                let lot = mix(hash ^ seat.hash);
-                Ticket { cost: neg_log2(lot), weight: seat.weight, lot }
-            })
+            self.win(accepts, |seat| seat.draw(hash))
         }
     }
 
@@ -90,7 +96,7 @@ impl Places {
 /// What a candidate has drawn for a hash. The least cost for its weight wins: costs are distributed
 /// exponentially, so chances are those of the weights.
 #[derive(Clone, Copy)]
-struct Ticket {
+pub(super) struct Ticket {
     cost: u64,
     weight: u32,
     /// Decides if costs are equal, as it decides among equal weights: it falls as the cost rises.
@@ -99,7 +105,7 @@ struct Ticket {
 
 impl Ticket {
     #[inline]
-    fn beats(self, other: Self) -> bool {
+    pub(super) fn beats(self, other: Self) -> bool {
         let ours = u128::from(self.cost) * u128::from(other.weight);
         let its = u128::from(other.cost) * u128::from(self.weight);
         ours < its || (ours == its && self.lot > other.lot)

@@ -8,9 +8,11 @@ use std::{
 };
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Rng, Shares, SplitError, Strategy,
+    Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares, SplitError, Strategy,
+    hash_key::stable_hash,
     order::Order,
     part::{Part, either, first_accepted, poll_updates},
+    places::Seat,
     rng::mix,
     shares::{SharesReader, shares},
 };
@@ -59,27 +61,14 @@ struct Group<S> {
     eligible: Option<Candidates>,
 }
 
-/// What keeps requests in a group: a key that is taken from the request.
-pub trait SplitKey<Req> {
-    /// Requests of the same key go to the same group; those of none go by turns.
-    fn key(&self, request: &Req) -> Option<u64>;
-}
-
 /// No request has a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByTurns;
 
-impl<Req> SplitKey<Req> for ByTurns {
+impl<Req> HashKey<Req> for ByTurns {
     #[inline]
-    fn key(&self, _request: &Req) -> Option<u64> {
+    fn hash(&self, _request: &Req) -> Option<u64> {
         None
-    }
-}
-
-impl<Req, F: Fn(&Req) -> Option<u64>> SplitKey<Req> for F {
-    #[inline]
-    fn key(&self, request: &Req) -> Option<u64> {
-        self(request)
     }
 }
 
@@ -114,9 +103,9 @@ impl<S, K> SplitBuilder<S, K> {
         self
     }
 
-    /// Keeps requests of the same key in the same group, by a hash of it; it needn't be a good one,
-    /// but must be the same in all processes that are to agree. Default: all go by turns.
-    pub fn sticky_by<Req, K2: Fn(&Req) -> Option<u64>>(self, key: K2) -> SplitBuilder<S, K2> {
+    /// Keeps requests of the same key in the same group, in every process; those without a key go by
+    /// turns. Default: all go by turns.
+    pub fn sticky_by<Req, K2: HashKey<Req>>(self, key: K2) -> SplitBuilder<S, K2> {
         SplitBuilder { groups: self.groups, turn: self.turn, key }
     }
 
@@ -154,9 +143,8 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
             let candidates = parts.remove(&index).filter(|_| share > 0);
             let part = candidates.and_then(|part| Part::new(&mut group.strategy, &part));
             group.eligible = part.as_ref().map(|part| part.candidates().clone());
-            let seed = hash(&group.name);
-            let slope = -1.0 / f64::from(share);
-            groups.extend(part.map(|part| (Available { part, slope, seed }, share)));
+            let seat = Seat { hash: stable_hash(&*group.name), weight: share };
+            groups.extend(part.map(|part| (Available { part, seat }, share)));
         }
         let (groups, shares): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
         SplitPicker {
@@ -189,12 +177,6 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
     }
 }
 
-/// The same in all processes: FNV-1a.
-fn hash(name: &str) -> u64 {
-    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-    name.bytes().fold(0xCBF2_9CE4_8422_2325, step)
-}
-
 /// The picker of [`Split`].
 pub struct SplitPicker<P, K> {
     groups: Box<[Available<P>]>,
@@ -207,38 +189,30 @@ pub struct SplitPicker<P, K> {
 #[derive(Debug)]
 struct Available<P> {
     part: Part<P>,
-    /// Of the cost, over the logarithm of a number that is drawn by key: -1 / share.
-    slope: f64,
-    seed: u64,
-}
-
-impl<P> Available<P> {
-    /// The group of the lowest cost for a key has it. The greater a share, the lower the costs.
-    fn cost(&self, key: u64) -> f64 {
-        let bits = mix(mix(key) ^ self.seed);
-        let unit = ((bits >> 11) + 1) as f64 * (1.0 / (1_u64 << 53) as f64);
-        unit.ln() * self.slope
-    }
+    /// What decides which keys are its own.
+    seat: Seat,
 }
 
 impl<P, K> SplitPicker<P, K> {
     #[inline]
     fn group<Req>(&self, request: &Req) -> usize
     where
-        K: SplitKey<Req>,
+        K: HashKey<Req>,
     {
-        let Some(key) = self.key.key(request) else {
+        let Some(key) = self.key.hash(request) else {
             return self.order.index(self.turn.fetch_add(1, Ordering::Relaxed));
         };
-        let costs = self.groups.iter().map(|group| group.cost(key)).enumerate();
-        costs.min_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(0, |(index, _)| index)
+        let key = mix(key);
+        let tickets = self.groups.iter().map(|group| group.seat.draw(key)).enumerate();
+        let best = tickets.reduce(|best, one| if one.1.beats(best.1) { one } else { best });
+        best.map_or(0, |(index, _)| index)
     }
 }
 
 impl<P, K, Req> Pick<Req> for SplitPicker<P, K>
 where
     P: Pick<Req>,
-    K: SplitKey<Req>,
+    K: HashKey<Req>,
 {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {

@@ -1,177 +1,38 @@
 use std::time::Duration;
 
 use super::{
-    CrossZone, Dynamic, InvalidParameter, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode,
-    PickFirst, Random, RoundRobin, Tiers, WeightedRoundRobin, ZoneAware,
+    super::{
+        BoundedLoad, Candidate, Dynamic, InvalidParameter, LeastLoaded, LoadAwareZones, Maglev,
+        P2c, Panic, Pick, PickFirst, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
+        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware,
+    },
+    Config, Keys, LoadConfig, SpreadConfig,
 };
 use crate::{
     endpoint::Locality,
     load::{FailureAware, HangAware, Load, Outstanding, PeakEwma},
 };
 
-/// A strategy by name and parameters, as a configuration file has it. [`build`](Self::build) makes a
-/// [`Dynamic`] of it.
-///
-/// With feature `serde` it is deserialisable: the name stands in a field `strategy`, in snake case,
-/// wrappers have the strategy they wrap in a field `inner`, times are in seconds. What is left out has
-/// the default of the strategy's own builder; a field that a strategy doesn't know is an error.
-///
-/// ```
-/// # #[cfg(feature = "serde")] {
-/// use tower_lb::strategy::{Config, Dynamic};
-///
-/// let config: Config = serde_json::from_str(
-///     r#"{
-///         "strategy": "tiers",
-///         "inner": {
-///             "strategy": "zone_aware",
-///             "region": "eu-central-1",
-///             "zone": "eu-central-1a",
-///             "inner": { "strategy": "p2c", "load": { "by": "peak_ewma", "decay": 5.0 } }
-///         }
-///     }"#,
-/// )?;
-/// let strategy: Dynamic<String> = config.build()?;
-/// # }
-/// # Ok::<_, Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(tag = "strategy", rename_all = "snake_case", deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub enum Config {
-    /// [`RoundRobin`].
-    RoundRobin {},
-    /// [`Random`].
-    Random {},
-    /// [`P2c`].
-    P2c {
-        /// What is compared.
-        #[cfg_attr(feature = "serde", serde(default))]
-        load: LoadConfig,
-    },
-    /// [`LeastLoaded`].
-    LeastLoaded {
-        /// What is compared.
-        #[cfg_attr(feature = "serde", serde(default))]
-        load: LoadConfig,
-        /// [`LeastLoaded::scan_up_to`].
-        scan_up_to: Option<usize>,
-        /// [`LeastLoaded::choices`].
-        choices: Option<usize>,
-    },
-    /// [`PickFirst`].
-    PickFirst {},
-    /// [`WeightedRoundRobin`].
-    WeightedRoundRobin {
-        /// [`WeightedRoundRobin::blackout`], in seconds.
-        blackout: Option<f64>,
-        /// [`WeightedRoundRobin::expiry`], in seconds.
-        expiry: Option<f64>,
-        /// [`WeightedRoundRobin::period`], in seconds.
-        period: Option<f64>,
-        /// [`WeightedRoundRobin::error_penalty`].
-        error_penalty: Option<f64>,
-        /// [`WeightedRoundRobin::metrics`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        metrics: Vec<String>,
-    },
-    /// [`Tiers`].
-    Tiers {
-        /// [`Tiers::overprovisioning`].
-        overprovisioning: Option<f64>,
-        /// [`Tiers::all_or_nothing`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        all_or_nothing: bool,
-        /// [`Tiers::backup_from`].
-        backup_from: Option<u32>,
-        /// [`Tiers::by_weight`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        by_weight: bool,
-        /// What chooses within a tier.
-        inner: Box<Self>,
-    },
-    /// [`Panic`].
-    Panic {
-        /// [`Panic::below_share`].
-        threshold: Option<f64>,
-        /// [`Panic::below_count`].
-        count: Option<usize>,
-        /// [`Panic::mode`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        mode: PanicMode,
-        /// What chooses among those let in.
-        inner: Box<Self>,
-    },
-    /// [`ZoneAware`].
-    ZoneAware {
-        /// The region of this client.
-        region: String,
-        /// Its zone.
-        zone: String,
-        /// [`ZoneAware::min_endpoints`].
-        min_endpoints: Option<usize>,
-        /// [`ZoneAware::cross_zone`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        cross_zone: CrossZone,
-        /// What chooses within a zone.
-        inner: Box<Self>,
-    },
-    /// [`LoadAwareZones`].
-    LoadAwareZones {
-        /// The region of this client.
-        region: String,
-        /// Its zone.
-        zone: String,
-        /// [`LoadAwareZones::tolerance`].
-        tolerance: Option<f64>,
-        /// [`LoadAwareZones::remote_share`].
-        remote_share: Option<f64>,
-        /// [`LoadAwareZones::metrics`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        metrics: Vec<String>,
-        /// What chooses within a zone.
-        inner: Box<Self>,
-    },
-}
-
-/// A load by name.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Deserialize),
-    serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)
-)]
-#[non_exhaustive]
-pub enum LoadConfig {
-    /// [`Outstanding`], failures charged.
-    Outstanding {},
-    /// [`PeakEwma`], failures charged.
-    PeakEwma {
-        /// [`PeakEwma::with_decay`], in seconds.
-        decay: Option<f64>,
-        /// Whether the age of requests in flight counts: [`HangAware`].
-        #[cfg_attr(feature = "serde", serde(default))]
-        hang_aware: bool,
-    },
-}
-
-impl Default for LoadConfig {
-    fn default() -> Self {
-        Self::Outstanding {}
-    }
-}
-
 impl Config {
-    /// The strategy.
+    /// The strategy, if it hashes nothing.
     ///
     /// # Errors
     ///
     /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
     pub fn build<Req: 'static>(&self) -> Result<Dynamic<Req>, InvalidParameter> {
+        self.build_with(&Keys::new())
+    }
+
+    /// The strategy, with the keys that it may name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
+    pub fn build_with<Req: 'static>(
+        &self,
+        keys: &Keys<Req>,
+    ) -> Result<Dynamic<Req>, InvalidParameter> {
+        let inside = |inner: &Self| inner.build_with(keys).map_err(|error| error.within("inner"));
         Ok(match self {
             Self::RoundRobin {} => Dynamic::new(RoundRobin::new()),
             Self::Random {} => Dynamic::new(Random),
@@ -198,6 +59,55 @@ impl Config {
                     strategy = strategy.error_penalty(penalty)?;
                 }
                 Dynamic::new(strategy)
+            }
+            Self::Rendezvous { key, spread } => spread.over(Rendezvous::new(keys.get(key)?))?,
+            Self::Maglev { key, spread, table_size } => {
+                let strategy = Maglev::new(keys.get(key)?);
+                let invalid = |_| InvalidParameter::new("table_size", "a prime");
+                match *table_size {
+                    Some(size) => spread.over(strategy.table_size(size).map_err(invalid)?)?,
+                    None => spread.over(strategy)?,
+                }
+            }
+            Self::Ring { key, spread, points, unit } => {
+                let mut strategy = Ring::new(keys.get(key)?);
+                if let Some(points) = *points {
+                    strategy = strategy.points(points);
+                }
+                if let Some(unit) = *unit {
+                    strategy = strategy.unit(unit);
+                }
+                spread.over(strategy)?
+            }
+            Self::Subset { subsets, or_any, inner } => {
+                let Some((first, others)) = subsets.split_first() else {
+                    return Err(InvalidParameter::new("subsets", "at least one"));
+                };
+                let mut strategy = Subset::new(inside(inner)?, first);
+                for labels in others {
+                    strategy = strategy.or(labels);
+                }
+                Dynamic::new(if *or_any { strategy.or_any() } else { strategy })
+            }
+            Self::Split { groups, key } => {
+                let mut split = Split::builder();
+                for group in groups {
+                    let labels = group.labels.clone();
+                    let belongs = move |candidate: &Candidate| {
+                        let metadata = candidate.metadata();
+                        labels.iter().all(|(name, value)| metadata.get(name) == Some(value))
+                    };
+                    let strategy = inside(&group.inner).map_err(|error| error.within("groups"))?;
+                    split = split.group(&*group.name, group.share, belongs, strategy);
+                }
+                let expected = "at least one, of different names, with a share above 0";
+                let invalid = |_| InvalidParameter::new("groups", expected);
+                match key {
+                    Some(key) => {
+                        Dynamic::new(split.sticky_by(keys.get(key)?).build().map_err(invalid)?.0)
+                    }
+                    None => Dynamic::new(split.build().map_err(invalid)?.0),
+                }
             }
             Self::Tiers { overprovisioning, all_or_nothing, backup_from, by_weight, inner } => {
                 let mut strategy = Tiers::new(inside(inner)?);
@@ -247,8 +157,25 @@ impl Config {
     }
 }
 
-fn inside<Req: 'static>(inner: &Config) -> Result<Dynamic<Req>, InvalidParameter> {
-    inner.build().map_err(|error| error.within("inner"))
+impl SpreadConfig {
+    fn over<St, Req>(self, strategy: St) -> Result<Dynamic<Req>, InvalidParameter>
+    where
+        St: Strategy<Picker: Rank<Req> + Pick<Req> + Send + Sync + 'static>,
+        St: Clone + Send + 'static,
+        Req: 'static,
+    {
+        Ok(match self {
+            Self::None => Dynamic::new(strategy),
+            Self::Bounded(factor) => {
+                let invalid = |_| InvalidParameter::new("spread.bounded", "a number above 1");
+                Dynamic::new(BoundedLoad::new(strategy, factor).map_err(invalid)?)
+            }
+            Self::Top(count) => {
+                let load = FailureAware::new(Outstanding);
+                Dynamic::new(TopK::new(strategy, count, load))
+            }
+        })
+    }
 }
 
 /// A time that a file gives in seconds.
@@ -345,6 +272,24 @@ mod tests {
         assert_eq!(one.build::<()>().unwrap_err().name(), "choices");
     }
 
+    #[test]
+    fn keys_are_the_programs() {
+        let maglev = |key: &str, spread| {
+            let key = key.to_owned();
+            Config::Maglev { key, spread, table_size: None }
+        };
+        let keys = Keys::new().with("user", |user: &u64| Some(*user));
+        assert!(maglev("user", SpreadConfig::Bounded(1.25)).build_with(&keys).is_ok());
+        assert_eq!(maglev("path", SpreadConfig::None).build_with(&keys).unwrap_err().name(), "key");
+        let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&keys).unwrap_err();
+        assert_eq!(unbounded.to_string(), "spread.bounded must be a number above 1");
+        let table_size = Some(10);
+        let even = Config::Maglev { key: "user".into(), spread: SpreadConfig::None, table_size };
+        assert_eq!(even.build_with(&keys).unwrap_err().to_string(), "table_size must be a prime");
+        let none = Config::Split { groups: Vec::new(), key: None };
+        assert_eq!(none.build::<u64>().unwrap_err().name(), "groups");
+    }
+
     #[cfg(feature = "serde")]
     #[test]
     fn files_say_what_they_mean_or_are_refused() {
@@ -360,6 +305,17 @@ mod tests {
         assert!(unheard.contains("unknown variant `best`"), "{unheard}");
         let missing = read(r#"{"strategy": "tiers"}"#).unwrap_err();
         assert!(missing.contains("missing field `inner`"), "{missing}");
+        let split = read(
+            r#"{"strategy": "split", "groups": [
+                {"name": "stable", "share": 95, "labels": {"version": "1"},
+                 "inner": {"strategy": "maglev", "key": "user", "spread": {"bounded": 1.25}}},
+                {"name": "canary", "share": 5, "labels": {"version": "2"},
+                 "inner": {"strategy": "least_loaded", "load": {"by": "peak_ewma", "decay": -1}}}
+            ]}"#,
+        );
+        let keys = Keys::new().with("user", |user: &u64| Some(*user));
+        let error = split.unwrap().build_with(&keys).unwrap_err();
+        assert_eq!(error.name(), "groups.inner.load.decay");
         let panic = r#"{"strategy": "panic", "threshold": 2.0, "mode": "open_to_best",
             "inner": {"strategy": "random"}}"#;
         let error = read(panic).unwrap().build::<()>().unwrap_err();

@@ -1,0 +1,11 @@
+//! Strategies by name and parameters, as configuration files have them.
+
+mod build;
+#[allow(clippy::module_inception)]
+mod config;
+mod keys;
+
+pub use self::{
+    config::{Config, GroupConfig, LoadConfig, SpreadConfig},
+    keys::Keys,
+};
