@@ -34,7 +34,7 @@
 //! | [`endpoint`] | one backend: attributes, health, live figures |
 //! | [`outcome`] | how a request ended, and the guard that writes it down |
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
-//! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
+//! | [`strategy`] | who gets the request: P2C, least loaded, hashing, tiers, zones, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
@@ -49,6 +49,8 @@
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//! | `orca` | no | load reports read from ORCA's headers and trailers, for strategies that want them |
+//! | `serde` | no | `strategy::Config` is deserialisable |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.

@@ -1,4 +1,4 @@
-//! Which endpoint gets a request: the traits, and the everyday strategies.
+//! Which endpoint gets a request: the traits, the strategies, and wrappers that compose.
 //!
 //! A [`Strategy`] is a small value that lives in the balancer's driver. At each change of the
 //! endpoints it builds a picker from the [`Candidates`]; the picker's [`Pick`] chooses one for each
@@ -17,6 +17,8 @@
 //! | [`Rendezvous`] | by a hash, in a draw of all | the same, among some dozens of endpoints |
 //! | [`BoundedLoad`] | by any of these, within a bound | some keys are hotter than an endpoint can take |
 //! | [`TopK`] | the least loaded of a key's first few | the same, and a few caches may hold the same |
+//! | [`WeightedRoundRobin`] | each in turn, by what endpoints report | endpoints know best how much they can take |
+//! | [`PickFirst`] | the first that works | there is one to do the work, and others to stand in |
 //!
 //! Wrappers, each over any of them, or over each other:
 //!
@@ -24,6 +26,13 @@
 //! |---|---|---|
 //! | [`Subset`], [`SubsetBy`] | among endpoints with certain labels, or those that the request names | versions or stages live side by side |
 //! | [`Split`] | among groups by shares | a canary gets 5 % |
+//! | [`Tiers`] | in the first tier that can take it | some endpoints are for when others fail |
+//! | [`ZoneAware`], [`LoadAwareZones`] | in the client's zone, as far as that goes | leaving the zone costs time or money |
+//! | [`ZonalShift`] | outside of zones that were taken out by a call | a zone is in trouble |
+//! | [`Panic`] | among all, when too few are healthy | health checks may be wrong |
+//! | [`Classified`] | as it is, but telling loads the request's class | routes differ in cost |
+//!
+//! Which strategy it is can be left to run time: [`Dynamic`], made from a [`Config`] if you like.
 //!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
