@@ -20,8 +20,11 @@ use pingora_load_balancing::{
 use tokio::runtime;
 use tower::{BoxError, Service, balance::p2c::Balance, discover::Change};
 use tower_lb::{
-    endpoint::Endpoint,
-    strategy::{Maglev, P2c, Random, Rendezvous, Ring, RoundRobin, Strategy},
+    endpoint::{Endpoint, Locality},
+    strategy::{
+        Maglev, P2c, Panic, PickFirst, Random, Rendezvous, Ring, RoundRobin, Strategy, Tiers,
+        WeightedRoundRobin, ZoneAware,
+    },
 };
 use tower_lb_benches::{
     addresses::{address, addresses},
@@ -39,6 +42,9 @@ const KNOWN: usize = ENDPOINTS / 2;
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn membership(c: &mut Criterion) {
+    // Some strategies look at their endpoints each second.
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let _inside = runtime.enter();
     let group = &mut c.benchmark_group("membership");
     ours_changes(group, "tower-lb P2c", P2c::default);
     ours_changes(group, "tower-lb RoundRobin", RoundRobin::new);
@@ -47,10 +53,19 @@ fn membership(c: &mut Criterion) {
     ours_changes(group, "tower-lb Maglev", || Maglev::new(()));
     ours_changes(group, "tower-lb Ring", || Ring::new(()));
     ours_changes(group, "tower-lb Rendezvous", || Rendezvous::new(()));
+    ours_changes(group, "tower-lb Tiers of Random", || Tiers::new(Random));
+    ours_changes(group, "tower-lb Panic of Random", || Panic::new(Random));
+    ours_changes(group, "tower-lb ZoneAware of Random", || ZoneAware::new(local(), Random));
+    ours_changes(group, "tower-lb WeightedRoundRobin", WeightedRoundRobin::new);
+    ours_changes(group, "tower-lb PickFirst", PickFirst::new);
     tower_changes(group);
     pingora_changes::<selection::RoundRobin>(group, "pingora RoundRobin");
     pingora_changes::<selection::Random>(group, "pingora Random");
     pingora_changes::<selection::Consistent>(group, "pingora Consistent");
+}
+
+fn local() -> Locality {
+    Locality::new("region", "a")
 }
 
 fn in_and_out(name: &str, weights: Weights) -> BenchmarkId {

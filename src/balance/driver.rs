@@ -41,7 +41,8 @@ pin_project! {
     ///
     /// An error of the stream changes nothing but the status; the stream is polled again after a
     /// pause of 50 ms, then twice as long each time, up to 10 s. One poll applies at most 2048
-    /// updates.
+    /// updates. That pause, and strategies with work between requests, need a tokio runtime with its
+    /// timer enabled around the poll.
     #[must_use = "a balancer learns of no endpoint unless its driver is polled: spawn it"]
     pub struct Driver<D, St>
     where

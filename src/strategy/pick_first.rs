@@ -9,7 +9,8 @@ use crate::{
 /// The first endpoint that works, for all requests; the next ones only while it doesn't, or while it
 /// has no room.
 ///
-/// First is the lowest tier, then the greatest weight, then the name. Health decides as everywhere, and
+/// First is the lowest tier, then the greatest weight, then the name; behind the first 64 there is no
+/// order. Health decides as everywhere, and
 /// so do failures: after about three in a row requests go to the next endpoint. The better one is
 /// tried again with one request at a time, a few seconds later and from then on, and has all requests
 /// again once that succeeds.
@@ -40,10 +41,16 @@ impl Strategy for PickFirst {
 
     fn picker(&mut self, candidates: &Candidates) -> PickFirstPicker {
         let mut order: Vec<_> = candidates.iter().cloned().collect();
-        order.sort_by(|a, b| {
+        let first = |a: &Candidate, b: &Candidate| {
             let key = |one: &Candidate| (one.tier(), u32::MAX - one.weight());
             key(a).cmp(&key(b)).then_with(|| a.name().cmp(b.name()))
-        });
+        };
+        // It is rare that a request comes past the first few; those behind need no order.
+        if order.len() > SORTED {
+            order.select_nth_unstable_by(SORTED, first);
+        }
+        let sorted = order.len().min(SORTED);
+        order[..sorted].sort_by(first);
         PickFirstPicker { order: order.into(), load: self.load.share() }
     }
 
@@ -58,6 +65,9 @@ pub struct PickFirstPicker {
     order: Box<[Candidate]>,
     load: Arc<FailureAware<Outstanding>>,
 }
+
+/// How many are put in order.
+const SORTED: usize = 64;
 
 /// Failures charged above this mean that an endpoint doesn't work: three in a row, which are forgiven
 /// after about two seconds.

@@ -41,7 +41,7 @@ pub struct Tiers<St> {
 }
 
 /// Degraded endpoints of a tier come after the healthy ones of all tiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Tier {
     degraded: bool,
     number: u32,
@@ -138,13 +138,12 @@ impl<St: Strategy + Clone> Tiers<St> {
         if plan.is_empty() {
             plan.extend(sizes.keys().next().map(|&first| (first, 1.0)));
         }
-        let part = |tier| candidates.part(|candidate| tier_of(candidate) == tier);
-        plan.into_iter()
-            .map(|(tier, share)| {
-                let candidates = part(tier).while_others_suffice(all >= 1.0);
-                Planned { tier, share, candidates }
-            })
-            .collect()
+        let mut parts = candidates.partition(|candidate| Some(tier_of(candidate)));
+        let planned = plan.into_iter().filter_map(|(tier, share)| {
+            let candidates = parts.remove(&tier)?.while_others_suffice(all >= 1.0);
+            Some(Planned { tier, share, candidates })
+        });
+        planned.collect()
     }
 }
 
