@@ -10,6 +10,10 @@
 //! | [`channel`] | changes pushed from anywhere |
 //! | [`sets`] | a stream of whole sets of addresses |
 //! | [`from_tower`] | any `tower::discover::Discover` |
+//! | [`merge`] | several sources as one |
+//!
+//! Adapters, all in [`DiscoverExt`], change what a source says on its way: attributes, which
+//! endpoints, how many, how often.
 //!
 //! ```
 //! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
@@ -30,25 +34,47 @@
 //! # }).unwrap();
 //! ```
 
+mod aperture;
 mod channel;
 mod connect;
+mod debounce;
+mod dedup;
 #[allow(clippy::module_inception)]
 mod discover;
+mod erase;
 mod ext;
+mod filter;
+mod hash;
+mod keep_last_good;
+mod known;
 mod list;
 mod make;
+mod map;
+mod merge;
+mod rendezvous;
 mod sets;
+mod subset;
 mod tower;
 mod update;
 
 pub use self::{
+    aperture::{Aperture, Placement},
     channel::{Channel, Disconnected, Handle, channel},
     connect::Connect,
+    debounce::Debounce,
+    dedup::Dedup,
     discover::Discover,
+    erase::Erased,
     ext::DiscoverExt,
+    filter::FilterEndpoints,
+    keep_last_good::KeepLastGood,
     list::{List, addresses, list},
     make::Make,
+    map::{MapEndpoints, MapKeys},
+    merge::{Merge, merge},
+    rendezvous::Rendezvous,
     sets::{Sets, sets},
+    subset::{FleetMember, InvalidSubset, Subset, Subsetting},
     tower::{FromTower, IntoTower, from_tower},
     update::Update,
 };
