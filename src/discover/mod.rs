@@ -41,6 +41,8 @@ mod debounce;
 mod dedup;
 #[allow(clippy::module_inception)]
 mod discover;
+#[cfg(feature = "dns")]
+mod dns;
 mod erase;
 mod ext;
 mod filter;
@@ -51,12 +53,17 @@ mod list;
 mod make;
 mod map;
 mod merge;
+mod refresh;
 mod rendezvous;
+mod schedule;
 mod sets;
+mod source_status;
 mod subset;
 mod tower;
 mod update;
 
+#[cfg(feature = "dns")]
+pub use self::dns::{Dns, DnsError, Family};
 pub use self::{
     aperture::{Aperture, Placement},
     channel::{Channel, Disconnected, Handle, channel},
@@ -72,8 +79,11 @@ pub use self::{
     make::Make,
     map::{MapEndpoints, MapKeys},
     merge::{Merge, merge},
+    refresh::{Fetched, Refresh, refresh},
     rendezvous::Rendezvous,
+    schedule::{InvalidSchedule, Schedule},
     sets::{Sets, sets},
+    source_status::{SourceError, SourceReport, SourceStatus},
     subset::{FleetMember, InvalidSubset, Subset, Subsetting},
     tower::{FromTower, IntoTower, from_tower},
     update::Update,
