@@ -43,8 +43,12 @@ mod dedup;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "document")]
+mod document;
 mod erase;
 mod ext;
+#[cfg(feature = "file")]
+mod file;
 mod filter;
 mod hash;
 mod keep_last_good;
@@ -64,6 +68,10 @@ mod update;
 
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsError, Family};
+#[cfg(feature = "document")]
+pub use self::document::{DocumentError, Format, parse_document};
+#[cfg(feature = "file")]
+pub use self::file::{File, FileError};
 pub use self::{
     aperture::{Aperture, Placement},
     channel::{Channel, Disconnected, Handle, channel},
