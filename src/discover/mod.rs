@@ -37,6 +37,8 @@
 mod aperture;
 mod channel;
 mod connect;
+#[cfg(feature = "consul")]
+mod consul;
 mod debounce;
 mod dedup;
 #[allow(clippy::module_inception)]
@@ -51,8 +53,12 @@ mod ext;
 mod file;
 mod filter;
 mod hash;
+#[cfg(feature = "http-poll")]
+mod http_poll;
 mod keep_last_good;
 mod known;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod list;
 mod make;
 mod map;
@@ -64,14 +70,24 @@ mod sets;
 mod source_status;
 mod subset;
 mod tower;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+mod transport;
 mod update;
 
+#[cfg(feature = "consul")]
+pub use self::consul::Consul;
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsError, Family};
 #[cfg(feature = "document")]
 pub use self::document::{DocumentError, Format, parse_document};
 #[cfg(feature = "file")]
 pub use self::file::{File, FileError};
+#[cfg(feature = "http-poll")]
+pub use self::http_poll::HttpPoll;
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::Kubernetes;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+pub use self::transport::InvalidUrl;
 pub use self::{
     aperture::{Aperture, Placement},
     channel::{Channel, Disconnected, Handle, channel},
