@@ -35,7 +35,7 @@
 //! | [`outcome`] | how a request ended, and the guard that writes it down |
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
-//! | [`discover`] | where endpoints come from: lists, channels, any stream |
+//! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, any stream |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
     feature = "http",
@@ -49,6 +49,13 @@
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
+//! | `file` | no | `discover::File`: a list of endpoints that is watched |
+//! | `http-poll` | no | `discover::HttpPoll`: a list of endpoints at a URL |
+//! | `yaml` | no | such lists in YAML, besides TOML and JSON; needs Rust 1.89 |
+//! | `consul` | no | `discover::Consul`: services by blocking queries |
+//! | `kubernetes` | no | `discover::Kubernetes`: EndpointSlices by list and watch |
+//! | `document` | no | `discover::parse_document`, which `file` and `http-poll` bring along |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
 

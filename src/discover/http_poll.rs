@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     Fetched, Format, InvalidSchedule, InvalidUrl, Refresh, Schedule, parse_document, refresh,
-    transport::{Answer, Transport, absolute},
+    transport::{Answer, Transport, absolute, read, unexpected},
 };
 use crate::BoxError;
 
@@ -125,22 +125,22 @@ impl HttpPoll {
             request.headers_mut().insert(IF_NONE_MATCH, etag);
         }
         let answer = self.transport.send(request).await?;
-        match answer.status {
+        match answer.status() {
             StatusCode::NOT_MODIFIED => Ok(Fetched::unchanged()),
             StatusCode::OK => {
-                let (format, etag) = (self.format_of(&answer), answer.headers.get(ETAG).cloned());
-                let text = String::from_utf8(answer.bytes().await?)?;
+                let (format, etag) = (self.format_of(&answer), answer.headers().get(ETAG).cloned());
+                let text = String::from_utf8(read(answer).await?)?;
                 let endpoints = parse_document(&text, format)?;
                 // Only of what was understood: a broken document must not pass for a known one.
                 *last() = etag;
                 Ok(Fetched::new(endpoints))
             }
-            _ => Err(answer.unexpected().await),
+            _ => Err(unexpected(answer).await),
         }
     }
 
     fn format_of(&self, answer: &Answer) -> Format {
-        let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let subtype = content_type.and_then(|value| {
             let subtype = value.split(';').next()?.trim().rsplit(['/', '+', '-']).next()?;
             Format::of_extension(&subtype.to_ascii_lowercase())

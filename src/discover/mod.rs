@@ -10,7 +10,16 @@
 //! | [`channel`] | changes pushed from anywhere |
 //! | [`sets`] | a stream of whole sets of addresses |
 //! | [`from_tower`] | any `tower::discover::Discover` |
-//! | [`merge`] | several sources as one |
+//! | [`refresh`](refresh()) | whatever an async function gives, asked again and again |
+//! | `Dns`, with feature `dns` | A, AAAA and SRV records |
+//! | `File`, with feature `file` | a document that is watched |
+//! | `HttpPoll`, with feature `http-poll` | a document at a URL |
+//! | `Consul`, with feature `consul` | a service in Consul |
+//! | `Kubernetes`, with feature `kubernetes` | the EndpointSlices of a service |
+//! | [`merge`](merge()) | several sources as one |
+//!
+//! Those that ask somebody are paced by a [`Schedule`], keep the last good set whatever fails, and
+//! tell by a [`SourceStatus`] when they last succeeded.
 //!
 //! Adapters, all in [`DiscoverExt`], change what a source says on its way: attributes, which
 //! endpoints, how many, how often.

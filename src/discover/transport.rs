@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -50,7 +50,7 @@ impl Transport {
             Box::pin(async move {
                 poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
                 let response = service.call(request).await.map_err(Into::into)?;
-                Ok(Answer::new(response))
+                Ok(response.map(as_it_comes))
             })
         };
         Self { send: Arc::new(send) }
@@ -62,75 +62,44 @@ impl Transport {
 }
 
 /// A response, its body as it comes.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: BoxStream<'static, Result<Bytes, BoxError>>,
-}
+pub(super) type Answer = Response<BoxStream<'static, Result<Bytes, BoxError>>>;
 
-impl Answer {
-    fn new<B>(response: Response<B>) -> Self
-    where
-        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-    {
-        let (head, body) = response.into_parts();
-        let body = stream::unfold(Box::pin(body), |mut body: Pin<Box<B>>| async move {
-            let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await?;
-            let data = frame.map_err(Into::into).map(|frame| match frame.into_data() {
-                Ok(mut data) => data.copy_to_bytes(data.remaining()),
-                Err(_trailers) => Bytes::new(),
-            });
-            Some((data, body))
+fn as_it_comes<B>(body: B) -> BoxStream<'static, Result<Bytes, BoxError>>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let body = stream::unfold(Box::pin(body), |mut body: Pin<Box<B>>| async move {
+        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await?;
+        let data = frame.map_err(Into::into).map(|frame| match frame.into_data() {
+            Ok(mut data) => data.copy_to_bytes(data.remaining()),
+            Err(_trailers) => Bytes::new(),
         });
-        Self { status: head.status, headers: head.headers, body: body.boxed() }
-    }
-
-    /// The whole body.
-    pub(super) async fn bytes(mut self) -> Result<Vec<u8>, BoxError> {
-        let mut whole = Vec::new();
-        while let Some(data) = self.body.next().await {
-            whole.extend_from_slice(&data?);
-            if whole.len() > LONGEST_ANSWER {
-                return Err(TooLong.into());
-            }
-        }
-        Ok(whole)
-    }
-
-    /// The error that an answer of this status is, with the beginning of what it says.
-    pub(super) async fn unexpected(self) -> BoxError {
-        let status = self.status;
-        let text = self.bytes().await.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).trim().chars().take(200).collect();
-        UnexpectedStatus { status, text }.into()
-    }
+        Some((data, body))
+    });
+    body.boxed()
 }
 
-/// Collects what comes in pieces, and gives it out line by line.
-#[derive(Default)]
-pub(super) struct Lines {
-    pending: Vec<u8>,
+/// The whole body of an answer.
+pub(super) async fn read(answer: Answer) -> Result<Vec<u8>, BoxError> {
+    let (mut body, mut whole) = (answer.into_body(), Vec::new());
+    while let Some(data) = body.next().await {
+        whole.extend_from_slice(&data?);
+        check_length(&whole)?;
+    }
+    Ok(whole)
 }
 
-impl Lines {
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), BoxError> {
-        self.pending.extend_from_slice(data);
-        if self.pending.len() > LONGEST_ANSWER {
-            return Err(TooLong.into());
-        }
-        Ok(())
-    }
+/// The error that an answer of this status is, with the beginning of what it says.
+pub(super) async fn unexpected(answer: Answer) -> BoxError {
+    let status = answer.status();
+    let text = read(answer).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().chars().take(200).collect();
+    UnexpectedStatus { status, text }.into()
+}
 
-    /// All whole lines there are, without empty ones.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
-        let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
-        };
-        let rest = self.pending.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.pending, rest);
-        let lines = whole.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
-    }
+/// Fails if more was read than an answer may have.
+pub(super) fn check_length(read: &[u8]) -> Result<(), BoxError> {
+    if read.len() > LONGEST_ANSWER { Err(TooLong.into()) } else { Ok(()) }
 }
 
 /// Checks an absolute URL, and takes a slash off its end.
@@ -213,17 +182,6 @@ impl StdError for TooLong {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_come_out_whole_however_they_came_in() {
-        let mut lines = Lines::default();
-        let mut seen = Vec::new();
-        for byte in b"one\r\n\n two \nthree" {
-            lines.push(&[*byte]).unwrap();
-            seen.extend(lines.take());
-        }
-        assert_eq!(seen, [b"one".to_vec(), b"two".to_vec()]);
-    }
 
     #[test]
     fn urls_are_absolute() {

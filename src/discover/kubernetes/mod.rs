@@ -3,6 +3,7 @@
 
 #[allow(clippy::module_inception)]
 mod kubernetes;
+mod lines;
 mod slice;
 mod watch;
 

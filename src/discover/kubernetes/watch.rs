@@ -14,12 +14,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
-use super::slice::{Choice, ObjectMeta, Slice, endpoints};
+use super::{
+    lines::Lines,
+    slice::{Choice, ObjectMeta, Slice, endpoints},
+};
 use crate::{
     BoxError,
     discover::{
         Fetched,
-        transport::{Answer, Lines, Transport, escape},
+        transport::{Answer, Transport, escape, read, unexpected},
     },
 };
 
@@ -127,15 +130,15 @@ impl Watch {
                 query = format!("{query}&continue={}", escape(next));
             }
             let answer = self.ask(&query).await?;
-            if answer.status == StatusCode::GONE && next.is_some() {
+            if answer.status() == StatusCode::GONE && next.is_some() {
                 // It took too long; from the beginning.
                 (slices, next) = (BTreeMap::new(), None);
                 continue;
             }
-            if answer.status != StatusCode::OK {
-                return Err(answer.unexpected().await);
+            if answer.status() != StatusCode::OK {
+                return Err(unexpected(answer).await);
             }
-            let body = within(self.answer_in, answer.bytes()).await??;
+            let body = within(self.answer_in, read(answer)).await??;
             let list: List = serde_json::from_slice(&body)?;
             let items = list.items.unwrap_or_default();
             slices.extend(items.into_iter().map(|slice| (slice.metadata.name.clone(), slice)));
@@ -155,17 +158,17 @@ impl Watch {
             escape(version)
         );
         let answer = self.ask(&query).await?;
-        match answer.status {
+        match answer.status() {
             StatusCode::OK => {
                 let (lines, events) = (Lines::default(), VecDeque::new());
-                self.open = Some(Open { body: answer.body, lines, events });
+                self.open = Some(Open { body: answer.into_body(), lines, events });
                 Ok(())
             }
             StatusCode::GONE => {
                 self.version = None;
                 Ok(())
             }
-            _ => Err(answer.unexpected().await),
+            _ => Err(unexpected(answer).await),
         }
     }
 
@@ -250,9 +253,8 @@ struct Bookmark {
 }
 
 /// What the API server says went wrong with a watch.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Status {
     code: u16,
     message: String,
