@@ -35,7 +35,7 @@
 //! | [`outcome`] | how a request ended, and the guard that writes it down |
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
-//! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, any stream |
+//! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
     feature = "http",
@@ -55,6 +55,7 @@
 //! | `yaml` | no | such lists in YAML, besides TOML and JSON; needs Rust 1.89 |
 //! | `consul` | no | `discover::Consul`: services by blocking queries |
 //! | `kubernetes` | no | `discover::Kubernetes`: EndpointSlices by list and watch |
+//! | `cloudmap` | no | `discover::CloudMap`: services in AWS Cloud Map, by the AWS SDK |
 //! | `document` | no | `discover::parse_document`, which `file` and `http-poll` bring along |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.

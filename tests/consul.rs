@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    io::Write,
     net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -204,8 +205,11 @@ impl Agent {
 
 #[tokio::test]
 async fn the_real_agent() {
-    let Some(agent) = Agent::start().await else {
-        println!("SKIPPED: no consul. Put it on the path or name it in TOWER_LB_CONSUL.");
+    let Some(mut agent) = Agent::start().await else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: no consul. Put it on the path or name it in TOWER_LB_CONSUL."
+        );
         return;
     };
     let consul = Consul::new(format!("http://{}", agent.address)).unwrap().schedule(quick());
@@ -219,6 +223,10 @@ async fn the_real_agent() {
     };
     let start = Instant::now();
     while !agent.put("service/register", &web("a")).await {
+        if let Ok(Some(status)) = agent.process.try_wait() {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: consul ended with {status}");
+            return;
+        }
         assert!(start.elapsed() < Duration::from_secs(20), "the agent does not start");
         tokio::time::sleep(50 * MS).await;
     }

@@ -16,6 +16,7 @@
 //! | `HttpPoll`, with feature `http-poll` | a document at a URL |
 //! | `Consul`, with feature `consul` | a service in Consul |
 //! | `Kubernetes`, with feature `kubernetes` | the EndpointSlices of a service |
+//! | `CloudMap`, with feature `cloudmap` | a service in AWS Cloud Map |
 //! | [`merge`](merge()) | several sources as one |
 //!
 //! Those that ask somebody are paced by a [`Schedule`], keep the last good set whatever fails, and
@@ -45,6 +46,8 @@
 
 mod aperture;
 mod channel;
+#[cfg(feature = "cloudmap")]
+mod cloud_map;
 mod connect;
 #[cfg(feature = "consul")]
 mod consul;
@@ -83,6 +86,8 @@ mod tower;
 mod transport;
 mod update;
 
+#[cfg(feature = "cloudmap")]
+pub use self::cloud_map::CloudMap;
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
 #[cfg(feature = "dns")]

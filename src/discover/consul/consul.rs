@@ -173,7 +173,8 @@ impl Query {
         // Unknown again, unless all goes well: an agent that restarted counts anew.
         let before = self.index.swap(0, Ordering::Relaxed);
         let Consul { parameters, headers, wait, transport, .. } = &self.consul;
-        let (url, wait) = (&self.url, wait.as_millis());
+        // 0 would be Consul's own default.
+        let (url, wait) = (&self.url, wait.as_millis().max(1));
         let url = format!("{url}?index={before}&wait={wait}ms{parameters}");
         let mut request = Request::get(url).body(String::new())?;
         request.headers_mut().extend(headers.clone());

@@ -124,15 +124,16 @@ impl Watch {
 
     async fn list(&mut self) -> Result<(), BoxError> {
         let (mut slices, mut next): (BTreeMap<_, _>, _) = (BTreeMap::new(), None::<String>);
+        let mut limit = format!("&limit={PART}");
         let version = loop {
-            let mut query = format!("&limit={PART}");
-            if let Some(next) = &next {
-                query = format!("{query}&continue={}", escape(next));
-            }
+            let query = match &next {
+                None => limit.clone(),
+                Some(next) => format!("{limit}&continue={}", escape(next)),
+            };
             let answer = self.ask(&query).await?;
             if answer.status() == StatusCode::GONE && next.is_some() {
-                // It took too long; from the beginning.
-                (slices, next) = (BTreeMap::new(), None);
+                // It took too long; all at once, which can't.
+                (slices, next, limit) = (BTreeMap::new(), None, String::new());
                 continue;
             }
             if answer.status() != StatusCode::OK {
