@@ -3,7 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write,
     net::{IpAddr, SocketAddr},
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -296,6 +299,80 @@ async fn ttls_are_honoured() {
     let took = start.elapsed();
     assert!((900 * MS..5000 * MS).contains(&took), "{took:?}");
     assert_eq!(source.status().report().successes, 2);
+}
+
+struct Dnsmasq(Child);
+
+impl Dnsmasq {
+    fn signal(&self, signal: &str) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server of another make, if `dnsmasq` is on the path: records that change, and one that is stopped
+/// so that it neither answers nor refuses.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_real_dnsmasq() {
+    let port = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let hosts = std::env::temp_dir().join(format!("tower-lb-hosts-{}", std::process::id()));
+    fs::write(&hosts, "10.0.0.1 web.test\n10.0.0.2 web.test\nfd00::1 six.test\n").unwrap();
+    let server = Command::new("dnsmasq")
+        .args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--no-resolv"])
+        .args(["--no-hosts", "--local=/test/", "--local-ttl=1", "--bind-interfaces", "--user="])
+        .args(["--listen-address=127.0.0.1", &format!("--port={port}")])
+        .arg(format!("--addn-hosts={}", hosts.display()))
+        .args([
+            "--srv-host=_http._tcp.test,web.test,81,5,7",
+            "--srv-host=_http._tcp.test,six.test,82,6,0",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(server) = server else {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: no dnsmasq. Install it: apt-get install --no-install-recommends dnsmasq-base"
+        );
+        return;
+    };
+    let mut server = Dnsmasq(server);
+    let schedule = quick().timeout(500 * MS);
+    let dns = Dns::with_servers([([127, 0, 0, 1], port).into()]).unwrap().schedule(schedule);
+    let mut source = dns.host("web.test", 80).unwrap();
+    assert_eq!(next(&mut source).await, ["10.0.0.1:80", "10.0.0.2:80"]);
+    let mut service = dns.srv("_http._tcp.test").unwrap();
+    let Some(Ok(Update::Reset(all))) = service.next().await else { panic!() };
+    let tiers: Vec<_> =
+        all.iter().map(|(key, e)| (key.to_string(), e.tier(), e.weight())).collect();
+    let expected = [("10.0.0.1:81", 5, 3500), ("10.0.0.2:81", 5, 3500), ("[fd00::1]:82", 6, 1)];
+    assert_eq!(tiers, expected.map(|(key, tier, weight)| (key.to_owned(), tier, weight)));
+
+    fs::write(&hosts, "10.0.0.3 web.test\n").unwrap();
+    server.signal("-HUP");
+    assert_eq!(next(&mut source).await, ["10.0.0.3:80"]);
+    server.signal("-STOP");
+    let silent = error(&mut source).await;
+    assert!(silent.ends_with("no answer in 500ms"), "{silent}");
+    server.signal("-CONT");
+    let back = timeout(20_000 * MS, async {
+        while source.status().report().failures > 0 {
+            let _ = timeout(50 * MS, source.next()).await;
+        }
+    });
+    back.await.expect("it recovers");
+    server.0.kill().unwrap();
+    error(&mut source).await;
+    assert_eq!(source.status().report().endpoints, 1);
+    let _ = fs::remove_file(&hosts);
 }
 
 #[test]
