@@ -4,7 +4,10 @@ use std::{convert::Infallible, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::{FutureExt, Stream, StreamExt, stream};
 use proptest::{prelude::*, test_runner::RngSeed};
-use tokio::time::{Instant, advance};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, advance},
+};
 use tower_lb::{
     BoxError,
     discover::{self, DiscoverExt, Handle, Update},
@@ -238,6 +241,50 @@ async fn errors_do_not_wait_and_lose_nothing() {
     assert_eq!(stream.next().await, Some(Err("down")));
     assert_eq!(stream.next().await, Some(Ok(insert("b", 1))));
     assert_eq!(stream.next().await, Some(Ok(insert("c", 1))));
+}
+
+/// A hundred thousand endpoints that all change at once, through everything.
+#[tokio::test(start_paused = true)]
+async fn large_sets_pass_through() {
+    const MANY: u32 = 100_000;
+    let (first, one) = discover::channel::<u32, u32>();
+    let (second, two) = discover::channel::<u32, u32>();
+    let subset = discover::Rendezvous::new("client", 50).unwrap();
+    let second_half = MANY / 2..MANY;
+    let stream = discover::merge([one, two])
+        .filter_endpoints(|_, endpoint| endpoint.target() % 10 != 3)
+        .dedup()
+        .debounce(Duration::from_secs(1), Duration::from_secs(10))
+        .keep_last_good()
+        .subset(subset)
+        .in_tier(1);
+    let mut stream = Box::pin(stream);
+    let start = std::time::Instant::now();
+    for round in 0..2 {
+        first.reset((0..MANY).map(|key| (key, key + round))).unwrap();
+        second.reset(second_half.clone().map(|key| (key, 3))).unwrap();
+        for key in second_half.clone() {
+            first.insert(key, key + round + 1).unwrap();
+            first.remove(key ^ 1).unwrap();
+        }
+        // Each update is one of the burst; a poll takes in so many.
+        let mut last = Vec::new();
+        for _ in 0..200 {
+            // tokio's budget is lifted, as the driver does.
+            last.extend(unconstrained(async { now(&mut stream) }).await);
+            advance(Duration::from_millis(100)).await;
+        }
+        let Some(Update::Reset(subset)) = last.pop() else { panic!("{last:?}") };
+        assert_eq!(subset.len(), 50);
+        assert!(subset.iter().all(|(_, e)| e.tier() == 1 && e.target() % 10 != 3));
+    }
+    first.reset::<u32>([]).unwrap();
+    second.reset::<u32>([]).unwrap();
+    for _ in 0..20 {
+        assert_eq!(now(&mut stream), [], "kept");
+        advance(Duration::from_secs(1)).await;
+    }
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 fn any_update() -> impl Strategy<Value = Update<&'static str, u32>> {

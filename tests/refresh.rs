@@ -135,6 +135,36 @@ async fn an_answer_that_does_not_come_is_given_up() {
     assert!(error.cause().is_none());
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_is_asked_before_its_time_if_somebody_wants_it_but_not_too_often() {
+    let schedule = Schedule::new().jitter(0.0).floor(2 * SECOND).backoff(8 * SECOND, 8 * SECOND);
+    let answers = [Ok(all([1])), Ok(all([2])), Err("down"), Ok(all([3])), Ok(all([4]))];
+    let mut source = source(schedule, answers);
+    let status = source.status();
+    source.next().await;
+    let start = Instant::now();
+    let handle = status.clone();
+    tokio::spawn(async move {
+        sleep(5 * SECOND).await;
+        handle.ask_again();
+    });
+    assert_eq!(source.next().await.unwrap().unwrap(), reset([2]));
+    assert_eq!(start.elapsed(), 5 * SECOND, "woken");
+    status.ask_again();
+    source.next().await.unwrap().unwrap_err();
+    assert_eq!(start.elapsed(), 7 * SECOND, "not before the floor");
+    status.ask_again();
+    assert_eq!(source.next().await.unwrap().unwrap(), reset([3]));
+    let pause = start.elapsed() - 7 * SECOND;
+    assert!(
+        (4 * SECOND..=8 * SECOND).contains(&pause),
+        "{pause:?} is not the pause after an error"
+    );
+    let start = Instant::now();
+    assert_eq!(source.next().await.unwrap().unwrap(), reset([4]));
+    assert_eq!(start.elapsed(), 30 * SECOND, "wanted once, asked once");
+}
+
 /// The driver polls it while no request comes, and an outage of any length changes nothing.
 #[tokio::test(start_paused = true)]
 async fn a_balancer_is_kept_up_to_date_and_loses_nothing() {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_core::{Stream, future::BoxFuture};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::{InvalidSchedule, Schedule, SourceError, SourceStatus, Update};
 use crate::{BoxError, endpoint::Endpoint};
@@ -104,7 +104,11 @@ type Fetching<K, T> = BoxFuture<'static, Result<Fetched<K, T>, BoxError>>;
 enum State<K, T> {
     Due,
     Fetching(BoxFuture<'static, Result<Fetched<K, T>, SourceError>>),
-    Waiting(Pin<Box<Sleep>>),
+    Waiting {
+        sleep: Pin<Box<Sleep>>,
+        /// When it may be asked if somebody wants it; `None` after an error.
+        earliest: Option<Instant>,
+    },
 }
 
 impl<K, T> Refresh<K, T> {
@@ -124,6 +128,7 @@ impl<K, T> Refresh<K, T> {
 
 impl<K: 'static, T: 'static> Refresh<K, T> {
     fn start(&mut self) -> BoxFuture<'static, Result<Fetched<K, T>, SourceError>> {
+        self.status.asking();
         let (fetching, name, limit) =
             ((self.fetch)(), Arc::clone(&self.name), self.schedule.timeout);
         Box::pin(async move {
@@ -138,8 +143,9 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
         })
     }
 
-    fn wait(&mut self, time: Duration) {
-        self.state = State::Waiting(Box::pin(sleep(time)));
+    fn wait(&mut self, time: Duration, earliest: Option<Duration>) {
+        let earliest = earliest.map(|pause| Instant::now() + pause.min(time));
+        self.state = State::Waiting { sleep: Box::pin(sleep(time)), earliest };
     }
 }
 
@@ -160,7 +166,12 @@ where
                     this.state = State::Fetching(this.start());
                     continue;
                 }
-                State::Waiting(sleep) => {
+                State::Waiting { sleep, earliest } => {
+                    if this.status.is_wanted(cx.waker()) {
+                        if let Some(earliest) = earliest.take() {
+                            sleep.as_mut().reset(earliest);
+                        }
+                    }
                     ready!(sleep.as_mut().poll(cx));
                     this.state = State::Due;
                     continue;
@@ -171,7 +182,8 @@ where
             match answer {
                 Ok(Fetched { endpoints, valid_for }) => {
                     this.status.succeeded(endpoints.as_ref().map(Vec::len));
-                    this.wait(this.schedule.after_answer(valid_for, random));
+                    let pause = this.schedule.after_answer(valid_for, random);
+                    this.wait(pause, Some(this.schedule.floor));
                     if endpoints.is_some() && endpoints != this.last {
                         this.last = endpoints;
                         let all = this.last.iter().flatten().cloned();
@@ -180,7 +192,7 @@ where
                 }
                 Err(error) => {
                     let failures = this.status.failed(error.clone());
-                    this.wait(this.schedule.after_errors(failures, random));
+                    this.wait(this.schedule.after_errors(failures, random), None);
                     return Poll::Ready(Some(Err(error)));
                 }
             }

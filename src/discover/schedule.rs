@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Schedule {
     interval: Duration,
-    floor: Duration,
+    pub(super) floor: Duration,
     ceiling: Duration,
     jitter: f64,
     shortest_backoff: Duration,

@@ -1,10 +1,15 @@
 use std::{
     error::Error as StdError,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::BoxError;
@@ -77,7 +82,15 @@ impl StdError for SourceError {
 /// same source.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
-    report: Arc<Mutex<SourceReport>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    report: Mutex<SourceReport>,
+    /// Somebody wants the source to be asked again.
+    wanted: AtomicBool,
+    waker: AtomicWaker,
 }
 
 /// How a source was doing at one moment.
@@ -108,7 +121,12 @@ impl SourceStatus {
             failures: 0,
             last_error: None,
         };
-        Self { report: Arc::new(Mutex::new(report)) }
+        let shared = Shared {
+            report: Mutex::new(report),
+            wanted: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// All there is to know.
@@ -121,6 +139,24 @@ impl SourceStatus {
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         Some(self.lock().last_success?.elapsed())
+    }
+
+    /// Asks the source before its time, when connections to endpoints fail, for example: as soon as the
+    /// floor of its schedule allows since the last answer. A pause after an error is not cut short.
+    pub fn ask_again(&self) {
+        self.shared.wanted.store(true, Ordering::Release);
+        self.shared.waker.wake();
+    }
+
+    /// Whether the source shall be asked before its time; if not, the waker is woken when it shall.
+    pub(super) fn is_wanted(&self, waker: &Waker) -> bool {
+        self.shared.waker.register(waker);
+        self.shared.wanted.load(Ordering::Acquire)
+    }
+
+    /// The source is being asked.
+    pub(super) fn asking(&self) {
+        self.shared.wanted.store(false, Ordering::Release);
     }
 
     pub(super) fn succeeded(&self, endpoints: Option<usize>) {
@@ -140,6 +176,6 @@ impl SourceStatus {
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceReport> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
