@@ -44,8 +44,8 @@ impl Placement {
     ///
     /// # Errors
     ///
-    /// [`InvalidSubset::Placement`] if the index is not below the number of clients; nothing changes
-    /// then.
+    /// [`InvalidSubset::Placement`] if the index is not below the number of clients; nothing
+    /// changes then.
     pub fn set(&self, index: u32, clients: u32) -> Result<(), InvalidSubset> {
         let new = Seat::new(index, clients)?;
         self.seat.send_if_modified(|seat| std::mem::replace(seat, new) != new);
@@ -53,23 +53,24 @@ impl Placement {
     }
 }
 
-/// Deterministic aperture: clients and endpoints divide one ring each, and a client uses the endpoints
-/// that lie under its part.
+/// Deterministic aperture: clients and endpoints divide one ring each, and a client uses the
+/// endpoints that lie under its part.
 ///
 /// All endpoints get the same load (in proportion to their weights) if all clients are there, each
-/// index is taken once, and clients send equally much. Endpoints take arcs in proportion to their weights,
-/// in an order that all clients agree on and that has nothing to do with names, so that neighbours are not of
-/// one rack. A client looks through a window that begins at `index / clients` and is as many clients' parts wide
-/// as are needed for the least number of endpoints; an endpoint that is seen in part gets the part of
-/// its weight. Weights come out multiplied by 1000, to have parts of 1; those beyond four million
-/// saturate.
+/// index is taken once, and clients send equally much. Endpoints take arcs in proportion to their
+/// weights, in an order that all clients agree on and that has nothing to do with names, so that
+/// neighbours are not of one rack. A client looks through a window that begins at `index / clients`
+/// and is as many clients' parts wide as are needed for the least number of endpoints; an endpoint
+/// that is seen in part gets the part of its weight. Weights come out multiplied by 1000, to have
+/// parts of 1; those beyond four million saturate.
 ///
-/// As in Finagle, from where the algorithm is; the arithmetic here is exact. An endpoint that comes or
-/// goes moves the borders of the others: a client exchanges about one endpoint for each end of its
-/// window. Another number of clients moves all windows. Who can't number clients takes
+/// As in Finagle, from where the algorithm is; the arithmetic here is exact. An endpoint that comes
+/// or goes moves the borders of the others: a client exchanges about one endpoint for each end of
+/// its window. Another number of clients moves all windows. Who can't number clients takes
 /// [`Rendezvous`](super::Rendezvous).
 ///
-/// Endpoints that may get no requests have no arc, and so are left out; if that is all, each has one.
+/// Endpoints that may get no requests have no arc, and so are left out; if that is all, each has
+/// one.
 pub struct Aperture {
     placement: Placement,
     least: usize,
@@ -83,8 +84,8 @@ type Changed = Pin<Box<dyn Future<Output = watch::Receiver<Seat>> + Send + Sync>
 const SCALE: u128 = 1000;
 
 impl Aperture {
-    /// At least so many endpoints of equal weight in each tier, as far as there are so many; 12 is a
-    /// good number. Of unequal weights, at least that part of the whole weight.
+    /// At least so many endpoints of equal weight in each tier, as far as there are so many; 12 is
+    /// a good number. Of unequal weights, at least that part of the whole weight.
     ///
     /// # Errors
     ///

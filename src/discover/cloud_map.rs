@@ -31,8 +31,8 @@ use crate::{
 /// | all attributes | metadata |
 ///
 /// The service's revision is asked for every 5 s, which costs little, and the instances when it has
-/// changed. A change of health does not change the revision, so they are asked for every
-/// 30 s anyway. Cloud Map gives 1000 instances at the most. If it can't be reached, no endpoint changes.
+/// changed. A change of health does not change the revision, so they are asked for every 30 s
+/// anyway. Cloud Map gives 1000 instances at the most. If it can't be reached, no endpoint changes.
 ///
 /// The client brings region, credentials and TLS along, and its own retries.
 ///
@@ -84,16 +84,16 @@ impl CloudMap {
         self
     }
 
-    /// When to ask for the revision, and how long an answer may take. Default [`Schedule::new`], with an
-    /// interval of 5 s.
+    /// When to ask for the revision, and how long an answer may take. Default [`Schedule::new`],
+    /// with an interval of 5 s.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed is
-    /// left out with a warning.
+    /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed
+    /// is left out with a warning.
     ///
     /// # Errors
     ///

@@ -42,10 +42,10 @@ impl Format {
 
 /// Reads a list of endpoints. Addresses are parsed as `T`; names are the keys.
 ///
-/// The document has a list `endpoints`. Each is an address, or a table with an `address` and, as one
-/// likes, `name` (default the address), `weight` (default 1; 0 means drain), `tier` (default 0), `zone`
-/// and `region`, `health` (`healthy`, `degraded`, `unhealthy` or `draining`) with a `reason`, and
-/// `metadata`, texts by name.
+/// The document has a list `endpoints`. Each is an address, or a table with an `address` and, as
+/// one likes, `name` (default the address), `weight` (default 1; 0 means drain), `tier` (default
+/// 0), `zone` and `region`, `health` (`healthy`, `degraded`, `unhealthy` or `draining`) with a
+/// `reason`, and `metadata`, texts by name.
 ///
 /// ```
 /// use std::net::SocketAddr;

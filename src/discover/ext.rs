@@ -75,9 +75,9 @@ pub trait DiscoverExt: Discover + Sized {
         Dedup::new(self)
     }
 
-    /// Waits until the source has been quiet for a time, at most for another, and passes on what has
-    /// changed by then: a source that takes an endpoint out and puts it back meanwhile has changed
-    /// nothing. The very first update, and errors, don't wait.
+    /// Waits until the source has been quiet for a time, at most for another, and passes on what
+    /// has changed by then: a source that takes an endpoint out and puts it back meanwhile has
+    /// changed nothing. The very first update, and errors, don't wait.
     fn debounce(self, quiet: Duration, at_most: Duration) -> Debounce<Self>
     where
         Self::Key: Eq + Hash,
@@ -124,8 +124,8 @@ pub trait DiscoverExt: Discover + Sized {
         Make::new(self, make)
     }
 
-    /// The endpoints as tower's own `Balance` takes them, for moving over piece by piece: those that
-    /// are eligible, without weights and other attributes.
+    /// The endpoints as tower's own `Balance` takes them, for moving over piece by piece: those
+    /// that are eligible, without weights and other attributes.
     fn into_tower(self) -> IntoTower<Self> {
         IntoTower::new(self)
     }

@@ -13,13 +13,15 @@ use tokio::{fs, time::sleep};
 use super::{Fetched, Format, InvalidSchedule, Refresh, Schedule, parse_document, refresh};
 use crate::{BoxError, endpoint::Endpoint};
 
-/// Endpoints from a file that is read again when it changes; see [`parse_document`] for what is in it.
+/// Endpoints from a file that is read again when it changes; see [`parse_document`] for what is in
+/// it.
 ///
-/// The file's attributes are looked at once a second, which works for every way of changing one and on
-/// every file system: renaming another over it, writing in place, and swapping a symbolic link on the
-/// way to it, as Kubernetes does with config maps. A file that changed within the last two seconds is read
-/// each time, because clocks of file systems are coarse. A file that can't be read or parsed is an error,
-/// told once, and changes no endpoint. Reads happen on the runtime's threads for blocking work.
+/// The file's attributes are looked at once a second, which works for every way of changing one and
+/// on every file system: renaming another over it, writing in place, and swapping a symbolic link
+/// on the way to it, as Kubernetes does with config maps. A file that changed within the last two
+/// seconds is read each time, because clocks of file systems are coarse. A file that can't be read
+/// or parsed is an error, told once, and changes no endpoint. Reads happen on the runtime's threads
+/// for blocking work.
 ///
 /// ```no_run
 /// use tower_lb::discover::File;
@@ -54,7 +56,8 @@ impl File {
         self
     }
 
-    /// The source. Addresses are parsed as `T`; names are the keys. Nothing is read before it is polled.
+    /// The source. Addresses are parsed as `T`; names are the keys. Nothing is read before it is
+    /// polled.
     ///
     /// # Errors
     ///

@@ -17,11 +17,12 @@ use super::{
 };
 use crate::BoxError;
 
-/// Endpoints from a document at a URL, which is asked for again and again; see [`parse_document`] for
-/// what is in it.
+/// Endpoints from a document at a URL, which is asked for again and again; see [`parse_document`]
+/// for what is in it.
 ///
 /// If the server gives an `ETag`, it is sent with the next request, and an answer of 304 changes
-/// nothing. Answers other than 200 and 304, and broken documents, are errors and change no endpoint.
+/// nothing. Answers other than 200 and 304, and broken documents, are errors and change no
+/// endpoint.
 ///
 /// ```no_run
 /// use tower_lb::discover::HttpPoll;

@@ -19,8 +19,8 @@ const UPDATES_PER_POLL: usize = 2048;
 /// [`map_keys`](super::DiscoverExt::map_keys). Sources of different types are merged after
 /// [`erase`](super::DiscoverExt::erase).
 ///
-/// An error of one source is passed on and touches no endpoint, its own or another's. The endpoints of
-/// a source that has ended stay; the stream ends when all sources have.
+/// An error of one source is passed on and touches no endpoint, its own or another's. The endpoints
+/// of a source that has ended stay; the stream ends when all sources have.
 pub fn merge<D: Discover>(sources: impl IntoIterator<Item = D>) -> Merge<D> {
     let sources = sources
         .into_iter()

@@ -5,17 +5,19 @@ use super::{
     hash::{mix, stable_hash},
 };
 
-/// Rendezvous subsetting: each client scores the endpoints by a hash of both names and uses the best.
+/// Rendezvous subsetting: each client scores the endpoints by a hash of both names and uses the
+/// best.
 ///
 /// Clients need not know of each other. An endpoint that comes or goes changes one connection, of
-/// those clients only whose subset it enters or leaves; all others stay (highest random weight, Thaler
-/// and Ravishankar 1998, used with the client as the object). How many clients an endpoint gets
-/// is as even as chance makes it, Poisson's distribution around the mean: take a larger subset,
-/// or an [`Aperture`](super::Aperture) if clients can be numbered.
+/// those clients only whose subset it enters or leaves; all others stay (highest random weight,
+/// Thaler and Ravishankar 1998, used with the client as the object). How many clients an endpoint
+/// gets is as even as chance makes it, Poisson's distribution around the mean: take a larger
+/// subset, or an [`Aperture`](super::Aperture) if clients can be numbered.
 ///
 /// An endpoint that may get no requests does not count: as long as it is among the best it stays in
-/// the subset (a sticky session may still use it), and the next best joins. Weights are kept and don't influence
-/// the choice; for many clients the shares of traffic come out in proportion to them.
+/// the subset (a sticky session may still use it), and the next best joins. Weights are kept and
+/// don't influence the choice; for many clients the shares of traffic come out in proportion to
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub struct Rendezvous {
     client: u64,

@@ -58,8 +58,8 @@ impl Schedule {
         self
     }
 
-    /// The pause after one error, which doubles with each error in a row up to the longest. A random
-    /// part of up to a half is taken off. Default 1 s to 30 s.
+    /// The pause after one error, which doubles with each error in a row up to the longest. A
+    /// random part of up to a half is taken off. Default 1 s to 30 s.
     #[must_use]
     pub fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
         (self.shortest_backoff, self.longest_backoff) = (shortest, longest);

@@ -141,8 +141,9 @@ impl SourceStatus {
         Some(self.lock().last_success?.elapsed())
     }
 
-    /// Asks the source before its time, when connections to endpoints fail, for example: as soon as the
-    /// floor of its schedule allows since the last answer. A pause after an error is not cut short.
+    /// Asks the source before its time, when connections to endpoints fail, for example: as soon as
+    /// the floor of its schedule allows since the last answer. A pause after an error is not cut
+    /// short.
     pub fn ask_again(&self) {
         self.shared.wanted.store(true, Ordering::Release);
         self.shared.waker.wake();

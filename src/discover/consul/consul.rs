@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// Endpoints from Consul: the instances of a service with their checks, by blocking queries on the health
-/// endpoint.
+/// Endpoints from Consul: the instances of a service with their checks, by blocking queries on the
+/// health endpoint.
 ///
 /// | Consul | here |
 /// |---|---|
@@ -34,8 +34,8 @@ use crate::{
 /// | `Locality` of the service or node | the locality |
 /// | `Meta` of the service, tags, node, datacenter | metadata; the last three as `consul.tags`, `consul.node`, `consul.datacenter` |
 ///
-/// A change arrives when Consul tells it. The index is reset when it goes backwards and after errors. If the agent can't
-/// be reached, no endpoint changes.
+/// A change arrives when Consul tells it. The index is reset when it goes backwards and after
+/// errors. If the agent can't be reached, no endpoint changes.
 ///
 /// ```no_run
 /// use tower_lb::discover::Consul;
@@ -129,8 +129,8 @@ impl Consul {
         self
     }
 
-    /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed is
-    /// left out with a warning.
+    /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed
+    /// is left out with a warning.
     ///
     /// # Errors
     ///

@@ -10,9 +10,11 @@ use futures_util::{future::join_all, join};
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
 };
+use tokio::time::timeout;
 
 use super::{
     DnsError, Family,
@@ -20,14 +22,14 @@ use super::{
 };
 use crate::discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh};
 
-/// Endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses, [`srv`](Self::srv)
-/// for services. Several names are [merged](crate::discover::merge()).
+/// Endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses,
+/// [`srv`](Self::srv) for services. Several names are [merged](crate::discover::merge()).
 ///
 /// Records are asked for again when their TTL is over, within the bounds of the [`Schedule`]; they
-/// are not cached otherwise. **A failure never empties the set**, be it that there is no answer, that
-/// the server says SERVFAIL, or that it says there is no such name or record; the last only
-/// if [`believe_negative`](Self::believe_negative) is set. Answers that don't fit into a datagram are asked for over
-/// TCP. `/etc/hosts` counts where the system's configuration is used.
+/// are not cached otherwise. **A failure never empties the set**, be it that there is no answer or
+/// that the server says SERVFAIL. Nor does the answer that there is no such name or record, unless
+/// [`believe_negative`](Self::believe_negative) is set. Answers that don't fit into a datagram are
+/// asked for over TCP. `/etc/hosts` counts where the system's configuration is used.
 ///
 /// hickory-resolver spawns tasks on the runtime that read its sockets. Needs Rust 1.88.
 ///
@@ -67,8 +69,8 @@ impl Dns {
     ///
     /// # Errors
     ///
-    /// [`DnsError::NoServers`] if there are none; [`DnsError::Configuration`] if the resolver can't be
-    /// made.
+    /// [`DnsError::NoServers`] if there are none; [`DnsError::Configuration`] if the resolver can't
+    /// be made.
     pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> Result<Self, DnsError> {
         let servers: Vec<_> = servers.into_iter().map(name_server).collect();
         if servers.is_empty() {
@@ -91,7 +93,8 @@ impl Dns {
         })
     }
 
-    /// When to ask again, and how long an answer may take. Default [`Schedule::new`].
+    /// When to ask again, and how long an answer may take; a single query may take half of that.
+    /// Default [`Schedule::new`].
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
@@ -105,8 +108,8 @@ impl Dns {
         self
     }
 
-    /// Believes an answer that says that there is no such name or no such record (NXDOMAIN, NODATA, the
-    /// SRV target `.`): there are no endpoints then. Default it is an error, and the last
+    /// Believes an answer that says that there is no such name or no such record (NXDOMAIN, NODATA,
+    /// the SRV target `.`): there are no endpoints then. Default it is an error, and the last
     /// endpoints stay.
     #[must_use]
     pub fn believe_negative(mut self, believe: bool) -> Self {
@@ -150,10 +153,12 @@ impl Dns {
     ///
     /// A record's priority is its endpoints' tier. Its weight times 1000 is divided among the
     /// addresses of the target; a weight of 0 counts as a thousandth of 1, "very little" beside
-    /// others and equal among themselves. The target's name is in the metadata, as `host`. An address
-    /// that several records give for the same port has the best tier, and within it the weights' sum. A
-    /// target that can't be looked up keeps the addresses known last; one that never could is left out, and
-    /// only if all are it is an error.
+    /// others and equal among themselves. The target's name is in the metadata, as `host`. An
+    /// address that several records give for the same port has the best tier, and within it the
+    /// weights' sum.
+    ///
+    /// A target that can't be looked up keeps the addresses known last. One that never could be is
+    /// left out; if that is all of them, it is an error.
     ///
     /// # Errors
     ///
@@ -196,14 +201,14 @@ impl Dns {
     }
 
     async fn services(&self, name: &str) -> Result<(Vec<Srv>, Option<Duration>), DnsError> {
-        let lookup = self.resolver.lookup(name, RecordType::SRV).await?;
+        let lookup = self.ask(name, RecordType::SRV).await?;
         let mut services: Vec<_> = records(&lookup)
             .filter_map(|data| match data {
                 RData::SRV(srv) if !srv.target.is_root() => Some(Srv {
                     priority: srv.priority,
                     weight: srv.weight,
                     port: srv.port,
-                    target: srv.target.to_utf8(),
+                    target: srv.target.to_ascii(),
                 }),
                 _ => None,
             })
@@ -238,11 +243,22 @@ impl Dns {
     }
 
     async fn lookup(&self, name: &str, kind: RecordType) -> Looked {
-        let lookup = self.resolver.lookup(name, kind).await?;
+        let lookup = self.ask(name, kind).await?;
         let mut addresses: Vec<IpAddr> = records(&lookup).filter_map(address).collect();
         addresses.sort_unstable();
         addresses.dedup();
         Ok((addresses, ttl(&lookup)))
+    }
+
+    /// One query. It may take half of the time that there is, so that what is never answered (AAAA
+    /// in some networks) does not take along what is.
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, DnsError> {
+        let lookup = self.resolver.lookup(name, kind);
+        let answer = match self.schedule.timeout {
+            None => lookup.await,
+            Some(limit) => timeout(limit / 2, lookup).await.unwrap_or(Err(NetError::Timeout)),
+        };
+        Ok(answer?)
     }
 
     /// The addresses known last instead of an error that is not believed.

@@ -35,7 +35,8 @@ impl From<NetError> for DnsError {
     }
 }
 
-/// The name is there, and has no record of this type. A referral to other servers says no such thing.
+/// The name is there, and has no record of this type. A referral to other servers says no such
+/// thing.
 fn is_no_data(error: &NetError) -> bool {
     let NetError::Dns(Semantic::NoRecordsFound(answer)) = error else { return false };
     answer.response_code == ResponseCode::NoError && (answer.soa.is_some() || answer.ns.is_none())

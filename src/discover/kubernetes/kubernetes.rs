@@ -30,10 +30,11 @@ use crate::{
 /// | `zone` | the locality, with the [`region`](Self::region) that is set |
 /// | pod, node, hints | metadata: `kubernetes.pod`, `kubernetes.node`, `kubernetes.hints` |
 ///
-/// All slices of the service are one set. An endpoint that occurs in several, as happens while they are rearranged, is
-/// taken once, healthy if it is so in one of them. A change arrives when the API server tells it; the watch goes on where
-/// it was after a time-out or a lost connection, and all is listed anew if the server has forgotten what
-/// was there (410 Gone). If the API server can't be reached, no endpoint changes.
+/// All slices of the service are one set. An endpoint that occurs in several, as happens while they
+/// are rearranged, is taken once, healthy if it is so in one of them. A change arrives when the API
+/// server tells it; the watch goes on where it was after a time-out or a lost connection, and all
+/// is listed anew if the server has forgotten what was there (410 Gone). If the API server can't be
+/// reached, no endpoint changes.
 ///
 /// Only plain HTTP is spoken by itself, to `kubectl proxy` for example. In a cluster, hand over a
 /// [`client`](Self::client) that does TLS and adds the service account's token, which
@@ -113,8 +114,9 @@ impl Kubernetes {
         self
     }
 
-    /// Heeds topology hints for a client in this zone, by kube-proxy's rules: only the endpoints hinted for
-    /// the zone, if all that are ready have hints and some are for this zone. Default hints are not heeded.
+    /// Heeds topology hints for a client in this zone, by kube-proxy's rules: only the endpoints
+    /// hinted for the zone, if all that are ready have hints and some are for this zone. Default
+    /// hints are not heeded.
     #[must_use]
     pub fn hints_for_zone(mut self, zone: impl Into<String>) -> Self {
         self.choice.zone = Some(zone.into());
@@ -136,16 +138,17 @@ impl Kubernetes {
         self
     }
 
-    /// How soon to take in the next changes (the floor) and to try again after errors; the timeout is for the
-    /// list and for the beginning of a watch. Default [`Schedule::new`], with a floor of 100 ms.
+    /// How soon to take in the next changes (the floor) and to try again after errors; the timeout
+    /// is for the list and for the beginning of a watch. Default [`Schedule::new`], with a floor of
+    /// 100 ms.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The endpoints of a service. Addresses, `address:port`, are parsed as `T`; what can't be parsed
-    /// is left out with a warning.
+    /// The endpoints of a service. Addresses, `address:port`, are parsed as `T`; what can't be
+    /// parsed is left out with a warning.
     ///
     /// # Errors
     ///

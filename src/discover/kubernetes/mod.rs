@@ -1,5 +1,5 @@
-//! Endpoints from Kubernetes: [`Kubernetes`] says what to watch, `watch` speaks with the API server,
-//! `slice` reads its EndpointSlices.
+//! Endpoints from Kubernetes: [`Kubernetes`] says what to watch, `watch` speaks with the API
+//! server, `slice` reads its EndpointSlices.
 
 #[allow(clippy::module_inception)]
 mod kubernetes;
