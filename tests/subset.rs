@@ -254,8 +254,10 @@ impl Subsetting for DrawnAnew {
     }
 }
 
-const CLIENTS: u32 = 1000;
-const BACKENDS: u32 = 1000;
+/// Without optimisation fewer, to save time; what is asserted depends on the ratios only.
+const CLIENTS: u32 = if cfg!(debug_assertions) { 200 } else { 1000 };
+const BACKENDS: u32 = CLIENTS;
+const ONE: u32 = BACKENDS / 3;
 
 #[derive(Debug)]
 struct Figures {
@@ -295,9 +297,9 @@ fn measure<S: Subsetting>(subsetting: impl Fn(u32) -> S) -> (Figures, Vec<Client
     let replaced = fleet((0..BACKENDS).map(|n| if n % 10 == 3 { n + BACKENDS } else { n }));
     let mut opened = [0; 3];
     for client in &mut clients {
-        client.handle.remove(321).unwrap();
+        client.handle.remove(ONE).unwrap();
         opened[0] += client.settle();
-        client.handle.insert(321, 321).unwrap();
+        client.handle.insert(ONE, ONE).unwrap();
         client.settle();
         client.handle.insert(BACKENDS, BACKENDS).unwrap();
         opened[1] += client.settle();
@@ -356,15 +358,19 @@ fn consequences() {
     println!("Aperture, a client joins: {client_joins:.2} opened per client");
 
     // Drawn anew: nearly all change each time.
-    assert!(drawn.churn.iter().all(|opened| *opened > 19.0), "{drawn:?}");
-    // Of 1000 backends each has a connection of 1 in 50 clients; a change concerns these only.
-    assert!((0.005..0.04).contains(&rendezvous.churn[0]), "{rendezvous:?}");
-    assert!((0.005..0.04).contains(&rendezvous.churn[1]), "{rendezvous:?}");
+    assert!(drawn.churn.iter().all(|opened| *opened > 17.0), "{drawn:?}");
+    // A change concerns the clients only that have a connection to the backend.
+    let concerned = size as f64 / f64::from(BACKENDS);
+    for opened in &rendezvous.churn[..2] {
+        assert!((concerned / 2.0..concerned * 2.0).contains(opened), "{rendezvous:?}");
+    }
     // A tenth of 20 is 2, and chance lets some more go; tolerance 10 %.
     assert!((2.4..3.0).contains(&rendezvous.churn[2]), "{rendezvous:?}");
-    // Poisson's deviation for a mean of 20 is 22 %, for 100 it is 10 %; tolerance 2 percent points.
-    assert!((20.0..24.5).contains(&rendezvous.connections.1), "{rendezvous:?}");
-    assert!((7.5..12.0).contains(&large.connections.1), "{large:?}");
+    // The deviation of the binomial distribution; tolerance 3 percent points.
+    for (size, figures) in [(20.0, &rendezvous), (100.0, &large)] {
+        let expected = ((1.0 - size / f64::from(BACKENDS)) / size).sqrt() * 100.0;
+        assert!((figures.connections.1 - expected).abs() < 3.0, "{expected} {figures:?}");
+    }
     // Even, but for rounding.
     assert!(aperture.load.0 > 99.5 && aperture.load.2 < 100.5, "{aperture:?}");
     // One for each end of the window, and what has left.
