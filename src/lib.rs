@@ -35,7 +35,7 @@
 //! | [`outcome`] | how a request ended, and the guard that writes it down |
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
 //! | [`strategy`] | who gets the request: P2C, least loaded, hashing, tiers, zones, or yours |
-//! | [`discover`] | where endpoints come from: lists, channels, any stream |
+//! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
     feature = "http",
@@ -49,6 +49,14 @@
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
+//! | `file` | no | `discover::File`: a list of endpoints that is watched |
+//! | `http-poll` | no | `discover::HttpPoll`: a list of endpoints at a URL |
+//! | `yaml` | no | such lists in YAML, besides TOML and JSON; needs Rust 1.89 |
+//! | `consul` | no | `discover::Consul`: services by blocking queries |
+//! | `kubernetes` | no | `discover::Kubernetes`: EndpointSlices by list and watch |
+//! | `cloudmap` | no | `discover::CloudMap`: services in AWS Cloud Map, by the AWS SDK |
+//! | `document` | no | `discover::parse_document`, which `file` and `http-poll` bring along |
 //! | `orca` | no | load reports read from ORCA's headers and trailers, for strategies that want them |
 //! | `serde` | no | `strategy::Config` is deserialisable |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |

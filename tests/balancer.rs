@@ -462,6 +462,23 @@ async fn an_error_of_the_stream_empties_nothing_and_is_retried_with_backoff() {
     assert!(status.driver.last_error.is_none());
 }
 
+/// A source that paces itself is not slowed down further, so that one that fails doesn't hold up
+/// others that are merged with it.
+#[tokio::test(start_paused = true)]
+async fn errors_that_come_slowly_do_not_add_up() {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
+    let balancer = Balancer::spawn(RoundRobin::new(), stream);
+    for _ in 0..20 {
+        sender.send(Err(Failure("resolver down"))).unwrap();
+        sleep(Duration::from_secs(1)).await;
+    }
+    sender.send(Err(Failure("resolver down"))).unwrap();
+    sender.send(Ok(Update::Insert("a", Backend::new("a").into()))).unwrap();
+    sleep(Duration::from_millis(60)).await;
+    assert_eq!(balancer.status().endpoints.len(), 1);
+}
+
 #[test]
 fn a_burst_of_changes_is_a_handful_of_snapshots() {
     let (handle, stream) = discover::channel();

@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep_until},
 };
 
 use super::{
@@ -40,9 +40,10 @@ pin_project! {
     /// [`status`](super::Balancer::status).
     ///
     /// An error of the stream changes nothing but the status; the stream is polled again after a
-    /// pause of 50 ms, then twice as long each time, up to 10 s. One poll applies at most 2048
-    /// updates. That pause, and strategies with work between requests, need a tokio runtime with its
-    /// timer enabled around the poll.
+    /// pause of 50 ms, then twice as long each time, up to 10 s; after one that was quiet for longer
+    /// than the last pause, as sources are that pace themselves, it is 50 ms again. One poll applies at
+    /// most 2048 updates. That pause, and strategies with work between requests, need a
+    /// tokio runtime with its timer enabled around the poll.
     #[must_use = "a balancer learns of no endpoint unless its driver is polled: spawn it"]
     pub struct Driver<D, St>
     where
@@ -67,6 +68,8 @@ struct Core<K, S, St: Strategy> {
     stream_ended: bool,
     failures: u32,
     backoff: Option<Pin<Box<Sleep>>>,
+    /// When the next error, if it comes by then, follows on the last.
+    in_a_row_until: Option<Instant>,
     finished: bool,
 }
 
@@ -98,6 +101,7 @@ where
             stream_ended: false,
             failures: 0,
             backoff: None,
+            in_a_row_until: None,
             finished: false,
         };
         (shared, Self { discover, core })
@@ -170,9 +174,15 @@ where
 
     fn failed(&mut self, error: BoxError) {
         tracing::warn!(%error, "the stream of endpoints failed; going on with those known");
+        let now = Instant::now();
+        if self.in_a_row_until.is_some_and(|until| until < now) {
+            self.failures = 0;
+        }
         let backoff = SHORTEST_BACKOFF.saturating_mul(1 << self.failures.min(16));
+        let backoff = backoff.min(LONGEST_BACKOFF);
         self.failures = self.failures.saturating_add(1);
-        self.backoff = Some(Box::pin(sleep(backoff.min(LONGEST_BACKOFF))));
+        self.backoff = Some(Box::pin(sleep_until(now + backoff)));
+        self.in_a_row_until = Some(now + backoff + backoff);
         self.report(|status| {
             status.errors += 1;
             status.last_error = Some(error.into());

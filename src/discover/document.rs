@@ -1,0 +1,289 @@
+use std::{
+    collections::{BTreeMap, HashSet},
+    error::Error as StdError,
+    fmt::{self, Display},
+    marker::PhantomData,
+    str::FromStr,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use crate::endpoint::{Endpoint, Health, Locality};
+
+/// How a list of endpoints is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// TOML.
+    Toml,
+    /// YAML 1.2.
+    #[cfg(feature = "yaml")]
+    Yaml,
+}
+
+impl Format {
+    /// By the extension of a file's name or of a path: `json`, `toml`, `yaml` or `yml`.
+    #[must_use]
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            #[cfg(feature = "yaml")]
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a list of endpoints. Addresses are parsed as `T`; names are the keys.
+///
+/// The document has a list `endpoints`. Each is an address, or a table with an `address` and, as
+/// one likes, `name` (default the address), `weight` (default 1; 0 means drain), `tier` (default
+/// 0), `zone` and `region`, `health` (`healthy`, `degraded`, `unhealthy` or `draining`) with a
+/// `reason`, and `metadata`, texts by name.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use tower_lb::discover::{Format, parse_document};
+///
+/// let document = r#"
+///     endpoints = [
+///         "10.0.0.1:80",
+///         { address = "10.0.0.2:80", name = "b", weight = 5, zone = "eu-1a" },
+///     ]
+/// "#;
+/// let endpoints = parse_document::<SocketAddr>(document, Format::Toml)?;
+/// assert_eq!((endpoints[1].0.as_str(), endpoints[1].1.weight()), ("b", 5));
+///
+/// let error = parse_document::<SocketAddr>("{\"endpoints\": [\n80]}", Format::Json).unwrap_err();
+/// assert_eq!(error.line(), Some(2));
+/// # Ok::<_, tower_lb::discover::DocumentError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`DocumentError`], with line and column, if it is not well-formed, an address can't be parsed, a
+/// name occurs twice, or something is unknown or missing.
+pub fn parse_document<T>(
+    text: &str,
+    format: Format,
+) -> Result<Vec<(String, Endpoint<T>)>, DocumentError>
+where
+    T: FromStr<Err: Display>,
+{
+    let document: Document<T> = match format {
+        Format::Json => serde_json::from_str(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            DocumentError {
+                at: (line > 0).then_some((line, column)),
+                message: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+            }
+        })?,
+        Format::Toml => toml::from_str(text).map_err(|error| DocumentError {
+            at: error.span().map(|span| position(text, span.start)),
+            message: error.message().to_owned(),
+        })?,
+        #[cfg(feature = "yaml")]
+        Format::Yaml => from_yaml(text)?,
+    };
+    Ok(document.endpoints.0)
+}
+
+#[cfg(feature = "yaml")]
+fn from_yaml<T: FromStr<Err: Display>>(text: &str) -> Result<Document<T>, DocumentError> {
+    // The parser's bounds guard against documents that unfold to much more than was written; a long
+    // list is none.
+    let (nodes, events) = (text.len().max(250_000), text.len().max(1_000_000));
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: nodes, max_events: events },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| DocumentError {
+        at: error.location().map(|at| (at.line() as usize, at.column() as usize)),
+        message: error.to_string(),
+    })
+}
+
+/// Line and column, both from 1, of a byte.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+/// A document that is no list of endpoints, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentError {
+    at: Option<(usize, usize)>,
+    message: String,
+}
+
+impl DocumentError {
+    /// The line, from 1; `None` if it is not known.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.at.map(|(line, _)| line)
+    }
+
+    /// The column, from 1; `None` if it is not known.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.at.map(|(_, column)| column)
+    }
+}
+
+impl Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl StdError for DocumentError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound = "T: FromStr<Err: Display>")]
+struct Document<T> {
+    endpoints: Endpoints<T>,
+}
+
+struct Endpoints<T>(Vec<(String, Endpoint<T>)>);
+
+impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+
+        impl<'de, T: FromStr<Err: Display>> Visitor<'de> for List<T> {
+            type Value = Endpoints<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of endpoints")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let (mut names, mut endpoints) = (HashSet::new(), Vec::new());
+                while let Some(endpoint) =
+                    list.next_element_seed(New { names: &mut names, target: PhantomData })?
+                {
+                    endpoints.push(endpoint);
+                }
+                Ok(Endpoints(endpoints))
+            }
+        }
+
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+/// An endpoint whose name must not have occurred yet. Checked here, where the position is known.
+struct New<'a, T> {
+    names: &'a mut HashSet<String>,
+    target: PhantomData<T>,
+}
+
+impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for New<'_, T> {
+    type Value = (String, Endpoint<T>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, T: FromStr<Err: Display>> Visitor<'de> for New<'_, T> {
+    type Value = (String, Endpoint<T>);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address or a table with an address")
+    }
+
+    fn visit_str<E: de::Error>(self, address: &str) -> Result<Self::Value, E> {
+        let target = parse(address)?;
+        self.finish(address.to_owned(), Endpoint::new(target))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
+        let target = parse(&entry.address)?;
+        let mut endpoint = Endpoint::new(target)
+            .with_weight(entry.weight)
+            .with_tier(entry.tier)
+            .with_health(entry.health.because(entry.reason))
+            .with_all_metadata(entry.metadata.into_iter().collect());
+        if entry.region.is_some() || entry.zone.is_some() {
+            let (region, zone) = (entry.region.unwrap_or_default(), entry.zone.unwrap_or_default());
+            endpoint = endpoint.with_locality(Locality::new(region, zone));
+        }
+        self.finish(entry.name.unwrap_or(entry.address), endpoint)
+    }
+}
+
+impl<T> New<'_, T> {
+    fn finish<E: de::Error>(
+        self,
+        name: String,
+        endpoint: Endpoint<T>,
+    ) -> Result<(String, Endpoint<T>), E> {
+        if !self.names.insert(name.clone()) {
+            return Err(E::custom(format_args!("the endpoint {name:?} occurs twice")));
+        }
+        Ok((name, endpoint))
+    }
+}
+
+fn parse<T: FromStr<Err: Display>, E: de::Error>(address: &str) -> Result<T, E> {
+    address.parse().map_err(|error| E::custom(format_args!("the address {address:?}: {error}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    address: String,
+    name: Option<String>,
+    #[serde(default = "one")]
+    weight: u32,
+    #[serde(default)]
+    tier: u32,
+    region: Option<String>,
+    zone: Option<String>,
+    #[serde(default)]
+    health: State,
+    reason: Option<String>,
+    #[serde(default)]
+    metadata: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    Healthy,
+    Degraded,
+    Unhealthy,
+    Draining,
+}
+
+impl State {
+    fn because(self, reason: Option<String>) -> Health {
+        let reason = reason.unwrap_or_else(|| "as listed".to_owned());
+        match self {
+            Self::Healthy => Health::Healthy,
+            Self::Degraded => Health::degraded(reason),
+            Self::Unhealthy => Health::unhealthy(reason),
+            Self::Draining => Health::draining(reason),
+        }
+    }
+}

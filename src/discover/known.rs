@@ -1,0 +1,54 @@
+use std::{hash::Hash, sync::Arc};
+
+use indexmap::IndexMap;
+
+use super::Update;
+use crate::endpoint::Endpoint;
+
+/// The endpoints that a stage has been told of, in the order in which it learned of them.
+pub(super) type Known<K, T> = IndexMap<K, Endpoint<T>>;
+
+/// Applies an update; true if anything changed. What stays keeps its vitals.
+pub(super) fn apply<K, T>(known: &mut Known<K, T>, update: Update<K, T>) -> bool
+where
+    K: Eq + Hash,
+    T: PartialEq,
+{
+    match update {
+        Update::Insert(key, endpoint) => insert(known, key, endpoint),
+        Update::Remove(key) => known.swap_remove(&key).is_some(),
+        Update::Reset(endpoints) => {
+            let mut before = std::mem::take(known);
+            let mut changed = false;
+            for (key, endpoint) in endpoints {
+                if let Some((key, old)) = before.swap_remove_entry(&key) {
+                    known.insert(key, old);
+                }
+                changed |= insert(known, key, endpoint);
+            }
+            changed || !before.is_empty()
+        }
+    }
+}
+
+fn insert<K, T>(known: &mut Known<K, T>, key: K, endpoint: Endpoint<T>) -> bool
+where
+    K: Eq + Hash,
+    T: PartialEq,
+{
+    let Some(old) = known.get_mut(&key) else {
+        known.insert(key, endpoint);
+        return true;
+    };
+    let changed = *old != endpoint;
+    if changed {
+        let vitals = Arc::clone(old.vitals());
+        *old = endpoint.with_vitals(vitals);
+    }
+    changed
+}
+
+/// The whole set as one update.
+pub(super) fn reset<K: Clone, T: Clone>(known: &Known<K, T>) -> Update<K, T> {
+    Update::Reset(known.iter().map(|(key, endpoint)| (key.clone(), endpoint.clone())).collect())
+}
