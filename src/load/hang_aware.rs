@@ -95,6 +95,12 @@ impl Meter for Ages {
         }
     }
 
+    fn first_byte(&self, vitals: &Vitals, start: Start) {
+        if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
+            inner.first_byte(vitals, start);
+        }
+    }
+
     fn needs_starts(&self) -> bool {
         true
     }

@@ -75,6 +75,13 @@ impl Meter for Classes {
         }
     }
 
+    fn first_byte(&self, vitals: &Vitals, start: Start) {
+        let Some(class) = self.vitals(start.class()) else { return };
+        if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
+            inner.first_byte(class, start.rebased(vitals, class));
+        }
+    }
+
     fn needs_starts(&self) -> bool {
         true
     }

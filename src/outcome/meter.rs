@@ -26,6 +26,12 @@ pub trait Meter: Any + Debug + Send + Sync {
         let _ = (vitals, start);
     }
 
+    /// The response to an attempt has begun; called only if [`needs_starts`](Self::needs_starts) and
+    /// [`needs_latency`](Self::needs_latency), and only where responses have a beginning, as in HTTP.
+    fn first_byte(&self, vitals: &Vitals, start: Start) {
+        let _ = (vitals, start);
+    }
+
     /// True if [`start`](Self::start) is to be called. Default false.
     fn needs_starts(&self) -> bool {
         false
@@ -105,6 +111,7 @@ impl Start {
 pub struct Sample<'a> {
     outcome: &'a Outcome,
     responded: bool,
+    begun: bool,
     class: u32,
     /// Ages of the vitals, in nanoseconds; `ended` is 0 if no latency is measured.
     started: u64,
@@ -117,7 +124,7 @@ impl<'a> Sample<'a> {
     #[must_use]
     pub fn new(outcome: &'a Outcome) -> Self {
         let responded = matches!(outcome, Outcome::Success);
-        Self { outcome, responded, class: 0, started: 0, ended: 0 }
+        Self { outcome, responded, begun: false, class: 0, started: 0, ended: 0 }
     }
 
     #[inline]
@@ -126,8 +133,9 @@ impl<'a> Sample<'a> {
     }
 
     #[inline]
-    pub(super) fn responded(mut self, responded: bool) -> Self {
-        self.responded |= responded;
+    pub(super) fn begun(mut self, begun: bool) -> Self {
+        self.responded |= begun;
+        self.begun = begun;
         self
     }
 
@@ -168,6 +176,12 @@ impl<'a> Sample<'a> {
     #[must_use]
     pub fn has_response(&self) -> bool {
         self.responded
+    }
+
+    /// True if [`Meter::first_byte`] was called for it.
+    #[must_use]
+    pub fn had_first_byte(&self) -> bool {
+        self.begun
     }
 
     /// The age of the vitals when the attempt ended, or got its first byte. Reads the clock if
