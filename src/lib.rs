@@ -36,6 +36,7 @@
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
+//! | [`health`] | who is fit to serve: active checks, outliers, circuit breakers, slow start, draining |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
     feature = "http",
@@ -60,6 +61,7 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod load;
