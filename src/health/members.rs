@@ -117,7 +117,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
     {
         match update {
             Update::Insert(key, endpoint) => {
-                let id = self.insert(key, endpoint, policy);
+                let id = self.insert(key, endpoint, 1, policy);
                 self.members.get_mut(&id)?.update(policy)
             }
             Update::Remove(key) => {
@@ -125,9 +125,10 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 self.remove(id, policy)
             }
             Update::Reset(endpoints) => {
+                let together = endpoints.len();
                 let mut gone: BTreeMap<Id, ()> = self.members.keys().map(|&id| (id, ())).collect();
                 for (key, endpoint) in endpoints {
-                    gone.remove(&self.insert(key, endpoint, policy));
+                    gone.remove(&self.insert(key, endpoint, together, policy));
                 }
                 for id in gone.into_keys() {
                     self.remove(id, policy);
@@ -142,7 +143,14 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         }
     }
 
-    fn insert<P: Policy<K, T, S>>(&mut self, key: K, endpoint: Endpoint<T>, policy: &mut P) -> Id {
+    /// An endpoint that comes with others: how many they are together.
+    fn insert<P: Policy<K, T, S>>(
+        &mut self,
+        key: K,
+        endpoint: Endpoint<T>,
+        together: usize,
+        policy: &mut P,
+    ) -> Id {
         match self.ids.entry(key) {
             Entry::Occupied(known) => {
                 let id = *known.get();
@@ -157,7 +165,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 let (id, key) = (self.next, unknown.key().clone());
                 unknown.insert(id);
                 self.next += 1;
-                let state = policy.join(id, &endpoint, self.members.len());
+                let state = policy.join(id, &endpoint, together.max(self.members.len() + 1));
                 let member = Member { key, endpoint, state, shown: false, queued: false };
                 self.members.insert(id, member);
                 id

@@ -287,7 +287,7 @@ where
     K: Clone + Display + Eq + Hash,
     T: Clone,
 {
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _others: usize) -> State {
+    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let watch = Watch::new(id, self.detection.limits(), self.alarms.0.clone());
         State {
             watch: Arc::new(watch),

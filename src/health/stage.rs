@@ -16,8 +16,8 @@ use crate::{
 
 /// What a stage makes of the endpoints that come through it.
 pub(super) trait Policy<K, T, S> {
-    /// What the stage knows of a new endpoint; how many it has already.
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, others: usize) -> S;
+    /// What the stage knows of a new endpoint, which makes so many, with those that come with it.
+    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> S;
 
     /// Upstream has changed an endpoint. The change is passed on afterwards.
     fn change(&mut self, id: Id, member: &mut Member<K, T, S>) {
