@@ -134,7 +134,7 @@ async fn one_request_decides_whether_it_is_back() {
 async fn ejection_times_grow_with_repetition_to_a_maximum_and_shrink_with_good_behaviour() {
     let detection = rows_only().trial(false).ejection_time(30 * SECOND, 70 * SECOND);
     let (_handle, mut fleet) = fleet(3, detection);
-    let mut out_for = |fleet: &mut Fleet| {
+    let out_for = |fleet: &mut Fleet| {
         send(fleet, 0, vec![FAILED; 5]);
         let health = fleet.endpoint(&0).health().to_string();
         health.split_once("for ").unwrap().1.split_once(':').unwrap().0.to_owned()

@@ -10,7 +10,7 @@ use std::{
 
 use futures_core::{Stream, future::BoxFuture};
 use futures_util::{
-    future::{AbortHandle, Abortable, Aborted, FutureExt},
+    future::{AbortHandle, Abortable, FutureExt},
     stream::FuturesUnordered,
 };
 use pin_project_lite::pin_project;
@@ -254,9 +254,8 @@ where
                 worked = true;
             }
             while let Poll::Ready(Some(checked)) = Pin::new(&mut self.running).poll_next(cx) {
-                match checked {
-                    Ok((id, result)) => self.finish(members, id, result),
-                    Err(Aborted) => {}
+                if let Ok((id, result)) = checked {
+                    self.finish(members, id, result);
                 }
                 worked = true;
             }
