@@ -49,6 +49,7 @@
 //! | feature | default | gives |
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
+//! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.

@@ -130,6 +130,31 @@ async fn one_request_decides_whether_it_is_back() {
     assert!(is_out(&fleet, 0), "as many failures as the first time");
 }
 
+/// Callers that look at the head of a response only: nothing but failures has another outcome.
+#[tokio::test(start_paused = true)]
+async fn responses_that_began_well_and_are_not_read_count_as_successes() {
+    let (_handle, mut fleet) = fleet(3, rows_only().failure_share(FailureShare::default()));
+    let unread = |fleet: &Fleet| {
+        let mut request = fleet.request(&0);
+        request.first_byte();
+    };
+    advance(SECOND).await;
+    for _ in 0..25 {
+        (0..4).for_each(|_| fleet.request(&0).finish(FAILED));
+        (0..8).for_each(|_| unread(&fleet));
+        fleet.settle();
+    }
+    advance(10 * SECOND).await;
+    fleet.settle();
+    assert!(!is_out(&fleet, 0), "a third of 300 failed, and never five in a row");
+    send(&mut fleet, 0, vec![FAILED; 5]);
+    advance(30 * SECOND).await;
+    fleet.settle();
+    unread(&fleet);
+    fleet.settle();
+    assert!(fleet.endpoint(&0).allowance().is_none(), "the trial is passed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn ejection_times_grow_with_repetition_to_a_maximum_and_shrink_with_good_behaviour() {
     let detection = rows_only().trial(false).ejection_time(30 * SECOND, 70 * SECOND);

@@ -34,7 +34,7 @@ pin_project! {
     /// [`HealthExt::health_checked`](super::HealthExt::health_checked).
     ///
     /// An endpoint that its checks find unhealthy is passed on as [`Health::Unhealthy`] with the error of
-    /// the last. No check waits for another. Those of many endpoints are spread over the interval: first
+    /// the check that brought it down. No check waits for another. Those of many endpoints are spread over the interval: first
     /// checks begin one after the other, a hundred a second, or as many more as the interval asks for.
     /// An endpoint that is draining is not checked; one that is removed takes its check with it.
     pub struct HealthChecked<D: Discover, C> {
@@ -175,7 +175,8 @@ impl<C> Checks<C> {
         self.due.add(at, id);
         match result {
             Err(error) if !is_up && (was_up || *state.reason == *UNCHECKED) => {
-                tracing::warn!(endpoint = %key, %error, "the health check failed");
+                let error = with_sources(&*error);
+                tracing::warn!(endpoint = %key, error, "the health check failed");
                 state.reason = format!("health check: {error}").into();
                 members.announce(id);
             }
@@ -202,6 +203,12 @@ impl<C> Checks<C> {
         let part = 1.0 + self.config.jitter * (2.0 * self.rng.f64() - 1.0);
         Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause)
     }
+}
+
+/// The error and what is behind it, which says more than "error sending request".
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 const UNCHECKED: &str = "health check: not checked yet";

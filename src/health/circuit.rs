@@ -117,7 +117,8 @@ impl Circuit {
         if since == 0 || sample.start().nanos() < since {
             return;
         }
-        let verdict = if matches!(sample.outcome(), Outcome::Cancelled) {
+        let unanswered = !sample.has_response();
+        let verdict = if unanswered && matches!(sample.outcome(), Outcome::Cancelled) {
             return self.call(Call::TrialGivenUp);
         } else if failed {
             Call::TrialFailed
@@ -137,6 +138,8 @@ impl Meter for Circuit {
         let failed = match sample.outcome() {
             Outcome::ApplicationError | Outcome::TransportFailure | Outcome::Timeout => true,
             Outcome::Success => false,
+            // It began well, or it would be a failure.
+            Outcome::Cancelled if sample.has_response() => false,
             Outcome::Overload { .. } | Outcome::Cancelled => {
                 return self.judge_trial(sample, false);
             }

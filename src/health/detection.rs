@@ -13,8 +13,8 @@ use super::{FailureShare, InvalidSetting, LatencyOutliers, Stalls, SuccessRate, 
 /// | a [latency](Self::latency) above the peers' | threefold, and by 10 ms, for 3 intervals |
 /// | [silence](Self::stalls) while requests wait | 1 s, and ten times the usual latency |
 ///
-/// Each can be set or, with `None`, switched off. An answer that tells of overload is no failure, and a
-/// cancelled request is nothing at all.
+/// Each can be set or, with `None`, switched off. An answer that tells of overload is no failure. A
+/// cancelled request is nothing at all, unless its response had begun well: then it counts as a success.
 #[derive(Clone, Debug)]
 pub struct OutlierDetection {
     pub(super) interval: Duration,

@@ -1,6 +1,6 @@
 use super::{
     Check, CircuitBreaker, CircuitBroken, Draining, Drains, HealthCheck, HealthChecked,
-    InvalidSetting, OutlierDetected, OutlierDetection, SlowStart, SlowStarting,
+    InvalidSetting, OutlierDetected, OutlierDetection, Relief, Relieved, SlowStart, SlowStarting,
 };
 use crate::discover::Discover;
 
@@ -48,6 +48,15 @@ pub trait HealthExt: Discover + Sized {
         breaker: CircuitBreaker,
     ) -> Result<CircuitBroken<Self>, InvalidSetting> {
         CircuitBroken::new(self, breaker)
+    }
+
+    /// Gives endpoints that say they have too much to do a smaller share; see [`Relieved`].
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSetting`] if the settings make no sense.
+    fn relieved(self, relief: Relief) -> Result<Relieved<Self>, InvalidSetting> {
+        Relieved::new(self, relief)
     }
 
     /// Gives endpoints that come into service their share bit by bit; see [`SlowStarting`].

@@ -5,6 +5,7 @@
 //! | [`health_checked`](HealthExt::health_checked) | asks endpoints how they are | a [`Check`], again and again |
 //! | [`outlier_detected`](HealthExt::outlier_detected) | ejects those that do worse than others | what requests see |
 //! | [`circuit_broken`](HealthExt::circuit_broken) | leaves one alone that fails | what requests see |
+//! | [`relieved`](HealthExt::relieved) | gives less to one that has too much to do | answers that say so |
 //! | [`slow_start`](HealthExt::slow_start) | gives its share bit by bit to one that comes into service | weights |
 //! | [`drained`](HealthExt::drained) | lets one that leaves finish its requests | the count of those in flight |
 //!
@@ -71,6 +72,8 @@ mod level;
 mod members;
 mod observed;
 mod outlier;
+mod part;
+mod relief;
 mod slow_start;
 mod stage;
 mod stalls;
@@ -95,6 +98,7 @@ pub use self::{
     invalid::InvalidSetting,
     latency_outliers::LatencyOutliers,
     outlier::OutlierDetected,
+    relief::{Relief, Relieved},
     slow_start::{SlowStart, SlowStarting},
     stalls::Stalls,
     success_rate::SuccessRate,

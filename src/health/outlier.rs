@@ -31,8 +31,8 @@ stage! {
     ///
     /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its time is over it
     /// is put on trial: it has an [`Allowance`] of one request, whose outcome is the verdict. The
-    /// endpoint is what upstream says it is again, or out for longer. If the caller gives
-    /// the request up, the next one decides.
+    /// endpoint is what upstream says it is again, or out for longer. If the caller gives the request up
+    /// before the response has begun, the next one decides.
     ///
     /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure accrual.
     OutlierDetected, Outliers, State
@@ -166,6 +166,7 @@ impl Outliers {
         member.state.seen = member.endpoint.vitals().outcomes();
         member.state.watch.start_over();
         member.state.watch.take_latencies();
+        member.state.watch.take_unread();
         members.announce(id);
     }
 
@@ -197,7 +198,8 @@ impl Outliers {
         let mut fleet = Vec::new();
         for (id, member) in members.iter_mut() {
             let (now, state) = (member.endpoint.vitals().outcomes(), &mut member.state);
-            let outcomes = now.since(&state.seen);
+            let mut outcomes = now.since(&state.seen);
+            outcomes.success += u64::from(state.watch.take_unread());
             state.seen = now;
             let (measured, latency) = state.watch.take_latencies();
             if state.is_good() {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{
     InvalidSetting,
     members::{Id, Member, Members},
+    part::with_part_of_weight,
     stage::{Policy, Stage, stage},
     timer::Every,
 };
@@ -88,8 +89,6 @@ impl<D: Discover> SlowStarting<D> {
     }
 }
 
-/// What weights are multiplied by.
-const SCALE: f64 = 100.0;
 /// A ramp has so many steps, if they are not too short.
 const STEPS: u32 = 50;
 const SHORTEST_STEP: Duration = Duration::from_millis(10);
@@ -196,12 +195,7 @@ impl<K, T: Clone> Policy<K, T, State> for Ramps {
     }
 
     fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
-        let weight = match endpoint.weight() {
-            0 => 0,
-            // The cast saturates.
-            weight => (f64::from(weight) * SCALE * state.part).round().max(1.0) as u32,
-        };
-        Some(endpoint.with_weight(weight))
+        Some(with_part_of_weight(endpoint, state.part))
     }
 
     fn poll(&mut self, members: &mut Members<K, T, State>, cx: &mut Context<'_>) -> Poll<()> {

@@ -21,6 +21,8 @@ pub(super) struct Watch {
     /// Failures in a row: responses that say so, and requests that got none.
     responses: AtomicU32,
     unanswered: AtomicU32,
+    /// Responses that began well and were not read to their end: no outcome counts them.
+    unread: AtomicU32,
     /// The age of the vitals from which on a request is the trial's; 0 if there is no trial.
     trial: AtomicU64,
     latencies: Option<Histogram>,
@@ -67,6 +69,7 @@ impl Watch {
             limits,
             responses: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
+            unread: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             latencies: limits.latency.then(Histogram::new),
             usual: AtomicU64::new(0),
@@ -87,6 +90,11 @@ impl Watch {
         let age = vitals.age(now);
         self.silent_since.fetch_max(age, Ordering::Relaxed);
         self.trial.store(age, Ordering::Release);
+    }
+
+    /// How many responses began well that nobody read to the end; starts over.
+    pub(super) fn take_unread(&self) -> u32 {
+        self.unread.swap(0, Ordering::Relaxed)
     }
 
     /// How many latencies were measured, and their median.
@@ -121,8 +129,7 @@ impl Watch {
     }
 
     fn succeeded(&self, sample: &Sample<'_>) {
-        forget(&self.responses);
-        forget(&self.unanswered);
+        self.end_rows();
         let Some(latency) = sample.latency() else { return };
         if let Some(latencies) = &self.latencies {
             latencies.record(latency);
@@ -136,14 +143,19 @@ impl Watch {
         }
     }
 
+    fn end_rows(&self) {
+        forget(&self.responses);
+        forget(&self.unanswered);
+    }
+
     fn judge_trial(&self, sample: &Sample<'_>) {
         let since = self.trial.load(Ordering::Acquire);
         if since == 0 || sample.start().nanos() < since {
             return;
         }
         let what = match sample.outcome() {
-            Outcome::Cancelled => return self.call(Event::TrialOpen),
-            Outcome::Success | Outcome::Overload { .. } => Event::TrialPassed,
+            Outcome::Cancelled if !sample.has_response() => return self.call(Event::TrialOpen),
+            Outcome::Success | Outcome::Overload { .. } | Outcome::Cancelled => Event::TrialPassed,
             _ => Event::TrialFailed,
         };
         // The first verdict is the one that counts.
@@ -190,6 +202,11 @@ impl Meter for Watch {
                 if let Some(failures) = count(&self.unanswered, self.limits.unanswered) {
                     self.call(Event::Unanswered(failures));
                 }
+            }
+            // It began well, or it would be a failure; who doesn't read bodies has many of these.
+            Outcome::Cancelled if sample.has_response() => {
+                self.unread.fetch_add(1, Ordering::Relaxed);
+                self.end_rows();
             }
             Outcome::Cancelled => {}
         }
