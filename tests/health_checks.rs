@@ -304,7 +304,7 @@ async fn any_async_function_is_a_check() {
     assert!(!fleet.has_ended(), "checks go on when the list has ended");
 }
 
-#[cfg(feature = "http-client")]
+#[cfg(all(feature = "http-client", feature = "tcp-check"))]
 mod protocols {
     use axum::{Router, http::StatusCode, routing::any};
     use bytes::Bytes;

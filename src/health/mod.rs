@@ -49,6 +49,7 @@
 //! # }
 //! ```
 
+mod absent;
 mod breaker;
 mod check;
 mod checked;

@@ -14,10 +14,11 @@ use tokio::{
 
 use super::{
     InvalidSetting, OutlierDetection,
+    absent::Absent,
     members::{self, Id},
     observed::{Observed, median},
     stage::{Policy, Stage, stage},
-    timer::{Deadlines, Every, after},
+    timer::{Every, after},
     watch::{Alarm, Event, Watch},
 };
 use crate::{
@@ -65,7 +66,7 @@ struct State {
 #[derive(Debug)]
 enum Standing {
     Good,
-    Ejected { until: Instant, reason: Arc<str> },
+    Ejected(Arc<str>),
     OnTrial(Allowance),
 }
 
@@ -80,9 +81,8 @@ struct Outliers {
     alarms: (UnboundedSender<Alarm>, UnboundedReceiver<Alarm>),
     tick: Every,
     stall_tick: Every,
-    returns: Deadlines,
-    /// Who is ejected or on trial, in the order of their return.
-    out: BTreeSet<(Instant, Id)>,
+    /// Who is ejected or on trial.
+    absent: Absent,
     rng: fastrand::Rng,
 }
 
@@ -96,8 +96,7 @@ impl Outliers {
             alarms: unbounded_channel(),
             tick: Every::new(detection.interval),
             stall_tick: Every::new(silence),
-            returns: Deadlines::default(),
-            out: BTreeSet::new(),
+            absent: Absent::default(),
             rng: detection.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             detection,
         }
@@ -120,7 +119,7 @@ impl Outliers {
             other != id && member.endpoint.is_eligible() && member.state.is_good()
         };
         let last = !self.detection.may_eject_all() && !members.iter().any(serves);
-        if last || self.out.len() >= self.detection.cap(members.len()) {
+        if last || self.absent.len() >= self.detection.cap(members.len()) {
             let endpoint = &member.key;
             tracing::debug!(%endpoint, reason, "not ejected: too many would be out");
             return;
@@ -136,10 +135,8 @@ impl Outliers {
         let until = after(Instant::now(), time);
         tracing::warn!(endpoint = %member.key, reason, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
-        (state.standing, state.slow) = (Standing::Ejected { until, reason }, 0);
-        self.out.retain(|&(_, other)| other != id);
-        self.out.insert((until, id));
-        self.returns.add(until, id);
+        (state.standing, state.slow) = (Standing::Ejected(reason), 0);
+        self.absent.send(id, until);
         members.announce(id);
     }
 
@@ -156,11 +153,8 @@ impl Outliers {
     }
 
     fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
-        self.out.retain(|&(_, other)| other != id);
+        self.absent.let_in(id);
         let Some(member) = members.get_mut(id) else { return };
-        if let Standing::Ejected { until, .. } = member.state.standing {
-            self.returns.cancel(until, id);
-        }
         tracing::info!(endpoint = %member.key, reason, "no longer ejected");
         (member.state.standing, member.state.returned) = (Standing::Good, true);
         member.state.seen = member.endpoint.vitals().outcomes();
@@ -252,7 +246,7 @@ impl Outliers {
             let least = match member.state.standing {
                 Standing::Good => stalls.min_waiting,
                 Standing::OnTrial(_) => 1,
-                Standing::Ejected { .. } => return None,
+                Standing::Ejected(_) => return None,
             };
             (waiting >= least && silence >= stalls.after).then_some((id, silence))
         };
@@ -277,8 +271,8 @@ impl Outliers {
 
     /// Endpoints were removed: lets those back in that are now too many.
     fn keep_to_the_cap<K: Display, T>(&mut self, members: &mut Members<K, T>) {
-        while self.out.len() > self.detection.cap(members.len()) {
-            let Some(&(_, id)) = self.out.first() else { return };
+        while self.absent.len() > self.detection.cap(members.len()) {
+            let Some(id) = self.absent.first() else { return };
             self.reinstate(members, id, "too many of the endpoints are out");
         }
     }
@@ -301,11 +295,8 @@ where
         }
     }
 
-    fn leave(&mut self, id: Id, member: &mut members::Member<K, T, State>) -> bool {
-        self.out.retain(|&(_, other)| other != id);
-        if let Standing::Ejected { until, .. } = member.state.standing {
-            self.returns.cancel(until, id);
-        }
+    fn leave(&mut self, id: Id, _member: &mut members::Member<K, T, State>) -> bool {
+        self.absent.let_in(id);
         false
     }
 
@@ -313,7 +304,7 @@ where
         let endpoint = endpoint.with_meter(Arc::clone(&state.watch) as _);
         Some(match &state.standing {
             Standing::Good => endpoint,
-            Standing::Ejected { reason, .. } => {
+            Standing::Ejected(reason) => {
                 let health = endpoint.health().clone();
                 endpoint.with_health(health.or_worse(Health::Unhealthy(Arc::clone(reason))))
             }
@@ -328,7 +319,7 @@ where
         while let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
             self.answer(members, alarm);
         }
-        while let Poll::Ready(id) = self.returns.poll(cx) {
+        while let Poll::Ready(id) = self.absent.poll_over(cx) {
             self.bring_back(members, id);
         }
         if members.is_empty() {
