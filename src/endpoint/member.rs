@@ -31,6 +31,7 @@ pub(crate) type Meters = Option<Arc<Vec<Arc<dyn Meter>>>>;
 pub(crate) struct Interest {
     pub(crate) latency: bool,
     pub(crate) starts: bool,
+    pub(crate) first_bytes: bool,
     pub(crate) reports: bool,
     /// Requests are taken from an allowance.
     pub(crate) rationed: bool,
@@ -49,7 +50,8 @@ impl Member {
         let mut member = Self { vitals, slots, meter, meters, interest, name, attributes };
         let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
         member.interest = Interest {
-            latency: any(|meter| meter.needs_latency()),
+            latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
+            first_bytes: any(|meter| meter.needs_first_bytes()),
             starts: any(|meter| meter.needs_starts()),
             reports: any(|meter| meter.needs_reports()),
             rationed: member.attributes.allowance().is_some(),
@@ -112,9 +114,8 @@ impl Member {
     }
 
     /// Tells the meters that want it that a response has begun.
-    #[cold]
     pub(crate) fn first_byte(&self, start: Start) {
-        let told = self.meters().filter(|meter| meter.needs_starts());
+        let told = self.meters().filter(|meter| meter.needs_first_bytes());
         told.for_each(|meter| meter.first_byte(&self.vitals, start));
     }
 

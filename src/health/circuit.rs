@@ -134,6 +134,11 @@ impl Circuit {
 }
 
 impl Meter for Circuit {
+    /// While it is half-open, trials are told from earlier requests by their starts.
+    fn needs_latency(&self) -> bool {
+        self.trial.load(Ordering::Relaxed) > 0
+    }
+
     fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
         let failed = match sample.outcome() {
             Outcome::ApplicationError | Outcome::TransportFailure | Outcome::Timeout => true,

@@ -18,33 +18,34 @@
 //!
 //! ```
 //! use std::time::Duration;
+//! use tower::{Service, ServiceExt, service_fn};
 //! use tower_lb::{
 //!     Balancer,
 //!     discover::{self, DiscoverExt},
 //!     health::{Draining, HealthCheck, HealthExt, OutlierDetection, SlowStart},
 //!     strategy::P2c,
 //! };
-//! # use tower::{ServiceExt, service_fn};
+//!
+//! /// Any async function of the endpoint's service is a check.
+//! async fn ping<S: Service<String>>(service: S) -> Result<(), S::Error> {
+//!     service.oneshot("ping".to_owned()).await.map(drop)
+//! }
+//!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! # let connect = |address: &&'static str| {
-//! #     let address = *address;
-//! #     service_fn(move |_: &'static str| std::future::ready(Ok::<_, std::io::Error>(address)))
-//! # };
 //! let endpoints = discover::addresses(["10.0.0.1:80", "10.0.0.2:80"])
-//!     .connect(connect)
-//!     // Any async function of the endpoint's service is a check.
-//!     .health_checked(
-//!         HealthCheck::new(|service| async { ServiceExt::oneshot(service, "ping").await.map(drop) })
-//!             .interval(Duration::from_secs(2)),
-//!     )?
+//!     .connect(|address| {
+//!         let address = *address;
+//!         service_fn(move |_: String| async move { Ok::<_, std::io::Error>(address) })
+//!     })
+//!     .health_checked(HealthCheck::new(ping).interval(Duration::from_secs(2)))?
 //!     .outlier_detected(OutlierDetection::new())?
 //!     .slow_start(SlowStart::over(Duration::from_secs(20)))?
 //!     .drained(Draining::within(Duration::from_secs(60)))?;
 //!
 //! let balancer = Balancer::spawn(P2c::default(), endpoints);
 //! // Pending until the first endpoint has passed its first check.
-//! assert!(balancer.oneshot("hello").await?.starts_with("10.0.0."));
+//! assert!(balancer.oneshot("hello".to_owned()).await?.starts_with("10.0.0."));
 //! # Ok(())
 //! # }
 //! ```

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     discover::Discover,
-    endpoint::{Allowance, Endpoint, Health, OutcomeCounts},
+    endpoint::{Allowance, Endpoint, Health, OutcomeCounts, Vitals},
 };
 
 stage! {
@@ -61,6 +61,9 @@ struct State {
     slow: u32,
     /// The outcomes that have been looked at.
     seen: OutcomeCounts,
+    /// Its signs of life as they were last, and since when requests wait without another.
+    life: u64,
+    silent: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,16 @@ enum Standing {
 impl State {
     fn is_good(&self) -> bool {
         matches!(self.standing, Standing::Good)
+    }
+
+    /// For how long at least so many requests have waited without a sign of life.
+    fn listen(&mut self, vitals: &Vitals, least: u32, now: Instant) -> Duration {
+        let (waiting, life) = self.watch.pulse(vitals);
+        if waiting < least || life != self.life {
+            (self.life, self.silent) = (life, None);
+            return Duration::ZERO;
+        }
+        now.duration_since(*self.silent.get_or_insert(now))
     }
 }
 
@@ -87,7 +100,7 @@ struct Outliers {
 }
 
 /// How often silence is looked for, in parts of the time that makes one.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 8;
 
 impl Outliers {
     fn new(detection: OutlierDetection) -> Self {
@@ -241,16 +254,18 @@ impl Outliers {
     fn listen<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         let Some(stalls) = self.detection.stalls else { return };
         let now = Instant::now();
-        let silent = |(id, member): (Id, &members::Member<K, T, State>)| {
-            let (waiting, silence) = member.state.watch.silence(member.endpoint.vitals(), now);
+        let mut silent = Vec::new();
+        for (id, member) in members.iter_mut() {
             let least = match member.state.standing {
                 Standing::Good => stalls.min_waiting,
                 Standing::OnTrial(_) => 1,
-                Standing::Ejected(_) => return None,
+                Standing::Ejected(_) => u32::MAX,
             };
-            (waiting >= least && silence >= stalls.after).then_some((id, silence))
-        };
-        let silent: Vec<_> = members.iter().filter_map(silent).collect();
+            let silence = member.state.listen(member.endpoint.vitals(), least, now);
+            if silence >= stalls.after {
+                silent.push((id, silence));
+            }
+        }
         if silent.is_empty() {
             return;
         }
@@ -292,6 +307,8 @@ where
             returned: false,
             slow: 0,
             seen: endpoint.vitals().outcomes(),
+            life: 0,
+            silent: None,
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use super::{histogram::Histogram, members::Id};
 use crate::{
-    endpoint::Vitals,
+    endpoint::{OutcomeCounts, Vitals},
     outcome::{Meter, Outcome, Sample, Start},
 };
 
@@ -28,10 +28,8 @@ pub(super) struct Watch {
     latencies: Option<Histogram>,
     /// About what latency is, in nanoseconds; 0 if not known.
     usual: AtomicU64,
-    /// Requests whose response has not begun, and the age of the vitals at the last sign of life, or
-    /// when the first of them began if that is later.
-    waiting: AtomicU32,
-    silent_since: AtomicU64,
+    /// Responses that have begun and not ended, in the low half, and all that have begun.
+    begun: AtomicU64,
 }
 
 /// Failures in a row that call for action.
@@ -73,8 +71,7 @@ impl Watch {
             trial: AtomicU64::new(0),
             latencies: limits.latency.then(Histogram::new),
             usual: AtomicU64::new(0),
-            waiting: AtomicU32::new(0),
-            silent_since: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
         }
     }
 
@@ -87,9 +84,7 @@ impl Watch {
 
     /// The next request that begins decides.
     pub(super) fn begin_trial(&self, vitals: &Vitals, now: Instant) {
-        let age = vitals.age(now);
-        self.silent_since.fetch_max(age, Ordering::Relaxed);
-        self.trial.store(age, Ordering::Release);
+        self.trial.store(vitals.age(now), Ordering::Release);
     }
 
     /// How many responses began well that nobody read to the end; starts over.
@@ -108,11 +103,13 @@ impl Watch {
         (usual > 0).then(|| Duration::from_nanos(usual))
     }
 
-    /// How many requests wait, and how long there has been no sign of life.
-    pub(super) fn silence(&self, vitals: &Vitals, now: Instant) -> (u32, Duration) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        let since = self.silent_since.load(Ordering::Relaxed);
-        (waiting, Duration::from_nanos(vitals.age(now).saturating_sub(since)))
+    /// How many requests wait for their responses to begin, and how many responses have begun or
+    /// ended, which changes with each sign of life.
+    pub(super) fn pulse(&self, vitals: &Vitals) -> (u32, u64) {
+        let begun = self.begun.load(Ordering::Relaxed);
+        let waiting = vitals.outstanding().saturating_sub(begun as u32);
+        let OutcomeCounts { success, application, overload, .. } = vitals.outcomes();
+        (waiting, success.wrapping_add(application + overload + (begun >> 32)))
     }
 
     fn call(&self, what: Event) {
@@ -120,26 +117,14 @@ impl Watch {
         let _ = self.alarms.send(Alarm { id: self.id, what });
     }
 
-    fn no_longer_waiting(&self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn sign_of_life(&self, age: u64) {
-        // Two threads may undo each other's; about is enough.
-        if self.silent_since.load(Ordering::Relaxed) < age {
-            self.silent_since.store(age, Ordering::Relaxed);
-        }
-    }
-
     fn succeeded(&self, sample: &Sample<'_>) {
         self.end_rows();
-        let Some(latency) = sample.latency() else { return };
+        let Some(nanos) = sample.latency_nanos() else { return };
         if let Some(latencies) = &self.latencies {
-            latencies.record(latency);
+            latencies.record(nanos);
         }
         if self.limits.stalls {
             // Two threads may undo each other's; about is enough.
-            let nanos = (latency.as_nanos() as u64).max(1);
             let usual = self.usual.load(Ordering::Relaxed);
             let moved = if usual == 0 { nanos } else { usual - usual / 8 + nanos / 8 };
             self.usual.store(moved.max(1), Ordering::Relaxed);
@@ -168,6 +153,9 @@ impl Watch {
     }
 }
 
+/// One more that has begun.
+const BEGUN: u64 = 1 << 32;
+
 /// Counts one more failure; tells how many it is at each multiple of the limit.
 fn count(failures: &AtomicU32, limit: Option<u32>) -> Option<u32> {
     let limit = limit?;
@@ -183,14 +171,9 @@ fn forget(failures: &AtomicU32) {
 }
 
 impl Meter for Watch {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
-        if self.limits.stalls {
-            if !sample.had_first_byte() {
-                self.no_longer_waiting();
-            }
-            if !matches!(sample.outcome(), Outcome::Cancelled) && !sample.had_first_byte() {
-                self.sign_of_life(sample.age(vitals));
-            }
+    fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
+        if self.limits.stalls && sample.had_first_byte() {
+            self.begun.fetch_sub(1, Ordering::Relaxed);
         }
         match sample.outcome() {
             Outcome::Success => self.succeeded(sample),
@@ -218,22 +201,17 @@ impl Meter for Watch {
         }
     }
 
+    /// While there is a trial, its requests are told from earlier ones by their starts.
     fn needs_latency(&self) -> bool {
-        self.limits.latency || self.limits.stalls || self.limits.trials
+        let on_trial = self.trial.load(Ordering::Relaxed) > 0;
+        self.limits.latency || self.limits.stalls || on_trial
     }
 
-    fn start(&self, _vitals: &Vitals, start: Start) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.sign_of_life(start.nanos());
-        }
+    fn first_byte(&self, _vitals: &Vitals, _start: Start) {
+        self.begun.fetch_add(BEGUN | 1, Ordering::Relaxed);
     }
 
-    fn first_byte(&self, vitals: &Vitals, _start: Start) {
-        self.no_longer_waiting();
-        self.sign_of_life(vitals.age(Instant::now()));
-    }
-
-    fn needs_starts(&self) -> bool {
+    fn needs_first_bytes(&self) -> bool {
         self.limits.stalls
     }
 }

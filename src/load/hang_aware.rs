@@ -96,9 +96,13 @@ impl Meter for Ages {
     }
 
     fn first_byte(&self, vitals: &Vitals, start: Start) {
-        if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
+        if let Some(inner) = &self.inner {
             inner.first_byte(vitals, start);
         }
+    }
+
+    fn needs_first_bytes(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_first_bytes())
     }
 
     fn needs_starts(&self) -> bool {

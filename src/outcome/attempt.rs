@@ -54,7 +54,7 @@ impl Attempt {
     pub fn first_byte(&mut self) {
         if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
             self.first_byte = member.vitals.age(Instant::now());
-            if member.interest.starts {
+            if member.interest.first_bytes {
                 member.first_byte(Start { class: self.class, started: self.started });
             }
         }

@@ -16,7 +16,8 @@ pub trait Meter: Any + Debug + Send + Sync {
     /// not block.
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>);
 
-    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Default true.
+    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Asked each time that
+    /// the endpoint changes. Default true.
     fn needs_latency(&self) -> bool {
         true
     }
@@ -26,10 +27,17 @@ pub trait Meter: Any + Debug + Send + Sync {
         let _ = (vitals, start);
     }
 
-    /// The response to an attempt has begun; called only if [`needs_starts`](Self::needs_starts) and
-    /// [`needs_latency`](Self::needs_latency), and only where responses have a beginning, as in HTTP.
+    /// The response to an attempt has begun; called only if
+    /// [`needs_first_bytes`](Self::needs_first_bytes), and only where responses have a beginning before
+    /// their end, as in HTTP.
     fn first_byte(&self, vitals: &Vitals, start: Start) {
         let _ = (vitals, start);
+    }
+
+    /// True if [`first_byte`](Self::first_byte) is to be called. Latency is measured then. Default
+    /// false.
+    fn needs_first_bytes(&self) -> bool {
+        false
     }
 
     /// True if [`start`](Self::start) is to be called. Default false.
@@ -168,7 +176,12 @@ impl<'a> Sample<'a> {
     /// strategy measures no latency.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        (self.ended > 0).then(|| Duration::from_nanos(self.ended.saturating_sub(self.started)))
+        self.latency_nanos().map(Duration::from_nanos)
+    }
+
+    #[inline]
+    pub(crate) fn latency_nanos(&self) -> Option<u64> {
+        (self.ended > 0).then(|| self.ended.saturating_sub(self.started))
     }
 
     /// True if the response had begun, so that the latency is the endpoint's and not how long the

