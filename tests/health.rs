@@ -14,7 +14,8 @@ use tower_lb::{
     discover::{self, Discover, Handle},
     endpoint::{Endpoint, Health},
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, Initial, OutlierDetection, SlowStart,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, Initial, LatencyOutliers,
+        OutlierDetection, Relief, SlowStart, Stalls,
     },
     load::Outstanding,
     outcome::Outcome,
@@ -150,6 +151,52 @@ async fn everything_rides_on_a_spawned_driver() {
     };
     assert!((10..60).contains(&weight("0")), "{}", weight("0"));
     assert_eq!(weight("1"), 100);
+}
+
+/// Nonsense that is not rejected does no harm: neither a panic nor a loop without end.
+#[tokio::test(start_paused = true)]
+async fn settings_at_their_extremes_do_no_harm() {
+    for time in [Duration::from_nanos(1), Duration::MAX] {
+        let always = |()| std::future::ready(Ok::<_, &str>(()));
+        let (handle, stream) = discover::channel();
+        handle.reset((0..4).map(|key| (key, ()))).unwrap();
+        let check = HealthCheck::new(always).interval(time).timeout(time).jitter(0.9);
+        let check = check.changing_interval(time).rise(1_000_000).fall(1_000_000);
+        let latency =
+            LatencyOutliers { min_difference: time, factor: f64::MAX, ..Default::default() };
+        let stalls = Stalls { after: time, factor: f64::INFINITY, min_waiting: u32::MAX };
+        let detection = OutlierDetection::new().interval(time).ejection_time(time, time);
+        let detection = detection.jitter(1.0).latency(latency).stalls(stalls).failed_responses(1);
+        let breaker = CircuitBreaker::new().open_time(time, time).failure_share(100.0, 1, time);
+        let relief = Relief::new().interval(time).longest_pause(time);
+        let stages = stream
+            .health_checked(check.initial(Initial::Up))
+            .and_then(|stages| stages.outlier_detected(detection))
+            .and_then(|stages| stages.circuit_broken(breaker.trial_requests(u32::MAX)))
+            .and_then(|stages| stages.relieved(relief))
+            .and_then(|stages| stages.slow_start(SlowStart::over(time).exponent(100.0)))
+            .and_then(|stages| stages.drained(Draining::within(time)))
+            .unwrap();
+        let mut fleet = Watched::new(stages);
+        for outcome in [
+            Outcome::Success,
+            Outcome::ApplicationError,
+            Outcome::Overload { retry_after: Some(Duration::MAX) },
+            Outcome::Timeout,
+        ] {
+            fleet.settle();
+            for _ in 0..50 {
+                if let Some(request) = fleet.try_request(&0) {
+                    advance(Duration::from_millis(1)).await;
+                    request.finish(outcome.clone());
+                }
+                fleet.settle();
+            }
+            advance(SECOND * 1_000_000).await;
+        }
+        handle.remove(0).unwrap();
+        fleet.settle();
+    }
 }
 
 /// What upstream says, and what an endpoint's requests do.

@@ -21,7 +21,7 @@ use super::{
     level::Level,
     members::{self, Id, Member},
     stage::{Policy, Stage},
-    timer::{Deadlines, after},
+    timer::{Deadlines, SHORTEST, after},
 };
 use crate::{
     BoxError,
@@ -191,7 +191,7 @@ impl<C> Checks<C> {
 
     /// How long to wait for the next check.
     fn pause(&mut self, level: Level, now: Instant) -> Duration {
-        let patience = self.config.interval * 2;
+        let patience = self.config.interval.saturating_mul(2);
         let is_busy = self.traffic.is_some_and(|last| now.duration_since(last) <= patience);
         let pause = if !self.config.thresholds.is_settled(level) {
             self.config.changing
@@ -201,7 +201,8 @@ impl<C> Checks<C> {
             self.config.idle
         };
         let part = 1.0 + self.config.jitter * (2.0 * self.rng.f64() - 1.0);
-        Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause)
+        let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause);
+        pause.max(SHORTEST)
     }
 }
 

@@ -58,7 +58,7 @@ impl LatencyOutliers {
         latencies.iter_mut().for_each(|latency| *latency = latency.abs_diff(usual));
         let spread = median(&mut latencies).unwrap_or_default();
         let limit = (usual.as_secs_f64() * self.factor)
-            .max((usual + self.min_difference).as_secs_f64())
+            .max(usual.saturating_add(self.min_difference).as_secs_f64())
             .max(usual.as_secs_f64() + 5.0 * 1.4826 * spread.as_secs_f64());
         enough.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.latency));
         let far_off = |endpoint: &&&Observed| endpoint.latency.as_secs_f64() > limit;

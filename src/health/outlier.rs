@@ -118,8 +118,8 @@ impl Outliers {
     fn ejection_time(&mut self, ejections: u32) -> Duration {
         let time = self.detection.base_time.saturating_mul(ejections);
         let time = time.min(self.detection.max_time);
-        let jitter = self.rng.f64() * self.detection.jitter;
-        time.saturating_add(time.mul_f64(jitter))
+        let jitter = time.as_secs_f64() * self.rng.f64() * self.detection.jitter;
+        time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
     }
 
     /// Ejects an endpoint in good standing, if that leaves enough.
@@ -258,8 +258,8 @@ impl Outliers {
         for (id, member) in members.iter_mut() {
             let least = match member.state.standing {
                 Standing::Good => stalls.min_waiting,
-                Standing::OnTrial(_) => 1,
-                Standing::Ejected(_) => u32::MAX,
+                Standing::OnTrial(ref allowance) if allowance.left() == 0 => 1,
+                Standing::OnTrial(_) | Standing::Ejected(_) => u32::MAX,
             };
             let silence = member.state.listen(member.endpoint.vitals(), least, now);
             if silence >= stalls.after {

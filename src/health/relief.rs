@@ -129,7 +129,8 @@ struct Pause {
 impl Meter for Pause {
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
         if let Outcome::Overload { retry_after: Some(pause) } = sample.outcome() {
-            let pause = (*pause).min(self.longest).as_nanos() as u64;
+            let pause = (*pause).min(self.longest).as_nanos();
+            let pause = u64::try_from(pause).unwrap_or(u64::MAX);
             let until = vitals.age(Instant::now()).saturating_add(pause);
             self.until.fetch_max(until, Ordering::Relaxed);
         }

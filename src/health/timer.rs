@@ -45,6 +45,7 @@ pub(super) struct Every {
 
 impl Every {
     pub(super) fn new(period: Duration) -> Self {
+        let period = period.max(SHORTEST);
         Self { period, next: None, alarm: Alarm::default() }
     }
 
@@ -60,6 +61,9 @@ impl Every {
         self.next = None;
     }
 }
+
+/// What takes less time than the clock has between two ticks would be due again at once, for ever.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// A timer that is made when it is first needed, in the runtime that polls.
 #[derive(Debug, Default)]
