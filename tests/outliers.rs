@@ -2,10 +2,16 @@
 
 mod support;
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    task::Context,
+    time::Duration,
+};
 
 use proptest::prelude::*;
-use support::Watched;
+use support::{Watched, flag};
 use tokio::time::advance;
 use tower_lb::{
     discover::{self, Handle},
@@ -72,6 +78,27 @@ async fn failures_in_a_row_eject_at_once_and_each_kind_has_its_own_row() {
     assert!(!is_out(&fleet, 1));
     send(&mut fleet, 1, [refused]);
     assert!(is_out(&fleet, 1));
+}
+
+/// The request that crosses a threshold wakes whoever polls the stream; no tick is waited for.
+#[tokio::test(start_paused = true)]
+async fn the_last_failure_of_a_row_wakes_the_driver() {
+    let (_handle, mut fleet) = fleet(3, rows_only());
+    let (woken, waker) = flag();
+    let mut cx = Context::from_waker(&waker);
+    assert!(fleet.poll(&mut cx).is_pending());
+    (0..4).for_each(|_| fleet.request(&0).finish(FAILED));
+    assert!(!woken.load(Ordering::SeqCst));
+    fleet.request(&0).finish(FAILED);
+    assert!(woken.load(Ordering::SeqCst));
+    fleet.settle();
+    assert!(is_out(&fleet, 0));
+    advance(30 * SECOND).await;
+    fleet.settle();
+    woken.store(false, Ordering::SeqCst);
+    assert!(fleet.poll(&mut cx).is_pending());
+    fleet.request(&0).finish(Outcome::Success);
+    assert!(woken.load(Ordering::SeqCst), "so does the verdict of a trial");
 }
 
 #[tokio::test(start_paused = true)]
