@@ -289,8 +289,14 @@ async fn an_endpoint_that_hangs_is_ejected_before_its_requests_time_out() {
     let mut downloading: Vec<_> = (0..4).map(|_| fleet.request(&1)).collect();
     downloading.iter_mut().for_each(tower_lb::outcome::Attempt::first_byte);
     let few: Vec<_> = (0..2).map(|_| fleet.request(&2)).collect();
-    for _ in 0..5 {
-        advance(Duration::from_millis(250)).await;
+    // The process was stopped, not the backend: that is no silence.
+    for _ in 0..3 {
+        advance(60 * SECOND).await;
+        fleet.settle();
+    }
+    assert!(!is_out(&fleet, 0));
+    for _ in 0..10 {
+        advance(Duration::from_millis(125)).await;
         fleet.settle();
     }
     let reason = fleet.endpoint(&0).health().reason().unwrap_or_default().to_owned();
@@ -302,8 +308,8 @@ async fn an_endpoint_that_hangs_is_ejected_before_its_requests_time_out() {
     advance(30 * SECOND).await;
     fleet.settle();
     let _trial = fleet.request(&0);
-    for _ in 0..5 {
-        advance(Duration::from_millis(250)).await;
+    for _ in 0..10 {
+        advance(Duration::from_millis(125)).await;
         fleet.settle();
     }
     assert!(fleet.endpoint(&0).health().reason().unwrap().starts_with("ejected for 60.0s"));
@@ -318,8 +324,8 @@ async fn slow_fleets_are_not_silent() {
         attempt.finish(Outcome::Success);
     }
     let _waiting: Vec<_> = (0..9).map(|_| fleet.request(&0)).collect();
-    for _ in 0..36 {
-        advance(Duration::from_millis(250)).await;
+    for _ in 0..72 {
+        advance(Duration::from_millis(125)).await;
         fleet.settle();
     }
     assert!(!is_out(&fleet, 0), "nine times as long as usual");

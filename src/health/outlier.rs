@@ -61,9 +61,10 @@ struct State {
     slow: u32,
     /// The outcomes that have been looked at.
     seen: OutcomeCounts,
-    /// Its signs of life as they were last, and since when requests wait without another.
+    /// Its signs of life as they were last, and how many looks at it have found requests waiting and
+    /// no other.
     life: u64,
-    silent: Option<Instant>,
+    silent: u32,
 }
 
 #[derive(Debug)]
@@ -78,14 +79,16 @@ impl State {
         matches!(self.standing, Standing::Good)
     }
 
-    /// For how long at least so many requests have waited without a sign of life.
-    fn listen(&mut self, vitals: &Vitals, least: u32, now: Instant) -> Duration {
+    /// For how many looks in a row at least so many requests have waited without a sign of life.
+    ///
+    /// Looks are counted and not the time between them: if the process itself was stopped, answers may
+    /// lie in its sockets that nobody has looked at.
+    fn listen(&mut self, vitals: &Vitals, least: u32) -> u32 {
         let (waiting, life) = self.watch.pulse(vitals);
-        if waiting < least || life != self.life {
-            (self.life, self.silent) = (life, None);
-            return Duration::ZERO;
-        }
-        now.duration_since(*self.silent.get_or_insert(now))
+        let is_silent = waiting >= least && life == self.life;
+        (self.life, self.silent) =
+            (life, if is_silent { self.silent.saturating_add(1) } else { 0 });
+        self.silent.saturating_sub(1)
     }
 }
 
@@ -253,7 +256,6 @@ impl Outliers {
     /// Looks for endpoints that have gone silent.
     fn listen<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         let Some(stalls) = self.detection.stalls else { return };
-        let now = Instant::now();
         let mut silent = Vec::new();
         for (id, member) in members.iter_mut() {
             let least = match member.state.standing {
@@ -261,9 +263,9 @@ impl Outliers {
                 Standing::OnTrial(ref allowance) if allowance.left() == 0 => 1,
                 Standing::OnTrial(_) | Standing::Ejected(_) => u32::MAX,
             };
-            let silence = member.state.listen(member.endpoint.vitals(), least, now);
-            if silence >= stalls.after {
-                silent.push((id, silence));
+            let looks = member.state.listen(member.endpoint.vitals(), least);
+            if looks >= LOOKS {
+                silent.push((id, self.stall_tick.period().saturating_mul(looks)));
             }
         }
         if silent.is_empty() {
@@ -308,7 +310,7 @@ where
             slow: 0,
             seen: endpoint.vitals().outcomes(),
             life: 0,
-            silent: None,
+            silent: 0,
         }
     }
 

@@ -7,7 +7,8 @@ use super::InvalidSetting;
 ///
 /// A while is `after`, or `factor` times the fleet's usual latency where that is longer; until the
 /// latency of any endpoint is known, none is ejected. A response counts from its first byte, where it
-/// has one, so a long download is no silence.
+/// has one, so a long download is no silence. Time in which this process itself was stopped doesn't
+/// count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stalls {
     /// Least time without an answer. Default 1 s.

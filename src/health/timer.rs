@@ -49,6 +49,10 @@ impl Every {
         Self { period, next: None, alarm: Alarm::default() }
     }
 
+    pub(super) fn period(&self) -> Duration {
+        self.period
+    }
+
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let next = *self.next.get_or_insert_with(|| after(Instant::now(), self.period));
         ready!(self.alarm.poll_at(next, cx));
