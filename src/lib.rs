@@ -36,6 +36,7 @@
 //! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
 //! | [`strategy`] | who gets the request: P2C, least loaded, hashing, tiers, zones, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
+//! | [`health`] | who is fit to serve: active checks, outliers, circuit breakers, slow start, draining |
 //! | [`balance`] | the balancer and its driver |
 #![cfg_attr(
     feature = "http",
@@ -48,6 +49,7 @@
 //! | feature | default | gives |
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
+//! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a list of endpoints that is watched |
@@ -71,6 +73,7 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod load;

@@ -16,6 +16,7 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
+    health::{CircuitBreaker, HealthExt, OutlierDetection, Relief, SlowStart},
     load::{FailureAware, Outstanding, PeakEwma},
     strategy::{
         BoundedLoad, Candidate, LeastLoaded, Maglev, P2c, Pick, Random, Rendezvous, Ring,
@@ -108,6 +109,24 @@ fn a_request_allocates_nothing() {
         check("bounded", BoundedLoad::new(Ring::new(key()), 1.25).unwrap(), limit);
         check("top k", TopK::new(Maglev::new(key()), 3, Outstanding), limit);
     }
+}
+
+/// Every meter that health adapters hang on an endpoint, and a count of starts and latencies.
+#[test]
+fn nor_does_one_that_is_watched_over() {
+    let stages = endpoints(20, |_| 1)
+        .outlier_detected(OutlierDetection::new())
+        .and_then(|stages| stages.circuit_broken(CircuitBreaker::new()))
+        .and_then(|stages| stages.relieved(Relief::new()))
+        .and_then(|stages| stages.slow_start(SlowStart::default()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _entered = runtime.enter();
+    let (mut balancer, driver) = Balancer::new(P2c::default(), stages.unwrap());
+    let mut driver = Box::pin(driver);
+    drive(&mut driver);
+    (0..100).for_each(|_| request(&mut balancer));
+    let cost = measure(|| (0..1000).for_each(|_| request(&mut balancer)));
+    assert_eq!(cost.count_total, 0);
 }
 
 /// Heap bytes for each of 10 000 endpoints, with socket addresses as keys, beside the service itself

@@ -183,7 +183,7 @@ impl<S, P, T> Balancer<S, P, T> {
         let mut now = Now::lazy();
         let snapshot = self.shared.snapshot.load();
         let started = snapshot.timed.then(|| now.get());
-        let mut context = if !self.shared.is_limited() {
+        let mut context = if !self.shared.is_limited() && !snapshot.rationed {
             PickContext::unrestricted(&mut self.rng, now)
         } else if !self.shared.queue.is_queued() {
             PickContext::new(&mut self.rng, now, &UNTRIED)

@@ -125,6 +125,7 @@ where
         services: roster.services(),
         endpoints: roster.len(),
         timed: roster.is_timed(),
+        rationed: roster.is_rationed(),
         notices: strategy.notices().into(),
         version,
     }

@@ -25,6 +25,8 @@ pub(super) struct Roster<K, S> {
     weights: Weights,
     /// How many have a meter that measures latency.
     timed: usize,
+    /// How many are given a number of requests.
+    rationed: usize,
 }
 
 impl<K, S> Roster<K, S>
@@ -39,6 +41,7 @@ where
             services: Vec::new(),
             weights: Weights::default(),
             timed: 0,
+            rationed: 0,
         }
     }
 
@@ -49,6 +52,11 @@ where
     /// True if the latency of requests must be measured.
     pub(super) fn is_timed(&self) -> bool {
         self.timed > 0
+    }
+
+    /// True if some may get no more than a number of requests.
+    pub(super) fn is_rationed(&self) -> bool {
+        self.rationed > 0
     }
 
     pub(super) fn candidates(&self) -> Candidates {
@@ -103,11 +111,10 @@ where
             return self.change(position, service, attributes, meters);
         }
         tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
-        self.weights.count_in(&attributes);
         let Hangings { meter, slots } = hangings();
         let name = key.to_string().into();
         let member = Arc::new(Member::new(name, attributes, vitals, meter, meters, slots));
-        self.timed += usize::from(member.interest.latency);
+        self.count_in(&member);
         let position = self.len();
         push(&mut self.candidates, position, Candidate::new(member, position as u32));
         push(&mut self.services, position, service);
@@ -128,12 +135,10 @@ where
         if from != to {
             tracing::info!(endpoint = &*old.name, %from, %to, "health changed");
         }
-        self.weights.count_out(&old.attributes);
-        self.weights.count_in(&attributes);
         let member = Arc::new(old.with(attributes, meters));
-        self.timed += usize::from(member.interest.latency);
-        self.timed -= usize::from(old.interest.latency);
-        *candidate = Candidate::new(member, position as u32);
+        *candidate = Candidate::new(Arc::clone(&member), position as u32);
+        self.count_in(&member);
+        self.count_out(&old);
     }
 
     fn remove(&mut self, key: &K) -> bool {
@@ -151,13 +156,24 @@ where
         tracing::debug!(endpoint = %key, "endpoint removed");
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
-            self.weights.count_out(&removed.member.attributes);
-            self.timed -= usize::from(removed.member.interest.latency);
+            self.count_out(&removed.member);
         }
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {
             moved.set_position(position as u32);
         }
+    }
+
+    fn count_in(&mut self, member: &Member) {
+        self.weights.count_in(&member.attributes);
+        self.timed += usize::from(member.interest.latency);
+        self.rationed += usize::from(member.interest.rationed);
+    }
+
+    fn count_out(&mut self, member: &Member) {
+        self.weights.count_out(&member.attributes);
+        self.timed -= usize::from(member.interest.latency);
+        self.rationed -= usize::from(member.interest.rationed);
     }
 }
 

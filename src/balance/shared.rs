@@ -17,6 +17,8 @@ pub(super) struct Shared<S, P> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P>>,
     /// The newest snapshot has eligible endpoints; cheaper to read than the snapshot.
     eligible: AtomicBool,
+    /// In it, some endpoints may get no more than a number of requests.
+    rationed: AtomicBool,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) config: Config,
     driver: Mutex<DriverStatus>,
@@ -51,6 +53,7 @@ impl<S, P> Shared<S, P> {
     ) -> Self {
         Self {
             eligible: AtomicBool::new(!snapshot.candidates.is_empty()),
+            rationed: AtomicBool::new(snapshot.rationed),
             snapshot: ArcSwap::from_pointee(snapshot),
             queue: Arc::default(),
             config,
@@ -71,8 +74,9 @@ impl<S, P> Shared<S, P> {
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot<S, P>) {
-        let eligible = !snapshot.candidates.is_empty();
+        let (eligible, rationed) = (!snapshot.candidates.is_empty(), snapshot.rationed);
         self.snapshot.store(Arc::new(snapshot));
+        self.rationed.store(rationed, Ordering::SeqCst);
         self.eligible.store(eligible, Ordering::SeqCst);
         self.queue.changed();
     }
@@ -96,14 +100,23 @@ impl<S, P> Shared<S, P> {
         if !self.eligible.load(Ordering::SeqCst) {
             return self.outlook_without_candidates();
         }
-        let Some(max_outstanding) = self.config.max_outstanding else {
-            return Outlook::Ready;
-        };
-        if !self.queue.is_queued() && self.snapshot.load().candidates.any_has_room(rng) {
-            Outlook::Ready
-        } else {
-            Outlook::Wait(Error::Overloaded { max_outstanding })
+        match self.config.max_outstanding {
+            None if !self.rationed.load(Ordering::SeqCst) => Outlook::Ready,
+            limit => self.outlook_by_room(limit, rng),
         }
+    }
+
+    fn outlook_by_room(&self, limit: Option<u32>, rng: &mut Rng) -> Outlook {
+        let snapshot = self.snapshot.load();
+        let mut room = || snapshot.candidates.any_has_room(rng);
+        if !(limit.is_some() && self.queue.is_queued()) && room() {
+            return Outlook::Ready;
+        }
+        let endpoints = snapshot.endpoints;
+        Outlook::Wait(match limit {
+            Some(max_outstanding) => Error::Overloaded { max_outstanding },
+            None => Error::Unavailable { endpoints },
+        })
     }
 
     #[cold]

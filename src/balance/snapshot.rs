@@ -17,6 +17,8 @@ pub(super) struct Snapshot<S, P> {
     pub(super) endpoints: usize,
     /// Somebody measures latency.
     pub(super) timed: bool,
+    /// Some endpoints may get no more than a number of requests.
+    pub(super) rationed: bool,
     /// What the strategy wants people to know.
     pub(super) notices: Arc<[String]>,
     pub(super) version: u64,

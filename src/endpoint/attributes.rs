@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Health, Locality, Metadata};
+use super::{Allowance, Health, Locality, Metadata};
 
 /// What discovery and health checks say of an endpoint; all of it may change while it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +17,11 @@ pub(super) struct Details {
     pub(super) health: Health,
     pub(super) locality: Option<Locality>,
     pub(super) metadata: Metadata,
+    pub(super) allowance: Option<Allowance>,
 }
 
 static NO_DETAILS: Details =
-    Details { health: Health::Healthy, locality: None, metadata: Metadata::EMPTY };
+    Details { health: Health::Healthy, locality: None, metadata: Metadata::EMPTY, allowance: None };
 
 impl Attributes {
     /// The share of traffic relative to other endpoints' weights; 0 means drain.
@@ -51,6 +52,12 @@ impl Attributes {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.details().metadata
+    }
+
+    /// How many more requests it may get, if that is bounded: it is on trial.
+    #[must_use]
+    pub fn allowance(&self) -> Option<&Allowance> {
+        self.details().allowance.as_ref()
     }
 
     /// True if new requests may go there: it is serving and its weight is not 0.

@@ -1,6 +1,6 @@
 use std::{ops::Deref, sync::Arc};
 
-use super::{Attributes, Health, Locality, Metadata, Vitals, member::Meters};
+use super::{Allowance, Attributes, Health, Locality, Metadata, Vitals, member::Meters};
 use crate::outcome::Meter;
 
 /// One backend: a target with its attributes and its vitals.
@@ -51,6 +51,16 @@ impl<T> Endpoint<T> {
     #[must_use]
     pub fn with_health(mut self, health: Health) -> Self {
         self.attributes.set(|details| details.health = health);
+        self
+    }
+
+    /// Sets how many more requests it may get, or lifts that bound. Default: no bound.
+    ///
+    /// How a stage of discovery puts an endpoint on trial: it lets one request through, watches by a
+    /// [meter](Self::with_meter) how it ends, and decides by that.
+    #[must_use]
+    pub fn with_allowance(mut self, allowance: impl Into<Option<Allowance>>) -> Self {
+        self.attributes.set(|details| details.allowance = allowance.into());
         self
     }
 

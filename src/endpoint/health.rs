@@ -40,6 +40,22 @@ impl Health {
         matches!(self, Self::Healthy | Self::Degraded(_))
     }
 
+    /// This, or the other if that is worse: several opinions on one endpoint come to one. Draining is
+    /// the worst, because nothing that goes on in the endpoint can end it.
+    #[must_use]
+    pub fn or_worse(self, other: Self) -> Self {
+        if other.severity() > self.severity() { other } else { self }
+    }
+
+    fn severity(&self) -> u8 {
+        match self {
+            Self::Healthy => 0,
+            Self::Degraded(_) => 1,
+            Self::Unhealthy(_) => 2,
+            Self::Draining(_) => 3,
+        }
+    }
+
     /// Why the endpoint is not healthy; `None` if it is.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {

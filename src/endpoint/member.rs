@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Attributes, Slots, Vitals};
+use super::{Allowance, Attributes, Slots, Vitals};
 use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint as one balancer has it: its name and attributes, and what the balancer hangs on it.
@@ -31,7 +31,10 @@ pub(crate) type Meters = Option<Arc<Vec<Arc<dyn Meter>>>>;
 pub(crate) struct Interest {
     pub(crate) latency: bool,
     pub(crate) starts: bool,
+    pub(crate) first_bytes: bool,
     pub(crate) reports: bool,
+    /// Requests are taken from an allowance.
+    pub(crate) rationed: bool,
 }
 
 impl Member {
@@ -47,9 +50,11 @@ impl Member {
         let mut member = Self { vitals, slots, meter, meters, interest, name, attributes };
         let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
         member.interest = Interest {
-            latency: any(|meter| meter.needs_latency()),
+            latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
+            first_bytes: any(|meter| meter.needs_first_bytes()),
             starts: any(|meter| meter.needs_starts()),
             reports: any(|meter| meter.needs_reports()),
+            rationed: member.attributes.allowance().is_some(),
         };
         member
     }
@@ -65,6 +70,53 @@ impl Member {
     pub(crate) fn meters(&self) -> impl Iterator<Item = &dyn Meter> {
         let own = self.meters.iter().flat_map(|meters| meters.iter());
         self.meter.iter().chain(own).map(|meter| &**meter)
+    }
+
+    /// True if one more request may be sent there at once.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.slots.as_ref().is_none_or(|slots| slots.has_room())
+            && !(self.interest.rationed && self.is_spent())
+    }
+
+    #[cold]
+    fn is_spent(&self) -> bool {
+        self.attributes.allowance().is_some_and(|allowance| allowance.left() == 0)
+    }
+
+    /// Takes room for one request, if there is any.
+    #[inline]
+    pub(crate) fn enter(&self) -> bool {
+        if self.interest.rationed && !self.attributes.allowance().is_none_or(Allowance::take) {
+            return false;
+        }
+        let entered = self.slots.as_ref().is_none_or(|slots| slots.try_acquire());
+        if !entered {
+            self.give_back();
+        }
+        entered
+    }
+
+    /// The request is over.
+    #[inline]
+    pub(crate) fn exit(&self) {
+        if let Some(slots) = &self.slots {
+            slots.release();
+        }
+    }
+
+    /// The request that was entered is not sent.
+    #[cold]
+    pub(crate) fn give_back(&self) {
+        if let Some(allowance) = self.attributes.allowance() {
+            allowance.give_back();
+        }
+    }
+
+    /// Tells the meters that want it that a response has begun.
+    pub(crate) fn first_byte(&self, start: Start) {
+        let told = self.meters().filter(|meter| meter.needs_first_bytes());
+        told.for_each(|meter| meter.first_byte(&self.vitals, start));
     }
 
     /// Tells the meters that want it that an attempt has begun.

@@ -18,6 +18,7 @@
 //! assert_eq!(endpoint.metadata().get("version"), Some("2.4"));
 //! ```
 
+mod allowance;
 mod attributes;
 #[allow(clippy::module_inception)]
 mod endpoint;
@@ -31,6 +32,7 @@ mod vitals;
 mod wait_queue;
 
 pub use self::{
+    allowance::Allowance,
     attributes::Attributes,
     endpoint::Endpoint,
     health::Health,

@@ -165,6 +165,19 @@ impl OutcomeCounts {
         self.application + self.overload + self.transport + self.timeout
     }
 
+    /// What was added since an earlier reading.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let small = |now: u64, then: u64| u64::from((now as u32).wrapping_sub(then as u32));
+        Self {
+            success: self.success.wrapping_sub(earlier.success) % (1 << 40),
+            application: small(self.application, earlier.application),
+            overload: small(self.overload, earlier.overload),
+            transport: small(self.transport, earlier.transport),
+            timeout: small(self.timeout, earlier.timeout),
+            cancelled: small(self.cancelled, earlier.cancelled),
+        }
+    }
+
     /// All finished attempts.
     #[must_use]
     pub fn total(&self) -> u64 {

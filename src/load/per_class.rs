@@ -73,6 +73,17 @@ impl Meter for Classes {
         }
     }
 
+    fn first_byte(&self, vitals: &Vitals, start: Start) {
+        let Some(class) = self.vitals(start.class()) else { return };
+        if let Some(inner) = &self.inner {
+            inner.first_byte(class, start.rebased(vitals, class));
+        }
+    }
+
+    fn needs_first_bytes(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_first_bytes())
+    }
+
     fn needs_starts(&self) -> bool {
         true
     }

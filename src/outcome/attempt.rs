@@ -23,7 +23,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Takes a slot at the endpoint, if it has one free. The latency is measured if it is told when
+    /// Takes room at the endpoint, if it has any. The latency is measured if it is told when
     /// it started.
     #[inline]
     pub(crate) fn begin(
@@ -31,10 +31,8 @@ impl Attempt {
         started: Option<Instant>,
         remarks: Remarks,
     ) -> Option<Self> {
-        if let Some(slots) = &member.slots {
-            if !slots.try_acquire() {
-                return None;
-            }
+        if !member.enter() {
+            return None;
         }
         member.vitals.begin();
         let started = started.map_or(0, |started| member.vitals.age(started));
@@ -63,6 +61,9 @@ impl Attempt {
     pub fn first_byte(&mut self) {
         if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
             self.first_byte = member.vitals.age(Instant::now());
+            if member.interest.first_bytes {
+                member.first_byte(Start { class: self.remarks.class, started: self.started });
+            }
         }
     }
 
@@ -110,13 +111,14 @@ impl Attempt {
     pub(crate) fn forgo(mut self) {
         if let Some(member) = self.member.take() {
             member.vitals.forgo();
+            member.give_back();
             if member.interest.starts {
                 let sample = Sample::new(&Outcome::Cancelled).of_class(self.remarks.class);
                 let sample = sample.measured(self.started, self.started);
                 let told = member.meters().filter(|meter| meter.needs_starts());
                 told.for_each(|meter| meter.record(&member.vitals, &sample));
             }
-            Self::release(&member);
+            member.exit();
         }
     }
 
@@ -134,7 +136,7 @@ impl Attempt {
         member.vitals.end(outcome);
         let mut meters = member.meters();
         if let Some(meter) = meters.next() {
-            let mut sample = Sample::new(outcome).responded(self.first_byte > 0);
+            let mut sample = Sample::new(outcome).begun(self.first_byte > 0);
             sample = sample.of_class(self.remarks.class);
             if self.started > 0 {
                 let ended = match self.first_byte {
@@ -148,19 +150,12 @@ impl Attempt {
                 meter.record(&member.vitals, &sample);
             }
         }
-        Self::release(&member);
+        member.exit();
     }
 
     #[cold]
     fn cancel(&mut self) {
         self.end(&Outcome::Cancelled, Instant::now);
-    }
-
-    #[inline]
-    fn release(member: &Member) {
-        if let Some(slots) = &member.slots {
-            slots.release();
-        }
     }
 }
 

@@ -16,8 +16,8 @@ pub trait Meter: Any + Debug + Send + Sync {
     /// not block.
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>);
 
-    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Default true, or
-    /// what the wrapped meter says.
+    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Asked each time that
+    /// the endpoint changes. Default true, or what the wrapped meter says.
     fn needs_latency(&self) -> bool {
         self.inner().is_none_or(|inner| inner.needs_latency())
     }
@@ -28,6 +28,21 @@ pub trait Meter: Any + Debug + Send + Sync {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_starts()) {
             inner.start(vitals, start);
         }
+    }
+
+    /// The response to an attempt has begun; called only if
+    /// [`needs_first_bytes`](Self::needs_first_bytes), and only where responses have a beginning before
+    /// their end, as in HTTP. Default: passed on to the wrapped meter.
+    fn first_byte(&self, vitals: &Vitals, start: Start) {
+        if let Some(inner) = self.inner().filter(|inner| inner.needs_first_bytes()) {
+            inner.first_byte(vitals, start);
+        }
+    }
+
+    /// True if [`first_byte`](Self::first_byte) is to be called. Latency is measured then. Default
+    /// false, or what the wrapped meter says.
+    fn needs_first_bytes(&self) -> bool {
+        self.inner().is_some_and(|inner| inner.needs_first_bytes())
     }
 
     /// True if [`start`](Self::start) is to be called. Default false, or what the wrapped meter says.
@@ -112,6 +127,7 @@ impl Start {
 pub struct Sample<'a> {
     outcome: &'a Outcome,
     responded: bool,
+    begun: bool,
     class: u32,
     /// Ages of the vitals, in nanoseconds; `ended` is 0 if no latency is measured.
     started: u64,
@@ -124,7 +140,7 @@ impl<'a> Sample<'a> {
     #[must_use]
     pub fn new(outcome: &'a Outcome) -> Self {
         let responded = matches!(outcome, Outcome::Success);
-        Self { outcome, responded, class: 0, started: 0, ended: 0 }
+        Self { outcome, responded, begun: false, class: 0, started: 0, ended: 0 }
     }
 
     #[inline]
@@ -133,8 +149,9 @@ impl<'a> Sample<'a> {
     }
 
     #[inline]
-    pub(super) fn responded(mut self, responded: bool) -> Self {
-        self.responded |= responded;
+    pub(super) fn begun(mut self, begun: bool) -> Self {
+        self.responded |= begun;
+        self.begun = begun;
         self
     }
 
@@ -167,7 +184,12 @@ impl<'a> Sample<'a> {
     /// strategy measures no latency.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
-        (self.ended > 0).then(|| Duration::from_nanos(self.ended.saturating_sub(self.started)))
+        self.latency_nanos().map(Duration::from_nanos)
+    }
+
+    #[inline]
+    pub(crate) fn latency_nanos(&self) -> Option<u64> {
+        (self.ended > 0).then(|| self.ended.saturating_sub(self.started))
     }
 
     /// True if the response had begun, so that the latency is the endpoint's and not how long the
@@ -175,6 +197,12 @@ impl<'a> Sample<'a> {
     #[must_use]
     pub fn has_response(&self) -> bool {
         self.responded
+    }
+
+    /// True if [`Meter::first_byte`] was called for it.
+    #[must_use]
+    pub fn had_first_byte(&self) -> bool {
+        self.begun
     }
 
     /// The age of the vitals when the attempt ended, or got its first byte. Reads the clock if

@@ -49,7 +49,7 @@ impl Candidate {
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.member.slots.as_ref().is_none_or(|slots| slots.has_room())
+        self.member.has_room()
     }
 
     /// What a load reads of it, for a request of this class.

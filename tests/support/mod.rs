@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fmt,
     future::Future,
+    hash::Hash,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -13,9 +14,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tower::Service;
-use tower_lb::{BoxError, balance::Driver, discover::Discover, strategy::Strategy};
+use tower_lb::{
+    BoxError,
+    balance::Driver,
+    discover::{Discover, Update},
+    endpoint::Endpoint,
+    outcome::Attempt,
+    strategy::{Candidate, Candidates, RoundRobin, Strategy},
+};
 
 /// A backend whose readiness and answers the test decides, and which insists on the contract that
 /// the instance that was polled ready is the one that is called.
@@ -166,4 +174,106 @@ pub(crate) fn flag() -> (Arc<AtomicBool>, Waker) {
     let woken = Arc::new(AtomicBool::new(false));
     let waker = Arc::new(Flag(Arc::clone(&woken))).into();
     (woken, waker)
+}
+
+/// What comes out of a stream of endpoints, and a hand to send requests to them without a balancer.
+pub(crate) struct Watched<D: Discover> {
+    stream: Pin<Box<D>>,
+    endpoints: HashMap<D::Key, Endpoint<D::Target>>,
+    candidates: HashMap<D::Key, Candidate>,
+    errors: Vec<D::Error>,
+    updates: usize,
+    ended: bool,
+}
+
+impl<D> Watched<D>
+where
+    D: Discover<Key: Clone + Eq + Hash + fmt::Display>,
+{
+    pub(crate) fn new(stream: D) -> Self {
+        Self {
+            stream: Box::pin(stream),
+            endpoints: HashMap::new(),
+            candidates: HashMap::new(),
+            errors: Vec::new(),
+            updates: 0,
+            ended: false,
+        }
+    }
+
+    /// Applies all that the stream has to say now.
+    pub(crate) fn settle(&mut self) {
+        while let Poll::Ready(update) = self.poll(&mut Context::from_waker(Waker::noop())) {
+            match update {
+                None => return self.ended = true,
+                Some(Err(error)) => self.errors.push(error),
+                Some(Ok(update)) => self.apply(update),
+            }
+        }
+    }
+
+    /// The next update.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Update<D::Key, D::Target>, D::Error>>> {
+        // The runtime's own budget would end this after 128 updates.
+        let next = std::future::poll_fn(|cx| self.stream.as_mut().poll_discover(cx));
+        std::pin::pin!(tokio::task::coop::unconstrained(next)).poll(cx)
+    }
+
+    fn apply(&mut self, update: Update<D::Key, D::Target>) {
+        self.updates += 1;
+        match update {
+            Update::Insert(key, endpoint) => self.insert(key, endpoint),
+            Update::Remove(key) => {
+                assert!(self.endpoints.remove(&key).is_some(), "{key} was not there");
+                self.candidates.remove(&key);
+            }
+            Update::Reset(endpoints) => {
+                self.endpoints.clear();
+                self.candidates.clear();
+                endpoints.into_iter().for_each(|(key, endpoint)| self.insert(key, endpoint));
+            }
+        }
+    }
+
+    fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
+        let candidates = Candidates::for_strategy(&RoundRobin::new(), [(&key, &endpoint)]);
+        let candidate = candidates.everyone().next().unwrap().clone();
+        self.candidates.insert(key.clone(), candidate);
+        self.endpoints.insert(key, endpoint);
+    }
+
+    pub(crate) fn endpoints(&self) -> &HashMap<D::Key, Endpoint<D::Target>> {
+        &self.endpoints
+    }
+
+    pub(crate) fn endpoint(&self, key: &D::Key) -> &Endpoint<D::Target> {
+        &self.endpoints[key]
+    }
+
+    /// Begins a request.
+    pub(crate) fn request(&self, key: &D::Key) -> Attempt {
+        self.candidates[key].begin(Some(Instant::now())).expect("there is room")
+    }
+
+    /// Begins a request as a balancer would: if the endpoint may get it.
+    pub(crate) fn try_request(&self, key: &D::Key) -> Option<Attempt> {
+        let candidate = self.candidates.get(key).filter(|candidate| candidate.is_eligible())?;
+        candidate.begin(Some(Instant::now()))
+    }
+
+    pub(crate) fn errors(&self) -> &[D::Error] {
+        &self.errors
+    }
+
+    /// How many updates there were.
+    pub(crate) fn updates(&self) -> usize {
+        self.updates
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
 }
