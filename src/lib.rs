@@ -42,6 +42,11 @@
     doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
 )]
 #![cfg_attr(not(feature = "http"), doc = "| `http` | HTTP and gRPC, with feature `http` |")]
+#![cfg_attr(
+    feature = "lambda",
+    doc = "| [`lambda`] | AWS Lambda functions: invocations, HTTP events, strategies |"
+)]
+#![cfg_attr(not(feature = "lambda"), doc = "| `lambda` | AWS Lambda, with feature `lambda` |")]
 //!
 //! # Features
 //!
@@ -49,6 +54,8 @@
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
+//! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
+//! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
 
@@ -62,6 +69,8 @@ pub mod endpoint;
 mod error;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod load;
 pub mod outcome;
 pub mod strategy;

@@ -1,0 +1,95 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{FunctionName, Invocation, Invoke, InvokeError, Invoked, Limits};
+
+/// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
+/// [`Balancer`](crate::Balancer).
+///
+/// Always ready; Lambda says when it has enough. A payload that is too large is not sent.
+#[derive(Clone, Debug)]
+pub struct Function<I> {
+    invoke: I,
+    name: FunctionName,
+    limits: Limits,
+}
+
+impl<I> Function<I> {
+    /// The function of this name, under the qualifier that the name has.
+    pub fn new(invoke: I, name: FunctionName) -> Self {
+        Self { invoke, name, limits: Limits::new() }
+    }
+
+    /// Sets how large payloads may be. Default: as large as the service takes them.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The function's name.
+    #[must_use]
+    pub fn name(&self) -> &FunctionName {
+        &self.name
+    }
+}
+
+impl<I: Invoke> Service<Invocation> for Function<I> {
+    type Response = Invoked;
+    type Error = InvokeError;
+    type Future = FunctionFuture<I::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: Invocation) -> Self::Future {
+        if let Err(error) = self.limits.check(&invocation) {
+            return FunctionFuture { state: State::Unsent { error: Some(error) } };
+        }
+        let invocation = invocation.or_qualifier(self.name.qualifier());
+        let future = self.invoke.invoke(&self.name, invocation);
+        FunctionFuture { state: State::Sent { future } }
+    }
+}
+
+pin_project! {
+    /// The answer of a [`Function`].
+    #[derive(Debug)]
+    pub struct FunctionFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F> {
+        Unsent { error: Option<InvokeError> },
+        Sent { #[pin] future: F },
+    }
+}
+
+impl<F> Future for FunctionFuture<F>
+where
+    F: Future<Output = Result<Invoked, InvokeError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().state.project() {
+            StateProjection::Unsent { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+            StateProjection::Sent { future } => future.poll(cx),
+        }
+    }
+}

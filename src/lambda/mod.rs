@@ -1,0 +1,77 @@
+//! AWS Lambda functions as endpoints: functions, aliases, versions and regions.
+//!
+//! A [`Function`] is a `Service` from [`Invocation`] to [`Invoked`], which a balancer takes like any
+//! other. How it gets there is up to an [`Invoke`]: the AWS SDK's client with feature `aws`, or
+//! another. [`Http`] puts HTTP in front, with the events that an Application Load Balancer
+//! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
+//!
+//! [`InvocationStatus`] judges answers, and [`Advice`] tells what may be tried again, and where.
+//!
+//! ```
+//! use std::future::ready;
+//! use tower::ServiceExt;
+//! use tower_lb::{
+//!     Balancer, discover::{self, DiscoverExt},
+//!     lambda::{Function, FunctionName, Invocation, InvocationStatus, Invoked},
+//!     strategy::RoundRobin,
+//! };
+//!
+//! # tokio_test::block_on(async {
+//! // Two versions of a function. `invoke` is to be a client of the SDK.
+//! let invoke = |_: &FunctionName, invocation: Invocation| {
+//!     ready(Ok(Invoked::new(200, invocation.into_payload())))
+//! };
+//! let versions: [FunctionName; 2] = ["orders:1".parse()?, "orders:2".parse()?];
+//! let functions = discover::addresses(versions)
+//!     .connect(move |name: &FunctionName| Function::new(invoke, name.clone()));
+//! let balancer =
+//!     Balancer::builder().classify(InvocationStatus).spawn(RoundRobin::new(), functions)?;
+//!
+//! let invoked = balancer.oneshot(Invocation::from(r#"{"order": 7}"#)).await?;
+//! assert_eq!(invoked.payload(), r#"{"order": 7}"#);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod advice;
+mod alb_event;
+mod answer;
+mod answer_json;
+mod event;
+mod event_json;
+mod failure;
+mod function;
+mod http;
+mod invalid_name;
+mod invocation;
+mod invoke;
+mod invoke_error;
+mod invoked;
+mod limits;
+mod malformed;
+mod name;
+mod qualifier;
+mod status;
+mod throttle;
+mod url_event;
+mod utc;
+
+pub use self::{
+    advice::{Advice, Execution, Remedy},
+    alb_event::AlbEvent,
+    event::EventFormat,
+    function::{Function, FunctionFuture},
+    http::{Http, HttpFuture},
+    invalid_name::{InvalidName, NameProblem},
+    invocation::{Invocation, InvocationType},
+    invoke::Invoke,
+    invoke_error::{InvokeError, Refusal},
+    invoked::{FunctionError, FunctionErrorKind, Invoked},
+    limits::Limits,
+    malformed::{MalformedAnswer, Unspeakable},
+    name::FunctionName,
+    qualifier::Qualifier,
+    status::InvocationStatus,
+    throttle::{Throttle, ThrottleReason, ThrottleScope},
+    url_event::UrlEvent,
+};
