@@ -6,6 +6,7 @@
 //! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
 //!
 //! [`InvocationStatus`] judges answers, and [`Advice`] tells what may be tried again, and where.
+//! [`Throttles`] keeps requests from functions and regions that have no room.
 //!
 //! ```
 //! use std::future::ready;
@@ -37,6 +38,7 @@ mod advice;
 mod alb_event;
 mod answer;
 mod answer_json;
+mod domain;
 mod event;
 mod event_json;
 mod failure;
@@ -50,9 +52,15 @@ mod invoked;
 mod limits;
 mod malformed;
 mod name;
+mod pauses;
 mod qualifier;
+mod shed;
+mod shedding;
 mod status;
+mod steer;
 mod throttle;
+mod throttles;
+mod track_throttles;
 mod url_event;
 mod utc;
 
@@ -71,7 +79,11 @@ pub use self::{
     malformed::{MalformedAnswer, Unspeakable},
     name::FunctionName,
     qualifier::Qualifier,
+    shed::{Shed, ShedFuture, ShedLayer},
     status::InvocationStatus,
+    steer::Steer,
     throttle::{Throttle, ThrottleReason, ThrottleScope},
+    throttles::Throttles,
+    track_throttles::TrackThrottles,
     url_event::UrlEvent,
 };

@@ -1,0 +1,92 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Sleep, sleep_until};
+
+use super::{domain::Domain, throttles::Memory};
+use crate::{
+    outcome::Meter,
+    strategy::{Candidate, Candidates, Strategy},
+};
+
+/// Lets another strategy choose among the endpoints that are not throttled; made by
+/// [`Throttles::steer`](super::Throttles::steer).
+///
+/// It works in the driver: a pick costs no more than the inner strategy's.
+#[derive(Debug)]
+pub struct Steer<St> {
+    inner: St,
+    memory: Arc<Memory>,
+    /// Of the pauses that the picker knows.
+    version: u64,
+    /// When a pause ends.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<St> Steer<St> {
+    pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
+        Self { inner, memory, version: 0, timer: None }
+    }
+
+    /// Ready when a pause has begun or ended since last time.
+    fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (version, next_end) = self.memory.watch(cx.waker());
+        if std::mem::replace(&mut self.version, version) != version {
+            self.timer = next_end.map(|end| Box::pin(sleep_until(end)));
+            return Poll::Ready(());
+        }
+        match &mut self.timer {
+            None => Poll::Pending,
+            Some(timer) => {
+                std::task::ready!(timer.as_mut().poll(cx));
+                self.timer = next_end.map(|end| Box::pin(sleep_until(end)));
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl<St: Strategy> Strategy for Steer<St> {
+    type Picker = St::Picker;
+
+    fn picker(&mut self, candidates: &Candidates) -> St::Picker {
+        let paused = self.memory.paused();
+        if paused.is_empty() {
+            return self.inner.picker(candidates);
+        }
+        let (regions, functions): (Vec<_>, Vec<_>) =
+            paused.into_iter().partition(Domain::is_region);
+        let left = without(&regions, candidates);
+        self.inner.picker(&without(&functions, &left))
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
+    }
+
+    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let inner = self.inner.poll_update(cx);
+        if self.poll_pauses(cx).is_ready() {
+            return Poll::Ready(Some(()));
+        }
+        match inner {
+            Poll::Ready(Some(())) => inner,
+            // There may always be a throttle yet to come.
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// The candidates outside of the domains; all if none would be left.
+fn without(domains: &[Domain], candidates: &Candidates) -> Candidates {
+    let is_out = |candidate: &Candidate| {
+        let endpoint = Domain::of_function(candidate.name(), candidate);
+        domains.iter().any(|domain| domain.contains(&endpoint))
+    };
+    let left = candidates.filter(|candidate| !is_out(candidate));
+    if left.is_empty() { candidates.clone() } else { left }
+}
