@@ -87,6 +87,7 @@ impl Advice {
             InvokeError::TimedOut(_) | InvokeError::Interrupted(_) => {
                 Self::new(Execution::MayHaveRun, Remedy::Elsewhere)
             }
+            InvokeError::FunctionFailed(_) => Self::new(Execution::Ran, Remedy::Elsewhere),
         }
     }
 

@@ -7,7 +7,9 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{FunctionName, Invocation, Invoke, InvokeError, Invoked, Limits};
+use super::{
+    FunctionName, Invocation, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedStream, Limits,
+};
 
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
@@ -38,6 +40,25 @@ impl<I> Function<I> {
     pub fn name(&self) -> &FunctionName {
         &self.name
     }
+
+    /// The same function with its answers streamed.
+    #[must_use]
+    pub fn streaming(self) -> StreamingFunction<I> {
+        StreamingFunction { function: self }
+    }
+
+    fn send<F>(
+        &self,
+        invocation: Invocation,
+        send: impl FnOnce(&I, &FunctionName, Invocation) -> F,
+    ) -> FunctionFuture<F> {
+        if let Err(error) = self.limits.check(&invocation) {
+            return FunctionFuture { state: State::Unsent { error: Some(error) } };
+        }
+        let invocation = invocation.or_qualifier(self.name.qualifier());
+        let future = send(&self.invoke, &self.name, invocation);
+        FunctionFuture { state: State::Sent { future } }
+    }
 }
 
 impl<I: Invoke> Service<Invocation> for Function<I> {
@@ -50,17 +71,33 @@ impl<I: Invoke> Service<Invocation> for Function<I> {
     }
 
     fn call(&mut self, invocation: Invocation) -> Self::Future {
-        if let Err(error) = self.limits.check(&invocation) {
-            return FunctionFuture { state: State::Unsent { error: Some(error) } };
-        }
-        let invocation = invocation.or_qualifier(self.name.qualifier());
-        let future = self.invoke.invoke(&self.name, invocation);
-        FunctionFuture { state: State::Sent { future } }
+        self.send(invocation, I::invoke)
+    }
+}
+
+/// A function whose answers are streamed, made by [`Function::streaming`]. In a balancer,
+/// [`UntilStreamEnd`](super::UntilStreamEnd) tracks them to their end.
+#[derive(Clone, Debug)]
+pub struct StreamingFunction<I> {
+    function: Function<I>,
+}
+
+impl<I: InvokeStreaming> Service<Invocation> for StreamingFunction<I> {
+    type Response = InvokedStream;
+    type Error = InvokeError;
+    type Future = FunctionFuture<I::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: Invocation) -> Self::Future {
+        self.function.send(invocation, I::invoke_streaming)
     }
 }
 
 pin_project! {
-    /// The answer of a [`Function`].
+    /// The answer of a [`Function`] or [`StreamingFunction`].
     #[derive(Debug)]
     pub struct FunctionFuture<F> {
         #[pin]
@@ -77,9 +114,9 @@ pin_project! {
     }
 }
 
-impl<F> Future for FunctionFuture<F>
+impl<F, R> Future for FunctionFuture<F>
 where
-    F: Future<Output = Result<Invoked, InvokeError>>,
+    F: Future<Output = Result<R, InvokeError>>,
 {
     type Output = F::Output;
 

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use super::{FunctionName, Invocation, InvokeError, Invoked};
+use super::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream};
 
 /// Gets invocations to Lambda: what a [`Function`](super::Function) sends by.
 ///
@@ -40,4 +40,13 @@ where
     fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Fut {
         self(function, invocation)
     }
+}
+
+/// An [`Invoke`] that streams answers too.
+pub trait InvokeStreaming {
+    /// The beginning of the answer to come.
+    type Future: Future<Output = Result<InvokedStream, InvokeError>>;
+
+    /// Sends an invocation to a function, once; its answer is passed on as it is written.
+    fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future;
 }

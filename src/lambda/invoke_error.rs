@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt};
 
-use super::{Throttle, advice::ServiceRule};
+use super::{FunctionError, Throttle, advice::ServiceRule};
 use crate::BoxError;
 
 /// Why an invocation came to nothing. That the function itself failed is told by
@@ -34,6 +34,8 @@ pub enum InvokeError {
     TimedOut(BoxError),
     /// The exchange broke off. The function may have run.
     Interrupted(BoxError),
+    /// The function failed in the middle of a streamed answer.
+    FunctionFailed(FunctionError),
 }
 
 /// An exception of the Lambda service.
@@ -103,6 +105,7 @@ impl fmt::Display for InvokeError {
             Self::Unreachable(_) => f.write_str("the service could not be reached"),
             Self::TimedOut(_) => f.write_str("no answer in time; the function may have run"),
             Self::Interrupted(_) => f.write_str("no answer; the function may have run"),
+            Self::FunctionFailed(error) => error.fmt(f),
         }
     }
 }

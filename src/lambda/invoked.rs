@@ -136,6 +136,13 @@ impl FunctionError {
         Self { kind, said: serde_json::from_slice(payload).unwrap_or_default() }
     }
 
+    /// With this type, if the payload has none.
+    #[cfg(feature = "aws")]
+    pub(super) fn or_type(mut self, error_type: impl Into<Box<str>>) -> Self {
+        self.said.error_type.get_or_insert_with(|| error_type.into());
+        self
+    }
+
     /// Who caught it.
     #[must_use]
     pub fn kind(&self) -> FunctionErrorKind {

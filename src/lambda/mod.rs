@@ -38,6 +38,8 @@ mod advice;
 mod alb_event;
 mod answer;
 mod answer_json;
+#[cfg(feature = "aws")]
+pub mod aws;
 mod domain;
 mod event;
 mod event_json;
@@ -49,6 +51,7 @@ mod invocation;
 mod invoke;
 mod invoke_error;
 mod invoked;
+mod invoked_stream;
 mod limits;
 mod malformed;
 mod name;
@@ -61,6 +64,7 @@ mod steer;
 mod throttle;
 mod throttles;
 mod track_throttles;
+mod until_stream_end;
 mod url_event;
 mod utc;
 
@@ -68,13 +72,14 @@ pub use self::{
     advice::{Advice, Execution, Remedy},
     alb_event::AlbEvent,
     event::EventFormat,
-    function::{Function, FunctionFuture},
+    function::{Function, FunctionFuture, StreamingFunction},
     http::{Http, HttpFuture},
     invalid_name::{InvalidName, NameProblem},
     invocation::{Invocation, InvocationType},
-    invoke::Invoke,
+    invoke::{Invoke, InvokeStreaming},
     invoke_error::{InvokeError, Refusal},
     invoked::{FunctionError, FunctionErrorKind, Invoked},
+    invoked_stream::{AnswerBody, InvokedStream},
     limits::Limits,
     malformed::{MalformedAnswer, Unspeakable},
     name::FunctionName,
@@ -85,5 +90,6 @@ pub use self::{
     throttle::{Throttle, ThrottleReason, ThrottleScope},
     throttles::Throttles,
     track_throttles::TrackThrottles,
+    until_stream_end::UntilStreamEnd,
     url_event::UrlEvent,
 };

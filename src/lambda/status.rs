@@ -33,6 +33,7 @@ impl InvocationStatus {
             }
             Some(InvokeError::Refused(refusal)) => refusal.rule().outcome(),
             Some(InvokeError::TimedOut(_)) => Outcome::Timeout,
+            Some(InvokeError::FunctionFailed(_)) => Outcome::ApplicationError,
             Some(InvokeError::Unreachable(_) | InvokeError::Interrupted(_)) => {
                 Outcome::TransportFailure
             }
