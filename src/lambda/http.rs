@@ -37,7 +37,7 @@ use crate::BoxError;
 ///
 /// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) become
 /// invocations that are [`idempotent`](Invocation::idempotent).
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Http<S, F> {
     inner: S,
     format: Arc<F>,
@@ -49,6 +49,13 @@ impl<S, F: EventFormat> Http<S, F> {
     /// Sends requests to `inner` as events of this format.
     pub fn new(inner: S, format: F) -> Self {
         Self { inner, format: Arc::new(format), broken: false }
+    }
+}
+
+impl<S: Clone, F> Clone for Http<S, F> {
+    fn clone(&self) -> Self {
+        let format = Arc::clone(&self.format);
+        Self { inner: self.inner.clone(), format, broken: self.broken }
     }
 }
 
