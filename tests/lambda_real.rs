@@ -20,7 +20,8 @@ use tower_lb::{
     lambda::{
         Advice, AlbEvent, EventFormat, Execution, Function, FunctionErrorKind, FunctionName, Http,
         Invocation, InvocationStatus, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
-        ThrottleReason, Throttles, UntilStreamEnd, UrlEvent, aws::Sdk,
+        ThrottleReason, Throttles, UntilStreamEnd, UrlEvent,
+        aws::{AliasVersions, Sdk},
     },
     outcome::OnResponse,
     strategy::RoundRobin,
@@ -281,6 +282,60 @@ async fn serve<F: EventFormat>(http: Http<Function<Sdk>, F>, cookies: usize) {
     assert_eq!(send(Request::get("/fail"), b"").await.0, 502);
     assert_eq!(send(Request::get("/crash"), b"").await.0, 502);
     assert_eq!(send(Request::get("/hello"), b"").await.0, 200);
+}
+
+/// How often each version ran in so many invocations.
+async fn versions<S>(balancer: &S, invocations: u32) -> [u32; 2]
+where
+    S: tower::Service<Invocation, Response = Invoked, Error: std::fmt::Debug> + Clone,
+{
+    let mut counts = [0; 2];
+    for _ in 0..invocations {
+        let invoked = balancer.clone().oneshot("{}".into()).await.unwrap();
+        match invoked.executed_version() {
+            Some(&Qualifier::Version(version)) => counts[version as usize - 1] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() {
+    let shim = shim().await;
+    shim.publish(REGION, "f", "obey");
+    let shift = |additional| shim.alias(REGION, "f", "live", Alias { version: 1, additional });
+    shift(Some((2, 0.05)));
+    let client = shim.client(REGION);
+    let alias = AliasVersions::new(client.clone(), "f:live".parse().unwrap()).unwrap();
+    let functions =
+        alias.every(Duration::from_secs(1)).connect(Function::connector(Sdk::new(client)));
+    let balancer = Balancer::builder()
+        .classify(InvocationStatus)
+        .spawn(RoundRobin::starting_at(0), functions)
+        .unwrap();
+    assert_eq!(versions(&balancer, 100).await, [95, 5], "not a coin toss");
+    let settled = Duration::from_millis(1500);
+    shift(Some((2, 0.5)));
+    tokio::time::sleep(settled).await;
+    assert_eq!(versions(&balancer, 50).await, [25, 25]);
+    // The control plane fails: what was known last holds.
+    shim.with(REGION, "f", |f| f.forget_alias("live"));
+    tokio::time::sleep(settled).await;
+    assert_eq!(versions(&balancer, 50).await, [25, 25]);
+    assert!(balancer.status().driver.errors > 0);
+    shim.alias(REGION, "f", "live", Alias { version: 2, additional: None });
+    tokio::time::sleep(2 * settled).await;
+    assert_eq!(versions(&balancer, 50).await, [0, 50]);
+}
+
+#[tokio::test]
+async fn only_aliases_have_versions() {
+    for name in ["f", "f:1", "f:$LATEST"] {
+        let client = client("http://127.0.0.1:1", REGION);
+        let error = AliasVersions::new(client, name.parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains(name));
+    }
 }
 
 /// Two regions; one is exhausted in the middle of it, and comes back.

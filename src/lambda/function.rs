@@ -28,6 +28,15 @@ impl<I> Function<I> {
         Self { invoke, name, limits: Limits::new() }
     }
 
+    /// A function that makes functions, for
+    /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
+    pub fn connector(invoke: I) -> impl Fn(&FunctionName) -> Self + Clone
+    where
+        I: Clone,
+    {
+        move |name| Self::new(invoke.clone(), name.clone())
+    }
+
     /// Sets how large payloads may be. Default: as large as the service takes them.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {

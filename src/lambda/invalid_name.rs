@@ -15,6 +15,8 @@ pub enum NameProblem {
     Name,
     /// A qualifier is `$LATEST`, a version, or an alias.
     Qualifier,
+    /// Where an alias was expected, the qualifier is none.
+    Alias,
     /// It is longer than so many bytes.
     TooLong {
         /// How long it may be.
@@ -45,12 +47,13 @@ impl InvalidName {
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As it is: somebody will search for it.
-        write!(f, "\"{}\" names no function: ", self.text)?;
+        write!(f, "\"{}\" is not the name that was expected: ", self.text)?;
         match self.problem {
             NameProblem::Name => f.write_str("names are letters, digits, hyphens and underscores"),
             NameProblem::Qualifier => {
                 f.write_str("after the name comes $LATEST, a version or an alias, or nothing")
             }
+            NameProblem::Alias => f.write_str("expected an alias, as in orders:live"),
             NameProblem::TooLong { limit } => write!(f, "longer than {limit} bytes"),
             NameProblem::Account => f.write_str("an account is 12 digits"),
             NameProblem::Region => f.write_str("expected a region, such as eu-west-1"),

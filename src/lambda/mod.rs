@@ -8,12 +8,20 @@
 //! [`InvocationStatus`] judges answers, and [`Advice`] tells what may be tried again, and where.
 //! [`Throttles`] keeps requests from functions and regions that have no room.
 //!
+//! Every strategy works over functions. Some are made for them:
+//!
+//! | strategy | picks | use it when |
+//! |---|---|---|
+//! | [`Pack`] | where an environment is warm | cold starts hurt |
+//! | [`CostAware`] | what costs least | prices differ |
+//! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
+//!
 //! ```
 //! use std::future::ready;
 //! use tower::ServiceExt;
 //! use tower_lb::{
-//!     Balancer, discover::{self, DiscoverExt},
-//!     lambda::{Function, FunctionName, Invocation, InvocationStatus, Invoked},
+//!     Balancer, discover::DiscoverExt,
+//!     lambda::{self, Function, FunctionName, Invocation, InvocationStatus, Invoked},
 //!     strategy::RoundRobin,
 //! };
 //!
@@ -22,9 +30,8 @@
 //! let invoke = |_: &FunctionName, invocation: Invocation| {
 //!     ready(Ok(Invoked::new(200, invocation.into_payload())))
 //! };
-//! let versions: [FunctionName; 2] = ["orders:1".parse()?, "orders:2".parse()?];
-//! let functions = discover::addresses(versions)
-//!     .connect(move |name: &FunctionName| Function::new(invoke, name.clone()));
+//! let functions =
+//!     lambda::functions(["orders:1", "orders:2"])?.connect(Function::connector(invoke));
 //! let balancer =
 //!     Balancer::builder().classify(InvocationStatus).spawn(RoundRobin::new(), functions)?;
 //!
@@ -35,16 +42,21 @@
 //! ```
 
 mod advice;
+mod aimd;
 mod alb_event;
 mod answer;
 mod answer_json;
 #[cfg(feature = "aws")]
 pub mod aws;
+mod concurrency;
+mod cost_aware;
 mod domain;
+mod duration;
 mod event;
 mod event_json;
 mod failure;
 mod function;
+mod functions;
 mod http;
 mod invalid_name;
 mod invocation;
@@ -55,7 +67,9 @@ mod invoked_stream;
 mod limits;
 mod malformed;
 mod name;
+mod pack;
 mod pauses;
+mod price;
 mod qualifier;
 mod shed;
 mod shedding;
@@ -67,12 +81,16 @@ mod track_throttles;
 mod until_stream_end;
 mod url_event;
 mod utc;
+mod warmth;
 
 pub use self::{
     advice::{Advice, Execution, Remedy},
+    aimd::{Aimd, AimdPicker},
     alb_event::AlbEvent,
+    cost_aware::{CostAware, CostAwarePicker},
     event::EventFormat,
     function::{Function, FunctionFuture, StreamingFunction},
+    functions::functions,
     http::{Http, HttpFuture},
     invalid_name::{InvalidName, NameProblem},
     invocation::{Invocation, InvocationType},
@@ -83,6 +101,8 @@ pub use self::{
     limits::Limits,
     malformed::{MalformedAnswer, Unspeakable},
     name::FunctionName,
+    pack::{Pack, PackPicker},
+    price::Price,
     qualifier::Qualifier,
     shed::{Shed, ShedFuture, ShedLayer},
     status::InvocationStatus,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The value is an `f32`; the time is the age of the vitals in ticks of 2^18 ns (0.26 ms), which
 /// wrap around after 13 days. An estimate that was not touched for that long is stale anyway.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Decayed {
-    pub(super) value: f32,
+pub(crate) struct Decayed {
+    pub(crate) value: f32,
     ticks: u32,
 }
 
@@ -15,23 +15,23 @@ const TICK_BITS: u32 = 18;
 const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Decayed {
-    pub(super) fn new(value: f32, age: u64) -> Self {
+    pub(crate) fn new(value: f32, age: u64) -> Self {
         Self { value, ticks: ticks(age) }
     }
 
-    pub(super) fn load(cell: &AtomicU64) -> Self {
+    pub(crate) fn load(cell: &AtomicU64) -> Self {
         Self::unpack(cell.load(Ordering::Relaxed))
     }
 
     /// Replaces the value by what `update` makes of it; `None` leaves it as it is.
-    pub(super) fn update(cell: &AtomicU64, mut update: impl FnMut(Self) -> Option<Self>) {
+    pub(crate) fn update(cell: &AtomicU64, mut update: impl FnMut(Self) -> Option<Self>) {
         let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
             update(Self::unpack(bits)).map(Self::pack)
         });
     }
 
     /// Seconds from when the value was set until `age`, in nanoseconds; 0 if that lies before.
-    pub(super) fn seconds_since(self, age: u64) -> f64 {
+    pub(crate) fn seconds_since(self, age: u64) -> f64 {
         let passed = ticks(age).wrapping_sub(self.ticks) as i32;
         f64::from(passed.max(0)) * TICK_SECONDS
     }

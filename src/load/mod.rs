@@ -20,6 +20,8 @@ mod now;
 mod outstanding;
 mod peak_ewma;
 
+#[cfg(feature = "lambda")]
+pub(crate) use self::decayed::Decayed;
 pub use self::{
     failure_aware::FailureAware,
     load::{Load, Score},

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io, time::Duration};
 use aws_sdk_lambda::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{invoke, invoke_with_response_stream as streaming},
+    operation::{get_alias::GetAliasError, invoke, invoke_with_response_stream as streaming},
     types::error::TooManyRequestsException,
 };
 use hyper_util::client::legacy;
@@ -27,6 +27,15 @@ impl TooMany for invoke::InvokeError {
 }
 
 impl TooMany for streaming::InvokeWithResponseStreamError {
+    fn too_many(&self) -> Option<&TooManyRequestsException> {
+        match self {
+            Self::TooManyRequestsException(exception) => Some(exception),
+            _ => None,
+        }
+    }
+}
+
+impl TooMany for GetAliasError {
     fn too_many(&self) -> Option<&TooManyRequestsException> {
         match self {
             Self::TooManyRequestsException(exception) => Some(exception),

@@ -39,9 +39,15 @@
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!
+//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it.
+//!
 //! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones 1.86.
 
+mod alias;
 mod error;
 mod sdk;
 
-pub use self::sdk::{Answer, Sdk};
+pub use self::{
+    alias::AliasVersions,
+    sdk::{Answer, Sdk},
+};

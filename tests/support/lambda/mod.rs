@@ -57,6 +57,12 @@ pub(crate) struct Deployed {
     pub(crate) provisioned: Option<(i32, i32)>,
 }
 
+impl Deployed {
+    pub(crate) fn forget_alias(&mut self, alias: &str) {
+        self.aliases.remove(alias);
+    }
+}
+
 /// A version, and perhaps another with its share of the traffic.
 #[derive(Clone, Copy)]
 pub(crate) struct Alias {
