@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// Invokes functions by a client of the AWS SDK; see the [module](self) on how to set it up.
+/// Invokes functions by a client of the AWS SDK; see the [module](super) on how to set it up.
 #[derive(Clone, Debug)]
 pub struct Sdk {
     client: Client,
