@@ -284,6 +284,47 @@ async fn serve<F: EventFormat>(http: Http<Function<Sdk>, F>, cookies: usize) {
     assert_eq!(send(Request::get("/hello"), b"").await.0, 200);
 }
 
+/// Counts warnings.
+struct Warnings(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target().starts_with("tower_lb") {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_client_that_may_retry_is_warned_about() {
+    use aws_sdk_lambda::{Client, config::retry::RetryConfig};
+    let warnings = |retries: RetryConfig| {
+        let mut config = client("http://127.0.0.1:1", REGION).config().to_builder();
+        config.set_retry_config(Some(retries));
+        let counter = std::sync::Arc::default();
+        let subscriber = Warnings(std::sync::Arc::clone(&counter));
+        tracing::subscriber::with_default(subscriber, || {
+            let _ = Sdk::new(Client::from_conf(config.build()));
+        });
+        counter.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    assert_eq!(warnings(RetryConfig::disabled()), 0);
+    assert_eq!(warnings(RetryConfig::standard()), 1);
+}
+
 /// How often each version ran in so many invocations.
 async fn versions<S>(balancer: &S, invocations: u32) -> [u32; 2]
 where

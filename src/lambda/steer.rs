@@ -21,6 +21,7 @@ use crate::{
 pub struct Steer<St> {
     inner: St,
     memory: Arc<Memory>,
+    id: u64,
     /// Of the pauses that the picker knows.
     version: u64,
     /// When a pause ends.
@@ -29,12 +30,13 @@ pub struct Steer<St> {
 
 impl<St> Steer<St> {
     pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
-        Self { inner, memory, version: 0, timer: None }
+        let id = memory.new_id();
+        Self { inner, memory, id, version: 0, timer: None }
     }
 
     /// Ready when a pause has begun or ended since last time.
     fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (version, next_end) = self.memory.watch(cx.waker());
+        let (version, next_end) = self.memory.watch(self.id, cx.waker());
         if std::mem::replace(&mut self.version, version) != version {
             self.timer = next_end.map(|end| Box::pin(sleep_until(end)));
             return Poll::Ready(());
@@ -47,6 +49,12 @@ impl<St> Steer<St> {
                 Poll::Ready(())
             }
         }
+    }
+}
+
+impl<St> Drop for Steer<St> {
+    fn drop(&mut self) {
+        self.memory.forget(self.id);
     }
 }
 

@@ -66,8 +66,9 @@ struct Watched {
     pauses: Pauses,
     /// Goes up with each new pause.
     version: u64,
-    /// Drivers that are to be told.
-    drivers: Vec<Waker>,
+    /// Who is to be told, by the ids that they were given.
+    drivers: Vec<(u64, Waker)>,
+    next_id: u64,
 }
 
 const FUNCTION_PAUSE: Duration = Duration::from_millis(100);
@@ -127,19 +128,32 @@ impl Memory {
         let (asked, now) = (throttle.retry_after(), Instant::now());
         if let Some(pause) = watched.pauses.pause(domain, shortest, asked, now) {
             watched.version += 1;
-            watched.drivers.drain(..).for_each(Waker::wake);
+            watched.drivers.drain(..).for_each(|(_, driver)| driver.wake());
             drop(watched);
             tracing::info!(reason = %throttle.reason(), ?pause, "{name} left out of the pick");
         }
     }
 
-    /// How many pauses there have been, and when the next one ends; wakes when that changes.
-    pub(super) fn watch(&self, driver: &Waker) -> (u64, Option<Instant>) {
+    /// An id for somebody who is going to watch.
+    pub(super) fn new_id(&self) -> u64 {
         let mut watched = lock(&self.watched);
-        if !watched.drivers.iter().any(|known| known.will_wake(driver)) {
-            watched.drivers.push(driver.clone());
+        watched.next_id += 1;
+        watched.next_id
+    }
+
+    /// How many pauses there have been, and when the next one ends; wakes when that changes.
+    pub(super) fn watch(&self, id: u64, driver: &Waker) -> (u64, Option<Instant>) {
+        let mut watched = lock(&self.watched);
+        match watched.drivers.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, known)) => known.clone_from(driver),
+            None => watched.drivers.push((id, driver.clone())),
         }
         (watched.version, watched.pauses.next_end(Instant::now()))
+    }
+
+    /// Nobody watches under this id any more.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.watched).drivers.retain(|(known, _)| *known != id);
     }
 
     /// The domains that are paused.
