@@ -18,6 +18,7 @@ pub(crate) fn run() -> Result<(), Error> {
         match env::var("_HANDLER").as_deref() {
             Ok("http") => lambda_http::run(service_fn(http)).await,
             Ok("stream") => lambda_runtime::run(service_fn(stream)).await,
+            Ok("mirror") => lambda_runtime::run(service_fn(mirror)).await,
             Ok("broken") => lambda_runtime::run(service_fn(broken)).await,
             _ => lambda_runtime::run(service_fn(obey)).await,
         }
@@ -47,6 +48,11 @@ async fn obey(event: LambdaEvent<Value>) -> Result<Value, Error> {
         "process": std::process::id(),
         "event": event,
     }))
+}
+
+/// Answers a load balancer with its own event.
+async fn mirror(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    Ok(json!({ "statusCode": 200, "body": event.payload.to_string() }))
 }
 
 async fn broken(_: LambdaEvent<Value>) -> Result<Value, Error> {
