@@ -53,7 +53,7 @@ fn endpoint() -> Option<String> {
 
 /// A zip archive with one executable file, stored.
 fn zip(name: &str, content: &[u8]) -> Vec<u8> {
-    let crc = lambda::crc32(content).to_le_bytes();
+    let crc = lambda::event_stream::crc32(content).to_le_bytes();
     let len = (content.len() as u32).to_le_bytes();
     let name_len = (name.len() as u16).to_le_bytes();
     // Versions, flags, method, time and date: none of it matters.

@@ -21,7 +21,7 @@ use tower_lb::{
         Advice, AlbEvent, EventFormat, Execution, Function, FunctionErrorKind, FunctionName, Http,
         Invocation, InvocationStatus, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
         ThrottleReason, Throttles, UntilStreamEnd, UrlEvent,
-        aws::{AliasVersions, Sdk},
+        aws::{AliasVersions, Provisioned, Sdk},
     },
     outcome::OnResponse,
     strategy::RoundRobin,
@@ -368,6 +368,37 @@ async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() 
     shim.alias(REGION, "f", "live", Alias { version: 2, additional: None });
     tokio::time::sleep(2 * settled).await;
     assert_eq!(versions(&balancer, 50).await, [0, 50]);
+}
+
+#[tokio::test]
+async fn weights_follow_the_concurrency_that_is_provisioned() {
+    let shim = shim().await;
+    shim.publish(REGION, "g", "obey");
+    shim.with(REGION, "f", |f| f.provisioned = Some((3, 3)));
+    let client = shim.client(REGION);
+    let names = ["f:1", "g:1"].map(|name| (client.clone(), name.parse().unwrap()));
+    let functions = Provisioned::new(names).unwrap().every(Duration::from_secs(1));
+    let functions = functions.connect(Function::connector(Sdk::new(client.clone())));
+    let balancer = Balancer::spawn(RoundRobin::new(), functions);
+    balancer.clone().oneshot("{}".into()).await.unwrap();
+    let seen = || -> Vec<_> {
+        let mut endpoints = balancer.status().endpoints;
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        endpoints
+            .into_iter()
+            .map(|of| (of.attributes.weight(), of.attributes.health().to_string()))
+            .collect()
+    };
+    assert_eq!(seen(), [(3, "healthy".into()), (1, "healthy".into())]);
+    shim.with(REGION, "f", |f| f.provisioned = Some((2, 10)));
+    shim.with(REGION, "g", |g| g.provisioned = Some((0, 5)));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let [f, g] =
+        ["2 of 10", "0 of 5"].map(|what| format!("degraded: {what} environments provisioned"));
+    assert_eq!(seen(), [(2, f), (1, g)]);
+    for name in ["f", "f:$LATEST"] {
+        assert!(Provisioned::new([(client.clone(), name.parse().unwrap())]).is_err());
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub enum NameProblem {
     Qualifier,
     /// Where an alias was expected, the qualifier is none.
     Alias,
+    /// Where an alias or a version was expected, there is none.
+    Unqualified,
     /// It is longer than so many bytes.
     TooLong {
         /// How long it may be.
@@ -54,6 +56,9 @@ impl fmt::Display for InvalidName {
                 f.write_str("after the name comes $LATEST, a version or an alias, or nothing")
             }
             NameProblem::Alias => f.write_str("expected an alias, as in orders:live"),
+            NameProblem::Unqualified => {
+                f.write_str("expected an alias or a version, as in orders:live")
+            }
             NameProblem::TooLong { limit } => write!(f, "longer than {limit} bytes"),
             NameProblem::Account => f.write_str("an account is 12 digits"),
             NameProblem::Region => f.write_str("expected a region, such as eu-west-1"),

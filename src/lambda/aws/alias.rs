@@ -7,9 +7,9 @@ use std::{
 
 use aws_sdk_lambda::{Client, operation::get_alias::GetAliasOutput};
 use futures_core::{Stream, future::BoxFuture, ready};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Sleep;
 
-use super::error::invoke_error;
+use super::{error::invoke_error, schedule::Schedule};
 use crate::{
     discover::Update,
     endpoint::{Endpoint, Locality},
@@ -30,18 +30,14 @@ use crate::{
 pub struct AliasVersions {
     client: Client,
     alias: FunctionName,
-    period: Duration,
+    schedule: Schedule,
     state: State,
-    failures: u32,
 }
 
 enum State {
     Asking(BoxFuture<'static, Result<GetAliasOutput, InvokeError>>),
     Waiting(Pin<Box<Sleep>>),
 }
-
-/// The shortest time between two requests.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 impl AliasVersions {
     /// The versions of this alias, `orders:live` for example.
@@ -54,24 +50,14 @@ impl AliasVersions {
             return Err(InvalidName::new(&alias.to_string(), NameProblem::Alias));
         };
         let state = State::Asking(ask(&client, &alias));
-        Ok(Self { client, alias, period: Duration::from_secs(30), state, failures: 0 })
+        Ok(Self { client, alias, schedule: Schedule::every(Duration::from_secs(30)), state })
     }
 
     /// Sets how often the alias is asked for. Default 30 s; no less than 1 s.
     #[must_use]
     pub fn every(mut self, period: Duration) -> Self {
-        self.period = period.max(SHORTEST);
+        self.schedule = Schedule::every(period);
         self
-    }
-
-    /// How long to wait for the next request, give or take a tenth: many clients that were started
-    /// at once should not ask at once.
-    fn pause(&self) -> Duration {
-        let pause = match self.failures {
-            0 => self.period,
-            failures => self.period.min(SHORTEST * 2_u32.pow((failures - 1).min(16))),
-        };
-        pause.mul_f64(0.9 + 0.2 * fastrand::f64())
     }
 
     /// The versions with their weights, in ten-thousandths.
@@ -121,10 +107,7 @@ impl Stream for AliasVersions {
                 }
                 State::Asking(answer) => {
                     let answer = ready!(answer.as_mut().poll(cx));
-                    self.failures =
-                        if answer.is_ok() { 0 } else { self.failures.saturating_add(1) };
-                    let next = Instant::now() + self.pause();
-                    self.state = State::Waiting(Box::pin(sleep_until(next)));
+                    self.state = State::Waiting(self.schedule.next(answer.is_ok()));
                     let update = answer.map(|answer| Update::Reset(self.endpoints(answer)));
                     return Poll::Ready(Some(update));
                 }
@@ -137,8 +120,7 @@ impl fmt::Debug for AliasVersions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AliasVersions")
             .field("alias", &self.alias)
-            .field("period", &self.period)
-            .field("failures", &self.failures)
+            .field("schedule", &self.schedule)
             .finish_non_exhaustive()
     }
 }

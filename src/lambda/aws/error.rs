@@ -5,7 +5,11 @@ use std::{error::Error as StdError, io, time::Duration};
 use aws_sdk_lambda::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
-    operation::{get_alias::GetAliasError, invoke, invoke_with_response_stream as streaming},
+    operation::{
+        get_alias::GetAliasError,
+        get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigError, invoke,
+        invoke_with_response_stream::InvokeWithResponseStreamError,
+    },
     types::error::TooManyRequestsException,
 };
 use hyper_util::client::legacy;
@@ -17,32 +21,25 @@ pub(super) trait TooMany {
     fn too_many(&self) -> Option<&TooManyRequestsException>;
 }
 
-impl TooMany for invoke::InvokeError {
-    fn too_many(&self) -> Option<&TooManyRequestsException> {
-        match self {
-            Self::TooManyRequestsException(exception) => Some(exception),
-            _ => None,
+macro_rules! too_many {
+    ($($error:ty),*) => {$(
+        impl TooMany for $error {
+            fn too_many(&self) -> Option<&TooManyRequestsException> {
+                match self {
+                    Self::TooManyRequestsException(exception) => Some(exception),
+                    _ => None,
+                }
+            }
         }
-    }
+    )*};
 }
 
-impl TooMany for streaming::InvokeWithResponseStreamError {
-    fn too_many(&self) -> Option<&TooManyRequestsException> {
-        match self {
-            Self::TooManyRequestsException(exception) => Some(exception),
-            _ => None,
-        }
-    }
-}
-
-impl TooMany for GetAliasError {
-    fn too_many(&self) -> Option<&TooManyRequestsException> {
-        match self {
-            Self::TooManyRequestsException(exception) => Some(exception),
-            _ => None,
-        }
-    }
-}
+too_many!(
+    invoke::InvokeError,
+    InvokeWithResponseStreamError,
+    GetAliasError,
+    GetProvisionedConcurrencyConfigError
+);
 
 pub(super) fn invoke_error<E>(error: SdkError<E, HttpResponse>) -> InvokeError
 where

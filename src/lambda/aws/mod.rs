@@ -39,15 +39,19 @@
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!
-//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it.
+//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it; [`Provisioned`]
+//! weights functions by the concurrency that is provisioned for them.
 //!
 //! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones 1.86.
 
 mod alias;
 mod error;
+mod provisioned;
+mod schedule;
 mod sdk;
 
 pub use self::{
     alias::AliasVersions,
+    provisioned::Provisioned,
     sdk::{Answer, Sdk},
 };

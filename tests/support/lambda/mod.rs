@@ -7,7 +7,7 @@
 
 mod api;
 mod environment;
-mod event_stream;
+pub(crate) mod event_stream;
 pub(crate) mod functions;
 
 use std::{
@@ -23,7 +23,6 @@ use aws_sdk_lambda::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
 };
 use environment::Environment;
-pub(crate) use event_stream::crc32;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, process::Command, task::AbortHandle};
