@@ -260,6 +260,27 @@ async fn functions_written_with_lambda_http_serve_http_by_any_event() {
     serve(Http::new(site(), UrlEvent::new("abc.lambda-url.eu-west-1.on.aws")), 2).await;
 }
 
+#[tokio::test]
+async fn http_responses_are_streamed_as_they_are_written() {
+    let shim = shim().await;
+    shim.publish(REGION, "slow", "http-stream");
+    let site = |name| {
+        let function = function(&shim, name).streaming();
+        Http::new(function, UrlEvent::new("abc.lambda-url.eu-west-1.on.aws"))
+    };
+    let get = || Request::get("/").body(Full::<Bytes>::default()).unwrap();
+    let response = site("slow").oneshot(get()).await.unwrap();
+    assert_eq!(response.status(), 206);
+    assert_eq!(response.headers()["content-type"], "text/plain");
+    assert_eq!(response.headers().get_all("set-cookie").iter().count(), 2);
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "one ", "and not all at once");
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "two three");
+    // A function that does not write such an answer.
+    assert_eq!(site("f").oneshot(get()).await.unwrap().status(), 502);
+}
+
 async fn serve<F: EventFormat>(http: Http<Function<Sdk>, F>, cookies: usize) {
     let send = async |request: http::request::Builder, body: &'static [u8]| {
         let request = request.body(Full::<Bytes>::from(body)).unwrap();

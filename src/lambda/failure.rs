@@ -4,9 +4,8 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 
-use super::{FunctionError, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable};
+use super::{FunctionError, HttpBody, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable};
 use crate::{Error, outcome::Outcome};
 
 /// Why there is no response of the function.
@@ -24,14 +23,14 @@ pub(super) enum Failure<'a> {
 
 impl Failure<'_> {
     /// The response, and an event that tells the reason. The response does not.
-    pub(super) fn response(&self) -> Response<Full<Bytes>> {
+    pub(super) fn response(&self) -> Response<HttpBody> {
         let (status, text, retry_after) = self.answer();
         if status.is_server_error() {
             tracing::warn!(error = %self, status = status.as_u16(), "invocation failed");
         } else {
             tracing::debug!(error = %self, status = status.as_u16(), "request refused");
         }
-        let mut response = Response::new(Full::from(text));
+        let mut response = Response::new(HttpBody::from(Bytes::from_static(text.as_bytes())));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -71,8 +70,16 @@ fn of_service(error: &(dyn StdError + 'static)) -> (StatusCode, &'static str, Op
         Outcome::Timeout => {
             (StatusCode::GATEWAY_TIMEOUT, "the function did not answer in time\n", None)
         }
+        Outcome::ApplicationError if ran(error) => {
+            (StatusCode::BAD_GATEWAY, "the function failed\n", None)
+        }
         _ => (StatusCode::BAD_GATEWAY, "the function could not be invoked\n", None),
     }
+}
+
+/// True if it is the function that failed.
+fn ran(error: &(dyn StdError + 'static)) -> bool {
+    matches!(InvokeError::find(error), Some(InvokeError::FunctionFailed(_)))
 }
 
 /// Rounded up: not too early.

@@ -10,17 +10,25 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::{Request, Response, request};
 use http_body::Body;
-use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{EventFormat, Invocation, Invoked, failure::Failure};
+use super::{
+    EventFormat, HttpBody, Invocation, Invoked, InvokedStream,
+    failure::Failure,
+    prelude::{NoPrelude, Prelude},
+};
 use crate::BoxError;
 
 /// Functions that serve HTTP: turns requests into events, and answers into responses.
 ///
 /// The inner service takes invocations: a [`Function`](super::Function), a balancer of functions, or
 /// layers around one. The [`EventFormat`] is the one that the functions expect.
+///
+/// Over a [`StreamingFunction`](super::StreamingFunction), responses begin when the function has
+/// written status and headers, and go on as it writes: what a function URL does that is set to
+/// `RESPONSE_STREAM`. Functions must write such answers, as `lambda_http` does with
+/// `run_with_streaming_response`.
 ///
 /// | what happened | status |
 /// |---|---|
@@ -61,13 +69,13 @@ impl<S: Clone, F> Clone for Http<S, F> {
 
 impl<S, F, B> Service<Request<B>> for Http<S, F>
 where
-    S: Service<Invocation, Response = Invoked> + Clone,
+    S: Service<Invocation, Response: Into<HttpAnswer>> + Clone,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<HttpBody>;
     type Error = Infallible;
     type Future = HttpFuture<S, F, B>;
 
@@ -112,6 +120,7 @@ pin_project! {
     enum State<Fut, B> {
         Reading { head: request::Parts, #[pin] body: B, read: Read },
         Invoking { #[pin] future: Fut },
+        Beginning { prelude: Prelude },
         Broken,
     }
 }
@@ -155,13 +164,13 @@ enum Trouble<E> {
 
 impl<S, F, B> Future for HttpFuture<S, F, B>
 where
-    S: Service<Invocation, Response = Invoked>,
+    S: Service<Invocation, Response: Into<HttpAnswer>>,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<Full<Bytes>>, Infallible>;
+    type Output = Result<Response<HttpBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -189,8 +198,28 @@ where
                     this.state.set(State::Invoking { future });
                 }
                 StateProjection::Invoking { future } => {
-                    let result = ready!(future.poll(cx));
-                    return Poll::Ready(Ok(respond(result, &**this.format)));
+                    let answer = match ready!(future.poll(cx)) {
+                        Ok(answer) => answer.into(),
+                        Err(error) => {
+                            return Poll::Ready(Ok(Failure::Service(&*error.into()).response()));
+                        }
+                    };
+                    match answer.0 {
+                        Answer::Whole(invoked) => {
+                            return Poll::Ready(Ok(respond(invoked, &**this.format)));
+                        }
+                        Answer::Streamed(streamed) => {
+                            let prelude = Prelude::of(streamed.into_body());
+                            this.state.set(State::Beginning { prelude });
+                        }
+                    }
+                }
+                StateProjection::Beginning { prelude } => {
+                    let response = ready!(prelude.poll(&**this.format, cx));
+                    return Poll::Ready(Ok(response.unwrap_or_else(|missing| match missing {
+                        NoPrelude::Invocation(error) => Failure::Service(&error).response(),
+                        NoPrelude::Malformed(error) => Failure::Malformed(error).response(),
+                    })));
                 }
                 StateProjection::Broken => {
                     return Poll::Ready(Ok(Failure::Service(&crate::Error::Closed).response()));
@@ -200,20 +229,35 @@ where
     }
 }
 
-fn respond<E: Into<BoxError>>(
-    result: Result<Invoked, E>,
-    format: &impl EventFormat,
-) -> Response<Full<Bytes>> {
-    let invoked = match result {
-        Ok(invoked) => invoked,
-        Err(error) => return Failure::Service(&*error.into()).response(),
-    };
+fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
     if let Some(error) = invoked.function_error() {
         return Failure::Function(error).response();
     }
     match format.decode(invoked.into_payload()) {
-        Ok(response) => response.map(Full::new),
+        Ok(response) => response.map(HttpBody::from),
         Err(error) => Failure::Malformed(error).response(),
+    }
+}
+
+/// What [`Http`] makes a response of: an [`Invoked`] or an [`InvokedStream`].
+#[derive(Debug)]
+pub struct HttpAnswer(Answer);
+
+#[derive(Debug)]
+enum Answer {
+    Whole(Invoked),
+    Streamed(InvokedStream),
+}
+
+impl From<Invoked> for HttpAnswer {
+    fn from(invoked: Invoked) -> Self {
+        Self(Answer::Whole(invoked))
+    }
+}
+
+impl From<InvokedStream> for HttpAnswer {
+    fn from(streamed: InvokedStream) -> Self {
+        Self(Answer::Streamed(streamed))
     }
 }
 

@@ -14,6 +14,8 @@ pub enum MalformedAnswer {
     Header(Box<str>),
     /// The body says that it is base64, and is not, for this reason.
     Base64(Box<str>),
+    /// It is streamed, and does not begin with status and headers.
+    NoPrelude,
     /// It is too large.
     TooLarge {
         /// How many bytes it has.
@@ -32,6 +34,7 @@ impl fmt::Display for MalformedAnswer {
             Self::Status(status) => write!(f, "{status:?} is no status"),
             Self::Header(name) => write!(f, "the header {name:?} is not valid"),
             Self::Base64(reason) => write!(f, "the body is not base64: {reason}"),
+            Self::NoPrelude => f.write_str("it does not begin with status and headers"),
             Self::TooLarge { bytes, limit } => {
                 write!(f, "{bytes} bytes, and {limit} is the most")
             }

@@ -58,6 +58,7 @@ mod failure;
 mod function;
 mod functions;
 mod http;
+mod http_body;
 mod invalid_name;
 mod invocation;
 mod invoke;
@@ -69,6 +70,7 @@ mod malformed;
 mod name;
 mod pack;
 mod pauses;
+mod prelude;
 mod price;
 mod qualifier;
 mod shed;
@@ -91,7 +93,8 @@ pub use self::{
     event::EventFormat,
     function::{Function, FunctionFuture, StreamingFunction},
     functions::functions,
-    http::{Http, HttpFuture},
+    http::{Http, HttpAnswer, HttpFuture},
+    http_body::HttpBody,
     invalid_name::{InvalidName, NameProblem},
     invocation::{Invocation, InvocationType},
     invoke::{Invoke, InvokeStreaming},

@@ -17,6 +17,9 @@ pub(crate) fn run() -> Result<(), Error> {
     runtime.block_on(async {
         match env::var("_HANDLER").as_deref() {
             Ok("http") => lambda_http::run(service_fn(http)).await,
+            Ok("http-stream") => {
+                lambda_http::run_with_streaming_response(service_fn(http_stream)).await
+            }
             Ok("stream") => lambda_runtime::run(service_fn(stream)).await,
             Ok("mirror") => lambda_runtime::run(service_fn(mirror)).await,
             Ok("broken") => lambda_runtime::run(service_fn(broken)).await,
@@ -77,6 +80,21 @@ async fn stream(
         }
     });
     Ok(body.into())
+}
+
+/// Counts, slowly.
+async fn http_stream(_: Request) -> Result<Response<lambda_runtime::streaming::Body>, Error> {
+    let (mut sender, body) = lambda_runtime::streaming::channel();
+    tokio::spawn(async move {
+        for number in ["one ", "two ", "three"] {
+            if sender.send_data(number.into()).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let response = Response::builder().status(206).header("content-type", "text/plain");
+    Ok(response.header("set-cookie", "a=1").header("set-cookie", "b=2").body(body)?)
 }
 
 /// A small site.
