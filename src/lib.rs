@@ -86,3 +86,8 @@ pub use self::{
 #[cfg(all(doctest, feature = "http-client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And that of the page on Lambda.
+#[cfg(all(doctest, feature = "aws"))]
+#[doc = include_str!("../docs/lambda.md")]
+struct LambdaPage;

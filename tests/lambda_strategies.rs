@@ -224,6 +224,37 @@ fn a_pick_allocates_nothing() {
     check("steered", Throttles::new().steer(P2c::default()));
 }
 
+#[test]
+fn picks_keep_to_the_laws() {
+    fn check<St: Strategy<Picker: Pick<()>>>(name: &str, mut strategy: St) {
+        let mut rng = Rng::seeded(7);
+        let mut pick = |weights: &[u32], tried: &[usize]| {
+            let endpoints: Vec<Endpoint<usize>> = (0..)
+                .zip(weights)
+                .map(|(n, &weight)| Endpoint::new(n).with_weight(weight))
+                .collect();
+            let candidates =
+                Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
+            let mut been = Tried::none();
+            tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
+            let picker = strategy.picker(&candidates);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
+            picker.pick(&(), &mut context).map(|picked| picked.name().parse::<usize>().unwrap())
+        };
+        assert_eq!(pick(&[], &[]), None, "{name}");
+        assert_eq!(pick(&[0, 0], &[]), None, "{name}");
+        for _ in 0..50 {
+            assert_eq!(pick(&[0, 1, 0], &[]), Some(1), "{name}");
+            assert_eq!(pick(&[1, 1, 1], &[0, 2]), Some(1), "{name}");
+            assert!(pick(&[1, 1], &[0, 1]).is_some(), "{name}: a preference, never a veto");
+        }
+    }
+    check("pack", Pack::new());
+    check("aimd", Aimd::new(P2c::default()));
+    check("cost", CostAware::new(prices_of_all));
+    check("steered", Throttles::new().steer(P2c::default()));
+}
+
 fn prices_of_all(_: &Candidate) -> Price {
     Price::new().per_request(1.0).per_gb_second(1.0).memory_mb(128)
 }

@@ -4,17 +4,19 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Deserializer;
+use serde_json::value::RawValue;
 
 use super::{
     MalformedAnswer,
     answer_json::{HeaderMember, Members, MembersVisitor, Scalar},
+    json_string::unescape,
 };
 
 /// A function's answer to an HTTP event.
 pub(super) struct Answer<'a> {
     status: StatusCode,
     headers: HeaderMap,
-    body: Cow<'a, str>,
+    body: Cow<'a, [u8]>,
     is_base64: bool,
 }
 
@@ -29,7 +31,7 @@ impl<'a> Answer<'a> {
         Ok(Self {
             status: status_code(&status)?,
             headers: header_map(headers)?,
-            body: body.0.unwrap_or_default(),
+            body: body.map_or(Ok(Cow::default()), text)?,
             is_base64,
         })
     }
@@ -38,17 +40,32 @@ impl<'a> Answer<'a> {
     pub(super) fn into_response(self, json: &Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
         let body = match self.body {
             body if self.is_base64 => {
-                let decoded = STANDARD.decode(body.as_bytes());
+                let decoded = STANDARD.decode(body);
                 decoded.map_err(|error| MalformedAnswer::Base64(error.to_string().into()))?.into()
             }
-            Cow::Borrowed("") => Bytes::new(),
-            Cow::Borrowed(body) => json.slice_ref(body.as_bytes()),
+            Cow::Borrowed(body) => json.slice_ref(body),
             Cow::Owned(body) => body.into(),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         Ok(response)
+    }
+}
+
+/// The text of a body. What is no string is taken as it is written, if it is not made of parts.
+fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, MalformedAnswer> {
+    let malformed = |why: &str| Err(MalformedAnswer::Json(why.into()));
+    let json = body.get();
+    match json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain.as_bytes())),
+        Some(escaped) => match unescape(escaped) {
+            Some(text) => Ok(Cow::Owned(text)),
+            None => malformed("the body has an escape that is none"),
+        },
+        None if json == "null" => Ok(Cow::default()),
+        None if json.starts_with(['{', '[']) => malformed("the body is no text"),
+        None => Ok(Cow::Borrowed(json.as_bytes())),
     }
 }
 
@@ -158,7 +175,17 @@ mod tests {
     fn what_is_wrong_with_an_answer_is_said() {
         use MalformedAnswer::{Base64, Header, Json, NoStatus, Status};
         let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
-        let no_json = ["", "{", "\u{0}", "{}x", r#"{"statusCode":{}}"#, r#"{"headers":7}"#];
+        let no_json = [
+            "",
+            "{",
+            "\u{0}",
+            "{}x",
+            r#"{"statusCode":{}}"#,
+            r#"{"headers":7}"#,
+            r#"{"statusCode":200,"body":{}}"#,
+            r#"{"statusCode":200,"body":["a"]}"#,
+            r#"{"statusCode":200,"body":"\ud800"}"#,
+        ];
         for json in no_json {
             assert!(matches!(wrong(json), Json(_)), "{json}: {:?}", wrong(json));
         }

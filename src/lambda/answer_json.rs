@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 /// From which members headers are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub(super) enum HeaderMember {
 pub(super) struct Members<'a> {
     pub(super) status: Scalar<'a>,
     pub(super) headers: Vec<(Cow<'a, str>, Scalar<'a>)>,
-    pub(super) body: Scalar<'a>,
+    /// As it is written.
+    pub(super) body: Option<&'a RawValue>,
     pub(super) is_base64: bool,
 }
 
@@ -41,7 +43,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some(Text(name)) = map.next_key()? {
             match (&*name, self.0) {
                 ("statusCode", _) => members.status = map.next_value()?,
-                ("body", _) => members.body = map.next_value()?,
+                ("body", _) => members.body = Some(map.next_value()?),
                 ("isBase64Encoded", _) => {
                     members.is_base64 = map.next_value::<Option<bool>>()?.unwrap_or_default();
                 }

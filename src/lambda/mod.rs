@@ -65,6 +65,7 @@ mod invoke;
 mod invoke_error;
 mod invoked;
 mod invoked_stream;
+mod json_string;
 mod limits;
 mod malformed;
 mod name;

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 /// requests a second are throttled, whatever the rates are, and follows them.
 #[derive(Debug)]
 pub(super) struct Shedding {
-    /// The share that passes as an `f32`, and when it was set, in milliseconds since `epoch`; 0 if
-    /// all pass.
+    /// The share that passes as an `f32`, and when it was set, in ticks since `epoch`; 0 if all
+    /// pass.
     state: AtomicU64,
     epoch: Instant,
 }
@@ -17,6 +17,8 @@ pub(super) struct Shedding {
 const TAKEN: f32 = 0.03;
 /// Each second.
 const GIVEN_BACK: f32 = 0.1;
+/// Milliseconds; they wrap around after 8 years.
+const TICK: u128 = 64;
 /// So much passes always, to find out.
 const LEAST: f32 = 0.001;
 
@@ -51,7 +53,7 @@ impl Shedding {
     }
 
     fn ticks(&self, now: Instant) -> u32 {
-        now.saturating_duration_since(self.epoch).as_millis() as u32
+        (now.saturating_duration_since(self.epoch).as_millis() / TICK) as u32
     }
 }
 
@@ -66,7 +68,7 @@ fn passing(state: u64, ticks: u32) -> f32 {
     }
     // A clock that steps back passes no time.
     let passed = ticks.wrapping_sub(state as u32) as i32;
-    let seconds = passed.max(0) as f32 / 1000.0;
+    let seconds = passed.max(0) as f32 * (TICK as f32 / 1000.0);
     f32::from_bits((state >> 32) as u32) * (seconds * GIVEN_BACK).exp()
 }
 

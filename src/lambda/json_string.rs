@@ -1,0 +1,161 @@
+//! Text to and from JSON strings, with no copy but the one that changes it.
+
+/// Escapes a piece of a text. A character may lie across pieces: nothing of it is escaped.
+pub(super) fn escape(piece: &[u8], json: &mut Vec<u8>) {
+    let mut words = piece.chunks_exact(WORD);
+    for word in &mut words {
+        let word: [u8; WORD] = word.try_into().unwrap_or_default();
+        if is_plain(word) {
+            json.extend_from_slice(&word);
+        } else {
+            word.into_iter().for_each(|byte| escape_byte(byte, json));
+        }
+    }
+    words.remainder().iter().for_each(|&byte| escape_byte(byte, json));
+}
+
+/// At least as long as a piece is once it is escaped, and not much longer.
+pub(super) fn escaped_len(piece: &[u8]) -> usize {
+    let more = |&byte: &u8| match byte {
+        0..0x20 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    };
+    piece.len() + piece.iter().map(more).sum::<usize>()
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// True if no byte of these must be escaped. All are looked at at once, by the tricks for "has a byte
+/// less than n" and "has a zero byte" from Anderson's "Bit Twiddling Hacks".
+fn is_plain(word: [u8; WORD]) -> bool {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; WORD])
+    }
+    let word = u64::from_ne_bytes(word);
+    let below = |word: u64, n: u8| word.wrapping_sub(all(n)) & !word & all(0x80);
+    let found = below(word, 0x20) | below(word ^ all(b'"'), 1) | below(word ^ all(b'\\'), 1);
+    found == 0
+}
+
+#[inline]
+fn escape_byte(byte: u8, json: &mut Vec<u8>) {
+    if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        return json.push(byte);
+    }
+    json.push(b'\\');
+    json.push(match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let digits = b"0123456789abcdef";
+            let [high, low] = [byte >> 4, byte & 15].map(|digit| digits[usize::from(digit)]);
+            return json.extend_from_slice(&[b'u', b'0', b'0', high, low]);
+        }
+    });
+}
+
+/// What stands between the quotes of a JSON string, as the text that it stands for. `None` if an
+/// escape is none.
+pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
+    let bytes = json.as_bytes();
+    let mut text = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte != b'\\' {
+            match bytes.get(at..at + WORD).and_then(|word| word.try_into().ok()) {
+                Some(word) if is_plain(word) => {
+                    text.extend_from_slice(&word);
+                    at += WORD;
+                }
+                _ => {
+                    text.push(byte);
+                    at += 1;
+                }
+            }
+            continue;
+        }
+        let kind = *bytes.get(at + 1)?;
+        at += 2;
+        text.push(match kind {
+            b'"' | b'\\' | b'/' => kind,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let (character, rest) = unicode(json.get(at..)?)?;
+                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                at = json.len() - rest.len();
+                continue;
+            }
+            _ => return None,
+        });
+    }
+    Some(text)
+}
+
+/// The character of one `\u` escape, or of two that are surrogates, after the first `\u`.
+fn unicode(json: &str) -> Option<(char, &str)> {
+    let unit = |json: &str| {
+        let digits = json.get(..4).filter(|four| four.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let (first, rest) = (unit(json)?, json.get(4..)?);
+    if let Some(character) = char::from_u32(first) {
+        return Some((character, rest));
+    }
+    let rest = rest.strip_prefix("\\u")?;
+    let (high, low) = (first.checked_sub(0xD800)?, unit(rest)?.checked_sub(0xDC00)?);
+    let is_pair = high < 0x400 && low < 0x400;
+    let character = is_pair.then(|| char::from_u32(0x1_0000 + (high << 10 | low)))??;
+    Some((character, rest.get(4..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn escaped(text: &[u8]) -> String {
+        let mut json = Vec::new();
+        escape(text, &mut json);
+        assert!(json.len() <= escaped_len(text));
+        String::from_utf8(json).unwrap()
+    }
+
+    /// As another library reads it.
+    fn read(json: &str) -> Option<String> {
+        serde_json::from_str(&format!("\"{json}\"")).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_is_read_as_it_was(text in "[\\x00-\\x7f\u{e9}\u{1f600}]{0,40}") {
+            let json = escaped(text.as_bytes());
+            prop_assert_eq!(read(&json), Some(text.clone()));
+            prop_assert_eq!(unescape(&json), Some(text.into_bytes()));
+        }
+
+        #[test]
+        fn it_is_unescaped_as_by_others(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "\u{e9}", "\\n", "\\/", "\\\"", "\\\\", "\\b", "\\f", "\\u00e9", "\\u0000",
+                    "\\uD83D\\uDE00", "\\uD83D", "\\uDE00", "\\uD83D\\u0041", "\\uFFFF", "\\x",
+                    "\\u12", "\\u+123", "\\ud83d\\ude",
+                ]),
+                0..8,
+            ),
+            end in prop::sample::select(vec!["", "\\"]),
+        ) {
+            let json = parts.concat() + end;
+            let expected = read(&json);
+            prop_assert_eq!(unescape(&json), expected.map(String::into_bytes));
+        }
+    }
+}
