@@ -1,41 +1,46 @@
 //! Text to and from JSON strings, with no copy but the one that changes it.
 
 /// Escapes a piece of a text. A character may lie across pieces: nothing of it is escaped.
-pub(super) fn escape(piece: &[u8], json: &mut Vec<u8>) {
-    let mut words = piece.chunks_exact(WORD);
-    for word in &mut words {
-        let word: [u8; WORD] = word.try_into().unwrap_or_default();
-        if is_plain(word) {
-            json.extend_from_slice(&word);
-        } else {
-            word.into_iter().for_each(|byte| escape_byte(byte, json));
+pub(super) fn escape(mut piece: &[u8], json: &mut Vec<u8>) {
+    while let Some(word) = piece.first_chunk() {
+        let plain = push_plain(word, json);
+        piece = &piece[plain..];
+        if let (true, [byte, rest @ ..]) = (plain < WORD, piece) {
+            escape_byte(*byte, json);
+            piece = rest;
         }
     }
-    words.remainder().iter().for_each(|&byte| escape_byte(byte, json));
+    piece.iter().for_each(|&byte| escape_byte(byte, json));
 }
 
-/// At least as long as a piece is once it is escaped, and not much longer.
+/// At least as long as a piece is once it is escaped, with room to work, and not much longer.
 pub(super) fn escaped_len(piece: &[u8]) -> usize {
     let more = |&byte: &u8| match byte {
         0..0x20 => 5,
         b'"' | b'\\' => 1,
         _ => 0,
     };
-    piece.len() + piece.iter().map(more).sum::<usize>()
+    WORD + piece.len() + piece.iter().map(more).sum::<usize>()
 }
 
 const WORD: usize = size_of::<u64>();
 
-/// True if no byte of these must be escaped. All are looked at at once, by the tricks for "has a byte
-/// less than n" and "has a zero byte" from Anderson's "Bit Twiddling Hacks".
-fn is_plain(word: [u8; WORD]) -> bool {
+/// Copies the bytes up to the first that must be escaped, and tells how many they are. All are looked
+/// at at once, by the tricks for "has a byte less than n" and "has a zero byte" from Anderson's "Bit
+/// Twiddling Hacks"; the lowest bit that these find is right.
+#[inline]
+fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
     const fn all(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; WORD])
+        u64::from_le_bytes([byte; WORD])
     }
-    let word = u64::from_ne_bytes(word);
     let below = |word: u64, n: u8| word.wrapping_sub(all(n)) & !word & all(0x80);
-    let found = below(word, 0x20) | below(word ^ all(b'"'), 1) | below(word ^ all(b'\\'), 1);
-    found == 0
+    let bytes = u64::from_le_bytes(*word);
+    let found = below(bytes, 0x20) | below(bytes ^ all(b'"'), 1) | below(bytes ^ all(b'\\'), 1);
+    let plain = found.trailing_zeros() as usize / 8;
+    // All of them, and some back, is quicker than as many as there are.
+    to.extend_from_slice(word);
+    to.truncate(to.len() - WORD + plain);
+    plain
 }
 
 #[inline]
@@ -63,18 +68,18 @@ pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
     let bytes = json.as_bytes();
     let mut text = Vec::with_capacity(json.len());
     let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if byte != b'\\' {
-            match bytes.get(at..at + WORD).and_then(|word| word.try_into().ok()) {
-                Some(word) if is_plain(word) => {
-                    text.extend_from_slice(&word);
-                    at += WORD;
-                }
-                _ => {
-                    text.push(byte);
-                    at += 1;
-                }
+    loop {
+        if let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let plain = push_plain(word, &mut text);
+            at += plain;
+            if plain == WORD {
+                continue;
             }
+        }
+        let Some(&byte) = bytes.get(at) else { return Some(text) };
+        if byte != b'\\' {
+            text.push(byte);
+            at += 1;
             continue;
         }
         let kind = *bytes.get(at + 1)?;
@@ -95,7 +100,6 @@ pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
             _ => return None,
         });
     }
-    Some(text)
 }
 
 /// The character of one `\u` escape, or of two that are surrogates, after the first `\u`.
