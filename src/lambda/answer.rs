@@ -31,7 +31,7 @@ impl<'a> Answer<'a> {
         Ok(Self {
             status: status_code(&status)?,
             headers: header_map(headers)?,
-            body: body.map_or(Ok(Cow::default()), text)?,
+            body: body.map(text).transpose()?.unwrap_or_default(),
             is_base64,
         })
     }
