@@ -1,4 +1,6 @@
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt};
+
+use crate::endpoint::Instance;
 
 /// The error type that tower's services agree on.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -26,8 +28,8 @@ pub enum Error {
     Closed,
     /// The endpoint's own error.
     Endpoint {
-        /// The endpoint's key, as text.
-        endpoint: Arc<str>,
+        /// The endpoint; `Display` gives its key.
+        endpoint: Instance,
         /// What its service failed with.
         source: BoxError,
     },
@@ -37,6 +39,15 @@ impl Error {
     /// The key, as text, of the endpoint that failed; `None` if the request reached none.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Endpoint { endpoint, .. } => Some(endpoint.name()),
+            _ => None,
+        }
+    }
+
+    /// The endpoint that failed, down to the instance; `None` if the request reached none.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
         match self {
             Self::Endpoint { endpoint, .. } => Some(endpoint),
             _ => None,

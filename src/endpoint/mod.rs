@@ -22,6 +22,7 @@ mod attributes;
 #[allow(clippy::module_inception)]
 mod endpoint;
 mod health;
+mod instance;
 mod locality;
 mod member;
 mod metadata;
@@ -34,6 +35,7 @@ pub use self::{
     attributes::Attributes,
     endpoint::Endpoint,
     health::Health,
+    instance::Instance,
     locality::Locality,
     metadata::Metadata,
     tried::Tried,

@@ -28,6 +28,7 @@
 //! ```
 
 mod body;
+mod carry;
 mod classify;
 #[cfg(feature = "http-client")]
 mod client;

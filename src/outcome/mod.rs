@@ -3,7 +3,8 @@
 //! Each attempt at an endpoint is held by an [`Attempt`]: it counts the request in flight from the
 //! pick to the end of the response, and records its [`Outcome`] exactly once, also when the future
 //! or the body is dropped. What outcome a response stands for is decided by a [`Classify`]; when the
-//! attempt is over (at the response, or at the end of its body) by a [`Track`].
+//! attempt is over (at the response, or at the end of its body) by a [`Track`]. What all attempts of
+//! one request have in common is in its [`Attempts`].
 //!
 //! ```
 //! use std::{error::Error, time::Duration};
@@ -28,6 +29,8 @@
 //! ```
 
 mod attempt;
+mod attempts;
+mod carry;
 mod classify;
 mod load_report;
 mod meter;
@@ -37,6 +40,8 @@ mod track;
 
 pub use self::{
     attempt::Attempt,
+    attempts::Attempts,
+    carry::{Carry, Follow, Following},
     classify::{Classify, ResultOnly},
     load_report::LoadReport,
     meter::{Meter, Sample, Start},

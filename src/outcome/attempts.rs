@@ -1,0 +1,87 @@
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use crate::endpoint::{Tried, Vitals};
+
+/// What became of one request so far: which attempt this is, which endpoints have been tried, and
+/// when it must be done.
+///
+/// It travels with the request ([`Carry`](super::Carry)); clones share it, so that retries, hedges
+/// and failover agree on what was tried, and the balancer prefers other endpoints. The balancer adds
+/// each endpoint that it picks.
+///
+/// A request without one is on its first attempt. A retry layer makes one when the first attempt has
+/// failed, so that requests that succeed pay nothing for it.
+#[derive(Clone, Debug)]
+pub struct Attempts(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    deadline: Option<Instant>,
+    /// Only the attempts of the same request ever meet here.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    number: u32,
+    tried: Tried,
+}
+
+impl Attempts {
+    /// A request that is on its first attempt and has all the time in the world.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::until(None)
+    }
+
+    /// A request that must be done by then.
+    #[must_use]
+    pub fn with_deadline(deadline: Instant) -> Self {
+        Self::until(Some(deadline))
+    }
+
+    pub(crate) fn until(deadline: Option<Instant>) -> Self {
+        let state = Mutex::new(State { number: 1, tried: Tried::none() });
+        Self(Arc::new(Shared { deadline, state }))
+    }
+
+    /// When the request must be done, if there is such a time.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// The number of the attempt, 1 for the first.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.state(|state| state.number)
+    }
+
+    /// One more attempt begins.
+    pub fn begin_next(&self) {
+        self.state(|state| state.number = state.number.saturating_add(1));
+    }
+
+    /// The request goes, or went, to the endpoint with these vitals.
+    pub fn went_to(&self, vitals: &Arc<Vitals>) {
+        self.state(|state| state.tried.add(vitals));
+    }
+
+    /// The endpoints that the request has been to.
+    #[must_use]
+    pub fn tried(&self) -> Tried {
+        self.state(|state| state.tried.clone())
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
