@@ -37,6 +37,7 @@
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
 //! | [`balance`] | the balancer and its driver |
+//! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
     feature = "http",
     doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
@@ -64,13 +65,14 @@ mod error;
 pub mod http;
 pub mod load;
 pub mod outcome;
+pub mod retry;
 pub mod strategy;
 mod sync;
 
 pub use self::{
     balance::{Balancer, Driver},
     endpoint::Endpoint,
-    error::{BoxError, Error},
+    error::{BoxError, Error, InvalidConfig},
 };
 
 /// The example of the README must compile.

@@ -115,7 +115,7 @@ async fn a_request_that_waits_for_readiness_avoids_what_was_tried() {
     let balancer = over_endpoints(RoundRobin::starting_at(0), &endpoints, None);
     let attempts = Attempts::new();
     endpoints[1..].iter().for_each(|endpoint| attempts.went_to(endpoint.vitals()));
-    let mut response = spawn(balancer.clone().oneshot(Request::of(&attempts)));
+    let mut response = spawn(balancer.oneshot(Request::of(&attempts)));
     assert_pending!(response.poll());
     backends[0].set_readiness(Readiness::Ready);
     assert_eq!(assert_ready_ok!(response.poll()), "0");

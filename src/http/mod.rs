@@ -35,7 +35,10 @@ mod client;
 mod gateway;
 mod grpc;
 mod origin;
+mod replay;
+mod replay_body;
 mod retry_after;
+mod retry_on;
 mod set_origin;
 mod status;
 mod track;
@@ -48,6 +51,9 @@ pub use self::{
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     origin::{InvalidOrigin, Origin},
+    replay::{Replay, ReplayLayer},
+    replay_body::ReplayBody,
+    retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,
     track::{Balancer, UntilBodyEnd, builder},

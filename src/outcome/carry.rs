@@ -33,7 +33,7 @@ impl<C, Req> Follow<Req> for OnResponse<C> {}
 /// ```
 /// use tower_lb::{
 ///     Balancer,
-///     outcome::{Attempts, Carry, Following, OnResponse},
+///     outcome::{Attempts, Carry, Following, OnResponse, ResultOnly},
 /// };
 ///
 /// #[derive(Clone)]
@@ -52,7 +52,7 @@ impl<C, Req> Follow<Req> for OnResponse<C> {}
 ///     }
 /// }
 ///
-/// let builder = Balancer::builder().track(Following::new(OnResponse::default()));
+/// let builder = Balancer::builder().track(Following::new(OnResponse::new(ResultOnly)));
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Following<T>(T);

@@ -1,0 +1,237 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use tower_service::Service;
+
+use super::{Judge, Repeat, Safety, Verdict, judge::endpoint_of, layer::Rules};
+use crate::{BoxError, endpoint::Instance, outcome::Attempts};
+
+/// How many attempts that were never sent cost nothing.
+const FREE: u32 = 5;
+
+pin_project! {
+    /// The response of a [`Retry`](super::Retry).
+    pub struct RetryFuture<S, J, Req>
+    where
+        S: Service<Req>,
+    {
+        #[pin]
+        state: State<S::Future>,
+        // `None` if the request can't be sent again.
+        again: Option<Again<S, J, Req, S::Response>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F> {
+        Calling { #[pin] response: F },
+        Waiting { #[pin] delay: Sleep },
+        // For the service to be ready for the next attempt.
+        Readying,
+    }
+}
+
+/// What it takes to send a request again, and how often that was done.
+pub(super) struct Again<S, J, Req, Rsp> {
+    copy: Req,
+    safety: Safety,
+    service: S,
+    rules: Arc<Rules<J>>,
+    /// From the first failure on, if the request did not carry them before.
+    attempts: Option<Attempts>,
+    sent: u32,
+    unsent: u32,
+    /// How many endpoints had been tried before the last attempt.
+    known: usize,
+    delay: Duration,
+    /// The next attempt costs nothing.
+    free: bool,
+    /// The answer if no more attempt can be made.
+    last: Option<Result<Rsp, BoxError>>,
+}
+
+/// What to do about the end of an attempt.
+enum Next {
+    Return,
+    AtOnce,
+    After(Duration),
+}
+
+impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
+    #[inline]
+    pub(super) fn new(copy: Req, safety: Safety, service: S, rules: Arc<Rules<J>>) -> Self {
+        let (attempts, delay, last) = (None, Duration::ZERO, None);
+        Self {
+            copy,
+            safety,
+            service,
+            rules,
+            attempts,
+            sent: 1,
+            unsent: 0,
+            known: 0,
+            delay,
+            free: false,
+            last,
+        }
+    }
+
+    #[inline]
+    fn judge(&mut self, result: &Result<Rsp, BoxError>) -> Next
+    where
+        J: Judge<Rsp>,
+    {
+        let verdict = match result {
+            Ok(response) => self.rules.judge.judge(Ok(response)),
+            Err(error) => self.rules.judge.judge(Err(&**error)),
+        };
+        match verdict {
+            Verdict::Final => Next::Return,
+            Verdict::Unsent => self.failed(result, None, true),
+            Verdict::Failed { after } => self.failed(result, after, false),
+        }
+    }
+
+    #[cold]
+    fn failed(
+        &mut self,
+        result: &Result<Rsp, BoxError>,
+        after: Option<Duration>,
+        unsent: bool,
+    ) -> Next
+    where
+        J: Judge<Rsp>,
+    {
+        if self.safety != Safety::Idempotent && !unsent {
+            return Next::Return;
+        }
+        let endpoint = match result {
+            Ok(response) => self.rules.judge.endpoint(response),
+            Err(error) => endpoint_of(&**error),
+        };
+        let new = self.note(endpoint);
+        self.free = unsent && new && self.unsent < FREE;
+        if self.free {
+            self.unsent += 1;
+            return Next::AtOnce;
+        }
+        if self.sent >= self.rules.attempts || self.rules.budget.balance() < 1.0 {
+            return Next::Return;
+        }
+        self.delay = self.rules.delay(self.sent, self.delay);
+        let pushback = after.unwrap_or_default().min(self.rules.max_pushback);
+        let delay = self.delay.max(pushback);
+        let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
+        if deadline.is_some_and(|deadline| Instant::now() + delay >= deadline) {
+            return Next::Return;
+        }
+        Next::After(delay)
+    }
+
+    /// Takes note of the endpoint that failed. True if the attempt was the first one there.
+    fn note(&mut self, endpoint: Option<&Instance>) -> bool {
+        let attempts = self.attempts.get_or_insert_with(|| {
+            let attempts = self.copy.attempts().cloned();
+            attempts.unwrap_or_else(|| {
+                let attempts = Attempts::new();
+                self.copy.carry(attempts.clone());
+                attempts
+            })
+        });
+        let Some(endpoint) = endpoint else { return false };
+        attempts.went_to(endpoint.vitals());
+        attempts.tried().len() > self.known
+    }
+
+    /// The next attempt, its cost paid.
+    fn send(&mut self) -> Option<S::Future>
+    where
+        S: Service<Req>,
+    {
+        let request = self.copy.repeat()?;
+        if !self.free {
+            if !self.rules.budget.withdraw() {
+                return None;
+            }
+            self.sent += 1;
+        }
+        self.last = None;
+        if let Some(attempts) = &self.attempts {
+            self.known = attempts.tried().len();
+            attempts.begin_next();
+        }
+        Some(self.service.call(request))
+    }
+}
+
+impl<S: Service<Req>, J, Req> RetryFuture<S, J, Req> {
+    #[inline]
+    pub(super) fn new(response: S::Future, again: Option<Again<S, J, Req, S::Response>>) -> Self {
+        Self { state: State::Calling { response }, again }
+    }
+}
+
+impl<S, J, Req> Future for RetryFuture<S, J, Req>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    J: Judge<S::Response>,
+    Req: Repeat,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Calling { response } => {
+                    let result = ready!(response.poll(cx)).map_err(Into::into);
+                    let Some(again) = this.again else {
+                        return Poll::Ready(result);
+                    };
+                    let next = match again.judge(&result) {
+                        Next::Return => return Poll::Ready(result),
+                        Next::AtOnce => State::Readying,
+                        Next::After(delay) => State::Waiting { delay: sleep(delay) },
+                    };
+                    again.last = Some(result);
+                    this.state.set(next);
+                }
+                StateProjection::Waiting { delay } => {
+                    ready!(delay.poll(cx));
+                    this.state.set(State::Readying);
+                }
+                StateProjection::Readying => {
+                    let Some(again) = this.again else { return Poll::Pending };
+                    let ready = ready!(again.service.poll_ready(cx));
+                    match (ready.is_ok().then(|| again.send()).flatten(), again.last.take()) {
+                        (Some(response), _) => this.state.set(State::Calling { response }),
+                        (None, Some(last)) => return Poll::Ready(last),
+                        (None, None) => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Service<Req>, J, Req> fmt::Debug for RetryFuture<S, J, Req> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Calling { .. } => "waiting for the response",
+            State::Waiting { .. } => "waiting to try again",
+            State::Readying => "waiting for the service to be ready",
+        };
+        f.debug_struct("RetryFuture").field("state", &state).finish_non_exhaustive()
+    }
+}
