@@ -37,6 +37,7 @@
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
 //! | [`balance`] | the balancer and its driver |
+//! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
 //! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
     feature = "http",
@@ -61,6 +62,7 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod load;

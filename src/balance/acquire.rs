@@ -34,6 +34,8 @@ pub(super) struct Acquire<S, P, Req> {
     request: Option<Req>,
     /// What became of it before, and meanwhile.
     attempts: Option<Attempts>,
+    /// It is of no use where it has been before.
+    elsewhere: bool,
     /// Endpoints that were picked and are not ready yet; each holds its slot.
     pending: Vec<(S, Attempt)>,
     /// Those, and the ones that failed to get ready.
@@ -68,6 +70,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             shared: Arc::clone(shared),
             rng: shared.next_rng(),
             request: Some(request),
+            elsewhere: attempts.as_ref().is_some_and(Attempts::is_elsewhere),
             attempts,
             pending: Vec::new(),
             tried: Tried::none(),
@@ -231,6 +234,9 @@ impl<S, P, Req> Acquire<S, P, Req> {
             match picked {
                 // All that would do have been tried, or the picker doesn't care.
                 Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
+                Some(candidate) if self.elsewhere && avoided.contains(candidate.vitals()) => {
+                    refused = true;
+                }
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
                     if let Some((service, attempt)) = snapshot.engage(candidate, started, class) {

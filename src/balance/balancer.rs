@@ -185,7 +185,7 @@ impl<S, P, T> Balancer<S, P, T> {
         P: Pick<Req>,
     {
         if self.shared.is_limited() {
-            return self.engage_avoiding(request, &UNTRIED, 1);
+            return self.engage_avoiding(request, &UNTRIED, 1, false);
         }
         let mut now = Now::lazy();
         let snapshot = self.shared.snapshot.load();
@@ -207,8 +207,12 @@ impl<S, P, T> Balancer<S, P, T> {
         S: Clone,
         P: Pick<Req>,
     {
-        let (engaged, version) =
-            self.engage_avoiding(request, &attempts.tried(), attempts.number());
+        let (engaged, version) = self.engage_avoiding(
+            request,
+            &attempts.tried(),
+            attempts.number(),
+            attempts.is_elsewhere(),
+        );
         if let Some(member) = engaged.as_ref().and_then(|(_, attempt)| attempt.member()) {
             attempts.went_to(&member.vitals);
         }
@@ -220,6 +224,7 @@ impl<S, P, T> Balancer<S, P, T> {
         request: &Req,
         tried: &Tried,
         number: u32,
+        elsewhere: bool,
     ) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
@@ -232,8 +237,9 @@ impl<S, P, T> Balancer<S, P, T> {
         let mut now = Now::lazy();
         let started = snapshot.timed.then(|| now.get());
         let mut context = PickContext::new(&mut self.rng, now, tried).for_attempt(number);
-        let candidate = snapshot.picker.pick(request, &mut context);
+        let picked = snapshot.picker.pick(request, &mut context);
         let class = context.class();
+        let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.vitals())));
         let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, class));
         (engaged, snapshot.version)
     }

@@ -26,6 +26,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     number: u32,
+    elsewhere: bool,
     tried: Tried,
 }
 
@@ -43,7 +44,7 @@ impl Attempts {
     }
 
     pub(crate) fn until(deadline: Option<Instant>) -> Self {
-        let state = Mutex::new(State { number: 1, tried: Tried::none() });
+        let state = Mutex::new(State { number: 1, elsewhere: false, tried: Tried::none() });
         Self(Arc::new(Shared { deadline, state }))
     }
 
@@ -59,9 +60,27 @@ impl Attempts {
         self.state(|state| state.number)
     }
 
-    /// One more attempt begins.
+    /// One more attempt begins, best at an endpoint that has not been tried.
     pub fn begin_next(&self) {
-        self.state(|state| state.number = state.number.saturating_add(1));
+        self.begin(false);
+    }
+
+    /// One more attempt begins, which is of no use at an endpoint that has been tried: a hedge. If
+    /// there is no other, the balancer [refuses](crate::Error::Refused) it.
+    pub fn begin_elsewhere(&self) {
+        self.begin(true);
+    }
+
+    fn begin(&self, elsewhere: bool) {
+        self.state(|state| {
+            state.number = state.number.saturating_add(1);
+            state.elsewhere = elsewhere;
+        });
+    }
+
+    /// True if the attempt is of no use at an endpoint that has been tried.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.state(|state| state.elsewhere)
     }
 
     /// The request goes, or went, to the endpoint with these vitals.

@@ -92,6 +92,15 @@ impl Budget {
         paid
     }
 
+    /// What was withdrawn was not spent.
+    pub(crate) fn give_back(&self) {
+        if let Some(account) = &self.account {
+            let mut window = account.window.lock().unwrap_or_else(PoisonError::into_inner);
+            window.add(Instant::now(), RETRY);
+            account.spent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// How many attempts could be paid for at this moment; infinite for an unlimited one.
     #[must_use]
     pub fn balance(&self) -> f64 {
