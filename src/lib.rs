@@ -37,6 +37,9 @@
 //! | [`strategy`] | who gets the request: P2C, least loaded, round robin, random, or yours |
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
 //! | [`balance`] | the balancer and its driver |
+//! | [`failover`] | another service for what the first can't serve |
+//! | [`limit`] | how much may be under way, and who is turned away |
+//! | [`timeout`] | time limits, each named after what it bounds |
 //! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
 //! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
@@ -62,14 +65,17 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+pub mod failover;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod limit;
 pub mod load;
 pub mod outcome;
 pub mod retry;
 pub mod strategy;
 mod sync;
+pub mod timeout;
 
 pub use self::{
     balance::{Balancer, Driver},

@@ -34,6 +34,7 @@ mod classify;
 mod client;
 mod gateway;
 mod grpc;
+mod idle_body;
 mod origin;
 mod replay;
 mod replay_body;
@@ -50,6 +51,7 @@ pub use self::{
     classify::ClassifyHttp,
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
+    idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     origin::{InvalidOrigin, Origin},
     replay::{Replay, ReplayLayer},
     replay_body::ReplayBody,

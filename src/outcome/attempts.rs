@@ -9,22 +9,16 @@ use crate::endpoint::{Tried, Vitals};
 ///
 /// It travels with the request ([`Carry`](super::Carry)); clones share it, so that retries, hedges
 /// and failover agree on what was tried, and the balancer prefers other endpoints. The balancer adds
-/// each endpoint that it picks.
+/// each endpoint that it picks. Behind it is a lock that only attempts of the same request meet at.
 ///
 /// A request without one is on its first attempt. A retry layer makes one when the first attempt has
 /// failed, so that requests that succeed pay nothing for it.
 #[derive(Clone, Debug)]
-pub struct Attempts(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    deadline: Option<Instant>,
-    /// Only the attempts of the same request ever meet here.
-    state: Mutex<State>,
-}
+pub struct Attempts(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    deadline: Option<Instant>,
     number: u32,
     elsewhere: bool,
     tried: Tried,
@@ -43,15 +37,23 @@ impl Attempts {
         Self::until(Some(deadline))
     }
 
-    pub(crate) fn until(deadline: Option<Instant>) -> Self {
-        let state = Mutex::new(State { number: 1, elsewhere: false, tried: Tried::none() });
-        Self(Arc::new(Shared { deadline, state }))
+    fn until(deadline: Option<Instant>) -> Self {
+        let state = State { deadline, number: 1, elsewhere: false, tried: Tried::none() };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// When the request must be done, if there is such a time.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline
+        self.state(|state| state.deadline)
+    }
+
+    /// The request must be done by then, if it need not be earlier. Gives the earlier.
+    pub fn limit_to(&self, deadline: Instant) -> Instant {
+        self.state(|state| {
+            let earlier = state.deadline.map_or(deadline, |known| known.min(deadline));
+            *state.deadline.insert(earlier)
+        })
     }
 
     /// The number of the attempt, 1 for the first.
@@ -95,7 +97,7 @@ impl Attempts {
     }
 
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        look(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, io};
 
-use super::Outcome;
+use super::{Elapsed, Outcome};
 
 /// Decides what a response or an error says about the endpoint it came from.
 ///
@@ -32,7 +32,7 @@ where
 
 impl Outcome {
     /// What an error says if nothing more is known of it: a [`Timeout`](Self::Timeout) if it or one
-    /// of its sources is tower's, tokio's or the operating system's, a
+    /// of its sources is ours ([`Elapsed`]), tower's, tokio's or the operating system's, a
     /// [`TransportFailure`](Self::TransportFailure) otherwise.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
@@ -43,7 +43,8 @@ impl Outcome {
 
 fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    error.is::<tower::timeout::error::Elapsed>()
+    error.is::<Elapsed>()
+        || error.is::<tower::timeout::error::Elapsed>()
         || error.is::<tokio::time::error::Elapsed>()
         || error.downcast_ref().is_some_and(timed_out)
 }

@@ -32,6 +32,7 @@ mod attempt;
 mod attempts;
 mod carry;
 mod classify;
+mod elapsed;
 mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
@@ -43,6 +44,7 @@ pub use self::{
     attempts::Attempts,
     carry::{Carry, Follow, Following},
     classify::{Classify, ResultOnly},
+    elapsed::{Bound, Elapsed},
     load_report::LoadReport,
     meter::{Meter, Sample, Start},
     outcome::Outcome,

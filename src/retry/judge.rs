@@ -3,6 +3,7 @@ use std::{error::Error as StdError, io, time::Duration};
 use crate::{
     Error,
     endpoint::Instance,
+    limit::Rejected,
     outcome::{Classify, Outcome, ResultOnly},
 };
 
@@ -36,11 +37,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// What an error says if nothing more is known of it: an endpoint's is worth another attempt, the
-    /// balancer's own (no endpoints, all busy) is not, for it has waited as long as it may.
+    /// balancer's own (no endpoints, all busy) is not, for it has waited as long as it may, and nor
+    /// is one that was [`Rejected`].
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         for error in chain(error) {
-            if error.downcast_ref().is_some_and(Error::is_unsent) {
+            if error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>() {
                 return Self::Final;
             }
             if error.downcast_ref().is_some_and(is_unsent) {
