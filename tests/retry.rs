@@ -9,7 +9,7 @@ use std::{
 };
 
 use support::request::Query;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
@@ -18,6 +18,7 @@ use tower_lb::{
     outcome::{Attempts, Carry, Classify, Following, OnResponse, Outcome},
     retry::{Backoff, Budget, Failures, Retry, RetryBuilder, RetryLayer, Safety},
     strategy::RoundRobin,
+    timeout::{Bound, Elapsed},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -334,4 +335,30 @@ fn contradictions_are_rejected() {
     assert!(error.to_string().contains("at least 1"));
     let error = retries().backoff(Backoff::full(2 * MS, MS)).build().unwrap_err();
     assert!(error.to_string().contains("lower the base"));
+    assert!(retries().overall(Duration::ZERO).build().is_err());
+    let late = Backoff::decorrelated(2 * MS, 5 * MS);
+    assert!(retries().backoff(late).overall(MS).build().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_overall_time_bounds_all_attempts_together() {
+    let retry = retries().attempts(100).backoff(Backoff::decorrelated(30 * MS, 30 * MS));
+    let slow = service_fn(|_: Query| async {
+        sleep(30 * MS).await;
+        Err::<Answer, _>(io::Error::other("broken"))
+    });
+    let service = retry.clone().overall(100 * MS).build().unwrap().layer(slow);
+    let began = Instant::now();
+    let error = service.clone().oneshot(Query::idempotent()).await.unwrap_err();
+    assert_eq!(error.to_string(), "broken");
+    assert_eq!(began.elapsed(), 90 * MS, "0 to 30, 60 to 90, and the next would be at 120");
+
+    let hangs = service_fn(|_: Query| std::future::pending::<Result<Answer, io::Error>>());
+    for safety in [Safety::Idempotent, Safety::Never] {
+        let service = retry.clone().overall(100 * MS).build().unwrap().layer(hangs);
+        let began = Instant::now();
+        let error = service.oneshot(Query::new(safety)).await.unwrap_err();
+        assert_eq!(error.downcast_ref::<Elapsed>().unwrap().bound(), Bound::Overall);
+        assert_eq!(began.elapsed(), 100 * MS);
+    }
 }

@@ -13,11 +13,18 @@ pub struct Delay {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
+    Never,
     Fixed(Duration),
     Quantile(f64),
 }
 
 impl Delay {
+    /// For ever: nothing is hedged, and the layer costs nothing.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self { kind: Kind::Never }
+    }
+
     /// Always so long.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
@@ -35,6 +42,7 @@ impl Delay {
 
     pub(super) fn check(self) -> Result<(), InvalidConfig> {
         match self.kind {
+            Kind::Never => Ok(()),
             Kind::Fixed(delay) => InvalidConfig::unless(
                 !delay.is_zero(),
                 "a hedging delay of 0 doubles every request: set it to what nearly all answers take",
@@ -47,8 +55,18 @@ impl Delay {
         }
     }
 
+    /// If it is known beforehand.
+    #[cfg(feature = "http")]
+    pub(crate) fn known(self) -> Option<Duration> {
+        match self.kind {
+            Kind::Fixed(delay) => Some(delay),
+            Kind::Never | Kind::Quantile(_) => None,
+        }
+    }
+
     pub(super) fn into_clock(self) -> Clock {
         match self.kind {
+            Kind::Never => Clock::Stopped,
             Kind::Fixed(delay) => Clock::Fixed(delay),
             Kind::Quantile(share) => Clock::Measured(Box::new(Latencies::new(share))),
         }
@@ -58,6 +76,7 @@ impl Delay {
 /// Tells the delay, and learns from answers if it must.
 #[derive(Debug)]
 pub(super) enum Clock {
+    Stopped,
     Fixed(Duration),
     Measured(Box<Latencies>),
 }
@@ -67,7 +86,7 @@ impl Clock {
     #[inline]
     pub(super) fn start(&self) -> Option<Instant> {
         match self {
-            Self::Fixed(_) => None,
+            Self::Stopped | Self::Fixed(_) => None,
             Self::Measured(_) => Some(Instant::now()),
         }
     }
@@ -76,6 +95,7 @@ impl Clock {
     #[inline]
     pub(super) fn delay(&self) -> Option<Duration> {
         match self {
+            Self::Stopped => None,
             Self::Fixed(delay) => Some(*delay),
             Self::Measured(latencies) => latencies.quantile(),
         }

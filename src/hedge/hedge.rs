@@ -65,11 +65,12 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let rules = &self.layer.rules;
         rules.budget.deposit();
-        if request.safety() != Safety::Idempotent {
+        let started = rules.clock.start();
+        let delay = rules.clock.delay();
+        if request.safety() != Safety::Idempotent || (started.is_none() && delay.is_none()) {
             return HedgeFuture::single(self.inner.call(request));
         }
-        let started = rules.clock.start();
-        let Some(delay) = rules.clock.delay() else {
+        let Some(delay) = delay else {
             return HedgeFuture::hedged(self.inner.call(request), Arc::clone(rules), started, None);
         };
         let attempts = request.attempts().cloned().unwrap_or_else(|| {

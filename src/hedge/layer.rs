@@ -79,13 +79,21 @@ impl<J> HedgeBuilder<J> {
     ///
     /// For no hedges, a delay of 0, and a quantile that is not between 0 and 1.
     pub fn build(self) -> Result<HedgeLayer<J>, InvalidConfig> {
+        self.check()?;
+        Ok(self.assemble())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         self.delay.check()?;
         InvalidConfig::unless(
             (1..=8).contains(&self.hedges),
             "the number of hedges is not between 1 and 8: set it to 1, or have no hedging layer",
-        )?;
+        )
+    }
+
+    pub(crate) fn assemble(self) -> HedgeLayer<J> {
         let Self { judge, delay, hedges, budget } = self;
         let rules = Rules { judge, clock: delay.into_clock(), hedges, budget };
-        Ok(HedgeLayer { rules: Arc::new(rules) })
+        HedgeLayer { rules: Arc::new(rules) }
     }
 }

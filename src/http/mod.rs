@@ -38,6 +38,7 @@ mod idle_body;
 mod origin;
 mod replay;
 mod replay_body;
+mod resilience;
 mod retry_after;
 mod retry_on;
 mod set_origin;
@@ -55,6 +56,7 @@ pub use self::{
     origin::{InvalidOrigin, Origin},
     replay::{Replay, ReplayLayer},
     replay_body::ReplayBody,
+    resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
     retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,

@@ -196,7 +196,7 @@ mod tests {
         for _ in 0..40 {
             limit = control.answered(MS, limit, true).unwrap_or(limit);
         }
-        assert_eq!(limit, 43, "once for a round");
+        assert_eq!(limit, 44, "once for a round");
         for _ in 0..1000 {
             limit = control.answered(MS, limit, true).unwrap_or(limit);
         }

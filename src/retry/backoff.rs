@@ -39,16 +39,20 @@ impl Backoff {
         )
     }
 
+    pub(super) fn shortest(&self) -> Duration {
+        match self.jitter {
+            Jitter::Full => Duration::ZERO,
+            Jitter::Decorrelated => self.base,
+        }
+    }
+
     /// The delay before the `retry`th retry, 1 for the first; `previous` is the one before.
     pub(super) fn delay(&self, retry: u32, previous: Duration, rng: &mut Rng) -> Duration {
         let upper = match self.jitter {
             Jitter::Full => self.base.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1))),
             Jitter::Decorrelated => previous.max(self.base).saturating_mul(3),
         };
-        let lower = match self.jitter {
-            Jitter::Full => Duration::ZERO,
-            Jitter::Decorrelated => self.base,
-        };
+        let lower = self.shortest();
         let upper = upper.min(self.max);
         lower + upper.saturating_sub(lower).mul_f64(rng.unit())
     }

@@ -12,7 +12,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{Judge, Repeat, Safety, Verdict, judge::endpoint_of, layer::Rules};
-use crate::{BoxError, endpoint::Instance, outcome::Attempts};
+use crate::{
+    BoxError,
+    endpoint::Instance,
+    outcome::{Attempts, Bound, Elapsed},
+};
 
 /// How many attempts that were never sent cost nothing.
 const FREE: u32 = 5;
@@ -25,6 +29,10 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
+        // From when a response is waited for.
+        #[pin]
+        patience: Option<Sleep>,
+        overall: Option<Duration>,
         // `None` if the request can't be sent again.
         again: Option<Again<S, J, Req, S::Response>>,
     }
@@ -86,7 +94,7 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
     }
 
     #[inline]
-    fn judge(&mut self, result: &Result<Rsp, BoxError>) -> Next
+    fn judge(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Next
     where
         J: Judge<Rsp>,
     {
@@ -96,8 +104,8 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
         };
         match verdict {
             Verdict::Final => Next::Return,
-            Verdict::Unsent => self.failed(result, None, true),
-            Verdict::Failed { after } => self.failed(result, after, false),
+            Verdict::Unsent => self.failed(result, None, true, until),
+            Verdict::Failed { after } => self.failed(result, after, false, until),
         }
     }
 
@@ -107,6 +115,7 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
         result: &Result<Rsp, BoxError>,
         after: Option<Duration>,
         unsent: bool,
+        until: Option<Instant>,
     ) -> Next
     where
         J: Judge<Rsp>,
@@ -131,6 +140,7 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
         let pushback = after.unwrap_or_default().min(self.rules.max_pushback);
         let delay = self.delay.max(pushback);
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
+        let deadline = deadline.into_iter().chain(until).min();
         if deadline.is_some_and(|deadline| Instant::now() + delay >= deadline) {
             return Next::Return;
         }
@@ -175,8 +185,12 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
 
 impl<S: Service<Req>, J, Req> RetryFuture<S, J, Req> {
     #[inline]
-    pub(super) fn new(response: S::Future, again: Option<Again<S, J, Req, S::Response>>) -> Self {
-        Self { state: State::Calling { response }, again }
+    pub(super) fn new(
+        response: S::Future,
+        overall: Option<Duration>,
+        again: Option<Again<S, J, Req, S::Response>>,
+    ) -> Self {
+        Self { state: State::Calling { response }, patience: None, overall, again }
     }
 }
 
@@ -190,16 +204,42 @@ where
     type Output = Result<S::Response, BoxError>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(result) = self.as_mut().poll_attempts(cx) {
+            return Poll::Ready(result);
+        }
+        let mut this = self.project();
+        let Some(overall) = *this.overall else { return Poll::Pending };
+        if this.patience.is_none() {
+            this.patience.set(Some(sleep(overall)));
+        }
+        let Some(patience) = this.patience.as_pin_mut() else { return Poll::Pending };
+        ready!(patience.poll(cx));
+        let last = this.again.take().and_then(|again| again.last);
+        Poll::Ready(last.unwrap_or_else(|| Err(Elapsed::new(Bound::Overall, overall).into())))
+    }
+}
+
+impl<S, J, Req> RetryFuture<S, J, Req>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    J: Judge<S::Response>,
+    Req: Repeat,
+{
+    #[inline]
+    fn poll_attempts(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, BoxError>> {
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Calling { response } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let Some(again) = this.again else {
-                        return Poll::Ready(result);
-                    };
-                    let next = match again.judge(&result) {
+                    let Some(again) = this.again else { return Poll::Ready(result) };
+                    let until = this.patience.as_ref().as_pin_ref().map(|timer| timer.deadline());
+                    let next = match again.judge(&result, until) {
                         Next::Return => return Poll::Ready(result),
                         Next::AtOnce => State::Readying,
                         Next::After(delay) => State::Waiting { delay: sleep(delay) },

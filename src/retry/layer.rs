@@ -24,6 +24,7 @@ pub(super) struct Rules<J> {
     pub(super) attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) max_pushback: Duration,
+    pub(super) overall: Option<Duration>,
     pub(super) budget: Budget,
     seed: AtomicU64,
 }
@@ -44,6 +45,7 @@ impl<J> RetryLayer<J> {
             attempts: 3,
             backoff: Backoff::default(),
             max_pushback: Duration::from_secs(1),
+            overall: None,
             budget: Budget::default(),
             seed: None,
         }
@@ -77,6 +79,7 @@ pub struct RetryBuilder<J> {
     attempts: u32,
     backoff: Backoff,
     max_pushback: Duration,
+    overall: Option<Duration>,
     budget: Budget,
     seed: Option<u64>,
 }
@@ -104,6 +107,15 @@ impl<J> RetryBuilder<J> {
         self
     }
 
+    /// How long all attempts and the waits between may take, up to the beginning of the response that is
+    /// returned: as [`OverallTimeout`](crate::timeout::OverallTimeout), which needs an allocation
+    /// for each request, while this does not. Default: as long as they take.
+    #[must_use]
+    pub fn overall(mut self, time: Duration) -> Self {
+        self.overall = Some(time);
+        self
+    }
+
     /// What pays for retries. Default [`Budget::default`], of this layer alone.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
@@ -122,17 +134,35 @@ impl<J> RetryBuilder<J> {
     ///
     /// # Errors
     ///
-    /// For 0 attempts, and a backoff whose base is above its maximum.
+    /// For 0 attempts, a backoff whose base is above its maximum, and an overall time of 0 or in which
+    /// no retry could be sent.
     pub fn build(self) -> Result<RetryLayer<J>, InvalidConfig> {
+        self.check()?;
+        Ok(self.assemble())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         InvalidConfig::unless(
             self.attempts > 0,
             "0 attempts: set at least 1, which is to never try again",
         )?;
         self.backoff.check()?;
+        InvalidConfig::unless(
+            self.overall.is_none_or(|overall| !overall.is_zero()),
+            "an overall time of 0 lets nothing through: set how long all attempts may take",
+        )?;
+        InvalidConfig::unless(
+            self.attempts == 1
+                || self.overall.is_none_or(|overall| self.backoff.shortest() < overall),
+            "the backoff is never over within the overall time: lower its base, or raise the time",
+        )
+    }
+
+    pub(crate) fn assemble(self) -> RetryLayer<J> {
         let seed = self.seed.unwrap_or_else(|| Rng::from_entropy().bits());
-        let Self { judge, attempts, backoff, max_pushback, budget, .. } = self;
+        let Self { judge, attempts, backoff, max_pushback, overall, budget, .. } = self;
         let seed = AtomicU64::new(seed);
-        let rules = Rules { judge, attempts, backoff, max_pushback, budget, seed };
-        Ok(RetryLayer { rules: Arc::new(rules) })
+        let rules = Rules { judge, attempts, backoff, max_pushback, overall, budget, seed };
+        RetryLayer { rules: Arc::new(rules) }
     }
 }

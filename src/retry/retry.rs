@@ -17,6 +17,7 @@ use crate::BoxError;
 ///   asked for, if longer. None is begun after the deadline of the request's
 ///   [`Attempts`](crate::outcome::Attempts), and none without budget, which is withdrawn when the
 ///   attempt is sent: a request that is dropped while it waits has cost nothing.
+/// - All that may have an [overall](super::RetryBuilder::overall) time, which cuts off what is under way.
 /// - When no more attempts can be made, the last answer is for the caller, be it a response or an
 ///   error.
 ///
@@ -64,6 +65,6 @@ where
         let copy = if safety == Safety::Never { None } else { request.repeat() };
         let again =
             copy.map(|copy| Again::new(copy, safety, self.inner.clone(), Arc::clone(rules)));
-        RetryFuture::new(self.inner.call(request), again)
+        RetryFuture::new(self.inner.call(request), rules.overall, again)
     }
 }
