@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 use tokio_test::{assert_pending, assert_ready, task::spawn};
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     limit::{
         Carried, Concurrency, ConcurrencyLimitLayer, Inspect, Order, Priority, RateLimitLayer,
@@ -226,18 +226,19 @@ async fn throttling_sends_twice_what_is_accepted() {
     let accepting = Arc::new(AtomicU32::new(20));
     let (seen, share) = (Arc::new(AtomicU32::new(0)), Arc::clone(&accepting));
     let counter = Arc::clone(&seen);
-    let mut nth = 0;
+    let nth = Arc::new(AtomicU32::new(0));
     let server = service_fn(move |()| {
         counter.fetch_add(1, Ordering::SeqCst);
-        nth = (nth + 1) % 100;
+        let nth = nth.fetch_add(1, Ordering::SeqCst) % 100;
         std::future::ready(Ok::<_, Infallible>(nth < share.load(Ordering::SeqCst)))
     });
     let layer = ThrottleLayer::new(Accepted, 2.0).unwrap().seed(1);
-    let mut service = layer.layer(server);
-    let mut run = async |seconds: u32| {
+    // A clone for each request, as frameworks do.
+    let service = layer.layer(server);
+    let run = async |seconds: u32| {
         seen.store(0, Ordering::SeqCst);
         for _ in 0..seconds * 100 {
-            match service.ready().await.unwrap().call(()).await {
+            match service.clone().oneshot(()).await {
                 Ok(_) => {}
                 Err(error) => assert!(matches!(why(&error), Rejected::Throttled { .. })),
             }

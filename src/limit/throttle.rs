@@ -33,7 +33,7 @@ use crate::{
 /// accepted.
 ///
 /// Source: "Site reliability engineering" (2016), chapter 21, client-side throttling.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Throttle<S, C = ResultOnly> {
     inner: S,
     layer: ThrottleLayer<C>,
@@ -125,6 +125,13 @@ impl<C> Shared<C> {
 impl<C> Clone for ThrottleLayer<C> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: Clone, C> Clone for Throttle<S, C> {
+    /// Draws numbers of its own.
+    fn clone(&self) -> Self {
+        self.layer.layer(self.inner.clone())
     }
 }
 
