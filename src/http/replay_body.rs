@@ -200,7 +200,9 @@ impl<B: Body> Reader<B> {
             tape.source.as_ref().map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
         let mut hint = SizeHint::new();
         hint.set_lower(unread.saturating_add(rest.lower()));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(unread)) {
+        let upper = rest.upper().and_then(|upper| upper.checked_add(unread));
+        // HTTP/1 has no trailers after a body whose length is told.
+        if let (Some(upper), None) = (upper, &tape.trailers) {
             hint.set_upper(upper);
         }
         hint
@@ -372,6 +374,13 @@ mod tests {
         assert_eq!(second.size_hint().exact(), Some(5));
         let empty = ReplayBody::new(Full::<Bytes>::default(), Safety::Idempotent, 9);
         assert!(empty.repeat().unwrap().is_end_stream());
+    }
+
+    #[test]
+    fn with_trailers_no_length_is_told() {
+        let body = ReplayBody::new(streamed(&["a".into()], true), Safety::Idempotent, 9);
+        read(body.repeat().unwrap());
+        assert_eq!(body.repeat().unwrap().size_hint().exact(), None);
     }
 
     #[test]
