@@ -1,15 +1,11 @@
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering::SeqCst},
-    },
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
-use futures_util::task::AtomicWaker;
-
 use super::{Priority, Rejected};
+use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::SeqCst, between_seq_cst, lock};
 
 /// Who is next when a place gets free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,14 +37,18 @@ pub(super) struct Gate {
 
 #[derive(Debug)]
 struct Waiter {
-    state: AtomicU8,
-    waker: AtomicWaker,
+    turn: Mutex<Turn>,
 }
 
-const WAITING: u8 = 0;
-const ADMITTED: u8 = 1;
-const OUTDATED: u8 = 2;
-const GONE: u8 = 3;
+#[derive(Debug)]
+enum Turn {
+    /// With the waker of who waits, once it has been polled.
+    Waiting(Option<Waker>),
+    Admitted,
+    Outdated,
+    /// Inside, or given up.
+    Gone,
+}
 
 /// Inside; dropping it makes room.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Gate {
             inside: AtomicU32::new(0),
             limit: AtomicU32::new(limit),
             outside: AtomicUsize::new(0),
-            queue: Mutex::default(),
+            queue: Mutex::new(VecDeque::new()),
             capacity,
             order,
         }
@@ -93,7 +93,7 @@ impl Gate {
 
     pub(super) fn set_limit(&self, limit: u32) {
         if self.limit.swap(limit, SeqCst) < limit && self.outside() > 0 {
-            self.admit(&mut self.lock());
+            self.admit(&mut lock(&self.queue));
         }
     }
 
@@ -115,14 +115,14 @@ impl Gate {
 
     #[cold]
     fn queue_up(self: &Arc<Self>) -> Entry {
-        let mut queue = self.lock();
+        let mut queue = lock(&self.queue);
         if queue.len() >= self.capacity {
             let outdated = match self.order {
                 Order::FirstInFirstOut => None,
                 Order::LastInFirstOutUnderOverload => queue.pop_front(),
             };
             match outdated {
-                Some(outdated) => outdated.turn(OUTDATED),
+                Some(outdated) => outdated.turn(Turn::Outdated),
                 // It may be that room was made since, and nobody waits.
                 None if queue.is_empty() && self.take_place(self.limit()) => {
                     return Entry::Inside(Permit(Arc::clone(self)));
@@ -130,9 +130,10 @@ impl Gate {
                 None => return Entry::Rejected(Rejected::QueueFull { limit: self.limit() }),
             };
         }
-        let waiter = Arc::new(Waiter { state: AtomicU8::new(WAITING), waker: AtomicWaker::new() });
+        let waiter = Arc::new(Waiter { turn: Mutex::new(Turn::Waiting(None)) });
         queue.push_back(Arc::clone(&waiter));
         self.outside.store(queue.len(), SeqCst);
+        between_seq_cst();
         self.admit(&mut queue);
         Entry::Outside(Ticket { gate: Arc::clone(self), waiter })
     }
@@ -148,7 +149,7 @@ impl Gate {
             let newest =
                 self.order == Order::LastInFirstOutUnderOverload && queue.len() * 2 > self.capacity;
             let next = if newest { queue.pop_back() } else { queue.pop_front() };
-            if !next.is_some_and(|next| next.turn(ADMITTED)) {
+            if !next.is_some_and(|next| next.turn(Turn::Admitted)) {
                 self.inside.fetch_sub(1, SeqCst);
             }
         }
@@ -157,22 +158,23 @@ impl Gate {
 
     fn leave(&self) {
         self.inside.fetch_sub(1, SeqCst);
+        between_seq_cst();
         if self.outside() > 0 {
-            self.admit(&mut self.lock());
+            self.admit(&mut lock(&self.queue));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Waiter>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter {
     /// False if it has given up.
-    fn turn(&self, state: u8) -> bool {
-        let waited = self.state.compare_exchange(WAITING, state, SeqCst, SeqCst).is_ok();
-        self.waker.wake();
-        waited
+    fn turn(&self, turn: Turn) -> bool {
+        let mut state = lock(&self.turn);
+        let Turn::Waiting(waker) = &mut *state else { return false };
+        let waker = waker.take();
+        *state = turn;
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        true
     }
 }
 
@@ -190,28 +192,130 @@ impl Drop for Permit {
 
 impl Ticket {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
-        self.waiter.waker.register(cx.waker());
-        match self.waiter.state.load(SeqCst) {
-            WAITING => Poll::Pending,
-            ADMITTED => {
-                self.waiter.state.store(GONE, SeqCst);
+        let mut turn = lock(&self.waiter.turn);
+        match &mut *turn {
+            Turn::Waiting(waker) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Turn::Admitted => {
+                *turn = Turn::Gone;
                 Poll::Ready(Ok(Permit(Arc::clone(&self.gate))))
             }
-            _ => Poll::Ready(Err(Rejected::Outdated)),
+            Turn::Outdated | Turn::Gone => Poll::Ready(Err(Rejected::Outdated)),
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        match self.waiter.state.swap(GONE, SeqCst) {
-            WAITING => {
-                let mut queue = self.gate.lock();
+        let turn = std::mem::replace(&mut *lock(&self.waiter.turn), Turn::Gone);
+        match turn {
+            Turn::Waiting(_) => {
+                let mut queue = lock(&self.gate.queue);
                 queue.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
                 self.gate.outside.store(queue.len(), SeqCst);
             }
-            ADMITTED => self.gate.leave(),
-            _ => {}
+            Turn::Admitted => self.gate.leave(),
+            Turn::Outdated | Turn::Gone => {}
         }
+    }
+}
+
+#[cfg(all(test, tower_lb_loom))]
+mod tests {
+    use std::task::Wake;
+
+    use loom::{
+        sync::{Arc as LoomArc, Condvar, Mutex as LoomMutex},
+        thread,
+    };
+
+    use super::*;
+
+    /// Parks a loom thread until it is woken, as an executor would.
+    #[derive(Default)]
+    struct Parker {
+        woken: LoomMutex<bool>,
+        bell: Condvar,
+    }
+
+    struct Unpark(LoomArc<Parker>);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            *self.0.woken.lock().unwrap() = true;
+            self.0.bell.notify_one();
+        }
+    }
+
+    fn enter(gate: &Arc<Gate>) -> Permit {
+        let mut ticket = match gate.enter(Priority::NORMAL) {
+            Entry::Inside(permit) => return permit,
+            Entry::Outside(ticket) => ticket,
+            Entry::Rejected(rejected) => panic!("{rejected}"),
+        };
+        let parker = LoomArc::new(Parker::default());
+        let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
+        loop {
+            if let Poll::Ready(permit) = ticket.poll(&mut Context::from_waker(&waker)) {
+                return permit.unwrap();
+            }
+            let mut woken = parker.woken.lock().unwrap();
+            while !*woken {
+                woken = parker.bell.wait(woken).unwrap();
+            }
+            *woken = false;
+        }
+    }
+
+    fn model(threads: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(threads);
+    }
+
+    /// Everybody gets in in every interleaving (loom reports a lost wake-up as a deadlock), and never
+    /// two at once.
+    #[test]
+    fn everybody_gets_in_and_one_at_a_time() {
+        model(|| {
+            let gate = Arc::new(Gate::new(1, 2, Order::FirstInFirstOut));
+            let inside = Arc::new(AtomicU32::new(0));
+            let threads: Vec<_> = (0..2)
+                .map(|_| {
+                    let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+                    thread::spawn(move || {
+                        let permit = enter(&gate);
+                        assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                        inside.fetch_sub(1, SeqCst);
+                        drop(permit);
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!((gate.inside(), gate.outside()), (0, 0));
+        });
+    }
+
+    /// One that gives up while it is let in makes room for the next.
+    #[test]
+    fn who_gives_up_makes_room() {
+        model(|| {
+            let gate = Arc::new(Gate::new(1, 2, Order::FirstInFirstOut));
+            let permit = enter(&gate);
+            let Entry::Outside(quitter) = gate.enter(Priority::NORMAL) else { panic!("full") };
+            let waiter = {
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || drop(enter(&gate)))
+            };
+            let canceller = thread::spawn(move || drop(quitter));
+            drop(permit);
+            canceller.join().unwrap();
+            waiter.join().unwrap();
+            assert_eq!((gate.inside(), gate.outside()), (0, 0));
+        });
     }
 }
