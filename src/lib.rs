@@ -38,6 +38,7 @@
 //! | [`discover`] | where endpoints come from: lists, channels, any stream |
 //! | [`balance`] | the balancer and its driver |
 //! | [`failover`] | another service for what the first can't serve |
+//! | [`steer`] | a share of requests to another service, or copies of them |
 //! | [`limit`] | how much may be under way, and who is turned away |
 //! | [`timeout`] | time limits, each named after what it bounds |
 //! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
@@ -73,6 +74,7 @@ pub mod limit;
 pub mod load;
 pub mod outcome;
 pub mod retry;
+pub mod steer;
 pub mod strategy;
 mod sync;
 pub mod timeout;

@@ -140,8 +140,7 @@ async fn simulate(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     } else {
         arrivals(resilience.layer(balancer), &record, phases, seed).await;
     }
-    let seconds = record.seconds.lock().expect("no panic").clone();
-    seconds
+    std::mem::take(&mut *record.seconds.lock().expect("no panic"))
 }
 
 /// Requests at random times, whether earlier ones are answered or not.
