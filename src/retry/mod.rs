@@ -3,7 +3,7 @@
 //! [`Retry`] sends a request again when its [`Judge`] says that another attempt may do better, after
 //! a [`Backoff`], as far as the [`Budget`] goes. The balancer below it prefers endpoints that have
 //! not been tried. What may be sent twice is the request's own matter ([`Repeat`]); HTTP requests
-//! get that from [`http::Replay`](crate::http::Replay).
+//! get that from `http::Replay`.
 //!
 //! tower's `Retry` does not suffice: it copies every request before it asks whether that request may
 //! be sent again, its policy can't tell which endpoint failed, and what is in flight to an endpoint

@@ -2,9 +2,9 @@
 //!
 //! | limit | from | to | where |
 //! |---|---|---|---|
-//! | connect | | | a setting of the client, as of [`http::Pool`](crate::http::Pool) |
+//! | connect | | | a setting of the client, as of `http::Pool` |
 //! | [`FirstByteTimeout`] | sending an attempt | the beginning of its response | around an endpoint's service |
-//! | [`http::IdleBodyTimeout`](crate::http::IdleBodyTimeout) | a piece of the body | the next | around an endpoint's service |
+//! | `http::IdleBodyTimeout` | a piece of the body | the next | around an endpoint's service |
 //! | [`OverallTimeout`] | the first attempt | the beginning of the response | around all else |
 //!
 //! A limit *below* the balancer is about one endpoint: when it is hit, that is the endpoint's failure, a
