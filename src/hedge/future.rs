@@ -27,19 +27,18 @@ pin_project! {
         // Until it has failed.
         #[pin]
         first: Option<S::Future>,
-        // Until the next hedge, from when an answer is waited for.
-        #[pin]
-        timer: Option<Sleep>,
-        others: Others<S, J, Req>,
+        // `None` for a request that is neither hedged nor measured, which should be small.
+        others: Option<Box<Others<S, J, Req>>>,
     }
 }
 
 /// The other attempts, made and to be made, and what has come of all so far.
 struct Others<S: Service<Req>, J, Req> {
-    /// `None` if the request is neither hedged nor measured.
-    rules: Option<Arc<Rules<J>>>,
+    rules: Arc<Rules<J>>,
     started: Option<Instant>,
     next: Option<Next<S, Req>>,
+    /// Until the next, from when an answer is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
     under_way: Vec<Pin<Box<S::Future>>>,
     /// The answer if all fail.
     failed: Option<Result<S::Response, BoxError>>,
@@ -57,9 +56,7 @@ pub(super) struct Next<S, Req> {
 impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
     #[inline]
     pub(super) fn single(response: S::Future) -> Self {
-        let (rules, started, next, failed) = (None, None, None, None);
-        let others = Others { rules, started, next, under_way: Vec::new(), failed };
-        Self { first: Some(response), timer: None, others }
+        Self { first: Some(response), others: None }
     }
 
     #[inline]
@@ -69,9 +66,9 @@ impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
         started: Option<Instant>,
         next: Option<Next<S, Req>>,
     ) -> Self {
-        let mut single = Self::single(response);
-        single.others = Others { rules: Some(rules), started, next, ..single.others };
-        single
+        let (under_way, timer, failed) = (Vec::new(), None, None);
+        let others = Others { rules, started, next, timer, under_way, failed };
+        Self { first: Some(response), others: Some(Box::new(others)) }
     }
 }
 
@@ -88,33 +85,32 @@ where
         let mut this = self.project();
         loop {
             let first = this.first.as_mut().as_pin_mut().map(|first| first.poll(cx));
-            let good = match first {
+            let ended = match first {
                 Some(Poll::Ready(result)) => {
                     this.first.set(None);
-                    this.others.ended(result.map_err(Into::into))
+                    Some(result.map_err(Into::into))
                 }
                 _ => None,
             };
-            if let Some(good) = good.or_else(|| this.others.poll(cx)) {
+            let Some(others) = this.others.as_mut() else {
+                return ended.map_or(Poll::Pending, Poll::Ready);
+            };
+            let good = ended.and_then(|result| others.ended(result));
+            if let Some(good) = good.or_else(|| others.poll(cx)) {
                 this.first.set(None);
-                this.others.drop_all();
+                *this.others = None;
                 return Poll::Ready(good);
             }
-            if this.first.is_none() && this.others.under_way.is_empty() {
-                let failed = this.others.failed.take();
-                return failed.map_or(Poll::Pending, Poll::Ready);
+            if this.first.is_none() && others.under_way.is_empty() {
+                return others.failed.take().map_or(Poll::Pending, Poll::Ready);
             }
-            let Some(delay) = this.others.delay() else { return Poll::Pending };
-            if this.timer.is_none() {
-                this.timer.set(Some(sleep(delay)));
+            let Some(delay) = others.delay() else { return Poll::Pending };
+            let timer = others.timer.get_or_insert_with(|| Box::pin(sleep(delay)));
+            if !timer.is_elapsed() {
+                ready!(timer.as_mut().poll(cx));
             }
-            if let Some(timer) = this.timer.as_mut().as_pin_mut() {
-                if !timer.is_elapsed() {
-                    ready!(timer.poll(cx));
-                }
-            }
-            ready!(this.others.poll_send(cx));
-            this.timer.set(None);
+            ready!(others.poll_send(cx));
+            others.timer = None;
         }
     }
 }
@@ -131,9 +127,8 @@ where
         &mut self,
         result: Result<S::Response, BoxError>,
     ) -> Option<Result<S::Response, BoxError>> {
-        let Some(rules) = &self.rules else { return Some(result) };
         let good = match &result {
-            Ok(response) => rules.judge.judge(Ok(response)) == Verdict::Final,
+            Ok(response) => self.rules.judge.judge(Ok(response)) == Verdict::Final,
             Err(_) => false,
         };
         if !good {
@@ -141,7 +136,7 @@ where
             return None;
         }
         if let Some(started) = self.started {
-            rules.clock.answered(started);
+            self.rules.clock.answered(started);
         }
         Some(result)
     }
@@ -157,10 +152,10 @@ where
             drop(self.under_way.swap_remove(index));
             let result = result.map_err(Into::into);
             let unsent = |error: &BoxError| error.downcast_ref().is_some_and(Error::is_unsent);
-            match (&self.rules, &result) {
+            match &result {
                 // There was no other endpoint, and none is to be expected.
-                (Some(rules), Err(error)) if unsent(error) => {
-                    rules.budget.give_back();
+                Err(error) if unsent(error) => {
+                    self.rules.budget.give_back();
                     self.next = None;
                 }
                 _ => {
@@ -184,12 +179,10 @@ where
     /// Sends another attempt when the service is ready, or gives up to, for want of budget or of a
     /// copy.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(rules), Some(next)) = (&self.rules, &mut self.next) else {
-            return Poll::Ready(());
-        };
+        let Some(next) = &mut self.next else { return Poll::Ready(()) };
         let ready = ready!(next.service.poll_ready(cx)).is_ok();
         let copy = ready.then(|| next.copy.repeat()).flatten();
-        match copy.filter(|_| rules.budget.withdraw()) {
+        match copy.filter(|_| self.rules.budget.withdraw()) {
             Some(copy) => {
                 next.left -= 1;
                 next.attempts.begin_elsewhere();
@@ -199,17 +192,12 @@ where
         }
         Poll::Ready(())
     }
-
-    fn drop_all(&mut self) {
-        self.next = None;
-        self.under_way = Vec::new();
-        self.failed = None;
-    }
 }
 
 impl<S: Service<Req>, J, Req> fmt::Debug for HedgeFuture<S, J, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let under_way = self.others.under_way.len() + usize::from(self.first.is_some());
+        let others = self.others.as_ref().map_or(0, |others| others.under_way.len());
+        let under_way = others + usize::from(self.first.is_some());
         f.debug_struct("HedgeFuture").field("under_way", &under_way).finish_non_exhaustive()
     }
 }

@@ -24,7 +24,7 @@ use crate::{
 ///   tried, none is sent.
 ///
 /// A request that may be hedged is copied up front, and carries its [`Attempts`] from the start,
-/// so that the second attempt knows where the first is.
+/// so that the second attempt knows where the first is: some allocations for each such request.
 ///
 /// Source: "The tail at scale" (Dean and Barroso, 2013); Finagle's `BackupRequestFilter`.
 #[derive(Debug)]

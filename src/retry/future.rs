@@ -28,28 +28,29 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        state: State<S::Future>,
+        state: State<S::Future, S::Response>,
         // From when a response is waited for.
         #[pin]
         patience: Option<Sleep>,
         overall: Option<Duration>,
         // `None` if the request can't be sent again.
-        again: Option<Again<S, J, Req, S::Response>>,
+        again: Option<Again<S, J, Req>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F> {
+    enum State<F, Rsp> {
         Calling { #[pin] response: F },
-        Waiting { #[pin] delay: Sleep },
+        // With the answer if no more attempt can be made.
+        Waiting { #[pin] delay: Sleep, last: Option<Result<Rsp, BoxError>> },
         // For the service to be ready for the next attempt.
-        Readying,
+        Readying { last: Option<Result<Rsp, BoxError>> },
     }
 }
 
 /// What it takes to send a request again, and how often that was done.
-pub(super) struct Again<S, J, Req, Rsp> {
+pub(super) struct Again<S, J, Req> {
     copy: Req,
     safety: Safety,
     service: S,
@@ -63,8 +64,6 @@ pub(super) struct Again<S, J, Req, Rsp> {
     delay: Duration,
     /// The next attempt costs nothing.
     free: bool,
-    /// The answer if no more attempt can be made.
-    last: Option<Result<Rsp, BoxError>>,
 }
 
 /// What to do about the end of an attempt.
@@ -74,10 +73,10 @@ enum Next {
     After(Duration),
 }
 
-impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
+impl<S, J, Req: Repeat> Again<S, J, Req> {
     #[inline]
     pub(super) fn new(copy: Req, safety: Safety, service: S, rules: Arc<Rules<J>>) -> Self {
-        let (attempts, delay, last) = (None, Duration::ZERO, None);
+        let (attempts, delay) = (None, Duration::ZERO);
         Self {
             copy,
             safety,
@@ -89,12 +88,11 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
             known: 0,
             delay,
             free: false,
-            last,
         }
     }
 
     #[inline]
-    fn judge(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Next
+    fn judge<Rsp>(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Next
     where
         J: Judge<Rsp>,
     {
@@ -110,7 +108,7 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
     }
 
     #[cold]
-    fn failed(
+    fn failed<Rsp>(
         &mut self,
         result: &Result<Rsp, BoxError>,
         after: Option<Duration>,
@@ -162,24 +160,22 @@ impl<S, J, Req: Repeat, Rsp> Again<S, J, Req, Rsp> {
         attempts.tried().len() > self.known
     }
 
-    /// The next attempt, its cost paid.
-    fn send(&mut self) -> Option<S::Future>
+    /// The request for the next attempt, its cost paid.
+    fn pay(&mut self) -> Option<Req> {
+        let request = self.copy.repeat()?;
+        (self.free || self.rules.budget.withdraw()).then_some(request)
+    }
+
+    fn send(&mut self, request: Req) -> S::Future
     where
         S: Service<Req>,
     {
-        let request = self.copy.repeat()?;
-        if !self.free {
-            if !self.rules.budget.withdraw() {
-                return None;
-            }
-            self.sent += 1;
-        }
-        self.last = None;
+        self.sent += u32::from(!self.free);
         if let Some(attempts) = &self.attempts {
             self.known = attempts.tried().len();
             attempts.begin_next();
         }
-        Some(self.service.call(request))
+        self.service.call(request)
     }
 }
 
@@ -188,7 +184,7 @@ impl<S: Service<Req>, J, Req> RetryFuture<S, J, Req> {
     pub(super) fn new(
         response: S::Future,
         overall: Option<Duration>,
-        again: Option<Again<S, J, Req, S::Response>>,
+        again: Option<Again<S, J, Req>>,
     ) -> Self {
         Self { state: State::Calling { response }, patience: None, overall, again }
     }
@@ -215,7 +211,12 @@ where
         }
         let Some(patience) = this.patience.as_pin_mut() else { return Poll::Pending };
         ready!(patience.poll(cx));
-        let last = this.again.take().and_then(|again| again.last);
+        let last = match this.state.project() {
+            StateProjection::Calling { .. } => None,
+            StateProjection::Waiting { last, .. } | StateProjection::Readying { last } => {
+                last.take()
+            }
+        };
         Poll::Ready(last.unwrap_or_else(|| Err(Elapsed::new(Bound::Overall, overall).into())))
     }
 }
@@ -241,23 +242,29 @@ where
                     let until = this.patience.as_ref().as_pin_ref().map(|timer| timer.deadline());
                     let next = match again.judge(&result, until) {
                         Next::Return => return Poll::Ready(result),
-                        Next::AtOnce => State::Readying,
-                        Next::After(delay) => State::Waiting { delay: sleep(delay) },
+                        Next::AtOnce => State::Readying { last: Some(result) },
+                        Next::After(delay) => {
+                            State::Waiting { delay: sleep(delay), last: Some(result) }
+                        }
                     };
-                    again.last = Some(result);
                     this.state.set(next);
                 }
-                StateProjection::Waiting { delay } => {
+                StateProjection::Waiting { delay, last } => {
                     ready!(delay.poll(cx));
-                    this.state.set(State::Readying);
+                    let last = last.take();
+                    this.state.set(State::Readying { last });
                 }
-                StateProjection::Readying => {
+                StateProjection::Readying { last } => {
                     let Some(again) = this.again else { return Poll::Pending };
                     let ready = ready!(again.service.poll_ready(cx));
-                    match (ready.is_ok().then(|| again.send()).flatten(), again.last.take()) {
-                        (Some(response), _) => this.state.set(State::Calling { response }),
-                        (None, Some(last)) => return Poll::Ready(last),
-                        (None, None) => return Poll::Pending,
+                    match ready.ok().and_then(|()| again.pay()) {
+                        // What the last attempt holds is let go before the next begins.
+                        Some(request) => {
+                            *last = None;
+                            let response = again.send(request);
+                            this.state.set(State::Calling { response });
+                        }
+                        None => return last.take().map_or(Poll::Pending, Poll::Ready),
                     }
                 }
             }
@@ -270,7 +277,7 @@ impl<S: Service<Req>, J, Req> fmt::Debug for RetryFuture<S, J, Req> {
         let state = match &self.state {
             State::Calling { .. } => "waiting for the response",
             State::Waiting { .. } => "waiting to try again",
-            State::Readying => "waiting for the service to be ready",
+            State::Readying { .. } => "waiting for the service to be ready",
         };
         f.debug_struct("RetryFuture").field("state", &state).finish_non_exhaustive()
     }

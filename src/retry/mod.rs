@@ -5,10 +5,9 @@
 //! not been tried. What may be sent twice is the request's own matter ([`Repeat`]); HTTP requests
 //! get that from `http::Replay`.
 //!
-//! tower's `Retry` does not suffice: it copies every request before it asks whether that request may
-//! be sent again, its policy can't tell which endpoint failed, and what is in flight to an endpoint
-//! that refuses the connection costs an attempt like any other. What is the same: a policy object,
-//! a clone of the service, a budget.
+//! tower's `Retry` does not suffice: it does not know which endpoint failed, keeps no deadline, charges
+//! its budget before it has waited, and has no bodies to send again. What is the same: a policy, a clone
+//! of the service, a budget.
 //!
 //! ```
 //! use std::time::Duration;
