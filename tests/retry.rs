@@ -233,7 +233,7 @@ async fn without_budget_the_failure_is_returned_at_once() {
         send(&service, Query::idempotent()).await.unwrap();
     }
     assert_eq!(log.names().len(), 150);
-    assert_eq!(budget.spent(), 50);
+    assert_eq!((budget.spent(), budget.refused()), (50, 50));
 }
 
 #[tokio::test(start_paused = true)]

@@ -92,6 +92,16 @@ impl Budget {
         paid
     }
 
+    /// True if there is enough for one more attempt, which is to be sent later. If there is not, it
+    /// counts as refused.
+    pub(crate) fn affords_one(&self) -> bool {
+        let affords = self.balance() >= 1.0;
+        if let (Some(account), false) = (&self.account, affords) {
+            account.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        affords
+    }
+
     /// What was withdrawn was not spent.
     pub(crate) fn give_back(&self) {
         if let Some(account) = &self.account {

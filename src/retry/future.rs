@@ -131,7 +131,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
             self.unsent += 1;
             return Next::AtOnce;
         }
-        if self.sent >= self.rules.attempts || self.rules.budget.balance() < 1.0 {
+        if self.sent >= self.rules.attempts || !self.rules.budget.affords_one() {
             return Next::Return;
         }
         self.delay = self.rules.delay(self.sent, self.delay);
