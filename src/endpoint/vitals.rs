@@ -71,6 +71,11 @@ impl Vitals {
         }
     }
 
+    #[inline]
+    pub(crate) fn successes(&self) -> u64 {
+        self.flow.load(Ordering::Relaxed) / SUCCESS
+    }
+
     /// How many requests in a row have failed: none has succeeded since. Cancelled ones don't count.
     #[must_use]
     pub fn failures_in_a_row(&self) -> u32 {
