@@ -106,7 +106,7 @@ struct Engine<'a> {
 pub fn run<'a>(
     scenario: &Scenario,
     seed: u64,
-    client: impl Fn() -> Box<dyn Balance + 'a>,
+    client: impl Fn(u64) -> Box<dyn Balance + 'a>,
 ) -> Measured {
     Clock::run(|clock| {
         let servers = scenario.servers.iter();
@@ -118,7 +118,7 @@ pub fn run<'a>(
             now: 0,
             sequence: 0,
             events: BinaryHeap::new(),
-            clients: (0..scenario.clients).map(|_| client()).collect(),
+            clients: (0..scenario.clients as u64).map(client).collect(),
             accounts: (0..scenario.clients).map(|_| Account::new(scenario.budget)).collect(),
             quantiles: (0..scenario.clients).map(|_| RecentQuantile::default()).collect(),
             requests: Vec::new(),

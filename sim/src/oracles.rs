@@ -24,7 +24,7 @@ impl Oracle {
     fn cost(self, server: &Server) -> f64 {
         let after = f64::from(server.in_flight + server.under_way + 1);
         match self {
-            _ if server.fails > 0.1 => f64::INFINITY,
+            _ if server.fails > 0.2 => f64::INFINITY,
             Self::Jsq => after,
             _ if server.frozen => 1e9,
             _ if server.delay.is_some() => server.delay.unwrap_or_default() * 1e3,

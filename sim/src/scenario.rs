@@ -181,7 +181,8 @@ pub fn all() -> Vec<Scenario> {
             ],
             ..twenty("S12", 0.65)
         },
-        background_errors(),
+        background_errors("S13", 0.02),
+        background_errors("S13x", 0.1),
         bursts(),
     ]
 }
@@ -203,9 +204,9 @@ fn stalls(name: &'static str, hedge: Hedge) -> Scenario {
     Scenario { environment: Environment::Stalls, hedge, ..calm }
 }
 
-fn background_errors() -> Scenario {
-    let mut scenario = twenty("S13", 0.6);
-    let fails = |server| Change { at: 0.0, server, what: Happens::Fails(0.02) };
+fn background_errors(name: &'static str, share: f64) -> Scenario {
+    let mut scenario = twenty(name, 0.6);
+    let fails = |server| Change { at: 0.0, server, what: Happens::Fails(share) };
     scenario.changes = (0..20).map(fails).collect();
     scenario
 }

@@ -19,7 +19,7 @@ impl Comparison {
     /// Runs a strategy, once for each seed.
     pub fn run(&mut self, scenario: &Scenario, entry: &Entry, seeds: u64) {
         let runs = (1..=seeds)
-            .map(|seed| engine::run(scenario, seed, || (entry.client)(scenario)))
+            .map(|seed| engine::run(scenario, seed, |client| (entry.client)(scenario, client)))
             .collect();
         self.runs.insert((scenario.name, entry.name), runs);
     }

@@ -43,7 +43,7 @@ const WAY: f64 = 0.0005;
 /// Mean time in the system, in units of the work.
 fn mean(scenario: &Scenario, strategy: fn() -> Dynamic<()>) -> f64 {
     let servers = scenario.servers.len();
-    let measured = engine::run(scenario, 3, || client(servers, strategy()));
+    let measured = engine::run(scenario, 3, |_| client(servers, strategy()));
     (measured.mean() - WAY) / WORK
 }
 
@@ -96,8 +96,9 @@ fn a_rerun_gives_the_same_to_the_last_bit() {
         let mut scenario = all().into_iter().find(|one| one.name == name).unwrap();
         scenario.duration = 15.0;
         let servers = scenario.servers.len();
-        let run =
-            |seed| engine::run(&scenario, seed, || client(servers, Dynamic::new(P2c::peak_ewma())));
+        let run = |seed| {
+            engine::run(&scenario, seed, |_| client(servers, Dynamic::new(P2c::peak_ewma())))
+        };
         let (first, second, other) = (run(1), run(1), run(2));
         assert!(first.requests > 10_000);
         let bits = |run: &tower_lb_sim::measure::Measured| -> Vec<u32> {

@@ -13,6 +13,8 @@
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
 //! | [`Random`] | any | many clients send little each |
 //!
+//! [`Freshest`] and [`Prequal`] go by what servers report of their load, and [`Probed`] asks them.
+//!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
 //! ```
@@ -46,6 +48,7 @@ mod classified;
 mod config;
 mod context;
 mod dynamic;
+mod freshest;
 mod least_loaded;
 mod load_aware_zones;
 mod low_discrepancy;
@@ -55,6 +58,8 @@ mod panic;
 mod parameter;
 mod parts;
 mod pick_first;
+mod prequal;
+mod probed;
 mod random;
 mod rng;
 mod round_robin;
@@ -79,12 +84,15 @@ pub use self::{
     config::{Config, LoadConfig},
     context::PickContext,
     dynamic::{Dynamic, DynamicPicker},
+    freshest::{Freshest, FreshestPicker},
     least_loaded::{LeastLoaded, LeastLoadedPicker},
     load_aware_zones::LoadAwareZones,
     p2c::{P2c, P2cPicker},
     panic::{Panic, PanicMode},
     parameter::InvalidParameter,
     pick_first::{PickFirst, PickFirstPicker},
+    prequal::{Prequal, PrequalPicker},
+    probed::{Probed, ProbedPicker},
     random::{Random, RandomPicker},
     rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker},
