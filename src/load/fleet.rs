@@ -31,6 +31,11 @@ struct Sums {
 const MEMORY: f64 = 5.0;
 /// A latency above so many means counts as that: one long request says little of the others.
 const CLIPPED: f64 = 5.0;
+/// The same for requests in flight, where one report must not outweigh thousands.
+const CLIPPED_IN_FLIGHT: f64 = 10.0;
+/// What the very first sample may say.
+const MOST: f64 = 1000.0;
+const LONGEST: f64 = 60.0;
 /// The least share of the mean latency that requests in flight are taken to cause. Without a floor, an
 /// endpoint that happens to look flat would get everything.
 const LEAST_SLOPE: f64 = 0.02;
@@ -61,8 +66,8 @@ impl Fleet {
     pub(super) fn learn(&self, in_flight: f64, latency: f64, now: Instant) {
         let Ok(mut sums) = self.sums.try_lock() else { return };
         sums.fade(now);
-        let mean = if sums.weight > 0.0 { sums.latency / sums.weight } else { latency };
-        sums.add(in_flight, latency.min(CLIPPED * mean));
+        let (in_flight, latency) = sums.clipped(in_flight.min(MOST), latency.min(LONGEST));
+        sums.add(in_flight, latency);
         let means = Means {
             latency: (sums.latency / sums.weight).max(f32::MIN_POSITIVE.into()),
             in_flight: sums.in_flight / sums.weight,
@@ -85,6 +90,15 @@ impl Sums {
         self.product *= kept;
         self.square *= kept;
         self.at = Some(self.at.map_or(now, |at| at.max(now)));
+    }
+
+    /// The sample, no further from what the others say than one sample should be.
+    fn clipped(&self, in_flight: f64, latency: f64) -> (f64, f64) {
+        if self.weight < 1.0 {
+            return (in_flight, latency);
+        }
+        let most = CLIPPED_IN_FLIGHT * (self.in_flight / self.weight + 1.0);
+        (in_flight.min(most), latency.min(CLIPPED * self.latency / self.weight))
     }
 
     fn add(&mut self, in_flight: f64, latency: f64) {

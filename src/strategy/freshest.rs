@@ -19,8 +19,8 @@ use crate::{
 /// well are better than many that are known badly, and that different clients look at different endpoints
 /// keeps them from all going for the same one.
 ///
-/// One endpoint drawn by weight is looked at beside the five with the freshest reports if it has not
-/// reported for ten seconds, so that those which don't report get requests too. While fewer than five have reported, all are looked at. The default load is
+/// Those that have not reported for ten seconds are drawn at random, as often as there are such, and taken
+/// unless their load is more than twice that of the least loaded. While fewer than five have reported, all are looked at. The default load is
 /// [`PredictedLatency`], failures charged. Made for reports from responses and
 /// [probes](super::Probed) together; without probes, a client keeps to the endpoints it knows.
 ///
@@ -40,6 +40,8 @@ const MOST_CHOICES: usize = 16;
 const STRETCH: usize = 256;
 /// Nanoseconds after which an endpoint counts as one that doesn't report.
 const SILENT: u64 = 10_000_000_000;
+/// What load, beside the least, an endpoint that doesn't report may have.
+const CLEARLY_WORSE: f64 = 2.0;
 
 impl<L: Load> Freshest<L> {
     /// Compares endpoints by `load`.
@@ -172,7 +174,7 @@ impl<L: Load> FreshestPicker<L> {
         &self,
         candidates: impl Iterator<Item = &'a Candidate>,
         context: &mut PickContext<'_>,
-    ) -> Option<&'a Candidate> {
+    ) -> Option<Contender<'a>> {
         let mut least: Option<Contender<'a>> = None;
         for candidate in candidates {
             if context.accepts(candidate) {
@@ -182,7 +184,23 @@ impl<L: Load> FreshestPicker<L> {
                 }
             }
         }
-        least.map(|least| least.candidate)
+        least
+    }
+
+    /// An endpoint that doesn't report and is not clearly worse, as often as there are such.
+    fn silent_instead(
+        &self,
+        least: &Contender<'_>,
+        now: Instant,
+        context: &mut PickContext<'_>,
+    ) -> Option<Contender<'_>> {
+        let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
+        let silent = LastReport::age(drawn, now).is_none_or(|age| age > SILENT);
+        if !silent || !context.accepts(drawn) {
+            return None;
+        }
+        let drawn = Contender::new(drawn, &*self.load, context);
+        (drawn.load() <= CLEARLY_WORSE * least.load()).then_some(drawn)
     }
 }
 
@@ -203,15 +221,14 @@ impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
                 freshest.add(age, candidate, self.choices);
             }
         }
-        let drawn = self.candidates.get(self.sampler.draw(context.rng()));
-        let drawn =
-            drawn.filter(|drawn| LastReport::age(drawn, now).is_none_or(|age| age > SILENT));
         let least = if freshest.len < self.choices.min(len) {
             self.least(stretch(), context)
         } else {
             let found = freshest.found.iter().flatten().map(|(_, candidate)| *candidate);
-            self.least(found.chain(drawn), context)
+            let least = self.least(found, context);
+            least.map(|least| self.silent_instead(&least, now, context).unwrap_or(least))
         };
+        let least = least.map(|least| least.candidate);
         least.or_else(|| self.candidates.fallback(context))
     }
 }
