@@ -269,10 +269,9 @@ impl Engine<'_> {
             open: true,
         });
         self.send(request);
-        if let Hedge::AtQuantile(_) = self.scenario.hedge {
-            if let Some(wait) = self.quantiles[client as usize].get() {
-                self.at(self.now + wait, Event::Hedge(request));
-            }
+        // Without hedging none is ever recorded.
+        if let Some(wait) = self.quantiles[client as usize].get() {
+            self.at(self.now + wait, Event::Hedge(request));
         }
     }
 
@@ -507,7 +506,7 @@ impl Engine<'_> {
     }
 
     fn redraw_capacity(&mut self, index: u32) {
-        let often = if index % 10 == 0 { 0.9 } else { 0.1 };
+        let often = if index.is_multiple_of(10) { 0.9 } else { 0.1 };
         let contended = self.environment.unit() < often;
         let server = &mut self.servers[index as usize];
         server.advance(self.now);

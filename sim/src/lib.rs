@@ -17,6 +17,7 @@ pub mod measure;
 pub mod oracles;
 pub mod ours;
 pub mod peers;
+pub mod plot;
 pub mod retry;
 pub mod scenario;
 pub mod server;

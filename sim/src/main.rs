@@ -1,67 +1,166 @@
-//! Compares strategies: `cargo run --release -- --help`.
+//! Compares strategies and prints tables; see `HELP`.
+
+use std::{error::Error, path::PathBuf};
 
 use tower_lb_sim::{
-    catalog::{ORACLES, strategies},
+    catalog::{Entry, ORACLES, strategies},
+    engine,
     measure::Measured,
-    scenario,
+    plot,
+    retry::Budget,
+    scenario::{self, Scenario},
     table::Comparison,
 };
 
-fn main() {
+const HELP: &str = "\
+tower-lb-sim [--scenarios S1,S2] [--strategies NAME,NAME] [--seeds N] [--seconds N] [--plots DIR]
+tower-lb-sim storm [--plots DIR]
+
+Without options: all strategies in all scenarios, once for 60 s of virtual time each. A strategy is
+named by any part of its name. `storm` is the retry storm. Plots are SVG files.";
+
+struct Options {
+    storm: bool,
+    scenarios: Vec<Scenario>,
+    strategies: Vec<Entry>,
+    seeds: u64,
+    plots: Option<PathBuf>,
+}
+
+fn options() -> Result<Options, Box<dyn Error>> {
+    let mut options = Options {
+        storm: false,
+        scenarios: scenario::all(),
+        strategies: strategies(),
+        seeds: 1,
+        plots: None,
+    };
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut only, mut named, mut seconds) = (1, String::new(), String::new(), 60.0);
     while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().unwrap_or_default();
+        if argument == "storm" {
+            options.storm = true;
+            continue;
+        }
+        let value = arguments.next().ok_or(HELP)?;
+        let parts = || value.split(',');
         match argument.as_str() {
-            "--seeds" => seeds = value().parse().expect("a number"),
-            "--scenarios" => only = value(),
-            "--strategies" => named = value(),
-            "--seconds" => seconds = value().parse().expect("a number"),
-            _ => panic!("unknown: {argument}"),
+            "--seeds" => options.seeds = value.parse()?,
+            "--scenarios" => options.scenarios.retain(|one| parts().any(|part| part == one.name)),
+            "--strategies" => {
+                options.strategies.retain(|one| parts().any(|part| one.name.contains(part)));
+            }
+            "--seconds" => {
+                let seconds = value.parse()?;
+                // What happens later on must still happen.
+                let fixed = |one: &Scenario| one.changes.iter().any(|change| change.at > 10.0);
+                let free = options.scenarios.iter_mut().filter(|one| !fixed(one));
+                free.for_each(|one| one.duration = seconds);
+            }
+            "--plots" => options.plots = Some(value.into()),
+            _ => return Err(HELP.into()),
         }
     }
-    let mut scenarios = scenario::all();
-    if !only.is_empty() {
-        let only: Vec<_> = only.split(',').collect();
-        scenarios.retain(|one| only.contains(&one.name));
+    Ok(options)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = options()?;
+    if let Some(directory) = &options.plots {
+        std::fs::create_dir_all(directory)?;
     }
-    for one in &mut scenarios {
-        if one.changes.iter().all(|change| change.at <= 10.0) {
-            one.duration = seconds;
+    if options.storm { storm(&options) } else { compare(&options) }
+}
+
+fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
+    let (scenarios, mut comparison) = (&options.scenarios, Comparison::default());
+    for scenario in scenarios {
+        for entry in ORACLES.iter().chain(&options.strategies) {
+            comparison.run(scenario, entry, options.seeds);
         }
     }
-    let mut entries = strategies();
-    if !named.is_empty() {
-        let named: Vec<_> = named.split(',').collect();
-        entries.retain(|one| named.iter().any(|named| one.name.contains(named)));
+    let names: Vec<_> = options.strategies.iter().map(|entry| entry.name).collect();
+    println!(
+        "p99 and p99.9 over the best oracle's: geometric mean over the scenarios compared by it\n"
+    );
+    println!("| strategy | p99 | p99.9 | probes per request |\n|---|---:|---:|---:|");
+    for name in &names {
+        let mean = |share| comparison.geometric_mean(scenarios, name, share);
+        let probes = comparison.probes(scenarios, name);
+        println!("| {name} | {:.2} | {:.2} | {probes:.2} |", mean(0.99), mean(0.999));
     }
-    let mut comparison = Comparison::default();
-    for one in &scenarios {
-        for oracle in &ORACLES {
-            comparison.run(one, oracle, seeds);
+    println!("\np99 over the best oracle's\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.2}", comparison.over_oracle(scenario, name, 0.99))
+    });
+    println!("\np99.9 over the best oracle's\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.2}", comparison.over_oracle(scenario, name, 0.999))
+    });
+    println!("\nshare of requests that failed, in %\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", 100.0 * comparison.mean(scenario, name, Measured::error_share))
+    });
+    println!("\nshare of requests answered within a second, in %\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", 100.0 * comparison.mean(scenario, name, |run| run.within(1.0)))
+    });
+    println!("\ntries per request\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", comparison.mean(scenario, name, Measured::tries_per_request))
+    });
+    let Some(directory) = &options.plots else { return Ok(()) };
+    for scenario in scenarios {
+        let all = ORACLES.iter().map(|oracle| oracle.name).chain(names.iter().copied());
+        let runs =
+            all.filter_map(|name| Some((name, comparison.runs(scenario.name, name).first()?)));
+        let runs: Vec<_> = runs.collect();
+        let file = directory.join(format!("{}.svg", scenario.name));
+        plot::latencies(&file, scenario.name, &runs)?;
+    }
+    Ok(())
+}
+
+fn per_scenario(scenarios: &[Scenario], names: &[&str], figure: impl Fn(&str, &str) -> String) {
+    let columns: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
+    println!("| strategy | {} |\n|---|{}", columns.join(" | "), "---:|".repeat(columns.len()));
+    for name in names {
+        let figures: Vec<_> = columns.iter().map(|scenario| figure(scenario, name)).collect();
+        println!("| {name} | {} |", figures.join(" | "));
+    }
+}
+
+fn storm(options: &Options) -> Result<(), Box<dyn Error>> {
+    let budgets = [
+        ("no budget", Budget::None),
+        ("bucket of 10 %", Budget::Bucket(0.1)),
+        ("20 % of the last 10 s", Budget::Window(0.2)),
+    ];
+    let least = strategies().into_iter().find(|entry| entry.name == "least peak EWMA");
+    let least = least.ok_or("no such strategy")?;
+    println!(
+        "| budget | cancellation | tries per request | recovered after | goodput at the end |"
+    );
+    println!("|---|---|---:|---:|---:|");
+    let mut runs = Vec::new();
+    for cancellation in [false, true] {
+        for (name, budget) in budgets {
+            let scenario = scenario::retry_storm(budget, cancellation);
+            let run = engine::run(&scenario, 1, |n| (least.client)(&scenario, n));
+            let told = if cancellation { "reaches the server" } else { "does not" };
+            let after = run.recovery(30).map_or("never".into(), |seconds| format!("{seconds} s"));
+            println!(
+                "| {name} | {told} | {:.2} | {after} | {:.1} % |",
+                run.tries_per_request(),
+                100.0 * run.goodput(80..90)
+            );
+            runs.push((format!("{name}, cancellation {told}"), run));
         }
     }
-    print!("{:28} {:>6} {:>6} {:>6} |", "strategy", "p99", "p99.9", "probes");
-    scenarios.iter().for_each(|one| print!(" {:>5}", one.name));
-    println!(" | errors % S8 S8w S9");
-    for entry in ORACLES.iter().chain(&entries) {
-        let name = entry.name;
-        if !name.starts_with("oracle") {
-            scenarios.iter().for_each(|one| comparison.run(one, entry, seeds));
-        }
-        print!(
-            "{name:28} {:6.3} {:6.3} {:6.2} |",
-            comparison.geometric_mean(&scenarios, name, 0.99),
-            comparison.geometric_mean(&scenarios, name, 0.999),
-            comparison.probes(&scenarios, name)
-        );
-        for one in &scenarios {
-            print!(" {:5.2}", comparison.over_oracle(one.name, name, 0.99));
-        }
-        print!(" |");
-        for of in ["S8", "S8w", "S9"] {
-            print!(" {:.3}", 100.0 * comparison.mean(of, name, Measured::error_share));
-        }
-        println!();
-    }
+    let Some(directory) = &options.plots else { return Ok(()) };
+    let named: Vec<_> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
+    plot::goodput(
+        &directory.join("storm.svg"),
+        "All servers 2.5 times slower from 20 to 30 s",
+        &named,
+    )
 }

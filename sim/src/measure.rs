@@ -1,6 +1,6 @@
 //! What runs measure, and what servers measure of themselves.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 /// A server's latencies by the number of requests that were there when each came: what Prequal's
 /// probes are answered with.
@@ -114,5 +114,23 @@ impl Measured {
     pub fn within(&self, seconds: f32) -> f64 {
         let count = self.latencies.partition_point(|&latency| latency <= seconds);
         count as f64 / self.requests.max(1) as f64
+    }
+
+    /// Successes per request in some seconds of the run.
+    #[must_use]
+    pub fn goodput(&self, seconds: Range<usize>) -> f64 {
+        let some = self.seconds.get(seconds).unwrap_or_default();
+        let sum =
+            |of: fn(&Second) -> u32| some.iter().map(|second| f64::from(of(second))).sum::<f64>();
+        sum(|second| second.succeeded) / sum(|second| second.arrived).max(1.0)
+    }
+
+    /// How many seconds after the given one at least 99 % of requests succeed in each of three seconds.
+    #[must_use]
+    pub fn recovery(&self, after: usize) -> Option<usize> {
+        let end = self.seconds.len().saturating_sub(3);
+        (after..end)
+            .find(|&at| (at..at + 3).all(|at| self.goodput(at..at + 1) > 0.99))
+            .map(|at| at - after)
     }
 }

@@ -27,7 +27,9 @@ use crate::{
 
 /// How probes leave a strategy: each is a server and where its answer goes.
 #[derive(Clone, Default)]
-pub struct Outbox(Arc<Mutex<Vec<(u32, oneshot::Sender<LoadReport>)>>>);
+pub struct Outbox(Arc<Mutex<Vec<Probe>>>);
+
+type Probe = (u32, oneshot::Sender<LoadReport>);
 
 /// A probe's answer to come.
 pub type Answer = futures_util::future::Map<
