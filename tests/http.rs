@@ -448,7 +448,7 @@ async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
     let load = ReportLoadLayer::new();
     let app = Router::new()
         .route("/", get(|| async { "ok" }))
-        .route("/hang", get(|| std::future::pending::<&str>()))
+        .route("/hang", get(std::future::pending::<&str>))
         .layer(load.clone());
     let server = Server::start(app).await;
     let meter = Arc::new(LastReport::default());

@@ -55,7 +55,8 @@ where
     const REQUESTS: u32 = 40_000;
     for number in 0..REQUESTS {
         let now = start + number * MS / 2;
-        let due: Vec<_> = attempts.extract_if(.., |(due, ..)| *due <= now).collect();
+        let (due, waiting) = attempts.into_iter().partition::<Vec<_>, _>(|(due, ..)| *due <= now);
+        attempts = waiting;
         for (due, server, mut attempt) in due {
             let there = candidates.get(server).unwrap().vitals().outstanding() - 1;
             if let Some(report) = says(server, there) {

@@ -4,11 +4,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::outcome::LoadReport;
 
-/// The header by which a server tells how many requests it has: `endpoint-in-flight: 7`, or, from one that
-/// knows how many it can serve at once, `endpoint-in-flight: 7/16`.
+/// The header by which a server tells how many requests it has: `endpoint-in-flight: 7`, or, from
+/// one that knows how many it can serve at once, `endpoint-in-flight: 7/16`.
 ///
-/// The smallest load report there is, and one line to write by hand in any server; [`ReportLoad`](super::ReportLoad)
-/// writes it.
+/// The smallest load report there is, and one line to write by hand in any server;
+/// [`ReportLoad`](super::ReportLoad) writes it.
 pub const IN_FLIGHT: HeaderName = HeaderName::from_static("endpoint-in-flight");
 
 /// Digits that are read; more are no report.

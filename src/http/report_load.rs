@@ -20,9 +20,9 @@ use super::in_flight_header;
 /// [`endpoint-in-flight`](super::IN_FLIGHT): what
 /// [`PredictedLatency`](crate::load::PredictedLatency) goes by.
 ///
-/// A request counts from the call to the end of the response's body, also if it is cancelled. What is told is how many
-/// there are beside the one that is answered. All services made by one layer, and its clones,
-/// count together: put one layer around all of a server.
+/// A request counts from the call to the end of the response's body, also if it is cancelled. What
+/// is told is how many there are beside the one that is answered. All services made by one layer,
+/// and its clones, count together: put one layer around all of a server.
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};

@@ -12,23 +12,25 @@ use crate::{
     outcome::{Meter, Outcome, Sample},
 };
 
-/// Any other load, made worse by recent failures, so that an endpoint which fails fast does not look
-/// idle and attract the traffic.
+/// Any other load, made worse by recent failures, so that an endpoint which fails fast does not
+/// look idle and attract the traffic.
 ///
-/// It keeps a success rate: a moving average that each result moves by a fifth, forgiven with time (so
-/// a failed endpoint is tried again). The inner load is divided by the cube of that rate, and counts one
-/// request more than there is: one failure doubles the load, five in a row multiply it by 28, ten by 800.
+/// It keeps a success rate: a moving average that each result moves by a fifth, forgiven with time
+/// (so a failed endpoint is tried again). The inner load is divided by the cube of that rate, and
+/// counts one request more than there is: one failure doubles the load, five in a row multiply it
+/// by 28, ten by 800.
 ///
-/// An endpoint is **failing** from the third failure in a row until its next success. Its failures are
-/// forgiven with a time constant of 20 s instead of 10, and cost ten typical loads times the
-/// failure rate on top: a load that fades while nothing succeeds, as a latency does, would otherwise
-/// call for the next try too soon. A typical load is a moving average over endpoints without failures.
-/// Failures that are scattered among successes are charged by the factor alone: where all endpoints
-/// fail now and then, fleeing from each failure would cost more than the failures.
+/// An endpoint is **failing** from the third failure in a row until its next success. Its failures
+/// are forgiven with a time constant of 20 s instead of 10, and cost ten typical loads times the
+/// failure rate on top: a load that fades while nothing succeeds, as a latency does, would
+/// otherwise call for the next try too soon. A typical load is a moving average over endpoints
+/// without failures. Failures that are scattered among successes are charged by the factor alone:
+/// where all endpoints fail now and then, fleeing from each failure would cost more than the
+/// failures.
 ///
-/// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from then
-/// on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the clock, and writes
-/// nothing but, now and then, what load is typical.
+/// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
+/// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
+/// clock, and writes nothing but, now and then, what load is typical.
 ///
 /// Source: the success rate in go-zero's P2C and the error charge that linkerd's load biaser and
 /// Apache brpc put on latency. Where we differ: the charge is on the load itself, so it works for
@@ -180,7 +182,7 @@ mod tests {
     use super::*;
     use crate::load::Outstanding;
 
-    const LOAD: FailureAware<Outstanding> =
+    static LOAD: FailureAware<Outstanding> =
         FailureAware { inner: Outstanding, typical: AtomicU32::new(0) };
 
     fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {

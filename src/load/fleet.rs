@@ -36,8 +36,8 @@ const CLIPPED_IN_FLIGHT: f64 = 10.0;
 /// What the very first sample may say.
 const MOST: f64 = 1000.0;
 const LONGEST: f64 = 60.0;
-/// The least share of the mean latency that requests in flight are taken to cause. Without a floor, an
-/// endpoint that happens to look flat would get everything.
+/// The least share of the mean latency that requests in flight are taken to cause. Without a floor,
+/// an endpoint that happens to look flat would get everything.
 const LEAST_SLOPE: f64 = 0.02;
 
 /// Means over the fleet.

@@ -3,9 +3,9 @@
 //! A [`Load`] reads an endpoint's figures through a [`Gauge`] and gives a [`Score`]; its
 //! [`Meter`](crate::outcome::Meter) learns from finished attempts. [`Outstanding`] counts requests
 //! in flight, [`PeakEwma`] weighs them with the latency seen, and [`FailureAware`] makes either of
-//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang before
-//! any timeout, and [`PerClass`] keeps the figures of unlike requests apart. [`PredictedLatency`] goes by
-//! what servers report of their requests in flight.
+//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang
+//! before any timeout, and [`PerClass`] keeps the figures of unlike requests apart.
+//! [`PredictedLatency`] goes by what servers report of their requests in flight.
 //!
 //! ```
 //! use std::time::Duration;

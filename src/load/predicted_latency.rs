@@ -18,31 +18,33 @@ use crate::{
 /// The latency that one more request will have, predicted from what servers
 /// [report](LoadReport) of their requests in flight.
 ///
-/// Reports come with responses, from probes ([`Probed`](crate::strategy::Probed)) or both. A load is
-/// computed in three steps, `L` and `R` being the mean latency and requests in flight over all
+/// Reports come with responses, from probes ([`Probed`](crate::strategy::Probed)) or both. A load
+/// is computed in three steps, `L` and `R` being the mean latency and requests in flight over all
 /// reports of late (time constant 5 s):
 ///
-/// 1. **Requests in flight, now.** The reported number drifts to `R` as it ages, with the time constant
-///    `L`: after that time most of what it counted has been answered. Own requests since the report are
-///    added, as far as they are still in flight; it is never less than those.
-/// 2. **Latency with so many in flight.** A straight line fitted to all reports, times how slow the endpoint
-///    is beside it: a moving average (a tenth per report) of the latency it reports over the line's.
-///    Latencies above `5 L` count as that. An endpoint without a report yet is like all others.
-/// 3. **Unevenness.** `L / 2 * ((r + 1) / (R + 1))^2` is added, so that requests go where few are also when
-///    the line is flat.
+/// 1. **Requests in flight, now.** The reported number drifts to `R` as it ages, with the time
+///    constant `L`: after that time most of what it counted has been answered. Own requests since
+///    the report are added, as far as they are still in flight; it is never less than those.
+/// 2. **Latency with so many in flight.** A straight line fitted to all reports, times how slow the
+///    endpoint is beside it: a moving average (a tenth per report) of the latency it reports over
+///    the line's. Latencies above `5 L` count as that. An endpoint without a report yet is like all
+///    others.
+/// 3. **Unevenness.** `L / 2 * ((r + 1) / (R + 1))^2` is added, so that requests go where few are
+///    also when the line is flat.
 ///
-/// **Checks.** A server that claims to be idle for ever attracts nothing for long: its own requests count
-/// anyway, and where answers take more than three times what it claims, the measured latency counts (it is forgiven with
-/// a time constant of 10 s). Reports that tell no requests in flight are ignored. Without latencies in reports, those
-/// measured here teach the line.
+/// **Checks.** A server that claims to be idle for ever attracts nothing for long: its own requests
+/// count anyway, and where answers take more than three times what it claims, the measured latency
+/// counts (it is forgiven with a time constant of 10 s). Reports that tell no requests in flight
+/// are ignored. Without latencies in reports, those measured here teach the line.
 ///
-/// **Degrading.** An endpoint that doesn't report counts as one with an old report. While nobody has
-/// reported at all, the inner load counts, [`PeakEwma`] by default. Failures are not charged: wrap it in
-/// [`FailureAware`](super::FailureAware).
+/// **Degrading.** An endpoint that doesn't report counts as one with an old report. While nobody
+/// has reported at all, the inner load counts, [`PeakEwma`] by default. Failures are not charged:
+/// wrap it in [`FailureAware`](super::FailureAware).
 ///
-/// Source: own requests since the last report are the local view of LSQ (Vargaftik, Keslassy, Orda); in-flight
-/// and latency reports are Prequal's (NSDI 2024); the convex term has the purpose of C3's cubic
-/// one (NSDI 2015). The combination and its constants are ours; `docs/tail-latency.md` has what they are worth.
+/// Source: own requests since the last report are the local view of LSQ (Vargaftik, Keslassy,
+/// Orda); in-flight and latency reports are Prequal's (NSDI 2024); the convex term has the purpose
+/// of C3's cubic one (NSDI 2015). The combination and its constants are ours;
+/// `docs/tail-latency.md` has what they are worth.
 #[derive(Debug, Default)]
 pub struct PredictedLatency<L = PeakEwma> {
     inner: L,

@@ -2,9 +2,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// What a server says of its own load, with a response or beside.
 ///
-/// The rates and utilizations are those of ORCA (Open Request Cost Aggregation), the format of gRPC and
-/// Envoy; requests in flight and latency are what Prequal's probes ask for. What is not told is `None`; what
-/// is negative or not a number is taken as not told.
+/// The rates and utilizations are those of ORCA (Open Request Cost Aggregation), the format of gRPC
+/// and Envoy; requests in flight and latency are what Prequal's probes ask for. What is not told is
+/// `None`; what is negative or not a number is taken as not told.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadReport {

@@ -15,17 +15,18 @@ use crate::{
     outcome::{LoadReport, Meter, Sample, Start},
 };
 
-/// Looks at the endpoints that reported last, and takes the least loaded of them: a few loads that are known
-/// well are better than many that are known badly, and that different clients look at different endpoints
-/// keeps them from all going for the same one.
+/// Looks at the endpoints that reported last, and takes the least loaded of them: a few loads that
+/// are known well are better than many that are known badly, and that different clients look at
+/// different endpoints keeps them from all going for the same one.
 ///
-/// Those that have not reported for ten seconds are drawn at random, as often as there are such, and taken
-/// unless their load is more than twice that of the least loaded. While fewer than five have reported, all are looked at. The default load is
-/// [`PredictedLatency`], failures charged. Made for reports from responses and
-/// [probes](super::Probed) together; without probes, a client keeps to the endpoints it knows.
+/// Those that have not reported for ten seconds are drawn at random, as often as there are such,
+/// and taken unless their load is more than twice that of the least loaded. While fewer than five
+/// have reported, all are looked at. The default load is [`PredictedLatency`], failures charged.
+/// Made for reports from responses and [probes](super::Probed) together; without probes, a client
+/// keeps to the endpoints it knows.
 ///
-/// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make its
-/// reports fresher: shares are those of the weights only under high load.
+/// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
+/// its reports fresher: shares are those of the weights only under high load.
 ///
 /// A pick takes time in proportion to the endpoints; of more than 256 a stretch of so many is
 /// looked at, from a random place.

@@ -58,6 +58,7 @@ mod panic;
 mod parameter;
 mod parts;
 mod pick_first;
+mod pool;
 mod prequal;
 mod probed;
 mod random;

@@ -19,15 +19,17 @@ use crate::outcome::{LoadReport, Meter};
 /// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
 /// [`LoadReport`]s know.
 ///
-/// The probe is a function of yours: it gets the endpoint by name and attributes, and gives a future of a
-/// report, from an HTTP request for example. Probes are sent for a share of the requests, one for each by default, to
-/// the endpoints in random order, each once before any again. They never hold a request up: requests go by
-/// the reports that are there, and those are used as often as they are of use.
+/// The probe is a function of yours: it gets the endpoint by name and attributes, and gives a
+/// future of a report, from an HTTP request for example. Probes are sent for a share of the
+/// requests, one for each by default, to the endpoints in random order, each once before any again.
+/// They never hold a request up: requests go by the reports that are there, and those are used as
+/// often as they are of use.
 ///
-/// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time, none for
-/// longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing else of the
-/// endpoint. Without requests no probe is sent. There is no probe that a request waits for: a pick is
-/// not asynchronous, and a strategy that finds its reports too old has a load to fall back to.
+/// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time,
+/// none for longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing
+/// else of the endpoint. Without requests no probe is sent. There is no probe that a request waits
+/// for: a pick is not asynchronous, and a strategy that finds its reports too old has a load to
+/// fall back to.
 ///
 /// ```
 /// use tower_lb::{outcome::LoadReport, strategy::{Candidate, Freshest, Probed}};
