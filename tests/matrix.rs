@@ -18,10 +18,12 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::{Endpoint, Health},
-    load::{FailureAware, HangAware, PeakEwma, PerClass},
+    load::{FailureAware, HangAware, PeakEwma, PerClass, PredictedLatency},
+    outcome::LoadReport,
     strategy::{
-        Classified, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst, Random,
-        RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
+        Candidate, Classified, Dynamic, Freshest, LeastLoaded, LoadAwareZones, P2c, Panic,
+        PanicMode, PickFirst, Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin,
+        ZonalShift, ZoneAware,
     },
 };
 
@@ -41,7 +43,15 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("least time by class", Any::new(Classified::new(classify, LeastLoaded::new(classes)))),
         ("weighted round robin", Any::new(WeightedRoundRobin::new())),
         ("pick first", Any::new(PickFirst::new())),
+        ("least predicted", Any::new(LeastLoaded::new(PredictedLatency::new()))),
+        ("freshest, probed", Any::new(Probed::new(ask, Freshest::default()))),
+        ("prequal", Any::new(Prequal::new(ask))),
     ]
+}
+
+/// A probe.
+fn ask(_endpoint: &Candidate) -> Ready<Result<LoadReport, Infallible>> {
+    ready(Ok(LoadReport::new().with_requests_in_flight(1.0)))
 }
 
 type Wrap = fn(Any) -> Any;
