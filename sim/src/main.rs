@@ -96,6 +96,10 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.2}", comparison.over_oracle(scenario, name, 0.999))
     });
+    println!("\np99.9 in ms\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.0}", 1e3 * comparison.mean(scenario, name, |run| run.quantile(0.999)))
+    });
     println!("\nshare of requests that failed, in %\n");
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.3}", 100.0 * comparison.mean(scenario, name, Measured::error_share))
