@@ -8,7 +8,8 @@ use tower_lb::{
     load::{HangAware, Load, Now, Outstanding, PeakEwma, PerClass},
     outcome::Outcome,
     strategy::{
-        Candidate, Candidates, Classified, LeastLoaded, P2c, Pick, PickContext, Rng, Strategy,
+        Candidate, Candidates, Classified, LeastLoaded, P2c, Pick, PickContext, Rendezvous, Rng,
+        Strategy, TopK,
     },
 };
 
@@ -73,6 +74,25 @@ fn ages_end_with_their_requests_however_those_end() {
     assert!((cost(later) - 10.0).abs() < 0.01);
     attempt.finish_at(Outcome::Success, start + 10 * MS);
     assert!(cost(later) < 0.011);
+}
+
+#[test]
+fn each_endpoint_has_ages_of_its_own_under_every_strategy() {
+    fn check(strategy: impl Strategy) {
+        let candidates = candidates(&strategy, 2);
+        let start = Instant::now() + MS;
+        warm_up(&candidates, start);
+        let _stuck = candidates.get(0).unwrap().begin(Some(start)).unwrap();
+        let load = HangAware::new(PeakEwma::new());
+        let mut now = Now::at(start + Duration::from_secs(10));
+        let costs =
+            [0, 1].map(|index| load.score(&candidates.get(index).unwrap().gauge(0), &mut now).cost);
+        assert!(costs[0] > 9.9 && costs[1] < 0.011, "{costs:?}");
+    }
+    let load = || HangAware::new(PeakEwma::new());
+    check(P2c::new(load()));
+    check(LeastLoaded::new(load()));
+    check(TopK::new(Rendezvous::new(|(): &()| None::<u64>), 2, load()));
 }
 
 fn of_class(class: &u32) -> u32 {

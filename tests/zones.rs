@@ -16,7 +16,7 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     outcome::LoadReport,
     strategy::{
-        Candidates, CrossZone, LoadAwareZones, P2c, Pick, Random, Rng, Strategy, ZonalShift,
+        Candidates, CrossZone, LoadAwareZones, P2c, Panic, Pick, Random, Rng, Strategy, ZonalShift,
         ZoneAware,
     },
 };
@@ -264,6 +264,19 @@ async fn the_last_zone_stays_in() {
     shift.back("b", Duration::ZERO);
     let all = all.at_time(Instant::now());
     assert_shares(&shares(&strategy.picker(&all), letter), &[('b', 1.0)]);
+}
+
+#[test]
+fn a_panic_does_not_let_a_zone_in_that_was_taken_out() {
+    let mut strategy = ZonalShift::new(Panic::new(Random));
+    strategy.handle().away("a");
+    let mut fleet = fleet(&[4, 1]);
+    fleet.extend(some('B', 3, &in_zone("b").with_health(Health::unhealthy("down"))));
+    let all = candidates(&strategy, &fleet);
+    let picker = strategy.picker(&all);
+    assert_shares(&shares(&picker, letter), &[('b', 0.25), ('B', 0.75)]);
+    assert_eq!(strategy.eligible(&all).len(), 4);
+    assert_eq!(strategy.eligible(&all).everyone().count(), 8, "the status shows all");
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
 //! module `sticky` keeps sessions at their endpoints by a cookie.
 //!
-//! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path.
+//! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path. With feature
+//! `orca`, load reports in headers and trailers are read for the strategies that want them.
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {

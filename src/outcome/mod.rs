@@ -5,6 +5,9 @@
 //! or the body is dropped. What outcome a response stands for is decided by a [`Classify`]; when the
 //! attempt is over (at the response, or at the end of its body) by a [`Track`].
 //!
+//! What learns from attempts is a [`Meter`]: it is told of ends, and if it wants of starts, latencies,
+//! and what the endpoint says of its own load, a [`LoadReport`].
+//!
 //! ```
 //! use std::{error::Error, time::Duration};
 //! use tower_lb::outcome::{Classify, Outcome};

@@ -71,6 +71,14 @@ impl<S: Strategy> Strategy for BoundedLoad<S> {
         self.inner.meter()
     }
 
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        self.inner.eligible(candidates)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.inner.notices()
+    }
+
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         self.inner.poll_update(cx)
     }

@@ -200,7 +200,8 @@ impl Candidates {
         let mut positions: Vec<u32> = parts.flat_map(|part| part.eligible.positions()).collect();
         positions.sort_unstable();
         positions.dedup();
-        Self { eligible: View::Listed(positions.into()), ..self.clone() }
+        let eligible = View::Listed(positions.into());
+        Self { eligible, equal_weights: None, ..self.clone() }
     }
 
     /// The same candidates with other weights in this view, `None` for those that stay; the

@@ -4,7 +4,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Candidate, Candidates, Pick, PickContext, Rank, Strategy, choice::Contender};
+use super::{
+    Candidate, Candidates, Pick, PickContext, Rank, Strategy, choice::Contender, metered::Metered,
+};
 use crate::{load::Load, outcome::Meter};
 
 /// The least loaded of the few endpoints that rank highest for the request's key.
@@ -19,21 +21,27 @@ use crate::{load::Load, outcome::Meter};
 /// let by_path = Maglev::new(|path: &String| Some(stable_hash(path)));
 /// let strategy = TopK::new(by_path, 2, FailureAware::new(Outstanding));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TopK<S, L> {
     inner: S,
     k: usize,
-    load: Arc<L>,
-    meter: Option<Arc<dyn Meter>>,
+    load: Metered<L>,
 }
 
-const MAX_K: usize = 8;
+/// The most endpoints that are compared.
+pub(super) const MAX_K: usize = 8;
 
 impl<S, L: Load> TopK<S, L> {
     /// Compares the `k` endpoints that rank highest by `load`. `inner` must build pickers that
     /// [`Rank`] their candidates. `k` is 1 to 8; less counts as 1, more as 8.
     pub fn new(inner: S, k: usize, load: L) -> Self {
-        Self { inner, k: k.clamp(1, MAX_K), meter: load.meter(), load: Arc::new(load) }
+        Self { inner, k: k.clamp(1, MAX_K), load: Metered::new(load) }
+    }
+}
+
+impl<S: Clone, L> Clone for TopK<S, L> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), k: self.k, load: self.load.clone() }
     }
 }
 
@@ -42,12 +50,20 @@ impl<S: Strategy, L: Load> Strategy for TopK<S, L> {
 
     fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
         let inner = self.inner.picker(candidates);
-        TopKPicker { inner, k: self.k, load: Arc::clone(&self.load) }
+        TopKPicker { inner, k: self.k, load: self.load.share() }
     }
 
     /// That of the load; the inner strategy's if the load has none.
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.meter.clone().or_else(|| self.inner.meter())
+        self.load.meter().or_else(|| self.inner.meter())
+    }
+
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        self.inner.eligible(candidates)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.inner.notices()
     }
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {

@@ -36,6 +36,8 @@ pub struct ZonalShift<St> {
     inner: St,
     shifts: Arc<Shifts>,
     seen: u64,
+    /// What the inner strategy saw last.
+    view: Option<Candidates>,
     /// Some zone is on its way back, as of the last picker.
     returning: bool,
     /// No endpoint would be left.
@@ -92,7 +94,8 @@ impl<St> ZonalShift<St> {
     /// All zones are in.
     pub fn new(inner: St) -> Self {
         let ticker = Ticker::new(STEP);
-        Self { inner, shifts: Arc::default(), seen: 0, returning: false, futile: false, ticker }
+        let (seen, view, returning, futile) = (0, None, false, false);
+        Self { inner, shifts: Arc::default(), seen, view, returning, futile, ticker }
     }
 
     /// What zones are taken out and put back by.
@@ -115,7 +118,8 @@ impl<St> ZonalShift<St> {
             let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
             shift.map_or(1.0, |shift| shift.share(now))
         };
-        let left = candidates.filter(|candidate| share(candidate) > 0.0);
+        // Not only out of the pick: a panic rule further in must not let them in again.
+        let left = candidates.part(|candidate| share(candidate) > 0.0);
         if left.is_empty() {
             self.futile = !candidates.is_empty();
             return candidates.clone();
@@ -179,18 +183,14 @@ impl<St: Strategy> Strategy for ZonalShift<St> {
 
     fn picker(&mut self, candidates: &Candidates) -> St::Picker {
         let view = self.view(candidates);
-        self.inner.picker(&view)
+        let picker = self.inner.picker(&view);
+        self.view = Some(view);
+        picker
     }
 
     fn eligible(&self, candidates: &Candidates) -> Candidates {
-        // Weights don't matter here.
-        let state = self.shifts.lock();
-        let away = |candidate: &Candidate| {
-            let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
-            matches!(shift, Some(Shift::Away))
-        };
-        let left = candidates.filter(|candidate| !away(candidate));
-        self.inner.eligible(if left.is_empty() { candidates } else { &left })
+        let inner = self.inner.eligible(self.view.as_ref().unwrap_or(candidates));
+        candidates.union([&inner])
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

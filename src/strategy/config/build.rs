@@ -4,7 +4,7 @@ use super::{
     super::{
         BoundedLoad, Candidate, Dynamic, InvalidParameter, LeastLoaded, LoadAwareZones, Maglev,
         P2c, Panic, Pick, PickFirst, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
-        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware,
+        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware, top_k::MAX_K,
     },
     Config, Keys, LoadConfig, SpreadConfig,
 };
@@ -170,6 +170,9 @@ impl SpreadConfig {
                 let invalid = |_| InvalidParameter::new("spread.bounded", "a number above 1");
                 Dynamic::new(BoundedLoad::new(strategy, factor).map_err(invalid)?)
             }
+            Self::Top(count) if !(1..=MAX_K).contains(&count) => {
+                return Err(InvalidParameter::new("spread.top", "1 to 8"));
+            }
             Self::Top(count) => {
                 let load = FailureAware::new(Outstanding);
                 Dynamic::new(TopK::new(strategy, count, load))
@@ -283,6 +286,8 @@ mod tests {
         assert_eq!(maglev("path", SpreadConfig::None).build_with(&keys).unwrap_err().name(), "key");
         let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&keys).unwrap_err();
         assert_eq!(unbounded.to_string(), "spread.bounded must be a number above 1");
+        let none = maglev("user", SpreadConfig::Top(0)).build_with(&keys).unwrap_err();
+        assert_eq!(none.to_string(), "spread.top must be 1 to 8");
         let table_size = Some(10);
         let even = Config::Maglev { key: "user".into(), spread: SpreadConfig::None, table_size };
         assert_eq!(even.build_with(&keys).unwrap_err().to_string(), "table_size must be a prime");
