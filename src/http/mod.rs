@@ -31,17 +31,24 @@
 //! # }
 //! ```
 
+mod attempt_timeout;
 mod body;
+mod carry;
 mod classify;
 #[cfg(feature = "http-client")]
 mod client;
 mod gateway;
 mod grpc;
 mod hash_key;
+mod idle_body;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
+mod replay;
+mod replay_body;
+mod resilience;
 mod retry_after;
+mod retry_on;
 mod set_origin;
 mod status;
 #[cfg(feature = "sticky")]
@@ -53,12 +60,18 @@ pub use self::client::{Client, Pool};
 #[cfg(feature = "orca")]
 pub use self::orca::load_report;
 pub use self::{
+    attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
     body::TrackedBody,
     classify::ClassifyHttp,
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
+    idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     origin::{InvalidOrigin, Origin},
+    replay::{Replay, ReplayLayer},
+    replay_body::ReplayBody,
+    resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
+    retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,
     track::{Balancer, UntilBodyEnd, builder},

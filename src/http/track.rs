@@ -21,6 +21,9 @@ pub fn builder() -> Builder<UntilBodyEnd> {
 }
 
 /// The attempt is over at the end of the response's body; latency is measured to its head.
+///
+/// A response whose head says that the endpoint failed tells which in its extensions, as an
+/// [`Instance`](crate::endpoint::Instance).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilBodyEnd<C = HttpStatus>(C);
 
@@ -52,9 +55,13 @@ where
 
     fn response(&self, response: Response<B>, mut attempt: Attempt) -> Self::Response {
         attempt.first_byte();
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         report(&head.headers, &attempt);
         let outcome = self.0.head(&head);
+        if outcome.is_failure() {
+            // For those who try again elsewhere.
+            attempt.instance().map(|endpoint| head.extensions.insert(endpoint));
+        }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)
     }

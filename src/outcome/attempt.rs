@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{LoadReport, Outcome, Remarks, Sample, Start};
-use crate::endpoint::Member;
+use crate::endpoint::{Instance, Member};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
@@ -122,8 +122,10 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn name(&self) -> Option<&Arc<str>> {
-        self.member.as_ref().map(|member| &member.name)
+    /// The endpoint; `None` once the attempt is over.
+    #[must_use]
+    pub fn instance(&self) -> Option<Instance> {
+        self.member.as_ref().map(|member| Instance::of(&member.name, &member.vitals))
     }
 
     pub(crate) fn member(&self) -> Option<&Arc<Member>> {
