@@ -5,6 +5,9 @@
 //! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
 //! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
 //!
+//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that ask for
+//! reports.
+//!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
@@ -38,9 +41,11 @@ mod client;
 mod gateway;
 mod grpc;
 mod hash_key;
+mod in_flight_header;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
+mod report_load;
 mod retry_after;
 mod set_origin;
 mod status;
@@ -58,7 +63,9 @@ pub use self::{
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
+    in_flight_header::IN_FLIGHT,
     origin::{InvalidOrigin, Origin},
+    report_load::{ReportLoad, ReportLoadBody, ReportLoadFuture, ReportLoadLayer},
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,
     track::{Balancer, UntilBodyEnd, builder},
