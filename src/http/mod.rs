@@ -5,6 +5,9 @@
 //! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
 //! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
 //!
+//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that ask for
+//! reports.
+//!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
@@ -41,11 +44,13 @@ mod gateway;
 mod grpc;
 mod hash_key;
 mod idle_body;
+mod in_flight_header;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
 mod replay;
 mod replay_body;
+mod report_load;
 mod resilience;
 mod retry_after;
 mod retry_on;
@@ -67,9 +72,11 @@ pub use self::{
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
+    in_flight_header::IN_FLIGHT,
     origin::{InvalidOrigin, Origin},
     replay::{Replay, ReplayLayer},
     replay_body::ReplayBody,
+    report_load::{ReportLoad, ReportLoadBody, ReportLoadFuture, ReportLoadLayer},
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
     retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},

@@ -3,7 +3,7 @@ use std::error::Error as StdError;
 use http::{HeaderMap, Response};
 use http_body::Body;
 
-use super::{ClassifyHttp, HttpStatus, TrackedBody};
+use super::{ClassifyHttp, HttpStatus, TrackedBody, in_flight_header};
 use crate::{
     balance::Builder,
     outcome::{Attempt, Track},
@@ -36,14 +36,16 @@ impl<C> UntilBodyEnd<C> {
 
 /// Passes on what the server says of its load, if somebody wants to know.
 pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
-    #[cfg(feature = "orca")]
-    if attempt.wants_reports() {
-        if let Some(report) = super::load_report(headers) {
-            attempt.report(&report);
-        }
+    if !attempt.wants_reports() {
+        return;
     }
-    #[cfg(not(feature = "orca"))]
-    let _ = (headers, attempt);
+    if let Some(report) = in_flight_header::read(headers) {
+        attempt.report(&report);
+    }
+    #[cfg(feature = "orca")]
+    if let Some(report) = super::load_report(headers) {
+        attempt.report(&report);
+    }
 }
 
 impl<B, C> Track<Response<B>> for UntilBodyEnd<C>

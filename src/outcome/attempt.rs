@@ -59,8 +59,18 @@ impl Attempt {
     /// The response has begun. Reads the clock if the strategy measures latency.
     #[inline]
     pub fn first_byte(&mut self) {
+        self.respond(Instant::now);
+    }
+
+    /// The response has begun, in the time of a simulation.
+    pub fn first_byte_at(&mut self, now: Instant) {
+        self.respond(|| now);
+    }
+
+    #[inline]
+    fn respond(&mut self, now: impl FnOnce() -> Instant) {
         if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
-            self.first_byte = member.vitals.age(Instant::now());
+            self.first_byte = member.vitals.age(now());
             if member.interest.first_bytes {
                 member.first_byte(Start { class: self.remarks.class, started: self.started });
             }
