@@ -35,7 +35,7 @@ const CLEAN: f32 = 0.001;
 
 impl<L> FailureAware<L> {
     /// Charges failures on top of `inner`.
-    pub fn new(inner: L) -> Self {
+    pub const fn new(inner: L) -> Self {
         Self { inner }
     }
 }
