@@ -11,6 +11,7 @@ use tower_lb::{
     outcome::{Attempt, Outcome},
     strategy::{
         Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Rng, RoundRobin, Strategy,
+        Tiers,
     },
 };
 
@@ -23,10 +24,11 @@ struct Function {
     latency: Duration,
     room: usize,
     fails: bool,
+    tier: u32,
 }
 
 const FUNCTION: Function =
-    Function { latency: Duration::from_millis(50), room: 1000, fails: false };
+    Function { latency: Duration::from_millis(50), room: 1000, fails: false, tier: 0 };
 
 /// Environments stay for so long after their last request; a cold start takes so much longer.
 const STAYS: Duration = MINUTE;
@@ -50,7 +52,9 @@ fn simulate<St>(
 where
     St: Strategy<Picker: Pick<()>>,
 {
-    let endpoints: Vec<_> = (0..functions.len()).map(Endpoint::new).collect();
+    let tiers = functions.iter().map(|function| function.tier);
+    let endpoints: Vec<_> =
+        (0..).zip(tiers).map(|(n, tier)| Endpoint::new(n).with_tier(tier)).collect();
     let candidates = Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
     let picker = strategy.picker(&candidates);
     let (start, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
@@ -155,6 +159,22 @@ fn throttled_functions_are_approached_and_not_hammered() {
     );
     assert!(with.throttled * 4 < without.throttled);
     assert!(f64::from(served(&with)) > 0.8 * f64::from(served(&without)));
+}
+
+/// The first takes 10 at once, and is offered twice that: the second gets what is too much, before it
+/// is throttled.
+#[test]
+fn what_is_too_much_for_one_tier_spills_into_the_next() {
+    let functions = [Function { room: 10, ..FUNCTION }, Function { tier: 1, ..FUNCTION }];
+    let counts =
+        simulate(Tiers::new(Aimd::new(LeastLoaded::default())), &functions, MINUTE, |_| 400.0);
+    let all: u32 = counts.requests.iter().sum();
+    let share = f64::from(counts.requests[0]) / f64::from(all);
+    println!("{:.1} % at home, {} of {all} throttled", share * 100.0, counts.throttled);
+    // The limit of the second has yet to grow.
+    assert!(counts.refused * 100 < all, "{} refused", counts.refused);
+    assert!(counts.throttled * 50 < all, "{} of {all} throttled", counts.throttled);
+    assert!((0.3..0.5).contains(&share), "{share}");
 }
 
 fn prices(prices: [f64; 2]) -> impl Fn(&Candidate) -> Price {

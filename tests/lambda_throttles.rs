@@ -19,7 +19,7 @@ use tower_lb::{
         Throttle, ThrottleReason, Throttles,
     },
     outcome::OnResponse,
-    strategy::RoundRobin,
+    strategy::{Pick, RoundRobin, Strategy, Tiers},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -62,10 +62,24 @@ type Balanced = Box<dyn FnMut() -> futures::future::BoxFuture<'static, bool>>;
 
 /// Round robin over functions; each call gives whether it succeeded.
 fn balance(lambda: &Lambda, throttles: &Throttles, names: &[&str]) -> Balanced {
+    balance_tiers(lambda, throttles, &[names], RoundRobin::starting_at(0))
+}
+
+/// The same over tiers of functions, by any strategy.
+fn balance_tiers<St>(
+    lambda: &Lambda,
+    throttles: &Throttles,
+    tiers: &[&[&str]],
+    strategy: St,
+) -> Balanced
+where
+    St: Strategy<Picker: Pick<Invocation> + Send + Sync + 'static> + Send + Unpin + 'static,
+{
     let lambda = lambda.clone();
-    let functions = names.iter().map(|name| {
+    let names = (0..).zip(tiers).flat_map(|(tier, names)| names.iter().map(move |n| (tier, n)));
+    let functions = names.map(|(tier, name)| {
         let name: FunctionName = name.parse().unwrap();
-        let mut endpoint = Endpoint::new(name.clone());
+        let mut endpoint = Endpoint::new(name.clone()).with_tier(tier);
         // The names of these tests begin with their region.
         if let Some((region, _)) = name.name().split_once('_') {
             endpoint = endpoint.with_locality(Locality::new(region, ""));
@@ -80,7 +94,8 @@ fn balance(lambda: &Lambda, throttles: &Throttles, names: &[&str]) -> Balanced {
         });
     let balancer = Balancer::builder()
         .track(throttles.track(OnResponse::new(InvocationStatus)))
-        .spawn(throttles.steer(RoundRobin::starting_at(0)), functions)
+        .seed(1)
+        .spawn(throttles.steer(strategy), functions)
         .unwrap();
     Box::new(move || {
         let balancer = balancer.clone();
@@ -142,6 +157,60 @@ async fn an_exhausted_region_is_left_out_as_a_whole() {
     assert_eq!(failures(&mut balanced, 40).await, 0);
     // The first may have been picked before the driver had its turn.
     assert!((9..=11).contains(&lambda.calls()["eu-west-1_b"]));
+}
+
+const HOME: [&str; 2] = ["eu-west-1_a", "eu-west-1_b"];
+const ABROAD: [&str; 2] = ["us-east-1_a", "us-east-1_b"];
+
+#[tokio::test(start_paused = true)]
+async fn the_next_tier_takes_over_from_a_throttled_region_and_gives_back() {
+    let (lambda, throttles) = (Lambda::default(), Throttles::new());
+    let strategy = Tiers::new(RoundRobin::starting_at(0));
+    let mut balanced = balance_tiers(&lambda, &throttles, &[&HOME, &ABROAD], strategy);
+    assert_eq!(failures(&mut balanced, 40).await, 0);
+    let calls = lambda.calls();
+    assert_eq!(HOME.map(|name| calls[name]), [20, 20]);
+    assert_eq!(calls.len(), 2, "nothing goes abroad without need");
+
+    lambda.throttle("eu-west-1", ThrottleReason::ConcurrentInvocations, None);
+    assert_eq!(failures(&mut balanced, 41).await, 1);
+    let calls = lambda.calls();
+    assert_eq!(ABROAD.map(|name| calls[name]), [20, 20]);
+
+    lambda.relent();
+    advance(1001 * MS).await;
+    // The first may be picked before the driver has its turn.
+    assert_eq!(failures(&mut balanced, 1).await, 0);
+    lambda.calls();
+    assert_eq!(failures(&mut balanced, 40).await, 0);
+    assert_eq!(HOME.map(|name| lambda.calls.lock().unwrap()[name]), [20, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_function_spills_as_much_as_its_tier_lacks() {
+    let (lambda, throttles) = (Lambda::default(), Throttles::new());
+    let strategy = Tiers::new(RoundRobin::starting_at(0));
+    let mut balanced = balance_tiers(&lambda, &throttles, &[&HOME, &ABROAD], strategy);
+    lambda.throttle("eu-west-1_a", ThrottleReason::ReservedFunctionConcurrentInvocations, None);
+    assert_eq!(failures(&mut balanced, 1001).await, 1);
+    let calls = lambda.calls();
+    // Half of the tier can take 70 % of the traffic; four standard deviations are 58.
+    assert!((642..=758).contains(&calls["eu-west-1_b"]), "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_account_takes_over_in_the_same_region() {
+    let (lambda, throttles) = (Lambda::default(), Throttles::new());
+    let arn = |account| format!("arn:aws:lambda:eu-west-1:{account}:function:orders");
+    let accounts = [arn("111111111111"), arn("222222222222")];
+    let [first, second] = accounts.each_ref().map(|name| [name.as_str()]);
+    let strategy = Tiers::new(RoundRobin::starting_at(0));
+    let mut balanced = balance_tiers(&lambda, &throttles, &[&first, &second], strategy);
+    assert_eq!(failures(&mut balanced, 10).await, 0);
+    assert_eq!(lambda.calls()[first[0]], 10);
+    lambda.throttle("111111111111", ThrottleReason::ConcurrentInvocations, None);
+    assert_eq!(failures(&mut balanced, 10).await, 1);
+    assert_eq!(lambda.calls()[second[0]], 9);
 }
 
 #[tokio::test(start_paused = true)]

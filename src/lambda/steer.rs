@@ -17,6 +17,9 @@ use crate::{
 /// [`Throttles::steer`](super::Throttles::steer).
 ///
 /// It works in the driver: a pick costs no more than the inner strategy's.
+///
+/// What is left out counts as missing to strategies that count, as [`Tiers`](crate::strategy::Tiers) do, and
+/// may be let in again by a [`Panic`](crate::strategy::Panic) further in, which belongs around this.
 #[derive(Debug)]
 pub struct Steer<St> {
     inner: St,
