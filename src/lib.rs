@@ -49,6 +49,11 @@
     doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
 )]
 #![cfg_attr(not(feature = "http"), doc = "| `http` | HTTP and gRPC, with feature `http` |")]
+#![cfg_attr(
+    feature = "lambda",
+    doc = "| [`lambda`] | AWS Lambda functions: invocations, HTTP events, strategies |"
+)]
+#![cfg_attr(not(feature = "lambda"), doc = "| `lambda` | AWS Lambda, with feature `lambda` |")]
 //!
 //! # Features
 //!
@@ -68,6 +73,8 @@
 //! | `orca` | no | load reports read from ORCA's headers and trailers, for strategies that want them |
 //! | `serde` | no | `strategy::Config` is deserialisable |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
+//! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
+//! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
 //! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
 
@@ -84,6 +91,8 @@ pub mod health;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 pub mod limit;
 pub mod load;
 pub mod outcome;
@@ -103,3 +112,8 @@ pub use self::{
 #[cfg(all(doctest, feature = "http-client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And that of the page on Lambda.
+#[cfg(all(doctest, feature = "aws"))]
+#[doc = include_str!("../docs/lambda.md")]
+struct LambdaPage;

@@ -151,6 +151,14 @@ impl Vitals {
     }
 }
 
+#[cfg(feature = "lambda")]
+impl Vitals {
+    /// The instant of an age, the inverse of [`age`](Self::age).
+    pub(crate) fn at_age(&self, age: u64) -> Instant {
+        self.epoch + std::time::Duration::from_nanos(age)
+    }
+}
+
 /// How many attempts ended in which [`Outcome`].
 ///
 /// Successes wrap around at 2^40, the others at 2^32.

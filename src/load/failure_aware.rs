@@ -59,7 +59,7 @@ const TYPICAL_EVERY: u64 = 64;
 
 impl<L> FailureAware<L> {
     /// Charges failures on top of `inner`.
-    pub fn new(inner: L) -> Self {
+    pub const fn new(inner: L) -> Self {
         Self { inner, typical: AtomicU32::new(0) }
     }
 

@@ -1,0 +1,126 @@
+//! A function in two regions, of which the first is preferred. It runs out of concurrency, dies, and
+//! comes back, under load; the other takes over meanwhile. Runs without AWS, on a Lambda of its own.
+//! `cargo run --example lambda_multi_region --features aws`
+
+#[path = "../tests/support/lambda/mod.rs"]
+mod lambda_shim;
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    error::Error as StdError,
+    time::{Duration, Instant},
+};
+
+use lambda_shim::{Fault, Shim, functions};
+use tokio::{process::Command, time::sleep};
+use tower::ServiceExt;
+use tower_lb::{
+    Balancer,
+    discover::DiscoverExt,
+    health::{CircuitBreaker, HealthExt},
+    lambda,
+    lambda::{Advice, Function, FunctionName, Invocation, InvocationStatus, Throttles, aws::Sdk},
+    outcome::OnResponse,
+    strategy::{P2c, Tiers},
+};
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+fn main() -> Result<(), BoxError> {
+    // The functions' processes are this very program.
+    if functions::is_function() {
+        return functions::run();
+    }
+    tokio::runtime::Runtime::new()?.block_on(regions())
+}
+
+const REGIONS: [&str; 2] = ["eu-west-1", "us-east-1"];
+const CALLERS: usize = 8;
+const PHASE: Duration = Duration::from_secs(2);
+
+async fn regions() -> Result<(), BoxError> {
+    let shim = Shim::start(|| Command::new(std::env::current_exe().unwrap_or_default())).await?;
+    REGIONS.iter().for_each(|region| _ = shim.publish(region, "orders", "obey"));
+
+    // On AWS, the clients are yours: one for each region, with retries off.
+    let clients: HashMap<_, _> =
+        REGIONS.iter().map(|&region| (region.to_owned(), Sdk::new(shim.client(region)))).collect();
+    let function = move |name: &FunctionName| {
+        let sdk = name.region().and_then(|region| clients.get(region));
+        Function::new(sdk.cloned().unwrap_or_else(|| clients[REGIONS[0]].clone()), name.clone())
+    };
+    let functions = lambda::functions([
+        "arn:aws:lambda:eu-west-1:123456789012:function:orders",
+        "arn:aws:lambda:us-east-1:123456789012:function:orders",
+    ])?;
+    // The region at home first. Throttles leave it out as far as they reach, and the breaker when it
+    // does not answer; what it lacks spills into the next tier.
+    let endpoints = functions
+        .map_endpoints(|name, endpoint| {
+            endpoint.with_tier(u32::from(name.region() != Some(REGIONS[0])))
+        })
+        .connect(function)
+        .circuit_broken(
+            CircuitBreaker::new()
+                .failures_in_a_row(3)
+                .open_time(Duration::from_millis(500), Duration::from_secs(30)),
+        )?;
+    let throttles = Throttles::new();
+    let balancer = Balancer::builder()
+        .track(throttles.track(OnResponse::new(InvocationStatus)))
+        .spawn(throttles.steer(Tiers::new(P2c::default())), endpoints)?;
+
+    // One more attempt where that is safe and may help: with and without it.
+    let call = async |attempts: u32| -> (bool, Duration) {
+        let invocation = Invocation::from("{}").idempotent();
+        let started = Instant::now();
+        for attempt in 1..=attempts {
+            match balancer.clone().oneshot(invocation.clone()).await {
+                Ok(invoked) => return (!invoked.is_function_error(), started.elapsed()),
+                Err(error) if !Advice::of_error(&error).may_retry(true) => break,
+                Err(_) if attempt < attempts => sleep(Duration::from_millis(10)).await,
+                Err(_) => break,
+            }
+        }
+        (false, started.elapsed())
+    };
+    let home = Cell::new(0);
+    let phase = async |name: &str, attempts: u32| {
+        let callers = (0..CALLERS).map(|_| async {
+            let (begun, mut calls) = (Instant::now(), Vec::new());
+            while begun.elapsed() < PHASE {
+                calls.push(call(attempts).await);
+                sleep(Duration::from_millis(2)).await;
+            }
+            calls
+        });
+        let calls = futures::future::join_all(callers).await.concat();
+        let failed = calls.iter().filter(|(succeeded, _)| !succeeded).count();
+        let slow = calls.iter().filter(|(_, took)| *took > Duration::from_millis(100)).count();
+        let status = balancer.status();
+        let mut at_home = status.endpoints.iter().filter(|one| one.attributes.tier() == 0);
+        let at_home = at_home.next().map_or(0, |endpoint| endpoint.outcomes.success);
+        let here = at_home - home.replace(at_home);
+        let calls = calls.len();
+        println!("{name:34} {attempts:8} {calls:8} {here:8} {failed:8} {slow:8}");
+    };
+
+    println!("{:34} attempts    calls  at home   failed  >100 ms", "");
+    phase("(starting)", 1).await;
+    let reason = "ConcurrentInvocationLimitExceeded";
+    let exhausted = Fault::Throttle { reason, retry_after: None };
+    for attempts in [1, 2] {
+        phase("both regions are well", attempts).await;
+        shim.region_fault(REGIONS[0], Some(exhausted));
+        phase("eu-west-1 is out of concurrency", attempts).await;
+        shim.region_fault(REGIONS[0], None);
+        phase("it has room again", attempts).await;
+        shim.region_fault(REGIONS[0], Some(Fault::Cut));
+        phase("eu-west-1 cuts all connections", attempts).await;
+        shim.region_fault(REGIONS[0], None);
+        phase("it is back", attempts).await;
+    }
+    println!("\n{}", balancer.status());
+    Ok(())
+}

@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use super::concurrency::Concurrency;
+use crate::{
+    outcome::Meter,
+    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+};
+
+/// Finds out how many requests at once each endpoint takes, by additive increase and multiplicative
+/// decrease: a function that throttles is approached, not hammered.
+///
+/// The limit begins low and grows by 1 with each success, until the endpoint says that it has too
+/// much (an [`Overload`](crate::outcome::Outcome::Overload), as throttles are). Then it falls to 80 %
+/// of what was in flight, and grows by about 1 per round trip from there on, while it is made use of.
+///
+/// The inner strategy picks; if that endpoint is at its limit, another that is not gets the request.
+/// If all are, the request is turned away as [`Error::Refused`](crate::Error::Refused), which costs
+/// less than being throttled. Inside of
+/// [`Tiers`](crate::strategy::Tiers), what is too much for one tier goes to the next.
+///
+/// Source: TCP's congestion control (Jacobson, 1988). Where we differ: a round trip is counted in
+/// requests, not time, so that a burst of throttles lowers the limit once.
+#[derive(Clone, Debug)]
+pub struct Aimd<St> {
+    inner: St,
+    initial: u32,
+    max: u32,
+}
+
+impl<St> Aimd<St> {
+    /// Limits the endpoints that `inner` picks: 10 at first, 1000 at the most.
+    pub fn new(inner: St) -> Self {
+        Self { inner, initial: 10, max: 1000 }
+    }
+
+    /// Sets the limit of a new endpoint. Default 10; 0 counts as 1.
+    #[must_use]
+    pub fn initial(mut self, requests: u32) -> Self {
+        self.initial = requests;
+        self
+    }
+
+    /// Sets the highest limit, for all that is known beforehand. Default 1000; 0 counts as 1.
+    #[must_use]
+    pub fn max(mut self, requests: u32) -> Self {
+        self.max = requests;
+        self
+    }
+}
+
+impl<St: Strategy> Strategy for Aimd<St> {
+    type Picker = AimdPicker<St::Picker>;
+
+    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+        let inner = self.inner.picker(candidates);
+        AimdPicker { inner, candidates: self.inner.eligible(candidates) }
+    }
+
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        self.inner.eligible(candidates)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.inner.notices()
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        Some(Arc::new(Concurrency::new(self.initial, self.max, self.inner.meter())))
+    }
+
+    fn poll_update(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<()>> {
+        self.inner.poll_update(cx)
+    }
+}
+
+/// The picker of [`Aimd`].
+#[derive(Debug)]
+pub struct AimdPicker<P> {
+    inner: P,
+    candidates: Candidates,
+}
+
+fn is_below_limit(candidate: &Candidate) -> bool {
+    candidate
+        .meter::<Concurrency>()
+        .is_none_or(|concurrency| candidate.vitals().outstanding() < concurrency.limit())
+}
+
+impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let picked = self.inner.pick(request, context)?;
+        if is_below_limit(picked) {
+            return Some(picked);
+        }
+        let start = context.rng().below(self.candidates.len());
+        let mut others = (start..self.candidates.len()).chain(0..start);
+        let mut fallback = None;
+        let accepted = others.find_map(|index| {
+            let other = self.candidates.get(index).filter(|other| is_below_limit(other))?;
+            if context.accepts(other) {
+                return Some(other);
+            }
+            fallback = fallback.or_else(|| other.has_room().then_some(other));
+            None
+        });
+        accepted.or(fallback)
+    }
+}

@@ -1,0 +1,133 @@
+//! The SDK's errors as ours.
+
+use std::{error::Error as StdError, io, time::Duration};
+
+use aws_sdk_lambda::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    operation::{
+        get_alias::GetAliasError,
+        get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigError, invoke,
+        invoke_with_response_stream::InvokeWithResponseStreamError,
+    },
+    types::error::TooManyRequestsException,
+};
+use hyper_util::client::legacy;
+
+use crate::lambda::{InvokeError, Refusal, Throttle, ThrottleReason};
+
+/// The exception that tells why there was too much.
+pub(super) trait TooMany {
+    fn too_many(&self) -> Option<&TooManyRequestsException>;
+}
+
+macro_rules! too_many {
+    ($($error:ty),*) => {$(
+        impl TooMany for $error {
+            fn too_many(&self) -> Option<&TooManyRequestsException> {
+                match self {
+                    Self::TooManyRequestsException(exception) => Some(exception),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+too_many!(
+    invoke::InvokeError,
+    InvokeWithResponseStreamError,
+    GetAliasError,
+    GetProvisionedConcurrencyConfigError
+);
+
+pub(super) fn invoke_error<E>(error: SdkError<E, HttpResponse>) -> InvokeError
+where
+    E: TooMany + ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(error) => {
+            let status = error.raw().status().as_u16();
+            if status == 429 || error.err().too_many().is_some() {
+                return InvokeError::Throttled(throttle(error.err().too_many(), error.raw()));
+            }
+            let code = error.err().code().unwrap_or_default();
+            let message = error.err().message().unwrap_or_default();
+            InvokeError::Refused(Box::new(Refusal::new(status, code, message)))
+        }
+        SdkError::ConstructionFailure(_) => InvokeError::Unreachable(error.into()),
+        SdkError::TimeoutError(_) => InvokeError::TimedOut(error.into()),
+        SdkError::DispatchFailure(ref failure) => {
+            let timed_out = failure.is_timeout();
+            match never_connected(&error) {
+                true => InvokeError::Unreachable(error.into()),
+                false if timed_out => InvokeError::TimedOut(error.into()),
+                false => InvokeError::Interrupted(error.into()),
+            }
+        }
+        _ => InvokeError::Interrupted(error.into()),
+    }
+}
+
+fn throttle(exception: Option<&TooManyRequestsException>, response: &HttpResponse) -> Throttle {
+    let reason = exception.and_then(TooManyRequestsException::reason);
+    let reason = reason.and_then(|reason| reason.as_str().parse().ok());
+    let asked = exception.and_then(TooManyRequestsException::retry_after_seconds);
+    let asked = asked.or_else(|| response.headers().get("retry-after"));
+    let seconds = asked.and_then(|seconds| seconds.trim().parse().ok());
+    let delay = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    Throttle::new(reason.unwrap_or(ThrottleReason::Unknown), delay)
+}
+
+/// True if it is certain that nothing was sent: no connection came to be.
+fn never_connected(error: &(dyn StdError + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    chain.any(|error| {
+        let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        error.downcast_ref().is_some_and(legacy::Error::is_connect)
+            || error.downcast_ref().is_some_and(refused)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(status: u16, retry_after: Option<&'static str>) -> HttpResponse {
+        let mut response = HttpResponse::new(
+            status.try_into().unwrap(),
+            aws_sdk_lambda::primitives::SdkBody::empty(),
+        );
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert("retry-after", seconds);
+        }
+        response
+    }
+
+    fn too_many(reason: &str, seconds: Option<&str>) -> invoke::InvokeError {
+        let exception = TooManyRequestsException::builder()
+            .reason(reason.into())
+            .set_retry_after_seconds(seconds.map(Into::into))
+            .build();
+        invoke::InvokeError::TooManyRequestsException(exception)
+    }
+
+    #[test]
+    fn a_delay_is_taken_from_the_exception_or_the_header() {
+        for (said, header, expected) in [
+            (Some("2"), Some("7"), Some(2.0)),
+            (Some("0.5"), None, Some(0.5)),
+            (None, Some("7"), Some(7.0)),
+            (Some("soon"), None, None),
+            (Some("-1"), None, None),
+            (Some("1e300"), None, None),
+            (None, None, None),
+        ] {
+            let error = too_many("ConcurrentInvocationLimitExceeded", said);
+            let error = SdkError::service_error(error, response(429, header));
+            let InvokeError::Throttled(throttle) = invoke_error(error) else { panic!() };
+            assert_eq!(throttle.reason(), ThrottleReason::ConcurrentInvocations);
+            assert_eq!(throttle.retry_after().map(|delay| delay.as_secs_f64()), expected);
+        }
+    }
+}

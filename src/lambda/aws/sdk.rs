@@ -1,0 +1,202 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use aws_sdk_lambda::{
+    Client,
+    operation::{
+        RequestId, invoke::InvokeOutput,
+        invoke_with_response_stream::InvokeWithResponseStreamOutput,
+    },
+    primitives::Blob,
+    types::{
+        InvocationType as SdkInvocationType, InvokeWithResponseStreamResponseEvent as Event,
+        LogType, ResponseStreamingInvocationType,
+    },
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures_core::{Stream, future::BoxFuture};
+use futures_util::stream;
+
+use super::error;
+use crate::{
+    BoxError,
+    lambda::{
+        FunctionError, FunctionErrorKind, FunctionName, Invocation, InvocationType, Invoke,
+        InvokeError, InvokeStreaming, Invoked, InvokedStream,
+    },
+};
+
+/// Invokes functions by a client of the AWS SDK; see the [module](super) on how to set it up.
+#[derive(Clone, Debug)]
+pub struct Sdk {
+    client: Client,
+}
+
+impl Sdk {
+    /// Invokes by this client. If it may retry, says so in an event, for that makes a balancer blind.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        if client.config().retry_config().is_none_or(|retries| retries.has_retry()) {
+            tracing::warn!(
+                "the SDK's client may retry invocations by itself, which hides failures and \
+                 throttles from the balancer and delays failover: \
+                 set retry_config(RetryConfig::disabled())"
+            );
+        }
+        Self { client }
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Invoke for Sdk {
+    type Future = Answer<Invoked>;
+
+    fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
+        let request = self
+            .client
+            .invoke()
+            .function_name(function.unqualified())
+            .invocation_type(match invocation.kind() {
+                InvocationType::RequestResponse => SdkInvocationType::RequestResponse,
+                InvocationType::Event => SdkInvocationType::Event,
+                InvocationType::DryRun => SdkInvocationType::DryRun,
+            })
+            .set_qualifier(invocation.qualifier().map(ToString::to_string))
+            .set_log_type(invocation.wants_log_tail().then_some(LogType::Tail))
+            .set_client_context(client_context(&invocation))
+            .payload(payload(invocation));
+        Answer::new(async move {
+            match request.send().await {
+                Ok(output) => Ok(invoked(output)),
+                Err(error) => Err(error::invoke_error(error)),
+            }
+        })
+    }
+}
+
+impl InvokeStreaming for Sdk {
+    type Future = Answer<InvokedStream>;
+
+    /// The end of the log is not to be had, and events are not for streaming: both are ignored.
+    fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
+        let request = self
+            .client
+            .invoke_with_response_stream()
+            .function_name(function.unqualified())
+            .invocation_type(match invocation.kind() {
+                InvocationType::DryRun => ResponseStreamingInvocationType::DryRun,
+                _ => ResponseStreamingInvocationType::RequestResponse,
+            })
+            .set_qualifier(invocation.qualifier().map(ToString::to_string))
+            .set_client_context(client_context(&invocation))
+            .payload(payload(invocation));
+        Answer::new(async move {
+            let output = request.send().await.map_err(error::invoke_error)?;
+            let version = output.executed_version().and_then(|version| version.parse().ok());
+            let request_id = output.request_id().map(str::to_owned);
+            let mut streamed = InvokedStream::new(pieces(output));
+            if let Some(version) = version {
+                streamed = streamed.with_executed_version(version);
+            }
+            if let Some(id) = request_id {
+                streamed = streamed.with_request_id(id);
+            }
+            Ok(streamed)
+        })
+    }
+}
+
+fn client_context(invocation: &Invocation) -> Option<String> {
+    invocation.client_context().map(|json| STANDARD.encode(json))
+}
+
+/// Without a copy if nobody else holds the payload.
+fn payload(invocation: Invocation) -> Blob {
+    Blob::new(Vec::from(invocation.into_payload()))
+}
+
+fn invoked(output: InvokeOutput) -> Invoked {
+    let status = u16::try_from(output.status_code()).unwrap_or_default();
+    let request_id = output.request_id().map(str::to_owned);
+    let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
+    let mut invoked = Invoked::new(status, payload);
+    if let Some(kind) = output.function_error {
+        invoked = invoked.with_function_error(match &*kind {
+            "Handled" => FunctionErrorKind::Handled,
+            _ => FunctionErrorKind::Unhandled,
+        });
+    }
+    if let Some(version) = output.executed_version.and_then(|version| version.parse().ok()) {
+        invoked = invoked.with_executed_version(version);
+    }
+    if let Some(id) = request_id {
+        invoked = invoked.with_request_id(id);
+    }
+    if let Some(log) = output.log_result.and_then(|log| STANDARD.decode(log).ok()) {
+        invoked = invoked.with_log_tail(String::from_utf8_lossy(&log));
+    }
+    invoked
+}
+
+/// The pieces of a streamed answer, up to its end or the first error.
+fn pieces(
+    output: InvokeWithResponseStreamOutput,
+) -> impl Stream<Item = Result<Bytes, InvokeError>> + Send {
+    let interrupted = |why: BoxError| Some((Err(InvokeError::Interrupted(why)), None));
+    stream::unfold(Some(output), move |output| async move {
+        let mut output = output?;
+        loop {
+            return match output.event_stream.recv().await {
+                Ok(Some(Event::PayloadChunk(chunk))) => {
+                    let piece = chunk.payload.map(Blob::into_inner).unwrap_or_default();
+                    Some((Ok(piece.into()), Some(output)))
+                }
+                Ok(Some(Event::InvokeComplete(end))) => {
+                    let code = end.error_code?;
+                    let details = end.error_details.unwrap_or_default();
+                    let kind = FunctionErrorKind::Unhandled;
+                    let failed = FunctionError::new(kind, details.as_bytes()).or_type(code);
+                    Some((Err(InvokeError::FunctionFailed(failed)), None))
+                }
+                Ok(Some(_)) => continue,
+                Ok(None) => interrupted("the stream ended without notice".into()),
+                Err(error) => interrupted(error.into()),
+            };
+        }
+    })
+}
+
+/// What an [`Sdk`] is going to answer. The SDK's futures have no names; this one is boxed.
+pub struct Answer<R> {
+    future: BoxFuture<'static, Result<R, InvokeError>>,
+}
+
+impl<R> Answer<R> {
+    fn new(future: impl Future<Output = Result<R, InvokeError>> + Send + 'static) -> Self {
+        Self { future: Box::pin(future) }
+    }
+}
+
+impl<R> Future for Answer<R> {
+    type Output = Result<R, InvokeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl<R> fmt::Debug for Answer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+use std::sync::{Arc, atomic::AtomicU64};
+
+use tokio::time::Instant;
+
+use crate::{
+    endpoint::Vitals,
+    load::{Decayed, FailureAware, Gauge, Load, Now, Score},
+    outcome::{Meter, Outcome, Sample},
+};
+
+/// How long the requests of one endpoint take on average; its failures are charged for.
+#[derive(Debug)]
+pub(super) struct Duration {
+    mean: AtomicU64,
+    failures: Option<Arc<dyn Meter>>,
+}
+
+/// Share of the mean that one more request has.
+const STEP: f32 = 1.0 / 16.0;
+/// Time constant, in seconds, with which a mean is forgotten that nothing is added to.
+const FORGOTTEN: f64 = 60.0;
+
+/// By how much failures multiply what a request costs.
+pub(super) type Failures = FailureAware<Flat>;
+
+/// What failures are charged for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flat;
+
+impl Load for Flat {
+    fn score(&self, _: &Gauge<'_>, _: &mut Now) -> Score {
+        Score { cost: 1.0, backlog: 0.0 }
+    }
+}
+
+impl Duration {
+    pub(super) fn new(failures: &Failures) -> Self {
+        Self { mean: AtomicU64::new(0), failures: failures.meter() }
+    }
+
+    /// The mean in seconds, less the longer nothing was measured; 0 before anything was.
+    pub(super) fn seconds(&self, vitals: &Vitals, now: Instant) -> f64 {
+        let mean = Decayed::load(&self.mean);
+        f64::from(mean.value) * remains(mean, vitals.age(now))
+    }
+}
+
+fn remains(mean: Decayed, age: u64) -> f64 {
+    (-mean.seconds_since(age) / FORGOTTEN).exp()
+}
+
+impl Meter for Duration {
+    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+        if let Some(failures) = &self.failures {
+            failures.record(vitals, sample);
+        }
+        let Some(latency) = sample.latency() else { return };
+        let (age, seconds) = (sample.age(vitals), latency.as_secs_f32().max(f32::MIN_POSITIVE));
+        let succeeded = matches!(sample.outcome(), Outcome::Success);
+        Decayed::update(&self.mean, |mean| {
+            let remains = remains(mean, age) as f32;
+            let updated = if succeeded {
+                // What has been forgotten of the mean makes room for what is new.
+                let kept = if mean.value > 0.0 { remains.min(1.0 - STEP) } else { 0.0 };
+                mean.value * kept + seconds * (1.0 - kept)
+            } else {
+                // A failure may be quick: it can only raise the mean.
+                seconds.max(mean.value * remains)
+            };
+            Some(Decayed::new(updated, age))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+
+    #[test]
+    fn an_outlier_moves_it_little_and_silence_lets_it_fade() {
+        let (vitals, duration) = (Vitals::new(), Duration::new(&Failures::default()));
+        let start = Instant::now() + 1000 * SECOND;
+        let record = |outcome: Outcome, millis: u64, at: Instant| {
+            let ended = vitals.age(at);
+            let started = ended - millis * 1_000_000;
+            duration.record(&vitals, &Sample::new(&outcome).measured(started, ended));
+        };
+        let seconds = |at| duration.seconds(&vitals, at);
+        assert_eq!(seconds(start), 0.0);
+        record(Outcome::Success, 100, start);
+        record(Outcome::ApplicationError, 1, start);
+        assert!((seconds(start) - 0.1).abs() < 1e-6);
+        record(Outcome::Success, 900, start);
+        assert!((seconds(start) - 0.15).abs() < 1e-3);
+        let later = start + 60 * SECOND;
+        assert!((seconds(later) / 0.15 - (-1.0_f64).exp()).abs() < 0.01);
+        record(Outcome::Success, 150, later);
+        assert!((seconds(later) - 0.15).abs() < 1e-3, "as it was");
+    }
+}

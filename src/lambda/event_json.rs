@@ -1,0 +1,173 @@
+//! JSON events: what both formats write in the same way. The body is copied once, into its place.
+
+use std::{io::Write, str};
+
+use base64::{engine::general_purpose::STANDARD, write::EncoderWriter};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use serde::{Serialize, Serializer};
+
+use super::json_string::{escape, escaped_len};
+
+/// The event's head with the body as its last members.
+pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) -> Bytes {
+    let len: usize = body.iter().map(Bytes::len).sum();
+    let text = is_text(headers);
+    let room = match text {
+        true => body.iter().map(|piece| escaped_len(piece)).sum(),
+        false => len.div_ceil(3) * 4,
+    };
+    let mut json = Vec::with_capacity(HEAD + room);
+    // A map of strings in memory: it can't fail.
+    let _ = serde_json::to_writer(&mut json, head);
+    if json.pop() != Some(b'}') {
+        json = b"{".to_vec();
+    }
+    if json.len() > 1 {
+        json.push(b',');
+    }
+    json.extend_from_slice(b"\"body\":\"");
+    let start = json.len();
+    if text {
+        body.iter().for_each(|piece| escape(piece, &mut json));
+    }
+    // What calls itself text and is none must go as base64, for JSON has no other way.
+    let text = text && str::from_utf8(&json[start..]).is_ok();
+    if !text {
+        json.truncate(start);
+        let mut base64 = EncoderWriter::new(&mut json, &STANDARD);
+        // Into memory: it can't fail.
+        body.iter().for_each(|piece| base64.write_all(piece).unwrap_or_default());
+        drop(base64);
+    }
+    let encoded = if text || len == 0 { "false" } else { "true" };
+    json.extend_from_slice(b"\",\"isBase64Encoded\":");
+    json.extend_from_slice(encoded.as_bytes());
+    json.push(b'}');
+    json.into()
+}
+
+/// Room for the head of most requests.
+const HEAD: usize = 2048;
+
+/// True for bodies that are passed on as they are: of a type that is text, and not compressed.
+fn is_text(headers: &HeaderMap) -> bool {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return false;
+    }
+    let Some(kind) = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes) else {
+        return false;
+    };
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let is_in = |top: &[u8]| kind.len() >= top.len() && kind[..top.len()].eq_ignore_ascii_case(top);
+    is_in(b"text/") || TEXT.iter().any(|text| kind.eq_ignore_ascii_case(text))
+}
+
+const TEXT: [&[u8]; 3] = [b"application/json", b"application/javascript", b"application/xml"];
+
+/// A header's value as text. What is not ASCII is taken for Latin-1, as HTTP had it.
+pub(super) fn text(value: &HeaderValue) -> String {
+    value.as_bytes().iter().copied().map(char::from).collect()
+}
+
+/// Names to values, in the order that a function gives them.
+pub(super) struct Members<F>(pub(super) F);
+
+impl<F, I, K, V> Serialize for Members<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = (K, V)>,
+    K: Serialize,
+    V: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
+    }
+}
+
+/// The parameters of a query as they are written, still encoded.
+pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn encoded(kind: &str, pieces: &[Bytes]) -> (Bytes, Value) {
+        let headers = [(header::CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect();
+        let event = event(&serde_json::json!({ "a": 1 }), &headers, pieces);
+        let value = serde_json::from_slice(&event).unwrap();
+        (event, value)
+    }
+
+    #[test]
+    fn types_decide_how_a_body_is_written() {
+        for (kind, text) in [
+            ("text/plain", true),
+            ("TEXT/html; charset=utf-8", true),
+            ("application/json", true),
+            ("application/json ;charset=utf-8", true),
+            ("application/xml", true),
+            ("application/javascript", true),
+            ("application/octet-stream", false),
+            ("application/jsonx", false),
+            ("texture/wood", false),
+            ("", false),
+        ] {
+            let (_, value) = encoded(kind, &[Bytes::from_static(b"hi")]);
+            assert_eq!(value["isBase64Encoded"], !text, "{kind}");
+            assert_eq!(value["body"], if text { "hi" } else { "aGk=" }, "{kind}");
+        }
+        let (_, value) = encoded("image/png", &[]);
+        assert_eq!((&value["body"], &value["isBase64Encoded"]), (&"".into(), &false.into()));
+    }
+
+    #[test]
+    fn what_is_compressed_is_no_text() {
+        let headers = [
+            (header::CONTENT_TYPE, "text/plain".parse().unwrap()),
+            (header::CONTENT_ENCODING, "gzip".parse().unwrap()),
+        ];
+        assert!(!is_text(&headers.into_iter().collect()));
+    }
+
+    #[test]
+    fn text_that_is_no_text_goes_as_base64() {
+        let (_, value) = encoded("text/plain", &[Bytes::from_static(b"\xff\xfe")]);
+        assert_eq!(value["body"], "//4=");
+        assert_eq!(value["isBase64Encoded"], true);
+    }
+
+    #[test]
+    fn a_query_is_taken_apart_but_not_decoded() {
+        let all: Vec<_> = parameters(Some("a=1&b&c=%20=&&a=2")).collect();
+        assert_eq!(all, [("a", "1"), ("b", ""), ("c", "%20="), ("a", "2")]);
+        assert_eq!(parameters(None).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn bodies_survive_in_any_pieces(
+            body: Vec<u8>,
+            cuts in prop::collection::vec(0_usize..64, 0..4),
+            kind in prop::sample::select(vec!["text/plain", "image/png"]),
+        ) {
+            let mut rest = Bytes::from(body.clone());
+            let mut pieces: Vec<_> =
+                cuts.iter().map(|&cut| rest.split_to(cut.min(rest.len()))).collect();
+            pieces.push(rest);
+            let (_, value) = encoded(kind, &pieces);
+            let written = value["body"].as_str().unwrap();
+            let read = match value["isBase64Encoded"].as_bool().unwrap() {
+                true => base64::Engine::decode(&STANDARD, written).unwrap(),
+                false => written.as_bytes().to_vec(),
+            };
+            prop_assert_eq!(read, body);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Text to and from JSON strings, with no copy but the one that changes it.
+
+/// Escapes a piece of a text. A character may lie across pieces: nothing of it is escaped.
+pub(super) fn escape(mut piece: &[u8], json: &mut Vec<u8>) {
+    while let Some(word) = piece.first_chunk() {
+        let plain = push_plain(word, json);
+        piece = &piece[plain..];
+        if let (true, [byte, rest @ ..]) = (plain < WORD, piece) {
+            escape_byte(*byte, json);
+            piece = rest;
+        }
+    }
+    piece.iter().for_each(|&byte| escape_byte(byte, json));
+}
+
+/// At least as long as a piece is once it is escaped, with room to work, and not much longer.
+pub(super) fn escaped_len(piece: &[u8]) -> usize {
+    let more = |&byte: &u8| match byte {
+        0..0x20 => 5,
+        b'"' | b'\\' => 1,
+        _ => 0,
+    };
+    WORD + piece.len() + piece.iter().map(more).sum::<usize>()
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// Copies the bytes up to the first that must be escaped, and tells how many they are. All are looked
+/// at at once, by the tricks for "has a byte less than n" and "has a zero byte" from Anderson's "Bit
+/// Twiddling Hacks"; the lowest bit that these find is right.
+#[inline]
+fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
+    const fn all(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; WORD])
+    }
+    let below = |word: u64, n: u8| word.wrapping_sub(all(n)) & !word & all(0x80);
+    let bytes = u64::from_le_bytes(*word);
+    let found = below(bytes, 0x20) | below(bytes ^ all(b'"'), 1) | below(bytes ^ all(b'\\'), 1);
+    let plain = found.trailing_zeros() as usize / 8;
+    // All of them, and some back, is quicker than as many as there are.
+    to.extend_from_slice(word);
+    to.truncate(to.len() - WORD + plain);
+    plain
+}
+
+#[inline]
+fn escape_byte(byte: u8, json: &mut Vec<u8>) {
+    if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        return json.push(byte);
+    }
+    json.push(b'\\');
+    json.push(match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => {
+            let digits = b"0123456789abcdef";
+            let [high, low] = [byte >> 4, byte & 15].map(|digit| digits[usize::from(digit)]);
+            return json.extend_from_slice(&[b'u', b'0', b'0', high, low]);
+        }
+    });
+}
+
+/// What stands between the quotes of a JSON string, as the text that it stands for. `None` if an
+/// escape is none.
+pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
+    let bytes = json.as_bytes();
+    let mut text = Vec::with_capacity(json.len());
+    let mut at = 0;
+    loop {
+        if let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let plain = push_plain(word, &mut text);
+            at += plain;
+            if plain == WORD {
+                continue;
+            }
+        }
+        let Some(&byte) = bytes.get(at) else { return Some(text) };
+        if byte != b'\\' {
+            text.push(byte);
+            at += 1;
+            continue;
+        }
+        let kind = *bytes.get(at + 1)?;
+        at += 2;
+        text.push(match kind {
+            b'"' | b'\\' | b'/' => kind,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let (character, rest) = unicode(json.get(at..)?)?;
+                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                at = json.len() - rest.len();
+                continue;
+            }
+            _ => return None,
+        });
+    }
+}
+
+/// The character of one `\u` escape, or of two that are surrogates, after the first `\u`.
+fn unicode(json: &str) -> Option<(char, &str)> {
+    let unit = |json: &str| {
+        let digits = json.get(..4).filter(|four| four.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let (first, rest) = (unit(json)?, json.get(4..)?);
+    if let Some(character) = char::from_u32(first) {
+        return Some((character, rest));
+    }
+    let rest = rest.strip_prefix("\\u")?;
+    let (high, low) = (first.checked_sub(0xD800)?, unit(rest)?.checked_sub(0xDC00)?);
+    let is_pair = high < 0x400 && low < 0x400;
+    let character = is_pair.then(|| char::from_u32(0x1_0000 + (high << 10 | low)))??;
+    Some((character, rest.get(4..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn escaped(text: &[u8]) -> String {
+        let mut json = Vec::new();
+        escape(text, &mut json);
+        assert!(json.len() <= escaped_len(text));
+        String::from_utf8(json).unwrap()
+    }
+
+    /// As another library reads it.
+    fn read(json: &str) -> Option<String> {
+        serde_json::from_str(&format!("\"{json}\"")).ok()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_escaped_is_read_as_it_was(text in "[\\x00-\\x7f\u{e9}\u{1f600}]{0,40}") {
+            let json = escaped(text.as_bytes());
+            prop_assert_eq!(read(&json), Some(text.clone()));
+            prop_assert_eq!(unescape(&json), Some(text.into_bytes()));
+        }
+
+        #[test]
+        fn it_is_unescaped_as_by_others(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "\u{e9}", "\\n", "\\/", "\\\"", "\\\\", "\\b", "\\f", "\\u00e9", "\\u0000",
+                    "\\uD83D\\uDE00", "\\uD83D", "\\uDE00", "\\uD83D\\u0041", "\\uFFFF", "\\x",
+                    "\\u12", "\\u+123", "\\ud83d\\ude",
+                ]),
+                0..8,
+            ),
+            end in prop::sample::select(vec!["", "\\"]),
+        ) {
+            let json = parts.concat() + end;
+            let expected = read(&json);
+            prop_assert_eq!(unescape(&json), expected.map(String::into_bytes));
+        }
+    }
+}

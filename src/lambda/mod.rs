@@ -1,0 +1,119 @@
+//! AWS Lambda functions as endpoints: functions, aliases, versions and regions.
+//!
+//! A [`Function`] is a `Service` from [`Invocation`] to [`Invoked`], which a balancer takes like any
+//! other. How it gets there is up to an [`Invoke`]: the AWS SDK's client with feature `aws`, or
+//! another. [`Http`] puts HTTP in front, with the events that an Application Load Balancer
+//! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
+//!
+//! [`InvocationStatus`] judges answers, and [`Advice`] tells what may be tried again, and where.
+//! [`Throttles`] keeps requests from functions and regions that have no room.
+//!
+//! Every strategy works over functions. Some are made for them:
+//!
+//! | strategy | picks | use it when |
+//! |---|---|---|
+//! | [`Pack`] | where an environment is warm | cold starts hurt |
+//! | [`CostAware`] | what costs least | prices differ |
+//! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
+//!
+//! ```
+//! use std::future::ready;
+//! use tower::ServiceExt;
+//! use tower_lb::{
+//!     Balancer, discover::DiscoverExt,
+//!     lambda::{self, Function, FunctionName, Invocation, InvocationStatus, Invoked},
+//!     strategy::RoundRobin,
+//! };
+//!
+//! # tokio_test::block_on(async {
+//! // Two versions of a function. `invoke` is to be a client of the SDK.
+//! let invoke = |_: &FunctionName, invocation: Invocation| {
+//!     ready(Ok(Invoked::new(200, invocation.into_payload())))
+//! };
+//! let functions =
+//!     lambda::functions(["orders:1", "orders:2"])?.connect(Function::connector(invoke));
+//! let balancer =
+//!     Balancer::builder().classify(InvocationStatus).spawn(RoundRobin::new(), functions)?;
+//!
+//! let invoked = balancer.oneshot(Invocation::from(r#"{"order": 7}"#)).await?;
+//! assert_eq!(invoked.payload(), r#"{"order": 7}"#);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod advice;
+mod aimd;
+mod alb_event;
+mod answer;
+mod answer_json;
+#[cfg(feature = "aws")]
+pub mod aws;
+mod concurrency;
+mod cost_aware;
+mod domain;
+mod duration;
+mod event;
+mod event_json;
+mod failure;
+mod function;
+mod functions;
+mod http;
+mod http_body;
+mod invalid_name;
+mod invocation;
+mod invoke;
+mod invoke_error;
+mod invoked;
+mod invoked_stream;
+mod json_string;
+mod limits;
+mod malformed;
+mod name;
+mod pack;
+mod pauses;
+mod prelude;
+mod price;
+mod qualifier;
+mod shed;
+mod shedding;
+mod status;
+mod steer;
+mod throttle;
+mod throttles;
+mod track_throttles;
+mod until_stream_end;
+mod url_event;
+mod utc;
+mod warmth;
+
+pub use self::{
+    advice::{Advice, Execution, Remedy},
+    aimd::{Aimd, AimdPicker},
+    alb_event::AlbEvent,
+    cost_aware::{CostAware, CostAwarePicker},
+    event::EventFormat,
+    function::{Function, FunctionFuture, StreamingFunction},
+    functions::functions,
+    http::{Http, HttpAnswer, HttpFuture},
+    http_body::HttpBody,
+    invalid_name::{InvalidName, NameProblem},
+    invocation::{Invocation, InvocationType},
+    invoke::{Invoke, InvokeStreaming},
+    invoke_error::{InvokeError, Refusal},
+    invoked::{FunctionError, FunctionErrorKind, Invoked},
+    invoked_stream::{AnswerBody, InvokedStream},
+    limits::Limits,
+    malformed::{MalformedAnswer, Unspeakable},
+    name::FunctionName,
+    pack::{Pack, PackPicker},
+    price::Price,
+    qualifier::Qualifier,
+    shed::{Shed, ShedFuture, ShedLayer},
+    status::InvocationStatus,
+    steer::Steer,
+    throttle::{Throttle, ThrottleReason, ThrottleScope},
+    throttles::Throttles,
+    track_throttles::TrackThrottles,
+    until_stream_end::UntilStreamEnd,
+    url_event::UrlEvent,
+};

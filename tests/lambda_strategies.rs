@@ -1,0 +1,280 @@
+//! What the strategies for functions promise, in virtual time.
+#![cfg(feature = "lambda")]
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use tokio::time::Instant;
+use tower_lb::{
+    endpoint::{Endpoint, Tried},
+    lambda::{Aimd, CostAware, Pack, Price, Throttles},
+    load::Now,
+    outcome::{Attempt, Outcome},
+    strategy::{
+        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Rng, RoundRobin, Strategy,
+        Tiers,
+    },
+};
+
+const MS: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A function: how long it takes, and how many at once it takes before it throttles.
+#[derive(Clone, Copy)]
+struct Function {
+    latency: Duration,
+    room: usize,
+    fails: bool,
+    tier: u32,
+}
+
+const FUNCTION: Function =
+    Function { latency: Duration::from_millis(50), room: 1000, fails: false, tier: 0 };
+
+/// Environments stay for so long after their last request; a cold start takes so much longer.
+const STAYS: Duration = MINUTE;
+const COLD: Duration = Duration::from_millis(200);
+
+#[derive(Default)]
+struct Counts {
+    requests: Vec<u32>,
+    cold_starts: u32,
+    throttled: u32,
+    refused: u32,
+}
+
+/// Poisson arrivals at a rate that may change, in virtual time. `rate` is per second, at a time.
+fn simulate<St>(
+    mut strategy: St,
+    functions: &[Function],
+    time: Duration,
+    rate: impl Fn(Duration) -> f64,
+) -> Counts
+where
+    St: Strategy<Picker: Pick<()>>,
+{
+    let tiers = functions.iter().map(|function| function.tier);
+    let endpoints: Vec<_> =
+        (0..).zip(tiers).map(|(n, tier)| Endpoint::new(n).with_tier(tier)).collect();
+    let candidates = Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
+    let picker = strategy.picker(&candidates);
+    let (start, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
+    let mut counts = Counts { requests: vec![0; functions.len()], ..Counts::default() };
+    // When idle environments were last used, oldest first.
+    let mut idle = vec![Vec::<Duration>::new(); functions.len()];
+    let mut running: BinaryHeap<Reverse<(Duration, usize, usize)>> = BinaryHeap::new();
+    let mut attempts: Vec<Option<Attempt>> = Vec::new();
+    let mut now = Duration::ZERO;
+    loop {
+        now += Duration::from_secs_f64(-(1.0 - rng.unit()).ln() / rate(now));
+        while let Some(&Reverse((ended, index, attempt))) = running.peek() {
+            if ended > now {
+                break;
+            }
+            running.pop();
+            idle[index].push(ended);
+            let outcome =
+                if functions[index].fails { Outcome::ApplicationError } else { Outcome::Success };
+            if let Some(attempt) = attempts[attempt].take() {
+                attempt.finish_at(outcome, start + ended);
+            }
+        }
+        if now > time {
+            return counts;
+        }
+        let mut context = PickContext::new(&mut rng, Now::at(start + now), &tried);
+        let Some(picked) = picker.pick(&(), &mut context) else {
+            counts.refused += 1;
+            continue;
+        };
+        let index: usize = picked.name().parse().unwrap();
+        let attempt = picked.begin(Some(start + now)).unwrap();
+        counts.requests[index] += 1;
+        let busy = running.iter().filter(|Reverse((_, at, _))| *at == index).count();
+        if busy >= functions[index].room {
+            counts.throttled += 1;
+            attempt.finish_at(Outcome::Overload { retry_after: None }, start + now + MS);
+            continue;
+        }
+        idle[index].retain(|&used| now < used + STAYS);
+        let mut latency = functions[index].latency.mul_f64(0.5 + rng.unit());
+        if idle[index].pop().is_none() {
+            counts.cold_starts += 1;
+            latency += COLD;
+        }
+        running.push(Reverse((now + latency, index, attempts.len())));
+        attempts.push(Some(attempt));
+    }
+}
+
+/// Five functions that take half a second; six hours of traffic, by turns half an hour with 10
+/// requests a second and half an hour with one in 20 seconds.
+fn cold_starts<St: Strategy<Picker: Pick<()>>>(strategy: St) -> f64 {
+    let swing = |now: Duration| if now.as_secs() / 1800 % 2 == 0 { 10.0 } else { 0.05 };
+    let function = Function { latency: 500 * MS, ..FUNCTION };
+    let counts = simulate(strategy, &[function; 5], 360 * MINUTE, swing);
+    let requests: u32 = counts.requests.iter().sum();
+    f64::from(counts.cold_starts) / f64::from(requests)
+}
+
+#[test]
+fn packing_starts_fewer_environments_than_spreading() {
+    let pack = cold_starts(Pack::new().warm_for(STAYS));
+    let spread = [
+        ("round robin", cold_starts(RoundRobin::starting_at(0))),
+        ("p2c", cold_starts(P2c::default())),
+        ("least loaded", cold_starts(LeastLoaded::default())),
+    ];
+    println!("cold starts: pack {:.3} %", pack * 100.0);
+    for (name, spread) in spread {
+        println!("cold starts: {name} {:.3} %", spread * 100.0);
+        assert!(pack * 1.5 < spread, "{name}: {spread:.5}, packed {pack:.5}");
+    }
+}
+
+#[test]
+fn packed_traffic_goes_elsewhere_when_there_is_no_room() {
+    let functions = [Function { room: 4, ..FUNCTION }, FUNCTION];
+    let strategy = Aimd::new(Pack::new());
+    let counts = simulate(strategy, &functions, MINUTE, |_| 200.0);
+    let all: u32 = counts.requests.iter().sum();
+    // Until it is known how much they take.
+    assert!(counts.refused < 50, "{} of {all} refused", counts.refused);
+    assert!(counts.throttled * 20 < all, "{} of {all} throttled", counts.throttled);
+}
+
+/// Both take 5 at once, and get as much as 6 at once would be: what is too much is turned away
+/// here, and hardly anything is throttled there.
+#[test]
+fn throttled_functions_are_approached_and_not_hammered() {
+    let functions = [Function { room: 5, ..FUNCTION }; 2];
+    let without = simulate(LeastLoaded::default(), &functions, MINUTE, |_| 240.0);
+    let with = simulate(Aimd::new(LeastLoaded::default()), &functions, MINUTE, |_| 240.0);
+    let served = |counts: &Counts| counts.requests.iter().sum::<u32>() - counts.throttled;
+    println!("without: {} throttled of {}", without.throttled, served(&without));
+    println!(
+        "with: {} throttled, {} refused, {} served",
+        with.throttled,
+        with.refused,
+        served(&with)
+    );
+    assert!(with.throttled * 4 < without.throttled);
+    assert!(f64::from(served(&with)) > 0.8 * f64::from(served(&without)));
+}
+
+/// The first takes 10 at once, and is offered twice that: the second gets what is too much, before it
+/// is throttled.
+#[test]
+fn what_is_too_much_for_one_tier_spills_into_the_next() {
+    let functions = [Function { room: 10, ..FUNCTION }, Function { tier: 1, ..FUNCTION }];
+    let counts =
+        simulate(Tiers::new(Aimd::new(LeastLoaded::default())), &functions, MINUTE, |_| 400.0);
+    let all: u32 = counts.requests.iter().sum();
+    let share = f64::from(counts.requests[0]) / f64::from(all);
+    println!("{:.1} % at home, {} of {all} throttled", share * 100.0, counts.throttled);
+    // The limit of the second has yet to grow.
+    assert!(counts.refused * 100 < all, "{} refused", counts.refused);
+    assert!(counts.throttled * 50 < all, "{} of {all} throttled", counts.throttled);
+    assert!((0.3..0.5).contains(&share), "{share}");
+}
+
+fn prices(prices: [f64; 2]) -> impl Fn(&Candidate) -> Price {
+    move |candidate| {
+        let index: usize = candidate.name().parse().unwrap();
+        Price::new().per_gb_second(prices[index]).memory_mb(1024)
+    }
+}
+
+/// The share of the first of two functions.
+fn share<St: Strategy<Picker: Pick<()>>>(strategy: St, functions: [Function; 2]) -> f64 {
+    let counts = simulate(strategy, &functions, 60 * MINUTE, |_| 20.0);
+    f64::from(counts.requests[0]) / f64::from(counts.requests.iter().sum::<u32>())
+}
+
+#[test]
+fn the_cheaper_function_gets_the_requests() {
+    let same = share(CostAware::new(prices([1.0, 2.0])), [FUNCTION; 2]);
+    assert!(same > 0.95, "{same}");
+    // A second costs half as much, and it takes four times as long.
+    let slow = Function { latency: 200 * MS, ..FUNCTION };
+    let slow_one = share(CostAware::new(prices([1.0, 2.0])), [slow, FUNCTION]);
+    assert!(slow_one < 0.05, "{slow_one}");
+    // It is cheaper by far, but waiting for it is not.
+    let cheap_one = share(CostAware::new(prices([1.0, 10.0])), [slow, FUNCTION]);
+    assert!(cheap_one > 0.95, "{cheap_one}");
+    let hurried = share(CostAware::new(prices([1.0, 10.0])).waiting(20.0), [slow, FUNCTION]);
+    assert!(hurried < 0.1, "{hurried}");
+}
+
+#[test]
+fn a_cheap_function_that_fails_is_not_cheap() {
+    let broken = Function { fails: true, latency: MS, ..FUNCTION };
+    let share = share(CostAware::new(prices([1.0, 2.0])), [broken, FUNCTION]);
+    assert!(share < 0.05, "{share}");
+}
+
+#[test]
+fn prices_that_are_none_do_no_harm() {
+    for price in [0.0, f64::NAN, -1.0, f64::INFINITY] {
+        let strategy = CostAware::new(prices([price, price])).waiting(f64::NAN);
+        let counts = simulate(strategy, &[FUNCTION; 2], MINUTE, |_| 20.0);
+        assert!(counts.requests.iter().sum::<u32>() > 1000);
+    }
+}
+
+#[test]
+fn a_pick_allocates_nothing() {
+    fn check<St: Strategy<Picker: Pick<()>>>(name: &str, mut strategy: St) {
+        let endpoints: Vec<_> = (0..20).map(Endpoint::new).collect();
+        let candidates =
+            Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
+        let picker = strategy.picker(&candidates);
+        let (mut rng, tried) = (Rng::seeded(7), Tried::none());
+        let mut request = || {
+            let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
+            let picked = picker.pick(&(), &mut context).unwrap();
+            picked.begin(Some(Instant::now())).unwrap().finish(Outcome::Success);
+        };
+        request();
+        let cost = allocation_counter::measure(|| (0..1000).for_each(|_| request()));
+        assert_eq!(cost.count_total, 0, "{name}");
+    }
+    check("pack", Pack::new());
+    check("aimd", Aimd::new(P2c::default()));
+    check("cost", CostAware::new(prices_of_all).waiting(1.0));
+    check("steered", Throttles::new().steer(P2c::default()));
+}
+
+#[test]
+fn picks_keep_to_the_laws() {
+    fn check<St: Strategy<Picker: Pick<()>>>(name: &str, mut strategy: St) {
+        let mut rng = Rng::seeded(7);
+        let mut pick = |weights: &[u32], tried: &[usize]| {
+            let endpoints: Vec<Endpoint<usize>> = (0..)
+                .zip(weights)
+                .map(|(n, &weight)| Endpoint::new(n).with_weight(weight))
+                .collect();
+            let candidates =
+                Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
+            let mut been = Tried::none();
+            tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
+            let picker = strategy.picker(&candidates);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
+            picker.pick(&(), &mut context).map(|picked| picked.name().parse::<usize>().unwrap())
+        };
+        assert_eq!(pick(&[], &[]), None, "{name}");
+        assert_eq!(pick(&[0, 0], &[]), None, "{name}");
+        for _ in 0..50 {
+            assert_eq!(pick(&[0, 1, 0], &[]), Some(1), "{name}");
+            assert_eq!(pick(&[1, 1, 1], &[0, 2]), Some(1), "{name}");
+            assert!(pick(&[1, 1], &[0, 1]).is_some(), "{name}: a preference, never a veto");
+        }
+    }
+    check("pack", Pack::new());
+    check("aimd", Aimd::new(P2c::default()));
+    check("cost", CostAware::new(prices_of_all));
+    check("steered", Throttles::new().steer(P2c::default()));
+}
+
+fn prices_of_all(_: &Candidate) -> Price {
+    Price::new().per_request(1.0).per_gb_second(1.0).memory_mb(128)
+}
