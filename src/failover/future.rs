@@ -93,7 +93,9 @@ impl<J> Rules<J> {
         match self.when {
             When::Overloaded => matches!(unserved, Some(Unserved::Overloaded)),
             When::Failed => {
-                unserved.is_some() || verdict == Verdict::Unsent || safety == Safety::Idempotent
+                unserved.is_some()
+                    || matches!(verdict, Verdict::Unsent | Verdict::Refused(_))
+                    || safety == Safety::Idempotent
             }
         }
     }

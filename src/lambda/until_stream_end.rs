@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 
-use super::{Invocation, InvocationStatus, InvokedStream};
-use crate::outcome::{Attempt, Follow, Track};
+use super::{InvocationStatus, InvokedStream};
+use crate::outcome::{Attempt, Attempts, Carry, Follow, Track};
 
 /// The attempt is over at the end of the streamed answer, and judged by
 /// [`InvocationStatus`]; latency is measured to its beginning.
@@ -21,4 +21,8 @@ impl Track<InvokedStream> for UntilStreamEnd {
     }
 }
 
-impl Follow<Invocation> for UntilStreamEnd {}
+impl<Req: Carry> Follow<Req> for UntilStreamEnd {
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        request.attempts()
+    }
+}

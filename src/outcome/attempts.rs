@@ -115,6 +115,15 @@ impl Attempts {
     }
 }
 
+/// Equal if they are of the same request.
+impl PartialEq for Attempts {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Attempts {}
+
 impl Default for Attempts {
     fn default() -> Self {
         Self::new()

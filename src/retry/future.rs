@@ -102,8 +102,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         };
         match verdict {
             Verdict::Final => Next::Return,
-            Verdict::Unsent => self.failed(result, Outcome::TransportFailure, true, until),
-            Verdict::Failed(outcome) => self.failed(result, outcome, false, until),
+            failed => self.failed(result, failed, until),
         }
     }
 
@@ -111,14 +110,20 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
     fn failed<Rsp>(
         &mut self,
         result: &Result<Rsp, BoxError>,
-        outcome: Outcome,
-        unsent: bool,
+        verdict: Verdict,
         until: Option<Instant>,
     ) -> Next
     where
         J: Judge<Rsp>,
     {
-        if self.safety != Safety::Idempotent && !unsent {
+        let unsent = verdict == Verdict::Unsent;
+        let (outcome, undone) = match verdict {
+            Verdict::Final => return Next::Return,
+            Verdict::Failed(outcome) => (outcome, false),
+            Verdict::Refused(outcome) => (outcome, true),
+            Verdict::Unsent => (Outcome::TransportFailure, true),
+        };
+        if self.safety != Safety::Idempotent && !undone {
             return Next::Return;
         }
         let endpoint = match result {

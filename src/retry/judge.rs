@@ -30,7 +30,11 @@ pub enum Verdict {
     /// It failed like this, and another attempt may do better, after what the endpoint asked to wait
     /// for ([`Outcome::retry_after`]).
     Failed(Outcome),
-    /// It failed before anything was sent, so that it may be sent again whatever it does.
+    /// The endpoint turned it away undone, like this: it may be sent again whatever it does, and that
+    /// costs as for any other failure, for it may be that all have too much to do.
+    Refused(Outcome),
+    /// It failed before anything was sent, so that it may be sent again whatever it does, at once and
+    /// for nothing.
     Unsent,
 }
 
