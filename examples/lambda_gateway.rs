@@ -44,6 +44,7 @@ async fn gateway() -> Result<(), BoxError> {
     let client = shim.client("eu-west-1");
     let throttles = Throttles::new();
     let versions = AliasVersions::new(client.clone(), "site:live".parse()?)?
+        .endpoints()?
         .connect(Function::connector(Sdk::new(client)));
     let balancer = lambda::builder()
         .fail_fast(Duration::from_secs(1))

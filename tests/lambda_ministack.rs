@@ -15,6 +15,7 @@ use aws_sdk_lambda::{
     types::{FunctionCode, Runtime},
 };
 use bytes::Bytes;
+use futures::StreamExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use lambda::{client, functions};
@@ -22,12 +23,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
-    discover::DiscoverExt,
+    discover::{DiscoverExt, Update},
     http::{Origin, Pool},
     lambda::{
         self as lb, AlbEvent, Function, Http, Invocation, InvocationType, InvokeError, Qualifier,
         ThrottleReason, Throttles, UntilAnswer,
-        aws::{AliasVersions, Sdk},
+        aws::{AliasVersions, FunctionSearch, Sdk},
     },
     strategy::RoundRobin,
 };
@@ -137,10 +138,35 @@ async fn functions_are_invoked_by_name_version_and_alias() {
     assert_eq!((refusal.status(), refusal.code()), (404, "ResourceNotFoundException"));
 
     let versions = AliasVersions::new(client.clone(), "e2e-invoke:live".parse().unwrap()).unwrap();
+    let versions = versions.endpoints().unwrap();
     let versions = versions.connect(Function::connector(Sdk::new(client.clone())));
     let balancer = Balancer::spawn(RoundRobin::new(), versions);
     let invoked = balancer.oneshot("{}".into()).await.unwrap();
     assert_eq!(invoked.executed_version(), Some(&Qualifier::Version(2)));
+}
+
+#[tokio::test]
+async fn functions_are_found_by_prefix_and_tags() {
+    let Some(endpoint) = endpoint() else { return };
+    let client = client(&endpoint, REGIONS[1]);
+    for (name, stage) in [("e2e-find-a", "live"), ("e2e-find-b", "test"), ("e2e-other", "live")] {
+        deploy(&client, name, "obey").await;
+        let arn = format!("arn:aws:lambda:{}:000000000000:function:{name}", REGIONS[1]);
+        client.tag_resource().resource(arn).tags("stage", stage).send().await.unwrap();
+    }
+    let search = FunctionSearch::new(client.clone()).prefix("e2e-find-").rate(100);
+    let found = async |search: FunctionSearch| -> Vec<_> {
+        let mut source = search.endpoints().unwrap();
+        let Some(Ok(Update::Reset(all))) = source.next().await else { panic!("no functions") };
+        all.into_iter().map(|(name, _)| name.name().to_owned()).collect()
+    };
+    assert_eq!(found(search.clone()).await, ["e2e-find-a", "e2e-find-b"]);
+    assert_eq!(found(search.clone().tag("stage", "live")).await, ["e2e-find-a"]);
+
+    let live = search.tag("stage", "live").endpoints().unwrap();
+    let live = live.connect(Function::connector(Sdk::new(client)));
+    let invoked = Balancer::spawn(RoundRobin::new(), live).oneshot("{}".into()).await.unwrap();
+    assert_eq!(invoked.status(), 200);
 }
 
 #[tokio::test]

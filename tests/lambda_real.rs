@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
-    discover::{self, DiscoverExt},
+    discover::{self, DiscoverExt, Schedule},
     endpoint::{Endpoint, Locality},
     lambda::{
         Advice, AlbEvent, EventFormat, Execution, Function, FunctionErrorKind, FunctionName, Http,
@@ -361,6 +361,10 @@ where
     counts
 }
 
+fn often() -> Schedule {
+    Schedule::new().interval(Duration::from_secs(1)).jitter(0.0)
+}
+
 #[tokio::test]
 async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() {
     let shim = shim().await;
@@ -370,7 +374,7 @@ async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() 
     let client = shim.client(REGION);
     let alias = AliasVersions::new(client.clone(), "f:live".parse().unwrap()).unwrap();
     let functions =
-        alias.every(Duration::from_secs(1)).connect(Function::connector(Sdk::new(client)));
+        alias.schedule(often()).endpoints().unwrap().connect(Function::connector(Sdk::new(client)));
     let balancer =
         tower_lb::lambda::builder().spawn(RoundRobin::starting_at(0), functions).unwrap();
     assert_eq!(versions(&balancer, 100).await, [95, 5], "not a coin toss");
@@ -395,7 +399,8 @@ async fn weights_follow_the_concurrency_that_is_provisioned() {
     shim.with(REGION, "f", |f| f.provisioned = Some((3, 3)));
     let client = shim.client(REGION);
     let names = ["f:1", "g:1"].map(|name| (client.clone(), name.parse().unwrap()));
-    let functions = Provisioned::new(names).unwrap().every(Duration::from_secs(1));
+    let functions = Provisioned::new(names).unwrap().schedule(often()).rate(100);
+    let functions = functions.endpoints().unwrap();
     let functions = functions.connect(Function::connector(Sdk::new(client.clone())));
     let balancer = Balancer::spawn(RoundRobin::new(), functions);
     balancer.clone().oneshot("{}".into()).await.unwrap();

@@ -9,6 +9,7 @@ use aws_sdk_lambda::{
         get_alias::GetAliasError,
         get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigError, invoke,
         invoke_with_response_stream::InvokeWithResponseStreamError,
+        list_functions::ListFunctionsError, list_tags::ListTagsError,
     },
     types::error::TooManyRequestsException,
 };
@@ -38,7 +39,9 @@ too_many!(
     invoke::InvokeError,
     InvokeWithResponseStreamError,
     GetAliasError,
-    GetProvisionedConcurrencyConfigError
+    GetProvisionedConcurrencyConfigError,
+    ListFunctionsError,
+    ListTagsError
 );
 
 pub(super) fn invoke_error<E>(error: SdkError<E, HttpResponse>) -> InvokeError

@@ -39,19 +39,43 @@
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!
-//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it; [`Provisioned`]
-//! weights functions by the concurrency that is provisioned for them.
+//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it; [`FunctionSearch`]
+//! finds functions by prefix and tags; [`Provisioned`] weights them by the concurrency that is
+//! provisioned for them.
 //!
 //! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones 1.86.
 
 mod alias;
 mod error;
+mod pace;
 mod provisioned;
-mod schedule;
 mod sdk;
+mod search;
+
+use std::time::Duration;
+
+use aws_sdk_lambda::Client;
 
 pub use self::{
     alias::AliasVersions,
     provisioned::Provisioned,
     sdk::{Answer, Sdk},
+    search::FunctionSearch,
 };
+use crate::{
+    discover::Schedule,
+    endpoint::{Endpoint, Locality},
+};
+
+/// The endpoint in the region that the client asks.
+fn locality<T>(endpoint: Endpoint<T>, client: &Client) -> Endpoint<T> {
+    match client.config().region() {
+        Some(region) => endpoint.with_locality(Locality::new(region.as_ref(), "")),
+        None => endpoint,
+    }
+}
+
+/// For many requests one after the other, each of which has the client's timeout.
+fn every_minute() -> Schedule {
+    Schedule::new().interval(Duration::from_secs(60)).timeout(None)
+}

@@ -1,50 +1,41 @@
-use std::{
-    collections::VecDeque,
-    fmt,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use aws_sdk_lambda::{
     Client, operation::get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigOutput,
     types::ProvisionedConcurrencyStatusEnum as Status,
 };
-use futures_core::{Stream, future::BoxFuture, ready};
-use futures_util::future::join_all;
-use tokio::time::Sleep;
+use tokio::sync::Mutex;
 
-use super::{error::invoke_error, schedule::Schedule};
+use super::{
+    error::invoke_error,
+    locality,
+    pace::{self, Pace},
+};
 use crate::{
-    discover::Update,
-    endpoint::{Endpoint, Health, Locality},
+    BoxError,
+    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    endpoint::{Endpoint, Health},
     lambda::{FunctionName, InvalidName, InvokeError, NameProblem, Qualifier},
 };
 
-/// Aliases or versions as endpoints, weighted by the concurrency that is provisioned for them: a
-/// source for discovery.
+/// Aliases or versions as endpoints, weighted by the concurrency that is provisioned for them.
 ///
 /// An endpoint's weight is the number of environments that are available to it, so that those with
 /// more get more; it is [`Degraded`](Health::Degraded) while fewer are available than were
-/// asked for. One without provisioned concurrency has weight 1. All are asked for every minute; what
-/// can't be had stays as it was last known.
+/// asked for. One without provisioned concurrency has weight 1. All are asked for every minute, one
+/// after the other, five a second. One that can't be had stays as it was last known, with a
+/// `tracing` event; if none can be had, no endpoint changes.
+#[derive(Debug)]
 pub struct Provisioned {
     targets: Vec<Target>,
     schedule: Schedule,
-    state: State,
-    ready: VecDeque<Result<Vec<(FunctionName, Endpoint<FunctionName>)>, InvokeError>>,
+    rate: u32,
 }
 
+#[derive(Debug)]
 struct Target {
     client: Client,
     endpoint: Endpoint<FunctionName>,
-}
-
-type Answer = Result<Option<GetProvisionedConcurrencyConfigOutput>, InvokeError>;
-
-enum State {
-    Asking(BoxFuture<'static, Vec<Answer>>),
-    Waiting(Pin<Box<Sleep>>),
 }
 
 impl Provisioned {
@@ -58,74 +49,95 @@ impl Provisioned {
     ) -> Result<Self, InvalidName> {
         let target = |(client, name): (Client, FunctionName)| match name.qualifier() {
             Some(Qualifier::Alias(_) | Qualifier::Version(_)) => {
-                let mut endpoint = Endpoint::new(name);
-                if let Some(region) = client.config().region() {
-                    endpoint = endpoint.with_locality(Locality::new(region.as_ref(), ""));
-                }
+                let endpoint = locality(Endpoint::new(name), &client);
                 Ok(Target { client, endpoint })
             }
             _ => Err(InvalidName::new(&name.to_string(), NameProblem::Unqualified)),
         };
         let targets = functions.into_iter().map(target).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            state: State::Asking(ask(&targets)),
-            targets,
-            schedule: Schedule::every(Duration::from_secs(60)),
-            ready: VecDeque::new(),
-        })
+        let schedule = super::every_minute();
+        Ok(Self { targets, schedule, rate: pace::USUAL })
     }
 
-    /// Sets how often all are asked for. Default 60 s; no less than 1 s. The control plane takes 15
-    /// requests a second from all of an account together.
+    /// When all are asked for. Default [`Schedule::new`] with an interval of 60 s, and no timeout for
+    /// the whole: that is the client's.
     #[must_use]
-    pub fn every(mut self, period: Duration) -> Self {
-        self.schedule = Schedule::every(period);
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
         self
     }
 
-    /// Takes the answers in; true if there were only good ones.
-    fn learn(&mut self, answers: Vec<Answer>) -> bool {
-        let mut errors = VecDeque::new();
-        for (target, answer) in self.targets.iter_mut().zip(answers) {
-            match answer {
-                Ok(answer) => {
-                    let (weight, health) = judge(answer.as_ref());
-                    let endpoint = target.endpoint.clone();
-                    target.endpoint = endpoint.with_weight(weight).with_health(health);
-                }
-                Err(error) => errors.push_back(Err(error)),
+    /// How many are asked for in a second, at the most. Default 5; 0 counts as 1. The control plane
+    /// takes 15 requests a second from all of an account together.
+    #[must_use]
+    pub fn rate(mut self, per_second: u32) -> Self {
+        self.rate = per_second;
+        self
+    }
+
+    /// The aliases or versions, followed as they change: a source for discovery.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSchedule`] if the schedule can't be kept.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+        let known = Arc::new(Mutex::new((self.targets, Pace::new(self.rate))));
+        refresh("provisioned concurrency", self.schedule, move || {
+            let known = Arc::clone(&known);
+            async move {
+                let (targets, pace) = &mut *known.lock().await;
+                fetch(targets, pace).await
             }
-        }
-        let all_good = errors.is_empty();
-        let named = |target: &Target| (target.endpoint.target().clone(), target.endpoint.clone());
-        self.ready.push_back(Ok(self.targets.iter().map(named).collect()));
-        self.ready.extend(errors);
-        all_good
+        })
     }
 }
 
-fn ask(targets: &[Target]) -> BoxFuture<'static, Vec<Answer>> {
-    let requests = targets.iter().map(|Target { client, endpoint }| {
-        let name = endpoint.target();
-        let request = client
-            .get_provisioned_concurrency_config()
-            .function_name(name.unqualified())
-            .set_qualifier(name.qualifier().map(ToString::to_string));
-        async move {
-            match request.send().await {
-                Ok(answer) => Ok(Some(answer)),
-                Err(error) => match error.as_service_error() {
-                    Some(error)
-                        if error.is_provisioned_concurrency_config_not_found_exception() =>
-                    {
-                        Ok(None)
-                    }
-                    _ => Err(invoke_error(error)),
-                },
+async fn fetch(
+    targets: &mut [Target],
+    pace: &mut Pace,
+) -> Result<Fetched<FunctionName, FunctionName>, BoxError> {
+    let (mut failures, mut last) = (0, None);
+    for target in targets.iter_mut() {
+        pace.turn().await;
+        match ask(target).await {
+            Ok(answer) => {
+                let (weight, health) = judge(answer.as_ref());
+                let endpoint = target.endpoint.clone();
+                target.endpoint = endpoint.with_weight(weight).with_health(health);
+            }
+            Err(error) => {
+                let function = target.endpoint.target();
+                tracing::warn!(%function, %error, "provisioned concurrency is not to be had");
+                (failures, last) = (failures + 1, Some(error));
             }
         }
-    });
-    Box::pin(join_all(requests))
+    }
+    match last {
+        Some(error) if failures == targets.len() => Err(error.into()),
+        _ => {
+            let named =
+                |target: &Target| (target.endpoint.target().clone(), target.endpoint.clone());
+            Ok(Fetched::new(targets.iter().map(named)))
+        }
+    }
+}
+
+async fn ask(
+    target: &Target,
+) -> Result<Option<GetProvisionedConcurrencyConfigOutput>, InvokeError> {
+    let name = target.endpoint.target();
+    let request = target.client.get_provisioned_concurrency_config();
+    let request = request.function_name(name.unqualified());
+    let request = request.set_qualifier(name.qualifier().map(ToString::to_string));
+    match request.send().await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) => match error.as_service_error() {
+            Some(error) if error.is_provisioned_concurrency_config_not_found_exception() => {
+                Ok(None)
+            }
+            _ => Err(invoke_error(error)),
+        },
+    }
 }
 
 fn judge(answer: Option<&GetProvisionedConcurrencyConfigOutput>) -> (u32, Health) {
@@ -144,37 +156,4 @@ fn judge(answer: Option<&GetProvisionedConcurrencyConfigOutput>) -> (u32, Health
         _ => Health::Healthy,
     };
     (weight, health)
-}
-
-impl Stream for Provisioned {
-    type Item = Result<Update<FunctionName, FunctionName>, InvokeError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Poll::Ready(Some(ready.map(Update::Reset)));
-            }
-            match &mut self.state {
-                State::Waiting(timer) => {
-                    ready!(timer.as_mut().poll(cx));
-                    self.state = State::Asking(ask(&self.targets));
-                }
-                State::Asking(answers) => {
-                    let answers = ready!(answers.as_mut().poll(cx));
-                    let succeeded = self.learn(answers);
-                    self.state = State::Waiting(self.schedule.next(succeeded));
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Provisioned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.targets.iter().map(|target| target.endpoint.target());
-        f.debug_struct("Provisioned")
-            .field("functions", &names.collect::<Vec<_>>())
-            .field("schedule", &self.schedule)
-            .finish_non_exhaustive()
-    }
 }
