@@ -23,11 +23,13 @@ use tower::{
     },
 };
 use tower_lb::{
-    discover, hedge::Delay,
+    discover,
+    hedge::Delay,
     http::{self as lb, ResilienceLayer},
     strategy::P2c,
 };
 use tower_lb_benches::{addresses::addresses, ours};
+use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetryLayer};
 
 #[derive(Clone, Copy)]
 struct Noop;
@@ -82,9 +84,9 @@ fn get() -> Request<Full<Bytes>> {
 
 fn get_with_headers() -> Request<Full<Bytes>> {
     let headers = ["accept", "user-agent", "x-request-id", "traceparent", "accept-encoding"];
-    let request = headers.iter().fold(Request::get("/status"), |request, name| {
-        request.header(*name, "something or other")
-    });
+    let request = headers
+        .iter()
+        .fold(Request::get("/status"), |request, name| request.header(*name, "something or other"));
     request.body(Full::default()).expect("valid")
 }
 
@@ -126,11 +128,9 @@ fn resilience(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
     let _guard = runtime.enter();
-    for (name, make) in [
-        ("GET", get as fn() -> _),
-        ("GET with five headers", get_with_headers),
-        ("POST", post),
-    ] {
+    for (name, make) in
+        [("GET", get as fn() -> _), ("GET with five headers", get_with_headers), ("POST", post)]
+    {
         let mut group = c.benchmark_group(format!("resilience, {name}"));
         let mut alone = balancer();
         group.bench_function("balancer alone", |b| b.iter_custom(|n| time(&mut alone, n, make)));
@@ -138,6 +138,16 @@ fn resilience(c: &mut Criterion) {
         let mut tower = TowerRetryLayer::new(policy).layer(balancer());
         group.bench_function("tower Retry, TpsBudget", |b| {
             b.iter_custom(|n| time(&mut tower, n, make));
+        });
+        let budget = RetryBudgetBuilder::new().token_bucket().build().expect("no contradictions");
+        let peer = ResilienceRetryLayer::builder()
+            .max_attempts(3)
+            .retry_on_response(|response: &Response<_>| response.status().is_server_error())
+            .budget(budget)
+            .build();
+        let mut peer = peer.layer(balancer());
+        group.bench_function("tower-resilience Retry, token bucket", |b| {
+            b.iter_custom(|n| time(&mut peer, n, make));
         });
         let mut ours = lb::resilient(balancer());
         group.bench_function("tower-lb resilient", |b| b.iter_custom(|n| time(&mut ours, n, make)));
