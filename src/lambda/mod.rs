@@ -16,6 +16,11 @@
 //! | [`CostAware`] | what costs least | prices differ |
 //! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
 //!
+//! What requests see is all that is known of a function's health, unless it is asked, which costs money:
+//! [`EventCheck`] asks as a load balancer does, [`DryRun`] whether it could be invoked (for nothing), and
+//! [`WarmUp`] keeps it warm. They are [checks](crate::health::Check) for
+//! [`health_checked`](crate::health::HealthExt::health_checked).
+//!
 //! ```
 //! use std::future::ready;
 //! use tower::ServiceExt;
@@ -51,8 +56,10 @@ pub mod aws;
 mod concurrency;
 mod cost_aware;
 mod domain;
+mod dry_run;
 mod duration;
 mod event;
+mod event_check;
 mod event_json;
 mod failure;
 mod function;
@@ -73,6 +80,7 @@ mod pack;
 mod pauses;
 mod prelude;
 mod price;
+mod probe;
 mod qualifier;
 mod shed;
 mod shedding;
@@ -84,6 +92,8 @@ mod track_throttles;
 mod until_stream_end;
 mod url_event;
 mod utc;
+mod uuid;
+mod warm_up;
 mod warmth;
 
 pub use self::{
@@ -91,7 +101,9 @@ pub use self::{
     aimd::{Aimd, AimdPicker},
     alb_event::AlbEvent,
     cost_aware::{CostAware, CostAwarePicker},
+    dry_run::DryRun,
     event::EventFormat,
+    event_check::EventCheck,
     function::{Function, FunctionFuture, StreamingFunction},
     functions::functions,
     http::{Http, HttpAnswer, HttpFuture},
@@ -116,4 +128,5 @@ pub use self::{
     track_throttles::TrackThrottles,
     until_stream_end::UntilStreamEnd,
     url_event::UrlEvent,
+    warm_up::WarmUp,
 };
