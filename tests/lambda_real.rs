@@ -17,10 +17,11 @@ use tower_lb::{
     Balancer,
     discover::{self, DiscoverExt, Schedule},
     endpoint::{Endpoint, Locality},
+    health::Check,
     lambda::{
-        Advice, AlbEvent, EventFormat, Execution, Function, FunctionErrorKind, FunctionName, Http,
-        Invocation, InvocationType, InvokeError, Invoked, Qualifier, Remedy, ThrottleReason,
-        Throttles, UntilAnswer, UntilStreamEnd, UrlEvent,
+        Advice, AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
+        FunctionName, Http, Invocation, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
+        ThrottleReason, Throttles, UntilAnswer, UntilStreamEnd, UrlEvent, WarmUp,
         aws::{AliasVersions, Provisioned, Sdk},
     },
     strategy::RoundRobin,
@@ -422,6 +423,28 @@ async fn weights_follow_the_concurrency_that_is_provisioned() {
     for name in ["f", "f:$LATEST"] {
         assert!(Provisioned::new([(client.clone(), name.parse().unwrap())]).is_err());
     }
+}
+
+#[tokio::test]
+async fn functions_that_know_load_balancers_pass_their_checks() {
+    let shim = shim().await;
+    shim.publish(REGION, "site", "http");
+    let check = async |path: &str, name: &str| {
+        let check = EventCheck::get(AlbEvent::new("arn").multi_value(), path.parse().unwrap());
+        check.check(function(&shim, name)).await.map_err(|error| error.to_string())
+    };
+    assert_eq!(check("/hello", "site").await, Ok(()));
+    assert_eq!(check("/nowhere", "site").await, Err("answered 404 Not Found".into()));
+    assert!(check("/fail", "site").await.unwrap_err().contains("the site is down"));
+    assert_eq!(DryRun.check(function(&shim, "site")).await.map_err(drop), Ok(()));
+    assert!(DryRun.check(function(&shim, "missing")).await.is_err());
+
+    // Two environments, because both invocations take a moment.
+    let warm_up = WarmUp::event(r#"{"sleep":200}"#).environments(2);
+    warm_up.check(function(&shim, "f")).await.unwrap();
+    assert_eq!(shim.with(REGION, "f", |f| f.cold_starts), 2);
+    warm_up.check(function(&shim, "f")).await.unwrap();
+    assert_eq!(shim.with(REGION, "f", |f| (f.cold_starts, f.invocations)), (2, 4));
 }
 
 #[tokio::test]

@@ -17,6 +17,11 @@
 //! | [`CostAware`] | what costs least | prices differ |
 //! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
 //!
+//! What requests see is all that is known of a function's health, unless it is asked, which costs money:
+//! [`EventCheck`] asks as a load balancer does, [`DryRun`] whether it could be invoked (for nothing), and
+//! [`WarmUp`] keeps it warm. They are [checks](crate::health::Check) for
+//! [`health_checked`](crate::health::HealthExt::health_checked).
+//!
 //! ```
 //! use std::future::ready;
 //! use tower::ServiceExt;
@@ -51,8 +56,10 @@ pub mod aws;
 mod concurrency;
 mod cost_aware;
 mod domain;
+mod dry_run;
 mod duration;
 mod event;
+mod event_check;
 mod event_json;
 mod failure;
 mod function;
@@ -74,6 +81,7 @@ mod pack;
 mod pauses;
 mod prelude;
 mod price;
+mod probe;
 mod qualifier;
 mod shed;
 mod shedding;
@@ -86,6 +94,8 @@ mod until_answer;
 mod until_stream_end;
 mod url_event;
 mod utc;
+mod uuid;
+mod warm_up;
 mod warmth;
 
 pub use self::{
@@ -93,7 +103,9 @@ pub use self::{
     aimd::{Aimd, AimdPicker},
     alb_event::AlbEvent,
     cost_aware::{CostAware, CostAwarePicker},
+    dry_run::DryRun,
     event::EventFormat,
+    event_check::EventCheck,
     function::{Function, FunctionFuture, StreamingFunction},
     functions::functions,
     http::{Http, HttpAnswer, HttpFuture},
@@ -119,4 +131,5 @@ pub use self::{
     until_answer::{UntilAnswer, builder},
     until_stream_end::UntilStreamEnd,
     url_event::UrlEvent,
+    warm_up::WarmUp,
 };

@@ -11,6 +11,7 @@ use super::{
     answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
     utc::Utc,
+    uuid::uuid,
 };
 
 /// The event that a function URL sends, which is API Gateway's for HTTP APIs: payload format 2.0.
@@ -124,7 +125,7 @@ impl EventFormat for UrlEvent {
                     source_ip: source_ip(headers),
                     user_agent: headers.get(header::USER_AGENT).map(text),
                 },
-                request_id: request_id(),
+                request_id: uuid(),
                 route_key: ROUTE,
                 stage: ROUTE,
                 time: now.to_string(),
@@ -174,32 +175,5 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2.0",
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP/1.1",
-    }
-}
-
-/// In the form of a UUID, and as good as unique.
-fn request_id() -> String {
-    let [a, b] = [fastrand::u64(..), fastrand::u64(..)];
-    let (time, version) = (a >> 16 & 0xffff, a & 0xfff);
-    format!(
-        "{:08x}-{time:04x}-4{version:03x}-{:04x}-{:012x}",
-        a >> 32,
-        b >> 50 | 0x8000,
-        b & ((1 << 48) - 1)
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_ids_are_uuids() {
-        for _ in 0..100 {
-            let id = request_id();
-            let parts: Vec<_> = id.split('-').map(str::len).collect();
-            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
-            assert!(id[14..].starts_with('4') && "89ab".contains(&id[19..20]), "{id}");
-        }
     }
 }
