@@ -28,6 +28,10 @@ use crate::{
 /// where all endpoints fail now and then, fleeing from each failure would cost more than the
 /// failures.
 ///
+/// **Where all fail alike nobody is charged.** A rate is charged only as far as it is above the mean rate
+/// of all endpoints by more than chance explains: under an overload of the whole fleet, everybody would
+/// flee to the endpoint that failed last, and the others be idle.
+///
 /// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
 /// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
 /// clock, and writes nothing but, now and then, what load is typical.
@@ -41,6 +45,8 @@ pub struct FailureAware<L> {
     inner: L,
     /// The bits of an `f32`; 0 until learnt.
     typical: AtomicU32,
+    /// The mean failure rate of all endpoints, as the bits of an `f32`.
+    fleet: AtomicU32,
 }
 
 /// How far one result moves the success rate.
@@ -56,11 +62,38 @@ const FAILING: u32 = 3;
 const FAILURE_COST: f64 = 10.0;
 /// An endpoint's load is looked at for what is typical after each so many successes.
 const TYPICAL_EVERY: u64 = 64;
+/// How far one look at an endpoint moves the mean failure rate.
+const FLEET_STEP: f32 = 1.0 / 512.0;
+/// Clean endpoints are looked at after each so many successes, and count for as many.
+const CLEAN_EVERY: u64 = 8;
+/// How far above the mean a rate may be by chance, in standard deviations of a moving average that each
+/// result moves by a fifth.
+const CHANCE: f32 = 1.5;
 
 impl<L> FailureAware<L> {
     /// Charges failures on top of `inner`.
     pub const fn new(inner: L) -> Self {
-        Self { inner, typical: AtomicU32::new(0) }
+        Self { inner, typical: AtomicU32::new(0), fleet: AtomicU32::new(0) }
+    }
+
+    fn fleet(&self) -> f32 {
+        f32::from_bits(self.fleet.load(Ordering::Relaxed))
+    }
+
+    /// Moves the mean failure rate. That others do so at the same time, and one is lost, is no harm.
+    #[cold]
+    fn learn_fleet(&self, rate: f32, step: f32) {
+        let learnt = self.fleet() + (rate - self.fleet()) * step;
+        let learnt = if rate == 0.0 && learnt < CLEAN { 0.0 } else { learnt };
+        self.fleet.store(learnt.to_bits(), Ordering::Relaxed);
+    }
+
+    /// The part of a failure rate that the endpoint is charged for.
+    fn charged(&self, rate: f32) -> f32 {
+        // A single endpoint that always fails must not excuse itself.
+        let fleet = self.fleet().min(0.9);
+        let chance = CHANCE * (fleet * (1.0 - fleet) * STEP / (2.0 - STEP)).sqrt();
+        ((rate - fleet - chance.min(fleet)) / (1.0 - fleet)).max(0.0)
     }
 
     fn typical(&self) -> f32 {
@@ -106,14 +139,21 @@ impl<L: Load> Load for FailureAware<L> {
         let failures = Decayed::load(vitals.failure_cell());
         if failures.value == 0.0 {
             let successes = vitals.successes();
+            if successes % CLEAN_EVERY == 0 && self.fleet() > 0.0 {
+                self.learn_fleet(0.0, FLEET_STEP * CLEAN_EVERY as f32);
+            }
             if successes % TYPICAL_EVERY == 0 && successes > 0 {
                 self.learn_typical(score.with_one_more());
             }
             return score;
         }
         let failing = is_failing(vitals);
-        let rate = f64::from(failure_rate(failures, vitals.age(now.get()), failing));
-        let charge = (1.0 - rate).powi(-3).min(1e12);
+        let rate = failure_rate(failures, vitals.age(now.get()), failing);
+        let charged = f64::from(self.charged(rate));
+        self.learn_fleet(rate, FLEET_STEP);
+        let charge = (1.0 - charged).powi(-3).min(1e12);
+        let failing = failing && charged > 0.0;
+        let rate = f64::from(rate);
         let cost = if failing { FAILURE_COST * rate * f64::from(self.typical()) } else { 0.0 };
         // The inner cost may be 0 (unmeasured), which no factor would change.
         let inner = score.cost.max(f64::MIN_POSITIVE) * charge;
@@ -182,19 +222,16 @@ mod tests {
     use super::*;
     use crate::load::Outstanding;
 
-    static LOAD: FailureAware<Outstanding> =
-        FailureAware { inner: Outstanding, typical: AtomicU32::new(0) };
-
     fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {
         vitals.begin();
         vitals.end(&outcome);
         let age = vitals.age(now);
         let sample = Sample::new(&outcome).measured(age, age);
-        LOAD.meter().unwrap().record(vitals, &sample);
+        FailureAware::new(Outstanding).meter().unwrap().record(vitals, &sample);
     }
 
     fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        LOAD.score(&Gauge::new(vitals), &mut Now::at(now)).cost
+        FailureAware::new(Outstanding).score(&Gauge::new(vitals), &mut Now::at(now)).cost
     }
 
     #[test]
@@ -229,13 +266,60 @@ mod tests {
         assert_eq!(cost(&clean, now), 1.0);
         assert_eq!(load.typical(), 1.0);
         (0..2).for_each(|_| record(&bad, Outcome::TransportFailure, now));
-        assert!((cost(&bad, now) - 1.0 / 0.64_f64.powi(3)).abs() < 0.01, "by the factor alone");
+        let is_about = |cost: f64, expected: f64| (cost / expected - 1.0).abs() < 0.03;
+        assert!(is_about(cost(&bad, now), 1.0 / 0.64_f64.powi(3)), "by the factor alone");
         record(&bad, Outcome::TransportFailure, now);
         let expected = 1.0 / 0.512_f64.powi(3) + 10.0 * 0.488;
-        assert!((cost(&bad, now) - expected).abs() < 0.01);
+        assert!(is_about(cost(&bad, now), expected));
         assert!(cost(&bad, now + Duration::from_secs(20)) > 2.0);
         record(&bad, Outcome::Success, now);
         assert!(cost(&bad, now) < 5.0, "it works again, and is no more than suspect");
+    }
+
+    /// The costs of endpoints of which each fails that share of a thousand requests, in turns, while the
+    /// strategy looks at all of them all the time: the mean, and by how much they differ.
+    fn costs(load: &FailureAware<Outstanding>, failing: &[f64]) -> (Vec<f64>, f64) {
+        let (now, mut rng) = (Instant::now(), crate::strategy::Rng::seeded(1));
+        let endpoints: Vec<_> = failing.iter().map(|share| (Vitals::new(), *share)).collect();
+        let (mut sums, mut spread) = (vec![0.0; failing.len()], 0.0);
+        for _ in 0..1000 {
+            let costs = endpoints.iter().map(|(vitals, share)| {
+                let failed = rng.unit() < *share;
+                let outcome = if failed { Outcome::ApplicationError } else { Outcome::Success };
+                record(vitals, outcome, now);
+                load.score(&Gauge::new(vitals), &mut Now::at(now)).cost
+            });
+            let costs: Vec<_> = costs.collect();
+            sums.iter_mut().zip(&costs).for_each(|(sum, cost)| *sum += cost / 1000.0);
+            let (least, most) = (
+                costs.iter().copied().fold(f64::MAX, f64::min),
+                costs.iter().copied().fold(0.0, f64::max),
+            );
+            spread += most / least / 1000.0;
+        }
+        (sums, spread)
+    }
+
+    /// Under an overload of the whole fleet all reject a share. Everybody would flee from the last rejection.
+    #[test]
+    fn where_all_fail_alike_none_is_much_dearer_than_another() {
+        let load = FailureAware::new(Outstanding);
+        costs(&load, &[0.2; 4]);
+        let (_, spread) = costs(&load, &[0.2; 4]);
+        // 3.5 if all of a rate is charged.
+        assert!(spread < 1.5, "{spread}");
+    }
+
+    #[test]
+    fn one_that_always_fails_is_dear_however_few_there_are() {
+        for others in [1, 3, 19] {
+            let load = FailureAware::new(Outstanding);
+            let mut failing = vec![0.0; others];
+            failing.push(1.0);
+            costs(&load, &failing);
+            let (costs, _) = costs(&load, &failing);
+            assert!(costs[0] < 1.01 && costs[others] > 10.0, "{others} others: {costs:?}");
+        }
     }
 
     #[test]
