@@ -244,7 +244,7 @@ async fn bodies_that_can_not_be_signed_are_errors() {
     let signer = SignLayer::new(credentials("secret")).region(REGION).max_body(10);
     let post = |body: Body| {
         let request = Request::post("http://127.0.0.1/").body(body).unwrap();
-        signer.layer(client.clone()).oneshot(request)
+        signer.layer(client).oneshot(request)
     };
     let error = post("eleven byte".into()).await.unwrap_err();
     assert!(matches!(sign_error(&error), SignError::TooLarge { limit: 10 }));
@@ -256,7 +256,7 @@ async fn bodies_that_can_not_be_signed_are_errors() {
     assert!(matches!(sign_error(&error), SignError::Body(_)));
 
     let request = Request::get("http://127.0.0.1/").body(Body::empty()).unwrap();
-    let nowhere = SignLayer::new(credentials("secret")).layer(client.clone());
+    let nowhere = SignLayer::new(credentials("secret")).layer(client);
     let error = nowhere.oneshot(request).await.unwrap_err();
     assert!(error.to_string().contains("SignLayer::region"), "{error}");
 }
