@@ -5,7 +5,7 @@ mod backend;
 
 use std::{error::Error as StdError, time::Duration};
 
-use axum::{Router, body::Body, routing::get};
+use axum::{Router, routing::get};
 use backend::Backend;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes};
@@ -23,11 +23,11 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let shop = [Backend::start("shop-1", latency).await?, Backend::start("shop-2", latency).await?];
     let search = [Backend::start("search-1", latency).await?];
 
-    // One balancer for each group of backends. A gateway answers 503 rather than waiting for ever.
+    // One balancer for each group of backends, with retries around it. A gateway answers 503 rather than waiting for ever.
     let balance = |backends: &[Backend]| {
         let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
         let pool = http::Pool::new().host_header(HostHeader::Keep);
-        discover::list(origins.collect::<Vec<_>>()).connect(pool.connector::<Body>())
+        discover::list(origins.collect::<Vec<_>>()).connect(pool.connector())
     };
     let builder = || http::builder().max_outstanding(100).fail_fast(Duration::from_secs(1));
     let shop_balancer = builder().spawn(LeastLoaded::default(), balance(&shop))?;
@@ -35,9 +35,9 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
 
     let status = shop_balancer.clone();
     let app = Router::new()
-        .nest_service("/search", Gateway::new(search_balancer))
+        .nest_service("/search", Gateway::new(http::resilient(search_balancer)))
         .route("/status", get(async move || status.status().to_string()))
-        .fallback_service(Gateway::new(shop_balancer));
+        .fallback_service(Gateway::new(http::resilient(shop_balancer)));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let gateway = Origin::from(listener.local_addr()?);

@@ -18,10 +18,9 @@ use lambda_shim::{Shim, functions};
 use tokio::{process::Command, time::sleep};
 use tower::ServiceExt;
 use tower_lb::{
-    Balancer,
     discover::{self, DiscoverExt, Handle},
     endpoint::{Endpoint, OutcomeCounts},
-    lambda::{Function, FunctionName, InvocationStatus, Qualifier, aws::Sdk},
+    lambda::{self, Function, FunctionName, Qualifier, aws::Sdk},
     strategy::RoundRobin,
 };
 
@@ -50,9 +49,8 @@ async fn canary() -> Result<(), BoxError> {
     // On AWS, the client is one of yours, with retries off.
     let sdk = Sdk::new(shim.client("eu-west-1"));
     let (versions, stream) = discover::channel();
-    let balancer = Balancer::builder()
-        .classify(InvocationStatus)
-        .spawn(RoundRobin::new(), stream.connect(Function::connector(sdk)))?;
+    let balancer =
+        lambda::builder().spawn(RoundRobin::new(), stream.connect(Function::connector(sdk)))?;
     let figures = |version: u64| -> OutcomeCounts {
         let status = balancer.status();
         let name = format!("orders:{version}");

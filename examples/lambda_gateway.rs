@@ -14,14 +14,12 @@ use lambda_shim::{Alias, Fault, Shim, functions};
 use tokio::{net::TcpListener, process::Command};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_lb::{
-    Balancer,
     discover::DiscoverExt,
     http::{self, Origin},
     lambda::{
-        AlbEvent, Function, Http, InvocationStatus, Throttles,
+        self, AlbEvent, Function, Http, Throttles, UntilAnswer,
         aws::{AliasVersions, Sdk},
     },
-    outcome::OnResponse,
     strategy::RoundRobin,
 };
 
@@ -48,9 +46,9 @@ async fn gateway() -> Result<(), BoxError> {
     let versions = AliasVersions::new(client.clone(), "site:live".parse()?)?
         .endpoints()?
         .connect(Function::connector(Sdk::new(client)));
-    let balancer = Balancer::builder()
+    let balancer = lambda::builder()
         .fail_fast(Duration::from_secs(1))
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+        .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(RoundRobin::new()), versions)?;
     let invocations = ServiceBuilder::new().layer(throttles.shed()).service(balancer.clone());
     let target_group =

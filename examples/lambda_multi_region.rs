@@ -16,12 +16,9 @@ use lambda_shim::{Fault, Shim, functions};
 use tokio::{process::Command, time::sleep};
 use tower::ServiceExt;
 use tower_lb::{
-    Balancer,
     discover::DiscoverExt,
     health::{CircuitBreaker, HealthExt},
-    lambda,
-    lambda::{Advice, Function, FunctionName, Invocation, InvocationStatus, Throttles, aws::Sdk},
-    outcome::OnResponse,
+    lambda::{self, Advice, Function, FunctionName, Invocation, Throttles, UntilAnswer, aws::Sdk},
     strategy::{P2c, Tiers},
 };
 
@@ -67,8 +64,8 @@ async fn regions() -> Result<(), BoxError> {
                 .open_time(Duration::from_millis(500), Duration::from_secs(30)),
         )?;
     let throttles = Throttles::new();
-    let balancer = Balancer::builder()
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+    let balancer = lambda::builder()
+        .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(Tiers::new(P2c::default())), endpoints)?;
 
     // One more attempt where that is safe and may help: with and without it.

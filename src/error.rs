@@ -1,4 +1,6 @@
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, io};
+
+use crate::endpoint::Instance;
 
 /// The error type that tower's services agree on.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -26,8 +28,8 @@ pub enum Error {
     Closed,
     /// The endpoint's own error.
     Endpoint {
-        /// The endpoint's key, as text.
-        endpoint: Arc<str>,
+        /// The endpoint; `Display` gives its key.
+        endpoint: Instance,
         /// What its service failed with.
         source: BoxError,
     },
@@ -37,6 +39,15 @@ impl Error {
     /// The key, as text, of the endpoint that failed; `None` if the request reached none.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Endpoint { endpoint, .. } => Some(endpoint.name()),
+            _ => None,
+        }
+    }
+
+    /// The endpoint that failed, down to the instance; `None` if the request reached none.
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
         match self {
             Self::Endpoint { endpoint, .. } => Some(endpoint),
             _ => None,
@@ -75,3 +86,35 @@ impl StdError for Error {
         }
     }
 }
+
+/// An error and what is behind it. An `io::Error` made of another leaves that one out of its sources, so
+/// it is asked for it.
+pub(crate) fn chain<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
+}
+
+/// A configuration that contradicts itself, or could never work. `Display` says what to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidConfig(&'static str);
+
+impl InvalidConfig {
+    /// `valid`, or else the advice.
+    pub(crate) fn unless(valid: bool, advice: &'static str) -> Result<(), Self> {
+        if valid { Ok(()) } else { Err(Self(advice)) }
+    }
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl StdError for InvalidConfig {}

@@ -38,6 +38,12 @@
 //! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
 //! | [`health`] | who is fit to serve: active checks, outliers, circuit breakers, slow start, draining |
 //! | [`balance`] | the balancer and its driver |
+//! | [`failover`] | another service for what the first can't serve |
+//! | [`steer`] | a share of requests to another service, or copies of them |
+//! | [`limit`] | how much may be under way, and who is turned away |
+//! | [`timeout`] | time limits, each named after what it bounds |
+//! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
+//! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
     feature = "http",
     doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
@@ -81,20 +87,26 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+pub mod failover;
 pub mod health;
+pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod limit;
 pub mod load;
 pub mod outcome;
+pub mod retry;
+pub mod steer;
 pub mod strategy;
 mod sync;
+pub mod timeout;
 
 pub use self::{
     balance::{Balancer, Driver},
     endpoint::Endpoint,
-    error::{BoxError, Error},
+    error::{BoxError, Error, InvalidConfig},
 };
 
 /// The example of the README must compile.

@@ -24,15 +24,21 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_lb::{
     discover::{self, DiscoverExt},
-    endpoint::{Endpoint, OutcomeCounts},
+    endpoint::{Endpoint, OutcomeCounts, Vitals},
     http::{
-        Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, SetOrigin, UntilBodyEnd, builder,
+        Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
+        UntilBodyEnd, builder,
     },
     load::PeakEwma,
+    outcome::{LoadReport, Meter, Sample},
     strategy::{P2c, RoundRobin},
 };
 
@@ -419,4 +425,46 @@ fn set_origin_wraps_any_http_service() {
     let service = SetOrigin::new(echo, "https://a:1".parse().unwrap());
     let uri = service.oneshot(Request::get("/p?q").body(()).unwrap()).now_or_never().unwrap();
     assert_eq!(uri.unwrap(), "https://a:1/p?q");
+}
+
+/// Keeps the last report of requests in flight.
+#[derive(Debug, Default)]
+struct LastReport(std::sync::Mutex<Option<f64>>);
+
+impl Meter for LastReport {
+    fn record(&self, _vitals: &Vitals, _sample: &Sample<'_>) {}
+
+    fn report(&self, _vitals: &Vitals, report: &LoadReport, _now: Instant) {
+        *self.0.lock().unwrap() = report.requests_in_flight();
+    }
+
+    fn needs_reports(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
+    let load = ReportLoadLayer::new();
+    let app = Router::new()
+        .route("/", get(|| async { "ok" }))
+        .route("/hang", get(std::future::pending::<&str>))
+        .layer(load.clone());
+    let server = Server::start(app).await;
+    let meter = Arc::new(LastReport::default());
+    let client = Pool::new().client(server.origin());
+    let endpoint = Endpoint::new(client).with_meter(Arc::<LastReport>::clone(&meter));
+    let balancer = builder().spawn(P2c::default(), discover::list([("a", endpoint)])).unwrap();
+    let get =
+        |path: &'static str| balancer.clone().oneshot(Request::get(path).body(empty()).unwrap());
+    for hanging in 0..3_usize {
+        let response = get("/").await.unwrap();
+        assert_eq!(response.headers()["endpoint-in-flight"], hanging.to_string());
+        response.into_body().collect().await.unwrap();
+        assert_eq!(*meter.0.lock().unwrap(), Some(hanging as f64));
+        tokio::spawn(get("/hang"));
+        while load.in_flight() <= hanging {
+            tokio::task::yield_now().await;
+        }
+    }
 }

@@ -18,10 +18,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, timeout::TimeoutLayer};
 use tower_lb::{
-    Balancer, discover,
+    discover,
     lambda::{
-        AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, Http, Invocation,
-        InvocationStatus, Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
+        self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, Http, Invocation,
+        Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
     strategy::RoundRobin,
 };
@@ -361,8 +361,7 @@ async fn a_balancer_of_functions_serves_http() {
     };
     let functions = discover::list(["one", "two", "hangs"].map(function));
     let strategy = RoundRobin::starting_at(0);
-    let balancer =
-        Balancer::builder().classify(InvocationStatus).spawn(strategy, functions).unwrap();
+    let balancer = lambda::builder().spawn(strategy, functions).unwrap();
     let http = Http::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
     let mut answers = Vec::new();
     for _ in 0..3 {

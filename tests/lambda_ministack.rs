@@ -26,11 +26,10 @@ use tower_lb::{
     discover::{DiscoverExt, Update},
     http::{Origin, Pool},
     lambda::{
-        self as lb, AlbEvent, Function, Http, Invocation, InvocationStatus, InvocationType,
-        InvokeError, Qualifier, ThrottleReason, Throttles,
+        self as lb, AlbEvent, Function, Http, Invocation, InvocationType, InvokeError, Qualifier,
+        ThrottleReason, Throttles, UntilAnswer,
         aws::{AliasVersions, FunctionSearch, Sdk},
     },
-    outcome::OnResponse,
     strategy::RoundRobin,
 };
 
@@ -187,8 +186,8 @@ async fn a_region_whose_function_is_throttled_is_left_and_come_back_to() {
         let index = usize::from(name.region() == Some(REGIONS[1]));
         Function::new(sdks[index].clone(), name.clone())
     });
-    let balancer = Balancer::builder()
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+    let balancer = lb::builder()
+        .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(RoundRobin::new()), functions)
         .unwrap();
     let call = async || balancer.clone().oneshot("{}".into()).await;

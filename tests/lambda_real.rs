@@ -20,11 +20,10 @@ use tower_lb::{
     health::Check,
     lambda::{
         Advice, AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
-        FunctionName, Http, Invocation, InvocationStatus, InvocationType, InvokeError, Invoked,
-        Qualifier, Remedy, ThrottleReason, Throttles, UntilStreamEnd, UrlEvent, WarmUp,
+        FunctionName, Http, Invocation, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
+        ThrottleReason, Throttles, UntilAnswer, UntilStreamEnd, UrlEvent, WarmUp,
         aws::{AliasVersions, Provisioned, Sdk},
     },
-    outcome::OnResponse,
     strategy::RoundRobin,
 };
 
@@ -377,10 +376,8 @@ async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() 
     let alias = AliasVersions::new(client.clone(), "f:live".parse().unwrap()).unwrap();
     let functions =
         alias.schedule(often()).endpoints().unwrap().connect(Function::connector(Sdk::new(client)));
-    let balancer = Balancer::builder()
-        .classify(InvocationStatus)
-        .spawn(RoundRobin::starting_at(0), functions)
-        .unwrap();
+    let balancer =
+        tower_lb::lambda::builder().spawn(RoundRobin::starting_at(0), functions).unwrap();
     assert_eq!(versions(&balancer, 100).await, [95, 5], "not a coin toss");
     let settled = Duration::from_millis(1500);
     shift(Some((2, 0.5)));
@@ -474,8 +471,8 @@ async fn a_region_that_is_exhausted_costs_one_request() {
     let name: FunctionName = "f".parse().unwrap();
     let functions = discover::list(regions.iter().map(endpoint).collect::<Vec<_>>())
         .connect(move |region| Function::new(clients[region].clone(), name.clone()));
-    let balancer = Balancer::builder()
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+    let balancer = tower_lb::lambda::builder()
+        .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(RoundRobin::new()), functions)
         .unwrap();
     let failures = async |requests| {

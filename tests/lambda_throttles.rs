@@ -11,14 +11,12 @@ use std::{
 use tokio::time::{advance, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_lb::{
-    Balancer,
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, Locality},
     lambda::{
-        Advice, Function, FunctionName, Invocation, InvocationStatus, InvokeError, Invoked, Remedy,
-        Throttle, ThrottleReason, Throttles,
+        self, Advice, Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, Throttle,
+        ThrottleReason, Throttles, UntilAnswer,
     },
-    outcome::OnResponse,
     strategy::{Pick, RoundRobin, Strategy, Tiers},
 };
 
@@ -92,8 +90,8 @@ where
             let invoke = move |name: &FunctionName, _: Invocation| ready(lambda.answer(name));
             Function::new(invoke, name.clone())
         });
-    let balancer = Balancer::builder()
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+    let balancer = lambda::builder()
+        .track(throttles.track(UntilAnswer))
         .seed(1)
         .spawn(throttles.steer(strategy), functions)
         .unwrap();
@@ -243,8 +241,8 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
         Function::new(move |name: &FunctionName, _: Invocation| ready(lambda.answer(name)), name)
     };
     let functions = discover::list([("f", inner.into())]);
-    let balancer = Balancer::builder()
-        .track(throttles.track(OnResponse::new(InvocationStatus)))
+    let balancer = lambda::builder()
+        .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(RoundRobin::new()), functions)
         .unwrap();
     let mut service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);

@@ -18,11 +18,12 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::{Endpoint, Health},
-    load::{FailureAware, HangAware, Outstanding, PeakEwma, PerClass},
+    load::{FailureAware, HangAware, Outstanding, PeakEwma, PerClass, PredictedLatency},
+    outcome::LoadReport,
     strategy::{
-        BoundedLoad, Candidate, Classified, Dynamic, LeastLoaded, LoadAwareZones, Maglev, P2c,
-        Panic, PanicMode, PickFirst, Random, Rendezvous, Ring, RoundRobin, Split, Subset, SubsetBy,
-        Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
+        BoundedLoad, Candidate, Classified, Dynamic, Freshest, LeastLoaded, LoadAwareZones, Maglev,
+        P2c, Panic, PanicMode, PickFirst, Prequal, Probed, Random, Rendezvous, Ring, RoundRobin,
+        Split, Subset, SubsetBy, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
     },
 };
 
@@ -51,12 +52,20 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("bounded load", Any::new(BoundedLoad::new(Ring::new(key), 1.25).unwrap())),
         ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding))),
         ("pick first", Any::new(PickFirst::new())),
+        ("least predicted", Any::new(LeastLoaded::new(PredictedLatency::new()))),
+        ("freshest, probed", Any::new(Probed::new(ask, Freshest::default()))),
+        ("prequal", Any::new(Prequal::new(ask))),
     ]
 }
 
 /// The version of a user; that of every third doesn't exist.
 fn wanted<'a>(user: &'a Request, _label: &str) -> Option<&'a str> {
     Some(["0", "1", "2"][*user as usize % 3])
+}
+
+/// A probe.
+fn ask(_endpoint: &Candidate) -> Ready<Result<LoadReport, Infallible>> {
+    ready(Ok(LoadReport::new().with_requests_in_flight(1.0)))
 }
 
 type Wrap = fn(Any) -> Any;

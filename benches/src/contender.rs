@@ -24,6 +24,7 @@ use crate::{
     pingora, poise, request,
     tower_balance::{self, peak_ewma, pending_requests},
     tower_buffer::buffer,
+    volo,
 };
 
 /// One of the balancers compared, over endpoints that do nothing.
@@ -71,6 +72,7 @@ impl Contender {
         Self::new("pingora Random select", |n| select::<selection::Random>(n)),
         Self::new("pingora Consistent select", |n| select::<selection::Consistent>(n)),
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
+        Self::new("volo WeightedRandom select", volo::select),
     ];
 
     /// The wrappers, around the cheapest strategy, and what else there is beside the everyday ones.

@@ -9,3 +9,4 @@ pub mod poise;
 pub mod request;
 pub mod tower_balance;
 pub mod tower_buffer;
+pub mod volo;

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     BoxError, Error,
-    endpoint::{Ticket, Tried, Watch},
+    endpoint::{Endpoint, Instance, Ticket, Tried, Watch},
     load::Now,
-    outcome::{Attempt, Track},
+    outcome::{Attempt, Attempts, Track},
     strategy::{Pick, PickContext, Rng},
 };
 
@@ -32,6 +32,10 @@ pub(super) struct Acquire<S, P, Req> {
     rng: Rng,
     /// Empty once it is sent.
     request: Option<Req>,
+    /// What became of it before, and meanwhile.
+    attempts: Option<Attempts>,
+    /// It is of no use where it has been before.
+    elsewhere: bool,
     /// Endpoints that were picked and are not ready yet; each holds its slot.
     pending: Vec<(S, Attempt)>,
     /// Those, and the ones that failed to get ready.
@@ -56,11 +60,18 @@ enum Picked<S> {
 
 impl<S, P, Req> Acquire<S, P, Req> {
     /// For a request whose first pick was from the snapshot of this version.
-    pub(super) fn new(shared: &Arc<Shared<S, P>>, request: Req, version: u64) -> Box<Self> {
+    pub(super) fn new(
+        shared: &Arc<Shared<S, P>>,
+        request: Req,
+        attempts: Option<Attempts>,
+        version: u64,
+    ) -> Box<Self> {
         Box::new(Self {
             shared: Arc::clone(shared),
             rng: shared.next_rng(),
             request: Some(request),
+            elsewhere: attempts.as_ref().is_some_and(Attempts::is_elsewhere),
+            attempts,
             pending: Vec::new(),
             tried: Tried::none(),
             failed: None,
@@ -208,19 +219,31 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
         let snapshot = self.shared.snapshot.load();
         let mut refused = false;
+        let earlier = self.attempts.as_ref().map(|attempts| {
+            let mut tried = attempts.tried();
+            tried.extend(self.tried.iter());
+            (tried, attempts.number())
+        });
+        let (avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
         for _ in 0..RACES {
             let mut now = Now::lazy();
             let started = snapshot.timed.then(|| now.get());
-            let mut context = PickContext::new(&mut self.rng, now, &self.tried);
+            let mut context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
             let picked = snapshot.picker.pick(request, &mut context);
             let remarks = context.remarks();
             match picked {
                 // All that would do have been tried, or the picker doesn't care.
                 Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
+                Some(candidate) if self.elsewhere && avoided.contains(candidate.vitals()) => {
+                    refused = true;
+                }
                 Some(candidate) => {
                     refused = snapshot.position(candidate).is_none();
                     let engaged = snapshot.engage(candidate, started, remarks);
                     if let Some((service, attempt)) = engaged {
+                        if let Some(attempts) = &self.attempts {
+                            attempts.went_to(candidate.vitals());
+                        }
                         return Picked::Engaged(service, attempt);
                     }
                 }
@@ -246,7 +269,8 @@ where
     E: Into<BoxError>,
     T: Track<Rsp>,
 {
-    let endpoint = attempt.name().cloned().unwrap_or_else(|| "".into());
+    let over = || Instance::new("", &Endpoint::new(()));
+    let endpoint = attempt.instance().unwrap_or_else(over);
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
     Error::Endpoint { endpoint, source }

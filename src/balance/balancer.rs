@@ -19,7 +19,7 @@ use crate::{
     discover::Discover,
     endpoint::{Tried, WaitQueue, Watch},
     load::Now,
-    outcome::{Attempt, LoadReport, OnResponse, Track},
+    outcome::{Attempt, Attempts, Follow, LoadReport, OnResponse, Track},
     strategy::{Pick, PickContext, Rng, Strategy},
 };
 
@@ -130,7 +130,7 @@ where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     P: Pick<Req>,
-    T: Track<S::Response> + Clone,
+    T: Track<S::Response> + Follow<Req> + Clone,
 {
     type Response = T::Response;
     type Error = Error;
@@ -146,9 +146,13 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let (engaged, version) = self.engage(&request);
+        let (engaged, version) = match self.tracker.attempts(&request) {
+            None => self.engage(&request),
+            Some(attempts) => self.engage_again(&request, attempts),
+        };
         let Some((mut service, attempt)) = engaged else {
-            return self.acquire(Acquire::new(&self.shared, request, version));
+            let acquire = self.slow_path(request, version);
+            return self.acquire(acquire);
         };
         // Most services are ready at once. One that is not is asked again, with the waker of the
         // task, when the response future is polled.
@@ -158,12 +162,12 @@ where
                 ResponseFuture::responding(response, attempt, self.tracker.clone())
             }
             Poll::Ready(Err(error)) => {
-                let mut acquire = Acquire::new(&self.shared, request, version);
+                let mut acquire = self.slow_path(request, version);
                 acquire.failed(error, attempt, &self.tracker);
                 self.acquire(acquire)
             }
             Poll::Pending => {
-                let mut acquire = Acquire::new(&self.shared, request, version);
+                let mut acquire = self.slow_path(request, version);
                 acquire.wait_for(service, attempt);
                 self.acquire(acquire)
             }
@@ -194,6 +198,46 @@ impl<S, P, T> Balancer<S, P, T> {
         let remarks = context.remarks();
         let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, remarks));
         (engaged, snapshot.version)
+    }
+
+    /// The same for a request that may have been elsewhere, or is going there at the same time.
+    fn engage_again<Req>(
+        &mut self,
+        request: &Req,
+        attempts: &Attempts,
+    ) -> (Option<(S, Attempt)>, u64)
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let snapshot = self.shared.snapshot.load();
+        let limited = self.shared.is_limited() || snapshot.rationed;
+        if limited && self.shared.queue.is_queued() {
+            return (None, snapshot.version);
+        }
+        let mut now = Now::lazy();
+        let started = snapshot.timed.then(|| now.get());
+        let tried = attempts.tried();
+        let context = PickContext::new(&mut self.rng, now, &tried);
+        let mut context = context.for_attempt(attempts.number());
+        let picked = snapshot.picker.pick(request, &mut context);
+        let remarks = context.remarks();
+        let elsewhere = attempts.is_elsewhere();
+        let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.vitals())));
+        let engaged = candidate.and_then(|candidate| {
+            let engaged = snapshot.engage(candidate, started, remarks)?;
+            attempts.went_to(candidate.vitals());
+            Some(engaged)
+        });
+        (engaged, snapshot.version)
+    }
+
+    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, P, Req>>
+    where
+        T: Follow<Req>,
+    {
+        let attempts = self.tracker.attempts(&request).cloned();
+        Acquire::new(&self.shared, request, attempts, version)
     }
 
     #[cold]

@@ -23,6 +23,7 @@ mod attributes;
 #[allow(clippy::module_inception)]
 mod endpoint;
 mod health;
+mod instance;
 mod locality;
 mod member;
 mod metadata;
@@ -36,6 +37,7 @@ pub use self::{
     attributes::Attributes,
     endpoint::Endpoint,
     health::Health,
+    instance::Instance,
     locality::Locality,
     metadata::Metadata,
     tried::Tried,

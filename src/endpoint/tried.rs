@@ -27,6 +27,10 @@ impl Tried {
         vitals.into_iter().for_each(|vitals| self.add(vitals));
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Vitals>> {
+        self.0.iter()
+    }
+
     /// True if the endpoint with these vitals has been tried.
     #[must_use]
     pub fn contains(&self, vitals: &Arc<Vitals>) -> bool {

@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -71,6 +74,11 @@ impl Vitals {
         }
     }
 
+    #[inline]
+    pub(crate) fn successes(&self) -> u64 {
+        self.flow.load(Ordering::Relaxed) / SUCCESS
+    }
+
     /// How many requests in a row have failed: none has succeeded since. Cancelled ones don't count.
     #[must_use]
     pub fn failures_in_a_row(&self) -> u32 {
@@ -129,11 +137,16 @@ impl Vitals {
         nanos.max(1)
     }
 
+    /// When they were of that age, in nanoseconds.
+    pub(crate) fn at(&self, age: u64) -> Instant {
+        self.epoch + Duration::from_nanos(age)
+    }
+
     /// How old these vitals were when `others` were of that age; 0, which is no age, stays 0.
     pub(crate) fn age_of(&self, age: u64, others: &Self) -> u64 {
         match age {
             0 => 0,
-            _ => self.age(others.epoch + std::time::Duration::from_nanos(age)),
+            _ => self.age(others.at(age)),
         }
     }
 }

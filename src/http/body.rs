@@ -17,7 +17,8 @@ pin_project! {
     /// The body of a balanced response: the attempt goes on until it ends, fails or is dropped.
     ///
     /// Frames and trailers pass through as they are. A body that is dropped before its end counts
-    /// as [`Cancelled`](Outcome::Cancelled), unless the head said that the endpoint failed.
+    /// as [`Cancelled`](Outcome::Cancelled). If the head says that the endpoint failed, the attempt is
+    /// over at once.
     pub struct TrackedBody<B, C> {
         #[pin]
         body: B,
@@ -35,7 +36,8 @@ struct Tracked<C> {
 impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
     pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
         let mut tracked = Tracked { attempt: Some(attempt), classify, head };
-        if body.is_end_stream() {
+        // What failed has failed: nobody should learn of it late because nobody reads the body.
+        if body.is_end_stream() || tracked.head.is_failure() {
             tracked.end(None);
         }
         Self { body, tracked }
@@ -107,8 +109,7 @@ where
 impl<C> Drop for Tracked<C> {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.take() {
-            let failed = self.head.is_failure();
-            attempt.finish(if failed { self.head.clone() } else { Outcome::Cancelled });
+            attempt.finish(Outcome::Cancelled);
         }
     }
 }

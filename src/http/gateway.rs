@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, Error, outcome::Outcome};
+use crate::{BoxError, Error, limit::Rejected, outcome::Outcome};
 
 /// Turns a balancer's errors into responses, as a gateway gives them, so that it can be served: by
 /// axum as a fallback service, or by hyper.
@@ -21,7 +21,7 @@ use crate::{BoxError, Error, outcome::Outcome};
 /// |---|---|
 /// | the endpoint's, a timeout ([`Outcome::of_error`]) | 504 |
 /// | the endpoint's, any other | 502 |
-/// | none reached | 503 |
+/// | none reached, or [`Rejected`] | 503 |
 ///
 /// The bodies say no more than that; no address of an endpoint is given away. The errors themselves
 /// are told as `tracing` events. A request waits as long as the balancer lets it: set
@@ -119,7 +119,7 @@ const UNREACHABLE: Failure =
 
 impl Failure {
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let unsent = error.downcast_ref().is_some_and(Error::is_unsent);
+        let unsent = error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>();
         let failure = match Outcome::of_error(error) {
             _ if unsent => UNAVAILABLE,
             Outcome::Timeout => TIMEOUT,

@@ -34,19 +34,37 @@ impl ClassifyHttp for GrpcStatus {
     }
 }
 
-fn of_status(headers: &HeaderMap) -> Option<Outcome> {
+pub(super) fn of_status(headers: &HeaderMap) -> Option<Outcome> {
     let status = headers.get("grpc-status")?.to_str().ok().and_then(|text| text.parse().ok());
     Some(match status {
         Some(1) => Outcome::Cancelled,
         None | Some(2 | 13 | 14 | 15) => Outcome::ApplicationError,
         Some(4) => Outcome::Timeout,
-        Some(8) => Outcome::Overload { retry_after: pushback(headers) },
+        Some(8) => {
+            Outcome::Overload { retry_after: Pushback::of(headers).and_then(Pushback::delay) }
+        }
         Some(0_u32..) => Outcome::Success,
     })
 }
 
-/// A negative delay means "do not retry" and is no delay.
-fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    let millis = headers.get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_millis(millis))
+/// What a server says of further attempts, in `grpc-retry-pushback-ms`.
+pub(super) enum Pushback {
+    After(Duration),
+    /// It wants none: the value is negative, or no number.
+    Stop,
+}
+
+impl Pushback {
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get("grpc-retry-pushback-ms")?;
+        let millis = value.to_str().ok().and_then(|text| text.parse().ok());
+        Some(millis.map_or(Self::Stop, |millis| Self::After(Duration::from_millis(millis))))
+    }
+
+    fn delay(self) -> Option<Duration> {
+        match self {
+            Self::After(delay) => Some(delay),
+            Self::Stop => None,
+        }
+    }
 }

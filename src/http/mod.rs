@@ -5,6 +5,9 @@
 //! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
 //! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
 //!
+//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that ask for
+//! reports.
+//!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
@@ -32,17 +35,26 @@
 //! # }
 //! ```
 
+mod attempt_timeout;
 mod body;
+mod carry;
 mod classify;
 #[cfg(feature = "http-client")]
 mod client;
 mod gateway;
 mod grpc;
 mod hash_key;
+mod idle_body;
+mod in_flight_header;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
+mod replay;
+mod replay_body;
+mod report_load;
+mod resilience;
 mod retry_after;
+mod retry_on;
 mod set_origin;
 #[cfg(feature = "sigv4")]
 pub mod sigv4;
@@ -56,12 +68,20 @@ pub use self::client::{Client, Pool};
 #[cfg(feature = "orca")]
 pub use self::orca::load_report;
 pub use self::{
+    attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
     body::TrackedBody,
     classify::ClassifyHttp,
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
+    idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
+    in_flight_header::IN_FLIGHT,
     origin::{InvalidOrigin, Origin},
+    replay::{Replay, ReplayLayer},
+    replay_body::ReplayBody,
+    report_load::{ReportLoad, ReportLoadBody, ReportLoadFuture, ReportLoadLayer},
+    resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
+    retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},
     status::HttpStatus,
     track::{Balancer, UntilBodyEnd, builder},

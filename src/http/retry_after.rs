@@ -1,32 +1,51 @@
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
-/// The delay that a `Retry-After` header asks for in seconds. A date is not looked at: it needs the
-/// other side's clock to agree with ours.
+/// The delay that a `Retry-After` header asks for, in seconds or by a date. A date is compared with
+/// the response's own `Date`, so that the other side's clock need not agree with ours; without
+/// one, it is not looked at.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
+    let asked = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = httpdate::parse_http_date(asked).ok()?;
+    let now = httpdate::parse_http_date(text(header::DATE)?).ok()?;
+    // A date that is over asks for nothing.
+    Some(then.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(retry_after_: &'static str, date: Option<&'static str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, retry_after_.parse().unwrap());
+        date.map(|date| headers.insert(header::DATE, date.parse().unwrap()));
+        retry_after(&headers)
+    }
+
+    const NEW_YEAR: &str = "Fri, 31 Dec 1999 23:59:59 GMT";
+
     #[test]
-    fn only_whole_seconds_count() {
-        let parse = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(parse("120"), Some(Duration::from_secs(120)));
-        assert_eq!(parse(" 0 "), Some(Duration::ZERO));
-        for nonsense in
-            ["", "-1", "1.5", "soon", "99999999999999999999", "Fri, 31 Dec 1999 23:59:59 GMT"]
-        {
-            assert_eq!(parse(nonsense), None, "{nonsense}");
+    fn whole_seconds_count() {
+        assert_eq!(parse("120", None), Some(Duration::from_secs(120)));
+        assert_eq!(parse(" 0 ", None), Some(Duration::ZERO));
+        for nonsense in ["", "-1", "1.5", "soon", "99999999999999999999", NEW_YEAR] {
+            assert_eq!(parse(nonsense, None), None, "{nonsense}");
         }
         assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn dates_count_from_the_date_of_the_response() {
+        let date = |date| parse(NEW_YEAR, Some(date));
+        assert_eq!(date("Fri, 31 Dec 1999 23:59:29 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(date(NEW_YEAR), Some(Duration::ZERO));
+        assert_eq!(date("Sat, 01 Jan 2000 00:00:29 GMT"), Some(Duration::ZERO));
+        assert_eq!(date("yesterday"), None);
     }
 }

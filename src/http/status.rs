@@ -1,7 +1,9 @@
-use http::{StatusCode, response::Parts};
+use std::error::Error as StdError;
+
+use http::{HeaderMap, Response, StatusCode, response::Parts};
 
 use super::{ClassifyHttp, retry_after::retry_after};
-use crate::outcome::Outcome;
+use crate::outcome::{Classify, Outcome};
 
 /// Judges a response by its status.
 ///
@@ -16,13 +18,27 @@ pub struct HttpStatus;
 
 impl ClassifyHttp for HttpStatus {
     fn head(&self, head: &Parts) -> Outcome {
-        match head.status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Outcome::Overload { retry_after: retry_after(&head.headers) }
-            }
-            StatusCode::GATEWAY_TIMEOUT => Outcome::Timeout,
-            status if status.is_server_error() => Outcome::ApplicationError,
-            _ => Outcome::Success,
+        of_status(head.status, &head.headers)
+    }
+}
+
+/// For those who see whole responses, as limits do.
+impl<B> Classify<Response<B>> for HttpStatus {
+    fn classify(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Outcome {
+        match result {
+            Ok(response) => of_status(response.status(), response.headers()),
+            Err(error) => Outcome::of_error(error),
         }
+    }
+}
+
+pub(super) fn of_status(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            Outcome::Overload { retry_after: retry_after(headers) }
+        }
+        StatusCode::GATEWAY_TIMEOUT => Outcome::Timeout,
+        status if status.is_server_error() => Outcome::ApplicationError,
+        _ => Outcome::Success,
     }
 }

@@ -3,7 +3,7 @@ use std::error::Error as StdError;
 use http::{HeaderMap, Response};
 use http_body::Body;
 
-use super::{ClassifyHttp, HttpStatus, TrackedBody};
+use super::{ClassifyHttp, HttpStatus, TrackedBody, in_flight_header};
 use crate::{
     balance::Builder,
     outcome::{Attempt, Track},
@@ -21,6 +21,9 @@ pub fn builder() -> Builder<UntilBodyEnd> {
 }
 
 /// The attempt is over at the end of the response's body; latency is measured to its head.
+///
+/// A response whose head says that the endpoint failed tells which in its extensions, as an
+/// [`Instance`](crate::endpoint::Instance).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilBodyEnd<C = HttpStatus>(C);
 
@@ -33,14 +36,16 @@ impl<C> UntilBodyEnd<C> {
 
 /// Passes on what the server says of its load, if somebody wants to know.
 pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
-    #[cfg(feature = "orca")]
-    if attempt.wants_reports() {
-        if let Some(report) = super::load_report(headers) {
-            attempt.report(&report);
-        }
+    if !attempt.wants_reports() {
+        return;
     }
-    #[cfg(not(feature = "orca"))]
-    let _ = (headers, attempt);
+    if let Some(report) = in_flight_header::read(headers) {
+        attempt.report(&report);
+    }
+    #[cfg(feature = "orca")]
+    if let Some(report) = super::load_report(headers) {
+        attempt.report(&report);
+    }
 }
 
 impl<B, C> Track<Response<B>> for UntilBodyEnd<C>
@@ -52,9 +57,13 @@ where
 
     fn response(&self, response: Response<B>, mut attempt: Attempt) -> Self::Response {
         attempt.first_byte();
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         report(&head.headers, &attempt);
         let outcome = self.0.head(&head);
+        if outcome.is_failure() {
+            // For those who try again elsewhere.
+            attempt.instance().map(|endpoint| head.extensions.insert(endpoint));
+        }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)
     }

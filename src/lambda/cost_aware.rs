@@ -1,7 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use super::{Price, duration::Duration};
+use super::{
+    Price,
+    duration::{Duration, Failures},
+};
 use crate::{
+    load::Load,
     outcome::Meter,
     strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
 };
@@ -31,6 +35,7 @@ use crate::{
 pub struct CostAware<F> {
     price: F,
     waiting: f64,
+    failures: Arc<Failures>,
 }
 
 impl<F> CostAware<F>
@@ -39,7 +44,7 @@ where
 {
     /// Prices by a function, which is asked at each change of the endpoints.
     pub fn new(price: F) -> Self {
-        Self { price, waiting: 0.0 }
+        Self { price, waiting: 0.0, failures: Arc::default() }
     }
 
     /// What a second of waiting is worth to the caller, in the currency of the prices. Default 0;
@@ -65,11 +70,12 @@ where
         CostAwarePicker {
             prices: candidates.iter().map(price).collect(),
             candidates: candidates.clone(),
+            failures: Arc::clone(&self.failures),
         }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Duration::new()))
+        Some(Arc::new(Duration::new(&self.failures)))
     }
 }
 
@@ -85,6 +91,7 @@ pub struct CostAwarePicker {
     candidates: Candidates,
     /// Of a request, and of a second.
     prices: Box<[[f64; 2]]>,
+    failures: Arc<Failures>,
 }
 
 impl CostAwarePicker {
@@ -99,7 +106,7 @@ impl CostAwarePicker {
         let seconds = duration.map_or(0.0, |duration| duration.seconds(vitals, now));
         // Without a price, the quicker is the cheaper.
         let cost = (request + second * seconds).max(f64::MIN_POSITIVE * seconds);
-        cost * Duration::charge(&candidate.gauge(0), context.clock())
+        cost * self.failures.score(&candidate.gauge(0), context.clock()).cost
     }
 }
 

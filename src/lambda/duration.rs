@@ -20,11 +20,12 @@ const STEP: f32 = 1.0 / 16.0;
 /// Time constant, in seconds, with which a mean is forgotten that nothing is added to.
 const FORGOTTEN: f64 = 60.0;
 
-const FAILURES: FailureAware<Flat> = FailureAware::new(Flat);
+/// By how much failures multiply what a request costs.
+pub(super) type Failures = FailureAware<Flat>;
 
 /// What failures are charged for.
-#[derive(Clone, Copy, Debug)]
-struct Flat;
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flat;
 
 impl Load for Flat {
     fn score(&self, _: &Gauge<'_>, _: &mut Now) -> Score {
@@ -33,19 +34,14 @@ impl Load for Flat {
 }
 
 impl Duration {
-    pub(super) fn new() -> Self {
-        Self { mean: AtomicU64::new(0), failures: FAILURES.meter() }
+    pub(super) fn new(failures: &Failures) -> Self {
+        Self { mean: AtomicU64::new(0), failures: failures.meter() }
     }
 
     /// The mean in seconds, less the longer nothing was measured; 0 before anything was.
     pub(super) fn seconds(&self, vitals: &Vitals, now: Instant) -> f64 {
         let mean = Decayed::load(&self.mean);
         f64::from(mean.value) * remains(mean, vitals.age(now))
-    }
-
-    /// By how much failures multiply what a request costs; 1 if there are none.
-    pub(super) fn charge(gauge: &Gauge<'_>, now: &mut Now) -> f64 {
-        FAILURES.score(gauge, now).cost
     }
 }
 
@@ -84,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_outlier_moves_it_little_and_silence_lets_it_fade() {
-        let (vitals, duration) = (Vitals::new(), Duration::new());
+        let (vitals, duration) = (Vitals::new(), Duration::new(&Failures::default()));
         let start = Instant::now() + 1000 * SECOND;
         let record = |outcome: Outcome, millis: u64, at: Instant| {
             let ended = vitals.age(at);

@@ -18,7 +18,11 @@ use super::{
     failure::Failure,
     prelude::{NoPrelude, Prelude},
 };
-use crate::BoxError;
+use crate::{
+    BoxError,
+    outcome::{Attempts, Carry},
+    retry::Safety,
+};
 
 /// Functions that serve HTTP: turns requests into events, and answers into responses.
 ///
@@ -43,8 +47,22 @@ use crate::BoxError;
 /// An Application Load Balancer answers 502 to throttles as well; 503 says that another attempt
 /// may help. Reasons are told as `tracing` events; responses do not give them away.
 ///
-/// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) become
-/// invocations that are [`idempotent`](Invocation::idempotent).
+/// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), with an
+/// `Idempotency-Key`, or with a [`Safety`] in their extensions that says so become invocations that are
+/// [`idempotent`](Invocation::idempotent). So retries and hedges go between this and the balancer:
+///
+/// ```
+/// use tower::Layer;
+/// use tower_lb::{
+///     lambda::{AlbEvent, Http, InvocationStatus},
+///     retry::RetryLayer,
+/// };
+/// # let balancer = ();
+///
+/// let retry = RetryLayer::builder(InvocationStatus).attempts(3).build()?;
+/// let site = Http::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
+/// # Ok::<_, tower_lb::InvalidConfig>(())
+/// ```
 #[derive(Debug)]
 pub struct Http<S, F> {
     inner: S,
@@ -125,6 +143,13 @@ pin_project! {
     }
 }
 
+fn is_idempotent(head: &request::Parts) -> bool {
+    match head.extensions.get::<Safety>() {
+        Some(safety) => *safety == Safety::Idempotent,
+        None => head.method.is_idempotent() || head.headers.contains_key("idempotency-key"),
+    }
+}
+
 /// What has been read of a body.
 #[derive(Default)]
 struct Read {
@@ -191,8 +216,11 @@ where
                         }
                     };
                     let mut invocation = Invocation::new(event);
-                    if head.method.is_idempotent() {
+                    if is_idempotent(head) {
                         invocation = invocation.idempotent();
+                    }
+                    if let Some(attempts) = head.extensions.get::<Attempts>() {
+                        invocation.carry(attempts.clone());
                     }
                     let future = this.inner.call(invocation);
                     this.state.set(State::Invoking { future });

@@ -1,6 +1,10 @@
 use bytes::Bytes;
 
 use super::Qualifier;
+use crate::{
+    outcome::{Attempts, Carry},
+    retry::{Repeat, Safety},
+};
 
 /// What a function is invoked with: the payload, and how.
 ///
@@ -13,6 +17,7 @@ pub struct Invocation {
     log_tail: bool,
     client_context: Option<Bytes>,
     idempotent: bool,
+    attempts: Option<Attempts>,
 }
 
 /// Whether an invocation waits for the function.
@@ -116,6 +121,30 @@ impl Invocation {
     pub(super) fn or_qualifier(mut self, qualifier: Option<&Qualifier>) -> Self {
         self.qualifier = self.qualifier.or_else(|| qualifier.cloned());
         self
+    }
+}
+
+impl Carry for Invocation {
+    fn attempts(&self) -> Option<&Attempts> {
+        self.attempts.as_ref()
+    }
+
+    fn carry(&mut self, attempts: Attempts) {
+        self.attempts = Some(attempts);
+    }
+}
+
+impl Repeat for Invocation {
+    /// If it was not said that it is idempotent, it may be sent again when the function did not run.
+    fn safety(&self) -> Safety {
+        match self.idempotent || self.kind == InvocationType::DryRun {
+            true => Safety::Idempotent,
+            false => Safety::IfUnsent,
+        }
+    }
+
+    fn repeat(&self) -> Option<Self> {
+        Some(self.clone())
     }
 }
 

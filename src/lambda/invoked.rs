@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Qualifier;
+use crate::endpoint::Instance;
 
 /// What came of an invocation that the service took.
 ///
@@ -22,6 +23,7 @@ struct Details {
     executed_version: Option<Qualifier>,
     request_id: Option<Box<str>>,
     log_tail: Option<Box<str>>,
+    instance: Option<Instance>,
 }
 
 /// Who caught the function's error.
@@ -108,6 +110,17 @@ impl Invoked {
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.details.request_id.as_deref()
+    }
+
+    /// The endpoint of a balancer that a failed function was; `None` if it did not fail, or if nobody
+    /// took note ([`UntilAnswer`](super::UntilAnswer)).
+    #[must_use]
+    pub fn instance(&self) -> Option<&Instance> {
+        self.details.instance.as_ref()
+    }
+
+    pub(super) fn came_from(&mut self, instance: Option<Instance>) {
+        self.details.instance = instance;
     }
 
     /// The last 4 KB of the function's log, if they were asked for.

@@ -5,7 +5,8 @@
 //! another. [`Http`] puts HTTP in front, with the events that an Application Load Balancer
 //! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
 //!
-//! [`InvocationStatus`] judges answers, and [`Advice`] tells what may be tried again, and where.
+//! [`builder`] has the settings of a balancer of functions. [`InvocationStatus`] judges answers, for the
+//! balancer's figures and for retries, hedges and failover around it; [`Advice`] tells what may be tried again, and where.
 //! [`Throttles`] keeps requests from functions and regions that have no room.
 //!
 //! Every strategy works over functions. Some are made for them:
@@ -25,8 +26,8 @@
 //! use std::future::ready;
 //! use tower::ServiceExt;
 //! use tower_lb::{
-//!     Balancer, discover::DiscoverExt,
-//!     lambda::{self, Function, FunctionName, Invocation, InvocationStatus, Invoked},
+//!     discover::DiscoverExt,
+//!     lambda::{self, Function, FunctionName, Invocation, Invoked},
 //!     strategy::RoundRobin,
 //! };
 //!
@@ -37,8 +38,7 @@
 //! };
 //! let functions =
 //!     lambda::functions(["orders:1", "orders:2"])?.connect(Function::connector(invoke));
-//! let balancer =
-//!     Balancer::builder().classify(InvocationStatus).spawn(RoundRobin::new(), functions)?;
+//! let balancer = lambda::builder().spawn(RoundRobin::new(), functions)?;
 //!
 //! let invoked = balancer.oneshot(Invocation::from(r#"{"order": 7}"#)).await?;
 //! assert_eq!(invoked.payload(), r#"{"order": 7}"#);
@@ -73,6 +73,7 @@ mod invoke_error;
 mod invoked;
 mod invoked_stream;
 mod json_string;
+mod judge;
 mod limits;
 mod malformed;
 mod name;
@@ -89,6 +90,7 @@ mod steer;
 mod throttle;
 mod throttles;
 mod track_throttles;
+mod until_answer;
 mod until_stream_end;
 mod url_event;
 mod utc;
@@ -126,6 +128,7 @@ pub use self::{
     throttle::{Throttle, ThrottleReason, ThrottleScope},
     throttles::Throttles,
     track_throttles::TrackThrottles,
+    until_answer::{UntilAnswer, builder},
     until_stream_end::UntilStreamEnd,
     url_event::UrlEvent,
     warm_up::WarmUp,

@@ -56,6 +56,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::endpoint::{Endpoint, Instance};
     use crate::lambda::{
         Advice,
         Execution::{self, DidNotRun, MayHaveRun},
@@ -126,7 +127,8 @@ mod tests {
     ];
 
     fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
-        let error = crate::Error::Endpoint { endpoint: "a".into(), source: Box::new(error) };
+        let endpoint = Instance::new("a", &Endpoint::new(()));
+        let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
         let advice = Advice::of_error(&error);
         (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
     }

@@ -34,15 +34,15 @@ use crate::{
 /// ```
 /// use tower::{Service, ServiceBuilder};
 /// use tower_lb::{
-///     Balancer, lambda::{InvocationStatus, Throttles}, outcome::OnResponse, strategy::P2c,
+///     lambda::{self, Throttles, UntilAnswer}, strategy::P2c,
 /// };
 /// # use tower_lb::{discover, lambda::{Function, FunctionName, Invocation, Invoked}};
 /// # let invoke = |_: &FunctionName, _: Invocation| std::future::ready(Ok(Invoked::new(200, "")));
 /// # let functions = discover::list([("f", Function::new(invoke, "f".parse()?).into())]);
 ///
 /// let throttles = Throttles::new();
-/// let (balancer, driver) = Balancer::builder()
-///     .track(throttles.track(OnResponse::new(InvocationStatus)))
+/// let (balancer, driver) = lambda::builder()
+///     .track(throttles.track(UntilAnswer))
 ///     .build(throttles.steer(P2c::default()), functions)?;
 /// let service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
 /// # fn is_service<S: Service<Invocation>>(_: S) {}

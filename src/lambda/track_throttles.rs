@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, sync::Arc};
 
 use super::throttles::Memory;
-use crate::outcome::{Attempt, Track};
+use crate::outcome::{Attempt, Attempts, Follow, Track};
 
 /// Tells [`Throttles`](super::Throttles) of those it sees, and tracks by another tracker.
 #[derive(Clone, Debug)]
@@ -31,5 +31,11 @@ where
             self.memory.learn(error, &member.name, &member.attributes);
         }
         self.inner.error(error, attempt);
+    }
+}
+
+impl<T: Follow<Req>, Req> Follow<Req> for TrackThrottles<T> {
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        self.inner.attempts(request)
     }
 }

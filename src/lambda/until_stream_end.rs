@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 
 use super::{InvocationStatus, InvokedStream};
-use crate::outcome::{Attempt, Track};
+use crate::outcome::{Attempt, Attempts, Carry, Follow, Track};
 
 /// The attempt is over at the end of the streamed answer, and judged by
 /// [`InvocationStatus`]; latency is measured to its beginning.
@@ -18,5 +18,11 @@ impl Track<InvokedStream> for UntilStreamEnd {
 
     fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
         attempt.finish(InvocationStatus::of_error(error));
+    }
+}
+
+impl<Req: Carry> Follow<Req> for UntilStreamEnd {
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        request.attempts()
     }
 }

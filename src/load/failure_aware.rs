@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{Gauge, Load, Now, Score, decayed::Decayed};
 use crate::{
@@ -6,43 +12,91 @@ use crate::{
     outcome::{Meter, Outcome, Sample},
 };
 
-/// Any other load, made worse by recent failures, so that an endpoint which fails fast does not look
-/// idle and attract the traffic.
+/// Any other load, made worse by recent failures, so that an endpoint which fails fast does not
+/// look idle and attract the traffic.
 ///
-/// It keeps a success rate: a moving average that each result moves by a fifth, forgiven with a time
-/// constant of 10 s (so a failed endpoint is tried again). The inner load is divided by the cube of
-/// that rate, and counts one request more than there is: one failure doubles the load, five in a row
-/// multiply it by 28, ten by 800.
+/// It keeps a success rate: a moving average that each result moves by a fifth, forgiven with time
+/// (so a failed endpoint is tried again). The inner load is divided by the cube of that rate, and
+/// counts one request more than there is: one failure doubles the load, five in a row multiply it
+/// by 28, ten by 800.
 ///
-/// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from then
-/// on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it
-/// neither reads the clock nor writes.
+/// An endpoint is **failing** from the third failure in a row until its next success. Its failures
+/// are forgiven with a time constant of 20 s instead of 10, and cost ten typical loads times the
+/// failure rate on top: a load that fades while nothing succeeds, as a latency does, would
+/// otherwise call for the next try too soon. A typical load is a moving average over endpoints
+/// without failures. Failures that are scattered among successes are charged by the factor alone:
+/// where all endpoints fail now and then, fleeing from each failure would cost more than the
+/// failures.
+///
+/// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
+/// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
+/// clock, and writes nothing but, now and then, what load is typical.
 ///
 /// Source: the success rate in go-zero's P2C and the error charge that linkerd's load biaser and
 /// Apache brpc put on latency. Where we differ: the charge is on the load itself, so it works for
-/// loads without a latency too and does not have to guess a latency for an error.
-#[derive(Clone, Copy, Debug, Default)]
+/// loads without a latency too and does not have to guess a latency for an error. What each part
+/// is worth is measured in `docs/tail-latency.md`.
+#[derive(Debug, Default)]
 pub struct FailureAware<L> {
     inner: L,
+    /// The bits of an `f32`; 0 until learnt.
+    typical: AtomicU32,
 }
 
 /// How far one result moves the success rate.
 const STEP: f32 = 0.2;
-/// Time constant, in seconds, with which failures are forgiven.
+/// Time constants, in seconds, with which failures are forgiven.
 const FORGIVEN: f64 = 10.0;
+const FORGIVEN_IF_FAILING: f64 = 20.0;
 /// A failure rate below which an endpoint counts as clean again.
 const CLEAN: f32 = 0.001;
+/// Failures in a row that make an endpoint failing.
+const FAILING: u32 = 3;
+/// What it costs to fail always, in typical loads.
+const FAILURE_COST: f64 = 10.0;
+/// An endpoint's load is looked at for what is typical after each so many successes.
+const TYPICAL_EVERY: u64 = 64;
 
 impl<L> FailureAware<L> {
     /// Charges failures on top of `inner`.
     pub const fn new(inner: L) -> Self {
-        Self { inner }
+        Self { inner, typical: AtomicU32::new(0) }
+    }
+
+    fn typical(&self) -> f32 {
+        f32::from_bits(self.typical.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    fn learn_typical(&self, load: f64) {
+        let (load, typical) = (load as f32, self.typical());
+        let learnt = match typical {
+            0.0 => load,
+            // A load that stands out moves it no further than others.
+            _ => typical + (load.min(5.0 * typical) - typical) / 16.0,
+        };
+        // Written only if that makes a difference: all who pick share it.
+        if (learnt - typical).abs() > typical / 100.0 {
+            self.typical.store(learnt.to_bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl<L: Clone> Clone for FailureAware<L> {
+    /// Learns anew what load is typical.
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone())
     }
 }
 
 /// The share of recent attempts that failed, 0 to 1, with older ones forgiven.
-fn failure_rate(failures: Decayed, age: u64) -> f32 {
-    failures.value * (-failures.seconds_since(age) / FORGIVEN).exp() as f32
+fn failure_rate(failures: Decayed, age: u64, failing: bool) -> f32 {
+    let forgiven = if failing { FORGIVEN_IF_FAILING } else { FORGIVEN };
+    failures.value * (-failures.seconds_since(age) / forgiven).exp() as f32
+}
+
+fn is_failing(vitals: &Vitals) -> bool {
+    vitals.failures_in_a_row() >= FAILING
 }
 
 impl<L: Load> Load for FailureAware<L> {
@@ -51,12 +105,19 @@ impl<L: Load> Load for FailureAware<L> {
         let (score, vitals) = (self.inner.score(gauge, now), gauge.vitals());
         let failures = Decayed::load(vitals.failure_cell());
         if failures.value == 0.0 {
+            let successes = vitals.successes();
+            if successes % TYPICAL_EVERY == 0 && successes > 0 {
+                self.learn_typical(score.with_one_more());
+            }
             return score;
         }
-        let success = 1.0 - f64::from(failure_rate(failures, vitals.age(now.get())));
-        let charge = success.powi(-3).min(1e12);
+        let failing = is_failing(vitals);
+        let rate = f64::from(failure_rate(failures, vitals.age(now.get()), failing));
+        let charge = (1.0 - rate).powi(-3).min(1e12);
+        let cost = if failing { FAILURE_COST * rate * f64::from(self.typical()) } else { 0.0 };
         // The inner cost may be 0 (unmeasured), which no factor would change.
-        Score { cost: score.cost.max(f64::MIN_POSITIVE) * charge, backlog: score.backlog }
+        let inner = score.cost.max(f64::MIN_POSITIVE) * charge;
+        Score { cost: inner + cost / (score.backlog + 1.0), backlog: score.backlog }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -104,7 +165,7 @@ fn learn(outcome: &Outcome, vitals: &Vitals, age: u64) {
     };
     let failed = if outcome.is_failure() { 1.0 } else { 0.0 };
     Decayed::update(vitals.failure_cell(), |failures| {
-        let rate = failure_rate(failures, age);
+        let rate = failure_rate(failures, age, is_failing(vitals));
         let rate = rate + STEP * (failed - rate);
         let rate = if rate < CLEAN { 0.0 } else { rate };
         Some(Decayed::new(rate, age + excused.as_nanos() as u64))
@@ -121,9 +182,12 @@ mod tests {
     use super::*;
     use crate::load::Outstanding;
 
-    const LOAD: FailureAware<Outstanding> = FailureAware { inner: Outstanding };
+    static LOAD: FailureAware<Outstanding> =
+        FailureAware { inner: Outstanding, typical: AtomicU32::new(0) };
 
     fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {
+        vitals.begin();
+        vitals.end(&outcome);
         let age = vitals.age(now);
         let sample = Sample::new(&outcome).measured(age, age);
         LOAD.meter().unwrap().record(vitals, &sample);
@@ -139,8 +203,6 @@ mod tests {
         assert_eq!(cost(&vitals, now), 1.0);
         for (failures, expected) in [(1, 1.95), (5, 28.4), (10, 807.0)] {
             while vitals.outcomes().failures() < failures {
-                vitals.begin();
-                vitals.end(&Outcome::TransportFailure);
                 record(&vitals, Outcome::TransportFailure, now);
             }
             let cost = cost(&vitals, now);
@@ -152,9 +214,28 @@ mod tests {
     fn failures_are_forgiven_with_time_and_with_successes() {
         let (vitals, now) = (Vitals::new(), Instant::now());
         (0..5).for_each(|_| record(&vitals, Outcome::ApplicationError, now));
-        assert!(cost(&vitals, now + Duration::from_secs(30)) < 1.2);
+        assert!(cost(&vitals, now + Duration::from_secs(60)) < 1.2);
         (0..40).for_each(|_| record(&vitals, Outcome::Success, now));
         assert_eq!(Decayed::load(vitals.failure_cell()).value, 0.0, "clean, and free again");
+    }
+
+    /// A latency fades while nothing succeeds; what a failing endpoint costs does not fade with it.
+    #[test]
+    fn an_endpoint_that_fails_in_a_row_costs_ten_typical_loads_on_top() {
+        let load = FailureAware::new(Outstanding);
+        let (clean, bad, now) = (Vitals::new(), Vitals::new(), Instant::now());
+        let cost = |vitals, now| load.score(&Gauge::new(vitals), &mut Now::at(now)).cost;
+        (0..64).for_each(|_| record(&clean, Outcome::Success, now));
+        assert_eq!(cost(&clean, now), 1.0);
+        assert_eq!(load.typical(), 1.0);
+        (0..2).for_each(|_| record(&bad, Outcome::TransportFailure, now));
+        assert!((cost(&bad, now) - 1.0 / 0.64_f64.powi(3)).abs() < 0.01, "by the factor alone");
+        record(&bad, Outcome::TransportFailure, now);
+        let expected = 1.0 / 0.512_f64.powi(3) + 10.0 * 0.488;
+        assert!((cost(&bad, now) - expected).abs() < 0.01);
+        assert!(cost(&bad, now + Duration::from_secs(20)) > 2.0);
+        record(&bad, Outcome::Success, now);
+        assert!(cost(&bad, now) < 5.0, "it works again, and is no more than suspect");
     }
 
     #[test]

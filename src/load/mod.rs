@@ -3,8 +3,9 @@
 //! A [`Load`] reads an endpoint's figures through a [`Gauge`] and gives a [`Score`]; its
 //! [`Meter`](crate::outcome::Meter) learns from finished attempts. [`Outstanding`] counts requests
 //! in flight, [`PeakEwma`] weighs them with the latency seen, and [`FailureAware`] makes either of
-//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang before
-//! any timeout, and [`PerClass`] keeps the figures of unlike requests apart.
+//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang
+//! before any timeout, and [`PerClass`] keeps the figures of unlike requests apart.
+//! [`PredictedLatency`] goes by what servers report of their requests in flight.
 //!
 //! ```
 //! use std::time::Duration;
@@ -15,6 +16,7 @@
 
 mod decayed;
 mod failure_aware;
+mod fleet;
 mod gauge;
 mod hang_aware;
 #[allow(clippy::module_inception)]
@@ -23,6 +25,7 @@ mod now;
 mod outstanding;
 mod peak_ewma;
 mod per_class;
+mod predicted_latency;
 
 pub(crate) use self::decayed::Decayed;
 pub use self::{
@@ -34,4 +37,5 @@ pub use self::{
     outstanding::Outstanding,
     peak_ewma::PeakEwma,
     per_class::PerClass,
+    predicted_latency::PredictedLatency,
 };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{LoadReport, Outcome, Remarks, Sample, Start};
-use crate::endpoint::Member;
+use crate::endpoint::{Instance, Member};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
@@ -59,8 +59,18 @@ impl Attempt {
     /// The response has begun. Reads the clock if the strategy measures latency.
     #[inline]
     pub fn first_byte(&mut self) {
+        self.respond(Instant::now);
+    }
+
+    /// The response has begun, in the time of a simulation.
+    pub fn first_byte_at(&mut self, now: Instant) {
+        self.respond(|| now);
+    }
+
+    #[inline]
+    fn respond(&mut self, now: impl FnOnce() -> Instant) {
         if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
-            self.first_byte = member.vitals.age(Instant::now());
+            self.first_byte = member.vitals.age(now());
             if member.interest.first_bytes {
                 member.first_byte(Start { class: self.remarks.class, started: self.started });
             }
@@ -122,8 +132,10 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn name(&self) -> Option<&Arc<str>> {
-        self.member.as_ref().map(|member| &member.name)
+    /// The endpoint; `None` once the attempt is over.
+    #[must_use]
+    pub fn instance(&self) -> Option<Instance> {
+        self.member.as_ref().map(|member| Instance::of(&member.name, &member.vitals))
     }
 
     pub(crate) fn member(&self) -> Option<&Arc<Member>> {

@@ -1,6 +1,7 @@
 use std::{error::Error as StdError, io};
 
-use super::Outcome;
+use super::{Elapsed, Outcome};
+use crate::error::chain;
 
 /// Decides what a response or an error says about the endpoint it came from.
 ///
@@ -32,18 +33,18 @@ where
 
 impl Outcome {
     /// What an error says if nothing more is known of it: a [`Timeout`](Self::Timeout) if it or one
-    /// of its sources is tower's, tokio's or the operating system's, a
+    /// of its sources is ours ([`Elapsed`]), tower's, tokio's or the operating system's, a
     /// [`TransportFailure`](Self::TransportFailure) otherwise.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        let mut chain = std::iter::successors(Some(error), |&error| error.source());
-        if chain.any(is_timeout) { Self::Timeout } else { Self::TransportFailure }
+        if chain(error).any(is_timeout) { Self::Timeout } else { Self::TransportFailure }
     }
 }
 
 fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    error.is::<tower::timeout::error::Elapsed>()
+    error.is::<Elapsed>()
+        || error.is::<tower::timeout::error::Elapsed>()
         || error.is::<tokio::time::error::Elapsed>()
         || error.downcast_ref().is_some_and(timed_out)
 }
@@ -51,12 +52,14 @@ fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::{Endpoint, Instance};
 
     #[test]
     fn timeouts_are_found_behind_other_errors() {
         let timeout = io::Error::from(io::ErrorKind::TimedOut);
         assert_eq!(Outcome::of_error(&timeout), Outcome::Timeout);
-        let wrapped = crate::Error::Endpoint { endpoint: "a".into(), source: Box::new(timeout) };
+        let endpoint = Instance::new("a", &Endpoint::new(()));
+        let wrapped = crate::Error::Endpoint { endpoint, source: Box::new(timeout) };
         assert_eq!(Outcome::of_error(&wrapped), Outcome::Timeout);
         let elapsed = tower::timeout::error::Elapsed::new();
         assert_eq!(Outcome::of_error(&elapsed), Outcome::Timeout);

@@ -1,9 +1,10 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// What a server says of its own load, with a response or beside.
 ///
-/// The fields are those of ORCA (Open Request Cost Aggregation), the format of gRPC and Envoy. What is
-/// not told is `None`; what is negative or not a number is taken as not told.
+/// The rates and utilizations are those of ORCA (Open Request Cost Aggregation), the format of gRPC
+/// and Envoy; requests in flight and latency are what Prequal's probes ask for. What is not told is
+/// `None`; what is negative or not a number is taken as not told.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadReport {
@@ -12,6 +13,9 @@ pub struct LoadReport {
     application_utilization: Option<f64>,
     cpu_utilization: Option<f64>,
     memory_utilization: Option<f64>,
+    requests_in_flight: Option<f64>,
+    free_capacity: Option<f64>,
+    latency: Option<Duration>,
     metrics: BTreeMap<String, f64>,
 }
 
@@ -58,6 +62,28 @@ impl LoadReport {
         self
     }
 
+    /// Requests that are at the server, of all its clients, waiting ones included.
+    #[must_use]
+    pub fn with_requests_in_flight(mut self, requests: f64) -> Self {
+        self.requests_in_flight = sane(requests);
+        self
+    }
+
+    /// How many more requests it could serve at once without slowing any down; 0 says that it is
+    /// busy.
+    #[must_use]
+    pub fn with_free_capacity(mut self, requests: f64) -> Self {
+        self.free_capacity = sane(requests);
+        self
+    }
+
+    /// How long requests take there at its present load, as the server measures it.
+    #[must_use]
+    pub fn with_latency(mut self, latency: Duration) -> Self {
+        self.latency = Some(latency);
+        self
+    }
+
     /// Adds a metric by name. ORCA's maps are told apart by a prefix: `utilization.queue`,
     /// `named_metrics.cache`.
     #[must_use]
@@ -96,6 +122,24 @@ impl LoadReport {
     #[must_use]
     pub fn memory_utilization(&self) -> Option<f64> {
         self.memory_utilization
+    }
+
+    /// Requests that are at the server.
+    #[must_use]
+    pub fn requests_in_flight(&self) -> Option<f64> {
+        self.requests_in_flight
+    }
+
+    /// How many more it could serve at once.
+    #[must_use]
+    pub fn free_capacity(&self) -> Option<f64> {
+        self.free_capacity
+    }
+
+    /// How long requests take there.
+    #[must_use]
+    pub fn latency(&self) -> Option<Duration> {
+        self.latency
     }
 
     /// A metric by its name.

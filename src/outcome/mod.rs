@@ -3,7 +3,8 @@
 //! Each attempt at an endpoint is held by an [`Attempt`]: it counts the request in flight from the
 //! pick to the end of the response, and records its [`Outcome`] exactly once, also when the future
 //! or the body is dropped. What outcome a response stands for is decided by a [`Classify`]; when the
-//! attempt is over (at the response, or at the end of its body) by a [`Track`].
+//! attempt is over (at the response, or at the end of its body) by a [`Track`]. What all attempts of
+//! one request have in common is in its [`Attempts`].
 //!
 //! What learns from attempts is a [`Meter`]: it is told of ends, and if it wants of starts, latencies,
 //! and what the endpoint says of its own load, a [`LoadReport`].
@@ -31,7 +32,10 @@
 //! ```
 
 mod attempt;
+mod attempts;
+mod carry;
 mod classify;
+mod elapsed;
 mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
@@ -42,7 +46,10 @@ mod track;
 pub(crate) use self::remarks::Remarks;
 pub use self::{
     attempt::Attempt,
+    attempts::Attempts,
+    carry::{Carry, Follow, Following},
     classify::{Classify, ResultOnly},
+    elapsed::{Bound, Elapsed},
     load_report::LoadReport,
     meter::{Meter, Sample, Start},
     outcome::Outcome,

@@ -28,4 +28,13 @@ impl Outcome {
     pub fn is_failure(&self) -> bool {
         !matches!(self, Self::Success | Self::Cancelled)
     }
+
+    /// How long the endpoint asked to be left alone, if it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overload { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
 }

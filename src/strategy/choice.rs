@@ -75,6 +75,11 @@ impl<'a> Contender<'a> {
         Self { candidate, score, load: score.with_one_more() }
     }
 
+    /// With this request on top.
+    pub(super) fn load(&self) -> f64 {
+        self.load
+    }
+
     /// True if the request is better off here than at `incumbent`, which was drawn by weight.
     ///
     /// With equal weights: if the load with this request on top is lower. With unequal ones the

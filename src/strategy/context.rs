@@ -10,6 +10,7 @@ pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
+    attempt: u32,
     remarks: Remarks,
     /// Not every candidate will do.
     restricted: bool,
@@ -18,7 +19,13 @@ pub struct PickContext<'a> {
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self { rng, now, tried, remarks: Remarks::default(), restricted: true }
+        Self { rng, now, tried, attempt: 1, remarks: Remarks::default(), restricted: true }
+    }
+
+    /// The same for a later attempt of the request than the first.
+    #[must_use]
+    pub fn for_attempt(self, number: u32) -> Self {
+        Self { attempt: number, ..self }
     }
 
     /// A context in which every candidate will do: none has a limit and none was tried.
@@ -26,7 +33,7 @@ impl<'a> PickContext<'a> {
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
         let remarks = Remarks::default();
-        Self { rng, now, tried: &UNTRIED, remarks, restricted: false }
+        Self { rng, now, tried: &UNTRIED, attempt: 1, remarks, restricted: false }
     }
 
     /// The generator of random numbers.
@@ -45,6 +52,18 @@ impl<'a> PickContext<'a> {
     #[inline]
     pub fn clock(&mut self) -> &mut Now {
         &mut self.now
+    }
+
+    /// The number of the request's attempt that the pick is for, 1 for the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The endpoints that the request has been to.
+    #[must_use]
+    pub fn tried(&self) -> &Tried {
+        self.tried
     }
 
     /// The class of the request, by which loads may be kept apart; 0 unless

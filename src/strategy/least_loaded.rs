@@ -30,10 +30,11 @@ impl<L: Load> LeastLoaded<L> {
     /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
     /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self { load: Metered::new(load), scan_up_to: 32, choices: 5 }
+        Self { load: Metered::new(load), scan_up_to: 256, choices: 5 }
     }
 
-    /// Up to how many endpoints all are looked at. Default 32. A pick takes time in proportion.
+    /// Up to how many endpoints all are looked at. Default 256. A pick takes time in proportion:
+    /// see `docs/performance.md`; what it is worth is in `docs/tail-latency.md`.
     #[must_use]
     pub fn scan_up_to(mut self, endpoints: usize) -> Self {
         self.scan_up_to = endpoints;

@@ -34,6 +34,8 @@
 //!
 //! Which strategy it is can be left to run time: [`Dynamic`], made from a [`Config`] if you like.
 //!
+//! [`Freshest`] and [`Prequal`] go by what servers report of their load, and [`Probed`] asks them.
+//!
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
 //! ```
@@ -69,6 +71,7 @@ mod config;
 mod context;
 mod draw;
 mod dynamic;
+mod freshest;
 mod hash_key;
 mod least_loaded;
 mod load_aware_zones;
@@ -84,6 +87,9 @@ mod part;
 mod parts;
 mod pick_first;
 mod places;
+mod pool;
+mod prequal;
+mod probed;
 mod random;
 mod rank;
 mod rendezvous;
@@ -116,6 +122,7 @@ pub use self::{
     config::{Config, GroupConfig, Keys, LoadConfig, SpreadConfig},
     context::PickContext,
     dynamic::{Dynamic, DynamicPicker},
+    freshest::{Freshest, FreshestPicker},
     hash_key::{HashKey, stable_hash},
     least_loaded::{LeastLoaded, LeastLoadedPicker},
     load_aware_zones::LoadAwareZones,
@@ -124,6 +131,8 @@ pub use self::{
     panic::{Panic, PanicMode},
     parameter::InvalidParameter,
     pick_first::{PickFirst, PickFirstPicker},
+    prequal::{Prequal, PrequalPicker},
+    probed::{Probed, ProbedPicker},
     random::{Random, RandomPicker},
     rank::Rank,
     rendezvous::{Rendezvous, RendezvousPicker},

@@ -1,6 +1,8 @@
 //! Test doubles: a backend under control, and a hand to poll things with.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod request;
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,

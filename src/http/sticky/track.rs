@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, header::SET_COOKIE};
 use super::{Sessions, cookie::set_cookie};
 use crate::{
     http::UntilBodyEnd,
-    outcome::{Attempt, Track},
+    outcome::{Attempt, Attempts, Follow, Track},
 };
 
 /// A balancer of HTTP requests with sticky sessions.
@@ -61,5 +61,12 @@ where
 
     fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
         self.inner.error(error, attempt);
+    }
+}
+
+impl<T: Follow<Req>, Req> Follow<Req> for StickyTrack<T> {
+    #[inline]
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        self.inner.attempts(request)
     }
 }

@@ -1,0 +1,170 @@
+//! Compares strategies and prints tables; see `HELP`.
+
+use std::{error::Error, path::PathBuf};
+
+use tower_lb_sim::{
+    catalog::{Entry, ORACLES, strategies},
+    engine,
+    measure::Measured,
+    plot,
+    retry::Budget,
+    scenario::{self, Scenario},
+    table::Comparison,
+};
+
+const HELP: &str = "\
+tower-lb-sim [--scenarios S1,S2] [--strategies NAME,NAME] [--seeds N] [--seconds N] [--plots DIR]
+tower-lb-sim storm [--plots DIR]
+
+Without options: all strategies in all scenarios, once for 60 s of virtual time each. A strategy is
+named by any part of its name. `storm` is the retry storm. Plots are SVG files.";
+
+struct Options {
+    storm: bool,
+    scenarios: Vec<Scenario>,
+    strategies: Vec<Entry>,
+    seeds: u64,
+    plots: Option<PathBuf>,
+}
+
+fn options() -> Result<Options, Box<dyn Error>> {
+    let mut options = Options {
+        storm: false,
+        scenarios: scenario::all(),
+        strategies: strategies(),
+        seeds: 1,
+        plots: None,
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "storm" {
+            options.storm = true;
+            continue;
+        }
+        let value = arguments.next().ok_or(HELP)?;
+        let parts = || value.split(',');
+        match argument.as_str() {
+            "--seeds" => options.seeds = value.parse()?,
+            "--scenarios" => options.scenarios.retain(|one| parts().any(|part| part == one.name)),
+            "--strategies" => {
+                options.strategies.retain(|one| parts().any(|part| one.name.contains(part)));
+            }
+            "--seconds" => {
+                let seconds = value.parse()?;
+                // What happens later on must still happen.
+                let fixed = |one: &Scenario| one.changes.iter().any(|change| change.at > 10.0);
+                let free = options.scenarios.iter_mut().filter(|one| !fixed(one));
+                free.for_each(|one| one.duration = seconds);
+            }
+            "--plots" => options.plots = Some(value.into()),
+            _ => return Err(HELP.into()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = options()?;
+    if let Some(directory) = &options.plots {
+        std::fs::create_dir_all(directory)?;
+    }
+    if options.storm { storm(&options) } else { compare(&options) }
+}
+
+fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
+    let (scenarios, mut comparison) = (&options.scenarios, Comparison::default());
+    for scenario in scenarios {
+        for entry in ORACLES.iter().chain(&options.strategies) {
+            comparison.run(scenario, entry, options.seeds);
+        }
+    }
+    let names: Vec<_> = options.strategies.iter().map(|entry| entry.name).collect();
+    println!(
+        "p99 and p99.9 over the best oracle's: geometric mean over the scenarios compared by it\n"
+    );
+    println!("| strategy | p99 | p99.9 | probes per request |\n|---|---:|---:|---:|");
+    for name in &names {
+        let mean = |share| comparison.geometric_mean(scenarios, name, share);
+        let probes = comparison.probes(scenarios, name);
+        println!("| {name} | {:.2} | {:.2} | {probes:.2} |", mean(0.99), mean(0.999));
+    }
+    println!("\np99 over the best oracle's\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.2}", comparison.over_oracle(scenario, name, 0.99))
+    });
+    println!("\np99.9 over the best oracle's\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.2}", comparison.over_oracle(scenario, name, 0.999))
+    });
+    println!("\np99.9 in ms\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.0}", 1e3 * comparison.mean(scenario, name, |run| run.quantile(0.999)))
+    });
+    println!("\nshare of requests that failed, in %\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", 100.0 * comparison.mean(scenario, name, Measured::error_share))
+    });
+    println!("\nshare of requests answered within a second, in %\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", 100.0 * comparison.mean(scenario, name, |run| run.within(1.0)))
+    });
+    println!("\ntries per request\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.3}", comparison.mean(scenario, name, Measured::tries_per_request))
+    });
+    let Some(directory) = &options.plots else { return Ok(()) };
+    for scenario in scenarios {
+        let all = ORACLES.iter().map(|oracle| oracle.name).chain(names.iter().copied());
+        let runs =
+            all.filter_map(|name| Some((name, comparison.runs(scenario.name, name).first()?)));
+        let runs: Vec<_> = runs.collect();
+        let file = directory.join(format!("{}.svg", scenario.name));
+        plot::latencies(&file, scenario.name, &runs)?;
+    }
+    Ok(())
+}
+
+fn per_scenario(scenarios: &[Scenario], names: &[&str], figure: impl Fn(&str, &str) -> String) {
+    let columns: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
+    println!("| strategy | {} |\n|---|{}", columns.join(" | "), "---:|".repeat(columns.len()));
+    for name in names {
+        let figures: Vec<_> = columns.iter().map(|scenario| figure(scenario, name)).collect();
+        println!("| {name} | {} |", figures.join(" | "));
+    }
+}
+
+fn storm(options: &Options) -> Result<(), Box<dyn Error>> {
+    let budgets = [
+        ("no budget", Budget::None),
+        ("bucket of 10 %", Budget::Bucket(0.1)),
+        ("20 % of the last 10 s", Budget::Window(0.2)),
+    ];
+    let least = strategies().into_iter().find(|entry| entry.name == "least peak EWMA");
+    let least = least.ok_or("no such strategy")?;
+    println!(
+        "| budget | cancellation | tries per request | recovered after | goodput at the end |"
+    );
+    println!("|---|---|---:|---:|---:|");
+    let mut runs = Vec::new();
+    for cancellation in [false, true] {
+        for (name, budget) in budgets {
+            let scenario = scenario::retry_storm(budget, cancellation);
+            let run = engine::run(&scenario, 1, |n| (least.client)(&scenario, n));
+            let told = if cancellation { "reaches the server" } else { "does not" };
+            let after = run.recovery(30).map_or("never".into(), |seconds| format!("{seconds} s"));
+            println!(
+                "| {name} | {told} | {:.2} | {after} | {:.1} % |",
+                run.tries_per_request(),
+                100.0 * run.goodput(80..90)
+            );
+            runs.push((format!("{name}, cancellation {told}"), run));
+        }
+    }
+    let Some(directory) = &options.plots else { return Ok(()) };
+    let named: Vec<_> = runs.iter().map(|(name, run)| (name.as_str(), run)).collect();
+    plot::goodput(
+        &directory.join("storm.svg"),
+        "All servers 2.5 times slower from 20 to 30 s",
+        &named,
+    )
+}

@@ -1,0 +1,136 @@
+//! What runs measure, and what servers measure of themselves.
+
+use std::{collections::VecDeque, ops::Range};
+
+/// A server's latencies by the number of requests that were there when each came: what Prequal's
+/// probes are answered with.
+#[derive(Debug, Default)]
+pub struct LatencyByLoad {
+    recent: Vec<VecDeque<f32>>,
+}
+
+/// Latencies kept for each number in flight, and how many make a median.
+const KEPT: usize = 12;
+const ENOUGH: usize = 5;
+const LEVELS: usize = 64;
+
+impl LatencyByLoad {
+    pub fn record(&mut self, in_flight: u32, seconds: f64) {
+        let level = (in_flight as usize).min(LEVELS - 1);
+        if self.recent.len() <= level {
+            self.recent.resize_with(level + 1, VecDeque::new);
+        }
+        let kept = &mut self.recent[level];
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(seconds as f32);
+    }
+
+    /// The median of the latest that came at this load or the nearest ones; 0 if there is none.
+    #[must_use]
+    pub fn near(&self, in_flight: u32) -> f64 {
+        let level = (in_flight as usize).min(LEVELS - 1);
+        let mut some = [0.0_f32; ENOUGH + 2 * KEPT];
+        let mut count = 0;
+        for distance in 0..LEVELS {
+            let around = [level.checked_sub(distance), Some(level + distance)];
+            for level in around.into_iter().take(1 + usize::from(distance > 0)).flatten() {
+                for &latency in self.recent.get(level).into_iter().flatten() {
+                    if count < some.len() {
+                        some[count] = latency;
+                        count += 1;
+                    }
+                }
+            }
+            if count >= ENOUGH {
+                break;
+            }
+        }
+        let some = &mut some[..count];
+        match count {
+            0 => 0.0,
+            _ => f64::from(*some.select_nth_unstable_by(count / 2, f32::total_cmp).1),
+        }
+    }
+}
+
+/// What became of the requests of a run after its warm-up.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Seconds, of successes and of those that timed out, in order once the run is over.
+    pub latencies: Vec<f32>,
+    pub requests: u64,
+    pub errors: u64,
+    pub tries: u64,
+    pub probes: u64,
+    /// Tries at each server, from the start of the run.
+    pub at_server: Vec<u64>,
+    /// Successes, tries and work wasted in each second of the run.
+    pub seconds: Vec<Second>,
+}
+
+/// One second of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Second {
+    pub arrived: u32,
+    pub succeeded: u32,
+    pub tries: u32,
+}
+
+impl Measured {
+    /// The latency in seconds that this share of the requests doesn't exceed.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> f64 {
+        let last = self.latencies.len().saturating_sub(1);
+        let at = (self.latencies.len() as f64 * share) as usize;
+        self.latencies.get(at.min(last)).copied().map_or(0.0, f64::from)
+    }
+
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        let sum: f64 = self.latencies.iter().copied().map(f64::from).sum();
+        sum / self.latencies.len().max(1) as f64
+    }
+
+    /// Share of all requests that failed.
+    #[must_use]
+    pub fn error_share(&self) -> f64 {
+        self.errors as f64 / self.requests.max(1) as f64
+    }
+
+    #[must_use]
+    pub fn probes_per_request(&self) -> f64 {
+        self.probes as f64 / self.requests.max(1) as f64
+    }
+
+    #[must_use]
+    pub fn tries_per_request(&self) -> f64 {
+        self.tries as f64 / self.requests.max(1) as f64
+    }
+
+    /// Share of all requests that succeeded within so many seconds.
+    #[must_use]
+    pub fn within(&self, seconds: f32) -> f64 {
+        let count = self.latencies.partition_point(|&latency| latency <= seconds);
+        count as f64 / self.requests.max(1) as f64
+    }
+
+    /// Successes per request in some seconds of the run.
+    #[must_use]
+    pub fn goodput(&self, seconds: Range<usize>) -> f64 {
+        let some = self.seconds.get(seconds).unwrap_or_default();
+        let sum =
+            |of: fn(&Second) -> u32| some.iter().map(|second| f64::from(of(second))).sum::<f64>();
+        sum(|second| second.succeeded) / sum(|second| second.arrived).max(1.0)
+    }
+
+    /// How many seconds after the given one at least 99 % of requests succeed in each of three seconds.
+    #[must_use]
+    pub fn recovery(&self, after: usize) -> Option<usize> {
+        let end = self.seconds.len().saturating_sub(3);
+        (after..end)
+            .find(|&at| (at..at + 3).all(|at| self.goodput(at..at + 1) > 0.99))
+            .map(|at| at - after)
+    }
+}

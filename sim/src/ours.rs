@@ -1,0 +1,200 @@
+//! The strategies of `tower_lb`, as clients of the simulation.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use futures_util::FutureExt;
+use tokio::{sync::oneshot, time::Instant};
+use tower_lb::{
+    BoxError,
+    endpoint::{Endpoint, Tried},
+    load::Now,
+    outcome::{Attempt, LoadReport, Outcome},
+    strategy::{Candidate, Candidates, Dynamic, DynamicPicker, Pick, PickContext, Strategy},
+};
+
+use crate::{
+    balance::{Balance, World},
+    clock::Nanos,
+    server::{Report, Try},
+};
+
+/// How probes leave a strategy: each is a server and where its answer goes.
+#[derive(Clone, Default)]
+pub struct Outbox(Arc<Mutex<Vec<Probe>>>);
+
+type Probe = (u32, oneshot::Sender<LoadReport>);
+
+/// A probe's answer to come.
+pub type Answer = futures_util::future::Map<
+    oneshot::Receiver<LoadReport>,
+    fn(Result<LoadReport, oneshot::error::RecvError>) -> Result<LoadReport, BoxError>,
+>;
+
+impl Outbox {
+    /// Sends a probe to an endpoint.
+    pub fn probe(&self, candidate: &Candidate) -> Answer {
+        let (answer, receiver) = oneshot::channel();
+        let server = candidate.name().parse().expect("servers are numbered");
+        self.0.lock().expect("no panic before").push((server, answer));
+        receiver.map(|result| result.map_err(Into::into))
+    }
+}
+
+/// A client that balances by a strategy of the library.
+pub struct Ours {
+    strategy: Dynamic<()>,
+    picker: DynamicPicker<()>,
+    endpoints: Vec<Endpoint<()>>,
+    candidates: Candidates,
+    attempts: HashMap<Try, Attempt>,
+    reports: Reports,
+    outbox: Outbox,
+    awaited: HashMap<u32, oneshot::Sender<LoadReport>>,
+    next_probe: u32,
+    woken: Arc<Woken>,
+    works_between: bool,
+}
+
+/// What servers say with each response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reports {
+    Nothing,
+    /// That it has a core to spare, or not.
+    Bit,
+    InFlight,
+    /// In flight, and the latency at such a load.
+    Everything,
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Reports {
+    fn of(self, report: Report) -> LoadReport {
+        let told = LoadReport::new();
+        match self {
+            Self::Nothing => told,
+            Self::Bit => told.with_free_capacity(f64::from(u8::from(report.free > 0.0))),
+            Self::InFlight => told.with_requests_in_flight(report.in_flight.into()),
+            Self::Everything => full(report),
+        }
+    }
+}
+
+fn full(report: Report) -> LoadReport {
+    let told = LoadReport::new().with_requests_in_flight(report.in_flight.into());
+    let told = told.with_free_capacity(report.free);
+    match report.latency {
+        0.0 => told,
+        latency => told.with_latency(std::time::Duration::from_secs_f64(latency)),
+    }
+}
+
+impl Ours {
+    /// `build` makes the strategy, given where to send probes.
+    pub fn new(
+        servers: usize,
+        reports: Reports,
+        build: impl FnOnce(Outbox) -> Dynamic<()>,
+    ) -> Self {
+        let outbox = Outbox::default();
+        let mut strategy = build(outbox.clone());
+        let endpoints: Vec<_> = (0..servers).map(|_| Endpoint::new(())).collect();
+        let candidates = Candidates::for_strategy(&strategy, (0..servers).zip(&endpoints));
+        let picker = strategy.picker(&candidates);
+        let mut ours = Self {
+            strategy,
+            picker,
+            endpoints,
+            candidates,
+            attempts: HashMap::new(),
+            reports,
+            outbox,
+            awaited: HashMap::new(),
+            next_probe: 0,
+            woken: Arc::new(Woken(AtomicBool::new(true))),
+            works_between: true,
+        };
+        ours.work();
+        ours
+    }
+
+    /// Polls the strategy as the driver does.
+    fn work(&mut self) {
+        while self.works_between && self.woken.0.swap(false, Ordering::Relaxed) {
+            let waker = Waker::from(Arc::clone(&self.woken));
+            match self.strategy.poll_update(&mut Context::from_waker(&waker)) {
+                Poll::Pending => {}
+                Poll::Ready(None) => self.works_between = false,
+                Poll::Ready(Some(())) => {
+                    self.candidates = self.candidates.clone().at_time(Instant::now());
+                    self.picker = self.strategy.picker(&self.candidates);
+                    self.woken.0.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+impl Balance for Ours {
+    fn pick(&mut self, number: Try, before: &[u32], world: &mut World<'_>) -> u32 {
+        let now = Instant::now();
+        let mut tried = Tried::none();
+        before.iter().for_each(|&server| tried.add(self.endpoints[server as usize].vitals()));
+        let mut context = PickContext::new(world.rng, Now::at(now), &tried);
+        let picked = self.picker.pick(&(), &mut context).expect("all have room");
+        let server = picked.name().parse().expect("servers are numbered");
+        let attempt = picked.begin(Some(now)).expect("there is no limit");
+        self.attempts.insert(number, attempt);
+        server
+    }
+
+    fn ended(
+        &mut self,
+        number: Try,
+        _server: u32,
+        outcome: Outcome,
+        report: Option<Report>,
+        _now: Nanos,
+    ) {
+        let Some(mut attempt) = self.attempts.remove(&number) else { return };
+        if let Some(report) = report {
+            attempt.first_byte();
+            if attempt.wants_reports() && self.reports != Reports::Nothing {
+                attempt.report(&self.reports.of(report));
+            }
+        }
+        attempt.finish(outcome);
+    }
+
+    fn probes(&mut self) -> Vec<(u32, u32)> {
+        self.work();
+        let mut outbox = self.outbox.0.lock().expect("no panic before");
+        let mut sent = Vec::new();
+        for (server, answer) in outbox.drain(..) {
+            self.awaited.insert(self.next_probe, answer);
+            sent.push((self.next_probe, server));
+            self.next_probe += 1;
+        }
+        sent
+    }
+
+    fn probed(&mut self, number: u32, report: Report) {
+        if let Some(answer) = self.awaited.remove(&number) {
+            _ = answer.send(full(report));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Pictures of what tables show.
+
+use std::{error::Error, path::Path};
+
+use plotters::prelude::*;
+
+use crate::measure::Measured;
+
+/// A run and what it is called.
+pub type Named<'a> = (&'a str, &'a Measured);
+
+/// The share of requests that take longer, over the latency.
+///
+/// # Errors
+///
+/// What drawing to the file fails with.
+pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
+    let longest = runs.iter().map(|(_, run)| run.quantile(0.9999)).fold(0.001, f64::max);
+    let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(caption, ("sans-serif", 22))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d((1.0..longest * 1e3).log_scale(), (1e-4..1.0).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("latency, ms")
+        .y_desc("share of requests that take longer")
+        .x_label_formatter(&|ms| format!("{ms:.0}"))
+        .y_label_formatter(&|share| format!("{} %", share * 100.0))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (index, (name, run)) in runs.iter().enumerate() {
+        // Evenly spaced in the logarithm of the share that is left.
+        let points = (0..200).map(|step| {
+            let left = 10_f64.powf(-4.0 * f64::from(step) / 199.0);
+            (run.quantile(1.0 - left).max(0.001) * 1e3, left)
+        });
+        line(&mut chart, index, name, points.collect())?;
+    }
+    legend(&mut chart)?;
+    area.present()?;
+    Ok(())
+}
+
+/// The share of the requests of each second that succeed.
+///
+/// # Errors
+///
+/// What drawing to the file fails with.
+pub fn goodput(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
+    let seconds = runs.iter().map(|(_, run)| run.seconds.len()).max().unwrap_or(1);
+    let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(caption, ("sans-serif", 22))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(0.0..seconds as f64, 0.0..1.2)?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds")
+        .y_desc("successes per request")
+        .light_line_style(WHITE)
+        .draw()?;
+    for (index, (name, run)) in runs.iter().enumerate() {
+        let each = run.seconds.iter().enumerate();
+        let points = each.map(|(at, second)| {
+            (at as f64, f64::from(second.succeeded) / f64::from(second.arrived.max(1)))
+        });
+        line(&mut chart, index, name, points.collect())?;
+    }
+    legend(&mut chart)?;
+    area.present()?;
+    Ok(())
+}
+
+fn line<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    index: usize,
+    name: &str,
+    points: Vec<(f64, f64)>,
+) -> Result<(), Box<dyn Error>>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let color = Palette99::pick(index).to_rgba();
+    chart
+        .draw_series(LineSeries::new(points, color.stroke_width(2)))
+        .map_err(|error| error.to_string())?
+        .label(name)
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
+    Ok(())
+}
+
+fn legend<'a, X, Y>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+) -> Result<(), Box<dyn Error>>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.9))
+        .border_style(BLACK.mix(0.2))
+        .draw()
+        .map_err(|error| error.to_string())?;
+    Ok(())
+}

@@ -1,0 +1,237 @@
+use crate::{
+    retry::{Budget, Hedge},
+    server::Discipline,
+    work::Work,
+};
+
+/// Clients, servers, and what happens to them.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub clients: usize,
+    /// How each server serves, and its speed.
+    pub servers: Vec<(Discipline, f64)>,
+    pub work: Work,
+    pub arrivals: Arrivals,
+    pub environment: Environment,
+    pub changes: Vec<Change>,
+    /// Seconds in all, and those at the start that are not counted.
+    pub duration: f64,
+    pub warm_up: f64,
+    /// Seconds that a try may take.
+    pub timeout: f64,
+    /// Whether servers are told that nobody waits any more.
+    pub cancellation: bool,
+    /// Tries for each request, and what bounds retries.
+    pub max_tries: u32,
+    pub budget: Budget,
+    pub hedge: Hedge,
+}
+
+/// When requests come, in requests per second.
+#[derive(Clone, Copy, Debug)]
+pub enum Arrivals {
+    Poisson(f64),
+    Fixed(f64),
+    /// Poisson, at another rate for `length` seconds in each `period`.
+    Bursts {
+        rate: f64,
+        peak: f64,
+        length: f64,
+        period: f64,
+    },
+}
+
+/// What befalls servers at random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    Calm,
+    /// Neighbours on the machine: a server has its allocation, or up to four times that, drawn anew about
+    /// each second. One in ten is contended nine tenths of the time, the others one tenth.
+    Antagonists,
+    /// Each stands still for about 250 ms about every 10 s.
+    Stalls,
+}
+
+/// Something that happens to a server at a given second.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub at: f64,
+    pub server: usize,
+    pub what: Happens,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Happens {
+    Speed(f64),
+    Fails(f64),
+    Delay(f64),
+}
+
+const SHARING_4: Discipline = Discipline::Sharing { cores: 4.0 };
+
+/// `load` of the servers' capacity in Poisson arrivals, for a minute.
+fn scenario(
+    name: &'static str,
+    clients: usize,
+    servers: Vec<(Discipline, f64)>,
+    work: Work,
+    load: f64,
+) -> Scenario {
+    let rate = load * capacity(&servers) / work.mean();
+    Scenario {
+        name,
+        clients,
+        servers,
+        work,
+        arrivals: Arrivals::Poisson(rate),
+        environment: Environment::Calm,
+        changes: Vec::new(),
+        duration: 60.0,
+        warm_up: 10.0,
+        timeout: 5.0,
+        cancellation: true,
+        max_tries: 1,
+        budget: Budget::None,
+        hedge: Hedge::Never,
+    }
+}
+
+fn capacity(servers: &[(Discipline, f64)]) -> f64 {
+    let each = servers.iter().map(|(discipline, speed)| match discipline {
+        Discipline::Sharing { cores } => cores * speed,
+        Discipline::Fifo { workers } => workers * speed,
+    });
+    each.sum()
+}
+
+/// Two speeds, half the servers each; alternating.
+fn two_speeds(count: usize, discipline: Discipline, odd: f64) -> Vec<(Discipline, f64)> {
+    (0..count).map(|n| (discipline, if n % 2 == 0 { 1.0 } else { odd })).collect()
+}
+
+fn twenty(name: &'static str, load: f64) -> Scenario {
+    scenario(name, 10, vec![(SHARING_4, 1.0); 20], Work::Exponential(0.02), load)
+}
+
+/// The same server starts to fail this share of requests at 10 s.
+fn failing(mut scenario: Scenario, servers: usize, share: f64) -> Scenario {
+    scenario.changes = (0..servers)
+        .map(|server| Change { at: 10.0, server, what: Happens::Fails(share) })
+        .collect();
+    scenario
+}
+
+/// The scenarios whose geometric mean is what strategies are compared by.
+pub const COMPARED: [&str; 11] =
+    ["S1", "S2", "S3", "S5", "S6", "S7", "S10", "S11", "S12", "S13", "S14"];
+
+/// All scenarios.
+#[must_use]
+pub fn all() -> Vec<Scenario> {
+    let six = Discipline::Sharing { cores: 6.0 };
+    let testbed = Work::Normal { mean: 0.08, sd: 0.08 };
+    let antagonists = |scenario| Scenario { environment: Environment::Antagonists, ..scenario };
+    vec![
+        scenario("S1", 2, vec![(SHARING_4, 1.0); 10], Work::Exponential(0.01), 0.8),
+        scenario(
+            "S2",
+            100,
+            vec![(Discipline::Sharing { cores: 2.0 }, 1.0); 100],
+            Work::Exponential(0.02),
+            0.8,
+        ),
+        scenario(
+            "S3",
+            10,
+            two_speeds(20, SHARING_4, 2.0),
+            Work::Lognormal { mean: 0.02, sigma: 1.0 },
+            0.75,
+        ),
+        slow_replica(),
+        antagonists(scenario("S5", 100, two_speeds(100, six, 0.5), testbed, 0.9)),
+        antagonists(scenario("S6", 100, vec![(six, 1.0); 100], testbed, 1.27)),
+        stalls("S7", Hedge::Never),
+        stalls("S7h", Hedge::AtQuantile(0.99)),
+        failing(twenty("S8", 0.6), 1, 1.0),
+        failing(
+            scenario("S8w", 100, vec![(SHARING_4, 1.0); 100], Work::Exponential(0.02), 0.6),
+            2,
+            1.0,
+        ),
+        failing(twenty("S9", 0.6), 1, 0.5),
+        scenario(
+            "S10",
+            10,
+            vec![(Discipline::Fifo { workers: 4.0 }, 1.0); 20],
+            Work::Mixture { short: 0.005, long: 0.5, share: 0.005 },
+            0.7,
+        ),
+        scenario(
+            "S11",
+            10,
+            vec![(Discipline::Fifo { workers: 1.0 }, 1.0); 40],
+            Work::Exponential(0.02),
+            0.8,
+        ),
+        Scenario {
+            changes: vec![
+                Change { at: 20.0, server: 0, what: Happens::Speed(0.1) },
+                Change { at: 45.0, server: 0, what: Happens::Speed(1.0) },
+            ],
+            ..twenty("S12", 0.65)
+        },
+        background_errors("S13", 0.02),
+        background_errors("S13x", 0.1),
+        bursts(),
+    ]
+}
+
+fn slow_replica() -> Scenario {
+    // A fixed delay: as many cores as there may be requests.
+    let server = (Discipline::Sharing { cores: 1e9 }, 1.0);
+    let slow = |at, what| Change { at, server: 0, what };
+    Scenario {
+        arrivals: Arrivals::Fixed(1000.0),
+        changes: vec![slow(15.0, Happens::Delay(2.0)), slow(45.0, Happens::Delay(0.0))],
+        ..scenario("S4", 1, vec![server; 11], Work::Normal { mean: 0.167, sd: 0.005 }, 0.0)
+    }
+}
+
+fn stalls(name: &'static str, hedge: Hedge) -> Scenario {
+    let work = Work::Lognormal { mean: 0.01, sigma: 1.0 };
+    let calm = scenario(name, 10, vec![(SHARING_4, 1.0); 20], work, 0.6);
+    Scenario { environment: Environment::Stalls, hedge, ..calm }
+}
+
+fn background_errors(name: &'static str, share: f64) -> Scenario {
+    let mut scenario = twenty(name, 0.6);
+    let fails = |server| Change { at: 0.0, server, what: Happens::Fails(share) };
+    scenario.changes = (0..20).map(fails).collect();
+    scenario
+}
+
+fn bursts() -> Scenario {
+    let calm = twenty("S14", 0.55);
+    let rate = 0.55 * 80.0 / calm.work.mean();
+    let arrivals = Arrivals::Bursts { rate, peak: rate * 1.05 / 0.55, length: 0.5, period: 5.0 };
+    Scenario { arrivals, ..calm }
+}
+
+/// A slowdown of all servers from 20 to 30 s that calls for retries.
+#[must_use]
+pub fn retry_storm(budget: Budget, cancellation: bool) -> Scenario {
+    let server = (Discipline::Fifo { workers: 4.0 }, 1.0);
+    let calm = scenario("R1", 10, vec![server; 10], Work::Exponential(0.02), 0.7);
+    let speed =
+        |at, speed| (0..10).map(move |server| Change { at, server, what: Happens::Speed(speed) });
+    Scenario {
+        changes: speed(20.0, 0.4).chain(speed(30.0, 1.0)).collect(),
+        duration: 90.0,
+        timeout: 0.5,
+        cancellation,
+        max_tries: 4,
+        budget,
+        ..calm
+    }
+}

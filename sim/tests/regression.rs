@@ -1,0 +1,67 @@
+//! Short runs with fixed seeds: fails when a change makes a strategy worse. The bounds are what was
+//! measured plus a few percent; runs are the same to the last bit, so none of it is chance.
+
+use tower_lb_sim::{
+    catalog::{ORACLES, strategies},
+    measure::Measured,
+    scenario::{Scenario, all},
+    table::Comparison,
+};
+
+const SECONDS: f64 = 25.0;
+
+fn short(names: &[&str]) -> Vec<Scenario> {
+    let mut some = all();
+    some.retain(|one| names.contains(&one.name));
+    some.iter_mut().for_each(|one| one.duration = SECONDS);
+    some
+}
+
+fn compare(scenarios: &[Scenario], names: &[&str]) -> Comparison {
+    let mut comparison = Comparison::default();
+    let named = strategies().into_iter().filter(|entry| names.contains(&entry.name));
+    for entry in ORACLES.into_iter().chain(named) {
+        scenarios.iter().for_each(|scenario| comparison.run(scenario, &entry, 1));
+    }
+    comparison
+}
+
+#[test]
+fn tails_are_no_longer_than_they_were() {
+    let scenarios = short(&["S1", "S3", "S7", "S11", "S14"]);
+    let bounds = [
+        ("tower p2c + peak EWMA", 1.60, 1.91),
+        ("p2c peak EWMA", 1.63, 1.93),
+        ("least loaded", 1.39, 1.58),
+        ("least peak EWMA", 1.27, 1.32),
+        ("headers: in flight, scan", 1.21, 1.39),
+        ("probes: 1", 1.14, 1.17),
+        ("prequal", 1.68, 1.79),
+    ];
+    let comparison = compare(&scenarios, &bounds.map(|(name, ..)| name));
+    let mut worse = Vec::new();
+    for (name, p99, p999) in bounds {
+        let [ours, ours999] =
+            [0.99, 0.999].map(|share| comparison.geometric_mean(&scenarios, name, share));
+        println!("{name}: {ours:.3} {ours999:.3}");
+        if ours > p99 || ours999 > p999 {
+            worse.push(format!("{name}: {ours:.3}, {ours999:.3} and not {p99}, {p999}"));
+        }
+    }
+    assert!(worse.is_empty(), "{worse:#?}");
+}
+
+/// One of twenty servers fails at once, or half of the time, or all now and then.
+#[test]
+fn failing_servers_get_few_requests_and_others_do_not_suffer() {
+    let scenarios = short(&["S8", "S9", "S13"]);
+    let names = ["least loaded", "least peak EWMA", "headers: in flight, scan", "probes: 1"];
+    let comparison = compare(&scenarios, &names);
+    for name in names {
+        let errors = |of| 100.0 * comparison.mean(of, name, Measured::error_share);
+        let (all, half) = (errors("S8"), errors("S9"));
+        let suffer = comparison.over_oracle("S13", name, 0.99);
+        println!("{name}: {all:.3} {half:.3} {suffer:.3}");
+        assert!(all <= 0.15 && half <= 0.2 && suffer <= 1.12, "{name}: {all} {half} {suffer}");
+    }
+}

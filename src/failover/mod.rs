@@ -1,0 +1,45 @@
+//! Another service for requests that the first can't serve: a second region, a cache, a static answer.
+//!
+//! [`Failover`] has two services; put one into another for more. It goes over to the second
+//! [when](When) an attempt at the first has failed, or only when the first has too much to do. It can
+//! stay there after several failures in a row, and come back when a probe succeeds.
+//!
+//! ```
+//! use std::{io, time::Duration};
+//! use tower::{Layer, Service, ServiceExt, service_fn};
+//! use tower_lb::{failover::FailoverLayer, retry::Failures};
+//! # use tower_lb::{outcome::{Attempts, Carry}, retry::{Repeat, Safety}};
+//! # #[derive(Clone, Default)] struct Query(Option<Attempts>);
+//! # impl Carry for Query {
+//! #     fn attempts(&self) -> Option<&Attempts> { self.0.as_ref() }
+//! #     fn carry(&mut self, attempts: Attempts) { self.0 = Some(attempts); }
+//! # }
+//! # impl Repeat for Query {
+//! #     fn safety(&self) -> Safety { Safety::Idempotent }
+//! #     fn repeat(&self) -> Option<Self> { Some(self.clone()) }
+//! # }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_lb::BoxError> {
+//! let near = service_fn(|_: Query| async { Err::<&str, _>(io::Error::other("on fire")) });
+//! let far = service_fn(|_: Query| async { Ok::<_, io::Error>("from far away") });
+//! let failover = FailoverLayer::builder(far, Failures::default())
+//!     .sticky(5, Duration::from_secs(10))
+//!     .build()?;
+//! let mut service = failover.layer(near);
+//! assert_eq!(service.ready().await?.call(Query::default()).await?, "from far away");
+//! # Ok(())
+//! # }
+//! ```
+
+#[allow(clippy::module_inception)]
+mod failover;
+mod future;
+mod layer;
+mod switch;
+
+pub use self::{
+    failover::Failover,
+    future::FailoverFuture,
+    layer::{FailoverBuilder, FailoverLayer, When},
+};

@@ -1,0 +1,179 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// A quantile of recent latencies, measured while requests go by. Recording takes two atomic
+/// instructions; every second somebody adds the counts up.
+///
+/// Two histograms with buckets in proportion to the latency: one is filled, the other is what was
+/// filled before; they change places every 20 s. A count that is lost in the change does no harm.
+pub(super) struct Latencies {
+    share: f64,
+    began: Instant,
+    histograms: [Histogram; 2],
+    /// Which one is filled is the last bit.
+    turn: AtomicU64,
+    /// When to add up next, and what the result was; nanoseconds.
+    due: AtomicU64,
+    quantile: AtomicU64,
+}
+
+struct Histogram([AtomicU32; BUCKETS]);
+
+/// Eight for each doubling, from 1 µs to 6 days.
+const BUCKETS: usize = 8 * 40;
+const TURN: Duration = Duration::from_secs(20);
+const PERIOD: Duration = Duration::from_secs(1);
+/// Answers before anything is said.
+const ENOUGH: u64 = 100;
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl Latencies {
+    pub(super) fn new(share: f64) -> Self {
+        let histogram = || Histogram(std::array::from_fn(|_| AtomicU32::new(0)));
+        Self {
+            share,
+            began: Instant::now(),
+            histograms: [histogram(), histogram()],
+            turn: AtomicU64::new(0),
+            due: AtomicU64::new(0),
+            quantile: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn record(&self, started: Instant, now: Instant) {
+        let current = self.turn.load(Ordering::Relaxed) as usize % 2;
+        let latency = now.saturating_duration_since(started);
+        self.histograms[current].0[bucket(latency)].fetch_add(1, Ordering::Relaxed);
+        let age = nanos(now.saturating_duration_since(self.began));
+        let due = self.due.load(Ordering::Relaxed);
+        if age >= due {
+            self.add_up(age, due);
+        }
+    }
+
+    /// `None` until there are enough answers.
+    #[inline]
+    pub(super) fn quantile(&self) -> Option<Duration> {
+        let nanos = self.quantile.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos).max(SHORTEST))
+    }
+
+    /// By the one who is first.
+    #[cold]
+    fn add_up(&self, age: u64, due: u64) {
+        let later = age.saturating_add(nanos(PERIOD));
+        if self.due.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let turn = age / nanos(TURN);
+        let passed = turn.saturating_sub(self.turn.load(Ordering::Relaxed));
+        let stale = match passed {
+            0 => 0..0,
+            1 => (turn % 2) as usize..(turn % 2) as usize + 1,
+            _ => 0..2,
+        };
+        let counts = self.histograms[stale].iter().flat_map(|histogram| &histogram.0);
+        counts.for_each(|count| count.store(0, Ordering::Relaxed));
+        self.turn.store(turn, Ordering::Relaxed);
+
+        let [one, other] = &self.histograms;
+        let count = |(one, other): (&AtomicU32, &AtomicU32)| {
+            u64::from(one.load(Ordering::Relaxed)) + u64::from(other.load(Ordering::Relaxed))
+        };
+        let counts = || one.0.iter().zip(&other.0).map(count);
+        let total: u64 = counts().sum();
+        if total < ENOUGH {
+            // After a pause there is nothing to go by, or for the first time little.
+            let known = passed < 2;
+            if !known {
+                self.quantile.store(0, Ordering::Relaxed);
+            }
+            // Look again soon.
+            self.due.store(age.saturating_add(nanos(PERIOD) / 10), Ordering::Relaxed);
+            return;
+        }
+        let rank = (self.share * total as f64) as u64;
+        let mut seen = 0;
+        let bucket = counts().position(|count| {
+            seen += count;
+            seen > rank
+        });
+        let quantile = upper_bound(bucket.unwrap_or(BUCKETS - 1));
+        self.quantile.store(nanos(quantile), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latencies")
+            .field("share", &self.share)
+            .field("quantile", &self.quantile())
+            .finish_non_exhaustive()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// By the position of the highest bit of the microseconds, and the three bits after it.
+fn bucket(latency: Duration) -> usize {
+    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+    let exponent = micros.ilog2() as usize;
+    let mantissa = if exponent < 3 { micros << (3 - exponent) } else { micros >> (exponent - 3) };
+    (exponent * 8 + mantissa as usize % 8).min(BUCKETS - 1)
+}
+
+/// The least latency that is above all of the bucket.
+fn upper_bound(bucket: usize) -> Duration {
+    let (exponent, mantissa) = ((bucket + 1) / 8, (bucket + 1) % 8);
+    Duration::from_micros((1 << exponent) + ((mantissa as u64) << exponent) / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn buckets_are_narrow(micros in 8..1_u64 << 39) {
+            let latency = Duration::from_micros(micros);
+            let bound = upper_bound(bucket(latency));
+            prop_assert!(bound > latency && bound <= latency.mul_f64(1.126), "{bound:?}");
+        }
+    }
+
+    #[test]
+    fn quantiles_follow_the_latencies_and_old_ones_are_forgotten() {
+        let latencies = Latencies::new(0.9);
+        let began = latencies.began;
+        let at = |millis| began + Duration::from_millis(millis);
+        let answer = |now: u64, millis| latencies.record(at(now - millis), at(now));
+        answer(2000, 10);
+        assert_eq!(latencies.quantile(), None);
+        for n in 0..1000 {
+            answer(2000 + n * 2, 10 + n % 100);
+        }
+        answer(5000, 10);
+        let near = |millis: f64| {
+            let quantile = latencies.quantile().unwrap().as_secs_f64() * 1e3;
+            assert!((quantile / millis - 1.0).abs() < 0.13, "{quantile} ms");
+        };
+        near(100.0);
+        for n in 0..9000 {
+            answer(21_000 + n * 5, 2);
+        }
+        near(2.0);
+        // A long pause: what was known is no use any more.
+        answer(500_000, 10);
+        assert_eq!(latencies.quantile(), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! A second attempt while the first is still under way, for answers that take far longer than most.
+//!
+//! [`Hedge`] waits for as long as nearly all answers take ([`Delay`]), then sends a copy of the request
+//! to *another* endpoint; the first good answer wins, and the others are dropped. It helps against
+//! endpoints that stall; where the work itself is long, it only adds to it. So hedge late (at the
+//! 99th percentile, not the 95th), and within the [`Budget`](crate::retry::Budget) that retries
+//! have.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, ServiceExt};
+//! use tower_lb::{
+//!     hedge::{Delay, HedgeLayer},
+//!     retry::{Budget, Failures},
+//! };
+//!
+//! # fn main() -> Result<(), tower_lb::InvalidConfig> {
+//! let budget = Budget::default();
+//! let hedge = HedgeLayer::builder(Failures::default(), Delay::quantile(0.99))
+//!     .budget(budget.clone())
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What may be hedged is what may be sent twice: see [`Repeat`](crate::retry::Repeat).
+
+mod delay;
+mod future;
+#[allow(clippy::module_inception)]
+mod hedge;
+mod latencies;
+mod layer;
+
+pub use self::{
+    delay::Delay,
+    future::HedgeFuture,
+    hedge::Hedge,
+    layer::{HedgeBuilder, HedgeLayer},
+};

@@ -1,0 +1,143 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    BoxError,
+    outcome::{Bound, Elapsed},
+};
+
+/// Bounds the time between one piece of a response's body and the next. Put it around an endpoint's
+/// service, so that a body that gets stuck is the endpoint's failure.
+///
+/// The time runs while somebody waits for the next piece; one who reads slowly is not hurried.
+#[derive(Clone, Debug)]
+pub struct IdleBodyTimeout<S> {
+    inner: S,
+    limit: Duration,
+}
+
+/// Wraps services into [`IdleBodyTimeout`].
+#[derive(Clone, Copy, Debug)]
+pub struct IdleBodyTimeoutLayer {
+    limit: Duration,
+}
+
+impl IdleBodyTimeoutLayer {
+    /// At the most so long.
+    #[must_use]
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit }
+    }
+}
+
+impl<S> Layer<S> for IdleBodyTimeoutLayer {
+    type Service = IdleBodyTimeout<S>;
+
+    fn layer(&self, inner: S) -> IdleBodyTimeout<S> {
+        IdleBodyTimeout { inner, limit: self.limit }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for IdleBodyTimeout<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<IdleBody<R>>;
+    type Error = S::Error;
+    type Future = IdleBodyFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        IdleBodyFuture { response: self.inner.call(request), limit: self.limit }
+    }
+}
+
+pin_project! {
+    /// The response of an [`IdleBodyTimeout`].
+    #[derive(Debug)]
+    pub struct IdleBodyFuture<F> {
+        #[pin]
+        response: F,
+        limit: Duration,
+    }
+}
+
+impl<F, R, E> Future for IdleBodyFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<IdleBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (response, limit) = (ready!(this.response.poll(cx)), *this.limit);
+        Poll::Ready(response.map(|response| {
+            response.map(|body| IdleBody { body, timer: None, waiting: false, limit })
+        }))
+    }
+}
+
+pin_project! {
+    /// The body of an [`IdleBodyTimeout`]'s response.
+    #[derive(Debug)]
+    pub struct IdleBody<B> {
+        #[pin]
+        body: B,
+        #[pin]
+        timer: Option<Sleep>,
+        // The timer runs.
+        waiting: bool,
+        limit: Duration,
+    }
+}
+
+impl<B> Body for IdleBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+            *this.waiting = false;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let began = !std::mem::replace(this.waiting, true);
+        match (this.timer.as_mut().as_pin_mut(), Instant::now().checked_add(*this.limit)) {
+            (Some(timer), Some(deadline)) if began => timer.reset(deadline),
+            (None, Some(_)) => this.timer.set(Some(sleep(*this.limit))),
+            _ => {}
+        }
+        let Some(timer) = this.timer.as_pin_mut() else { return Poll::Pending };
+        ready!(timer.poll(cx));
+        Poll::Ready(Some(Err(Elapsed::new(Bound::IdleBody, *this.limit).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,424 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::{BoxError, retry::Safety};
+
+pin_project! {
+    /// A request body that can be sent more than once, byte for byte and with its trailers; made by
+    /// [`Replay`](super::Replay).
+    ///
+    /// It streams: frames go out as they come in, and are kept for further attempts up to a cap. A body
+    /// that turns out to be longer goes on as it is, and can't be repeated any more. Frames are kept
+    /// only while somebody may still repeat the body. Copies read the same source, each from the
+    /// beginning, at the same time if need be.
+    pub struct ReplayBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    enum Kind<B> {
+        // Never sent again: passes through.
+        Once { #[pin] body: B },
+        Empty { safety: Safety },
+        Taped { reader: Reader<B> },
+    }
+}
+
+impl<B: Body> ReplayBody<B> {
+    /// A body for a request of this safety, of which `cap` bytes may be kept.
+    pub(super) fn new(body: B, safety: Safety, cap: usize) -> Self {
+        let kind = if safety == Safety::Never {
+            Kind::Once { body }
+        } else if body.is_end_stream() {
+            Kind::Empty { safety }
+        } else if body.size_hint().lower() > cap as u64 {
+            // As soon as some of it is read, it can't be sent again: nothing need be kept.
+            Kind::Taped { reader: Reader::new(body, Safety::IfUnsent, 0) }
+        } else {
+            Kind::Taped { reader: Reader::new(body, safety, cap) }
+        };
+        Self { kind }
+    }
+}
+
+impl<B> ReplayBody<B> {
+    pub(super) fn safety(&self) -> Safety {
+        match &self.kind {
+            Kind::Once { .. } => Safety::Never,
+            Kind::Empty { safety } => *safety,
+            Kind::Taped { reader } => reader.safety,
+        }
+    }
+
+    /// The same body from the beginning; `None` if that is not kept (any more).
+    pub(super) fn repeat(&self) -> Option<Self> {
+        let kind = match &self.kind {
+            Kind::Once { .. } => return None,
+            Kind::Empty { safety } => Kind::Empty { safety: *safety },
+            Kind::Taped { reader } => Kind::Taped { reader: reader.rewound()? },
+        };
+        Some(Self { kind })
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProjection::Once { body } => body.poll_frame(cx).map(|frame| {
+                frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into))
+            }),
+            KindProjection::Empty { .. } => Poll::Ready(None),
+            KindProjection::Taped { reader } => reader.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Once { body } => body.is_end_stream(),
+            Kind::Empty { .. } => true,
+            Kind::Taped { reader } => reader.is_end(&reader.lock()),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Once { body } => body.size_hint(),
+            Kind::Empty { .. } => SizeHint::with_exact(0),
+            Kind::Taped { reader } => reader.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").field("safety", &self.safety()).finish_non_exhaustive()
+    }
+}
+
+/// No copy if it is `Bytes` already.
+fn to_bytes(mut data: impl Buf) -> Bytes {
+    data.copy_to_bytes(data.remaining())
+}
+
+/// What has been read of a body, and the rest of it.
+struct Tape<B> {
+    /// `None` at the end.
+    source: Option<Pin<Box<B>>>,
+    frames: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+    size: usize,
+    cap: usize,
+    /// The beginning is not kept any more, or the source has failed.
+    lost: bool,
+    /// Of readers that wait for the source, which itself wakes the last of them only.
+    waiting: Vec<Waker>,
+}
+
+/// One attempt's place on the tape.
+struct Reader<B> {
+    tape: Arc<Mutex<Tape<B>>>,
+    safety: Safety,
+    /// How many frames it has read.
+    next: usize,
+    trailers_read: bool,
+    /// Goes on with the source, although the tape is lost.
+    live: bool,
+}
+
+/// Why an attempt can't go on with the body that another has used up.
+#[derive(Debug)]
+struct Lost;
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the beginning of the request's body is not kept any more")
+    }
+}
+
+impl std::error::Error for Lost {}
+
+impl<B> Reader<B> {
+    fn new(body: B, safety: Safety, cap: usize) -> Self {
+        let tape = Tape {
+            source: Some(Box::pin(body)),
+            frames: Vec::new(),
+            trailers: None,
+            size: 0,
+            cap,
+            lost: false,
+            waiting: Vec::new(),
+        };
+        Self::at_start(Arc::new(Mutex::new(tape)), safety)
+    }
+
+    fn at_start(tape: Arc<Mutex<Tape<B>>>, safety: Safety) -> Self {
+        Self { tape, safety, next: 0, trailers_read: false, live: false }
+    }
+
+    fn rewound(&self) -> Option<Self> {
+        let lost = self.lock().lost;
+        (!lost).then(|| Self::at_start(Arc::clone(&self.tape), self.safety))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tape<B>> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_end(&self, tape: &Tape<B>) -> bool {
+        let trailers_due = tape.trailers.is_some() && !self.trailers_read;
+        tape.source.is_none() && self.next >= tape.frames.len() && !trailers_due
+    }
+}
+
+impl<B: Body> Reader<B> {
+    fn size_hint(&self) -> SizeHint {
+        let tape = self.lock();
+        let unread = tape.frames.iter().skip(self.next).map(Bytes::len).sum::<usize>() as u64;
+        let rest =
+            tape.source.as_ref().map_or_else(|| SizeHint::with_exact(0), |rest| rest.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(unread.saturating_add(rest.lower()));
+        let upper = rest.upper().and_then(|upper| upper.checked_add(unread));
+        // HTTP/1 has no trailers after a body whose length is told.
+        if let (Some(upper), None) = (upper, &tape.trailers) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>
+    where
+        B::Error: Into<BoxError>,
+    {
+        let mut guard = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
+        let tape = &mut *guard;
+        if let Some(data) = tape.frames.get(self.next) {
+            self.next += 1;
+            return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
+        }
+        if tape.lost && !self.live {
+            return Poll::Ready(Some(Err(Lost.into())));
+        }
+        loop {
+            let Some(source) = &mut tape.source else {
+                let trailers = if self.trailers_read { None } else { tape.trailers.clone() };
+                self.trailers_read = true;
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            };
+            let Poll::Ready(frame) = source.as_mut().poll_frame(cx) else {
+                if !tape.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    tape.waiting.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            };
+            if source.is_end_stream() {
+                tape.source = None;
+            }
+            tape.waiting.drain(..).for_each(Waker::wake);
+            let frame = match frame {
+                None => {
+                    tape.source = None;
+                    continue;
+                }
+                Some(Err(error)) => {
+                    (tape.source, tape.lost, self.live) = (None, true, true);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            let not_data = match frame.into_data() {
+                Ok(data) => {
+                    let data = to_bytes(data);
+                    tape.size = tape.size.saturating_add(data.len());
+                    let wanted = Arc::strong_count(&self.tape) > 1 && !tape.lost;
+                    if wanted && tape.size <= tape.cap {
+                        tape.frames.push(data.clone());
+                        self.next += 1;
+                    } else {
+                        tape.frames = Vec::new();
+                        (tape.lost, self.live, self.next) = (true, true, 0);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Err(frame) => frame,
+            };
+            if let Ok(trailers) = not_data.into_trailers() {
+                (tape.source, tape.trailers) = (None, Some(trailers));
+            }
+        }
+    }
+}
+
+impl<B> Drop for Reader<B> {
+    /// The source would have woken this one, perhaps.
+    fn drop(&mut self) {
+        self.lock().waiting.drain(..).for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{
+        channel::mpsc::{self, UnboundedReceiver},
+        executor::block_on,
+        future::join,
+    };
+    use http::HeaderValue;
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Frames = Vec<Result<Frame<Bytes>, BoxError>>;
+
+    fn streamed(
+        frames: &[Bytes],
+        trailers: bool,
+    ) -> StreamBody<impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> + use<>> {
+        let mut frames: Frames = frames.iter().cloned().map(Frame::data).map(Ok).collect();
+        frames.extend(trailers.then(|| Ok(Frame::trailers(sum()))));
+        StreamBody::new(futures::stream::iter(frames))
+    }
+
+    fn sum() -> HeaderMap {
+        [(http::header::ETAG, HeaderValue::from_static("sum"))].into_iter().collect()
+    }
+
+    fn read<B>(body: B) -> (Bytes, Option<HeaderMap>)
+    where
+        B: Body<Data = Bytes, Error = BoxError>,
+    {
+        let collected = block_on(body.collect()).unwrap();
+        let trailers = collected.trailers().cloned();
+        (collected.to_bytes(), trailers)
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<Bytes>> {
+        let frame = prop::collection::vec(any::<u8>(), 0..30).prop_map(Bytes::from);
+        prop::collection::vec(frame, 1..10)
+    }
+
+    proptest! {
+        /// An attempt reads some frames and is given up, at any place; the next ones get all of it.
+        #[test]
+        fn replays_are_exact_wherever_the_attempt_before_ended(
+            frames in frames(), trailers: bool, gives_up in prop::collection::vec(0..12_usize, 0..4),
+        ) {
+            let kept = ReplayBody::new(streamed(&frames, trailers), Safety::Idempotent, 1000);
+            for after in gives_up {
+                let mut attempt = kept.repeat().unwrap();
+                for _ in 0..after {
+                    block_on(attempt.frame());
+                }
+            }
+            for _ in 0..2 {
+                let (bytes, read_trailers) = read(kept.repeat().unwrap());
+                prop_assert_eq!(&bytes[..], frames.concat());
+                prop_assert_eq!(read_trailers, trailers.then(sum));
+            }
+        }
+
+        /// Over the cap the attempt that is under way is not disturbed, and the last.
+        #[test]
+        fn over_the_cap_it_goes_through_once(frames in frames(), cap in 0..100_usize) {
+            let body = ReplayBody::new(streamed(&frames, true), Safety::Idempotent, cap);
+            let kept = body.repeat().unwrap();
+            let (bytes, trailers) = read(body);
+            prop_assert_eq!(&bytes[..], frames.concat());
+            prop_assert_eq!(trailers, Some(sum()));
+            prop_assert_eq!(kept.repeat().is_some(), bytes.len() <= cap);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_when_nobody_may_repeat_it() {
+        let body =
+            ReplayBody::new(streamed(&["a".into(), "b".into()], false), Safety::Idempotent, 9);
+        let Kind::Taped { mut reader } = body.kind else { panic!("not empty") };
+        block_on(std::future::poll_fn(|cx| reader.poll_frame(cx)));
+        assert!(reader.lock().frames.is_empty() && reader.rewound().is_none());
+    }
+
+    #[test]
+    fn lengths_are_told_for_every_attempt() {
+        let body = ReplayBody::new(Full::<Bytes>::from("hello"), Safety::Idempotent, 9);
+        let mut first = body.repeat().unwrap();
+        assert_eq!(first.size_hint().exact(), Some(5));
+        block_on(first.frame());
+        assert!(first.is_end_stream());
+        assert_eq!(first.size_hint().exact(), Some(0));
+        let second = body.repeat().unwrap();
+        assert!(!second.is_end_stream());
+        assert_eq!(second.size_hint().exact(), Some(5));
+        let empty = ReplayBody::new(Full::<Bytes>::default(), Safety::Idempotent, 9);
+        assert!(empty.repeat().unwrap().is_end_stream());
+    }
+
+    #[test]
+    fn with_trailers_no_length_is_told() {
+        let body = ReplayBody::new(streamed(&["a".into()], true), Safety::Idempotent, 9);
+        read(body.repeat().unwrap());
+        assert_eq!(body.repeat().unwrap().size_hint().exact(), None);
+    }
+
+    #[test]
+    fn a_body_too_long_from_the_start_can_be_sent_again_only_if_unsent() {
+        let long = ReplayBody::new(Full::<Bytes>::from("hello"), Safety::Idempotent, 4);
+        assert_eq!(long.safety(), Safety::IfUnsent);
+        drop(long.repeat().unwrap());
+        let mut attempt = long.repeat().unwrap();
+        block_on(attempt.frame());
+        assert!(long.repeat().is_none(), "some of it may have been sent");
+    }
+
+    #[test]
+    fn attempts_at_the_same_time_read_the_same_source() {
+        let (sender, receiver): (_, UnboundedReceiver<_>) = mpsc::unbounded();
+        let body = ReplayBody::new(StreamBody::new(receiver), Safety::Idempotent, 100);
+        let (one, other) = (body.repeat().unwrap(), body.repeat().unwrap());
+        let feeder = std::thread::spawn(move || {
+            for n in 0..50_u8 {
+                let frame: Result<_, BoxError> = Ok(Frame::data(Bytes::from(vec![n])));
+                sender.unbounded_send(frame).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let (one, other) = block_on(join(one.collect(), other.collect()));
+        feeder.join().unwrap();
+        let expected: Vec<_> = (0..50).collect();
+        assert_eq!(one.unwrap().to_bytes(), expected);
+        assert_eq!(other.unwrap().to_bytes(), expected);
+    }
+
+    #[test]
+    fn a_source_that_fails_is_not_repeated() {
+        let frames: Frames = vec![Ok(Frame::data("a".into())), Err("reset".into())];
+        let source = StreamBody::new(futures::stream::iter(frames));
+        let body = ReplayBody::new(source, Safety::Idempotent, 100);
+        let error = block_on(body.repeat().unwrap().collect()).unwrap_err();
+        assert_eq!(error.to_string(), "reset");
+        assert!(body.repeat().is_none());
+    }
+}

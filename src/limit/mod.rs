@@ -1,0 +1,60 @@
+//! How much may be under way, and who is turned away.
+//!
+//! | limit | bounds | a request too many |
+//! |---|---|---|
+//! | [`Builder::max_outstanding`](crate::balance::Builder::max_outstanding) | requests at each endpoint | waits in the balancer |
+//! | [`ConcurrencyLimit`] | requests at all endpoints together | waits in a bounded queue, or is [`Rejected`] |
+//! | [`Throttle`] | requests that would not be accepted anyway | is rejected with the probability that fits |
+//! | [`RateLimit`] | requests in a time | waits a little, or is rejected |
+//!
+//! The bound of a [`ConcurrencyLimit`] is fixed, or finds itself ([`Concurrency`]). What is rejected says
+//! why, is not charged to any endpoint, and is not retried.
+//!
+//! ```
+//! use std::{convert::Infallible, time::Duration};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_lb::limit::{Concurrency, ConcurrencyLimitLayer, Rejected};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), tower_lb::BoxError> {
+//! let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1))
+//!     .queue(1)
+//!     .max_wait(Duration::from_millis(100))
+//!     .build()?;
+//! let slow = service_fn(|_: ()| async {
+//!     tokio::time::sleep(Duration::from_secs(1)).await;
+//!     Ok::<_, Infallible>(())
+//! });
+//! let service = limit.layer(slow);
+//! let [first, second, third] = [(); 3].map(|()| service.clone().oneshot(()));
+//! let (first, second, third) = tokio::join!(first, second, third);
+//! assert!(first.is_ok());
+//! let why = |error: tower_lb::BoxError| *error.downcast::<Rejected>().unwrap();
+//! assert!(matches!(why(second.unwrap_err()), Rejected::WaitedTooLong { .. }));
+//! assert_eq!(why(third.unwrap_err()), Rejected::QueueFull { limit: 1 });
+//! # Ok(())
+//! # }
+//! ```
+
+mod adaptive;
+mod concurrency;
+mod counts;
+mod future;
+mod gate;
+mod inspect;
+mod layer;
+mod rate;
+mod rejected;
+mod throttle;
+
+pub use self::{
+    adaptive::Concurrency,
+    concurrency::ConcurrencyLimit,
+    future::ConcurrencyLimitFuture,
+    gate::Order,
+    inspect::{Carried, Inspect, Priority},
+    layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
+    rate::{RateLimit, RateLimitFuture, RateLimitLayer},
+    rejected::Rejected,
+    throttle::{Throttle, ThrottleFuture, ThrottleLayer},
+};

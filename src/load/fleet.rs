@@ -1,0 +1,156 @@
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::time::Instant;
+
+/// What the reports of all endpoints say together: how many requests an endpoint has in flight, how
+/// long they take, and how the one depends on the other.
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    /// Mean latency and mean in flight.
+    means: AtomicU64,
+    /// Intercept and slope of the latency over the requests in flight.
+    line: AtomicU64,
+    sums: Mutex<Sums>,
+}
+
+/// Of a linear regression whose samples fade.
+#[derive(Debug, Default)]
+struct Sums {
+    weight: f64,
+    in_flight: f64,
+    latency: f64,
+    product: f64,
+    square: f64,
+    at: Option<Instant>,
+}
+
+/// Time constant, in seconds, with which samples fade.
+const MEMORY: f64 = 5.0;
+/// A latency above so many means counts as that: one long request says little of the others.
+const CLIPPED: f64 = 5.0;
+/// The same for requests in flight, where one report must not outweigh thousands.
+const CLIPPED_IN_FLIGHT: f64 = 10.0;
+/// What the very first sample may say.
+const MOST: f64 = 1000.0;
+const LONGEST: f64 = 60.0;
+/// The least share of the mean latency that requests in flight are taken to cause. Without a floor,
+/// an endpoint that happens to look flat would get everything.
+const LEAST_SLOPE: f64 = 0.02;
+
+/// Means over the fleet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Means {
+    pub(super) latency: f64,
+    pub(super) in_flight: f64,
+}
+
+impl Fleet {
+    /// `None` before the first sample.
+    #[inline]
+    pub(super) fn means(&self) -> Option<Means> {
+        let (latency, in_flight) = unpack(self.means.load(Ordering::Relaxed));
+        (latency > 0.0).then_some(Means { latency, in_flight })
+    }
+
+    /// The latency in seconds to expect of an endpoint like any other with so many in flight.
+    #[inline]
+    pub(super) fn latency_at(&self, in_flight: f64) -> f64 {
+        let (intercept, slope) = unpack(self.line.load(Ordering::Relaxed));
+        intercept + slope * in_flight
+    }
+
+    /// Learns from one sample; skips it if another thread is at it.
+    pub(super) fn learn(&self, in_flight: f64, latency: f64, now: Instant) {
+        let Ok(mut sums) = self.sums.try_lock() else { return };
+        sums.fade(now);
+        let (in_flight, latency) = sums.clipped(in_flight.min(MOST), latency.min(LONGEST));
+        sums.add(in_flight, latency);
+        let means = Means {
+            latency: (sums.latency / sums.weight).max(f32::MIN_POSITIVE.into()),
+            in_flight: sums.in_flight / sums.weight,
+        };
+        let steepest = means.latency / (means.in_flight + 1.0);
+        let slope = sums.slope(means).clamp(LEAST_SLOPE * steepest, steepest);
+        let intercept = means.latency - slope * means.in_flight;
+        self.means.store(pack(means.latency, means.in_flight), Ordering::Relaxed);
+        self.line.store(pack(intercept, slope), Ordering::Relaxed);
+    }
+}
+
+impl Sums {
+    fn fade(&mut self, now: Instant) {
+        let passed = self.at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        let kept = (-passed / MEMORY).exp();
+        self.weight *= kept;
+        self.in_flight *= kept;
+        self.latency *= kept;
+        self.product *= kept;
+        self.square *= kept;
+        self.at = Some(self.at.map_or(now, |at| at.max(now)));
+    }
+
+    /// The sample, no further from what the others say than one sample should be.
+    fn clipped(&self, in_flight: f64, latency: f64) -> (f64, f64) {
+        if self.weight < 1.0 {
+            return (in_flight, latency);
+        }
+        let most = CLIPPED_IN_FLIGHT * (self.in_flight / self.weight + 1.0);
+        (in_flight.min(most), latency.min(CLIPPED * self.latency / self.weight))
+    }
+
+    fn add(&mut self, in_flight: f64, latency: f64) {
+        self.weight += 1.0;
+        self.in_flight += in_flight;
+        self.latency += latency;
+        self.product += in_flight * latency;
+        self.square += in_flight * in_flight;
+    }
+
+    fn slope(&self, means: Means) -> f64 {
+        let variance = self.square / self.weight - means.in_flight * means.in_flight;
+        let covariance = self.product / self.weight - means.in_flight * means.latency;
+        if variance > 1e-6 { covariance / variance } else { 0.0 }
+    }
+}
+
+fn pack(first: f64, second: f64) -> u64 {
+    let bits = |value: f64| u64::from((value as f32).to_bits());
+    bits(first) << 32 | bits(second)
+}
+
+fn unpack(bits: u64) -> (f64, f64) {
+    (f32::from_bits((bits >> 32) as u32).into(), f32::from_bits(bits as u32).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_that_of_the_samples() {
+        let (fleet, now) = (Fleet::default(), Instant::now());
+        assert!(fleet.means().is_none());
+        for in_flight in 0..10 {
+            let in_flight = f64::from(in_flight);
+            fleet.learn(in_flight, 0.010 + 0.001 * in_flight, now);
+        }
+        for (in_flight, latency) in [(0.0, 0.010), (4.0, 0.014), (20.0, 0.030)] {
+            assert!((fleet.latency_at(in_flight) - latency).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn flat_and_absurd_samples_still_say_that_more_is_slower() {
+        for latencies in [[0.01, 0.01], [0.02, 0.01], [1e300, 0.0], [0.0, 0.0]] {
+            let (fleet, now) = (Fleet::default(), Instant::now());
+            fleet.learn(1.0, latencies[0], now);
+            fleet.learn(5.0, latencies[1], now);
+            fleet.learn(1e300, latencies[1], now);
+            let [few, many] = [1.0, 1e6].map(|in_flight| fleet.latency_at(in_flight));
+            assert!(few <= many || !many.is_finite(), "{latencies:?}: {few} {many}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+use std::{error::Error as StdError, fmt, time::Duration};
+
+/// Something took longer than it may.
+///
+/// As an endpoint's error it is a [`Timeout`](super::Outcome::Timeout).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed {
+    bound: Bound,
+    limit: Duration,
+}
+
+/// What a time limit is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Bound {
+    /// Making a connection.
+    Connect,
+    /// From sending an attempt to the beginning of its response.
+    FirstByte,
+    /// From sending an attempt to the end of its response's body.
+    Attempt,
+    /// From one piece of a response's body to the next.
+    IdleBody,
+    /// From the first attempt to the beginning of the response that is returned, all between included.
+    Overall,
+}
+
+impl Elapsed {
+    pub(crate) fn new(bound: Bound, limit: Duration) -> Self {
+        Self { bound, limit }
+    }
+
+    /// What took too long.
+    #[must_use]
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.bound {
+            Bound::Connect => "no connection",
+            Bound::FirstByte => "no response",
+            Bound::Attempt => "no complete response",
+            Bound::IdleBody => "nothing more of the response's body",
+            Bound::Overall => "no response, all attempts included,",
+        };
+        write!(f, "{what} within {:?}", self.limit)
+    }
+}
+
+impl StdError for Elapsed {}

@@ -1,0 +1,248 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
+use tokio::time::{Instant, timeout};
+
+use super::{Candidate, Candidates, InvalidParameter, Pick, PickContext, Rng, Strategy};
+use crate::outcome::{LoadReport, Meter};
+
+/// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
+/// [`LoadReport`]s know.
+///
+/// The probe is a function of yours: it gets the endpoint by name and attributes, and gives a
+/// future of a report, from an HTTP request for example. Probes are sent for a share of the
+/// requests, one for each by default, to the endpoints in random order, each once before any again.
+/// They never hold a request up: requests go by the reports that are there, and those are used as
+/// often as they are of use.
+///
+/// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time,
+/// none for longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing
+/// else of the endpoint. Without requests no probe is sent. There is no probe that a request waits
+/// for: a pick is not asynchronous, and a strategy that finds its reports too old has a load to
+/// fall back to.
+///
+/// ```
+/// use tower_lb::{outcome::LoadReport, strategy::{Candidate, Freshest, Probed}};
+///
+/// async fn ask(_host: String) -> Result<LoadReport, std::io::Error> {
+///     Ok(LoadReport::new().with_requests_in_flight(3.0))
+/// }
+///
+/// let strategy = Probed::new(|endpoint: &Candidate| ask(endpoint.name().to_owned()), Freshest::default())
+///     .per_request(0.5)?;
+/// # Ok::<_, tower_lb::strategy::InvalidParameter>(())
+/// ```
+pub struct Probed<St, F> {
+    inner: St,
+    probe: F,
+    rate: f64,
+    timeout: Duration,
+    due: Arc<Due>,
+    candidates: Option<Candidates>,
+    /// Positions that are still to be probed in this round.
+    round: Vec<usize>,
+    rng: Rng,
+    running: FuturesUnordered<Running>,
+}
+
+type Running = Pin<Box<dyn Future<Output = (Candidate, Option<LoadReport>)> + Send>>;
+
+/// Probes that requests have called for.
+#[derive(Debug, Default)]
+struct Due {
+    /// In units of 2^-16 probes.
+    probes: AtomicU64,
+    waker: AtomicWaker,
+}
+
+const ONE: u64 = 1 << 16;
+/// Probes under way at a time; what is due beyond that is forgotten.
+const MOST: usize = 64;
+const MOST_PER_REQUEST: f64 = 16.0;
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+impl<St, F> Probed<St, F> {
+    /// One probe for each request, a timeout of a second.
+    pub fn new<Fut, E>(probe: F, inner: St) -> Self
+    where
+        F: Fn(&Candidate) -> Fut,
+        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+    {
+        Self::with(probe, inner, 1.0, TIMEOUT)
+    }
+
+    fn with(probe: F, inner: St, rate: f64, timeout: Duration) -> Self {
+        Self {
+            inner,
+            probe,
+            rate,
+            timeout,
+            due: Arc::default(),
+            candidates: None,
+            round: Vec::new(),
+            rng: Rng::from_entropy(),
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    /// Probes for each request, on average. Default 1.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidParameter`] if it is not above 0 and at most 16.
+    pub fn per_request(mut self, probes: f64) -> Result<Self, InvalidParameter> {
+        if probes > 0.0 && probes <= MOST_PER_REQUEST {
+            self.rate = probes;
+            return Ok(self);
+        }
+        Err(InvalidParameter::new("per_request", "above 0 and at most 16"))
+    }
+
+    pub(super) fn set_rate(&mut self, probes: f64) {
+        self.rate = probes;
+    }
+
+    pub(super) fn inner_mut(&mut self) -> &mut St {
+        &mut self.inner
+    }
+
+    /// How long a probe may take. Default 1 s.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Fixes the order of probes, for tests and simulations.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.rng = Rng::seeded(seed);
+        self
+    }
+
+    /// The next endpoint to be probed.
+    fn next(&mut self, candidates: &Candidates) -> Option<Candidate> {
+        if self.round.is_empty() {
+            self.round.extend(0..candidates.len());
+        }
+        let at = self.rng.below(self.round.len());
+        let drawn = (!self.round.is_empty()).then(|| self.round.swap_remove(at))?;
+        candidates.get(drawn).cloned()
+    }
+
+    /// Sends the probes that are due.
+    fn send<Fut, E>(&mut self)
+    where
+        F: Fn(&Candidate) -> Fut,
+        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+    {
+        let Some(candidates) = self.candidates.clone() else { return };
+        let due = self.due.probes.load(Ordering::Relaxed) / ONE;
+        self.due.probes.fetch_sub(due * ONE, Ordering::Relaxed);
+        for _ in 0..due {
+            if self.running.len() >= MOST {
+                return;
+            }
+            let Some(candidate) = self.next(&candidates) else { return };
+            let answer = timeout(self.timeout, (self.probe)(&candidate));
+            self.running.push(Box::pin(async move {
+                let report = answer.await.ok().and_then(Result::ok);
+                (candidate, report)
+            }));
+        }
+    }
+}
+
+impl<St: Clone, F: Clone> Clone for Probed<St, F> {
+    /// Begins without probes under way.
+    fn clone(&self) -> Self {
+        let inner = self.inner.clone();
+        let clone = Self::with(self.probe.clone(), inner, self.rate, self.timeout);
+        Self { rng: self.rng.clone(), ..clone }
+    }
+}
+
+impl<St, F, Fut, E> Strategy for Probed<St, F>
+where
+    St: Strategy,
+    F: Fn(&Candidate) -> Fut,
+    Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+{
+    type Picker = ProbedPicker<St::Picker>;
+
+    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+        self.candidates = Some(candidates.clone());
+        self.round.clear();
+        ProbedPicker {
+            inner: self.inner.picker(candidates),
+            due: Arc::clone(&self.due),
+            each: (self.rate * ONE as f64) as u64,
+        }
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
+    }
+
+    fn eligible(&self, candidates: &Candidates) -> Candidates {
+        self.inner.eligible(candidates)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.inner.notices()
+    }
+
+    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        self.due.waker.register(cx.waker());
+        self.send();
+        while let Poll::Ready(Some((candidate, report))) = self.running.poll_next_unpin(cx) {
+            if let Some(report) = report {
+                candidate.report(&report, Instant::now());
+            }
+        }
+        match self.inner.poll_update(cx) {
+            Poll::Ready(Some(())) => Poll::Ready(Some(())),
+            // There are requests to come.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<St: fmt::Debug, F> fmt::Debug for Probed<St, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probed")
+            .field("inner", &self.inner)
+            .field("per_request", &self.rate)
+            .field("under_way", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The picker of [`Probed`].
+#[derive(Debug)]
+pub struct ProbedPicker<P> {
+    inner: P,
+    due: Arc<Due>,
+    each: u64,
+}
+
+impl<P: Pick<Req>, Req> Pick<Req> for ProbedPicker<P> {
+    #[inline]
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let before = self.due.probes.fetch_add(self.each, Ordering::Relaxed);
+        if before + self.each >= ONE {
+            self.due.waker.wake();
+        }
+        self.inner.pick(request, context)
+    }
+}

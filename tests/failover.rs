@@ -1,0 +1,179 @@
+//! Going over to a second service, staying there, and coming back.
+
+mod support;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::FutureExt;
+use support::request::Query;
+use tokio::time::{advance, sleep};
+use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_lb::{
+    Balancer, discover,
+    endpoint::Endpoint,
+    failover::{Failover, FailoverLayer, When},
+    limit::{Concurrency, ConcurrencyLimitLayer},
+    retry::{Failures, Safety},
+    strategy::P2c,
+    timeout::OverallTimeoutLayer,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+type Region = BoxCloneSyncService<Query, &'static str, BoxError>;
+
+/// A service that is up or down, and counts requests.
+#[derive(Clone, Default)]
+struct State {
+    down: Arc<AtomicU32>,
+    requests: Arc<AtomicU32>,
+}
+
+impl State {
+    fn set_down(&self, down: bool) {
+        self.down.store(down.into(), Ordering::SeqCst);
+    }
+
+    fn requests(&self) -> u32 {
+        self.requests.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn region(name: &'static str) -> (State, Region) {
+    let state = State::default();
+    let shared = state.clone();
+    let service = service_fn(move |_: Query| {
+        shared.requests.fetch_add(1, Ordering::SeqCst);
+        let up = shared.down.load(Ordering::SeqCst) == 0;
+        std::future::ready(if up { Ok(name) } else { Err(io::Error::other("down").into()) })
+    });
+    (state, BoxCloneSyncService::new(service))
+}
+
+async fn send(
+    service: &Failover<Region, Region, Failures>,
+    query: Query,
+) -> Result<&'static str, BoxError> {
+    service.clone().oneshot(query).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_that_fails_goes_over_if_it_may_be_repeated() {
+    let ((near_state, near), (far_state, far)) = (region("near"), region("far"));
+    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap().layer(near);
+    assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "near");
+    near_state.set_down(true);
+    assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "far");
+    send(&failover, Query::new(Safety::IfUnsent)).await.unwrap_err();
+    send(&failover, Query::new(Safety::Never)).await.unwrap_err();
+    assert_eq!((near_state.requests(), far_state.requests()), (4, 1));
+    far_state.set_down(true);
+    send(&failover, Query::idempotent()).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sticky_one_stays_and_comes_back_by_a_probe() {
+    let ((near_state, near), (far_state, far)) = (region("near"), region("far"));
+    let failover = FailoverLayer::builder(far, Failures::default()).sticky(3, 1000 * MS);
+    let failover = failover.build().unwrap().layer(near);
+    near_state.set_down(true);
+    for _ in 0..10 {
+        assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "far");
+    }
+    assert_eq!((near_state.requests(), far_state.requests()), (3, 10));
+    advance(1001 * MS).await;
+    for _ in 0..10 {
+        assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "far");
+    }
+    assert_eq!((near_state.requests(), far_state.requests()), (1, 10), "one probe, which failed");
+    near_state.set_down(false);
+    assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "far");
+    advance(1001 * MS).await;
+    for _ in 0..10 {
+        assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "near");
+    }
+    assert_eq!((near_state.requests(), far_state.requests()), (10, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_overload_only_what_is_too_much_spills_over() {
+    let near = service_fn(|_: Query| async {
+        sleep(100 * MS).await;
+        Ok::<_, BoxError>("near")
+    });
+    let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(2)).build().unwrap();
+    let near = BoxCloneSyncService::new(limit.layer(near));
+    let (_, far) = region("far");
+    let failover = FailoverLayer::builder(far, Failures::default()).when(When::Overloaded);
+    let failover = failover.build().unwrap();
+    let service = failover.layer(near);
+    // Not sent, so it need not be idempotent.
+    let requests = [(); 5].map(|()| service.clone().oneshot(Query::new(Safety::IfUnsent)));
+    let answers = futures::future::try_join_all(requests).await.unwrap();
+    assert_eq!(answers, ["near", "near", "far", "far", "far"]);
+    // Failures are not overload.
+    let (near_state, near) = region("near");
+    near_state.set_down(true);
+    send(&failover.layer(near), Query::idempotent()).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_without_endpoints_is_left() {
+    let (_, far) = region("far");
+    let (handle, stream) = discover::channel::<&str, Region>();
+    let near = Balancer::builder().fail_fast(10 * MS).spawn(P2c::default(), stream).unwrap();
+    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let service = failover.layer(near);
+    let query = || Query::new(Safety::IfUnsent);
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "far");
+    handle.insert("a", Endpoint::new(region("near").1)).unwrap();
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "near");
+    handle.remove("a").unwrap();
+    drop(handle);
+    tokio::task::yield_now().await;
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "far", "never again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_it_at_any_time_leaks_nothing() {
+    let slow = |good: bool| {
+        service_fn(move |_: Query| async move {
+            sleep(20 * MS).await;
+            if good { Ok("far") } else { Err(io::Error::other("down")) }
+        })
+    };
+    for millis in 0..50 {
+        let region = |good| {
+            let endpoints = discover::list([("a", Endpoint::new(slow(good)))]);
+            Balancer::builder().max_outstanding(1).spawn(P2c::default(), endpoints).unwrap()
+        };
+        let (near, far) = (region(false), region(true));
+        tokio::task::yield_now().await;
+        let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).build().unwrap();
+        let failover = FailoverLayer::builder(far.clone(), Failures::default()).build().unwrap();
+        let service = limit.layer(failover.layer(near.clone()));
+        let overall = OverallTimeoutLayer::new(45 * MS).layer(service);
+        let _ = tokio::time::timeout(millis * MS, overall.oneshot(Query::idempotent())).await;
+        for region in [near, far] {
+            assert_eq!(region.status().endpoints[0].outstanding, 0, "after {millis} ms");
+            let again = region.oneshot(Query::idempotent()).now_or_never();
+            assert!(again.is_none(), "the place is free, so the request is under way");
+        }
+        assert_eq!((limit.under_way(), limit.waiting()), (0, 0), "after {millis} ms");
+    }
+}
+
+#[test]
+fn contradictions_are_rejected() {
+    let build = || FailoverLayer::builder((), ());
+    assert!(build().sticky(0, MS).build().is_err());
+    assert!(build().sticky(1, Duration::ZERO).build().is_err());
+    assert!(build().sticky(1, MS).when(When::Overloaded).build().is_err());
+}

@@ -1,0 +1,242 @@
+//! Strategies that go by what servers report of their load: honest reports, forged ones, none.
+
+use std::{
+    convert::Infallible,
+    future::{pending, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, advance, sleep};
+use tower::{ServiceExt, service_fn};
+use tower_lb::{
+    Balancer, BoxError, discover,
+    endpoint::{Endpoint, Tried},
+    load::{FailureAware, Now, PredictedLatency},
+    outcome::{LoadReport, Outcome},
+    strategy::{
+        Candidate, Candidates, Freshest, LeastLoaded, Pick, PickContext, Prequal, Probed, Rng,
+        Strategy,
+    },
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn in_flight(requests: u32) -> LoadReport {
+    LoadReport::new().with_requests_in_flight(requests.into()).with_latency(10 * MS)
+}
+
+fn candidates(strategy: &impl Strategy, count: usize) -> Candidates {
+    let endpoints: Vec<_> = (0..count).map(|name| (name, Endpoint::new(()))).collect();
+    Candidates::for_strategy(strategy, endpoints.iter().map(|(name, one)| (name, one)))
+}
+
+/// What a server of the simulation says with each response, given how many requests it has.
+type Says = fn(usize, u32) -> Option<LoadReport>;
+
+/// Open loop, two requests a millisecond for 20 s, each served in 10 ms, or `took`. Gives shares.
+fn simulate<St>(
+    mut strategy: St,
+    servers: usize,
+    says: Says,
+    took: fn(usize) -> Duration,
+) -> Vec<f64>
+where
+    St: Strategy<Picker: Pick<()>>,
+{
+    let candidates = candidates(&strategy, servers);
+    let picker = strategy.picker(&candidates);
+    let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(7), Tried::none());
+    let mut attempts: Vec<(Instant, usize, tower_lb::outcome::Attempt)> = Vec::new();
+    let mut counts = vec![0.0; servers];
+    const REQUESTS: u32 = 40_000;
+    for number in 0..REQUESTS {
+        let now = start + number * MS / 2;
+        let (due, waiting) = attempts.into_iter().partition::<Vec<_>, _>(|(due, ..)| *due <= now);
+        attempts = waiting;
+        for (due, server, mut attempt) in due {
+            let there = candidates.get(server).unwrap().vitals().outstanding() - 1;
+            if let Some(report) = says(server, there) {
+                attempt.report_at(&report, due);
+            }
+            attempt.first_byte_at(due);
+            attempt.finish_at(Outcome::Success, due);
+        }
+        let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
+        let picked = picker.pick(&(), &mut context).unwrap();
+        let server: usize = picked.name().parse().unwrap();
+        counts[server] += 1.0 / f64::from(REQUESTS);
+        let jitter = 0.5 + rng.unit();
+        attempts.push((
+            now + took(server).mul_f64(jitter),
+            server,
+            picked.begin(Some(now)).unwrap(),
+        ));
+    }
+    counts
+}
+
+fn scan() -> LeastLoaded<FailureAware<PredictedLatency>> {
+    LeastLoaded::new(FailureAware::new(PredictedLatency::new()))
+}
+
+#[test]
+fn honest_reports_share_the_load_evenly() {
+    let says: Says = |_, there| Some(in_flight(there));
+    for shares in [
+        simulate(scan(), 8, says, |_| 10 * MS),
+        simulate(Freshest::default(), 8, says, |_| 10 * MS),
+    ] {
+        assert!(shares.iter().all(|share| (0.09..0.16).contains(share)), "{shares:.3?}");
+    }
+}
+
+/// One of eight claims to be idle and quick for ever, and takes ten times as long as the others.
+#[test]
+fn a_server_that_claims_to_be_idle_does_not_attract_everything() {
+    let says: Says = |server, there| match server {
+        0 => Some(LoadReport::new().with_requests_in_flight(0.0).with_latency(MS / 1000)),
+        _ => Some(in_flight(there)),
+    };
+    let took = |server| if server == 0 { 100 * MS } else { 10 * MS };
+    for (name, shares) in [
+        ("scan", simulate(scan(), 8, says, took)),
+        ("freshest", simulate(Freshest::default(), 8, says, took)),
+    ] {
+        assert!(shares[0] < 0.125, "{name}: no more than a fair share: {shares:.3?}");
+        assert!(shares.iter().all(|&share| share > 0.0), "{name}: nobody starves: {shares:.3?}");
+    }
+}
+
+#[test]
+fn absurd_reports_neither_starve_nor_attract() {
+    let says: Says = |server, there| match server {
+        0 => Some(LoadReport::new().with_requests_in_flight(f64::MAX).with_latency(Duration::MAX)),
+        1 => Some(LoadReport::new().with_requests_in_flight(f64::NAN)),
+        2 => Some(LoadReport::new().with_requests_in_flight(-1.0).with_latency(Duration::ZERO)),
+        _ => Some(in_flight(there)),
+    };
+    for (name, shares) in [
+        ("scan", simulate(scan(), 8, says, |_| 10 * MS)),
+        ("freshest", simulate(Freshest::default(), 8, says, |_| 10 * MS)),
+    ] {
+        assert!(shares[0] > 0.0, "{name}: what it claimed ages: {shares:.3?}");
+        assert!(shares.iter().all(|&share| share < 0.4), "{name}: {shares:.3?}");
+    }
+}
+
+#[test]
+fn servers_that_do_not_report_get_their_share_too() {
+    let half: Says = |server, there| (server % 2 == 0).then(|| in_flight(there));
+    for (name, shares) in [
+        ("scan", simulate(scan(), 8, half, |_| 10 * MS)),
+        ("freshest, few report", simulate(Freshest::default(), 8, half, |_| 10 * MS)),
+        ("freshest", simulate(Freshest::default(), 16, half, |_| 10 * MS)),
+    ] {
+        let silent: f64 = shares.iter().skip(1).step_by(2).sum();
+        assert!((0.15..0.7).contains(&silent), "{name}: {silent:.3} to those who say nothing");
+        assert!(shares.iter().all(|&share| share > 0.0), "{name}: {shares:.3?}");
+    }
+    let nobody: Says = |_, _| None;
+    for shares in [
+        simulate(scan(), 8, nobody, |_| 10 * MS),
+        simulate(Freshest::default(), 8, nobody, |_| 10 * MS),
+    ] {
+        assert!(shares.iter().all(|share| (0.05..0.25).contains(share)), "{shares:.3?}");
+    }
+}
+
+#[test]
+fn reports_from_the_future_and_clocks_that_step_back_do_no_harm() {
+    let mut strategy = Freshest::default();
+    let candidates = candidates(&strategy, 8);
+    let picker = strategy.picker(&candidates);
+    let (now, mut rng) = (Instant::now() + MS, Rng::seeded(1));
+    for (index, candidate) in candidates.iter().enumerate() {
+        candidate.report(&in_flight(index as u32), now + Duration::from_secs(3600));
+    }
+    let tried = Tried::none();
+    for back in [Duration::ZERO, Duration::from_secs(7200)] {
+        let now = now.checked_sub(back).unwrap_or(now);
+        let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
+        assert!(Pick::<()>::pick(&picker, &(), &mut context).is_some());
+    }
+}
+
+/// A balancer of six endpoints that answer at once, under a strategy with probes.
+async fn probed<St>(strategy: St, requests: usize)
+where
+    St: Strategy<Picker: Pick<u32> + Send + Sync> + Send + 'static,
+{
+    let service = service_fn(|number: u32| ready(Ok::<_, Infallible>(number)));
+    let endpoints = discover::list((0..6).map(|name| (name, Endpoint::new(service))));
+    let balancer = Balancer::builder().seed(1).spawn(strategy, endpoints).unwrap();
+    for _ in 0..requests {
+        balancer.clone().oneshot(1).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    sleep(MS).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_are_a_share_of_the_requests_and_go_to_all() {
+    for (rate, expected) in [(0.25, 25), (1.0, 100), (3.0, 300)] {
+        let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..6).map(|_| AtomicUsize::new(0)).collect());
+        let counted = Arc::clone(&counts);
+        let probe = move |endpoint: &Candidate| {
+            counted[endpoint.name().parse::<usize>().unwrap()].fetch_add(1, Ordering::Relaxed);
+            ready(Ok::<_, BoxError>(in_flight(0)))
+        };
+        let strategy = Probed::new(probe, Freshest::default()).per_request(rate).unwrap();
+        probed(strategy, 100).await;
+        let counts: Vec<_> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let sent: usize = counts.iter().sum();
+        assert!((expected - 2..=expected).contains(&sent), "{rate}: {counts:?}");
+        let (most, least) = (counts.iter().max().unwrap(), counts.iter().min().unwrap());
+        assert!(most - least <= 1, "in rounds: {counts:?}");
+    }
+}
+
+/// Probes that hang are given up, and hold up neither requests nor other probes for long.
+#[tokio::test(start_paused = true)]
+async fn probes_that_hang_or_fail_are_no_reports() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&sent);
+    let hangs = move |_: &Candidate| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        pending::<Result<LoadReport, BoxError>>()
+    };
+    let service = service_fn(|number: u32| ready(Ok::<_, Infallible>(number)));
+    let endpoints = discover::list((0..6).map(|name| (name, Endpoint::new(service))));
+    let strategy = Probed::new(hangs, Freshest::default());
+    let balancer = Balancer::builder().spawn(strategy, endpoints).unwrap();
+    for _ in 0..200 {
+        balancer.clone().oneshot(1).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sent.load(Ordering::Relaxed), 64, "no more than so many at a time");
+    advance(Duration::from_secs(2)).await;
+    tokio::task::yield_now().await;
+    for _ in 0..10 {
+        balancer.clone().oneshot(1).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(sent.load(Ordering::Relaxed) > 64, "the old ones were given up");
+    let fails = |_: &Candidate| ready(Err::<LoadReport, BoxError>("refused".into()));
+    probed(Probed::new(fails, Freshest::default()), 100).await;
+    probed(Prequal::new(fails), 100).await;
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let probe = |_: &Candidate| ready(Ok::<_, BoxError>(in_flight(0)));
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 17.0] {
+        let error = Probed::new(probe, Freshest::default()).per_request(rate).unwrap_err();
+        assert_eq!(error.name(), "per_request");
+        assert!(Prequal::new(probe).per_request(rate).is_err());
+    }
+    assert!(Prequal::new(probe).quantile(1.1).is_err());
+}
