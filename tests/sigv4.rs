@@ -237,6 +237,19 @@ async fn without_credentials_nothing_is_sent_and_the_next_request_asks_again() {
 }
 
 #[tokio::test]
+async fn no_endpoint_is_blamed_for_missing_credentials() {
+    let signer = SignLayer::new(Late(Arc::default())).region(REGION);
+    let endpoints = discover::addresses([server().await]).connect(signer.connector(client()));
+    let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let get = || Request::get("/").body(Body::empty()).unwrap();
+    assert!(balancer.clone().oneshot(get()).await.is_err());
+    let outcomes = balancer.status().endpoints[0].outcomes;
+    assert_eq!((outcomes.cancelled, outcomes.failures()), (1, 0));
+    let answer = text(balancer.oneshot(get()).await.unwrap()).await;
+    assert_eq!(answer.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn bodies_that_can_not_be_signed_are_errors() {
     let client = tower::service_fn(async |_: Request| -> Result<Response<Body>, BoxError> {
         panic!("nothing is to be sent")

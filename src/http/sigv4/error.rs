@@ -28,6 +28,14 @@ pub enum SignError {
     Invalid(BoxError),
 }
 
+impl SignError {
+    /// True if it is among the error and its sources.
+    pub(crate) fn is_in(error: &(dyn StdError + 'static)) -> bool {
+        let mut chain = std::iter::successors(Some(error), |&error| error.source());
+        chain.any(|error| error.is::<Self>())
+    }
+}
+
 impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the request is not signed: ")?;

@@ -47,6 +47,8 @@
 //! They are asked for when they are first needed, by one request for all, kept until 10 s before they expire
 //! (15 min if they do not say), and used a little longer if no others are to be had. A provider has 5 s.
 //!
+//! A request that can't be signed is an error and is not sent. The endpoint is not blamed for it.
+//!
 //! Checked against the vectors of AWS's own test suite, and by a server that computes signatures on its own.
 
 mod error;
