@@ -14,11 +14,15 @@ use std::{
 
 use lambda_shim::{Fault, Shim, functions};
 use tokio::{process::Command, time::sleep};
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_lb::{
     discover::DiscoverExt,
     health::{CircuitBreaker, HealthExt},
-    lambda::{self, Advice, Function, FunctionName, Invocation, Throttles, UntilAnswer, aws::Sdk},
+    lambda::{
+        self, Function, FunctionName, Invocation, InvocationStatus, Throttles, UntilAnswer,
+        aws::Sdk,
+    },
+    retry::RetryLayer,
     strategy::{P2c, Tiers},
 };
 
@@ -68,19 +72,17 @@ async fn regions() -> Result<(), BoxError> {
         .track(throttles.track(UntilAnswer))
         .spawn(throttles.steer(Tiers::new(P2c::default())), endpoints)?;
 
-    // One more attempt where that is safe and may help: with and without it.
+    // One more attempt where that is safe and may help, in the other region: with and without it.
+    let retry = RetryLayer::builder(InvocationStatus).attempts(2).build()?;
+    let retrying = retry.layer(balancer.clone());
     let call = async |attempts: u32| -> (bool, Duration) {
         let invocation = Invocation::from("{}").idempotent();
         let started = Instant::now();
-        for attempt in 1..=attempts {
-            match balancer.clone().oneshot(invocation.clone()).await {
-                Ok(invoked) => return (!invoked.is_function_error(), started.elapsed()),
-                Err(error) if !Advice::of_error(&error).may_retry(true) => break,
-                Err(_) if attempt < attempts => sleep(Duration::from_millis(10)).await,
-                Err(_) => break,
-            }
-        }
-        (false, started.elapsed())
+        let invoked = match attempts {
+            1 => balancer.clone().oneshot(invocation).await.map_err(BoxError::from),
+            _ => retrying.clone().oneshot(invocation).await,
+        };
+        (invoked.is_ok_and(|invoked| !invoked.is_function_error()), started.elapsed())
     };
     let home = Cell::new(0);
     let phase = async |name: &str, attempts: u32| {

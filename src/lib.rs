@@ -73,6 +73,7 @@
 //! | `orca` | no | load reports read from ORCA's headers and trailers, for strategies that want them |
 //! | `serde` | no | `strategy::Config` is deserialisable |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
+//! | `sigv4` | no | `http::sigv4`: requests signed for AWS, as function URLs ask; needs a newer Rust |
 //! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
 //! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!

@@ -16,8 +16,13 @@ pub trait ClassifyHttp {
     }
 
     /// What an error instead of a response, or in the middle of one, says. Default:
-    /// [`Outcome::of_error`].
+    /// [`Outcome::of_error`], but that a request which was not sent because it could not be signed
+    /// says nothing of the endpoint: [`Outcome::Cancelled`].
     fn error(&self, error: &(dyn StdError + 'static)) -> Outcome {
+        #[cfg(feature = "sigv4")]
+        if super::sigv4::SignError::is_in(error) {
+            return Outcome::Cancelled;
+        }
         Outcome::of_error(error)
     }
 }

@@ -11,7 +11,8 @@
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
 //! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
-//! module `sticky` keeps sessions at their endpoints by a cookie.
+//! module `sticky` keeps sessions at their endpoints by a cookie. With feature `sigv4`, the module
+//! `sigv4` signs requests to endpoints that ask for AWS's IAM.
 //!
 //! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path. With feature
 //! `orca`, load reports in headers and trailers are read for the strategies that want them.
@@ -55,6 +56,8 @@ mod resilience;
 mod retry_after;
 mod retry_on;
 mod set_origin;
+#[cfg(feature = "sigv4")]
+pub mod sigv4;
 mod status;
 #[cfg(feature = "sticky")]
 pub mod sticky;

@@ -27,7 +27,7 @@ impl<B> Classify<Response<B>> for HttpStatus {
     fn classify(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Outcome {
         match result {
             Ok(response) => of_status(response.status(), response.headers()),
-            Err(error) => Outcome::of_error(error),
+            Err(error) => self.error(error),
         }
     }
 }

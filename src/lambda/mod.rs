@@ -13,7 +13,7 @@
 //!
 //! | strategy | picks | use it when |
 //! |---|---|---|
-//! | [`Pack`] | where an environment is warm | cold starts hurt |
+//! | [`Pack`] | where an environment is warm | cold starts hurt, and traffic is thin |
 //! | [`CostAware`] | what costs least | prices differ |
 //! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
 //!

@@ -12,7 +12,9 @@ use crate::{
 /// Lambda keeps an environment for some minutes after its last request, and serves a request that
 /// finds none idle by a cold start. Traffic that is spread over several functions needs, at each of
 /// them, as many environments as its own peaks ask for; packed on one it needs fewer in all, and
-/// what is packed stays warm. Others serve when the one has no room, is throttled or left out.
+/// what is packed stays warm. Others serve when the one has no room, is throttled or left out. It pays
+/// where traffic is so thin, at times at least, that spread it would leave functions cold between two of their
+/// requests; where each stays warm by itself, spreading takes up bursts better.
 ///
 /// How many environments are warm is not told by Lambda. It is taken to be the most requests that
 /// were in flight at once lately; other callers' are not seen. Of endpoints that are as warm as each
