@@ -37,7 +37,7 @@ pub struct Freshest<L = FailureAware<PredictedLatency>> {
 }
 
 const CHOICES: usize = 5;
-const MOST_CHOICES: usize = 16;
+pub(super) const MOST_CHOICES: usize = 16;
 const STRETCH: usize = 256;
 /// Nanoseconds after which an endpoint counts as one that doesn't report.
 const SILENT: u64 = 10_000_000_000;

@@ -119,7 +119,7 @@ pub use self::{
     candidate::Candidate,
     candidates::Candidates,
     classified::{Classified, ClassifiedPicker},
-    config::{Config, GroupConfig, Keys, LoadConfig, SpreadConfig},
+    config::{Config, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
     dynamic::{Dynamic, DynamicPicker},
     freshest::{Freshest, FreshestPicker},
