@@ -26,6 +26,7 @@ mod health;
 mod locality;
 mod member;
 mod metadata;
+mod moment;
 mod slots;
 mod tried;
 mod vitals;
@@ -43,6 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{
     member::{Member, Meters},
+    moment::Moment,
     slots::Slots,
     wait_queue::{Ticket, WaitQueue, Watch},
 };

@@ -92,6 +92,7 @@ mod prequal;
 mod probed;
 mod random;
 mod rank;
+mod recent;
 mod rendezvous;
 mod ring;
 mod rng;

@@ -39,11 +39,11 @@ impl Config {
             Self::Random {} => Dynamic::new(Random),
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
             Self::P2c { load } => load.build(P2cOver)?,
-            Self::LeastLoaded { load, scan_up_to, choices } => {
-                if choices.is_some_and(|choices| choices < 2) {
-                    return Err(InvalidParameter::new("choices", "at least 2"));
+            Self::LeastLoaded { load, scan_up_to } => {
+                if scan_up_to.is_some_and(|endpoints| endpoints < 2) {
+                    return Err(InvalidParameter::new("scan_up_to", "at least 2"));
                 }
-                load.build(LeastOver { scan_up_to: *scan_up_to, choices: *choices })?
+                load.build(LeastOver { scan_up_to: *scan_up_to })?
             }
             Self::Freshest { load, choices } => {
                 if choices.is_some_and(|choices| !(1..=MOST_CHOICES).contains(&choices)) {
@@ -249,9 +249,8 @@ mod tests {
             error.to_string(),
             "inner.inner.load.decay must be a number of seconds, at least 0"
         );
-        let scan_up_to = None;
-        let one = Config::LeastLoaded { load: LoadConfig::default(), scan_up_to, choices: Some(1) };
-        assert_eq!(one.build::<()>().unwrap_err().name(), "choices");
+        let one = Config::LeastLoaded { load: LoadConfig::default(), scan_up_to: Some(1) };
+        assert_eq!(one.build::<()>().unwrap_err().name(), "scan_up_to");
     }
 
     #[test]

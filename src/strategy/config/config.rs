@@ -61,8 +61,6 @@ pub enum Config {
         load: LoadConfig,
         /// [`LeastLoaded::scan_up_to`].
         scan_up_to: Option<usize>,
-        /// [`LeastLoaded::choices`].
-        choices: Option<usize>,
     },
     /// [`Freshest`].
     Freshest {

@@ -29,7 +29,6 @@ impl Over for P2cOver {
 
 pub(super) struct LeastOver {
     pub(super) scan_up_to: Option<usize>,
-    pub(super) choices: Option<usize>,
 }
 
 impl Over for LeastOver {
@@ -38,14 +37,11 @@ impl Over for LeastOver {
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
-        let mut strategy = LeastLoaded::new(load);
-        if let Some(endpoints) = self.scan_up_to {
-            strategy = strategy.scan_up_to(endpoints);
-        }
-        if let Some(choices) = self.choices {
-            strategy = strategy.choices(choices);
-        }
-        Dynamic::new(strategy)
+        let strategy = LeastLoaded::new(load);
+        Dynamic::new(match self.scan_up_to {
+            Some(endpoints) => strategy.scan_up_to(endpoints),
+            None => strategy,
+        })
     }
 }
 
