@@ -5,8 +5,8 @@
 //! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
 //! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
 //!
-//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that ask for
-//! reports.
+//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that go by
+//! reports; those that probe can ask for it ([`load_probe`]).
 //!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
@@ -42,6 +42,7 @@ mod gateway;
 mod grpc;
 mod hash_key;
 mod in_flight_header;
+mod load_probe;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
@@ -64,6 +65,7 @@ pub use self::{
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
     in_flight_header::IN_FLIGHT,
+    load_probe::load_probe,
     origin::{InvalidOrigin, Origin},
     report_load::{ReportLoad, ReportLoadBody, ReportLoadFuture, ReportLoadLayer},
     set_origin::{HostHeader, SetOrigin},
