@@ -469,7 +469,7 @@ async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
     }
 }
 
-/// Servers with one request hanging at each but the last, which answer probes outside of the layer.
+/// Servers with two requests hanging at each but the last, which answer probes outside of the layer.
 #[tokio::test]
 async fn probes_over_http_find_the_idle_server() {
     let mut servers = Vec::new();
@@ -483,12 +483,12 @@ async fn probes_over_http_find_the_idle_server() {
             .route("/load", get(move || async move { [told.header()] }));
         servers.push((Server::start(app).await, load));
     }
-    let client = |at: usize| Pool::new().client(servers[at].0.origin());
-    for at in 0..3 {
+    for (server, load) in &servers[..3] {
         for _ in 0..2 {
-            tokio::spawn(client(at).oneshot(Request::get("/hang").body(empty()).unwrap()));
+            let client = Pool::new().client(server.origin());
+            tokio::spawn(client.oneshot(Request::get("/hang").body(empty()).unwrap()));
         }
-        while servers[at].1.in_flight() < 2 {
+        while load.in_flight() < 2 {
             tokio::task::yield_now().await;
         }
     }

@@ -22,9 +22,9 @@ use crate::{
 ///
 /// Those that have not reported for ten seconds are drawn at random, as often as there are such,
 /// and taken unless their load is more than twice that of the least loaded. While the latest 128
-/// reports are of fewer than five, all are looked at, or a stretch of 64 from a random place. The default load is [`PredictedLatency`], failures charged.
-/// Made for reports from responses and [probes](super::Probed) together; without probes, a client
-/// keeps to the endpoints it knows.
+/// reports are of fewer than five, all are looked at, or 64 in a row from a random place. The default
+/// load is [`PredictedLatency`], failures charged. Made for reports from responses and
+/// [probes](super::Probed) together; without probes, a client keeps to the endpoints it knows.
 ///
 /// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
 /// its reports fresher: shares are those of the weights only under high load.
@@ -78,8 +78,12 @@ impl<L: Load> Strategy for Freshest<L> {
     fn picker(&mut self, candidates: &Candidates) -> FreshestPicker<L> {
         let mut by_number = Vec::new();
         for (candidate, index) in candidates.iter().zip(0..) {
-            let Some(meter) = candidate.meter::<LastReport>() else { continue };
-            let number = meter.number.get() as usize;
+            let meter = candidate.meter::<LastReport>();
+            // Another strategy's says nothing here.
+            let Some(number) = meter.and_then(|meter| meter.number.among(&self.recent)) else {
+                continue;
+            };
+            let number = number as usize;
             if by_number.len() <= number {
                 by_number.resize(number + 1, NOBODY);
             }
