@@ -86,7 +86,7 @@ fn a_request_allocates_nothing() {
         check("p2c", P2c::default(), limit);
         check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), limit);
         check("least", LeastLoaded::default(), limit);
-        check("least of five", LeastLoaded::default().scan_up_to(0), limit);
+        check("least of five", LeastLoaded::default().scan_up_to(5), limit);
         let labels = [("parity", "odd")];
         check("subset", Subset::new(P2c::default(), labels).or_any(), limit);
         fn wanted<'a>(&request: &'a u64, _label: &str) -> Option<&'a str> {

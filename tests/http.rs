@@ -16,7 +16,7 @@ use std::{
 use axum::{Router, body::Body as AxumBody, routing::get};
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, channel::mpsc};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper_util::{
@@ -35,11 +35,11 @@ use tower_lb::{
     endpoint::{Endpoint, OutcomeCounts, Vitals},
     http::{
         Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
-        UntilBodyEnd, builder,
+        UntilBodyEnd, builder, load_probe,
     },
     load::PeakEwma,
     outcome::{LoadReport, Meter, Sample},
-    strategy::{P2c, RoundRobin},
+    strategy::{Candidate, Candidates, Freshest, P2c, Probed, RoundRobin},
 };
 
 type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -467,4 +467,83 @@ async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Servers with two requests hanging at each but the last, which answer probes outside of the layer.
+#[tokio::test]
+async fn probes_over_http_find_the_idle_server() {
+    let mut servers = Vec::new();
+    for _ in 0..4 {
+        let load = ReportLoadLayer::new().capacity(4);
+        let told = load.clone();
+        let app = Router::new()
+            .route("/", get(|| async { "ok" }))
+            .route("/hang", get(std::future::pending::<&str>))
+            .layer(load.clone())
+            .route("/load", get(move || async move { [told.header()] }));
+        servers.push((Server::start(app).await, load));
+    }
+    for (server, load) in &servers[..3] {
+        for _ in 0..2 {
+            let client = Pool::new().client(server.origin());
+            tokio::spawn(client.oneshot(Request::get("/hang").body(empty()).unwrap()));
+        }
+        while load.in_flight() < 2 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (counted, ask) = (Arc::clone(&asked), Pool::new().load_probe(Uri::from_static("/load")));
+    let probe = move |endpoint: &Candidate| {
+        let (answer, counted) = (ask(endpoint), Arc::clone(&counted));
+        async move {
+            let report = answer.await?;
+            assert_eq!(report.free_capacity(), Some(4.0 - report.requests_in_flight().unwrap()));
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, BoxError>(report)
+        }
+    };
+    let origins = servers.iter().map(|(server, _)| server.origin());
+    let endpoints = discover::addresses(origins).connect(Pool::new().connector());
+    let balancer = builder().spawn(Probed::new(probe, Freshest::default()), endpoints).unwrap();
+    let get = || balancer.clone().oneshot(Request::get("/").body(empty()).unwrap());
+    while asked.load(Ordering::Relaxed) < 8 {
+        get().await.unwrap().into_body().collect().await.unwrap();
+    }
+    let served = || -> Vec<u64> {
+        let status = balancer.status();
+        servers
+            .iter()
+            .map(|(server, _)| {
+                let name = server.origin().to_string();
+                let one = status.endpoints.iter().find(|one| *one.name == *name);
+                one.unwrap().outcomes.success
+            })
+            .collect()
+    };
+    let before = served();
+    for _ in 0..40 {
+        get().await.unwrap().into_body().collect().await.unwrap();
+    }
+    let after = served();
+    let got: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    assert!(got[3] >= 36, "{got:?}");
+}
+
+#[tokio::test]
+async fn a_probe_fails_where_nobody_can_be_asked_and_where_no_load_is_told() {
+    let endpoints = ["nobody at all", "http://a"].map(|name| (name, Endpoint::new(())));
+    let named = endpoints.iter().map(|(name, endpoint)| (*name, endpoint));
+    let candidates = Candidates::for_strategy(&P2c::default(), named);
+    let client = service_fn(|request: Request<String>| async move {
+        assert_eq!(request.uri(), "http://a/load?now");
+        Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new()))
+    });
+    let probe = load_probe(client, Uri::from_static("/load?now"));
+    let answers = candidates.iter().map(probe).collect::<Vec<_>>();
+    let errors = futures::future::join_all(answers).await;
+    let errors = errors.into_iter().map(|answer| answer.unwrap_err().to_string());
+    let errors: Vec<_> = errors.collect();
+    assert!(errors[0].contains("nobody at all"), "{errors:?}");
+    assert_eq!(errors[1], "the answer tells no load");
 }

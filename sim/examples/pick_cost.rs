@@ -18,7 +18,7 @@ use tower_lb::{
     },
 };
 
-const PICKS: u32 = 200_000;
+const PICKS: u32 = 1_000_000;
 
 fn cost(mut strategy: Dynamic<()>, endpoints: usize) -> f64 {
     let named: Vec<_> = (0..endpoints).map(|name| (name, Endpoint::new(()))).collect();
@@ -27,13 +27,13 @@ fn cost(mut strategy: Dynamic<()>, endpoints: usize) -> f64 {
     let picker = strategy.picker(&candidates);
     let (start, mut rng, tried) = (Instant::now(), Rng::seeded(1), Tried::none());
     for (index, candidate) in candidates.iter().enumerate() {
-        let now = start + Duration::from_millis(index as u64);
+        let now = start + Duration::from_millis(index as u64 % 100);
         candidate.report(&LoadReport::new().with_requests_in_flight(1.0), now);
         let mut attempt = candidate.begin(Some(start)).expect("room");
         attempt.first_byte_at(now);
         attempt.finish_at(Outcome::Success, now);
     }
-    let now = start + Duration::from_secs(1);
+    let now = start + Duration::from_millis(100);
     let watch = Stopwatch::now();
     for _ in 0..PICKS {
         let mut context = PickContext::new(&mut rng, Now::at(now), &tried);

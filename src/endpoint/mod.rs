@@ -27,6 +27,7 @@ mod instance;
 mod locality;
 mod member;
 mod metadata;
+mod moment;
 mod slots;
 mod tried;
 mod vitals;
@@ -45,6 +46,7 @@ pub use self::{
 };
 pub(crate) use self::{
     member::{Member, Meters},
+    moment::Moment,
     slots::Slots,
     wait_queue::{Ticket, WaitQueue, Watch},
 };

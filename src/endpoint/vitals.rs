@@ -1,10 +1,8 @@
-use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+use super::Moment;
 use crate::outcome::Outcome;
 
 /// The live figures of one endpoint: requests in flight, how requests ended, load estimates.
@@ -30,7 +28,7 @@ pub struct Vitals {
     streak: AtomicU32,
     latency: AtomicU64,
     failure: AtomicU64,
-    epoch: Instant,
+    epoch: Moment,
 }
 
 /// Units of `flow`.
@@ -49,7 +47,7 @@ impl Vitals {
             streak: AtomicU32::new(0),
             latency: AtomicU64::new(0),
             failure: AtomicU64::new(0),
-            epoch: Instant::now(),
+            epoch: Instant::now().into(),
         }
     }
 
@@ -131,31 +129,25 @@ impl Vitals {
     /// Nanoseconds since these vitals began, at least 1; 1 for an instant before that.
     #[inline]
     pub(crate) fn age(&self, now: Instant) -> u64 {
-        let age = now.saturating_duration_since(self.epoch);
-        let nanos =
-            age.as_secs().wrapping_mul(1_000_000_000).wrapping_add(age.subsec_nanos().into());
-        nanos.max(1)
+        self.age_at(now.into())
+    }
+
+    #[inline]
+    pub(crate) fn age_at(&self, now: Moment) -> u64 {
+        now.since(self.epoch).max(1)
     }
 
     /// When they were of that age, in nanoseconds.
     pub(crate) fn at(&self, age: u64) -> Instant {
-        self.epoch + Duration::from_nanos(age)
+        self.epoch.after(age).instant()
     }
 
     /// How old these vitals were when `others` were of that age; 0, which is no age, stays 0.
     pub(crate) fn age_of(&self, age: u64, others: &Self) -> u64 {
         match age {
             0 => 0,
-            _ => self.age(others.at(age)),
+            _ => self.age_at(others.epoch.after(age)),
         }
-    }
-}
-
-#[cfg(feature = "lambda")]
-impl Vitals {
-    /// The instant of an age, the inverse of [`age`](Self::age).
-    pub(crate) fn at_age(&self, age: u64) -> Instant {
-        self.epoch + std::time::Duration::from_nanos(age)
     }
 }
 

@@ -1,13 +1,15 @@
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
+use http::Uri;
 use http_body::Body;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::{HostHeader, Origin, SetOrigin};
-use crate::BoxError;
+use super::{HostHeader, Origin, SetOrigin, load_probe};
+use crate::{BoxError, outcome::LoadReport, strategy::Candidate};
 
 /// A pooled client for one endpoint, made by [`Pool`]: hyper-util's, sending to the endpoint's origin.
 pub type Client<B> = SetOrigin<legacy::Client<HttpConnector, B>>;
@@ -84,17 +86,33 @@ impl Pool {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        SetOrigin::new(self.build(), origin).host_header(self.host.clone())
+    }
+
+    fn build<B>(&self) -> legacy::Client<HttpConnector, B>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(self.connect_timeout));
-        let client = legacy::Client::builder(TokioExecutor::new())
+        legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.max_idle)
             .http2_only(self.http2)
-            .build(connector);
-        SetOrigin::new(client, origin).host_header(self.host.clone())
+            .build(connector)
+    }
+
+    /// A [probe](load_probe) with a client of its own, for [`Probed`](crate::strategy::Probed).
+    pub fn load_probe(
+        self,
+        path: Uri,
+    ) -> impl Fn(&Candidate) -> BoxFuture<'static, Result<LoadReport, BoxError>> + Clone {
+        load_probe(self.build::<String>(), path)
     }
 
     /// A function that makes clients, for [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).

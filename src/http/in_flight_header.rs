@@ -1,5 +1,3 @@
-use std::fmt::Write;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::outcome::LoadReport;
@@ -31,13 +29,13 @@ pub(super) fn read(headers: &HeaderMap) -> Option<LoadReport> {
 }
 
 pub(super) fn write(headers: &mut HeaderMap, in_flight: usize, capacity: Option<u32>) {
-    let mut value = in_flight.to_string();
-    if let Some(capacity) = capacity {
-        _ = write!(value, "/{capacity}");
-    }
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(IN_FLIGHT, value);
-    }
+    headers.insert(IN_FLIGHT, value(in_flight, capacity));
+}
+
+pub(super) fn value(in_flight: usize, capacity: Option<u32>) -> HeaderValue {
+    let Some(capacity) = capacity else { return in_flight.into() };
+    let value = HeaderValue::try_from(format!("{in_flight}/{capacity}"));
+    value.unwrap_or_else(|_| in_flight.into())
 }
 
 #[cfg(test)]

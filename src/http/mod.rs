@@ -5,8 +5,8 @@
 //! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
 //! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
 //!
-//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that ask for
-//! reports.
+//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that go by
+//! reports; those that probe can ask for it ([`load_probe`]).
 //!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
@@ -46,6 +46,7 @@ mod grpc;
 mod hash_key;
 mod idle_body;
 mod in_flight_header;
+mod load_probe;
 #[cfg(feature = "orca")]
 mod orca;
 mod origin;
@@ -76,6 +77,7 @@ pub use self::{
     hash_key::{InvalidKeyName, RequestKey},
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     in_flight_header::IN_FLIGHT,
+    load_probe::load_probe,
     origin::{InvalidOrigin, Origin},
     replay::{Replay, ReplayLayer},
     replay_body::ReplayBody,

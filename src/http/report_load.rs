@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -55,7 +55,21 @@ impl ReportLoadLayer {
         self
     }
 
-    /// How many requests there are, for an endpoint that answers probes.
+    /// The header that it writes, with how many requests there are now: the answer to a
+    /// [probe](super::load_probe).
+    ///
+    /// ```
+    /// # use tower_lb::http::ReportLoadLayer;
+    /// let load = ReportLoadLayer::new().capacity(16);
+    /// let (name, value) = load.header();
+    /// assert_eq!((name.as_str(), value.as_bytes()), ("endpoint-in-flight", &b"0/16"[..]));
+    /// ```
+    #[must_use]
+    pub fn header(&self) -> (HeaderName, HeaderValue) {
+        (super::IN_FLIGHT, in_flight_header::value(self.in_flight(), self.capacity))
+    }
+
+    /// How many requests there are.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)

@@ -64,7 +64,7 @@ impl Warmth {
     pub(super) fn last_used(&self, vitals: &Vitals) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,
-            age => Some(vitals.at_age(age)),
+            age => Some(vitals.at(age)),
         }
     }
 

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Gauge, Load, Now, Score, decayed::Decayed};
+use super::{
+    Gauge, Load, Now, Score,
+    decayed::{Decayed, exp_neg},
+};
 use crate::{
     endpoint::Vitals,
     outcome::{Meter, Outcome, Sample},
@@ -125,7 +128,7 @@ impl<L: Clone> Clone for FailureAware<L> {
 /// The share of recent attempts that failed, 0 to 1, with older ones forgiven.
 fn failure_rate(failures: Decayed, age: u64, failing: bool) -> f32 {
     let forgiven = if failing { FORGIVEN_IF_FAILING } else { FORGIVEN };
-    failures.value * (-failures.seconds_since(age) / forgiven).exp() as f32
+    failures.value * exp_neg(failures.seconds_since(age) / forgiven) as f32
 }
 
 fn is_failing(vitals: &Vitals) -> bool {
@@ -148,7 +151,7 @@ impl<L: Load> Load for FailureAware<L> {
             return score;
         }
         let failing = is_failing(vitals);
-        let rate = failure_rate(failures, vitals.age(now.get()), failing);
+        let rate = failure_rate(failures, vitals.age_at(now.moment()), failing);
         let charged = f64::from(self.charged(rate));
         self.learn_fleet(rate, FLEET_STEP);
         let charge = (1.0 - charged).powi(-3).min(1e12);

@@ -35,7 +35,7 @@ impl<L: Load> Load for HangAware<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let score = self.inner.score(gauge, now);
-        let ages = gauge.meter::<Ages>().map(|ages| ages.mean(gauge.vitals().age(now.get())));
+        let ages = gauge.meter::<Ages>().map(|ages| ages.mean(gauge.vitals().age_at(now.moment())));
         Score { cost: ages.map_or(score.cost, |age| score.cost.max(age)), ..score }
     }
 

@@ -1,6 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{Gauge, Load, Now, Score, decayed::Decayed};
+use super::{
+    Gauge, Load, Now, Score,
+    decayed::{Decayed, exp_neg},
+};
 use crate::{
     endpoint::Vitals,
     outcome::{Meter, Sample},
@@ -52,13 +55,14 @@ impl PeakEwma {
     }
 
     /// The share of an estimate that is left after `seconds`.
+    #[inline]
     fn remains(&self, seconds: f64) -> f64 {
         let decays = seconds * self.rate;
         match decays {
             // At a busy endpoint: e^-x is 1 - x here, to within 10^-6.
             0.0..0.001 => 1.0 - decays,
             _ if seconds == 0.0 => 1.0,
-            _ => (-decays).exp(),
+            _ => exp_neg(decays),
         }
     }
 }
@@ -77,7 +81,7 @@ impl Load for PeakEwma {
         let estimate = Decayed::load(vitals.latency_cell());
         let cost = match (estimate.value > 0.0, outstanding) {
             (true, _) => {
-                let seconds = estimate.seconds_since(vitals.age(now.get()));
+                let seconds = estimate.seconds_since(vitals.age_at(now.moment()));
                 f64::from(estimate.value) * self.remains(seconds)
             }
             (false, 0) => 0.0,

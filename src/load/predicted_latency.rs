@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Gauge, Load, Now, PeakEwma, Score,
-    decayed::Decayed,
+    decayed::{Decayed, exp_neg},
     fleet::{Fleet, Means},
 };
 use crate::{
@@ -94,7 +94,7 @@ impl<L: Load> Load for PredictedLatency<L> {
         let Some((endpoint, means)) = gauge.meter::<Reported>().zip(means) else {
             return self.inner.score(gauge, now);
         };
-        let age = gauge.vitals().age(now.get());
+        let age = gauge.vitals().age_at(now.moment());
         let in_flight = endpoint.in_flight(gauge.vitals(), age, means);
         let latency = endpoint.slowness(age) * self.fleet.latency_at(in_flight);
         let crowding = (in_flight + 1.0) / (means.in_flight + 1.0);
@@ -139,7 +139,7 @@ impl Reported {
         let excess = match last.value {
             0.0 => 0.0,
             value => {
-                let kept = (-last.seconds_since(age) / means.latency).exp();
+                let kept = exp_neg(last.seconds_since(age) / means.latency);
                 (f64::from(value) - 1.0 - means.in_flight) * kept
             }
         };
@@ -153,7 +153,7 @@ impl Reported {
         if measured.value == 0.0 {
             return claimed;
         }
-        let forgiven = (-measured.seconds_since(age) / FORGIVEN).exp();
+        let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
         claimed.max(f64::from(measured.value) * forgiven / BELIEVED)
     }
 
@@ -171,7 +171,7 @@ impl Reported {
         let slowness = slowness.min(LONGEST);
         let age = sample.age(vitals);
         Decayed::update(&self.measured, |measured| {
-            let forgiven = (-measured.seconds_since(age) / FORGIVEN).exp();
+            let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
             let current = f64::from(measured.value) * forgiven;
             let next = current + STEP * (slowness - current);
             // One word of the hot path is not written where there is nothing to hold against it.

@@ -1,4 +1,4 @@
-use std::{collections::HashMap, fmt, hash::Hash, sync::Arc};
+use std::{collections::HashMap, fmt, hash::Hash, ops::Range, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -153,6 +153,27 @@ impl Candidates {
     /// The eligible candidates.
     pub fn iter(&self) -> impl Iterator<Item = &Candidate> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Shows the eligible candidates at these indices one after the other: quicker than
+    /// [`get`](Self::get) for each.
+    #[inline]
+    pub(super) fn visit<'a>(&'a self, indices: Range<usize>, mut see: impl FnMut(&'a Candidate)) {
+        match &self.eligible {
+            View::First(_) => {
+                let (mut start, end) = (indices.start, indices.end.min(self.len()));
+                while start < end {
+                    let (offset, most) = (start % CHUNK, CHUNK.min(start % CHUNK + end - start));
+                    let Some(chunk) = self.store.get(start / CHUNK) else { return };
+                    chunk[offset..most].iter().flatten().for_each(&mut see);
+                    start += most - offset;
+                }
+            }
+            View::Listed(positions) => {
+                let listed = positions.get(indices).unwrap_or_default();
+                listed.iter().filter_map(|&position| self.at(position as usize)).for_each(see);
+            }
+        }
     }
 
     /// All candidates, also those that are unhealthy, draining or of weight 0.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     Candidate, Candidates, Pick, PickContext, Strategy,
     choice::{Contender, Sampler},
+    recent::{Number, Recent},
 };
 use crate::{
     endpoint::Vitals,
@@ -20,25 +21,25 @@ use crate::{
 /// different endpoints keeps them from all going for the same one.
 ///
 /// Those that have not reported for ten seconds are drawn at random, as often as there are such,
-/// and taken unless their load is more than twice that of the least loaded. While fewer than five
-/// have reported, all are looked at. The default load is [`PredictedLatency`], failures charged.
-/// Made for reports from responses and [probes](super::Probed) together; without probes, a client
-/// keeps to the endpoints it knows.
+/// and taken unless their load is more than twice that of the least loaded. While the latest 128
+/// reports are of fewer than five, all are looked at, or 64 in a row from a random place. The default
+/// load is [`PredictedLatency`], failures charged. Made for reports from responses and
+/// [probes](super::Probed) together; without probes, a client keeps to the endpoints it knows.
 ///
 /// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
 /// its reports fresher: shares are those of the weights only under high load.
 ///
-/// A pick takes time in proportion to the endpoints; of more than 256 a stretch of so many is
-/// looked at, from a random place.
+/// A pick takes the same time among few and among many endpoints.
 #[derive(Debug)]
 pub struct Freshest<L = FailureAware<PredictedLatency>> {
     load: Arc<L>,
+    recent: Arc<Recent>,
     choices: usize,
 }
 
 const CHOICES: usize = 5;
-const MOST_CHOICES: usize = 16;
-const STRETCH: usize = 256;
+pub(super) const MOST_CHOICES: usize = 16;
+const STRETCH: usize = 64;
 /// Nanoseconds after which an endpoint counts as one that doesn't report.
 const SILENT: u64 = 10_000_000_000;
 /// What load, beside the least, an endpoint that doesn't report may have.
@@ -47,7 +48,7 @@ const CLEARLY_WORSE: f64 = 2.0;
 impl<L: Load> Freshest<L> {
     /// Compares endpoints by `load`.
     pub fn new(load: L) -> Self {
-        Self { load: Arc::new(load), choices: CHOICES }
+        Self { load: Arc::new(load), recent: Arc::default(), choices: CHOICES }
     }
 
     /// How many of the freshest are looked at. Default 5; from 1 to 16.
@@ -66,7 +67,8 @@ impl Default for Freshest {
 
 impl<L> Clone for Freshest<L> {
     fn clone(&self) -> Self {
-        Self { load: Arc::clone(&self.load), choices: self.choices }
+        let (load, recent) = (Arc::clone(&self.load), Arc::clone(&self.recent));
+        Self { load, recent, choices: self.choices }
     }
 }
 
@@ -74,22 +76,43 @@ impl<L: Load> Strategy for Freshest<L> {
     type Picker = FreshestPicker<L>;
 
     fn picker(&mut self, candidates: &Candidates) -> FreshestPicker<L> {
+        let mut by_number = Vec::new();
+        for (candidate, index) in candidates.iter().zip(0..) {
+            let meter = candidate.meter::<LastReport>();
+            // Another strategy's says nothing here.
+            let Some(number) = meter.and_then(|meter| meter.number.among(&self.recent)) else {
+                continue;
+            };
+            let number = number as usize;
+            if by_number.len() <= number {
+                by_number.resize(number + 1, NOBODY);
+            }
+            by_number[number] = index;
+        }
         FreshestPicker {
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
             load: Arc::clone(&self.load),
+            recent: Arc::clone(&self.recent),
+            by_number: by_number.into(),
             choices: self.choices,
         }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(LastReport { at: AtomicU64::new(0), inner: self.load.meter() }))
+        let (number, inner) = (self.recent.number(), self.load.meter());
+        Some(Arc::new(LastReport { number, at: AtomicU64::new(0), inner }))
     }
 }
 
-/// When an endpoint reported last: the age of its vitals in nanoseconds, 0 for never.
+/// An index that no candidate has.
+const NOBODY: u32 = u32::MAX;
+
+/// When an endpoint reported last.
 #[derive(Debug)]
 struct LastReport {
+    number: Number,
+    /// The age of its vitals in nanoseconds, 0 for never.
     at: AtomicU64,
     inner: Option<Arc<dyn Meter>>,
 }
@@ -122,6 +145,7 @@ impl Meter for LastReport {
     fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
         if report.requests_in_flight().is_some() {
             self.at.store(vitals.age(now), Ordering::Relaxed);
+            self.number.reported();
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
             inner.report(vitals, report, now);
@@ -143,34 +167,33 @@ pub struct FreshestPicker<L> {
     candidates: Candidates,
     sampler: Sampler,
     load: Arc<L>,
+    recent: Arc<Recent>,
+    /// Indices of candidates by the numbers that they report under.
+    by_number: Box<[u32]>,
     choices: usize,
 }
 
-/// The candidates with the freshest reports so far, the freshest first.
-struct Freshly<'a> {
-    found: [Option<(u64, &'a Candidate)>; MOST_CHOICES],
-    len: usize,
-}
-
-impl<'a> Freshly<'a> {
-    /// `age` is that of the report, in nanoseconds.
-    fn add(&mut self, age: u64, candidate: &'a Candidate, most: usize) {
-        let stale = |place: &Option<(u64, &Candidate)>| place.is_some_and(|(other, _)| other > age);
-        let full = self.len == most;
-        if full && !stale(&self.found[most - 1]) {
-            return;
-        }
-        let mut place = if full { most - 1 } else { self.len };
-        self.len = (self.len + 1).min(most);
-        while place > 0 && stale(&self.found[place - 1]) {
-            self.found[place] = self.found[place - 1];
-            place -= 1;
-        }
-        self.found[place] = Some((age, candidate));
-    }
-}
-
 impl<L: Load> FreshestPicker<L> {
+    /// Those with the freshest reports, the freshest first, as many as there are choices.
+    fn freshest(&self, context: &PickContext<'_>) -> Option<[Option<&Candidate>; MOST_CHOICES]> {
+        let (mut found, mut indices, mut len) = ([None; MOST_CHOICES], [NOBODY; MOST_CHOICES], 0);
+        let wanted = self.choices.min(self.candidates.len());
+        for number in self.recent.latest() {
+            let Some(&index) = self.by_number.get(number as usize) else { continue };
+            if index == NOBODY || indices[..len].contains(&index) {
+                continue;
+            }
+            let candidate = self.candidates.get(index as usize);
+            let Some(candidate) = candidate.filter(|one| context.accepts(one)) else { continue };
+            (found[len], indices[len]) = (Some(candidate), index);
+            len += 1;
+            if len == wanted {
+                return Some(found);
+            }
+        }
+        None
+    }
+
     fn least<'a>(
         &self,
         candidates: impl Iterator<Item = &'a Candidate>,
@@ -192,11 +215,10 @@ impl<L: Load> FreshestPicker<L> {
     fn silent_instead(
         &self,
         least: &Contender<'_>,
-        now: Instant,
         context: &mut PickContext<'_>,
     ) -> Option<Contender<'_>> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
-        let silent = LastReport::age(drawn, now).is_none_or(|age| age > SILENT);
+        let silent = LastReport::age(drawn, context.now()).is_none_or(|age| age > SILENT);
         if !silent || !context.accepts(drawn) {
             return None;
         }
@@ -211,23 +233,16 @@ impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
         if len < 2 {
             return self.candidates.get(0);
         }
-        let (start, now) = (context.rng().below(len), context.now());
-        let stretch = || {
-            let round = (start..len).chain(0..start).take(STRETCH);
-            round.filter_map(|index| self.candidates.get(index))
-        };
-        let mut freshest = Freshly { found: [None; MOST_CHOICES], len: 0 };
-        for candidate in stretch().filter(|candidate| context.accepts(candidate)) {
-            if let Some(age) = LastReport::age(candidate, now) {
-                freshest.add(age, candidate, self.choices);
+        let least = match self.freshest(context) {
+            Some(freshest) => {
+                let least = self.least(freshest.into_iter().flatten(), context);
+                least.map(|least| self.silent_instead(&least, context).unwrap_or(least))
             }
-        }
-        let least = if freshest.len < self.choices.min(len) {
-            self.least(stretch(), context)
-        } else {
-            let found = freshest.found.iter().flatten().map(|(_, candidate)| *candidate);
-            let least = self.least(found, context);
-            least.map(|least| self.silent_instead(&least, now, context).unwrap_or(least))
+            None => {
+                let start = context.rng().below(len);
+                let round = (start..len).chain(0..start).take(STRETCH);
+                self.least(round.filter_map(|index| self.candidates.get(index)), context)
+            }
         };
         let least = least.map(|least| least.candidate);
         least.or_else(|| self.candidates.fallback(context))

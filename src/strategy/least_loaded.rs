@@ -1,7 +1,7 @@
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
+    Candidate, Candidates, Pick, PickContext, Rng, Strategy,
     choice::{Contender, Sampler},
     metered::Metered,
 };
@@ -10,42 +10,36 @@ use crate::{
     outcome::Meter,
 };
 
-/// Least outstanding, or least of any other load: looks at all endpoints if they are few, at some
-/// drawn at random if they are many, and takes the least loaded.
+/// Least outstanding, or least of any other load: looks at all endpoints, or at a stretch of them if
+/// they are many, and takes the least loaded.
 ///
 /// Ties are broken at random, in proportion to weights, so idle endpoints share the traffic by
 /// weight. The default load is requests in flight, failures charged. Weights mean what they mean for
 /// [`P2c`](super::P2c).
 ///
 /// Where we differ from Envoy's `LEAST_REQUEST`: it stays least-outstanding when weights differ, and
-/// small sets are scanned in full by default.
+/// it looks at many endpoints instead of two: what that is worth is in `docs/tail-latency.md`.
 #[derive(Debug)]
 pub struct LeastLoaded<L = FailureAware<Outstanding>> {
     load: Metered<L>,
     scan_up_to: usize,
-    choices: usize,
 }
+
+const SCAN_UP_TO: usize = 64;
 
 impl<L: Load> LeastLoaded<L> {
     /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
     /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self { load: Metered::new(load), scan_up_to: 256, choices: 5 }
+        Self { load: Metered::new(load), scan_up_to: SCAN_UP_TO }
     }
 
-    /// Up to how many endpoints all are looked at. Default 256. A pick takes time in proportion:
-    /// see `docs/performance.md`; what it is worth is in `docs/tail-latency.md`.
+    /// How many endpoints are looked at for a request: all, if they are no more, or else so many in
+    /// a row from a random place. Default 64; fewer than 2 count as 2. A pick takes time in
+    /// proportion.
     #[must_use]
     pub fn scan_up_to(mut self, endpoints: usize) -> Self {
-        self.scan_up_to = endpoints;
-        self
-    }
-
-    /// How many are looked at if there are more than [`scan_up_to`](Self::scan_up_to). Default 5;
-    /// fewer than 2 count as 2.
-    #[must_use]
-    pub fn choices(mut self, choices: usize) -> Self {
-        self.choices = choices.max(2);
+        self.scan_up_to = endpoints.max(2);
         self
     }
 }
@@ -66,7 +60,7 @@ impl Default for LeastLoaded {
 
 impl<L> Clone for LeastLoaded<L> {
     fn clone(&self) -> Self {
-        Self { load: self.load.clone(), ..*self }
+        Self { load: self.load.clone(), scan_up_to: self.scan_up_to }
     }
 }
 
@@ -74,10 +68,9 @@ impl<L: Load> Strategy for LeastLoaded<L> {
     type Picker = LeastLoadedPicker<L>;
 
     fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let scan = candidates.len() <= self.scan_up_to.max(self.choices);
         LeastLoadedPicker {
             sampler: Sampler::new(candidates),
-            choices: (!scan).then_some(self.choices),
+            scan_up_to: self.scan_up_to,
             candidates: candidates.clone(),
             load: self.load.share(),
         }
@@ -93,31 +86,67 @@ impl<L: Load> Strategy for LeastLoaded<L> {
 pub struct LeastLoadedPicker<L> {
     candidates: Candidates,
     sampler: Sampler,
-    /// How many to draw; `None` to look at all.
-    choices: Option<usize>,
+    scan_up_to: usize,
     load: Arc<L>,
 }
 
 impl<L: Load> LeastLoadedPicker<L> {
-    /// The least loaded for its weight of those accepted; ties go by weight.
-    fn least<'a>(
-        &self,
-        candidates: impl Iterator<Item = &'a Candidate>,
-        context: &mut PickContext<'_>,
-    ) -> Option<Contender<'a>> {
-        let mut least: Option<Contender<'a>> = None;
-        let mut tied = 0.0;
-        for candidate in candidates {
-            if !context.accepts(candidate) {
-                continue;
+    /// The positions that are looked at: all, or two ranges that are one in a ring.
+    fn stretch(&self, rng: &mut Rng) -> [Range<usize>; 2] {
+        let (len, most) = (self.candidates.len(), self.scan_up_to);
+        if len <= most {
+            return [0..len, 0..0];
+        }
+        let start = rng.below(len);
+        let end = start + most;
+        [start..end.min(len), 0..end.saturating_sub(len)]
+    }
+
+    /// Shows the candidates of a stretch that are accepted.
+    #[inline]
+    fn visit<'a, 'c>(
+        &'a self,
+        context: &mut PickContext<'c>,
+        mut see: impl FnMut(&'a Candidate, &mut PickContext<'c>),
+    ) {
+        for range in self.stretch(context.rng()) {
+            self.candidates.visit(range, |candidate| {
+                if context.accepts(candidate) {
+                    see(candidate, context);
+                }
+            });
+        }
+    }
+
+    /// The least loaded of those accepted, if all have the same weight; one of those if several are.
+    #[inline]
+    fn least_of_equals(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let (mut found, mut least, mut tied) = (None, f64::INFINITY, 0);
+        self.visit(context, |candidate, context| {
+            let score = self.load.score(&candidate.gauge(context.class()), context.clock());
+            let load = score.with_one_more();
+            if load < least {
+                (found, least, tied) = (Some(candidate), load, 1);
+            } else if load == least {
+                // A reservoir of one: each of the tied is left with the same chance.
+                tied += 1;
+                if context.rng().below(tied) == 0 {
+                    found = Some(candidate);
+                }
             }
+        });
+        found
+    }
+
+    /// The least loaded for its weight of those accepted, beside one that was drawn by weight.
+    fn least_for_weight(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
+        let drawn = context.accepts(drawn).then(|| Contender::new(drawn, &*self.load, context));
+        let (mut least, mut tied): (Option<Contender<'_>>, f64) = (None, 0.0);
+        self.visit(context, |candidate, context| {
             let contender = Contender::new(candidate, &*self.load, context);
             let weight = f64::from(candidate.weight());
-            let Some(best) = least else {
-                (least, tied) = (Some(contender), weight);
-                continue;
-            };
-            match contender.compare(&best) {
+            match least.map_or(Ordering::Less, |least| contender.compare(&least)) {
                 Ordering::Less => (least, tied) = (Some(contender), weight),
                 Ordering::Greater => {}
                 Ordering::Equal => {
@@ -128,8 +157,11 @@ impl<L: Load> LeastLoadedPicker<L> {
                     }
                 }
             }
+        });
+        match (least, drawn) {
+            (Some(least), Some(drawn)) if least.beats(&drawn) => Some(least.candidate),
+            (least, drawn) => drawn.or(least).map(|contender| contender.candidate),
         }
-        least
     }
 }
 
@@ -138,27 +170,11 @@ impl<L: Load, Req> Pick<Req> for LeastLoadedPicker<L> {
         if self.candidates.len() < 2 {
             return self.candidates.get(0);
         }
-        let first = self.candidates.get(self.sampler.draw(context.rng()))?;
-        let least = match self.choices {
-            None => self.least(self.candidates.iter(), context),
-            Some(choices) => {
-                let mut rng = context.rng().clone();
-                let drawn = (1..choices).map(|_| self.sampler.draw(&mut rng));
-                let least =
-                    self.least(drawn.filter_map(|index| self.candidates.get(index)), context);
-                *context.rng() = rng;
-                least
-            }
+        let found = match self.sampler {
+            Sampler::Uniform(_) => self.least_of_equals(context),
+            Sampler::Weighted(_) => self.least_for_weight(context),
         };
-        if !context.accepts(first) {
-            return least
-                .map(|least| least.candidate)
-                .or_else(|| self.candidates.fallback(context));
-        }
-        let incumbent = Contender::new(first, &*self.load, context);
-        match least {
-            Some(least) if least.beats(&incumbent) => Some(least.candidate),
-            _ => Some(first),
-        }
+        // Of a stretch, none may have been accepted.
+        found.or_else(|| self.candidates.fallback(context))
     }
 }

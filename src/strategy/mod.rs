@@ -92,6 +92,7 @@ mod prequal;
 mod probed;
 mod random;
 mod rank;
+mod recent;
 mod rendezvous;
 mod ring;
 mod rng;
@@ -119,7 +120,7 @@ pub use self::{
     candidate::Candidate,
     candidates::Candidates,
     classified::{Classified, ClassifiedPicker},
-    config::{Config, GroupConfig, Keys, LoadConfig, SpreadConfig},
+    config::{Config, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
     dynamic::{Dynamic, DynamicPicker},
     freshest::{Freshest, FreshestPicker},

@@ -19,8 +19,8 @@ use crate::outcome::{LoadReport, Meter};
 /// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
 /// [`LoadReport`]s know.
 ///
-/// The probe is a function of yours: it gets the endpoint by name and attributes, and gives a
-/// future of a report, from an HTTP request for example. Probes are sent for a share of the
+/// The probe is a function: it gets the endpoint by name and attributes, and gives a future of a
+/// report. Yours, or over HTTP the one of [`http::load_probe`](crate::http::load_probe). Probes are sent for a share of the
 /// requests, one for each by default, to the endpoints in random order, each once before any again.
 /// They never hold a request up: requests go by the reports that are there, and those are used as
 /// often as they are of use.

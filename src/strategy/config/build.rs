@@ -2,47 +2,80 @@ use std::time::Duration;
 
 use super::{
     super::{
-        BoundedLoad, Candidate, Dynamic, InvalidParameter, LeastLoaded, LoadAwareZones, Maglev,
-        P2c, Panic, Pick, PickFirst, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
-        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware, top_k::MAX_K,
+        BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
+        PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
+        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware, freshest::MOST_CHOICES, top_k::MAX_K,
     },
-    Config, Keys, LoadConfig, SpreadConfig,
+    Config, LoadConfig, Named, SpreadConfig,
+    loads::{FreshestOver, LeastOver, P2cOver},
 };
 use crate::{
     endpoint::Locality,
-    load::{FailureAware, HangAware, Load, Outstanding, PeakEwma},
+    load::{FailureAware, Outstanding},
 };
 
 impl Config {
-    /// The strategy, if it hashes nothing.
+    /// The strategy, if it hashes nothing and asks nobody.
     ///
     /// # Errors
     ///
     /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
     pub fn build<Req: 'static>(&self) -> Result<Dynamic<Req>, InvalidParameter> {
-        self.build_with(&Keys::new())
+        self.build_with(&Named::new())
     }
 
-    /// The strategy, with the keys that it may name.
+    /// The strategy, with the keys and probes that it may name.
     ///
     /// # Errors
     ///
     /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
     pub fn build_with<Req: 'static>(
         &self,
-        keys: &Keys<Req>,
+        named: &Named<Req>,
     ) -> Result<Dynamic<Req>, InvalidParameter> {
-        let inside = |inner: &Self| inner.build_with(keys).map_err(|error| error.within("inner"));
+        let inside = |inner: &Self| inner.build_with(named).map_err(|error| error.within("inner"));
         Ok(match self {
             Self::RoundRobin {} => Dynamic::new(RoundRobin::new()),
             Self::Random {} => Dynamic::new(Random),
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
             Self::P2c { load } => load.build(P2cOver)?,
-            Self::LeastLoaded { load, scan_up_to, choices } => {
-                if choices.is_some_and(|choices| choices < 2) {
-                    return Err(InvalidParameter::new("choices", "at least 2"));
+            Self::LeastLoaded { load, scan_up_to } => {
+                if scan_up_to.is_some_and(|endpoints| endpoints < 2) {
+                    return Err(InvalidParameter::new("scan_up_to", "at least 2"));
                 }
-                load.build(LeastOver { scan_up_to: *scan_up_to, choices: *choices })?
+                load.build(LeastOver { scan_up_to: *scan_up_to })?
+            }
+            Self::Freshest { load, choices } => {
+                if choices.is_some_and(|choices| !(1..=MOST_CHOICES).contains(&choices)) {
+                    return Err(InvalidParameter::new("choices", "1 to 16"));
+                }
+                let over = FreshestOver { choices: *choices };
+                load.as_ref()
+                    .unwrap_or(&LoadConfig::PredictedLatency { decay: None })
+                    .build(over)?
+            }
+            Self::Probed { probe, per_request, timeout, inner } => {
+                let mut strategy = Probed::new(named.get_probe(probe)?, inside(inner)?);
+                if let Some(probes) = *per_request {
+                    strategy = strategy.per_request(probes)?;
+                }
+                if let Some(time) = seconds("timeout", *timeout)? {
+                    strategy = strategy.timeout(time);
+                }
+                Dynamic::new(strategy)
+            }
+            Self::Prequal { probe, per_request, quantile, timeout } => {
+                let mut strategy = Prequal::new(named.get_probe(probe)?);
+                if let Some(probes) = *per_request {
+                    strategy = strategy.per_request(probes)?;
+                }
+                if let Some(quantile) = *quantile {
+                    strategy = strategy.quantile(quantile)?;
+                }
+                if let Some(time) = seconds("timeout", *timeout)? {
+                    strategy = strategy.timeout(time);
+                }
+                Dynamic::new(strategy)
             }
             Self::WeightedRoundRobin { blackout, expiry, period, error_penalty, metrics } => {
                 let mut strategy = WeightedRoundRobin::new().metrics(metrics.iter().cloned());
@@ -60,9 +93,11 @@ impl Config {
                 }
                 Dynamic::new(strategy)
             }
-            Self::Rendezvous { key, spread } => spread.over(Rendezvous::new(keys.get(key)?))?,
+            Self::Rendezvous { key, spread } => {
+                spread.over(Rendezvous::new(named.get_key(key)?))?
+            }
             Self::Maglev { key, spread, table_size } => {
-                let strategy = Maglev::new(keys.get(key)?);
+                let strategy = Maglev::new(named.get_key(key)?);
                 let invalid = |_| InvalidParameter::new("table_size", "a prime");
                 match *table_size {
                     Some(size) => spread.over(strategy.table_size(size).map_err(invalid)?)?,
@@ -70,7 +105,7 @@ impl Config {
                 }
             }
             Self::Ring { key, spread, points, unit } => {
-                let mut strategy = Ring::new(keys.get(key)?);
+                let mut strategy = Ring::new(named.get_key(key)?);
                 if let Some(points) = *points {
                     strategy = strategy.points(points);
                 }
@@ -103,9 +138,9 @@ impl Config {
                 let expected = "at least one, of different names, with a share above 0";
                 let invalid = |_| InvalidParameter::new("groups", expected);
                 match key {
-                    Some(key) => {
-                        Dynamic::new(split.sticky_by(keys.get(key)?).build().map_err(invalid)?.0)
-                    }
+                    Some(key) => Dynamic::new(
+                        split.sticky_by(named.get_key(key)?).build().map_err(invalid)?.0,
+                    ),
                     None => Dynamic::new(split.build().map_err(invalid)?.0),
                 }
             }
@@ -182,74 +217,18 @@ impl SpreadConfig {
 }
 
 /// A time that a file gives in seconds.
-fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, InvalidParameter> {
+pub(super) fn seconds(
+    name: &str,
+    value: Option<f64>,
+) -> Result<Option<Duration>, InvalidParameter> {
     let time = value.map(Duration::try_from_secs_f64).transpose();
     time.map_err(|_| InvalidParameter::new(name, "a number of seconds, at least 0"))
-}
-
-/// A strategy that compares loads, before it is said which.
-trait Over {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static;
-}
-
-struct P2cOver;
-
-impl Over for P2cOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static,
-    {
-        Dynamic::new(P2c::new(load))
-    }
-}
-
-struct LeastOver {
-    scan_up_to: Option<usize>,
-    choices: Option<usize>,
-}
-
-impl Over for LeastOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static,
-    {
-        let mut strategy = LeastLoaded::new(load);
-        if let Some(endpoints) = self.scan_up_to {
-            strategy = strategy.scan_up_to(endpoints);
-        }
-        if let Some(choices) = self.choices {
-            strategy = strategy.choices(choices);
-        }
-        Dynamic::new(strategy)
-    }
-}
-
-impl LoadConfig {
-    fn build<Req: 'static>(&self, over: impl Over) -> Result<Dynamic<Req>, InvalidParameter> {
-        Ok(match self {
-            Self::Outstanding {} => over.over(FailureAware::new(Outstanding)),
-            Self::PeakEwma { decay, hang_aware } => {
-                let decay = seconds("load.decay", *decay)?;
-                let latency =
-                    decay.map_or(PeakEwma::new(), |decay| PeakEwma::new().with_decay(decay));
-                if *hang_aware {
-                    over.over(FailureAware::new(HangAware::new(latency)))
-                } else {
-                    over.over(FailureAware::new(latency))
-                }
-            }
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::LoadReport;
 
     fn tiers(inner: Config) -> Config {
         Config::Tiers {
@@ -270,9 +249,8 @@ mod tests {
             error.to_string(),
             "inner.inner.load.decay must be a number of seconds, at least 0"
         );
-        let scan_up_to = None;
-        let one = Config::LeastLoaded { load: LoadConfig::default(), scan_up_to, choices: Some(1) };
-        assert_eq!(one.build::<()>().unwrap_err().name(), "choices");
+        let one = Config::LeastLoaded { load: LoadConfig::default(), scan_up_to: Some(1) };
+        assert_eq!(one.build::<()>().unwrap_err().name(), "scan_up_to");
     }
 
     #[test]
@@ -281,18 +259,50 @@ mod tests {
             let key = key.to_owned();
             Config::Maglev { key, spread, table_size: None }
         };
-        let keys = Keys::new().with("user", |user: &u64| Some(*user));
-        assert!(maglev("user", SpreadConfig::Bounded(1.25)).build_with(&keys).is_ok());
-        assert_eq!(maglev("path", SpreadConfig::None).build_with(&keys).unwrap_err().name(), "key");
-        let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&keys).unwrap_err();
+        let named = Named::new().key("user", |user: &u64| Some(*user));
+        assert!(maglev("user", SpreadConfig::Bounded(1.25)).build_with(&named).is_ok());
+        assert_eq!(
+            maglev("path", SpreadConfig::None).build_with(&named).unwrap_err().name(),
+            "key"
+        );
+        let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&named).unwrap_err();
         assert_eq!(unbounded.to_string(), "spread.bounded must be a number above 1");
-        let none = maglev("user", SpreadConfig::Top(0)).build_with(&keys).unwrap_err();
+        let none = maglev("user", SpreadConfig::Top(0)).build_with(&named).unwrap_err();
         assert_eq!(none.to_string(), "spread.top must be 1 to 8");
         let table_size = Some(10);
         let even = Config::Maglev { key: "user".into(), spread: SpreadConfig::None, table_size };
-        assert_eq!(even.build_with(&keys).unwrap_err().to_string(), "table_size must be a prime");
+        assert_eq!(even.build_with(&named).unwrap_err().to_string(), "table_size must be a prime");
         let none = Config::Split { groups: Vec::new(), key: None };
         assert_eq!(none.build::<u64>().unwrap_err().name(), "groups");
+    }
+
+    #[test]
+    fn probes_are_the_programs() {
+        let ask = |_: &Candidate| std::future::ready(Ok::<_, std::io::Error>(LoadReport::new()));
+        let named = Named::<u64>::new().probe("load", ask);
+        let probed = |probe: &str, per_request| Config::Probed {
+            probe: probe.to_owned(),
+            per_request,
+            timeout: Some(0.2),
+            inner: Box::new(Config::Freshest { load: None, choices: Some(3) }),
+        };
+        assert!(probed("load", Some(0.5)).build_with(&named).is_ok());
+        assert_eq!(
+            probed("load", Some(17.0)).build_with(&named).unwrap_err().name(),
+            "per_request"
+        );
+        assert_eq!(
+            probed("ping", None).build_with(&named).unwrap_err().to_string(),
+            "probe must be the name of a probe that the program gives"
+        );
+        let prequal = |quantile| Config::Prequal {
+            probe: "load".to_owned(),
+            per_request: None,
+            quantile: Some(quantile),
+            timeout: None,
+        };
+        assert!(prequal(0.6).build_with(&named).is_ok());
+        assert_eq!(prequal(2.0).build_with(&named).unwrap_err().name(), "quantile");
     }
 
     #[cfg(feature = "serde")]
@@ -318,9 +328,19 @@ mod tests {
                  "inner": {"strategy": "least_loaded", "load": {"by": "peak_ewma", "decay": -1}}}
             ]}"#,
         );
-        let keys = Keys::new().with("user", |user: &u64| Some(*user));
-        let error = split.unwrap().build_with(&keys).unwrap_err();
+        let named = Named::new().key("user", |user: &u64| Some(*user));
+        let error = split.unwrap().build_with(&named).unwrap_err();
         assert_eq!(error.name(), "groups.inner.load.decay");
+        let probed = read(
+            r#"{"strategy": "probed", "probe": "load", "per_request": 0.5,
+                "inner": {"strategy": "freshest"}}"#,
+        );
+        let inner = Box::new(Config::Freshest { load: None, choices: None });
+        let (probe, per_request) = ("load".to_owned(), Some(0.5));
+        assert_eq!(probed, Ok(Config::Probed { probe, per_request, timeout: None, inner }));
+        let none = r#"{"strategy": "freshest", "choices": 0, "load": {"by": "predicted_latency"}}"#;
+        let error = read(none).unwrap().build::<()>().unwrap_err();
+        assert_eq!(error.to_string(), "choices must be 1 to 16");
         let panic = r#"{"strategy": "panic", "threshold": 2.0, "mode": "open_to_best",
             "inner": {"strategy": "random"}}"#;
         let error = read(panic).unwrap().build::<()>().unwrap_err();

@@ -2,18 +2,19 @@ use std::collections::BTreeMap;
 
 #[allow(unused_imports, reason = "the docs link to them")]
 use super::super::{
-    CrossZone, Dynamic, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst, Random,
-    RoundRobin, Tiers, WeightedRoundRobin, ZoneAware,
+    CrossZone, Dynamic, Freshest, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst,
+    Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZoneAware,
 };
 #[allow(unused_imports, reason = "the docs link to them")]
-use crate::load::{HangAware, Outstanding, PeakEwma};
+use crate::load::{HangAware, Outstanding, PeakEwma, PredictedLatency};
 
 /// A strategy by name and parameters, as a configuration file has it. [`build`](Self::build) makes a
 /// [`Dynamic`] of it.
 ///
 /// With feature `serde` it is deserialisable: the name stands in a field `strategy`, in snake case,
 /// wrappers have the strategy they wrap in a field `inner`, times are in seconds. Strategies that hash
-/// name a key, which the program gives to [`build_with`](Self::build_with). What is left out has
+/// name a key and those that ask name a probe, which the program gives to
+/// [`build_with`](Self::build_with). What is left out has
 /// the default of the strategy's own builder; a field that a strategy doesn't know is an error.
 ///
 /// ```
@@ -60,8 +61,35 @@ pub enum Config {
         load: LoadConfig,
         /// [`LeastLoaded::scan_up_to`].
         scan_up_to: Option<usize>,
-        /// [`LeastLoaded::choices`].
+    },
+    /// [`Freshest`].
+    Freshest {
+        /// What is compared. Default: [`LoadConfig::PredictedLatency`].
+        load: Option<LoadConfig>,
+        /// [`Freshest::choices`].
         choices: Option<usize>,
+    },
+    /// [`Probed`].
+    Probed {
+        /// The name of the probe.
+        probe: String,
+        /// [`Probed::per_request`].
+        per_request: Option<f64>,
+        /// [`Probed::timeout`], in seconds.
+        timeout: Option<f64>,
+        /// What goes by the reports.
+        inner: Box<Self>,
+    },
+    /// [`Prequal`].
+    Prequal {
+        /// The name of the probe.
+        probe: String,
+        /// [`Prequal::per_request`].
+        per_request: Option<f64>,
+        /// [`Prequal::quantile`].
+        quantile: Option<f64>,
+        /// [`Prequal::timeout`], in seconds.
+        timeout: Option<f64>,
     },
     /// [`PickFirst`].
     PickFirst {},
@@ -231,6 +259,11 @@ pub enum LoadConfig {
         /// Whether the age of requests in flight counts: [`HangAware`].
         #[cfg_attr(feature = "serde", serde(default))]
         hang_aware: bool,
+    },
+    /// [`PredictedLatency`], failures charged.
+    PredictedLatency {
+        /// [`PeakEwma::with_decay`] of the load that counts while nobody reports, in seconds.
+        decay: Option<f64>,
     },
 }
 

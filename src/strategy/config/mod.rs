@@ -3,9 +3,10 @@
 mod build;
 #[allow(clippy::module_inception)]
 mod config;
-mod keys;
+mod loads;
+mod named;
 
 pub use self::{
     config::{Config, GroupConfig, LoadConfig, SpreadConfig},
-    keys::Keys,
+    named::Named,
 };

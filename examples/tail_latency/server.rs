@@ -1,0 +1,116 @@
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+    serve::ListenerExt,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{RwLock, Semaphore},
+    task::JoinSet,
+    time::sleep,
+};
+use tower_lb::{
+    http::{Origin, ReportLoadLayer},
+    strategy::Rng,
+};
+
+use super::WORKERS;
+
+/// What is wrong with a server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// Everything takes three times as long.
+    Slow,
+    /// It stands still, for a quarter of a second every two seconds on average.
+    Stalls,
+    /// It fails at once.
+    Fails,
+}
+
+impl Trouble {
+    /// How fast it works beside others.
+    pub(crate) fn speed(self) -> f64 {
+        match self {
+            Self::Slow => 1.0 / 3.0,
+            Self::Stalls => 8.0 / 9.0,
+            Self::Fails => 0.0,
+        }
+    }
+}
+
+/// An HTTP server that works for as long as a request says, tells its requests in flight with each
+/// answer, and answers probes. Stops when dropped.
+pub(crate) struct Server {
+    origin: Origin,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Work {
+    trouble: Option<Trouble>,
+    workers: Arc<Semaphore>,
+    /// Held while the server stands still.
+    stall: Arc<RwLock<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start(trouble: Option<Trouble>) -> io::Result<Self> {
+        let stall = Arc::<RwLock<()>>::default();
+        let workers = Arc::new(Semaphore::new(WORKERS));
+        let work = Work { trouble, workers, stall: Arc::clone(&stall) };
+        let load = ReportLoadLayer::new();
+        let (told, gate) = (load.clone(), Arc::clone(&stall));
+        let probe = move || async move {
+            let _running = gate.read().await;
+            [told.header()]
+        };
+        let app = Router::new()
+            .route("/work/{micros}", get(answer))
+            .with_state(work)
+            .layer(load)
+            .route("/load", get(probe));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let origin = listener.local_addr()?.into();
+        let listener = listener.tap_io(|stream| _ = stream.set_nodelay(true));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { _ = axum::serve(listener, app).await });
+        if matches!(trouble, Some(Trouble::Stalls)) {
+            tasks.spawn(stall_now_and_then(stall));
+        }
+        Ok(Self { origin, _tasks: tasks })
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+}
+
+async fn answer(State(work): State<Work>, Path(micros): Path<u64>) -> StatusCode {
+    let time = Duration::from_micros(micros);
+    match work.trouble {
+        Some(Trouble::Fails) => {
+            sleep(Duration::from_millis(1)).await;
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        trouble => {
+            let _worker = work.workers.acquire().await;
+            sleep(if matches!(trouble, Some(Trouble::Slow)) { 3 * time } else { time }).await;
+        }
+    }
+    let _running = work.stall.read().await;
+    StatusCode::OK
+}
+
+async fn stall_now_and_then(stall: Arc<RwLock<()>>) {
+    let mut rng = Rng::seeded(1);
+    let mut about = |mean: f64| Duration::from_secs_f64(-mean * (1.0 - rng.unit()).ln());
+    loop {
+        sleep(about(2.0)).await;
+        let _still = stall.write().await;
+        sleep(about(0.25)).await;
+    }
+}

@@ -1,0 +1,64 @@
+use std::{sync::LazyLock, time::Duration};
+
+use tokio::time::Instant;
+
+/// An instant as a number, because a pick takes many differences: nanoseconds since an origin that is
+/// the same for all, negative before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment(i64);
+
+/// Numbers need a beginning; which one makes no difference.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Moment {
+    /// Nanoseconds from an earlier moment to this, 0 if that is not earlier.
+    #[inline]
+    pub(super) fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0).max(0) as u64
+    }
+
+    #[inline]
+    pub(super) fn after(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(nanos))
+    }
+
+    pub(super) fn instant(self) -> Instant {
+        let distance = Duration::from_nanos(self.0.unsigned_abs());
+        let there =
+            if self.0 < 0 { ORIGIN.checked_sub(distance) } else { ORIGIN.checked_add(distance) };
+        there.unwrap_or(*ORIGIN)
+    }
+}
+
+impl From<Instant> for Moment {
+    #[inline]
+    fn from(instant: Instant) -> Self {
+        match instant.checked_duration_since(*ORIGIN) {
+            Some(distance) => Self(nanos(distance)),
+            None => Self(-nanos(ORIGIN.saturating_duration_since(instant))),
+        }
+    }
+}
+
+fn nanos(distance: Duration) -> i64 {
+    let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
+    seconds.saturating_mul(1_000_000_000).saturating_add(distance.subsec_nanos().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_those_of_the_instants_before_the_origin_too() {
+        let origin = *ORIGIN;
+        let second = Duration::from_secs(1);
+        let [before, after] = [origin - second, origin + second].map(Moment::from);
+        assert_eq!(after.since(before), 2_000_000_000);
+        assert_eq!(before.since(after), 0);
+        assert_eq!(before.after(2_000_000_000).instant(), origin + second);
+        assert_eq!(before.instant(), origin - second);
+        let never = Moment::from(origin + Duration::from_secs(1 << 40));
+        assert_eq!(never.since(after), (i64::MAX - 1_000_000_000) as u64);
+    }
+}
