@@ -41,9 +41,9 @@ async fn table(title: &str, troubles: &[Trouble], duration: Duration) -> Result<
     let rate = UTILIZATION * capacity(troubles);
     println!("\n{title}, {rate:.0} requests a second, times in ms\n");
     println!(
-        "| balancer | p50 | p99 | p99.9 | p99 beyond the work | errors | probes per request |"
+        "| balancer | p50 | p99 | p99.9 | p99 beyond the work | errors | to the first | probes per request |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for kind in Kind::ALL {
         // New servers, so that none has the queue of the run before.
         let mut servers = Vec::new();
@@ -55,7 +55,7 @@ async fn table(title: &str, troubles: &[Trouble], duration: Duration) -> Result<
         let clients =
             (0..CLIENTS).map(|_| kind.client(&origins, &probes)).collect::<Result<_, _>>()?;
         let measured = Load { rate, duration, clients }.run().await;
-        row(kind.name(), &measured, &probes);
+        row(kind.name(), &measured, &servers[0], &probes);
     }
     Ok(())
 }
@@ -67,16 +67,17 @@ fn capacity(troubles: &[Trouble]) -> f64 {
     speed * WORKERS as f64 / MEAN_WORK.as_secs_f64()
 }
 
-fn row(name: &str, measured: &Measured, probes: &Probes) {
+fn row(name: &str, measured: &Measured, first: &Server, probes: &Probes) {
     let ms = |time: Duration| format!("{:.0}", time.as_secs_f64() * 1e3);
     let quantile = |share| ms(Measured::quantile(&measured.latencies, share));
     println!(
-        "| {name} | {} | {} | {} | {} | {:.2} % | {:.2} |",
+        "| {name} | {} | {} | {} | {} | {:.2} % | {:.1} % | {:.2} |",
         quantile(0.5),
         quantile(0.99),
         quantile(0.999),
         ms(Measured::quantile(&measured.beyond_work, 0.99)),
         100.0 * measured.failed as f64 / measured.requests as f64,
+        100.0 * first.asked() as f64 / measured.sent as f64,
         probes.sent() as f64 / measured.sent as f64,
     );
 }

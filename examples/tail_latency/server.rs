@@ -1,4 +1,11 @@
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -46,11 +53,13 @@ impl Trouble {
 /// answer, and answers probes. Stops when dropped.
 pub(crate) struct Server {
     origin: Origin,
+    asked: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
 #[derive(Clone)]
 struct Work {
+    asked: Arc<AtomicU64>,
     trouble: Option<Trouble>,
     workers: Arc<Semaphore>,
     /// Held while the server stands still.
@@ -61,7 +70,8 @@ impl Server {
     pub(crate) async fn start(trouble: Option<Trouble>) -> io::Result<Self> {
         let stall = Arc::<RwLock<()>>::default();
         let workers = Arc::new(Semaphore::new(WORKERS));
-        let work = Work { trouble, workers, stall: Arc::clone(&stall) };
+        let asked = Arc::<AtomicU64>::default();
+        let work = Work { asked: Arc::clone(&asked), trouble, workers, stall: Arc::clone(&stall) };
         let load = ReportLoadLayer::new();
         let (told, gate) = (load.clone(), Arc::clone(&stall));
         let probe = move || async move {
@@ -81,15 +91,21 @@ impl Server {
         if matches!(trouble, Some(Trouble::Stalls)) {
             tasks.spawn(stall_now_and_then(stall));
         }
-        Ok(Self { origin, _tasks: tasks })
+        Ok(Self { origin, asked, _tasks: tasks })
     }
 
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
     }
+
+    /// Requests so far.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
 }
 
 async fn answer(State(work): State<Work>, Path(micros): Path<u64>) -> StatusCode {
+    work.asked.fetch_add(1, Ordering::Relaxed);
     let time = Duration::from_micros(micros);
     match work.trouble {
         Some(Trouble::Fails) => {

@@ -20,10 +20,10 @@ use crate::outcome::{LoadReport, Meter};
 /// [`LoadReport`]s know.
 ///
 /// The probe is a function: it gets the endpoint by name and attributes, and gives a future of a
-/// report. Yours, or over HTTP the one of [`http::load_probe`](crate::http::load_probe). Probes are sent for a share of the
-/// requests, one for each by default, to the endpoints in random order, each once before any again.
-/// They never hold a request up: requests go by the reports that are there, and those are used as
-/// often as they are of use.
+/// report. Yours, or, over HTTP, `http::load_probe`. Probes are sent for a share of the requests, one
+/// for each by default, to the endpoints in random order, each once before any again. They never hold
+/// a request up: requests go by the reports that are there, and those are used as often as they are
+/// of use.
 ///
 /// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time,
 /// none for longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing
