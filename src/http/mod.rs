@@ -8,9 +8,13 @@
 //! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that go by
 //! reports; those that probe can ask for it ([`load_probe`]).
 //!
+//! [`resilient`] puts retries around it, which repeat request bodies byte for byte ([`Replay`]) where that
+//! is safe; limits of time are [`AttemptTimeout`] and [`IdleBodyTimeout`] here, and
+//! [`timeout`](crate::timeout).
+//!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
-//! a [`Pool`] makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
+//! a `Pool` makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
 //! module `sticky` keeps sessions at their endpoints by a cookie. With feature `sigv4`, the module
 //! `sigv4` signs requests to endpoints that ask for AWS's IAM.
 //!
