@@ -17,7 +17,7 @@ use tower_lb::{
     outcome::LoadReport,
     strategy::{
         Candidates, CrossZone, LoadAwareZones, P2c, Panic, Pick, Random, Rng, Strategy, ZonalShift,
-        ZoneAware,
+        ZonalShiftHandle, ZoneAware,
     },
 };
 
@@ -249,6 +249,17 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     assert_shares(&here(&mut strategy), &[('a', 0.5), ('b', 0.5)]);
     assert!(!asks(&mut strategy), "it is all over");
     assert_eq!(shift.zones(), ["unheard of"]);
+}
+
+#[tokio::test]
+async fn one_call_takes_a_zone_out_of_several_balancers() {
+    let shift = ZonalShiftHandle::new();
+    let [mut one, mut other] = [(); 2].map(|()| ZonalShift::new(Random).following(&shift));
+    let mut drivers = [&mut one, &mut other]
+        .map(|strategy| tokio_test::task::spawn(poll_fn(|cx| strategy.poll_update(cx))));
+    drivers.iter_mut().for_each(|driver| tokio_test::assert_pending!(driver.poll()));
+    shift.away("a");
+    assert!(drivers.iter().all(|driver| driver.is_woken()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,6 +109,7 @@ mod ticker;
 mod tiers;
 mod top_k;
 mod utilization;
+mod wakers;
 mod weighted_round_robin;
 mod zonal_shift;
 mod zone_aware;

@@ -7,8 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_util::task::AtomicWaker;
-
+use super::wakers::Wakers;
 use crate::sync::{Mutex, lock};
 
 /// Changes the shares of a [`Split`](super::Split) while it serves: for a canary's controller.
@@ -23,7 +22,7 @@ struct Handle(Arc<Table>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.waker.wake();
+        self.0.wakers.wake();
     }
 }
 
@@ -53,7 +52,7 @@ impl Shares {
         *current = changed;
         drop(current);
         table.version.fetch_add(1, Ordering::Release);
-        table.waker.wake();
+        table.wakers.wake();
         Ok(())
     }
 
@@ -76,7 +75,7 @@ struct Table {
     names: Box<[Arc<str>]>,
     shares: Mutex<Box<[u32]>>,
     version: AtomicU64,
-    waker: AtomicWaker,
+    wakers: Wakers,
 }
 
 impl Table {
@@ -112,7 +111,7 @@ pub(super) fn shares(
         names: names.into(),
         shares: Mutex::new(shares.into()),
         version: AtomicU64::new(0),
-        waker: AtomicWaker::new(),
+        wakers: Wakers::default(),
     });
     let handle = Arc::new(Handle(Arc::clone(&table)));
     let reader = SharesReader { table, handles: Arc::downgrade(&handle), seen: 0 };
@@ -126,7 +125,7 @@ impl SharesReader {
 
     /// Ready when they were changed, or can't be any more.
     pub(super) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.table.waker.register(cx.waker());
+        self.table.wakers.register(cx.waker());
         let gone = self.handles.strong_count() == 0;
         let version = self.table.version.load(Ordering::Acquire);
         if std::mem::replace(&mut self.seen, version) != version {

@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::{Candidate, Candidates, Strategy, part::either, ticker::Ticker};
+use super::{Candidate, Candidates, Strategy, part::either, ticker::Ticker, wakers::Wakers};
 use crate::outcome::Meter;
 
 /// Takes whole zones out by a call, and puts them back gradually.
@@ -45,8 +44,9 @@ pub struct ZonalShift<St> {
     ticker: Ticker,
 }
 
-/// Takes zones out of a [`ZonalShift`] and puts them back.
-#[derive(Clone, Debug)]
+/// Takes zones out of each [`ZonalShift`] that follows it, and puts them back: one may serve all
+/// balancers of a program. Clones are the same.
+#[derive(Clone, Debug, Default)]
 pub struct ZonalShiftHandle {
     shifts: Arc<Shifts>,
 }
@@ -54,7 +54,7 @@ pub struct ZonalShiftHandle {
 #[derive(Debug, Default)]
 struct Shifts {
     state: Mutex<State>,
-    waker: AtomicWaker,
+    wakers: Wakers,
 }
 
 #[derive(Debug, Default)]
@@ -96,6 +96,13 @@ impl<St> ZonalShift<St> {
         let ticker = Ticker::new(STEP);
         let (seen, view, returning, futile) = (0, None, false, false);
         Self { inner, shifts: Arc::default(), seen, view, returning, futile, ticker }
+    }
+
+    /// Follows a handle that there is already, with what it has taken out. Default: one of its own.
+    #[must_use]
+    pub fn following(mut self, handle: &ZonalShiftHandle) -> Self {
+        self.shifts = Arc::clone(&handle.shifts);
+        self
     }
 
     /// What zones are taken out and put back by.
@@ -146,11 +153,17 @@ impl Shifts {
         change(&mut state.zones);
         state.version += 1;
         drop(state);
-        self.waker.wake();
+        self.wakers.wake();
     }
 }
 
 impl ZonalShiftHandle {
+    /// Takes nothing out yet, and nobody follows it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
     /// Takes a zone out. One that nobody has heard of is remembered, and out when it turns up.
     pub fn away(&self, zone: impl Into<String>) {
         let zone = zone.into();
@@ -208,7 +221,7 @@ impl<St: Strategy> Strategy for ZonalShift<St> {
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let inner = self.inner.poll_update(cx);
-        self.shifts.waker.register(cx.waker());
+        self.shifts.wakers.register(cx.waker());
         let mut own = Poll::Pending;
         if self.shifts.lock().version != self.seen {
             own = Poll::Ready(Some(()));

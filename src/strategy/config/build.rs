@@ -4,7 +4,8 @@ use super::{
     super::{
         BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
         PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
-        Subset, Tiers, TopK, WeightedRoundRobin, ZoneAware, freshest::MOST_CHOICES, top_k::MAX_K,
+        Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware, freshest::MOST_CHOICES,
+        top_k::MAX_K,
     },
     Config, LoadConfig, Named, SpreadConfig,
     loads::{FreshestOver, LeastOver, P2cOver},
@@ -188,6 +189,10 @@ impl Config {
                 }
                 Dynamic::new(strategy)
             }
+            Self::ZonalShift { shift, inner } => {
+                let strategy = ZonalShift::new(inside(inner)?);
+                Dynamic::new(strategy.following(named.get_shift(shift)?))
+            }
         })
     }
 }
@@ -228,7 +233,7 @@ pub(super) fn seconds(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::LoadReport;
+    use crate::{outcome::LoadReport, strategy::ZonalShiftHandle};
 
     fn tiers(inner: Config) -> Config {
         Config::Tiers {
@@ -303,6 +308,20 @@ mod tests {
         };
         assert!(prequal(0.6).build_with(&named).is_ok());
         assert_eq!(prequal(2.0).build_with(&named).unwrap_err().name(), "quantile");
+    }
+
+    #[test]
+    fn zonal_shifts_are_the_programs() {
+        let shifted = |shift: &str| {
+            let inner = Box::new(Config::Random {});
+            Config::ZonalShift { shift: shift.to_owned(), inner }
+        };
+        let handle = ZonalShiftHandle::new();
+        let named = Named::<()>::new().zonal_shift("zones", &handle);
+        let strategy = shifted("zones").build_with(&named).unwrap();
+        handle.away("eu-central-1a");
+        assert_eq!(strategy.notices(), ["zone eu-central-1a is away"]);
+        assert_eq!(shifted("all").build_with(&named).unwrap_err().name(), "shift");
     }
 
     #[cfg(feature = "serde")]

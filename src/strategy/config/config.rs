@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 #[allow(unused_imports, reason = "the docs link to them")]
 use super::super::{
     CrossZone, Dynamic, Freshest, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst,
-    Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZoneAware,
+    Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
 };
 #[allow(unused_imports, reason = "the docs link to them")]
 use crate::load::{HangAware, Outstanding, PeakEwma, PredictedLatency};
@@ -209,6 +209,13 @@ pub enum Config {
         #[cfg_attr(feature = "serde", serde(default))]
         metrics: Vec<String>,
         /// What chooses within a zone.
+        inner: Box<Self>,
+    },
+    /// [`ZonalShift`].
+    ZonalShift {
+        /// What takes zones out, named in [`Named::zonal_shift`](super::Named::zonal_shift).
+        shift: String,
+        /// What chooses outside of the zones that are out.
         inner: Box<Self>,
     },
 }

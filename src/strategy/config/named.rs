@@ -1,20 +1,21 @@
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
 
-use super::super::{Candidate, HashKey, InvalidParameter};
+use super::super::{Candidate, HashKey, InvalidParameter, ZonalShiftHandle};
 use crate::outcome::LoadReport;
 
 /// What a [`Config`](super::Config) may name and only the program can give: keys for strategies that
-/// hash, probes for those that ask.
+/// hash, probes for those that ask, and what takes zones out.
 pub struct Named<Req> {
     keys: BTreeMap<String, NamedKey<Req>>,
     probes: BTreeMap<String, NamedProbe>,
+    shifts: BTreeMap<String, ZonalShiftHandle>,
 }
 
 impl<Req> Named<Req> {
     /// Nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { keys: BTreeMap::new(), probes: BTreeMap::new() }
+        Self { keys: BTreeMap::new(), probes: BTreeMap::new(), shifts: BTreeMap::new() }
     }
 
     /// Adds a key, replacing one of the same name.
@@ -41,6 +42,19 @@ impl<Req> Named<Req> {
         };
         self.probes.insert(name.into(), Arc::new(ask));
         self
+    }
+
+    /// Adds what takes zones out, as [`ZonalShift`](crate::strategy::ZonalShift) follows it, replacing one
+    /// of the same name.
+    #[must_use]
+    pub fn zonal_shift(mut self, name: impl Into<String>, handle: &ZonalShiftHandle) -> Self {
+        self.shifts.insert(name.into(), handle.clone());
+        self
+    }
+
+    pub(super) fn get_shift(&self, name: &str) -> Result<&ZonalShiftHandle, InvalidParameter> {
+        let expected = "the name of a zonal shift that the program gives";
+        self.shifts.get(name).ok_or_else(|| InvalidParameter::new("shift", expected))
     }
 
     pub(super) fn get_key(&self, name: &str) -> Result<NamedKey<Req>, InvalidParameter> {
@@ -71,6 +85,7 @@ impl<Req> fmt::Debug for Named<Req> {
         f.debug_struct("Named")
             .field("keys", &self.keys.keys())
             .field("probes", &self.probes.keys())
+            .field("shifts", &self.shifts.keys())
             .finish()
     }
 }
