@@ -31,9 +31,10 @@ use crate::{
 /// where all endpoints fail now and then, fleeing from each failure would cost more than the
 /// failures.
 ///
-/// **Where all fail alike nobody is charged.** A rate is charged only as far as it is above the mean rate
-/// of all endpoints by more than chance explains: under an overload of the whole fleet, everybody would
-/// flee to the endpoint that failed last, and the others be idle.
+/// **Where all fail alike nobody is charged.** While most endpoints fail now and then, a rate is charged
+/// only as far as it is above the mean of all by more than chance explains: under an overload of the
+/// whole fleet, everybody would flee from the endpoint that failed last. While two in five endpoints
+/// are clean, nothing is excused.
 ///
 /// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
 /// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
@@ -48,8 +49,9 @@ pub struct FailureAware<L> {
     inner: L,
     /// The bits of an `f32`; 0 until learnt.
     typical: AtomicU32,
-    /// The mean failure rate of all endpoints, as the bits of an `f32`.
-    fleet: AtomicU32,
+    /// The failure rate that is common, and the mean of all, as the bits of an `f32`.
+    common: AtomicU32,
+    mean: AtomicU32,
 }
 
 /// How far one result moves the success rate.
@@ -65,38 +67,63 @@ const FAILING: u32 = 2;
 const FAILURE_COST: f64 = 10.0;
 /// An endpoint's load is looked at for what is typical after each so many successes.
 const TYPICAL_EVERY: u64 = 64;
-/// How far one look at an endpoint moves the mean failure rate.
-const FLEET_STEP: f32 = 1.0 / 512.0;
+/// The common failure rate is that which so many endpoints are not above.
+const QUANTILE: f32 = 0.4;
+/// How far one look at an endpoint moves it, and the mean.
+const COMMON_STEP: f32 = 1.0 / 256.0;
 /// Clean endpoints are looked at after each so many successes, and count for as many.
 const CLEAN_EVERY: u64 = 8;
-/// How far above the mean a rate may be by chance, in standard deviations of a moving average that each
-/// result moves by a fifth.
+/// How far above the mean a rate may be by chance, in standard deviations of a moving average that
+/// each result moves by a fifth.
 const CHANCE: f32 = 1.5;
 
 impl<L> FailureAware<L> {
     /// Charges failures on top of `inner`.
     pub const fn new(inner: L) -> Self {
-        Self { inner, typical: AtomicU32::new(0), fleet: AtomicU32::new(0) }
+        Self {
+            inner,
+            typical: AtomicU32::new(0),
+            common: AtomicU32::new(0),
+            mean: AtomicU32::new(0),
+        }
     }
 
-    fn fleet(&self) -> f32 {
-        f32::from_bits(self.fleet.load(Ordering::Relaxed))
+    fn common(&self) -> f32 {
+        f32::from_bits(self.common.load(Ordering::Relaxed))
     }
 
-    /// Moves the mean failure rate. That others do so at the same time, and one is lost, is no harm.
+    fn mean(&self) -> f32 {
+        f32::from_bits(self.mean.load(Ordering::Relaxed))
+    }
+
+    /// Looks at an endpoint's failure rate, which counts for so many. The common one gives way a little,
+    /// so that in the end two in five looks are below it. That others do so at the same time, and one
+    /// look is lost, is no harm.
     #[cold]
-    fn learn_fleet(&self, rate: f32, step: f32) {
-        let learnt = self.fleet() + (rate - self.fleet()) * step;
-        let learnt = if rate == 0.0 && learnt < CLEAN { 0.0 } else { learnt };
-        self.fleet.store(learnt.to_bits(), Ordering::Relaxed);
+    fn learn_common(&self, rate: f32, looks: u64) {
+        let (common, mean) = (self.common(), self.mean());
+        let step = COMMON_STEP * looks as f32;
+        let common = if rate > common {
+            (common + step * QUANTILE).min(rate)
+        } else {
+            (common - step * (1.0 - QUANTILE)).max(rate)
+        };
+        let mean = mean + (rate - mean) * step;
+        let mean = if rate == 0.0 && mean < CLEAN { 0.0 } else { mean };
+        self.common.store(common.to_bits(), Ordering::Relaxed);
+        self.mean.store(mean.to_bits(), Ordering::Relaxed);
     }
 
     /// The part of a failure rate that the endpoint is charged for.
     fn charged(&self, rate: f32) -> f32 {
-        // A single endpoint that always fails must not excuse itself.
-        let fleet = self.fleet().min(0.9);
-        let chance = CHANCE * (fleet * (1.0 - fleet) * STEP / (2.0 - STEP)).sqrt();
-        ((rate - fleet - chance.min(fleet)) / (1.0 - fleet)).max(0.0)
+        if self.common() == 0.0 {
+            return rate;
+        }
+        let mean = self.mean();
+        let chance = CHANCE * (mean * (1.0 - mean) * STEP / (2.0 - STEP)).sqrt();
+        // Not even where all fail always does one excuse itself entirely.
+        let excused = (mean + chance).min(0.9);
+        ((rate - excused) / (1.0 - excused)).max(0.0)
     }
 
     fn typical(&self) -> f32 {
@@ -142,8 +169,8 @@ impl<L: Load> Load for FailureAware<L> {
         let failures = Decayed::load(vitals.failure_cell());
         if failures.value == 0.0 {
             let successes = vitals.successes();
-            if successes % CLEAN_EVERY == 0 && self.fleet() > 0.0 {
-                self.learn_fleet(0.0, FLEET_STEP * CLEAN_EVERY as f32);
+            if successes % CLEAN_EVERY == 0 && self.mean() > 0.0 {
+                self.learn_common(0.0, CLEAN_EVERY);
             }
             if successes % TYPICAL_EVERY == 0 && successes > 0 {
                 self.learn_typical(score.with_one_more());
@@ -153,7 +180,7 @@ impl<L: Load> Load for FailureAware<L> {
         let failing = is_failing(vitals);
         let rate = failure_rate(failures, vitals.age_at(now.moment()), failing);
         let charged = f64::from(self.charged(rate));
-        self.learn_fleet(rate, FLEET_STEP);
+        self.learn_common(rate, 1);
         let charge = (1.0 - charged).powi(-3).min(1e12);
         let failing = failing && charged > 0.0;
         let rate = f64::from(rate);
@@ -314,14 +341,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_always_fails_is_dear_however_few_there_are() {
-        for others in [1, 3, 19] {
-            let load = FailureAware::new(Outstanding);
-            let mut failing = vec![0.0; others];
-            failing.push(1.0);
-            costs(&load, &failing);
-            let (costs, _) = costs(&load, &failing);
-            assert!(costs[0] < 1.01 && costs[others] > 10.0, "{others} others: {costs:?}");
+    fn one_that_fails_is_dear_however_few_there_are() {
+        for others in [1, 2, 3, 19] {
+            for (share, expected) in [(0.5, 8.0), (1.0, 100.0)] {
+                let load = FailureAware::new(Outstanding);
+                let mut failing = vec![0.0; others];
+                failing.push(share);
+                costs(&load, &failing);
+                let (costs, _) = costs(&load, &failing);
+                assert!(costs[0] < 1.01, "{others} others, {share}: {costs:?}");
+                assert!(costs[others] > expected, "{others} others, {share}: {costs:?}");
+            }
         }
     }
 
