@@ -319,6 +319,21 @@ fn a_free_slot_is_found_among_many_full_endpoints() {
     drop(requests);
 }
 
+/// Patience that ran out in `poll_ready` is that of the next request, and of no other.
+#[tokio::test(start_paused = true)]
+async fn the_next_request_waits_again() {
+    let builder = Balancer::builder().max_outstanding(1).max_wait(Duration::from_millis(250));
+    let (handle, mut balancer, mut driver) = with_channel(builder);
+    handle.insert("a", Backend::holding("a")).unwrap();
+    drive(&mut driver);
+    let first = balancer.call(());
+    ServiceExt::<()>::ready(&mut balancer).await.unwrap();
+    drop(first);
+    let _second = balancer.call(());
+    let mut third = task::spawn(balancer.call(()));
+    assert_pending!(third.poll(), "it has 250 ms of its own");
+}
+
 #[tokio::test(start_paused = true)]
 async fn overload_fails_at_once_or_after_a_time() {
     for max_wait in [Duration::ZERO, Duration::from_millis(250)] {

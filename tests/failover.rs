@@ -102,6 +102,44 @@ async fn a_sticky_one_stays_and_comes_back_by_a_probe() {
     assert_eq!((near_state.requests(), far_state.requests()), (10, 1));
 }
 
+/// One that is not ready at once, as a balancer whose endpoints are all unhealthy.
+#[tokio::test(start_paused = true)]
+async fn a_probe_of_a_first_that_is_not_ready_hangs_nobody() {
+    let (near_state, near) = region("near");
+    let (_, far) = region("far");
+    let (handle, stream) = discover::channel::<&str, Region>();
+    let balancer = Balancer::spawn(P2c::default(), stream);
+    let failover = FailoverLayer::builder(far, Failures::default()).sticky(1, 100 * MS);
+    let service = failover.build().unwrap().layer(balancer);
+    handle.insert("a", Endpoint::new(near.clone())).unwrap();
+    near_state.set_down(true);
+    let query = Query::idempotent;
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "far");
+    handle.remove("a").unwrap();
+    for _ in 0..5 {
+        advance(101 * MS).await;
+        let answer = service.clone().oneshot(query()).now_or_never();
+        assert_eq!(answer.expect("nobody waits").unwrap(), "far");
+    }
+    near_state.set_down(false);
+    handle.insert("a", Endpoint::new(near)).unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "near", "the turn was kept");
+    assert_eq!(service.clone().oneshot(query()).await.unwrap(), "near", "and it is back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_service_goes_over_by_itself() {
+    let (_, far) = region("far");
+    let layer = FailoverLayer::builder(far, Failures::default()).sticky(1, 100 * MS);
+    let layer = layer.build().unwrap();
+    let ((down, one), (_, other)) = (region("one"), region("other"));
+    down.set_down(true);
+    let (one, other) = (layer.layer(one), layer.layer(other));
+    assert_eq!(send(&one, Query::idempotent()).await.unwrap(), "far");
+    assert_eq!(send(&other, Query::idempotent()).await.unwrap(), "other");
+}
+
 #[tokio::test(start_paused = true)]
 async fn on_overload_only_what_is_too_much_spills_over() {
     let near = service_fn(|_: Query| async {

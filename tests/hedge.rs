@@ -20,6 +20,7 @@ use tower_lb::{
     Balancer, BoxError, Error, discover,
     endpoint::Endpoint,
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
+    limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Following, OnResponse, ResultOnly},
     retry::{Budget, Failures, Safety},
     strategy::{Rng, RoundRobin, RoundRobinPicker},
@@ -187,6 +188,18 @@ async fn a_hedge_takes_room_when_it_is_sent() {
     assert_eq!(outstanding(), 2);
     drop(request);
     assert_eq!(outstanding(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_a_limit_rejects_is_no_answer() {
+    let balancer = over([endpoint("a", 100, false), endpoint("b", 10, true)]).await;
+    let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).build().unwrap();
+    let budget = Budget::default();
+    let hedge = after(10 * MS).budget(budget.clone()).build().unwrap();
+    let service = hedge.layer(limit.layer(balancer));
+    let error = service.oneshot(Query::idempotent()).await.unwrap_err();
+    assert!(error.downcast_ref::<tower_lb::Error>().is_some(), "the endpoint's: {error}");
+    assert_eq!(budget.spent(), 0);
 }
 
 #[tokio::test(start_paused = true)]

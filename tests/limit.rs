@@ -260,6 +260,23 @@ async fn throttling_sends_twice_what_is_accepted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn throttling_lets_a_burst_through_that_is_answered_later() {
+    let layer = ThrottleLayer::new(tower_lb::outcome::ResultOnly, 2.0).unwrap().seed(1);
+    for round in 0..2 {
+        let requests = (0..100).map(|_| layer.layer(slow::<()>()).oneshot(()));
+        let answers = futures::future::join_all(requests).await;
+        assert!(answers.iter().all(Result::is_ok), "round {round}");
+        // What was counted is forgotten.
+        advance(Duration::from_secs(300)).await;
+    }
+    // Those that nobody waited for say nothing.
+    for _ in 0..100 {
+        drop(spawn(layer.layer(slow::<()>()).oneshot(())).poll());
+    }
+    assert_eq!(layer.share(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rates_are_kept_with_bursts_and_waiting() {
     let ok = || service_fn(|()| async { Ok::<_, Infallible>(Instant::now()) });
     let service = RateLimitLayer::new(100.0, 5).unwrap().layer(ok());

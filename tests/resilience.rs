@@ -26,8 +26,9 @@ use tower_lb::{
     http::{
         self as lb, GrpcStatus, ReplayBody, ReplayLayer, ResilienceLayer, RetryOn, UntilBodyEnd,
     },
-    retry::{Budget, Safety},
-    strategy::{P2c, RoundRobin},
+    retry::{Budget, RetryLayer, Safety},
+    strategy::{P2c, PickFirst, RoundRobin},
+    timeout::OverallTimeoutLayer,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -185,6 +186,53 @@ async fn hedges_and_retries_share_a_budget_that_each_request_fills_once() {
     }
     assert_eq!(answers.load(Ordering::SeqCst), 150);
     assert_eq!(budget.spent(), 50);
+}
+
+/// The answer that is not good enough holds the room that the retry needs.
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_hand_is_returned_rather_than_waited_upon() {
+    let log = Log::new();
+    let servers = discover::list([log.server("only", 404, ("x", "y"))]);
+    let balancer = lb::builder().max_outstanding(1).spawn(P2c::default(), servers).unwrap();
+    let on = RetryOn::http().statuses([StatusCode::NOT_FOUND]);
+    let layer = ResilienceLayer::builder().retry_on(on).build().unwrap();
+    let began = Instant::now();
+    let response = layer.layer(balancer).oneshot(put("x")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// Of a hedged pair that has failed, the retry goes to neither.
+#[tokio::test(start_paused = true)]
+async fn a_retry_knows_where_the_hedges_went() {
+    let servers = ["a", "b", "c"].map(|name| {
+        let service = service_fn(move |_: Request<Body>| async move {
+            sleep(if name == "a" { 60 * MS } else { 20 * MS }).await;
+            let status = if name == "c" { 200 } else { 503 };
+            let response = Response::builder().status(status);
+            Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+        });
+        (name, Endpoint::new(service))
+    });
+    let balancer = lb::builder().spawn(PickFirst::new(), discover::list(servers)).unwrap();
+    let layer = ResilienceLayer::builder().hedge(Delay::fixed(10 * MS)).attempts(2).build();
+    let response = layer.unwrap().layer(balancer.clone()).oneshot(put("x")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let outcomes = balancer.status().endpoints.into_iter().map(|endpoint| endpoint.outcomes);
+    assert!(outcomes.into_iter().all(|outcomes| outcomes.total() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_ask_to_be_left_alone_for_ever() {
+    let log = Log::new();
+    let servers = [log.server("busy", 503, ("retry-after", "18446744073709551615"))];
+    let balancer = lb::builder().spawn(P2c::default(), discover::list(servers)).unwrap();
+    let retry = RetryLayer::builder(RetryOn::http()).max_pushback(Duration::MAX);
+    let retry = retry.overall(Duration::from_secs(1)).build().unwrap();
+    let service = ReplayLayer::new().layer(retry.layer(balancer));
+    let service = OverallTimeoutLayer::new(Duration::from_secs(2)).layer(service);
+    let response = service.oneshot(put("x")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[test]

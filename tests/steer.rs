@@ -16,6 +16,8 @@ use support::{Backend, Readiness, request::Query};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_lb::{
+    endpoint::Endpoint,
+    outcome::{Attempts, Carry},
     retry::Safety,
     steer::{CanaryLayer, Shadow, ShadowCounts},
 };
@@ -123,6 +125,29 @@ async fn copies_go_to_the_mirror_and_nobody_waits_for_them() {
     assert_ne!(counts(), ShadowCounts::default());
     drop(shadow);
     driver.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_becomes_of_a_copy_is_no_matter_of_the_request() {
+    let mirror = service_fn(|query: Query| async move {
+        let attempts = query.attempts().unwrap();
+        attempts.begin_next();
+        attempts.went_to(Endpoint::new(()).vitals());
+        Ok::<_, Infallible>(())
+    });
+    let service = service_fn(|_: Query| async {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(())
+    });
+    let (shadow, driver) = Shadow::new(service, mirror, 1.0, 2).unwrap();
+    tokio::spawn(driver);
+    let attempts = Attempts::with_deadline(Instant::now() + MS);
+    let mut query = Query::idempotent();
+    query.carry(attempts.clone());
+    shadow.clone().oneshot(query).await.unwrap();
+    tokio::task::yield_now().await;
+    assert_eq!(shadow.counts().sent, 1);
+    assert_eq!((attempts.number(), attempts.tried().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

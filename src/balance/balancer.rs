@@ -146,13 +146,14 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
+        let impatient = std::mem::take(&mut self.out_of_patience);
         let (engaged, version) = match self.tracker.attempts(&request) {
             None => self.engage(&request),
             Some(attempts) => self.engage_again(&request, attempts),
         };
         let Some((mut service, attempt)) = engaged else {
             let acquire = self.slow_path(request, version);
-            return self.acquire(acquire);
+            return self.acquire(acquire, impatient);
         };
         // Most services are ready at once. One that is not is asked again, with the waker of the
         // task, when the response future is polled.
@@ -164,12 +165,12 @@ where
             Poll::Ready(Err(error)) => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.failed(error, attempt, &self.tracker);
-                self.acquire(acquire)
+                self.acquire(acquire, impatient)
             }
             Poll::Pending => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.wait_for(service, attempt);
-                self.acquire(acquire)
+                self.acquire(acquire, impatient)
             }
         }
     }
@@ -241,12 +242,16 @@ impl<S, P, T> Balancer<S, P, T> {
     }
 
     #[cold]
-    fn acquire<Req>(&mut self, mut acquire: Box<Acquire<S, P, Req>>) -> ResponseFuture<S, P, T, Req>
+    fn acquire<Req>(
+        &self,
+        mut acquire: Box<Acquire<S, P, Req>>,
+        impatient: bool,
+    ) -> ResponseFuture<S, P, T, Req>
     where
         S: Service<Req>,
         T: Clone,
     {
-        acquire.impatient = std::mem::take(&mut self.out_of_patience);
+        acquire.impatient = impatient;
         ResponseFuture::acquiring(acquire, self.tracker.clone())
     }
 

@@ -5,7 +5,12 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FailoverFuture, When, future::Again, layer::Rules};
+use super::{
+    FailoverFuture, When,
+    future::Again,
+    layer::Rules,
+    switch::{Switch, Turn},
+};
 use crate::{
     BoxError,
     retry::{Judge, Repeat, Safety},
@@ -25,9 +30,11 @@ pub struct Failover<A, B, J> {
     first: A,
     second: B,
     rules: Arc<Rules<J>>,
+    switch: Arc<Switch>,
     /// Which one was polled ready.
     target: Target,
-    first_is_gone: bool,
+    /// This one has the turn to try the first.
+    probing: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +44,38 @@ enum Target {
 }
 
 impl<A, B, J> Failover<A, B, J> {
-    pub(super) fn new(first: A, second: B, rules: Arc<Rules<J>>) -> Self {
-        Self { first, second, rules, target: Target::First, first_is_gone: false }
+    pub(super) fn new(first: A, second: B, rules: Arc<Rules<J>>, switch: Arc<Switch>) -> Self {
+        Self { first, second, rules, switch, target: Target::First, probing: false }
+    }
+
+    /// Whether the next request should try the first service.
+    fn tries_first(&mut self) -> bool {
+        if self.switch.first_is_gone() {
+            return false;
+        }
+        if !self.probing {
+            match self.switch.turn() {
+                Turn::First => {}
+                Turn::Probe => self.probing = true,
+                Turn::Second => return false,
+            }
+        }
+        true
     }
 }
 
 impl<A: Clone, B: Clone, J> Clone for Failover<A, B, J> {
     fn clone(&self) -> Self {
-        Self::new(self.first.clone(), self.second.clone(), Arc::clone(&self.rules))
+        let (rules, switch) = (Arc::clone(&self.rules), Arc::clone(&self.switch));
+        Self::new(self.first.clone(), self.second.clone(), rules, switch)
+    }
+}
+
+impl<A, B, J> Drop for Failover<A, B, J> {
+    fn drop(&mut self) {
+        if self.probing {
+            self.switch.give_turn_back();
+        }
     }
 }
 
@@ -62,22 +93,36 @@ where
     type Future = FailoverFuture<A, B, J, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        if !self.first_is_gone && !self.rules.switch.is_over() {
-            self.target = Target::First;
+        let mut first_may_come = false;
+        if self.tries_first() {
             match self.first.poll_ready(cx) {
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Pending if self.rules.when == When::Failed => return Poll::Pending,
-                Poll::Pending => {}
+                Poll::Ready(Ok(())) => {
+                    self.target = Target::First;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending if self.rules.when == When::Failed && !self.probing => {
+                    return Poll::Pending;
+                }
+                Poll::Pending => first_may_come = true,
                 Poll::Ready(Err(error)) => {
-                    tracing::error!(
-                        error = &*error.into(),
-                        "the first service of a failover is gone, the second is used from now on",
-                    );
-                    self.first_is_gone = true;
+                    if self.switch.lose_first() {
+                        tracing::error!(
+                            error = &*error.into(),
+                            "the first service of a failover is gone, the second is used from now on",
+                        );
+                    }
                 }
             }
         }
-        ready!(self.second.poll_ready(cx)).map_err(Into::into)?;
+        match ready!(self.second.poll_ready(cx)) {
+            // It is the first's failure to get ready that brought us here.
+            Err(_) if first_may_come => return Poll::Pending,
+            ready => ready.map_err(Into::into)?,
+        }
+        if std::mem::take(&mut self.probing) {
+            // The first was not ready for the probe, and nobody should wait for that.
+            self.switch.give_turn_back();
+        }
         self.target = Target::Second;
         Poll::Ready(Ok(()))
     }
@@ -86,9 +131,11 @@ where
         if let Target::Second = self.target {
             return FailoverFuture::second(self.second.call(request));
         }
+        self.probing = false;
         let safety = request.safety();
         let copy = if safety == Safety::Never { None } else { request.repeat() };
         let again = Again::new(copy, safety, self.second.clone());
-        FailoverFuture::first(self.first.call(request), Arc::clone(&self.rules), again)
+        let (rules, switch) = (Arc::clone(&self.rules), Arc::clone(&self.switch));
+        FailoverFuture::first(self.first.call(request), rules, switch, again)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{When, layer::Rules};
+use super::{When, layer::Rules, switch::Switch};
 use crate::{
     BoxError, Error,
     error::chain,
@@ -27,7 +27,7 @@ pin_project! {
         #[pin]
         state: State<A::Future, B::Future>,
         // While the first has the request.
-        again: Option<(Arc<Rules<J>>, Again<B, Req, A::Response>)>,
+        again: Option<(Arc<Rules<J>>, Arc<Switch>, Again<B, Req, A::Response>)>,
     }
 }
 
@@ -64,9 +64,10 @@ where
     pub(super) fn first(
         response: A::Future,
         rules: Arc<Rules<J>>,
+        switch: Arc<Switch>,
         again: Again<B, Req, A::Response>,
     ) -> Self {
-        Self { state: State::First { response }, again: Some((rules, again)) }
+        Self { state: State::First { response }, again: Some((rules, switch, again)) }
     }
 
     pub(super) fn second(response: B::Future) -> Self {
@@ -76,7 +77,12 @@ where
 
 impl<J> Rules<J> {
     /// Whether a request goes over that ended so at the first service.
-    fn goes_over<Rsp>(&self, result: &Result<Rsp, BoxError>, safety: Safety) -> bool
+    fn goes_over<Rsp>(
+        &self,
+        switch: &Switch,
+        result: &Result<Rsp, BoxError>,
+        safety: Safety,
+    ) -> bool
     where
         J: Judge<Rsp>,
     {
@@ -86,10 +92,10 @@ impl<J> Rules<J> {
             Err(error) => self.judge.judge(Err(&**error)),
         };
         if unserved.is_none() && verdict == Verdict::Final {
-            self.switch.succeeded();
+            switch.succeeded();
             return false;
         }
-        self.switch.failed();
+        switch.failed();
         match self.when {
             When::Overloaded => matches!(unserved, Some(Unserved::Overloaded)),
             When::Failed => {
@@ -134,8 +140,10 @@ where
             match this.state.as_mut().project() {
                 StateProjection::First { response } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let Some((rules, again)) = this.again else { return Poll::Ready(result) };
-                    if !rules.goes_over(&result, again.safety) {
+                    let Some((rules, switch, again)) = this.again else {
+                        return Poll::Ready(result);
+                    };
+                    if !rules.goes_over(switch, &result, again.safety) {
                         return Poll::Ready(result);
                     }
                     // A copy of the copy, because a body that was used up can't be repeated.
@@ -147,10 +155,12 @@ where
                     this.state.set(State::Readying);
                 }
                 StateProjection::Readying => {
-                    let Some((_, again)) = this.again else { return Poll::Pending };
+                    let Some((.., again)) = this.again else { return Poll::Pending };
                     let ready = ready!(again.second.poll_ready(cx));
                     match (again.copy.take().filter(|_| ready.is_ok()), again.last.take()) {
-                        (Some(copy), _) => {
+                        (Some(copy), last) => {
+                            // What the first answer holds is let go.
+                            drop(last);
                             if let Some(attempts) = copy.attempts() {
                                 attempts.begin_next();
                             }

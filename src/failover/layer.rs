@@ -17,7 +17,7 @@ pub enum When {
     Overloaded,
 }
 
-/// Gives services a second one to go over to.
+/// Gives services a second one to go over to. Each service has a state of its own, which its clones share.
 #[derive(Debug)]
 pub struct FailoverLayer<B, J> {
     second: B,
@@ -29,7 +29,7 @@ pub struct FailoverLayer<B, J> {
 pub(super) struct Rules<J> {
     pub(super) judge: J,
     pub(super) when: When,
-    pub(super) switch: Switch,
+    sticky: (u32, Duration),
 }
 
 impl<B, J> FailoverLayer<B, J> {
@@ -49,7 +49,9 @@ impl<A, B: Clone, J> Layer<A> for FailoverLayer<B, J> {
     type Service = Failover<A, B, J>;
 
     fn layer(&self, first: A) -> Failover<A, B, J> {
-        Failover::new(first, self.second.clone(), Arc::clone(&self.rules))
+        let (failures, probe_every) = self.rules.sticky;
+        let switch = Arc::new(Switch::new(failures, probe_every));
+        Failover::new(first, self.second.clone(), Arc::clone(&self.rules), switch)
     }
 }
 
@@ -101,8 +103,7 @@ impl<B, J> FailoverBuilder<B, J> {
                 "overload passes, so failover on overload can't be sticky: leave one of them out",
             )?;
         }
-        let (failures, probe_every) = sticky.unwrap_or_default();
-        let switch = Switch::new(failures, probe_every);
-        Ok(FailoverLayer { second, rules: Arc::new(Rules { judge, when, switch }) })
+        let rules = Rules { judge, when, sticky: sticky.unwrap_or_default() };
+        Ok(FailoverLayer { second, rules: Arc::new(rules) })
     }
 }

@@ -1,9 +1,18 @@
 use std::{
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+/// Where a request should go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    First,
+    /// To the first, though all others go to the second.
+    Probe,
+    Second,
+}
 
 /// Stays with the second service after failures of the first in a row, until a probe of it succeeds.
 ///
@@ -17,6 +26,7 @@ pub(super) struct Switch {
     failures: AtomicU32,
     /// The age at which the first is probed; 0 while it is in use.
     probe_at: AtomicU64,
+    first_is_gone: AtomicBool,
 }
 
 impl Switch {
@@ -27,21 +37,38 @@ impl Switch {
             began: Instant::now(),
             failures: AtomicU32::new(0),
             probe_at: AtomicU64::new(0),
+            first_is_gone: AtomicBool::new(false),
         }
     }
 
-    /// True if the next request should go to the second service. Of those that ask when a probe is
-    /// due, one is told to make it.
-    pub(super) fn is_over(&self) -> bool {
+    /// True if the first service can never work again.
+    pub(super) fn first_is_gone(&self) -> bool {
+        self.first_is_gone.load(Ordering::Relaxed)
+    }
+
+    /// The first service is gone. True for the one who says so first.
+    pub(super) fn lose_first(&self) -> bool {
+        !self.first_is_gone.swap(true, Ordering::Relaxed)
+    }
+
+    /// Where the next request should go. Of those that ask when a probe is due, one is told to make it.
+    pub(super) fn turn(&self) -> Turn {
         let probe_at = self.probe_at.load(Ordering::Relaxed);
         if probe_at == 0 {
-            return false;
+            return Turn::First;
         }
         let age = self.age();
         let order = Ordering::Relaxed;
         let probes = age >= probe_at
             && self.probe_at.compare_exchange(probe_at, self.after(age), order, order).is_ok();
-        !probes
+        if probes { Turn::Probe } else { Turn::Second }
+    }
+
+    /// The probe could not be made: it is the next request's turn.
+    pub(super) fn give_turn_back(&self) {
+        if self.probe_at.load(Ordering::Relaxed) != 0 {
+            self.probe_at.store(self.age().max(1), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn succeeded(&self) {

@@ -13,9 +13,9 @@ use tower_service::Service;
 
 use super::layer::Rules;
 use crate::{
-    BoxError, Error,
+    BoxError,
     outcome::Attempts,
-    retry::{Judge, Repeat, Verdict},
+    retry::{Judge, Repeat, Verdict, in_time, is_turned_away},
 };
 
 pin_project! {
@@ -39,8 +39,9 @@ struct Others<S: Service<Req>, J, Req> {
     next: Option<Next<S, Req>>,
     /// Until the next, from when an answer is waited for.
     timer: Option<Pin<Box<Sleep>>>,
-    under_way: Vec<Pin<Box<S::Future>>>,
-    /// The answer if all fail.
+    /// And when they were paid for.
+    under_way: Vec<(Pin<Box<S::Future>>, Instant)>,
+    /// The answer if all fail: the first attempt's, if that one has.
     failed: Option<Result<S::Response, BoxError>>,
 }
 
@@ -95,7 +96,7 @@ where
             let Some(others) = this.others.as_mut() else {
                 return ended.map_or(Poll::Pending, Poll::Ready);
             };
-            let good = ended.and_then(|result| others.ended(result));
+            let good = ended.and_then(|result| others.ended(result, true));
             if let Some(good) = good.or_else(|| others.poll(cx)) {
                 this.first.set(None);
                 *this.others = None;
@@ -126,13 +127,16 @@ where
     fn ended(
         &mut self,
         result: Result<S::Response, BoxError>,
+        is_first: bool,
     ) -> Option<Result<S::Response, BoxError>> {
         let good = match &result {
             Ok(response) => self.rules.judge.judge(Ok(response)) == Verdict::Final,
             Err(_) => false,
         };
         if !good {
-            self.failed.get_or_insert(result);
+            if is_first || self.failed.is_none() {
+                self.failed = Some(result);
+            }
             return None;
         }
         if let Some(started) = self.started {
@@ -144,22 +148,22 @@ where
     /// A good answer of one of the others, if there is one.
     fn poll(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
         let mut index = 0;
-        while let Some(hedge) = self.under_way.get_mut(index) {
+        while let Some((hedge, withdrawn)) = self.under_way.get_mut(index) {
+            let withdrawn = *withdrawn;
             let Poll::Ready(result) = hedge.as_mut().poll(cx) else {
                 index += 1;
                 continue;
             };
             drop(self.under_way.swap_remove(index));
             let result = result.map_err(Into::into);
-            let unsent = |error: &BoxError| error.downcast_ref().is_some_and(Error::is_unsent);
             match &result {
-                // There was no other endpoint, and none is to be expected.
-                Err(error) if unsent(error) => {
-                    self.rules.budget.give_back();
+                // There was no other endpoint, or no room, and none is to be expected.
+                Err(error) if is_turned_away(&**error) => {
+                    self.rules.budget.give_back(withdrawn);
                     self.next = None;
                 }
                 _ => {
-                    if let Some(good) = self.ended(result) {
+                    if let Some(good) = self.ended(result, false) {
                         return Some(good);
                     }
                 }
@@ -172,7 +176,7 @@ where
     fn delay(&self) -> Option<Duration> {
         let next = self.next.as_ref()?;
         let deadline = next.attempts.deadline();
-        let in_time = deadline.is_none_or(|deadline| Instant::now() + next.delay < deadline);
+        let in_time = deadline.is_none_or(|deadline| in_time(next.delay, deadline));
         (in_time && next.left > 0).then_some(next.delay)
     }
 
@@ -186,7 +190,8 @@ where
             Some(copy) => {
                 next.left -= 1;
                 next.attempts.begin_elsewhere();
-                self.under_way.push(Box::pin(next.service.call(copy)));
+                let response = Box::pin(next.service.call(copy));
+                self.under_way.push((response, Instant::now()));
             }
             None => self.next = None,
         }

@@ -19,7 +19,8 @@ pin_project! {
     /// It streams: frames go out as they come in, and are kept for further attempts up to a cap. A body
     /// that turns out to be longer goes on as it is, and can't be repeated any more. Frames are kept
     /// only while somebody may still repeat the body. Copies read the same source, each from the
-    /// beginning, at the same time if need be.
+    /// beginning, at the same time if need be; a copy that gets in front of the first attempt, and
+    /// beyond the cap, is the one that fails.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -132,6 +133,8 @@ struct Tape<B> {
     cap: usize,
     /// The beginning is not kept any more, or the source has failed.
     lost: bool,
+    /// The first attempt still needs what comes.
+    first_reads: bool,
     /// Of readers that wait for the source, which itself wakes the last of them only.
     waiting: Vec<Waker>,
 }
@@ -143,6 +146,8 @@ struct Reader<B> {
     /// How many frames it has read.
     next: usize,
     trailers_read: bool,
+    /// The first attempt's, before all copies.
+    is_first: bool,
     /// Goes on with the source, although the tape is lost.
     live: bool,
 }
@@ -168,18 +173,19 @@ impl<B> Reader<B> {
             size: 0,
             cap,
             lost: false,
+            first_reads: true,
             waiting: Vec::new(),
         };
-        Self::at_start(Arc::new(Mutex::new(tape)), safety)
+        Self::at_start(Arc::new(Mutex::new(tape)), safety, true)
     }
 
-    fn at_start(tape: Arc<Mutex<Tape<B>>>, safety: Safety) -> Self {
-        Self { tape, safety, next: 0, trailers_read: false, live: false }
+    fn at_start(tape: Arc<Mutex<Tape<B>>>, safety: Safety, is_first: bool) -> Self {
+        Self { tape, safety, next: 0, trailers_read: false, is_first, live: false }
     }
 
     fn rewound(&self) -> Option<Self> {
         let lost = self.lock().lost;
-        (!lost).then(|| Self::at_start(Arc::clone(&self.tape), self.safety))
+        (!lost).then(|| Self::at_start(Arc::clone(&self.tape), self.safety, false))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tape<B>> {
@@ -219,7 +225,11 @@ impl<B: Body> Reader<B> {
             return Poll::Ready(Some(Ok(Frame::data(data.clone()))));
         }
         if tape.lost && !self.live {
-            return Poll::Ready(Some(Err(Lost.into())));
+            if !(self.is_first && tape.first_reads) {
+                return Poll::Ready(Some(Err(Lost.into())));
+            }
+            // A copy went beyond the cap and has failed. This one has read what that left.
+            (tape.frames, self.next, self.live) = (Vec::new(), 0, true);
         }
         loop {
             let Some(source) = &mut tape.source else {
@@ -244,6 +254,7 @@ impl<B: Body> Reader<B> {
                 }
                 Some(Err(error)) => {
                     (tape.source, tape.lost, self.live) = (None, true, true);
+                    tape.first_reads = false;
                     return Poll::Ready(Some(Err(error.into())));
                 }
                 Some(Ok(frame)) => frame,
@@ -251,11 +262,19 @@ impl<B: Body> Reader<B> {
             let not_data = match frame.into_data() {
                 Ok(data) => {
                     let data = to_bytes(data);
+                    if data.is_empty() {
+                        // Nothing to keep, however many there are.
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
                     tape.size = tape.size.saturating_add(data.len());
                     let wanted = Arc::strong_count(&self.tape) > 1 && !tape.lost;
                     if wanted && tape.size <= tape.cap {
                         tape.frames.push(data.clone());
                         self.next += 1;
+                    } else if tape.first_reads && !self.is_first {
+                        tape.frames.push(data);
+                        tape.lost = true;
+                        return Poll::Ready(Some(Err(Lost.into())));
                     } else {
                         tape.frames = Vec::new();
                         (tape.lost, self.live, self.next) = (true, true, 0);
@@ -274,7 +293,11 @@ impl<B: Body> Reader<B> {
 impl<B> Drop for Reader<B> {
     /// The source would have woken this one, perhaps.
     fn drop(&mut self) {
-        self.lock().waiting.drain(..).for_each(Waker::wake);
+        let mut tape = self.lock();
+        if self.is_first {
+            tape.first_reads = false;
+        }
+        tape.waiting.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -391,6 +414,37 @@ mod tests {
         let mut attempt = long.repeat().unwrap();
         block_on(attempt.frame());
         assert!(long.repeat().is_none(), "some of it may have been sent");
+    }
+
+    /// A mirror, or a hedge, may read faster than the attempt that it is a copy of.
+    #[test]
+    fn a_copy_that_gets_ahead_beyond_the_cap_fails_and_not_the_first_attempt() {
+        let frames = ["ab", "cd", "ef", "gh"].map(Bytes::from);
+        for read_before in 0..3 {
+            let mut first = ReplayBody::new(streamed(&frames, true), Safety::Idempotent, 4);
+            let copy = first.repeat().unwrap();
+            let mut begun = Vec::new();
+            for _ in 0..read_before {
+                let frame = block_on(first.frame()).unwrap().unwrap();
+                begun.extend_from_slice(frame.data_ref().unwrap());
+            }
+            assert!(block_on(copy.collect()).is_err(), "it is too far ahead");
+            assert!(first.repeat().is_none());
+            let (rest, trailers) = read(first);
+            begun.extend_from_slice(&rest);
+            assert_eq!((&*begun, trailers), (&b"abcdefgh"[..], Some(sum())));
+        }
+    }
+
+    /// A retry reads the source itself when the first attempt is over.
+    #[test]
+    fn a_copy_goes_beyond_the_cap_when_the_first_attempt_is_gone() {
+        let frames = ["ab", "cd", "ef"].map(Bytes::from);
+        let mut first = ReplayBody::new(streamed(&frames, false), Safety::Idempotent, 4);
+        let copy = first.repeat().unwrap();
+        block_on(first.frame()).unwrap().unwrap();
+        drop(first);
+        assert_eq!(read(copy).0, "abcdef");
     }
 
     #[test]

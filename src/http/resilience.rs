@@ -168,8 +168,10 @@ impl ResilienceBuilder {
 
     fn into_parts(self) -> Parts {
         let Self { replay, on, attempts, backoff, overall, hedge, budget, seed } = self;
+        let carries = !hedge.is_never();
         let hedge = HedgeLayer::builder(on.clone(), hedge).budget(budget.without_deposits());
         let retry = RetryLayer::builder(on).attempts(attempts).backoff(backoff).overall(overall);
+        let retry = retry.carries(carries);
         let retry = seed.into_iter().fold(retry.budget(budget), |retry, seed| retry.seed(seed));
         Parts { replay, retry, hedge }
     }

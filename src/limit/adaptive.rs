@@ -104,13 +104,19 @@ enum Phase {
 }
 
 impl Control {
-    /// The new limit, after an answer that took so long while so many were under way. `None` if it
-    /// is the same, or if another answer is being looked at just now.
-    pub(super) fn answered(&self, took: Duration, inside: u32, dropped: bool) -> Option<u32> {
+    /// After an answer that took so long while so many were under way: sets the new limit, if it is
+    /// another. If another answer is being looked at just now, this one says nothing.
+    pub(super) fn answered(
+        &self,
+        took: Duration,
+        inside: u32,
+        dropped: bool,
+        set: impl FnOnce(u32),
+    ) {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::WouldBlock) => return,
         };
         let (before, in_force) = (state.limit, state.in_force());
         state.answers += 1.0;
@@ -131,7 +137,10 @@ impl Control {
         state.limit = state.limit.clamp(bounds.0, bounds.1);
         let min = self.rules.min;
         let now = state.in_force().max(min);
-        (now != in_force.max(min)).then_some(now)
+        if now != in_force.max(min) {
+            // Within the lock, so that limits are set in the order in which they were found.
+            set(now);
+        }
     }
 }
 
@@ -184,21 +193,27 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    fn answered(control: &Control, took: Duration, inside: u32, dropped: bool) -> Option<u32> {
+        let mut limit = None;
+        control.answered(took, inside, dropped, |new| limit = Some(new));
+        limit
+    }
+
     #[test]
     fn aimd_creeps_up_and_falls_fast() {
         let control = Concurrency::aimd(2, 100).control().unwrap();
         let mut limit = 20;
         for _ in 0..1000 {
-            limit = control.answered(MS, limit, false).unwrap_or(limit);
+            limit = answered(&control, MS, limit, false).unwrap_or(limit);
         }
         assert_eq!(limit, 48, "one more for each round");
-        assert_eq!(control.answered(MS, 10, false), None, "not used, not raised");
+        assert_eq!(answered(&control, MS, 10, false), None, "not used, not raised");
         for _ in 0..40 {
-            limit = control.answered(MS, limit, true).unwrap_or(limit);
+            limit = answered(&control, MS, limit, true).unwrap_or(limit);
         }
         assert_eq!(limit, 44, "once for a round");
         for _ in 0..1000 {
-            limit = control.answered(MS, limit, true).unwrap_or(limit);
+            limit = answered(&control, MS, limit, true).unwrap_or(limit);
         }
         assert_eq!(limit, 2);
     }
@@ -211,7 +226,7 @@ mod tests {
         let mut limit = 20;
         for _ in 0..20_000 {
             let took = 10.0 * f64::max(1.0, f64::from(limit) / 40.0);
-            limit = control.answered(MS.mul_f64(took), limit, false).unwrap_or(limit);
+            limit = answered(&control, MS.mul_f64(took), limit, false).unwrap_or(limit);
         }
         assert!((30..=80).contains(&limit), "{limit}");
     }

@@ -150,9 +150,8 @@ impl<C, I> Rules<C, I> {
             // Says nothing of how much the endpoints can do.
             return;
         }
-        if let Some(limit) = control.answered(started.elapsed(), gate.inside(), dropped) {
-            gate.set_limit(limit);
-        }
+        let set = |limit| gate.set_limit(limit);
+        control.answered(started.elapsed(), gate.inside(), dropped, set);
     }
 }
 

@@ -46,10 +46,10 @@ impl Priority {
         Self(if percent < 100 { percent } else { 100 })
     }
 
-    /// How much of a limit it may fill; `None` for all of it.
+    /// How much of a limit it may fill, at least one place; `None` for all of it.
     pub(super) fn part_of(self, limit: u32) -> Option<u32> {
         let part = u64::from(limit) * u64::from(self.0) / 100;
-        (self < Self::NORMAL).then(|| u32::try_from(part).unwrap_or(u32::MAX))
+        (self < Self::NORMAL).then(|| u32::try_from(part).unwrap_or(u32::MAX).max(1))
     }
 }
 

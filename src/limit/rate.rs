@@ -58,7 +58,7 @@ impl RateLimitLayer {
     pub fn new(rate: f64, burst: u32) -> Result<Self, InvalidConfig> {
         InvalidConfig::unless(
             rate > 1e-9 && rate <= 1e9,
-            "the rate limit is not above 0: set how many requests a second there may be",
+            "the rate limit is not above 0 and up to a billion: set how many requests a second there may be",
         )?;
         InvalidConfig::unless(
             burst > 0,

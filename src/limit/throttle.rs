@@ -19,8 +19,9 @@ use super::{
     counts::{Counts, SLOTS},
 };
 use crate::{
-    BoxError, Error, InvalidConfig,
+    BoxError, InvalidConfig,
     outcome::{Classify, Outcome, ResultOnly},
+    retry::is_turned_away,
     strategy::Rng,
 };
 
@@ -30,9 +31,11 @@ use crate::{
 /// The share turned away is (requests - K accepted) / (requests + 1) over the last two minutes, and
 /// none while that is negative: K requests are sent for each one accepted. Not accepted is what ends
 /// in overload, a timeout or no answer; other failures took the endpoint's work and count as
-/// accepted.
+/// accepted. Requests count when they are answered, or turned away here: what is under way says
+/// nothing yet, and what the caller gave up, or what reached no endpoint, never does.
 ///
-/// Source: "Site reliability engineering" (2016), chapter 21, client-side throttling.
+/// Source: "Site reliability engineering" (2016), chapter 21, client-side throttling. Where we differ:
+/// there, requests count when they are made, which turns a burst after a pause away.
 #[derive(Debug)]
 pub struct Throttle<S, C = ResultOnly> {
     inner: S,
@@ -111,13 +114,15 @@ impl<C> Shared<C> {
     {
         let outcome = match result {
             Ok(response) => self.classify.classify(Ok(response)),
-            Err(error) if error.downcast_ref().is_some_and(Error::is_unsent) => return,
+            Err(error) if is_turned_away(&**error) => return,
             Err(error) => self.classify.classify(Err(&**error)),
         };
+        let tick = self.tick();
+        self.requests.add(tick);
         let accepted =
             matches!(outcome, Outcome::Success | Outcome::ApplicationError | Outcome::Cancelled);
         if accepted {
-            self.accepted.add(self.tick());
+            self.accepted.add(tick);
         }
     }
 }
@@ -163,8 +168,10 @@ where
         let shared = &self.layer.shared;
         let tick = shared.tick();
         let share = shared.share(tick);
-        shared.requests.add(tick);
         let sent = share == 0.0 || self.rng.unit() >= share;
+        if !sent {
+            shared.requests.add(tick);
+        }
         let response = sent.then(|| self.inner.call(request));
         ThrottleFuture { response, share, shared: Arc::clone(shared) }
     }

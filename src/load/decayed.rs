@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// other and no lock is needed.
 ///
 /// The value is an `f32`; the time is the age of the vitals in ticks of 2^18 ns (0.26 ms), which
-/// wrap around after 13 days. An estimate that was not touched for that long is stale anyway.
+/// wrap around after 13 days: one that was not touched for that long looks newer than it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Decayed {
     pub(crate) value: f32,
@@ -12,6 +12,8 @@ pub(crate) struct Decayed {
 }
 
 const TICK_BITS: u32 = 18;
+/// A value may be set for later by so many ticks, which is an hour.
+const AHEAD: u32 = ((3600 * 1_000_000_000_u64) >> TICK_BITS) as u32;
 const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Decayed {
@@ -35,8 +37,9 @@ impl Decayed {
     /// Seconds from when the value was set until `age`, in nanoseconds; 0 if that lies before.
     #[inline]
     pub(crate) fn seconds_since(self, age: u64) -> f64 {
-        let passed = ticks(age).wrapping_sub(self.ticks) as i32;
-        f64::from(passed.max(0)) * TICK_SECONDS
+        let passed = ticks(age).wrapping_sub(self.ticks);
+        let before = passed > u32::MAX - AHEAD;
+        f64::from(if before { 0 } else { passed }) * TICK_SECONDS
     }
 
     fn pack(self) -> u64 {
@@ -96,6 +99,13 @@ mod tests {
             assert!((quick - exact).abs() <= 2e-4 * exact, "{x}: {quick} is not {exact}");
         }
         assert_eq!([1e9, f64::INFINITY, f64::NAN].map(exp_neg), [0.0; 3]);
+    }
+
+    #[test]
+    fn twelve_days_are_twelve_days() {
+        let (decayed, days) = (Decayed::new(1.0, 3 * SECOND), 12 * 24 * 3600);
+        let passed = decayed.seconds_since((3 + days) * SECOND);
+        assert!((passed / days as f64 - 1.0).abs() < 1e-6, "{passed}");
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Attempts {
         Self(Arc::new(Mutex::new(state)))
     }
 
+    /// Of another request, which must be done at the same time.
+    pub(crate) fn with_the_same_deadline(&self) -> Self {
+        Self::until(self.deadline())
+    }
+
     /// When the request must be done, if there is such a time.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

@@ -39,6 +39,10 @@ impl Backoff {
         )
     }
 
+    pub(super) fn longest(&self) -> Duration {
+        self.max
+    }
+
     pub(super) fn shortest(&self) -> Duration {
         match self.jitter {
             Jitter::Full => Duration::ZERO,

@@ -102,11 +102,12 @@ impl Budget {
         affords
     }
 
-    /// What was withdrawn was not spent.
-    pub(crate) fn give_back(&self) {
+    /// What was withdrawn then was not spent. If that is so long ago that it was forgotten, there is
+    /// nothing to give back.
+    pub(crate) fn give_back(&self, withdrawn: Instant) {
         if let Some(account) = &self.account {
             let mut window = account.window.lock().unwrap_or_else(PoisonError::into_inner);
-            window.add(Instant::now(), RETRY);
+            window.take_back(Instant::now(), withdrawn, RETRY);
             account.spent.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -346,6 +347,22 @@ mod tests {
             budget.deposit();
             assert!(spender.withdraw());
             assert!(!budget.withdraw());
+        });
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_given_back() {
+        with_paused_time(async {
+            let budget = Budget::builder().share(0.1).floor(1.0).build().unwrap();
+            for (seconds, level) in [(0, 10.0), (5, 10.0), (9, 10.0), (11, 10.0)] {
+                let withdrawn = Instant::now();
+                assert!(budget.withdraw());
+                advance(Duration::from_secs(seconds)).await;
+                budget.give_back(withdrawn);
+                assert_eq!(budget.balance(), level, "after {seconds} s");
+                advance(Duration::from_secs(1)).await;
+                assert_eq!(budget.balance(), level, "{seconds} s, and one");
+            }
         });
     }
 

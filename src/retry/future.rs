@@ -45,7 +45,13 @@ pin_project! {
         // With the answer if no more attempt can be made.
         Waiting { #[pin] delay: Sleep, last: Option<Result<Rsp, BoxError>> },
         // For the service to be ready for the next attempt.
-        Readying { last: Option<Result<Rsp, BoxError>> },
+        Readying { last: Option<Result<Rsp, BoxError>>, #[pin] patience: Option<Sleep> },
+    }
+}
+
+impl<F, Rsp> State<F, Rsp> {
+    fn readying(last: Option<Result<Rsp, BoxError>>) -> Self {
+        Self::Readying { last, patience: None }
     }
 }
 
@@ -71,6 +77,11 @@ enum Next {
     Return,
     AtOnce,
     After(Duration),
+}
+
+/// Whether something that is waited for so long begins before the deadline.
+pub(crate) fn in_time(delay: Duration, deadline: Instant) -> bool {
+    Instant::now().checked_add(delay).is_some_and(|begins| begins < deadline)
 }
 
 impl<S, J, Req: Repeat> Again<S, J, Req> {
@@ -145,7 +156,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         let delay = self.delay.max(pushback);
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
-        if deadline.is_some_and(|deadline| Instant::now() + delay >= deadline) {
+        if deadline.is_some_and(|deadline| !in_time(delay, deadline)) {
             return Next::Return;
         }
         Next::After(delay)
@@ -220,7 +231,7 @@ where
         ready!(patience.poll(cx));
         let last = match this.state.project() {
             StateProjection::Calling { .. } => None,
-            StateProjection::Waiting { last, .. } | StateProjection::Readying { last } => {
+            StateProjection::Waiting { last, .. } | StateProjection::Readying { last, .. } => {
                 last.take()
             }
         };
@@ -249,7 +260,7 @@ where
                     let until = this.patience.as_ref().as_pin_ref().map(|timer| timer.deadline());
                     let next = match again.judge(&result, until) {
                         Next::Return => return Poll::Ready(result),
-                        Next::AtOnce => State::Readying { last: Some(result) },
+                        Next::AtOnce => State::readying(Some(result)),
                         Next::After(delay) => {
                             State::Waiting { delay: sleep(delay), last: Some(result) }
                         }
@@ -259,11 +270,23 @@ where
                 StateProjection::Waiting { delay, last } => {
                     ready!(delay.poll(cx));
                     let last = last.take();
-                    this.state.set(State::Readying { last });
+                    this.state.set(State::readying(last));
                 }
-                StateProjection::Readying { last } => {
+                StateProjection::Readying { last, mut patience } => {
                     let Some(again) = this.again else { return Poll::Pending };
-                    let ready = ready!(again.service.poll_ready(cx));
+                    let Poll::Ready(ready) = again.service.poll_ready(cx) else {
+                        // An answer in hand may hold the very room that is waited for.
+                        if !matches!(last, Some(Ok(_))) {
+                            return Poll::Pending;
+                        }
+                        if patience.is_none() {
+                            patience.set(Some(sleep(again.rules.backoff.longest())));
+                        }
+                        if let Some(patience) = patience.as_pin_mut() {
+                            ready!(patience.poll(cx));
+                        }
+                        return last.take().map_or(Poll::Pending, Poll::Ready);
+                    };
                     match ready.ok().and_then(|()| again.pay()) {
                         // What the last attempt holds is let go before the next begins.
                         Some(request) => {

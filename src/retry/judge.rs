@@ -44,10 +44,10 @@ impl Verdict {
     /// is one that was [`Rejected`].
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
+        if is_turned_away(error) {
+            return Self::Final;
+        }
         for error in chain(error) {
-            if error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>() {
-                return Self::Final;
-            }
             let unconnected = |elapsed: &Elapsed| elapsed.bound() == Bound::Connect;
             if error.downcast_ref().is_some_and(is_unsent)
                 || error.downcast_ref().is_some_and(unconnected)
@@ -62,6 +62,12 @@ impl Verdict {
 /// Only connecting is refused. Unreachable a host may become at any time.
 fn is_unsent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+/// True if no endpoint has seen the request: the balancer had none for it, or a limit rejected it.
+pub(crate) fn is_turned_away(error: &(dyn StdError + 'static)) -> bool {
+    chain(error)
+        .any(|error| error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>())
 }
 
 /// The endpoint that an error names, perhaps behind other errors.

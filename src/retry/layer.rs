@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::{Backoff, Budget, Retry};
-use crate::{InvalidConfig, strategy::Rng};
+use crate::{InvalidConfig, outcome::Attempts, strategy::Rng};
 
 /// Wraps services into [`Retry`]. All share one budget.
 #[derive(Debug)]
@@ -25,11 +26,19 @@ pub(super) struct Rules<J> {
     pub(super) backoff: Backoff,
     pub(super) max_pushback: Duration,
     pub(super) overall: Option<Duration>,
+    /// Attempts are carried from the first on.
+    pub(super) carries: bool,
     pub(super) budget: Budget,
     seed: AtomicU64,
 }
 
 impl<J> Rules<J> {
+    /// Those of a request that begins now.
+    pub(super) fn attempts_until(&self) -> Attempts {
+        let deadline = self.overall.and_then(|overall| Instant::now().checked_add(overall));
+        deadline.map_or_else(Attempts::new, Attempts::with_deadline)
+    }
+
     /// The delay before the `retry`th retry.
     pub(super) fn delay(&self, retry: u32, previous: Duration) -> Duration {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
@@ -46,6 +55,7 @@ impl<J> RetryLayer<J> {
             backoff: Backoff::default(),
             max_pushback: Duration::from_secs(1),
             overall: None,
+            carries: false,
             budget: Budget::default(),
             seed: None,
         }
@@ -80,6 +90,7 @@ pub struct RetryBuilder<J> {
     backoff: Backoff,
     max_pushback: Duration,
     overall: Option<Duration>,
+    carries: bool,
     budget: Budget,
     seed: Option<u64>,
 }
@@ -113,6 +124,14 @@ impl<J> RetryBuilder<J> {
     #[must_use]
     pub fn overall(mut self, time: Duration) -> Self {
         self.overall = Some(time);
+        self
+    }
+
+    /// Requests carry their attempts from the first on, as hedges below need it; otherwise from the first
+    /// failure on, which costs nothing before.
+    #[cfg(feature = "http")]
+    pub(crate) fn carries(mut self, carries: bool) -> Self {
+        self.carries = carries;
         self
     }
 
@@ -160,9 +179,10 @@ impl<J> RetryBuilder<J> {
 
     pub(crate) fn assemble(self) -> RetryLayer<J> {
         let seed = self.seed.unwrap_or_else(|| Rng::from_entropy().bits());
-        let Self { judge, attempts, backoff, max_pushback, overall, budget, .. } = self;
+        let Self { judge, attempts, backoff, max_pushback, overall, carries, budget, .. } = self;
         let seed = AtomicU64::new(seed);
-        let rules = Rules { judge, attempts, backoff, max_pushback, overall, budget, seed };
+        let rules =
+            Rules { judge, attempts, backoff, max_pushback, overall, carries, budget, seed };
         RetryLayer { rules: Arc::new(rules) }
     }
 }

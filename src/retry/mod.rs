@@ -84,3 +84,4 @@ pub use self::{
     repeat::{Repeat, Safety},
     retry::Retry,
 };
+pub(crate) use self::{future::in_time, judge::is_turned_away};

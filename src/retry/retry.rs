@@ -20,6 +20,8 @@ use crate::BoxError;
 /// - All that may have an [overall](super::RetryBuilder::overall) time, which cuts off what is under way.
 /// - When no more attempts can be made, the last answer is for the caller, be it a response or an
 ///   error.
+/// - With a response in hand, which may hold room at its endpoint, it waits for the service to be ready no
+///   longer than the longest backoff.
 ///
 /// The service polled ready is the one called; further attempts go through a clone of it, which is
 /// polled ready first.
@@ -58,10 +60,13 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
+    fn call(&mut self, mut request: Req) -> Self::Future {
         let rules = &self.layer.rules;
         rules.budget.deposit();
         let safety = request.safety();
+        if rules.carries && safety == Safety::Idempotent && request.attempts().is_none() {
+            request.carry(rules.attempts_until());
+        }
         let copy = if safety == Safety::Never { None } else { request.repeat() };
         let again =
             copy.map(|copy| Again::new(copy, safety, self.inner.clone(), Arc::clone(rules)));

@@ -27,15 +27,29 @@ impl Window {
         self.sum += amount;
     }
 
+    /// Undoes what was taken out at `then`, if it is still in the sum.
+    pub(crate) fn take_back(&mut self, now: Instant, then: Instant, amount: i64) {
+        self.forget(now);
+        let tick = self.tick_of(then);
+        if tick.saturating_add(SLOTS as u64) > self.tick && tick <= self.tick {
+            self.slots[tick as usize % SLOTS] += amount;
+            self.sum += amount;
+        }
+    }
+
     pub(crate) fn sum(&mut self, now: Instant) -> i64 {
         self.forget(now);
         self.sum
     }
 
+    fn tick_of(&self, time: Instant) -> u64 {
+        let age = time.saturating_duration_since(self.began).as_nanos();
+        u64::try_from(age / self.slot.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// A clock that goes back changes nothing.
     fn forget(&mut self, now: Instant) {
-        let age = now.saturating_duration_since(self.began).as_nanos();
-        let tick = u64::try_from(age / self.slot.as_nanos()).unwrap_or(u64::MAX);
+        let tick = self.tick_of(now);
         for passed in self.tick..tick.min(self.tick + SLOTS as u64) {
             let oldest = (passed + 1) as usize % SLOTS;
             self.sum -= std::mem::take(&mut self.slots[oldest]);

@@ -54,7 +54,8 @@ pub struct ShadowCounts {
 }
 
 impl<S, Req> Shadow<S, Req> {
-    /// Sends copies of `share` of the requests to `mirror`, with at most `max_under_way` at a time. The
+    /// Sends copies of `share` of the requests to `mirror`, with at most `max_under_way` at a time and as
+    /// many waiting. The
     /// driver must be polled for it: spawn it. It ends with the last clone of the shadow.
     ///
     /// # Errors
@@ -136,7 +137,14 @@ where
         if request.safety() == Safety::Idempotent && self.rng.unit() < self.shared.share {
             let place = self.copies.try_reserve();
             match place.ok().and_then(|place| Some((place, request.repeat()?))) {
-                Some((place, copy)) => place.send(copy),
+                Some((place, mut copy)) => {
+                    // What becomes of the copy is nothing that the request's own attempts should know.
+                    if let Some(attempts) = copy.attempts() {
+                        let apart = attempts.with_the_same_deadline();
+                        copy.carry(apart);
+                    }
+                    place.send(copy);
+                }
                 None => _ = self.shared.left_out.fetch_add(1, Ordering::Relaxed),
             }
         }
