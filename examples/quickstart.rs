@@ -1,5 +1,5 @@
 //! Three HTTP backends of different speeds, requests at a steady rate, and one backend that is
-//! killed and comes back: `cargo run --example quickstart`.
+//! killed and comes back, which no caller notices: `cargo run --example quickstart`.
 
 mod backend;
 
@@ -11,12 +11,14 @@ use std::{
 
 use backend::Backend;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, body::Bytes};
+use hyper::{Request, Uri, body::Bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{task::JoinSet, time::interval};
 use tower::{Service, ServiceExt};
 use tower_lb::{
+    BoxError,
     discover::{self, DiscoverExt},
+    health::{HealthCheck, HealthExt, HttpCheck},
     http::{self, Origin},
     strategy::P2c,
 };
@@ -32,8 +34,13 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
 
     // The balancer: which endpoints there are, how to reach one, and how to choose.
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
-    let endpoints = discover::list(origins).connect(http::Pool::new().connector());
+    let check = HealthCheck::new(HttpCheck::get(Uri::from_static("/healthz")));
+    let endpoints = discover::list(origins)
+        .connect(http::Pool::new().connector())
+        .health_checked(check.interval(Duration::from_millis(200)))?;
     let balancer = http::builder().spawn(P2c::peak_ewma(), endpoints)?;
+    // Sends again, elsewhere, what failed and may be repeated.
+    let service = http::resilient(balancer.clone());
 
     println!("{PER_SECOND} requests a second for {} s to:", REQUESTS / PER_SECOND);
     println!("  fast (5 ms; killed after 2 s, back after 4 s), medium (10 ms), slow (40 ms)\n");
@@ -54,8 +61,8 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
             }
             _ => {}
         }
-        let (balancer, phase) = (balancer.clone(), Phase::of(n / PER_SECOND));
-        requests.spawn(async move { (phase, send(balancer).await) });
+        let (service, phase) = (service.clone(), Phase::of(n / PER_SECOND));
+        requests.spawn(async move { (phase, send(service).await) });
         progress.inc(1);
     }
     progress.finish_and_clear();
@@ -64,7 +71,10 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     for (phase, result) in requests.join_all().await {
         let (endpoint, latency) = match result {
             Ok((name, latency)) => (name, Some(latency)),
-            Err(error) => (error.endpoint().unwrap_or_default().to_owned(), None),
+            Err(error) => {
+                let failed = tower_lb::Error::find(&*error).and_then(tower_lb::Error::endpoint);
+                (failed.unwrap_or_default().to_owned(), None)
+            }
         };
         let figures = table.entry((phase, endpoint)).or_default();
         match latency {
@@ -78,13 +88,13 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
 }
 
 /// One request; gives the name of the backend that answered, and how long it took.
-async fn send<S, B>(mut balancer: S) -> Result<(String, Duration), tower_lb::Error>
+async fn send<S, B>(mut service: S) -> Result<(String, Duration), BoxError>
 where
-    S: Service<Request<Empty<Bytes>>, Response = hyper::Response<B>, Error = tower_lb::Error>,
+    S: Service<Request<Empty<Bytes>>, Response = hyper::Response<B>, Error = BoxError>,
     B: hyper::body::Body<Data = Bytes, Error: std::fmt::Debug>,
 {
     let start = Instant::now();
-    let response = balancer.ready().await?.call(Request::new(Empty::new())).await?;
+    let response = service.ready().await?.call(Request::new(Empty::new())).await?;
     let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Ok((String::from_utf8_lossy(&body).into_owned(), start.elapsed()))
 }

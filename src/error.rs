@@ -36,6 +36,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The balancer's error behind others: layers around a balancer pass it on as a source.
+    #[must_use]
+    pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+
     /// The key, as text, of the endpoint that failed; `None` if the request reached none.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {

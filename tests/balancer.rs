@@ -319,6 +319,35 @@ fn a_free_slot_is_found_among_many_full_endpoints() {
     drop(requests);
 }
 
+/// What it failed before is not held against an endpoint that somebody put back into service.
+#[tokio::test]
+async fn an_endpoint_that_is_put_back_begins_anew() {
+    let (handle, stream) = discover::channel::<&str, Backend>();
+    let (mut balancer, driver) = Balancer::builder().seed(1).build(P2c::default(), stream).unwrap();
+    let mut driver = Box::pin(driver);
+    let (bad, good) = two();
+    bad.set_failing(true);
+    let endpoint = Endpoint::new(bad.clone());
+    handle.insert("bad", endpoint.clone()).unwrap();
+    drive(&mut driver);
+    for _ in 0..20 {
+        balancer.call(()).await.unwrap_err();
+    }
+    handle.insert("good", good.clone()).unwrap();
+    handle.insert("bad", endpoint.clone().with_health(Health::unhealthy("down"))).unwrap();
+    drive(&mut driver);
+    bad.set_failing(false);
+    let before = bad.calls();
+    handle.insert("bad", endpoint).unwrap();
+    drive(&mut driver);
+    for _ in 0..100 {
+        balancer.call(()).await.unwrap();
+    }
+    // Half of them, give or take four standard deviations.
+    let calls = bad.calls() - before;
+    assert!((30..=70).contains(&calls), "{calls}");
+}
+
 /// Patience that ran out in `poll_ready` is that of the next request, and of no other.
 #[tokio::test(start_paused = true)]
 async fn the_next_request_waits_again() {

@@ -135,6 +135,10 @@ where
         if from != to {
             tracing::info!(endpoint = &*old.name, %from, %to, "health changed");
         }
+        if !from.is_serving() && to.is_serving() {
+            // Whoever put it back knows better than what was seen before.
+            old.vitals.forgive();
+        }
         let member = Arc::new(old.with(attributes, meters));
         *candidate = Candidate::new(Arc::clone(&member), position as u32);
         self.count_in(&member);

@@ -83,6 +83,12 @@ impl Vitals {
         self.streak.load(Ordering::Relaxed)
     }
 
+    /// Forgets its failures, but for the counts: somebody says that it is well again.
+    pub(crate) fn forgive(&self) {
+        self.streak.store(0, Ordering::Relaxed);
+        self.failure.store(0, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(crate) fn begin(&self) {
         self.flow.fetch_add(IN_FLIGHT, Ordering::Relaxed);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use futures_core::future::BoxFuture;
 use http::Uri;
+use http::uri::Scheme;
 use http_body::Body;
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -86,6 +87,9 @@ impl Pool {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
+        if origin.scheme() == &Scheme::HTTPS {
+            tracing::warn!(%origin, "this client speaks no TLS, each request will fail");
+        }
         SetOrigin::new(self.build(), origin).host_header(self.host.clone())
     }
 
@@ -116,13 +120,14 @@ impl Pool {
     }
 
     /// A function that makes clients, for [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
-    pub fn connector<B>(self) -> impl Fn(&Origin) -> Client<B> + Clone
+    pub fn connector<B>(&self) -> impl Fn(&Origin) -> Client<B> + Clone + use<B>
     where
         B: Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        move |origin| self.client(origin.clone())
+        let pool = self.clone();
+        move |origin| pool.client(origin.clone())
     }
 }
 

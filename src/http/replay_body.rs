@@ -54,6 +54,13 @@ impl<B: Body> ReplayBody<B> {
     }
 }
 
+impl<B> Default for ReplayBody<B> {
+    /// An empty body, as health checks have.
+    fn default() -> Self {
+        Self { kind: Kind::Empty { safety: Safety::Idempotent } }
+    }
+}
+
 impl<B> ReplayBody<B> {
     pub(super) fn safety(&self) -> Safety {
         match &self.kind {

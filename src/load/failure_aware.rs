@@ -36,6 +36,8 @@ use crate::{
 /// whole fleet, everybody would flee from the endpoint that failed last. While two in five endpoints
 /// are clean, nothing is excused.
 ///
+/// An endpoint that was unhealthy, or draining, and is put back into service begins with a clean slate.
+///
 /// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
 /// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
 /// clock, and writes nothing but, now and then, what load is typical.

@@ -66,6 +66,13 @@ impl<'a> PickContext<'a> {
         self.tried
     }
 
+    /// True if the request has been to the candidate before.
+    #[inline]
+    #[must_use]
+    pub fn has_tried(&self, candidate: &Candidate) -> bool {
+        self.tried.contains(candidate.vitals())
+    }
+
     /// The class of the request, by which loads may be kept apart; 0 unless
     /// [`set_class`](Self::set_class) was called.
     #[inline]
@@ -85,7 +92,7 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
-        !self.restricted || (candidate.has_room() && !self.tried.contains(candidate.vitals()))
+        !self.restricted || (candidate.has_room() && !self.has_tried(candidate))
     }
 
     /// Leaves a word for the balancer's tracker, which finds it in the
