@@ -37,6 +37,7 @@ use tower_lb::{
         Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
         UntilBodyEnd, builder, load_probe,
     },
+    limit::RateLimitLayer,
     load::PeakEwma,
     outcome::{LoadReport, Meter, Sample},
     strategy::{Candidate, Candidates, Freshest, P2c, Probed, RoundRobin},
@@ -341,6 +342,17 @@ async fn the_gateway_turns_errors_into_responses() {
     let impatient = builder().fail_fast(Duration::ZERO).spawn(P2c::default(), endpoints).unwrap();
     let response = Gateway::new(impatient).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 503);
+
+    // More than the caller may send.
+    let ok = service_fn(|_: Request<Empty<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(empty()))
+    });
+    let rate = RateLimitLayer::new(0.1, 1).unwrap().layer(ok);
+    let gateway = Gateway::new(rate);
+    gateway.clone().oneshot(request()).await.unwrap();
+    let response = gateway.oneshot(request()).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "10");
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
 
     // Connection refused.
     let dead = {

@@ -298,6 +298,25 @@ fn the_first_that_works_gets_everything() {
     assert!(back.is_some(), "a few successes, and it has everything again");
 }
 
+/// It looks at the first more than at the others, so what that fails is no sign that all do.
+#[test]
+fn a_first_that_fails_most_of_the_time_is_not_excused() {
+    let mut strategy = PickFirst::new();
+    let all = candidates(&strategy, &some('a', 2, &tier(0)));
+    let picker = strategy.picker(&all);
+    let (mut rng, start) = (Rng::seeded(1), Instant::now() + MS);
+    let mut to_the_first = 0;
+    for n in 0..10_000 {
+        let now = start + n * MS;
+        let picked = pick_after(&picker, &[], &mut rng, now).unwrap().clone();
+        let fails = picked.name() == "a0" && rng.unit() < 0.8;
+        to_the_first += u32::from(picked.name() == "a0");
+        let outcome = if fails { Outcome::ApplicationError } else { Outcome::Success };
+        picked.begin(Some(now)).unwrap().finish_at(outcome, now);
+    }
+    assert!(to_the_first < 200, "{to_the_first} of 10 000");
+}
+
 #[test]
 fn without_anybody_that_works_the_first_is_as_good_as_any() {
     let fleet = some('a', 3, &tier(0));

@@ -3,6 +3,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,16 +13,17 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, Error, limit::Rejected, outcome::Outcome};
+use crate::{BoxError, error::chain, limit::Rejected, outcome::Outcome, retry::is_turned_away};
 
 /// Turns a balancer's errors into responses, as a gateway gives them, so that it can be served: by
 /// axum as a fallback service, or by hyper.
 ///
 /// | error | status |
 /// |---|---|
-/// | the endpoint's, a timeout ([`Outcome::of_error`]) | 504 |
+/// | [`Rejected`] by a rate limit | 429, with `Retry-After` |
+/// | [`Rejected`] otherwise, or none reached | 503 |
+/// | a timeout ([`Outcome::of_error`]), be it the endpoint's or of all attempts | 504 |
 /// | the endpoint's, any other | 502 |
-/// | none reached, or [`Rejected`] | 503 |
 ///
 /// The bodies say no more than that; no address of an endpoint is given away. The errors themselves
 /// are told as `tracing` events. A request waits as long as the balancer lets it: set
@@ -108,22 +110,31 @@ where
 struct Failure {
     status: StatusCode,
     text: &'static str,
+    retry_after: Option<Duration>,
 }
 
 const UNAVAILABLE: Failure =
-    Failure { status: StatusCode::SERVICE_UNAVAILABLE, text: "no endpoint available\n" };
-const TIMEOUT: Failure =
-    Failure { status: StatusCode::GATEWAY_TIMEOUT, text: "the endpoint did not answer in time\n" };
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint available\n");
+const BUSY: Failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too much to do\n");
+const TOO_MANY: Failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
+const TIMEOUT: Failure = Failure::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time\n");
 const UNREACHABLE: Failure =
-    Failure { status: StatusCode::BAD_GATEWAY, text: "the endpoint could not be reached\n" };
+    Failure::new(StatusCode::BAD_GATEWAY, "the endpoint could not be reached\n");
 
 impl Failure {
+    const fn new(status: StatusCode, text: &'static str) -> Self {
+        Self { status, text, retry_after: None }
+    }
+
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let unsent = error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>();
-        let failure = match Outcome::of_error(error) {
-            _ if unsent => UNAVAILABLE,
-            Outcome::Timeout => TIMEOUT,
-            _ => UNREACHABLE,
+        let failure = match chain(error).find_map(|error| error.downcast_ref()) {
+            Some(&Rejected::Rate { retry_after }) => {
+                Self { retry_after: Some(retry_after), ..TOO_MANY }
+            }
+            Some(_) => BUSY,
+            None if is_turned_away(error) => UNAVAILABLE,
+            None if Outcome::of_error(error) == Outcome::Timeout => TIMEOUT,
+            None => UNREACHABLE,
         };
         tracing::warn!(error, status = failure.status.as_u16(), "request failed");
         failure
@@ -135,6 +146,10 @@ impl Failure {
         *response.status_mut() = self.status;
         let plain = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        if let Some(retry_after) = self.retry_after {
+            let seconds = retry_after.as_secs_f64().ceil() as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         response
     }
 }

@@ -15,6 +15,10 @@ pub type Resilient<S> = Replay<Retry<Hedge<S, RetryOn>, RetryOn>>;
 
 /// A service that tries again where that is safe and of use: [`ResilienceLayer::default`] around
 /// `service`, mostly a balancer.
+///
+/// The endpoints' services, and strategies that name their request, get a `Request<ReplayBody<B>>`. The
+/// time limit begins with the call: to bound the wait for an endpoint before it, give the balancer a
+/// [`fail_fast`](crate::balance::Builder::fail_fast).
 pub fn resilient<S>(service: S) -> Resilient<S> {
     ResilienceLayer::default().layer(service)
 }

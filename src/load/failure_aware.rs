@@ -54,6 +54,8 @@ pub struct FailureAware<L> {
     /// The failure rate that is common, and the mean of all, as the bits of an `f32`.
     common: AtomicU32,
     mean: AtomicU32,
+    /// What all endpoints do is no excuse, because not all of them are looked at alike.
+    strict: bool,
 }
 
 /// How far one result moves the success rate.
@@ -87,7 +89,13 @@ impl<L> FailureAware<L> {
             typical: AtomicU32::new(0),
             common: AtomicU32::new(0),
             mean: AtomicU32::new(0),
+            strict: false,
         }
+    }
+
+    /// The same for strategies that look at some endpoints more than at others.
+    pub(crate) fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     fn common(&self) -> f32 {
@@ -118,7 +126,7 @@ impl<L> FailureAware<L> {
 
     /// The part of a failure rate that the endpoint is charged for.
     fn charged(&self, rate: f32) -> f32 {
-        if self.common() == 0.0 {
+        if self.strict || self.common() == 0.0 {
             return rate;
         }
         let mean = self.mean();
@@ -150,7 +158,7 @@ impl<L> FailureAware<L> {
 impl<L: Clone> Clone for FailureAware<L> {
     /// Learns anew what load is typical.
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone())
+        Self { strict: self.strict, ..Self::new(self.inner.clone()) }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 ///
 /// First is the lowest tier, then the greatest weight, then the name; behind the first 64 there is no
 /// order. Health decides as everywhere, and
-/// so do failures: after about three in a row requests go to the next endpoint. The better one is
+/// so do failures: after two or three in a row requests go to the next endpoint. The better one is
 /// tried again with one request at a time, a few seconds later and from then on, and has all requests
 /// again once that succeeds.
 ///
@@ -26,7 +26,7 @@ impl PickFirst {
     /// By tier, weight and name.
     #[must_use]
     pub fn new() -> Self {
-        Self { load: Metered::new(FailureAware::default()) }
+        Self { load: Metered::new(FailureAware::new(Outstanding).strict()) }
     }
 }
 
@@ -69,7 +69,7 @@ pub struct PickFirstPicker {
 /// How many are put in order.
 const SORTED: usize = 64;
 
-/// Failures charged above this mean that an endpoint doesn't work: three in a row, which are forgiven
+/// Failures charged above this mean that an endpoint doesn't work: two or three in a row, which are forgiven
 /// after about two seconds.
 const BROKEN: f64 = 6.0;
 /// Failures charged above this mean that it has yet to show that it works again.

@@ -13,7 +13,10 @@ use crate::{
     outcome::{Attempts, Carry},
 };
 
-/// Bounds the time until the response that is returned begins, all attempts and waits included.
+/// Bounds the time until the response that is returned begins, all attempts and waits between included.
+///
+/// The time begins with the call. Waiting for the service to be ready comes before: give a balancer a
+/// [`fail_fast`](crate::balance::Builder::fail_fast), so that this is bounded too.
 ///
 /// The deadline travels with the request, in its [`Attempts`]: layers below begin no attempt that could
 /// not be in time, and no wait. A deadline that the request has already is kept if it is earlier.
