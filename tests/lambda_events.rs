@@ -23,6 +23,8 @@ use tower_lb::{
         self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, Http, Invocation,
         Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
+    limit::Rejected,
+    retry::{Repeat, Safety},
     strategy::RoundRobin,
 };
 
@@ -303,6 +305,46 @@ async fn a_throttle_becomes_503_and_says_when_to_come_back() {
     let (status, headers, _) = respond(answering(throttled), get()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(headers[header::RETRY_AFTER], "2");
+}
+
+#[tokio::test]
+async fn what_a_limit_turned_away_becomes_503() {
+    let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
+    for (rejected, retry_after) in [(rate, Some("2")), (Rejected::QueueFull { limit: 1 }, None)] {
+        let limited = tower::service_fn(move |_: Invocation| ready(Err::<Invoked, _>(rejected)));
+        let response = Http::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let header = response.headers().get(header::RETRY_AFTER);
+        assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after);
+    }
+}
+
+#[tokio::test]
+async fn when_an_invocation_may_be_sent_again_is_for_the_caller_to_say() {
+    for (said, expected) in [
+        (None, Safety::Idempotent),
+        (Some(Safety::Never), Safety::Never),
+        (Some(Safety::IfUnsent), Safety::IfUnsent),
+    ] {
+        let invoke = move |_: &FunctionName, invocation: Invocation| {
+            assert_eq!(invocation.safety(), expected);
+            ready(Ok(Invoked::new(200, r#"{"statusCode":200}"#)))
+        };
+        let mut request = get();
+        said.map(|safety| request.extensions_mut().insert(safety));
+        assert_eq!(respond(invoke, request).await.0, StatusCode::OK);
+    }
+}
+
+#[test]
+fn many_values_of_a_query_parameter_are_joined_in_one_go() {
+    const VALUES: usize = 16_000;
+    let query = vec!["x=1"; VALUES].join("&");
+    let (head, ()) = Request::get(format!("/?{query}")).body(()).unwrap().into_parts();
+    let format = UrlEvent::new(DOMAIN);
+    let cost = allocation_counter::measure(|| _ = format.encode(&head, &[]).unwrap());
+    // A copy for each value is 256 MB.
+    assert!(cost.bytes_total < 2_000_000, "{} bytes", cost.bytes_total);
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ struct State {
     asked: Vec<(String, Instant)>,
     throttled: bool,
     endless: bool,
+    denied: Vec<&'static str>,
 }
 
 fn arn(name: &str) -> String {
@@ -76,6 +77,9 @@ impl Plane {
             }
             if let Some((_, resource)) = path.split_once("/tags/") {
                 let name = resource.rsplit(':').next().unwrap();
+                if state.denied.contains(&name) {
+                    return response(403, "AccessDeniedException", &json!({ "message": "no" }));
+                }
                 return match state.functions.get(name) {
                     Some(tags) => response(200, "", &json!({ "Tags": tags })),
                     None => response(404, "ResourceNotFoundException", &json!({})),
@@ -239,4 +243,30 @@ async fn a_function_that_is_deleted_meanwhile_is_not_there() {
     plane.with(|state| state.functions.remove("b"));
     assert_eq!(names(&mut source).await.unwrap(), ["a"]);
     assert!(plane.asked().iter().any(|(path, _)| path.ends_with(":b")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_whose_tags_may_not_be_read_stops_no_other() {
+    let plane = Plane::of(&[("a", LIVE), ("b", LIVE), ("c", LIVE)]);
+    plane.with(|state| state.denied = vec!["a"]);
+    let mut source = plane.search().tag("stage", "live").endpoints().unwrap();
+    assert_eq!(names(&mut source).await.unwrap(), ["b", "c"]);
+    // What is known of one is believed on.
+    plane.with(|state| {
+        state.denied = vec!["b"];
+        state.functions.remove("c");
+    });
+    assert_eq!(names(&mut source).await.unwrap(), ["b"]);
+    assert_eq!(names(&mut source).await.unwrap(), ["a", "b"], "asked for again");
+    plane.with(|state| state.denied = vec!["a", "b"]);
+    assert_eq!(names(&mut source).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_no_tags_at_all_may_be_read_is_an_error() {
+    let plane = Plane::of(&[("a", LIVE), ("b", LIVE)]);
+    plane.with(|state| state.denied = vec!["a", "b"]);
+    let mut source = plane.search().tag("stage", "live").endpoints().unwrap();
+    let error = timeout(100 * SECOND, source.next()).await.unwrap().unwrap().unwrap_err();
+    assert!(format!("{error:?}").contains("ListTags is denied"), "{error:?}");
 }

@@ -57,6 +57,44 @@ fn packed_traffic_goes_elsewhere_when_there_is_no_room() {
     assert!(counts.throttled * 20 < all, "{} of {all} throttled", counts.throttled);
 }
 
+/// The one that is packed on begins to fail at once, to throttle, or to hang. The others get what comes then.
+#[test]
+fn packed_traffic_leaves_an_endpoint_that_dies() {
+    let throttled = Outcome::Overload { retry_after: None };
+    let (failed, late) = (Outcome::ApplicationError, Outcome::Timeout);
+    let given_up = Outcome::Cancelled;
+    for outcome in [Some(failed), Some(throttled), Some(late), Some(given_up), None] {
+        for gap in [10 * MS, Duration::from_secs(20)] {
+            let mut strategy = Pack::new();
+            let endpoints: Vec<_> = (0..2).map(Endpoint::new).collect();
+            let candidates =
+                Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
+            let picker = strategy.picker(&candidates);
+            let (mut now, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
+            let (mut favoured, mut lost, mut hung) = (None, 0, Vec::new());
+            for number in 0..1100 {
+                now += gap;
+                let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
+                let picked = picker.pick(&(), &mut context).unwrap();
+                let attempt = picked.begin(Some(now)).unwrap();
+                if number < 100 {
+                    favoured = Some(picked.name().to_owned());
+                } else if favoured.as_deref() == Some(picked.name()) {
+                    lost += 1;
+                    match &outcome {
+                        Some(outcome) => attempt.finish_at(outcome.clone(), now + MS),
+                        None => hung.push(attempt),
+                    }
+                    continue;
+                }
+                attempt.finish_at(Outcome::Success, now + MS);
+            }
+            println!("{outcome:?} each {gap:?}: {lost} of 1000 lost");
+            assert!(lost < 20, "{outcome:?} each {gap:?}: {lost} of 1000 lost");
+        }
+    }
+}
+
 /// Both take 5 at once, and get as much as 6 at once would be: what is too much is turned away
 /// here, and hardly anything is throttled there.
 #[test]
@@ -133,6 +171,17 @@ fn prices_that_are_none_do_no_harm() {
         let strategy = CostAware::new(prices([price, price])).waiting(f64::NAN);
         let counts = simulate(strategy, &[FUNCTION; 2], MINUTE, |_| 20.0);
         assert!(counts.requests.iter().sum::<u32>() > 1000);
+    }
+}
+
+#[test]
+fn where_any_cost_is_too_much_the_quicker_function_still_gets_the_requests() {
+    let slow = Function { latency: 200 * MS, ..FUNCTION };
+    let hurried = CostAware::new(prices([1.0, 1.0])).waiting(f64::INFINITY);
+    let dear = CostAware::new(prices([f64::INFINITY; 2]));
+    for (name, strategy) in [("hurried", hurried), ("dear", dear)] {
+        let share = share(strategy, [slow, FUNCTION]);
+        assert!(share < 0.1, "{name}: {share}");
     }
 }
 

@@ -38,6 +38,7 @@ use tower_lb::{
         self as lb, Origin,
         sigv4::{SignError, SignLayer},
     },
+    retry::{Judge, Verdict},
     strategy::RoundRobin,
 };
 
@@ -215,12 +216,19 @@ impl ProvideCredentials for Late {
     }
 }
 
+/// When a provider that failed is asked again.
+async fn a_second_later() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+}
+
 fn sign_error(error: &BoxError) -> &SignError {
     error.downcast_ref().unwrap_or_else(|| panic!("{error:?}"))
 }
 
 #[tokio::test]
-async fn without_credentials_nothing_is_sent_and_the_next_request_asks_again() {
+async fn without_credentials_nothing_is_sent_and_later_they_are_asked_for_again() {
     let asked = Arc::new(AtomicU32::new(0));
     let signer = SignLayer::new(Late(Arc::clone(&asked))).region(REGION);
     let service = signer.connector(client())(&server().await);
@@ -229,6 +237,7 @@ async fn without_credentials_nothing_is_sent_and_the_next_request_asks_again() {
     assert!(matches!(sign_error(&error), SignError::Credentials(_)));
     let mut causes = std::iter::successors(error.source(), |error| error.source());
     assert!(causes.any(|cause| cause.to_string() == "not yet"), "{error:?}");
+    a_second_later().await;
     for _ in 0..3 {
         let answer = text(service.clone().oneshot(get()).await.unwrap()).await;
         assert_eq!(answer.0, StatusCode::OK);
@@ -245,6 +254,7 @@ async fn no_endpoint_is_blamed_for_missing_credentials() {
     assert!(balancer.clone().oneshot(get()).await.is_err());
     let outcomes = balancer.status().endpoints[0].outcomes;
     assert_eq!((outcomes.cancelled, outcomes.failures()), (1, 0));
+    a_second_later().await;
     let answer = text(balancer.oneshot(get()).await.unwrap()).await;
     assert_eq!(answer.0, StatusCode::OK);
 }
@@ -272,4 +282,15 @@ async fn bodies_that_can_not_be_signed_are_errors() {
     let nowhere = SignLayer::new(credentials("secret")).layer(client);
     let error = nowhere.oneshot(request).await.unwrap_err();
     assert!(error.to_string().contains("SignLayer::region"), "{error}");
+}
+
+#[tokio::test]
+async fn what_can_not_be_signed_is_not_tried_again() {
+    let signer = SignLayer::new(credentials("secret"));
+    let endpoints = discover::addresses([server().await]).connect(signer.connector(client()));
+    let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let Err(error) = balancer.oneshot(request).await else { panic!("its host tells no region") };
+    let judge: &dyn Judge<Response<()>> = &lb::RetryOn::http();
+    assert_eq!(judge.judge(Err(&error)), Verdict::Final, "{error:?}");
 }

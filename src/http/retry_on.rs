@@ -16,7 +16,8 @@ use crate::{
 ///
 /// Errors are judged by [`Verdict::of_error`]; of pooled clients (feature `http-client`), it is known
 /// besides which failed while connecting, and which streams an HTTP/2 server refused before it looked at
-/// them. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number means that the server wants no other attempt.
+/// them. A request that could not be signed (feature `sigv4`) is not tried again: it would not be another
+/// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number means that the server wants no other attempt.
 #[derive(Clone, Debug)]
 pub struct RetryOn {
     statuses: Vec<StatusCode>,
@@ -72,6 +73,8 @@ impl<B> Judge<Response<B>> for RetryOn {
     fn judge(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Verdict {
         let response = match result {
             Ok(response) => response,
+            #[cfg(feature = "sigv4")]
+            Err(error) if super::sigv4::SignError::is_in(error) => return Verdict::Final,
             Err(error) => return of_error(error),
         };
         let headers = response.headers();

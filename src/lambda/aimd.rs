@@ -33,7 +33,8 @@ impl<St> Aimd<St> {
         Self { inner, initial: 10, max: 1000 }
     }
 
-    /// Sets the limit of a new endpoint. Default 10; 0 counts as 1.
+    /// Sets the limit of a new endpoint. Default 10; 0 counts as 1, and more than [`max`](Self::max) as
+    /// that.
     #[must_use]
     pub fn initial(mut self, requests: u32) -> Self {
         self.initial = requests;

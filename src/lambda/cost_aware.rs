@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc};
 use super::{
     Price,
     duration::{Duration, Failures},
+    price::amount,
 };
 use crate::{
     load::Load,
@@ -48,10 +49,10 @@ where
     }
 
     /// What a second of waiting is worth to the caller, in the currency of the prices. Default 0;
-    /// what is negative or no number counts as that.
+    /// what is negative or no number counts as that, and what is more than 1e100 as 1e100.
     #[must_use]
     pub fn waiting(mut self, per_second: f64) -> Self {
-        self.waiting = per_second.max(0.0);
+        self.waiting = amount(per_second);
         self
     }
 }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -40,6 +40,7 @@ use crate::{
 /// | the invocation failed | 502 |
 /// | throttled, or not ready | 503, with `Retry-After` |
 /// | no function could be picked | 503 |
+/// | a limit [rejected](crate::limit::Rejected) it | 503, with `Retry-After` if it is known |
 /// | no answer in time | 504 |
 /// | the request is larger than the format allows | 413 |
 /// | the request is broken, or wants a WebSocket | 400 |
@@ -48,8 +49,8 @@ use crate::{
 /// may help. Reasons are told as `tracing` events; responses do not give them away.
 ///
 /// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), with an
-/// `Idempotency-Key`, or with a [`Safety`] in their extensions that says so become invocations that are
-/// [`idempotent`](Invocation::idempotent). So retries and hedges go between this and the balancer:
+/// `Idempotency-Key` become invocations that are [`idempotent`](Invocation::idempotent); a [`Safety`] in
+/// their extensions goes before that. So retries and hedges go between this and the balancer:
 ///
 /// ```
 /// use tower::Layer;
@@ -143,19 +144,26 @@ pin_project! {
     }
 }
 
-fn is_idempotent(head: &request::Parts) -> bool {
+fn safety(head: &request::Parts) -> Safety {
     match head.extensions.get::<Safety>() {
-        Some(safety) => *safety == Safety::Idempotent,
-        None => head.method.is_idempotent() || head.headers.contains_key("idempotency-key"),
+        Some(safety) => *safety,
+        None if head.method.is_idempotent() => Safety::Idempotent,
+        None if head.headers.contains_key("idempotency-key") => Safety::Idempotent,
+        None => Safety::IfUnsent,
     }
 }
 
-/// What has been read of a body.
+/// What has been read of a body. Small pieces are put together, so that many of them are few.
 #[derive(Default)]
 struct Read {
     pieces: Vec<Bytes>,
+    /// Behind the pieces.
+    small: BytesMut,
     bytes: usize,
 }
+
+/// A piece of so many bytes is kept as it came.
+const LARGE: usize = 1024;
 
 impl Read {
     /// Reads all of a body, if it is no larger than that.
@@ -172,13 +180,30 @@ impl Read {
             let frame = frame.map_err(Trouble::Body)?;
             // Trailers have no place in an event.
             let Ok(mut data) = frame.into_data() else { continue };
-            self.bytes += data.remaining();
+            let len = data.remaining();
+            self.bytes += len;
             if self.bytes > limit {
                 return Poll::Ready(Err(Trouble::TooLarge));
             }
-            self.pieces.push(data.copy_to_bytes(data.remaining()));
+            if len < LARGE {
+                self.small.put(data);
+            } else {
+                self.flush();
+                self.pieces.push(data.copy_to_bytes(len));
+            }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn flush(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(self.small.split().freeze());
+        }
+    }
+
+    fn pieces(&mut self) -> &[Bytes] {
+        self.flush();
+        &self.pieces
     }
 }
 
@@ -209,16 +234,13 @@ where
                             Trouble::Body(error) => Failure::Body(&*error.into()).response(),
                         }));
                     }
-                    let event = match this.format.encode(head, &read.pieces) {
+                    let event = match this.format.encode(head, read.pieces()) {
                         Ok(event) => event,
                         Err(error) => {
                             return Poll::Ready(Ok(Failure::Unspeakable(error).response()));
                         }
                     };
-                    let mut invocation = Invocation::new(event);
-                    if is_idempotent(head) {
-                        invocation = invocation.idempotent();
-                    }
+                    let mut invocation = Invocation::new(event).with_safety(safety(head));
                     if let Some(attempts) = head.extensions.get::<Attempts>() {
                         invocation.carry(attempts.clone());
                     }
@@ -292,5 +314,33 @@ impl From<InvokedStream> for HttpAnswer {
 impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFuture<S, F, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_pieces_of_a_body_are_put_together() {
+        let large = vec![b'l'; LARGE];
+        let pieces = (0..10_000).map(|n| match n {
+            5000 => Bytes::from(large.clone()),
+            n if n % 2 == 0 => Bytes::new(),
+            _ => Bytes::from_static(b"s"),
+        });
+        let sent: Vec<Bytes> = pieces.collect();
+        let frames = sent.iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece.clone())));
+        let mut body = StreamBody::new(stream::iter(frames));
+        let mut read = Read::default();
+        let done =
+            std::future::poll_fn(|cx| read.poll(Pin::new(&mut body), 1 << 20, cx)).await.is_ok();
+        assert!(done);
+        assert_eq!(read.pieces().len(), 3);
+        assert_eq!(read.pieces().concat(), sent.concat());
     }
 }

@@ -16,7 +16,7 @@ pub struct Invocation {
     kind: InvocationType,
     log_tail: bool,
     client_context: Option<Bytes>,
-    idempotent: bool,
+    safety: Option<Safety>,
     attempts: Option<Attempts>,
 }
 
@@ -70,8 +70,15 @@ impl Invocation {
     /// Says that to run it twice is as good as once, so that it may be sent again when it may have
     /// run already. Default: it is not said.
     #[must_use]
-    pub fn idempotent(mut self) -> Self {
-        self.idempotent = true;
+    pub fn idempotent(self) -> Self {
+        self.with_safety(Safety::Idempotent)
+    }
+
+    /// Says when it may be sent again. Default [`Safety::IfUnsent`], if the function did not run; for
+    /// [`InvocationType::DryRun`], whenever it failed.
+    #[must_use]
+    pub fn with_safety(mut self, safety: Safety) -> Self {
+        self.safety = Some(safety);
         self
     }
 
@@ -114,7 +121,7 @@ impl Invocation {
     /// True if it may be run twice.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.idempotent
+        self.safety == Some(Safety::Idempotent)
     }
 
     /// Fills in the qualifier if there is none.
@@ -135,12 +142,12 @@ impl Carry for Invocation {
 }
 
 impl Repeat for Invocation {
-    /// If it was not said that it is idempotent, it may be sent again when the function did not run.
+    /// What was [said](Self::with_safety), or its default.
     fn safety(&self) -> Safety {
-        match self.idempotent || self.kind == InvocationType::DryRun {
-            true => Safety::Idempotent,
-            false => Safety::IfUnsent,
-        }
+        self.safety.unwrap_or(match self.kind {
+            InvocationType::DryRun => Safety::Idempotent,
+            _ => Safety::IfUnsent,
+        })
     }
 
     fn repeat(&self) -> Option<Self> {

@@ -28,6 +28,9 @@ pub enum InvokeError {
     Throttled(Throttle),
     /// The service said no for another reason.
     Refused(Box<Refusal>),
+    /// It could not be signed, or not be written at all: there are no credentials, say. It was not sent, and
+    /// no function is to blame.
+    Unsigned(BoxError),
     /// The service could not be reached; it has not seen the invocation.
     Unreachable(BoxError),
     /// There was no answer in time. The function may have run.
@@ -102,6 +105,9 @@ impl fmt::Display for InvokeError {
             }
             Self::Throttled(throttle) => throttle.fmt(f),
             Self::Refused(refusal) => write!(f, "the service refused: {refusal}"),
+            Self::Unsigned(_) => {
+                f.write_str("the invocation could not be signed, and was not sent")
+            }
             Self::Unreachable(_) => f.write_str("the service could not be reached"),
             Self::TimedOut(_) => f.write_str("no answer in time; the function may have run"),
             Self::Interrupted(_) => f.write_str("no answer; the function may have run"),
@@ -113,9 +119,10 @@ impl fmt::Display for InvokeError {
 impl StdError for InvokeError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Unreachable(source) | Self::TimedOut(source) | Self::Interrupted(source) => {
-                Some(&**source)
-            }
+            Self::Unsigned(source)
+            | Self::Unreachable(source)
+            | Self::TimedOut(source)
+            | Self::Interrupted(source) => Some(&**source),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::warmth::Warmth;
 use crate::{
     outcome::Meter,
@@ -17,8 +19,13 @@ use crate::{
 /// requests; where each stays warm by itself, spreading takes up bursts better.
 ///
 /// How many environments are warm is not told by Lambda. It is taken to be the most requests that
-/// were in flight at once lately; other callers' are not seen. Of endpoints that are as warm as each
-/// other, the one used last is preferred. Weights do not matter, but for 0.
+/// were in flight at once lately when one succeeded; other callers' are not seen. Of endpoints that are as
+/// warm as each other, the one used last is preferred. Weights do not matter, but for 0.
+///
+/// Where nothing comes back, nothing grows: an endpoint with as many requests in flight as are warm, and
+/// as many again (10 at least), is filled further only if all are like that. One that failed or was
+/// given up three times in a row gets requests only if no other can take them, for 10 s; each further
+/// time doubles that, up to 320 s.
 ///
 /// For the opposite, which is right where failures must touch as few requests as possible, take
 /// [`RoundRobin`](crate::strategy::RoundRobin) or [`LeastLoaded`](crate::strategy::LeastLoaded).
@@ -37,7 +44,7 @@ impl Pack {
     }
 
     /// How long an environment is thought to stay warm without a request, to within half of that.
-    /// Default 5 min.
+    /// Default 5 min; less than 2 s counts as that.
     #[must_use]
     pub const fn warm_for(mut self, time: Duration) -> Self {
         self.idle_after = time;
@@ -77,15 +84,30 @@ impl<Req> Pick<Req> for PackPicker {
         let now = context.now();
         let accepted = self.candidates.iter().filter(|candidate| context.accepts(candidate));
         let warmest = accepted.max_by_key(|candidate| {
-            let Some(warmth) = candidate.meter::<Warmth>() else { return (false, 0, None) };
-            let warm = warmth.environments(candidate.vitals(), now);
-            let has_idle = warm > candidate.vitals().outstanding();
-            (
-                has_idle,
-                warm.max(candidate.vitals().outstanding()),
-                warmth.last_used(candidate.vitals()),
-            )
+            let vitals = candidate.vitals();
+            let Some(warmth) = candidate.meter::<Warmth>() else { return Rank::default() };
+            let (warm, outstanding) = (warmth.environments(vitals, now), vitals.outstanding());
+            Rank {
+                works: !warmth.is_failing(vitals, now),
+                has_idle: warm > outstanding,
+                may_grow: outstanding < warm + warm.max(GROWTH),
+                warm,
+                last_used: warmth.last_used(vitals),
+            }
         });
         warmest.or_else(|| self.candidates.fallback(context))
     }
+}
+
+/// So many requests may wait for environments to start, however few are warm.
+const GROWTH: u32 = 10;
+
+/// What counts most comes first.
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    works: bool,
+    has_idle: bool,
+    may_grow: bool,
+    warm: u32,
+    last_used: Option<Instant>,
 }

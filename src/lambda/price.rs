@@ -1,6 +1,6 @@
 /// What a function costs, in any currency.
 ///
-/// What is negative or no number counts as 0.
+/// What is negative or no number counts as 0, and what is more than 1e100 as that.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Price {
     per_request: f64,
@@ -19,14 +19,14 @@ impl Price {
     /// to another region. Default 0.
     #[must_use]
     pub fn per_request(mut self, price: f64) -> Self {
-        self.per_request = price.max(0.0);
+        self.per_request = amount(price);
         self
     }
 
     /// Sets what a gigabyte of memory costs for a second. Default 0.
     #[must_use]
     pub fn per_gb_second(mut self, price: f64) -> Self {
-        self.per_gb_second = price.max(0.0);
+        self.per_gb_second = amount(price);
         self
     }
 
@@ -45,4 +45,9 @@ impl Price {
     pub(super) fn second(self) -> f64 {
         self.per_gb_second * self.memory_gb
     }
+}
+
+/// An amount that can be counted with: infinity times nothing is no number, and nothing compares with that.
+pub(super) fn amount(amount: f64) -> f64 {
+    if amount > 0.0 { amount.min(1e100) } else { 0.0 }
 }

@@ -14,6 +14,7 @@ use crate::outcome::{Classify, Outcome};
 /// | it is missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`](Outcome::ApplicationError) |
 /// | the service failed (500 and others) | [`ApplicationError`](Outcome::ApplicationError) |
 /// | the invocation is wrong (400, 413, 415, too large) | [`Success`](Outcome::Success): the endpoint is not to blame |
+/// | it could not be signed | [`Cancelled`](Outcome::Cancelled): nor is it here |
 /// | not reached, or broken off | [`TransportFailure`](Outcome::TransportFailure) |
 /// | no answer in time | [`Timeout`](Outcome::Timeout) |
 ///
@@ -28,6 +29,7 @@ impl InvocationStatus {
             Some(InvokeError::TooLarge { .. } | InvokeError::ContextTooLarge { .. }) => {
                 Outcome::Success
             }
+            Some(InvokeError::Unsigned(_)) => Outcome::Cancelled,
             Some(InvokeError::Throttled(throttle)) => {
                 Outcome::Overload { retry_after: throttle.retry_after() }
             }
@@ -174,6 +176,26 @@ mod tests {
         assert_eq!(Advice::of_error(&elapsed).execution(), MayHaveRun);
         let advice = Advice::of_error(&crate::Error::NoEndpoints);
         assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait));
+        assert_eq!(judge(InvokeError::Unsigned(cause())), (Outcome::Cancelled, DidNotRun, Nothing));
+    }
+
+    #[test]
+    fn what_a_limit_or_an_inner_balancer_turned_away_did_not_run() {
+        use crate::limit::Rejected;
+        let wrapped = |source: crate::BoxError| {
+            let endpoint = Instance::new("a", &Endpoint::new(()));
+            crate::Error::Endpoint { endpoint, source }
+        };
+        for error in [
+            Box::new(Rejected::Outdated) as crate::BoxError,
+            Box::new(wrapped(Rejected::QueueFull { limit: 1 }.into())),
+            Box::new(wrapped(crate::Error::NoEndpoints.into())),
+            Box::new(std::io::Error::other(Rejected::Outdated)),
+        ] {
+            let advice = Advice::of_error(&*error);
+            assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait), "{error:?}");
+            assert!(!advice.may_retry(true));
+        }
     }
 
     #[test]

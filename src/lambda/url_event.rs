@@ -98,10 +98,11 @@ impl EventFormat for UrlEvent {
         let headers = &head.headers;
         let mut query = IndexMap::<_, String>::new();
         for (name, value) in parameters(head.uri.query()) {
-            query
-                .entry(name)
-                .and_modify(|all| *all = format!("{all},{value}"))
-                .or_insert_with(|| value.to_owned());
+            let more = |all: &mut String| {
+                all.push(',');
+                all.push_str(value);
+            };
+            query.entry(name).and_modify(more).or_insert_with(|| value.to_owned());
         }
         let names = || headers.keys().filter(|name| **name != header::COOKIE);
         let now = Utc::at(SystemTime::now());

@@ -1,5 +1,5 @@
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -7,20 +7,34 @@ use tokio::time::Instant;
 
 use crate::{
     endpoint::Vitals,
-    outcome::{Meter, Sample},
+    outcome::{Meter, Outcome, Sample},
 };
 
 /// How many execution environments of one endpoint are likely to be warm: the most requests that
-/// were in flight at once, in this window of time or the one before.
+/// in flight at once when one succeeded, in this window of time or the one before. And whether it is failing.
 #[derive(Debug)]
 pub(super) struct Warmth {
     /// Half of how long an environment stays, in nanoseconds.
     window: u64,
     /// Number of the window (32 bits), peaks of the one before and of this one (16 bits each).
     peaks: AtomicU64,
-    /// When a request ended last, as an age of the vitals.
+    /// When a request succeeded last, as an age of the vitals.
     used: AtomicU64,
+    /// How many in a row did not succeed: those given up count too, for a function that hangs may have no
+    /// others.
+    row: AtomicU32,
+    /// When one did not succeed last.
+    failed: AtomicU64,
 }
+
+/// The shortest time that environments stay: its half has a number of 32 bits.
+const LEAST: Duration = Duration::from_secs(2);
+/// Requests in a row without success that make an endpoint failing.
+const FAILING: u32 = 3;
+/// How long the first such row keeps requests away. Each further failure doubles it.
+const FORGIVEN: Duration = Duration::from_secs(10);
+/// How often it is doubled at the most: to 320 s.
+const DOUBLED: u32 = 5;
 
 #[derive(Clone, Copy)]
 struct Peaks {
@@ -50,8 +64,9 @@ impl Peaks {
 
 impl Warmth {
     pub(super) fn new(idle_after: Duration) -> Self {
-        let window = u64::try_from(idle_after.as_nanos() / 2).unwrap_or(u64::MAX).max(1);
-        Self { window, peaks: AtomicU64::new(0), used: AtomicU64::new(0) }
+        let window = u64::try_from(idle_after.max(LEAST).as_nanos() / 2).unwrap_or(u64::MAX);
+        let [peaks, used, failed] = [0; 3].map(AtomicU64::new);
+        Self { window, peaks, used, row: AtomicU32::new(0), failed }
     }
 
     pub(super) fn environments(&self, vitals: &Vitals, now: Instant) -> u32 {
@@ -60,7 +75,15 @@ impl Warmth {
         peaks.before.max(peaks.current).into()
     }
 
-    /// When a request ended last, on the clock of all endpoints; `None` if none has.
+    /// True from the third request in a row without success, for a time that doubles with each further one.
+    pub(super) fn is_failing(&self, vitals: &Vitals, now: Instant) -> bool {
+        let row = self.row.load(Ordering::Relaxed);
+        let Some(more) = row.checked_sub(FAILING) else { return false };
+        let since = vitals.age(now).saturating_sub(self.failed.load(Ordering::Relaxed));
+        Duration::from_nanos(since) < FORGIVEN * (1 << more.min(DOUBLED))
+    }
+
+    /// When a request succeeded last, on the clock of all endpoints; `None` if none has.
     pub(super) fn last_used(&self, vitals: &Vitals) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,
@@ -76,6 +99,15 @@ impl Warmth {
 impl Meter for Warmth {
     fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
         let age = sample.age(vitals);
+        if *sample.outcome() != Outcome::Success {
+            // It may have failed at once, without an environment.
+            self.failed.store(age, Ordering::Relaxed);
+            self.row.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if self.row.load(Ordering::Relaxed) != 0 {
+            self.row.store(0, Ordering::Relaxed);
+        }
         self.used.store(age, Ordering::Relaxed);
         // This one has been counted out already.
         let busy = u16::try_from(vitals.outstanding() + 1).unwrap_or(u16::MAX);
@@ -118,5 +150,50 @@ mod tests {
         assert_eq!(warm(11), 1, "only the last was used since");
         assert_eq!(warm(20), 0);
         assert_eq!(warm(0), 7, "clocks that step back");
+    }
+
+    #[test]
+    fn only_success_shows_that_an_environment_is_warm() {
+        let (vitals, warmth, now) = (Vitals::new(), Warmth::new(10 * SECOND), Instant::now());
+        let throttled = Outcome::Overload { retry_after: None };
+        for outcome in [Outcome::TransportFailure, throttled, Outcome::Cancelled] {
+            vitals.begin();
+            vitals.end(&outcome);
+            let age = vitals.age(now);
+            warmth.record(&vitals, &Sample::new(&outcome).measured(age, age));
+        }
+        assert_eq!((warmth.environments(&vitals, now), warmth.last_used(&vitals)), (0, None));
+    }
+
+    #[test]
+    fn a_row_of_failures_is_forgiven_later_each_time() {
+        let (vitals, warmth, start) = (Vitals::new(), Warmth::new(10 * SECOND), Instant::now());
+        let end = |outcome: Outcome, at: u32| {
+            let age = vitals.age(start + SECOND * at);
+            warmth.record(&vitals, &Sample::new(&outcome).measured(age, age));
+        };
+        let fail = |at: u32| end(Outcome::Timeout, at);
+        let failing = |at: u32| warmth.is_failing(&vitals, start + SECOND * at);
+        (0..2).for_each(|_| fail(100));
+        assert!(!failing(100));
+        end(Outcome::Cancelled, 100);
+        assert!(failing(100) && failing(109) && !failing(111));
+        fail(120);
+        assert!(failing(139) && !failing(141));
+        (0..100).for_each(|_| fail(200));
+        assert!(failing(519) && !failing(521), "320 s at the most");
+        end(Outcome::Success, 200);
+        assert!(!failing(200), "it works again");
+    }
+
+    #[test]
+    fn environments_that_would_not_stay_at_all_stay_two_seconds() {
+        let (vitals, warmth, now) = (Vitals::new(), Warmth::new(Duration::ZERO), Instant::now());
+        vitals.begin();
+        vitals.end(&Outcome::Success);
+        let age = vitals.age(now);
+        warmth.record(&vitals, &Sample::new(&Outcome::Success).measured(age, age));
+        assert_eq!(warmth.environments(&vitals, now + SECOND / 2), 1);
+        assert_eq!(warmth.environments(&vitals, now + 3 * SECOND), 0);
     }
 }

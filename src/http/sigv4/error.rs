@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use aws_credential_types::provider::error::CredentialsError;
 
-use crate::BoxError;
+use crate::{BoxError, error::chain};
 
 /// Why a request could not be signed. It was not sent.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ pub enum SignError {
 impl SignError {
     /// True if it is among the error and its sources.
     pub(crate) fn is_in(error: &(dyn StdError + 'static)) -> bool {
-        let mut chain = std::iter::successors(Some(error), |&error| error.source());
-        chain.any(|error| error.is::<Self>())
+        chain(error).any(|error| error.is::<Self>())
     }
 }
 

@@ -45,6 +45,10 @@ const BUFFER: Duration = Duration::from_secs(10);
 /// How long those are kept that say nothing of when they expire.
 const KEPT: Duration = Duration::from_secs(900);
 const PROVIDER_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failure, so long others are not asked for if those known are good still.
+const USED_ON: Duration = Duration::from_secs(5);
+/// And so long if none are known.
+const FAILED_FOR: Duration = Duration::from_secs(1);
 
 impl Keys {
     pub(super) fn new(provider: impl ProvideCredentials + 'static) -> Self {
@@ -76,15 +80,28 @@ impl Keys {
         usable.then(|| known.credentials.clone())
     }
 
+    fn keep(&self, credentials: &Credentials, until: SystemTime) {
+        let expiry = credentials.expiry().unwrap_or(until);
+        let known = Known { credentials: credentials.clone(), fresh_until: until.min(expiry) };
+        self.current.store(Some(Arc::new(known)));
+    }
+
     async fn fetch(self: Arc<Self>) -> Result<Credentials, SignError> {
         let asked = Instant::now();
-        let mut failed = self.failed.lock().await;
+        let mut failed = match self.failed.try_lock() {
+            Ok(failed) => failed,
+            // While others are fetched, those known will do.
+            Err(_) => match self.usable(SystemTime::now()) {
+                Some(credentials) => return Ok(credentials),
+                None => self.failed.lock().await,
+            },
+        };
         if let Some(credentials) = self.fresh(SystemTime::now()) {
             return Ok(credentials);
         }
-        // Who has waited for a fetch that failed is not to wait for another.
+        // Who has waited for a fetch that failed is not to wait for another, nor is who comes right after it.
         if let Some(Failed { at, why }) = &*failed {
-            if asked < *at {
+            if asked < *at || at.elapsed() < FAILED_FOR {
                 let why = Arc::clone(why);
                 return self.usable(SystemTime::now()).ok_or(SignError::Credentials(why));
             }
@@ -95,17 +112,17 @@ impl Keys {
         match answer {
             Ok(credentials) => {
                 let expiry = credentials.expiry().and_then(|expiry| expiry.checked_sub(BUFFER));
-                let fresh_until = expiry.unwrap_or_else(|| SystemTime::now() + KEPT);
-                let known = Known { credentials: credentials.clone(), fresh_until };
-                self.current.store(Some(Arc::new(known)));
+                self.keep(&credentials, expiry.unwrap_or_else(|| SystemTime::now() + KEPT));
                 Ok(credentials)
             }
             Err(why) => {
                 let why = Arc::new(why);
                 *failed = Some(Failed { at: Instant::now(), why: Arc::clone(&why) });
-                let usable = self.usable(SystemTime::now());
-                if usable.is_some() {
+                let now = SystemTime::now();
+                let usable = self.usable(now);
+                if let Some(credentials) = &usable {
                     tracing::warn!(error = %why, "no new credentials: the last are used on");
+                    self.keep(credentials, now + USED_ON);
                 }
                 usable.ok_or(SignError::Credentials(why))
             }
@@ -201,16 +218,36 @@ mod tests {
         assert_eq!(get(&keys).await.unwrap(), "2", "too near the end");
         provider.fails.store(1, Ordering::Relaxed);
         assert_eq!(get(&keys).await.unwrap(), "2", "no others are to be had");
+        let asked = Instant::now();
+        assert_eq!(get(&keys).await.unwrap(), "2");
+        assert_eq!(asked.elapsed(), Duration::ZERO, "nobody waits for another failure");
+        assert_eq!(provider.asked.load(Ordering::Relaxed), 3);
+        let known = keys.current.load_full().unwrap();
+        assert!(known.fresh_until <= known.credentials.expiry().unwrap());
         assert!(keys.usable(SystemTime::now() + BUFFER).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waited_for_a_failure_has_it_and_the_next_tries_again() {
+    async fn while_others_are_fetched_those_known_are_used() {
+        let provider = Provider { expire_after: Some(BUFFER / 2), ..Provider::default() };
+        let keys = Arc::new(Keys::new(provider.clone()));
+        assert_eq!(get(&keys).await.unwrap(), "1");
+        let begun = Instant::now();
+        let (first, others) =
+            tokio::join!(get(&keys), async { (get(&keys).await, begun.elapsed()) });
+        assert_eq!(first.unwrap(), "2");
+        assert_eq!((others.0.unwrap().as_str(), others.1), ("1", Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_for_a_failure_has_it_and_a_second_later_it_is_tried_again() {
         let provider = Provider { fails: Arc::new(AtomicU32::new(1)), ..Provider::default() };
         let keys = Arc::new(Keys::new(provider.clone()));
         let all = join_all((0..100).map(|_| get(&keys))).await;
         assert!(all.iter().all(|id| matches!(id, Err(SignError::Credentials(_)))));
+        assert!(get(&keys).await.is_err());
         assert_eq!(provider.asked.load(Ordering::Relaxed), 1);
+        sleep(FAILED_FOR).await;
         assert_eq!(get(&keys).await.unwrap(), "2");
     }
 
@@ -220,6 +257,7 @@ mod tests {
         let begun = Instant::now();
         assert!(join_all((0..10).map(|_| get(&keys))).await.iter().all(Result::is_err));
         assert_eq!(begun.elapsed(), PROVIDER_TIMEOUT);
+        sleep(FAILED_FOR).await;
         // One that is cancelled leaves nobody waiting.
         assert!(timeout(Duration::from_secs(1), get(&keys)).await.is_err());
         assert!(get(&keys).await.is_err());

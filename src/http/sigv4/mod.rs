@@ -45,7 +45,9 @@
 //! # Credentials
 //!
 //! They are asked for when they are first needed, by one request for all, kept until 10 s before they expire
-//! (15 min if they do not say), and used a little longer if no others are to be had. A provider has 5 s.
+//! (15 min if they do not say), and used until they expire if no others are to be had. A provider has 5 s; only
+//! the request that asks it waits while those known are good still. One that fails is asked again after 5 s,
+//! or after 1 s if there are none.
 //!
 //! A request that can't be signed is an error and is not sent. The endpoint is not blamed for it.
 //!

@@ -58,7 +58,7 @@ where
             let message = error.err().message().unwrap_or_default();
             InvokeError::Refused(Box::new(Refusal::new(status, code, message)))
         }
-        SdkError::ConstructionFailure(_) => InvokeError::Unreachable(error.into()),
+        SdkError::ConstructionFailure(_) => InvokeError::Unsigned(error.into()),
         SdkError::TimeoutError(_) => InvokeError::TimedOut(error.into()),
         SdkError::DispatchFailure(ref failure) => {
             let timed_out = failure.is_timeout();

@@ -51,6 +51,7 @@ mod pace;
 mod provisioned;
 mod sdk;
 mod search;
+mod sent;
 
 use std::time::Duration;
 

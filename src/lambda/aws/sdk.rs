@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures_core::{Stream, future::BoxFuture};
 use futures_util::stream;
 
-use super::error;
+use super::sent::Sent;
 use crate::{
     BoxError,
     lambda::{
@@ -75,10 +75,12 @@ impl Invoke for Sdk {
             .set_log_type(invocation.wants_log_tail().then_some(LogType::Tail))
             .set_client_context(client_context(&invocation))
             .payload(payload(invocation));
+        let sent = Sent::default();
+        let request = request.customize().interceptor(sent.clone());
         Answer::new(async move {
             match request.send().await {
                 Ok(output) => Ok(invoked(output)),
-                Err(error) => Err(error::invoke_error(error)),
+                Err(error) => Err(sent.error(error)),
             }
         })
     }
@@ -100,8 +102,10 @@ impl InvokeStreaming for Sdk {
             .set_qualifier(invocation.qualifier().map(ToString::to_string))
             .set_client_context(client_context(&invocation))
             .payload(payload(invocation));
+        let sent = Sent::default();
+        let request = request.customize().interceptor(sent.clone());
         Answer::new(async move {
-            let output = request.send().await.map_err(error::invoke_error)?;
+            let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
             let request_id = output.request_id().map(str::to_owned);
             let mut streamed = InvokedStream::new(pieces(output));

@@ -4,7 +4,10 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_lambda::{Client, types::FunctionConfiguration};
+use aws_sdk_lambda::{
+    Client, error::ProvideErrorMetadata, operation::list_tags::ListTagsError,
+    types::FunctionConfiguration,
+};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
@@ -16,7 +19,7 @@ use crate::{
     BoxError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::Endpoint,
-    lambda::{FunctionName, InvokeError, Qualifier},
+    lambda::{FunctionName, Qualifier},
 };
 
 /// The functions of a region whose names begin as told and that have the tags told, as endpoints.
@@ -30,7 +33,9 @@ use crate::{
 /// Functions are listed every minute. Tags have to be asked for function by function: of those whose
 /// names fit only, and again after 5 min. Five requests a second are sent at the most, of the
 /// 15 that the control plane takes from all of an account together; the first answer for 100
-/// functions with tags takes 20 s. While the control plane fails, no endpoint changes. If
+/// functions with tags takes 20 s. While the control plane fails, no endpoint changes. A function whose
+/// tags may not be read has those that were read last; without any it does not fit, which is told by a
+/// `tracing` event. If that is so for all whose names fit it is a failure. If
 /// no function fits there is no endpoint; put
 /// [`keep_last_good`](crate::discover::DiscoverExt::keep_last_good) behind it if that must be a
 /// mistake.
@@ -151,7 +156,7 @@ impl FunctionSearch {
         if !self.tags.is_empty() {
             known.ask_for_tags(self, &functions).await?;
             let fits = |(arn, _): &(String, _)| {
-                let tags = known.tags.get(arn).map(|known| &known.tags);
+                let tags = known.tags_of(arn);
                 self.tags
                     .iter()
                     .all(|(name, value)| tags.and_then(|tags| tags.get(name)) == Some(value))
@@ -159,7 +164,7 @@ impl FunctionSearch {
             functions.retain(fits);
         }
         let endpoints = functions.iter().filter_map(|(arn, function)| {
-            let tags = known.tags.get(arn).map(|known| &known.tags);
+            let tags = known.tags_of(arn);
             self.endpoint(arn, function, tags.into_iter().flatten())
         });
         Ok(Fetched::new(endpoints))
@@ -230,17 +235,22 @@ struct Known {
 
 #[derive(Debug)]
 struct Tags {
-    tags: HashMap<String, String>,
+    /// `None` if they may not be read.
+    tags: Option<HashMap<String, String>>,
     asked: Instant,
 }
 
 impl Known {
+    fn tags_of(&self, arn: &str) -> Option<&HashMap<String, String>> {
+        self.tags.get(arn)?.tags.as_ref()
+    }
+
     /// Asks for the tags of functions whose tags are not known, or not any more.
     async fn ask_for_tags(
         &mut self,
         search: &FunctionSearch,
         functions: &[(String, FunctionConfiguration)],
-    ) -> Result<(), InvokeError> {
+    ) -> Result<(), BoxError> {
         let listed: HashSet<_> = functions.iter().map(|(arn, _)| arn).collect();
         self.tags.retain(|arn, _| listed.contains(arn));
         for (arn, _) in functions {
@@ -251,20 +261,34 @@ impl Known {
             self.pace.turn().await;
             match search.client.list_tags().resource(arn).send().await {
                 Ok(answer) => {
-                    let tags = answer.tags.unwrap_or_default();
+                    let tags = Some(answer.tags.unwrap_or_default());
                     self.tags.insert(arn.clone(), Tags { tags, asked: Instant::now() });
                 }
-                // It has been deleted since it was listed.
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(|error| error.is_resource_not_found_exception()) =>
-                {
-                    self.tags.remove(arn);
-                }
-                Err(error) => return Err(invoke_error(error)),
+                Err(error) => match error.as_service_error() {
+                    // It has been deleted since it was listed.
+                    Some(gone) if gone.is_resource_not_found_exception() => {
+                        self.tags.remove(arn);
+                    }
+                    Some(error) if is_about_one_function(error) => {
+                        tracing::warn!(%arn, %error, "a function's tags may not be read");
+                        let tags = self.tags.remove(arn).and_then(|known| known.tags);
+                        self.tags.insert(arn.clone(), Tags { tags, asked: Instant::now() });
+                    }
+                    _ => return Err(invoke_error(error).into()),
+                },
             }
         }
-        Ok(())
+        let denied = |known: &Tags| known.tags.is_none();
+        match !functions.is_empty()
+            && functions.iter().all(|(arn, _)| self.tags.get(arn).is_some_and(denied))
+        {
+            true => Err("lambda:ListTags is denied for all functions whose names fit".into()),
+            false => Ok(()),
+        }
     }
+}
+
+/// Not about the control plane, or the credentials that all are asked with.
+fn is_about_one_function(error: &ListTagsError) -> bool {
+    error.is_invalid_parameter_value_exception() || error.code() == Some("AccessDeniedException")
 }
