@@ -72,7 +72,8 @@ impl Contender {
         Self::new("pingora Random select", |n| select::<selection::Random>(n)),
         Self::new("pingora Consistent select", |n| select::<selection::Consistent>(n)),
         Self::new("poise P2C InFlight", |n| by_hand(poise::fixed(Noop, n))),
-        Self::new("volo WeightedRandom select", volo::select),
+        Self::new("volo WeightedRandom select", volo::random),
+        Self::new("volo ConsistentHash select", volo::consistent_hash),
     ];
 
     /// The wrappers, around the cheapest strategy, and what else there is beside the everyday ones.

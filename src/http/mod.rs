@@ -66,6 +66,7 @@ pub mod sigv4;
 mod status;
 #[cfg(feature = "sticky")]
 pub mod sticky;
+mod tape;
 mod track;
 
 #[cfg(feature = "http-client")]
