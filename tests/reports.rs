@@ -86,12 +86,11 @@ fn scan() -> LeastLoaded<FailureAware<PredictedLatency>> {
 #[test]
 fn honest_reports_share_the_load_evenly() {
     let says: Says = |_, there| Some(in_flight(there));
-    for shares in [
-        simulate(scan(), 8, says, |_| 10 * MS),
-        simulate(Freshest::default(), 8, says, |_| 10 * MS),
-    ] {
-        assert!(shares.iter().all(|share| (0.09..0.16).contains(share)), "{shares:.3?}");
-    }
+    let scan = simulate(scan(), 8, says, |_| 10 * MS);
+    assert!(scan.iter().all(|share| (0.09..0.16).contains(share)), "{scan:.3?}");
+    // Without probes, one with nothing in flight may not be heard of for ten of the twenty seconds.
+    let freshest = simulate(Freshest::default(), 8, says, |_| 10 * MS);
+    assert!(freshest.iter().all(|share| (0.05..0.16).contains(share)), "freshest {freshest:.3?}");
 }
 
 /// One of eight claims to be idle and quick for ever, and takes ten times as long as the others.
