@@ -144,7 +144,7 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
     }
 
     fn wait(&mut self, time: Duration, earliest: Option<Duration>) {
-        let earliest = earliest.map(|pause| Instant::now() + pause.min(time));
+        let earliest = earliest.and_then(|pause| Instant::now().checked_add(pause.min(time)));
         self.state = State::Waiting { sleep: Box::pin(sleep(time)), earliest };
     }
 }

@@ -14,8 +14,9 @@ use tower_service::Service;
 use super::layer::Rules;
 use crate::{
     BoxError,
+    limit::is_turned_away,
     outcome::Attempts,
-    retry::{Judge, Repeat, Verdict, in_time, is_turned_away},
+    retry::{Judge, Repeat, Verdict, in_time},
 };
 
 pin_project! {

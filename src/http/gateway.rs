@@ -13,7 +13,12 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, error::chain, limit::Rejected, outcome::Outcome, retry::is_turned_away};
+use crate::{
+    BoxError,
+    error::chain,
+    limit::{Rejected, is_turned_away},
+    outcome::Outcome,
+};
 
 /// Turns a balancer's errors into responses, as a gateway gives them, so that it can be served: by
 /// axum as a fallback service, or by hyper.

@@ -47,6 +47,7 @@ mod rate;
 mod rejected;
 mod throttle;
 
+pub(crate) use self::rejected::is_turned_away;
 pub use self::{
     adaptive::Concurrency,
     concurrency::ConcurrencyLimit,

@@ -1,5 +1,7 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
+use crate::{Error, error::chain};
+
 /// Why a request was turned away before any endpoint saw it.
 ///
 /// No endpoint is charged for it, and no retry follows.
@@ -56,3 +58,9 @@ impl fmt::Display for Rejected {
 }
 
 impl StdError for Rejected {}
+
+/// True if no endpoint has seen the request: the balancer had none for it, or a limit rejected it.
+pub(crate) fn is_turned_away(error: &(dyn StdError + 'static)) -> bool {
+    chain(error)
+        .any(|error| error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>())
+}

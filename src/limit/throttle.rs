@@ -17,11 +17,11 @@ use tower_service::Service;
 use super::{
     Rejected,
     counts::{Counts, SLOTS},
+    is_turned_away,
 };
 use crate::{
     BoxError, InvalidConfig,
     outcome::{Classify, Outcome, ResultOnly},
-    retry::is_turned_away,
     strategy::Rng,
 };
 

@@ -4,7 +4,7 @@ use crate::{
     Error,
     endpoint::Instance,
     error::chain,
-    limit::Rejected,
+    limit::is_turned_away,
     outcome::{Bound, Classify, Elapsed, Outcome, ResultOnly},
 };
 
@@ -62,12 +62,6 @@ impl Verdict {
 /// Only connecting is refused. Unreachable a host may become at any time.
 fn is_unsent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
-}
-
-/// True if no endpoint has seen the request: the balancer had none for it, or a limit rejected it.
-pub(crate) fn is_turned_away(error: &(dyn StdError + 'static)) -> bool {
-    chain(error)
-        .any(|error| error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>())
 }
 
 /// The endpoint that an error names, perhaps behind other errors.

@@ -75,6 +75,7 @@ mod repeat;
 mod retry;
 mod window;
 
+pub(crate) use self::future::in_time;
 pub use self::{
     backoff::Backoff,
     budget::{Budget, BudgetBuilder},
@@ -84,4 +85,3 @@ pub use self::{
     repeat::{Repeat, Safety},
     retry::Retry,
 };
-pub(crate) use self::{future::in_time, judge::is_turned_away};

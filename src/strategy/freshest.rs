@@ -1,6 +1,6 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::time::Instant;
@@ -21,10 +21,12 @@ use crate::{
 /// different endpoints keeps them from all going for the same one.
 ///
 /// Those that have not reported for ten seconds are drawn at random, as often as there are such,
-/// and taken unless their load is more than twice that of the least loaded. While the latest 128
-/// reports are of fewer than five, all are looked at, or 64 in a row from a random place. The default
-/// load is [`PredictedLatency`], failures charged. Made for reports from responses and
-/// [probes](super::Probed) together; without probes, a client keeps to the endpoints it knows.
+/// and taken unless their load is more than twice that of the least loaded. So are those that have
+/// no request of this client's, and so no occasion to report, once all together have reported 128
+/// times for each endpoint. While the latest 128 reports are of fewer than five endpoints, all are
+/// looked at, or 64 in a row from a random place. The default load is [`PredictedLatency`], failures
+/// charged. Made for reports from responses and [probes](super::Probed) together; without probes, a
+/// client of many endpoints keeps to those it knows.
 ///
 /// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
 /// its reports fresher: shares are those of the weights only under high load.
@@ -42,6 +44,9 @@ pub(super) const MOST_CHOICES: usize = 16;
 const STRETCH: usize = 64;
 /// Nanoseconds after which an endpoint counts as one that doesn't report.
 const SILENT: u64 = 10_000_000_000;
+/// After so many reports for each endpoint, one without requests of this client's counts as silent
+/// too; one that has requests and says nothing stands still.
+const FORGOTTEN: usize = 128;
 /// What load, beside the least, an endpoint that doesn't report may have.
 const CLEARLY_WORSE: f64 = 2.0;
 
@@ -101,7 +106,12 @@ impl<L: Load> Strategy for Freshest<L> {
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         let (number, inner) = (self.recent.number(), self.load.meter());
-        Some(Arc::new(LastReport { number, at: AtomicU64::new(0), inner }))
+        Some(Arc::new(LastReport {
+            number,
+            at: AtomicU64::new(0),
+            before: AtomicUsize::new(0),
+            inner,
+        }))
     }
 }
 
@@ -114,15 +124,9 @@ struct LastReport {
     number: Number,
     /// The age of its vitals in nanoseconds, 0 for never.
     at: AtomicU64,
+    /// How many reports of all endpoints there were before.
+    before: AtomicUsize,
     inner: Option<Arc<dyn Meter>>,
-}
-
-impl LastReport {
-    /// How old an endpoint's last report is, in nanoseconds.
-    fn age(candidate: &Candidate, now: Instant) -> Option<u64> {
-        let at = candidate.meter::<Self>()?.at.load(Ordering::Relaxed);
-        (at > 0).then(|| candidate.vitals().age(now).saturating_sub(at))
-    }
 }
 
 impl Meter for LastReport {
@@ -145,7 +149,7 @@ impl Meter for LastReport {
     fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
         if report.requests_in_flight().is_some() {
             self.at.store(vitals.age(now), Ordering::Relaxed);
-            self.number.reported();
+            self.before.store(self.number.reported(), Ordering::Relaxed);
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
             inner.report(vitals, report, now);
@@ -211,6 +215,16 @@ impl<L: Load> FreshestPicker<L> {
         least
     }
 
+    fn is_silent(&self, candidate: &Candidate, now: Instant) -> bool {
+        let Some(last) = candidate.meter::<LastReport>() else { return true };
+        let (at, vitals) = (last.at.load(Ordering::Relaxed), candidate.vitals());
+        if at == 0 || vitals.age(now).saturating_sub(at) > SILENT {
+            return true;
+        }
+        let since = self.recent.count().wrapping_sub(last.before.load(Ordering::Relaxed));
+        since > FORGOTTEN * self.candidates.len() && vitals.outstanding() == 0
+    }
+
     /// An endpoint that doesn't report and is not clearly worse, as often as there are such.
     fn silent_instead(
         &self,
@@ -218,8 +232,7 @@ impl<L: Load> FreshestPicker<L> {
         context: &mut PickContext<'_>,
     ) -> Option<Contender<'_>> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
-        let silent = LastReport::age(drawn, context.now()).is_none_or(|age| age > SILENT);
-        if !silent || !context.accepts(drawn) {
+        if !self.is_silent(drawn, context.now()) || !context.accepts(drawn) {
             return None;
         }
         let drawn = Contender::new(drawn, &*self.load, context);

@@ -53,7 +53,10 @@ impl Pool {
             self.recent.pop_front();
         }
         self.recent.push_back(answer.in_flight);
-        let mut recent: Vec<f64> = self.recent.iter().copied().collect();
+        // A copy that is sorted in part; no heap, for reports come with responses.
+        let mut sorted = [0.0; RECENT];
+        sorted.iter_mut().zip(&self.recent).for_each(|(place, in_flight)| *place = *in_flight);
+        let recent = &mut sorted[..self.recent.len()];
         let at = ((recent.len() - 1) as f64 * quantile) as usize;
         // By the quantile 0 all are hot.
         self.threshold = match quantile {

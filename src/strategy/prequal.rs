@@ -2,7 +2,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,8 +37,8 @@ use crate::{
 /// [`Freshest`](super::Freshest) does better in the simulations of `docs/tail-latency.md`, and
 /// charges failures.
 ///
-/// The pool has a lock that no request waits for: one that finds it taken goes to a random
-/// endpoint. Reports that come with responses enter the pool as answers do.
+/// The pool has a lock that nobody waits for: a request that finds it taken goes to a random
+/// endpoint, a report is left out. Reports that come with responses enter the pool as answers do.
 ///
 /// Source: Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI
 /// 2024). Where we differ: weights count for random endpoints only; there are no probes while there
@@ -215,8 +215,10 @@ impl Meter for IntoPool {
         let Some(in_flight) = report.requests_in_flight() else { return };
         let latency = report.latency().unwrap_or_default().as_secs_f64();
         let answer = Answer { endpoint: id(vitals), in_flight, latency, at: now, used: 0 };
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.add(answer, self.quantile);
+        // Responses report too, and don't wait: of two reports at the same time one will do.
+        if let Ok(mut pool) = self.pool.try_lock() {
+            pool.add(answer, self.quantile);
+        }
     }
 
     fn needs_reports(&self) -> bool {

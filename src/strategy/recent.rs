@@ -44,10 +44,16 @@ impl Recent {
         Number { number, recent: Arc::clone(self) }
     }
 
+    /// How many reports there have been.
+    #[inline]
+    pub(super) fn count(&self) -> usize {
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// The numbers of those that reported, the latest first, over and over.
     #[inline]
     pub(super) fn latest(&self) -> impl Iterator<Item = u32> {
-        let next = self.next.load(Ordering::Relaxed);
+        let next = self.count();
         let back = (1..=SEEN).map(move |back| &self.reports[next.wrapping_sub(back) % SEEN]);
         back.filter_map(|report| report.load(Ordering::Relaxed).checked_sub(1))
     }
@@ -66,10 +72,11 @@ impl Number {
         Arc::ptr_eq(&self.recent, recent).then_some(self.number)
     }
 
-    /// The endpoint has reported.
-    pub(super) fn reported(&self) {
-        let place = self.recent.next.fetch_add(1, Ordering::Relaxed) % SEEN;
-        self.recent.reports[place].store(self.number + 1, Ordering::Relaxed);
+    /// The endpoint has reported. Tells how many reports there were before.
+    pub(super) fn reported(&self) -> usize {
+        let before = self.recent.next.fetch_add(1, Ordering::Relaxed);
+        self.recent.reports[before % SEEN].store(self.number + 1, Ordering::Relaxed);
+        before
     }
 }
 
@@ -89,9 +96,9 @@ mod tests {
         let recent = Arc::new(Recent::default());
         assert_eq!(recent.latest().count(), 0);
         let [a, b] = [recent.number(), recent.number()];
-        [&a, &b, &a].into_iter().for_each(Number::reported);
+        assert_eq!([&a, &b, &a].map(Number::reported), [0, 1, 2]);
         assert_eq!(recent.latest().collect::<Vec<_>>(), [0, 1, 0]);
-        (0..SEEN).for_each(|_| b.reported());
+        (0..SEEN).for_each(|_| _ = b.reported());
         assert!(recent.latest().all(|number| Some(number) == b.among(&recent)));
         assert_eq!(b.among(&Arc::default()), None);
         assert_eq!(recent.latest().count(), SEEN);

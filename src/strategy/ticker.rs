@@ -5,6 +5,9 @@ use std::{
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+/// A clock can't tell all times that a `Duration` can: longer is as good as never.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Ticks for a strategy's work between requests, from the first poll on.
 #[derive(Debug)]
 pub(super) struct Ticker {
@@ -14,7 +17,7 @@ pub(super) struct Ticker {
 
 impl Ticker {
     pub(super) fn new(period: Duration) -> Self {
-        Self { period, interval: None }
+        Self { period: period.min(LONGEST), interval: None }
     }
 
     pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {

@@ -63,7 +63,8 @@ pub(super) fn sign_request<B>(
     for header in headers {
         let mut value = HeaderValue::from_str(header.value()).map_err(invalid)?;
         value.set_sensitive(header.sensitive());
-        request.headers_mut().insert(HeaderName::from_static(header.name()), value);
+        let name = HeaderName::try_from(header.name()).map_err(invalid)?;
+        request.headers_mut().insert(name, value);
     }
     Ok(())
 }
