@@ -41,7 +41,7 @@ pub enum Verdict {
 impl Verdict {
     /// What an error says if nothing more is known of it: an endpoint's is worth another attempt, the
     /// balancer's own (no endpoints, all busy) is not, for it has waited as long as it may, and nor
-    /// is one that was [`Rejected`].
+    /// is one that was [`Rejected`](crate::limit::Rejected).
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         if is_turned_away(error) {
