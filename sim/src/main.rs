@@ -14,51 +14,68 @@ use tower_lb_sim::{
 
 const HELP: &str = "\
 tower-lb-sim [--scenarios S1,S2] [--strategies NAME,NAME] [--seeds N] [--seconds N] [--plots DIR]
+tower-lb-sim ramp [--strategies NAME,NAME] [--seconds N] [--plots DIR]
 tower-lb-sim storm [--plots DIR]
 
 Without options: all strategies in all scenarios, once for 60 s of virtual time each. A strategy is
-named by any part of its name. `storm` is the retry storm. Plots are SVG files.";
+named by any part of its name. `ramp` is the overload ramp, `storm` the retry storm. Plots are SVG files.";
+
+const TOO_SHORT: &str = "the first 10 s are not counted: --seconds must be more";
+
+enum What {
+    Compare,
+    Ramp,
+    Storm,
+}
 
 struct Options {
-    storm: bool,
+    what: What,
     scenarios: Vec<Scenario>,
     strategies: Vec<Entry>,
     seeds: u64,
+    seconds: Option<f64>,
     plots: Option<PathBuf>,
 }
 
 fn options() -> Result<Options, Box<dyn Error>> {
     let mut options = Options {
-        storm: false,
+        what: What::Compare,
         scenarios: scenario::all(),
         strategies: strategies(),
         seeds: 1,
+        seconds: None,
         plots: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        if argument == "storm" {
-            options.storm = true;
-            continue;
-        }
-        let value = arguments.next().ok_or(HELP)?;
-        let parts = || value.split(',');
+        let mut value = || arguments.next().ok_or(HELP);
         match argument.as_str() {
-            "--seeds" => options.seeds = value.parse()?,
-            "--scenarios" => options.scenarios.retain(|one| parts().any(|part| part == one.name)),
+            "ramp" => options.what = What::Ramp,
+            "storm" => options.what = What::Storm,
+            "--seeds" => options.seeds = value()?.parse()?,
+            "--scenarios" => {
+                let names = value()?;
+                options.scenarios.retain(|one| names.split(',').any(|name| name == one.name));
+            }
             "--strategies" => {
-                options.strategies.retain(|one| parts().any(|part| one.name.contains(part)));
+                let names = value()?;
+                let named = |one: &Entry| names.split(',').any(|part| one.name.contains(part));
+                options.strategies.retain(named);
             }
             "--seconds" => {
-                let seconds = value.parse()?;
-                // What happens later on must still happen.
-                let fixed = |one: &Scenario| one.changes.iter().any(|change| change.at > 10.0);
-                let free = options.scenarios.iter_mut().filter(|one| !fixed(one));
-                free.for_each(|one| one.duration = seconds);
+                let seconds = value()?.parse()?;
+                let counted = seconds > scenario::WARM_UP;
+                options.seconds = Some(counted.then_some(seconds).ok_or(TOO_SHORT)?);
             }
-            "--plots" => options.plots = Some(value.into()),
+            "--plots" => options.plots = Some(value()?.into()),
             _ => return Err(HELP.into()),
         }
+    }
+    if let Some(seconds) = options.seconds {
+        // What happens later on must still happen.
+        let fixed = |one: &Scenario| one.changes.iter().any(|change| change.at > 10.0);
+        let free = options.scenarios.iter_mut().filter(|one| !fixed(one));
+        free.for_each(|one| one.duration = seconds);
     }
     Ok(options)
 }
@@ -68,7 +85,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(directory) = &options.plots {
         std::fs::create_dir_all(directory)?;
     }
-    if options.storm { storm(&options) } else { compare(&options) }
+    match options.what {
+        What::Compare => compare(&options),
+        What::Ramp => ramp(&options),
+        What::Storm => storm(&options),
+    }
 }
 
 fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -131,6 +152,33 @@ fn per_scenario(scenarios: &[Scenario], names: &[&str], figure: impl Fn(&str, &s
         let figures: Vec<_> = columns.iter().map(|scenario| figure(scenario, name)).collect();
         println!("| {name} | {} |", figures.join(" | "));
     }
+}
+
+/// A quantile by load, and what share of requests was answered.
+fn ramp(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut steps = scenario::ramp();
+    if let Some(seconds) = options.seconds {
+        steps.iter_mut().for_each(|(_, scenario)| scenario.duration = seconds);
+    }
+    let loads: Vec<_> = steps.iter().map(|(load, _)| format!("{load:.2}")).collect();
+    println!("p99 in ms, by load over allocation; and the share answered at the highest, in %\n");
+    println!("| strategy | {} | answered |", loads.join(" | "));
+    println!("|---|{}", "---:|".repeat(loads.len() + 1));
+    let mut lines = Vec::new();
+    for entry in ORACLES.iter().chain(&options.strategies) {
+        let run = |(load, scenario): &(f64, Scenario)| {
+            (*load, engine::run(scenario, 1, |client| (entry.client)(scenario, client)))
+        };
+        let runs: Vec<_> = steps.iter().map(run).collect();
+        let tails: Vec<_> =
+            runs.iter().map(|(load, run)| (*load, 1e3 * run.quantile(0.99))).collect();
+        let answered = runs.last().map_or(0.0, |(_, run)| 1.0 - run.error_share());
+        let figures: Vec<_> = tails.iter().map(|(_, tail)| format!("{tail:.0}")).collect();
+        println!("| {} | {} | {:.1} |", entry.name, figures.join(" | "), 100.0 * answered);
+        lines.push((entry.name, tails));
+    }
+    let Some(directory) = &options.plots else { return Ok(()) };
+    plot::ramp(&directory.join("ramp.svg"), "p99 by load, among neighbours", &lines)
 }
 
 fn storm(options: &Options) -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,20 @@ use plotters::prelude::*;
 
 use crate::measure::Measured;
 
+/// Colours that can be told apart on white.
+const COLORS: [RGBColor; 10] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 160, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(230, 120, 10),
+    RGBColor(23, 170, 190),
+    RGBColor(140, 86, 75),
+    RGBColor(210, 90, 170),
+    RGBColor(90, 90, 90),
+    RGBColor(160, 160, 20),
+];
+
 /// A run and what it is called.
 pub type Named<'a> = (&'a str, &'a Measured);
 
@@ -40,7 +54,7 @@ pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), B
         });
         line(&mut chart, index, name, points.collect())?;
     }
-    legend(&mut chart)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     area.present()?;
     Ok(())
 }
@@ -73,7 +87,46 @@ pub fn goodput(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box
         });
         line(&mut chart, index, name, points.collect())?;
     }
-    legend(&mut chart)?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
+    area.present()?;
+    Ok(())
+}
+
+/// A tail in ms over the load.
+///
+/// # Errors
+///
+/// What drawing to the file fails with.
+pub fn ramp(
+    file: &Path,
+    caption: &str,
+    lines: &[(&str, Vec<(f64, f64)>)],
+) -> Result<(), Box<dyn Error>> {
+    let points = || lines.iter().flat_map(|(_, points)| points);
+    let loads = points()
+        .fold((f64::MAX, 0.0_f64), |(least, most), (load, _)| (load.min(least), load.max(most)));
+    let tails = points().fold((f64::MAX, 1.0_f64), |(least, most), (_, tail)| {
+        (tail.max(1.0).min(least), tail.max(most))
+    });
+    let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(caption, ("sans-serif", 22))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(64)
+        .build_cartesian_2d(loads.0..loads.1, (tails.0..tails.1).log_scale())?;
+    chart
+        .configure_mesh()
+        .x_desc("load over allocation")
+        .y_desc("p99, ms")
+        .y_label_formatter(&|ms| format!("{ms:.0}"))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (index, (name, points)) in lines.iter().enumerate() {
+        line(&mut chart, index, name, points.clone())?;
+    }
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     area.present()?;
     Ok(())
 }
@@ -88,17 +141,20 @@ where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
 {
-    let color = Palette99::pick(index).to_rgba();
+    let color = COLORS[index % COLORS.len()].to_rgba();
+    // From the second round on, colours come again in thin lines.
+    let width = if index < COLORS.len() { 3 } else { 1 };
     chart
-        .draw_series(LineSeries::new(points, color.stroke_width(2)))
+        .draw_series(LineSeries::new(points, color.stroke_width(width)))
         .map_err(|error| error.to_string())?
         .label(name)
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(width)));
     Ok(())
 }
 
 fn legend<'a, X, Y>(
     chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    place: SeriesLabelPosition,
 ) -> Result<(), Box<dyn Error>>
 where
     X: Ranged<ValueType = f64>,
@@ -106,7 +162,7 @@ where
 {
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(place)
         .background_style(WHITE.mix(0.9))
         .border_style(BLACK.mix(0.2))
         .draw()

@@ -68,6 +68,9 @@ pub enum Happens {
     Delay(f64),
 }
 
+/// Seconds at the start of most scenarios that are not counted.
+pub const WARM_UP: f64 = 10.0;
+
 const SHARING_4: Discipline = Discipline::Sharing { cores: 4.0 };
 
 /// `load` of the servers' capacity in Poisson arrivals, for a minute.
@@ -88,7 +91,7 @@ fn scenario(
         environment: Environment::Calm,
         changes: Vec::new(),
         duration: 60.0,
-        warm_up: 10.0,
+        warm_up: WARM_UP,
         timeout: 5.0,
         cancellation: true,
         max_tries: 1,
@@ -126,12 +129,25 @@ fn failing(mut scenario: Scenario, servers: usize, share: f64) -> Scenario {
 pub const COMPARED: [&str; 11] =
     ["S1", "S2", "S3", "S5", "S6", "S7", "S10", "S11", "S12", "S13", "S14"];
 
+const SHARING_6: Discipline = Discipline::Sharing { cores: 6.0 };
+
+/// A hundred servers with neighbours, as Prequal's paper has them, at so much of their allocation.
+fn among_neighbours(name: &'static str, servers: Vec<(Discipline, f64)>, load: f64) -> Scenario {
+    let calm = scenario(name, 100, servers, Work::Normal { mean: 0.08, sd: 0.08 }, load);
+    Scenario { environment: Environment::Antagonists, ..calm }
+}
+
+/// How the overload ramp rises, in nine steps of a ninth each, as in Prequal's paper: from
+/// 0.75 to 1.74 times what the servers were allocated. Beyond that they have what neighbours leave.
+#[must_use]
+pub fn ramp() -> Vec<(f64, Scenario)> {
+    let loads = (0..9).map(|step| 0.75 * (10.0_f64 / 9.0).powi(step));
+    loads.map(|load| (load, among_neighbours("ramp", vec![(SHARING_6, 1.0); 100], load))).collect()
+}
+
 /// All scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
-    let six = Discipline::Sharing { cores: 6.0 };
-    let testbed = Work::Normal { mean: 0.08, sd: 0.08 };
-    let antagonists = |scenario| Scenario { environment: Environment::Antagonists, ..scenario };
     vec![
         scenario("S1", 2, vec![(SHARING_4, 1.0); 10], Work::Exponential(0.01), 0.8),
         scenario(
@@ -149,8 +165,8 @@ pub fn all() -> Vec<Scenario> {
             0.75,
         ),
         slow_replica(),
-        antagonists(scenario("S5", 100, two_speeds(100, six, 0.5), testbed, 0.9)),
-        antagonists(scenario("S6", 100, vec![(six, 1.0); 100], testbed, 1.27)),
+        among_neighbours("S5", two_speeds(100, SHARING_6, 0.5), 0.9),
+        among_neighbours("S6", vec![(SHARING_6, 1.0); 100], 1.27),
         stalls("S7", Hedge::Never),
         stalls("S7h", Hedge::AtQuantile(0.99)),
         failing(twenty("S8", 0.6), 1, 1.0),

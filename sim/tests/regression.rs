@@ -4,7 +4,7 @@
 use tower_lb_sim::{
     catalog::{ORACLES, strategies},
     measure::Measured,
-    scenario::{Scenario, all},
+    scenario::{Scenario, all, ramp},
     table::Comparison,
 };
 
@@ -64,4 +64,18 @@ fn failing_servers_get_few_requests_and_others_do_not_suffer() {
         println!("{name}: {all:.3} {half:.3} {suffer:.3}");
         assert!(all <= 0.15 && half <= 0.2 && suffer <= 1.12, "{name}: {all} {half} {suffer}");
     }
+}
+
+/// Whoever sees what neighbours leave of a server keeps its tail short beyond what was allocated.
+#[test]
+fn an_overload_lengthens_tails_only_where_neighbours_are_not_seen() {
+    let names = ["p2c peak EWMA", "least peak EWMA", "probes: 1"];
+    let steps = ramp();
+    assert!(steps.first().is_some_and(|(load, _)| *load == 0.75));
+    let mut last = steps.last().cloned().expect("nine steps").1;
+    last.duration = 14.0;
+    let comparison = compare(std::slice::from_ref(&last), &names);
+    let [blind, scan, probed] = names.map(|name| comparison.over_oracle(last.name, name, 0.99));
+    println!("{blind:.2} {scan:.2} {probed:.2}");
+    assert!(blind > 5.0 && scan < 1.9 && probed < 1.45, "{blind} {scan} {probed}");
 }

@@ -3,7 +3,8 @@
 //! An [`Endpoint`] is a target (an address, later a service) with the attributes that discovery
 //! gives it: weight, priority tier, locality, [`Health`], metadata. Its [`Vitals`] are what requests
 //! leave behind: how many are in flight, how they ended, how long they took. Clones of an endpoint
-//! share the vitals.
+//! share the vitals. An [`Instance`] names one of them for as long as it is in the balancer: what an error
+//! or a response says of where it came from, and what a request has [`Tried`].
 //!
 //! ```
 //! use tower_lb::endpoint::{Endpoint, Health, Locality};
