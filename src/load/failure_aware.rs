@@ -136,6 +136,41 @@ impl<L> FailureAware<L> {
         ((rate - excused) / (1.0 - excused)).max(0.0)
     }
 
+    #[inline(never)]
+    fn look_closer(
+        &self,
+        score: Score,
+        failures: Decayed,
+        vitals: &Vitals,
+        now: &mut Now,
+    ) -> Score {
+        if failures.value == 0.0 {
+            self.learn_clean(score, vitals.successes());
+            return score;
+        }
+        let failing = is_failing(vitals);
+        let rate = failure_rate(failures, vitals.age_at(now.moment()), failing);
+        let charged = f64::from(self.charged(rate));
+        self.learn_common(rate, 1);
+        let charge = (1.0 - charged).powi(-3).min(1e12);
+        let failing = failing && charged > 0.0;
+        let rate = f64::from(rate);
+        let cost = if failing { FAILURE_COST * rate * f64::from(self.typical()) } else { 0.0 };
+        // The inner cost may be 0 (unmeasured), which no factor would change.
+        let inner = score.cost.max(f64::MIN_POSITIVE) * charge;
+        Score { cost: inner + cost / (score.backlog + 1.0), backlog: score.backlog }
+    }
+
+    /// Learns from an endpoint that has not failed of late, once in so many successes.
+    fn learn_clean(&self, score: Score, successes: u64) {
+        if self.mean() > 0.0 {
+            self.learn_common(0.0, CLEAN_EVERY);
+        }
+        if successes % TYPICAL_EVERY == 0 && successes > 0 {
+            self.learn_typical(score.with_one_more());
+        }
+    }
+
     fn typical(&self) -> f32 {
         f32::from_bits(self.typical.load(Ordering::Relaxed))
     }
@@ -176,28 +211,12 @@ impl<L: Load> Load for FailureAware<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let (score, vitals) = (self.inner.score(gauge, now), gauge.vitals());
-        let failures = Decayed::load(vitals.failure_cell());
-        if failures.value == 0.0 {
-            let successes = vitals.successes();
-            if successes % CLEAN_EVERY == 0 && self.mean() > 0.0 {
-                self.learn_common(0.0, CLEAN_EVERY);
-            }
-            if successes % TYPICAL_EVERY == 0 && successes > 0 {
-                self.learn_typical(score.with_one_more());
-            }
+        let (failures, successes) = (Decayed::load(vitals.failure_cell()), vitals.successes());
+        if failures.value == 0.0 && successes % CLEAN_EVERY != 0 {
             return score;
         }
-        let failing = is_failing(vitals);
-        let rate = failure_rate(failures, vitals.age_at(now.moment()), failing);
-        let charged = f64::from(self.charged(rate));
-        self.learn_common(rate, 1);
-        let charge = (1.0 - charged).powi(-3).min(1e12);
-        let failing = failing && charged > 0.0;
-        let rate = f64::from(rate);
-        let cost = if failing { FAILURE_COST * rate * f64::from(self.typical()) } else { 0.0 };
-        // The inner cost may be 0 (unmeasured), which no factor would change.
-        let inner = score.cost.max(f64::MIN_POSITIVE) * charge;
-        Score { cost: inner + cost / (score.backlog + 1.0), backlog: score.backlog }
+        // Kept out of the way of scans: most looks end above.
+        self.look_closer(score, failures, vitals, now)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

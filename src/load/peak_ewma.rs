@@ -59,8 +59,8 @@ impl PeakEwma {
     fn remains(&self, seconds: f64) -> f64 {
         let decays = seconds * self.rate;
         match decays {
-            // At a busy endpoint: e^-x is 1 - x here, to within 10^-6.
-            0.0..0.001 => 1.0 - decays,
+            // At a busy endpoint: e^-x is 1 - x + x^2/2 here, as exactly as below.
+            0.0..0.1 => 1.0 - decays * (1.0 - 0.5 * decays),
             _ if seconds == 0.0 => 1.0,
             _ => exp_neg(decays),
         }
