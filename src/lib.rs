@@ -42,6 +42,7 @@
 //! | [`steer`] | a share of requests to another service, or copies of them |
 //! | [`limit`] | how much may be under way, and who is turned away |
 //! | [`timeout`] | time limits, each named after what it bounds |
+//! | [`probe`] | requests that wait for a probe, where all that is known is old |
 //! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
 //! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
@@ -97,6 +98,7 @@ pub mod lambda;
 pub mod limit;
 pub mod load;
 pub mod outcome;
+pub mod probe;
 pub mod retry;
 pub mod steer;
 pub mod strategy;

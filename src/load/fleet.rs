@@ -25,6 +25,14 @@ struct Sums {
     product: f64,
     square: f64,
     at: Option<Instant>,
+    /// Of reports that came before any latency was known.
+    untimed: Untimed,
+}
+
+#[derive(Debug, Default)]
+struct Untimed {
+    count: f64,
+    in_flight: f64,
 }
 
 /// Time constant, in seconds, with which samples fade.
@@ -39,6 +47,8 @@ const LONGEST: f64 = 60.0;
 /// The least share of the mean latency that requests in flight are taken to cause. Without a floor,
 /// an endpoint that happens to look flat would get everything.
 const LEAST_SLOPE: f64 = 0.02;
+/// Seconds that stand for the mean latency while none is known: endpoints can be compared by any.
+const UNTIMED: f64 = 1.0;
 
 /// Means over the fleet.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +58,7 @@ pub(super) struct Means {
 }
 
 impl Fleet {
-    /// `None` before the first sample.
+    /// `None` before the first report.
     #[inline]
     pub(super) fn means(&self) -> Option<Means> {
         let (latency, in_flight) = unpack(self.means.load(Ordering::Relaxed));
@@ -75,6 +85,26 @@ impl Fleet {
         let steepest = means.latency / (means.in_flight + 1.0);
         let slope = sums.slope(means).clamp(LEAST_SLOPE * steepest, steepest);
         let intercept = means.latency - slope * means.in_flight;
+        self.publish(means, intercept, slope);
+    }
+
+    /// Learns from a report that tells no latency, as long as none is known from elsewhere.
+    pub(super) fn learn_untimed(&self, in_flight: f64) {
+        if self.means().is_some_and(|means| means.latency != UNTIMED) {
+            return;
+        }
+        let Ok(mut sums) = self.sums.try_lock() else { return };
+        if sums.weight > 0.0 {
+            return;
+        }
+        sums.untimed.count += 1.0;
+        sums.untimed.in_flight += in_flight.min(MOST);
+        let in_flight = sums.untimed.in_flight / sums.untimed.count;
+        let slope = UNTIMED / (in_flight + 1.0);
+        self.publish(Means { latency: UNTIMED, in_flight }, slope, slope);
+    }
+
+    fn publish(&self, means: Means, intercept: f64, slope: f64) {
         self.means.store(pack(means.latency, means.in_flight), Ordering::Relaxed);
         self.line.store(pack(intercept, slope), Ordering::Relaxed);
     }
@@ -133,6 +163,11 @@ mod tests {
     fn the_line_is_that_of_the_samples() {
         let (fleet, now) = (Fleet::default(), Instant::now());
         assert!(fleet.means().is_none());
+        fleet.learn_untimed(1.0);
+        fleet.learn_untimed(3.0);
+        assert_eq!(fleet.means().map(|means| means.in_flight), Some(2.0));
+        let [idle, mean] = [0.0, 2.0].map(|in_flight| fleet.latency_at(in_flight));
+        assert!((mean / idle - 3.0).abs() < 1e-6, "each request takes the same share");
         for in_flight in 0..10 {
             let in_flight = f64::from(in_flight);
             fleet.learn(in_flight, 0.010 + 0.001 * in_flight, now);

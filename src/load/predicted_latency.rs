@@ -35,7 +35,8 @@ use crate::{
 /// **Checks.** A server that claims to be idle for ever attracts nothing for long: its own requests
 /// count anyway, and where answers take more than three times what it claims, the measured latency
 /// counts (it is forgiven with a time constant of 10 s). Reports that tell no requests in flight
-/// are ignored. Without latencies in reports, those measured here teach the line.
+/// are ignored. Without latencies in reports, those measured here teach the line; until there are any,
+/// requests in flight alone count.
 ///
 /// **Degrading.** An endpoint that doesn't report counts as one with an old report. While nobody
 /// has reported at all, the inner load counts, [`PeakEwma`] by default. Failures are not charged:
@@ -224,6 +225,9 @@ impl Meter for Reported {
             Decayed::update(&self.last, |_| Some(last));
             let told = report.latency().filter(|latency| !latency.is_zero());
             self.tells_latency.store(told.is_some(), Ordering::Relaxed);
+            if told.is_none() {
+                self.fleet.learn_untimed(in_flight);
+            }
             if let Some(latency) = told.map(|latency| latency.as_secs_f64()) {
                 self.fleet.learn(in_flight, latency, now);
                 if let Some(claim) = self.beside_others(latency) {

@@ -91,6 +91,7 @@ mod places;
 mod pool;
 mod prequal;
 mod probed;
+mod probes;
 mod random;
 mod rank;
 mod recent;
@@ -136,6 +137,7 @@ pub use self::{
     pick_first::{PickFirst, PickFirstPicker},
     prequal::{Prequal, PrequalPicker},
     probed::{Probed, ProbedPicker},
+    probes::{Fresh, Probes},
     random::{Random, RandomPicker},
     rank::Rank,
     rendezvous::{Rendezvous, RendezvousPicker},

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed, Strategy,
+    Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed, Probes, Strategy,
     choice::Sampler,
     parameter::share,
     pool::{Answer, Id, POOL, Pool, id},
@@ -35,7 +35,8 @@ use crate::{
 ///
 /// Failures are not charged: like the paper's, it sends much to an endpoint that fails fast.
 /// [`Freshest`](super::Freshest) does better in the simulations of `docs/tail-latency.md`, and
-/// charges failures.
+/// charges failures. The paper's synchronous mode is [`AwaitProbes`](crate::probe::AwaitProbes) with
+/// a [`max_age`](crate::probe::AwaitProbesLayer::max_age) of zero.
 ///
 /// The pool has a lock that nobody waits for: a request that finds it taken goes to a random
 /// endpoint, a report is left out. Reports that come with responses enter the pool as answers do.
@@ -89,6 +90,12 @@ impl<F> Prequal<F> {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.probed = self.probed.timeout(timeout);
         self
+    }
+
+    /// For who wants to wait for probes.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        self.probed.probes()
     }
 
     /// Fixes the order of probes, for tests and simulations.

@@ -13,7 +13,10 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
 use tokio::time::{Instant, timeout};
 
-use super::{Candidate, Candidates, InvalidParameter, Pick, PickContext, Rng, Strategy};
+use super::{
+    Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes, Rng, Strategy,
+    probes::{Asker, Round},
+};
 use crate::outcome::{LoadReport, Meter};
 
 /// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
@@ -21,15 +24,14 @@ use crate::outcome::{LoadReport, Meter};
 ///
 /// The probe is a function: it gets the endpoint by name and attributes, and gives a future of a
 /// report. Yours, or, over HTTP, `http::load_probe`. Probes are sent for a share of the requests, one
-/// for each by default, to the endpoints in random order, each once before any again. They never hold
-/// a request up: requests go by the reports that are there, and those are used as often as they are
+/// for each by default, to the endpoints in random order, each once before any again. They hold no
+/// request up: requests go by the reports that are there, and those are used as often as they are
 /// of use.
 ///
 /// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time,
 /// none for longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing
-/// else of the endpoint. Without requests no probe is sent. There is no probe that a request waits
-/// for: a pick is not asynchronous, and a strategy that finds its reports too old has a load to
-/// fall back to.
+/// else of the endpoint. Without requests no probe is sent, and what is known grows old: a request that
+/// comes then can wait for an answer, before the pick, in [`AwaitProbes`](crate::probe::AwaitProbes).
 ///
 /// ```
 /// use tower_lb::{outcome::LoadReport, strategy::{Candidate, Freshest, Probed}};
@@ -49,13 +51,27 @@ pub struct Probed<St, F> {
     timeout: Duration,
     due: Arc<Due>,
     candidates: Option<Candidates>,
-    /// Positions that are still to be probed in this round.
-    round: Vec<usize>,
+    /// Positions that are to be probed before any is again.
+    unasked: Vec<usize>,
     rng: Rng,
     running: FuturesUnordered<Running>,
+    asker: Arc<Asker>,
+    probes: Probes,
+    /// What requests wait for.
+    round: Option<Round>,
+    /// Probes of the latest round that no request has called for yet.
+    ahead: u64,
 }
 
-type Running = Pin<Box<dyn Future<Output = (Candidate, Option<LoadReport>)> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// A probe that is over.
+struct Ended {
+    candidate: Candidate,
+    report: Option<LoadReport>,
+    /// The round that it was sent for, if requests waited for it.
+    round: Option<u64>,
+}
 
 /// Probes that requests have called for.
 #[derive(Debug, Default)]
@@ -82,6 +98,8 @@ impl<St, F> Probed<St, F> {
     }
 
     fn with(probe: F, inner: St, rate: f64, timeout: Duration) -> Self {
+        let asker = Arc::new(Asker);
+        let probes = Probes::new(&asker);
         Self {
             inner,
             probe,
@@ -89,10 +107,20 @@ impl<St, F> Probed<St, F> {
             timeout,
             due: Arc::default(),
             candidates: None,
-            round: Vec::new(),
+            unasked: Vec::new(),
             rng: Rng::from_entropy(),
             running: FuturesUnordered::new(),
+            asker,
+            probes,
+            round: None,
+            ahead: 0,
         }
+    }
+
+    /// For who wants to wait for probes.
+    #[must_use]
+    pub fn probes(&self) -> Probes {
+        self.probes.clone()
     }
 
     /// Probes for each request, on average. Default 1.
@@ -132,11 +160,11 @@ impl<St, F> Probed<St, F> {
 
     /// The next endpoint to be probed.
     fn next(&mut self, candidates: &Candidates) -> Option<Candidate> {
-        if self.round.is_empty() {
-            self.round.extend(0..candidates.len());
+        if self.unasked.is_empty() {
+            self.unasked.extend(0..candidates.len());
         }
-        let at = self.rng.below(self.round.len());
-        let drawn = (!self.round.is_empty()).then(|| self.round.swap_remove(at))?;
+        let at = self.rng.below(self.unasked.len());
+        let drawn = (!self.unasked.is_empty()).then(|| self.unasked.swap_remove(at))?;
         candidates.get(drawn).cloned()
     }
 
@@ -149,17 +177,43 @@ impl<St, F> Probed<St, F> {
         let Some(candidates) = self.candidates.clone() else { return };
         let due = self.due.probes.load(Ordering::Relaxed) / ONE;
         self.due.probes.fetch_sub(due * ONE, Ordering::Relaxed);
-        for _ in 0..due {
+        let sent_before = due.min(self.ahead);
+        self.ahead -= sent_before;
+        for _ in 0..due - sent_before {
             if self.running.len() >= MOST {
-                return;
+                break;
             }
-            let Some(candidate) = self.next(&candidates) else { return };
-            let answer = timeout(self.timeout, (self.probe)(&candidate));
-            self.running.push(Box::pin(async move {
-                let report = answer.await.ok().and_then(Result::ok);
-                (candidate, report)
-            }));
+            self.send_one(&candidates, None);
         }
+        if let Some(round) = self.probes.begin(candidates.len()) {
+            (0..round.asked).for_each(|_| self.send_one(&candidates, Some(round.number())));
+            self.ahead = round.asked as u64;
+            self.round = (!round.is_over()).then_some(round);
+        }
+    }
+
+    fn send_one<Fut, E>(&mut self, candidates: &Candidates, round: Option<u64>)
+    where
+        F: Fn(&Candidate) -> Fut,
+        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+    {
+        let Some(candidate) = self.next(candidates) else { return };
+        let answer = timeout(self.timeout, (self.probe)(&candidate));
+        self.running.push(Box::pin(async move {
+            let report = answer.await.ok().and_then(Result::ok);
+            Ended { candidate, report, round }
+        }));
+    }
+
+    fn ended(&mut self, Ended { candidate, report, round }: Ended) {
+        if let Some(report) = &report {
+            candidate.report(report, Instant::now());
+            self.probes.answered();
+        }
+        if let Some(current) = self.round.as_mut().filter(|one| Some(one.number()) == round) {
+            current.heard(report.is_some());
+        }
+        self.round = self.round.take().filter(|round| !round.is_over());
     }
 }
 
@@ -168,7 +222,12 @@ impl<St: Clone, F: Clone> Clone for Probed<St, F> {
     fn clone(&self) -> Self {
         let inner = self.inner.clone();
         let clone = Self::with(self.probe.clone(), inner, self.rate, self.timeout);
-        Self { rng: self.rng.clone(), ..clone }
+        Self {
+            rng: self.rng.clone(),
+            asker: Arc::clone(&self.asker),
+            probes: self.probes(),
+            ..clone
+        }
     }
 }
 
@@ -182,7 +241,7 @@ where
 
     fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
         self.candidates = Some(candidates.clone());
-        self.round.clear();
+        self.unasked.clear();
         ProbedPicker {
             inner: self.inner.picker(candidates),
             due: Arc::clone(&self.due),
@@ -204,11 +263,10 @@ where
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         self.due.waker.register(cx.waker());
+        self.probes.register(cx);
         self.send();
-        while let Poll::Ready(Some((candidate, report))) = self.running.poll_next_unpin(cx) {
-            if let Some(report) = report {
-                candidate.report(&report, Instant::now());
-            }
+        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+            self.ended(ended);
         }
         match self.inner.poll_update(cx) {
             Poll::Ready(Some(())) => Poll::Ready(Some(())),
