@@ -7,6 +7,12 @@ use crate::{
 
 /// A client's balancer.
 pub trait Balance {
+    /// Whether a request is to wait before its next try, until a probe is answered.
+    fn holds(&mut self, request: u32) -> bool {
+        let _ = request;
+        false
+    }
+
     /// The server for a try; one that was not tried before if there is one.
     fn pick(&mut self, number: Try, tried: &[u32], world: &mut World<'_>) -> u32;
 

@@ -1,5 +1,7 @@
 //! The strategies that are compared, by name.
 
+use std::time::Duration;
+
 use tower_lb::{
     load::{FailureAware, Outstanding, PeakEwma, PredictedLatency},
     strategy::{
@@ -10,7 +12,7 @@ use tower_lb::{
 use crate::{
     balance::Balance,
     oracles::Oracle,
-    ours::{Answer, Ours, Outbox, Reports},
+    ours::{Answer, First, Ours, Outbox, Reports},
     peers::TowerPeakEwma,
     scenario::Scenario,
 };
@@ -102,6 +104,9 @@ pub fn strategies() -> Vec<Entry> {
             name: "probes: 1, no headers",
             client: |s, n| ours(s, Reports::Nothing, |outbox| probed(outbox, n, 1.0)),
         },
+        Entry { name: "probes: 1, awaited", client: |s, n| awaited(s, n, 100, 1.0) },
+        Entry { name: "probes: awaited by all", client: |s, n| awaited(s, n, 0, 0.0001) },
+        Entry { name: "prequal, synchronous", client: synchronous },
         Entry {
             name: "prequal",
             client: |s, n| ours(s, Reports::Nothing, |outbox| Dynamic::new(prequal(outbox, n))),
@@ -127,6 +132,30 @@ fn probed(outbox: Outbox, client: u64, per_request: f64) -> Dynamic<()> {
     let probe = move |endpoint: &Candidate| outbox.probe(endpoint);
     let probed = Probed::new(probe, Freshest::default()).per_request(per_request);
     Dynamic::new(probed.expect("a rate").seed(client))
+}
+
+/// Requests wait for probes when the last answer is older than so many milliseconds.
+fn awaited(scenario: &Scenario, client: u64, max_age: u64, per_request: f64) -> Box<dyn Balance> {
+    let mut first = None;
+    let build = |outbox: Outbox| {
+        let probe = move |endpoint: &Candidate| outbox.probe(endpoint);
+        let strategy = Probed::new(probe, Freshest::default()).seed(client);
+        first = Some(First { probes: strategy.probes(), max_age: Duration::from_millis(max_age) });
+        Dynamic::new(strategy.per_request(per_request).expect("a rate"))
+    };
+    let ours = Ours::new(scenario.servers.len(), Reports::Everything, build);
+    Box::new(ours.waiting_for(first.expect("it was built")))
+}
+
+fn synchronous(scenario: &Scenario, client: u64) -> Box<dyn Balance> {
+    let mut first = None;
+    let build = |outbox: Outbox| {
+        let strategy = prequal(outbox, client).per_request(0.0001).expect("a rate");
+        first = Some(First { probes: strategy.probes(), max_age: Duration::ZERO });
+        Dynamic::new(strategy)
+    };
+    let ours = Ours::new(scenario.servers.len(), Reports::Nothing, build);
+    Box::new(ours.waiting_for(first.expect("it was built")))
 }
 
 fn prequal(

@@ -133,6 +133,10 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.3}", comparison.mean(scenario, name, Measured::tries_per_request))
     });
+    println!("\nprobes per request\n");
+    per_scenario(scenarios, &names, |scenario, name| {
+        format!("{:.2}", comparison.mean(scenario, name, Measured::probes_per_request))
+    });
     let Some(directory) = &options.plots else { return Ok(()) };
     for scenario in scenarios {
         let all = ORACLES.iter().map(|oracle| oracle.name).chain(names.iter().copied());

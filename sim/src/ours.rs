@@ -2,11 +2,13 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -16,7 +18,9 @@ use tower_lb::{
     endpoint::{Endpoint, Tried},
     load::Now,
     outcome::{Attempt, LoadReport, Outcome},
-    strategy::{Candidate, Candidates, Dynamic, DynamicPicker, Pick, PickContext, Strategy},
+    strategy::{
+        Candidate, Candidates, Dynamic, DynamicPicker, Fresh, Pick, PickContext, Probes, Strategy,
+    },
 };
 
 use crate::{
@@ -60,7 +64,19 @@ pub struct Ours {
     next_probe: u32,
     woken: Arc<Woken>,
     works_between: bool,
+    /// What requests wait for, and those that do.
+    first: Option<First>,
+    waiting: HashMap<u32, (Instant, Pin<Box<Fresh>>)>,
 }
+
+/// Requests wait for probes when the last answer is older than this.
+pub struct First {
+    pub probes: Probes,
+    pub max_age: Duration,
+}
+
+/// How long a request waits for a probe at the most.
+pub const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What servers say with each response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +115,7 @@ fn full(report: Report) -> LoadReport {
     let told = told.with_free_capacity(report.free);
     match report.latency {
         0.0 => told,
-        latency => told.with_latency(std::time::Duration::from_secs_f64(latency)),
+        latency => told.with_latency(Duration::from_secs_f64(latency)),
     }
 }
 
@@ -127,9 +143,16 @@ impl Ours {
             next_probe: 0,
             woken: Arc::new(Woken(AtomicBool::new(true))),
             works_between: true,
+            first: None,
+            waiting: HashMap::new(),
         };
         ours.work();
         ours
+    }
+
+    /// Lets requests wait for probes.
+    pub fn waiting_for(self, first: First) -> Self {
+        Self { first: Some(first), ..self }
     }
 
     /// Polls the strategy as the driver does.
@@ -150,6 +173,19 @@ impl Ours {
 }
 
 impl Balance for Ours {
+    fn holds(&mut self, request: u32) -> bool {
+        let Some(First { probes, max_age }) = &self.first else { return false };
+        let now = Instant::now();
+        let fresh = || (now, Box::pin(probes.fresh(*max_age, PATIENCE)));
+        let (since, waits) = self.waiting.entry(request).or_insert_with(fresh);
+        // Nothing drives timers here.
+        let over = waits.as_mut().now_or_never().is_some() || now >= *since + PATIENCE;
+        if over {
+            self.waiting.remove(&request);
+        }
+        !over
+    }
+
     fn pick(&mut self, number: Try, before: &[u32], world: &mut World<'_>) -> u32 {
         let now = Instant::now();
         let mut tried = Tried::none();

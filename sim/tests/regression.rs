@@ -79,3 +79,14 @@ fn an_overload_lengthens_tails_only_where_neighbours_are_not_seen() {
     println!("{blind:.2} {scan:.2} {probed:.2}");
     assert!(blind > 5.0 && scan < 1.9 && probed < 1.45, "{blind} {scan} {probed}");
 }
+
+/// Four thousand clients of one request a second each: what they know is old unless they wait for a probe.
+#[test]
+fn clients_that_send_little_have_short_tails_if_they_wait_for_probes() {
+    let scenarios = short(&["S15x"]);
+    let names = ["probes: 1", "probes: 1, awaited"];
+    let comparison = compare(&scenarios, &names);
+    let [old, awaited] = names.map(|name| comparison.over_oracle("S15x", name, 0.99));
+    println!("{old:.2} {awaited:.2}");
+    assert!(old > 1.5 && awaited < 1.2, "{old} {awaited}");
+}

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     balance::World,
     clock::SECOND,
+    ours::PATIENCE,
     retry::Hedge,
     scenario::Arrivals,
     server::{Report, Try},
@@ -67,10 +68,17 @@ impl Engine<'_> {
         }
     }
 
+    /// Sends a try, or holds it until a probe is answered.
     pub(super) fn send(&mut self, index: u32) {
+        let client = self.requests[index as usize].client;
+        if self.clients[client as usize].holds(index) {
+            self.held[client as usize].push(index);
+            self.after(PATIENCE.as_secs_f64(), Event::HeldLong(index));
+            self.send_probes(client);
+            return;
+        }
         let number = self.attempts.len() as Try;
         let request = &mut self.requests[index as usize];
-        let client = request.client;
         let mut world = World { servers: &self.servers, rng: &mut self.picks, now: self.now };
         let server = self.clients[client as usize].pick(number, &request.tried, &mut world);
         request.tries += 1;
@@ -96,6 +104,16 @@ impl Engine<'_> {
         self.after(way, Event::AtServer(number));
         self.after(self.scenario.timeout, Event::Timeout(number));
         self.send_probes(client);
+    }
+
+    /// Sends what was held and has waited long enough.
+    pub(super) fn held_long(&mut self, index: u32) {
+        let client = self.requests[index as usize].client;
+        let held = &mut self.held[client as usize];
+        if let Some(at) = held.iter().position(|&request| request == index) {
+            held.remove(at);
+            self.send(index);
+        }
     }
 
     pub(super) fn answer(&mut self, number: Try, failed: bool) {

@@ -28,6 +28,8 @@ pub(super) struct Engine<'a> {
     pub(super) accounts: Vec<Account>,
     pub(super) quantiles: Vec<RecentQuantile>,
     pub(super) requests: Vec<Request>,
+    /// Of each client, requests that wait for a probe.
+    pub(super) held: Vec<Vec<u32>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) frozen_probes: Vec<Vec<(u32, u32)>>,
     pub(super) probe_reports: HashMap<(u32, u32), Report>,
@@ -59,6 +61,7 @@ pub fn run<'a>(
             accounts: (0..scenario.clients).map(|_| Account::new(scenario.budget)).collect(),
             quantiles: (0..scenario.clients).map(|_| RecentQuantile::default()).collect(),
             requests: Vec::new(),
+            held: vec![Vec::new(); scenario.clients],
             attempts: Vec::new(),
             frozen_probes: vec![Vec::new(); servers.len()],
             probe_reports: HashMap::new(),
@@ -124,6 +127,7 @@ impl Engine<'_> {
                 Event::Timeout(number) => self.timeout(number),
                 Event::CancelAtServer(number) => self.cancel_at_server(number),
                 Event::Hedge(request) => self.hedge(request),
+                Event::HeldLong(request) => self.held_long(request),
                 Event::ProbeAtServer { client, number, server } => {
                     self.probe_at_server(client, number, server);
                 }

@@ -26,6 +26,8 @@ pub(super) enum Event {
     Timeout(Try),
     CancelAtServer(Try),
     Hedge(u32),
+    /// A request has waited for a probe as long as it may.
+    HeldLong(u32),
     ProbeAtServer {
         client: u32,
         number: u32,

@@ -29,6 +29,8 @@ impl Engine<'_> {
         if let Some(report) = self.probe_reports.remove(&(client, number)) {
             self.clients[client as usize].probed(number, report);
             self.send_probes(client);
+            let held = std::mem::take(&mut self.held[client as usize]);
+            held.into_iter().for_each(|request| self.send(request));
         }
     }
 }
