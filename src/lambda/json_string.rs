@@ -2,13 +2,9 @@
 
 /// Escapes a piece of a text. A character may lie across pieces: nothing of it is escaped.
 pub(super) fn escape(mut piece: &[u8], json: &mut Vec<u8>) {
-    while let Some(word) = piece.first_chunk() {
-        let plain = push_plain(word, json);
-        piece = &piece[plain..];
-        if let (true, [byte, rest @ ..]) = (plain < WORD, piece) {
-            escape_byte(*byte, json);
-            piece = rest;
-        }
+    while let Some((word, rest)) = piece.split_first_chunk() {
+        escape_word(word, json);
+        piece = rest;
     }
     piece.iter().for_each(|&byte| escape_byte(byte, json));
 }
@@ -18,48 +14,89 @@ pub(super) fn escaped_len(piece: &[u8]) -> usize {
     let more = |&byte: &u8| match byte {
         0..0x20 => 5,
         b'"' | b'\\' => 1,
-        _ => 0,
+        _ => 0_u8,
     };
-    WORD + piece.len() + piece.iter().map(more).sum::<usize>()
+    // The sum of so few fits a byte, which lets the compiler add up many at a time.
+    let sum = |few: &[u8]| usize::from(few.iter().map(more).sum::<u8>());
+    ESCAPED_WORD + piece.len() + piece.chunks(32).map(sum).sum::<usize>()
 }
 
 const WORD: usize = size_of::<u64>();
+/// A word of nothing but short escapes.
+const ESCAPED_WORD: usize = 2 * WORD;
 
-/// Copies the bytes up to the first that must be escaped, and tells how many they are. All are looked
-/// at at once, by the tricks for "has a byte less than n" and "has a zero byte" from Anderson's "Bit
-/// Twiddling Hacks"; the lowest bit that these find is right.
+/// What follows the backslash for each byte: 0 for no escape, `u` for a long one.
+const ESCAPES: [u8; 256] = {
+    let mut escapes = [0; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        escapes[control] = b'u';
+        control += 1;
+    }
+    escapes[b'"' as usize] = b'"';
+    escapes[b'\\' as usize] = b'\\';
+    escapes[b'\n' as usize] = b'n';
+    escapes[b'\r' as usize] = b'r';
+    escapes[b'\t' as usize] = b't';
+    escapes
+};
+
 #[inline]
-fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
+fn escape_word(word: &[u8; WORD], json: &mut Vec<u8>) {
+    if first_special(word) == WORD {
+        return json.extend_from_slice(word);
+    }
+    // Without a branch for each byte: what comes next in JSON nobody can predict.
+    let (mut escaped, mut len, mut is_long) = ([0; ESCAPED_WORD], 0, false);
+    for &byte in word {
+        let escape = ESCAPES[usize::from(byte)];
+        escaped[len % ESCAPED_WORD] = b'\\';
+        len += usize::from(escape != 0);
+        escaped[len % ESCAPED_WORD] = if escape == 0 { byte } else { escape };
+        len += 1;
+        is_long |= escape == b'u';
+    }
+    if is_long {
+        return word.iter().for_each(|&byte| escape_byte(byte, json));
+    }
+    // All of it, and some back, is quicker than as much as there is.
+    json.extend_from_slice(&escaped);
+    json.truncate(json.len() - ESCAPED_WORD + len);
+}
+
+fn escape_byte(byte: u8, json: &mut Vec<u8>) {
+    match ESCAPES[usize::from(byte)] {
+        0 => json.push(byte),
+        b'u' => {
+            let [high, low] =
+                [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+            json.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+        escape => json.extend_from_slice(&[b'\\', escape]),
+    }
+}
+
+/// How many bytes come before the first that must be escaped. All are looked at at once, by the
+/// tricks for "has a byte less than n" and "has a zero byte" from Anderson's "Bit Twiddling Hacks"; the
+/// lowest bit that these find is right.
+#[inline]
+fn first_special(word: &[u8; WORD]) -> usize {
     const fn all(byte: u8) -> u64 {
         u64::from_le_bytes([byte; WORD])
     }
     let below = |word: u64, n: u8| word.wrapping_sub(all(n)) & !word & all(0x80);
     let bytes = u64::from_le_bytes(*word);
     let found = below(bytes, 0x20) | below(bytes ^ all(b'"'), 1) | below(bytes ^ all(b'\\'), 1);
-    let plain = found.trailing_zeros() as usize / 8;
-    // All of them, and some back, is quicker than as many as there are.
+    found.trailing_zeros() as usize / 8
+}
+
+/// Copies the bytes up to the first that must be escaped, and tells how many they are.
+#[inline]
+fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
+    let plain = first_special(word);
     to.extend_from_slice(word);
     to.truncate(to.len() - WORD + plain);
     plain
-}
-
-#[inline]
-fn escape_byte(byte: u8, json: &mut Vec<u8>) {
-    if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-        return json.push(byte);
-    }
-    json.push(b'\\');
-    json.push(match byte {
-        b'"' | b'\\' => byte,
-        b'\n' => b'n',
-        b'\r' => b'r',
-        b'\t' => b't',
-        _ => {
-            let digits = b"0123456789abcdef";
-            let [high, low] = [byte >> 4, byte & 15].map(|digit| digits[usize::from(digit)]);
-            return json.extend_from_slice(&[b'u', b'0', b'0', high, low]);
-        }
-    });
 }
 
 /// What stands between the quotes of a JSON string, as the text that it stands for. `None` if an
