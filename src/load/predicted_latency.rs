@@ -34,7 +34,7 @@ use crate::{
 ///
 /// **Checks.** A server that claims to be idle for ever attracts nothing for long: its own requests
 /// count anyway, and where answers take more than three times what it claims, the measured latency
-/// counts (it is forgiven with a time constant of 10 s). Reports that tell no requests in flight
+/// counts (it is forgiven with a time constant of 30 s). Reports that tell no requests in flight
 /// are ignored. Without latencies in reports, those measured here teach the line; until there are any,
 /// requests in flight alone count.
 ///
@@ -65,7 +65,7 @@ const BELIEVED: f64 = 3.0;
 /// against the endpoint.
 const LONGEST: f64 = 10.0;
 /// Time constant, in seconds, with which that is forgiven.
-const FORGIVEN: f64 = 10.0;
+const FORGIVEN: f64 = 30.0;
 
 impl PredictedLatency {
     /// Falls back to a [`PeakEwma`] of 10 s while nobody reports.

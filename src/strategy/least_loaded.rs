@@ -25,7 +25,7 @@ pub struct LeastLoaded<L = FailureAware<Outstanding>> {
     scan_up_to: usize,
 }
 
-const SCAN_UP_TO: usize = 64;
+const SCAN_UP_TO: usize = 100;
 
 impl<L: Load> LeastLoaded<L> {
     /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
@@ -35,7 +35,7 @@ impl<L: Load> LeastLoaded<L> {
     }
 
     /// How many endpoints are looked at for a request: all, if they are no more, or else so many in
-    /// a row from a random place. Default 64; fewer than 2 count as 2. A pick takes time in
+    /// a row from a random place. Default 100; fewer than 2 count as 2. A pick takes time in
     /// proportion.
     #[must_use]
     pub fn scan_up_to(mut self, endpoints: usize) -> Self {
