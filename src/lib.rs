@@ -111,12 +111,15 @@ pub use self::{
     error::{BoxError, Error, InvalidConfig},
 };
 
-/// The example of the README must compile.
+/// The example of the README must compile, and those of these pages.
 #[cfg(all(doctest, feature = "http-client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// And that of the page on Lambda.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-tower.md")]
+struct FromTowerPage;
+
 #[cfg(all(doctest, feature = "aws"))]
 #[doc = include_str!("../docs/lambda.md")]
 struct LambdaPage;

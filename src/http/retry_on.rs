@@ -17,7 +17,8 @@ use crate::{
 /// Errors are judged by [`Verdict::of_error`]; of pooled clients (feature `http-client`), it is known
 /// besides which failed while connecting, and which streams an HTTP/2 server refused before it looked at
 /// them. A request that could not be signed (feature `sigv4`) is not tried again: it would not be another
-/// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number means that the server wants no other attempt.
+/// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number
+/// means that the server wants no other attempt.
 #[derive(Clone, Debug)]
 pub struct RetryOn {
     statuses: Vec<StatusCode>,
@@ -36,7 +37,8 @@ impl RetryOn {
 
     /// `UNAVAILABLE` (14) in a response without a body, and the HTTP statuses that stand for it.
     ///
-    /// A status after a body comes too late: the response has been handed on.
+    /// A status that comes after a head which did not have it is not tried again: with the head the response
+    /// is handed on. gRPC's own retries are committed then, too (gRFC A6).
     #[must_use]
     pub fn grpc() -> Self {
         Self { codes: vec![14], ..Self::http() }
