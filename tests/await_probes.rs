@@ -144,7 +144,7 @@ async fn nobody_waits_for_longer_than_patience_lasts_nor_often_in_vain() {
     assert_eq!((start.elapsed(), sent.take()), (1030 * MS, 3), "the first only");
     sleep(10 * MS).await;
     service.oneshot(()).await.unwrap();
-    assert_eq!((start.elapsed(), sent.take()), (1070 * MS, 0), "it joins the first");
+    assert_eq!((start.elapsed(), sent.take()), (1070 * MS, 3), "another look");
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,6 +211,56 @@ async fn one_endpoint_is_asked_once_and_no_endpoints_are_no_wait() {
     assert_eq!((start.elapsed(), sent.take()), (Duration::ZERO, 0));
 }
 
+/// However probes beside requests have left the turn: two of one endpoint would not be two answers.
+#[tokio::test(start_paused = true)]
+async fn a_round_asks_different_endpoints_and_one_that_hangs_holds_nobody_up() {
+    let answers: Answers = |number| (if number == 0 { 20 * MS } else { MS }, Some(0.0));
+    for requests_before in 0..6 {
+        let sent = Sent::default();
+        let strategy = Probed::new(probe(answers, &sent), Freshest::default()).seed(3);
+        let probes = strategy.probes();
+        let mut balancer = Balancer::spawn(strategy, servers(3));
+        ServiceExt::<()>::ready(&mut balancer).await.unwrap();
+        for _ in 0..requests_before {
+            balancer.clone().oneshot(()).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+        let start = Instant::now();
+        probes.fresh(Duration::ZERO, NEVER).await;
+        assert_eq!(start.elapsed(), MS, "after {requests_before}");
+    }
+}
+
+/// Within a wrapper that divides the endpoints, each part asks its own.
+#[tokio::test(start_paused = true)]
+async fn clones_of_the_strategy_are_asked_too() {
+    let sent = Sent::default();
+    let strategy = quiet(|_| (MS, Some(0.0)), &sent);
+    let probes = strategy.probes();
+    let twin = Balancer::spawn(strategy.clone(), servers(3));
+    let balancer = Balancer::spawn(strategy, servers(3));
+    twin.clone().oneshot(()).await.unwrap();
+    balancer.clone().oneshot(()).await.unwrap();
+    let start = Instant::now();
+    probes.fresh(Duration::ZERO, NEVER).await;
+    assert_eq!((start.elapsed(), sent.take()), (MS, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_that_requests_wait_for_are_bounded_as_others_are() {
+    let sent = Sent::default();
+    let strategy = quiet(|number| (if number == 0 { NEVER } else { MS }, Some(0.0)), &sent);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_age(Duration::ZERO);
+    let service = layer.layer(Balancer::spawn(strategy, servers(3)));
+    for _ in 0..200 {
+        service.clone().oneshot(()).await.unwrap();
+        sleep(MS).await;
+    }
+    // 600 if none were left out: each round leaves one behind that hangs, until there are 64.
+    let sent = sent.take();
+    assert!((180..=200).contains(&sent), "{sent}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_strategy_that_is_gone() {
     let sent = Sent::default();
@@ -231,7 +281,18 @@ async fn nobody_waits_for_a_strategy_that_is_gone() {
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
-/// Prequal's synchronous mode: each request waits, and the colder one is taken.
+/// Gone after a request has asked, and before it has looked at that.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_strategy_that_never_began() {
+    let strategy = quiet(|_| (NEVER, Some(0.0)), &Sent::default());
+    let mut fresh = tokio_test::task::spawn(strategy.probes().fresh(Duration::ZERO, NEVER));
+    assert!(fresh.poll().is_pending());
+    drop(strategy);
+    assert!(fresh.is_woken());
+    assert!(fresh.poll().is_ready());
+}
+
+/// Close to Prequal's synchronous mode: each request waits, and the colder one is taken.
 #[tokio::test(start_paused = true)]
 async fn prequal_waits_for_each_request() {
     let sent = Sent::default();

@@ -107,12 +107,12 @@ fn one_that_is_idle_is_not_forgotten() {
             picker.pick(&(), &mut context).unwrap().name() == "7"
         })
     };
-    for round in 0..200 {
-        (0..7).for_each(|index| report(index, now + round * MS));
-    }
-    let later = now + 200 * MS;
-    // 1025 reports in all, 128 for each.
-    (0..7).for_each(|index| report(index, later));
+    // With the one of the endpoint itself 1024 reports in all, 128 for each, and one more.
+    let reports = (0..1023).map(|number| (number % 7, now + MS * (number as u32 / 7)));
+    let later = now + 150 * MS;
+    reports.for_each(|(index, at)| report(index, at));
+    assert!(!is_picked(200, later), "not yet: it is not among the freshest");
+    report(0, later);
     assert!(is_picked(200, later), "by chance it is drawn for one pick of eight");
 }
 

@@ -178,7 +178,7 @@ impl Balance for Ours {
         let now = Instant::now();
         let fresh = || (now, Box::pin(probes.fresh(*max_age, PATIENCE)));
         let (since, waits) = self.waiting.entry(request).or_insert_with(fresh);
-        // Nothing drives timers here.
+        // Nothing drives timers here, so that nobody is told that the wait was in vain.
         let over = waits.as_mut().now_or_never().is_some() || now >= *since + PATIENCE;
         if over {
             self.waiting.remove(&request);

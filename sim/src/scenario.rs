@@ -117,9 +117,11 @@ fn twenty(name: &'static str, load: f64) -> Scenario {
     scenario(name, 10, vec![(SHARING_4, 1.0); 20], Work::Exponential(0.02), load)
 }
 
-/// Twenty servers, and clients each of which sends little.
-fn sparse(name: &'static str, clients: usize) -> Scenario {
-    Scenario { clients, ..twenty(name, 0.8) }
+/// Many clients, each of which sends little.
+fn sparse(name: &'static str, clients: usize, servers: usize) -> Scenario {
+    let servers = vec![(SHARING_4, 1.0); servers];
+    let calm = scenario(name, clients, servers, Work::Exponential(0.02), 0.8);
+    Scenario { duration: 30.0, ..calm }
 }
 
 /// The same server starts to fail this share of requests at 10 s.
@@ -172,8 +174,8 @@ pub fn all() -> Vec<Scenario> {
         slow_replica(),
         among_neighbours("S5", two_speeds(100, SHARING_6, 0.5), 0.9),
         among_neighbours("S6", vec![(SHARING_6, 1.0); 100], 1.27),
-        sparse("S15", 400),
-        sparse("S15x", 4000),
+        sparse("S15", 400, 20),
+        sparse("S15x", 16_000, 100),
         stalls("S7", Hedge::Never),
         stalls("S7h", Hedge::AtQuantile(0.99)),
         failing(twenty("S8", 0.6), 1, 1.0),

@@ -80,7 +80,7 @@ fn an_overload_lengthens_tails_only_where_neighbours_are_not_seen() {
     assert!(blind > 5.0 && scan < 1.9 && probed < 1.45, "{blind} {scan} {probed}");
 }
 
-/// Four thousand clients of one request a second each: what they know is old unless they wait for a probe.
+/// Sixteen thousand clients of one request a second each: what they know is old unless they wait for a probe.
 #[test]
 fn clients_that_send_little_have_short_tails_if_they_wait_for_probes() {
     let scenarios = short(&["S15x"]);

@@ -77,6 +77,7 @@ const QUANTILE: f32 = 0.4;
 const COMMON_STEP: f32 = 1.0 / 256.0;
 /// Clean endpoints are looked at after each so many successes, and count for as many.
 const CLEAN_EVERY: u64 = 8;
+const _: () = assert!(TYPICAL_EVERY % CLEAN_EVERY == 0, "the one is looked at where the other is");
 /// How far above the mean a rate may be by chance, in standard deviations of a moving average that
 /// each result moves by a fifth.
 const CHANCE: f32 = 1.5;

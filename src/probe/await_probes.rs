@@ -47,7 +47,7 @@ impl AwaitProbesLayer {
 
     /// How old the last answer may be for requests not to wait: a few times what a request takes, after
     /// which other requests are there. Default 100 ms, so that there are at most ten rounds of three probes
-    /// a second. With zero each request waits, which is the synchronous mode of Prequal's paper.
+    /// a second. With zero each request waits, unless that was in vain within the last second.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;

@@ -20,13 +20,13 @@ use crate::{
 /// are known well are better than many that are known badly, and that different clients look at
 /// different endpoints keeps them from all going for the same one.
 ///
-/// Those that have not reported for ten seconds are drawn at random, as often as there are such,
-/// and taken unless their load is more than twice that of the least loaded. So are those that have
-/// no request of this client's, and so no occasion to report, once all together have reported 128
-/// times for each endpoint. While the latest 128 reports are of fewer than five endpoints, all are
-/// looked at, or 64 in a row from a random place. The default load is [`PredictedLatency`], failures
-/// charged. Made for reports from responses and [probes](super::Probed) together; without probes, a
-/// client of many endpoints keeps to those it knows.
+/// Those that have not reported for ten seconds, in which all together have twice for each endpoint,
+/// are drawn at random, as often as there are such, and taken unless their load is more than twice that
+/// of the least loaded. So are those that have no request of this client's, and so no occasion to report,
+/// once all together have reported 128 times for each endpoint. While the latest 128 reports are of fewer
+/// than five endpoints, all are looked at, or 64 in a row from a random place. The default load is
+/// [`PredictedLatency`], failures charged. Made for reports from responses and [probes](super::Probed)
+/// together; without probes, a client of many endpoints keeps to those it knows.
 ///
 /// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
 /// its reports fresher: shares are those of the weights only under high load.
@@ -42,8 +42,10 @@ pub struct Freshest<L = FailureAware<PredictedLatency>> {
 const CHOICES: usize = 5;
 pub(super) const MOST_CHOICES: usize = 16;
 const STRETCH: usize = 64;
-/// Nanoseconds after which an endpoint counts as one that doesn't report.
+/// Nanoseconds after which an endpoint counts as one that doesn't report, if all together have
+/// reported so many times for each meanwhile: where few are asked now and then, it is not its turn yet.
 const SILENT: u64 = 10_000_000_000;
+const MISSED: usize = 2;
 /// After so many reports for each endpoint, one without requests of this client's counts as silent
 /// too; one that has requests and says nothing stands still.
 const FORGOTTEN: usize = 128;
@@ -218,11 +220,16 @@ impl<L: Load> FreshestPicker<L> {
     fn is_silent(&self, candidate: &Candidate, now: Instant) -> bool {
         let Some(last) = candidate.meter::<LastReport>() else { return true };
         let (at, vitals) = (last.at.load(Ordering::Relaxed), candidate.vitals());
-        if at == 0 || vitals.age(now).saturating_sub(at) > SILENT {
-            return true;
-        }
-        let since = self.recent.count().wrapping_sub(last.before.load(Ordering::Relaxed));
-        since > FORGOTTEN * self.candidates.len() && vitals.outstanding() == 0
+        let before = last.before.load(Ordering::Relaxed);
+        // Negative if it reports at this moment: then `before` is ahead of what was counted.
+        let since = self.recent.count().wrapping_sub(before) as isize;
+        let turns = match at {
+            0 => MISSED,
+            _ if vitals.age(now).saturating_sub(at) > SILENT => MISSED,
+            _ if vitals.outstanding() == 0 => FORGOTTEN,
+            _ => return false,
+        };
+        since > (turns * self.candidates.len()) as isize
     }
 
     /// An endpoint that doesn't report and is not clearly worse, as often as there are such.

@@ -35,8 +35,9 @@ use crate::{
 ///
 /// Failures are not charged: like the paper's, it sends much to an endpoint that fails fast.
 /// [`Freshest`](super::Freshest) does better in the simulations of `docs/tail-latency.md`, and
-/// charges failures. The paper's synchronous mode is [`AwaitProbes`](crate::probe::AwaitProbes) with
-/// a [`max_age`](crate::probe::AwaitProbesLayer::max_age) of zero.
+/// charges failures. [`AwaitProbes`](crate::probe::AwaitProbes) with a
+/// [`max_age`](crate::probe::AwaitProbesLayer::max_age) of zero comes close to the paper's synchronous mode
+/// for requests that don't overlap; those that do wait for the same answers, which the first of them use up.
 ///
 /// The pool has a lock that nobody waits for: a request that finds it taken goes to a random
 /// endpoint, a report is left out. Reports that come with responses enter the pool as answers do.

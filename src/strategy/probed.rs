@@ -57,8 +57,9 @@ pub struct Probed<St, F> {
     running: FuturesUnordered<Running>,
     asker: Arc<Asker>,
     probes: Probes,
-    /// What requests wait for.
+    /// What requests wait for, and the number of the latest that was begun.
     round: Option<Round>,
+    begun: u64,
     /// Probes of the latest round that no request has called for yet.
     ahead: u64,
 }
@@ -98,8 +99,7 @@ impl<St, F> Probed<St, F> {
     }
 
     fn with(probe: F, inner: St, rate: f64, timeout: Duration) -> Self {
-        let asker = Arc::new(Asker);
-        let probes = Probes::new(&asker);
+        let (probes, asker) = Probes::new();
         Self {
             inner,
             probe,
@@ -113,6 +113,7 @@ impl<St, F> Probed<St, F> {
             asker,
             probes,
             round: None,
+            begun: 0,
             ahead: 0,
         }
     }
@@ -185,11 +186,27 @@ impl<St, F> Probed<St, F> {
             }
             self.send_one(&candidates, None);
         }
-        if let Some(round) = self.probes.begin(candidates.len()) {
-            (0..round.asked).for_each(|_| self.send_one(&candidates, Some(round.number())));
-            self.ahead = round.asked as u64;
-            self.round = (!round.is_over()).then_some(round);
+        let asked = self.probes.latest();
+        if asked > self.begun {
+            self.begun = asked;
+            self.send_round(&candidates);
         }
+    }
+
+    /// Asks different endpoints for requests that wait.
+    fn send_round<Fut, E>(&mut self, candidates: &Candidates)
+    where
+        F: Fn(&Candidate) -> Fut,
+        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+    {
+        let most = candidates.len().min(MOST.saturating_sub(self.running.len()));
+        let round = self.probes.begin(self.begun, most);
+        if self.unasked.len() < round.asked {
+            self.unasked = (0..candidates.len()).collect();
+        }
+        (0..round.asked).for_each(|_| self.send_one(candidates, Some(round.number())));
+        self.ahead = round.asked as u64;
+        self.round = (!round.is_over()).then_some(round);
     }
 
     fn send_one<Fut, E>(&mut self, candidates: &Candidates, round: Option<u64>)
@@ -212,8 +229,10 @@ impl<St, F> Probed<St, F> {
         }
         if let Some(current) = self.round.as_mut().filter(|one| Some(one.number()) == round) {
             current.heard(report.is_some());
+            if current.is_over() {
+                self.round = None;
+            }
         }
-        self.round = self.round.take().filter(|round| !round.is_over());
     }
 }
 
@@ -226,6 +245,7 @@ impl<St: Clone, F: Clone> Clone for Probed<St, F> {
             rng: self.rng.clone(),
             asker: Arc::clone(&self.asker),
             probes: self.probes(),
+            begun: self.probes.latest(),
             ..clone
         }
     }

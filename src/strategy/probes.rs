@@ -3,7 +3,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,30 +18,34 @@ use crate::endpoint::{WaitQueue, Watch};
 /// The probes of a [`Probed`](super::Probed) strategy or a [`Prequal`](super::Prequal), for who wants to
 /// wait for them: a pick can't, but whoever sends requests can, before the pick.
 ///
-/// [`AwaitProbes`](crate::probe::AwaitProbes) does so for services. Clones of the strategy share it.
+/// [`AwaitProbes`](crate::probe::AwaitProbes) does so for services. Clones of the strategy share it, and each
+/// asks its own endpoints: put `Probed` around wrappers that divide them ([`ZoneAware`](super::ZoneAware),
+/// [`Tiers`](super::Tiers)), not within, and fewer are asked.
 #[derive(Clone, Debug)]
 pub struct Probes {
     rounds: Arc<Rounds>,
     asker: Weak<Asker>,
 }
 
-/// That there is a strategy to send probes.
+/// That there is a strategy to send probes; held by it and its clones.
 #[derive(Debug)]
-pub(super) struct Asker;
+pub(super) struct Asker {
+    rounds: Arc<Rounds>,
+}
 
-/// How many endpoints a round asks, and how many answers end it: all but one, so that one that
-/// stands still holds nobody up.
+/// How many endpoints a round asks. All answers but one end it, so that one that stands still holds
+/// nobody up.
 const ASKED: usize = 3;
 /// How long nobody waits after it was in vain: probes that all fail or take too long must not make
 /// each request wait.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Rounds of probes that requests wait for. One is under way at a time, for all of them.
+/// Rounds of probes that requests wait for, numbered from 1. One is under way at a time, for all of them.
 #[derive(Debug)]
 struct Rounds {
-    under_way: AtomicBool,
-    /// That the driver has not begun.
-    due: AtomicBool,
+    /// The latest that was asked for.
+    asked: AtomicU64,
+    /// The latest that is over.
     finished: AtomicU64,
     epoch: Instant,
     /// When the last answer came, in nanoseconds since the epoch; 0 if none ever did.
@@ -53,18 +57,18 @@ struct Rounds {
 }
 
 impl Probes {
-    pub(super) fn new(asker: &Arc<Asker>) -> Self {
-        let rounds = Rounds {
-            under_way: AtomicBool::new(false),
-            due: AtomicBool::new(false),
+    pub(super) fn new() -> (Self, Arc<Asker>) {
+        let rounds = Arc::new(Rounds {
+            asked: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             epoch: Instant::now(),
             answered: AtomicU64::new(0),
             in_vain: AtomicU64::new(0),
             waiting: Arc::default(),
             drivers: Wakers::default(),
-        };
-        Self { rounds: Arc::new(rounds), asker: Arc::downgrade(asker) }
+        });
+        let asker = Arc::new(Asker { rounds: Arc::clone(&rounds) });
+        (Self { rounds, asker: Arc::downgrade(&asker) }, asker)
     }
 
     /// Whether the last answer to a probe is no older than `max_age` and nobody waits for others; or it is
@@ -78,8 +82,7 @@ impl Probes {
         };
         self.asker.strong_count() == 0
             || is_within(&self.rounds.in_vain, PAUSE)
-            || !self.rounds.under_way.load(Ordering::SeqCst)
-                && is_within(&self.rounds.answered, max_age)
+            || !self.rounds.is_under_way() && is_within(&self.rounds.answered, max_age)
     }
 
     /// Resolves at once if answers [are fresh](Self::is_fresh). Otherwise three endpoints are
@@ -100,26 +103,22 @@ impl Probes {
         self.rounds.answered.store(self.rounds.nanos(), Ordering::Relaxed);
     }
 
-    /// Wakes the driver when a round is due.
+    /// Wakes the driver when a round is asked for.
     pub(super) fn register(&self, cx: &mut Context<'_>) {
         self.rounds.drivers.register(cx.waker());
     }
 
-    /// Takes a round that is due, among so many endpoints.
-    pub(super) fn begin(&self, endpoints: usize) -> Option<Round> {
-        self.rounds.due.swap(false, Ordering::SeqCst).then(|| {
-            let asked = ASKED.min(endpoints);
-            let missing = asked.saturating_sub(1).max(1);
-            let number = self.rounds.finished.load(Ordering::SeqCst);
-            Round {
-                rounds: Arc::clone(&self.rounds),
-                number,
-                asked,
-                unheard: asked,
-                missing,
-                answers: 0,
-            }
-        })
+    /// The latest round that was asked for.
+    pub(super) fn latest(&self) -> u64 {
+        self.rounds.asked.load(Ordering::SeqCst)
+    }
+
+    /// Begins a round that asks so many endpoints at the most.
+    pub(super) fn begin(&self, number: u64, most: usize) -> Round {
+        let asked = ASKED.min(most);
+        let missing = asked.saturating_sub(1).max(1);
+        let rounds = Arc::clone(&self.rounds);
+        Round { rounds, number, asked, unheard: asked, missing, answers: 0 }
     }
 }
 
@@ -129,8 +128,38 @@ impl Rounds {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn wait_was_in_vain(&self) {
-        self.in_vain.store(self.nanos(), Ordering::Relaxed);
+    fn is_under_way(&self) -> bool {
+        self.finished.load(Ordering::SeqCst) < self.asked.load(Ordering::SeqCst)
+    }
+
+    /// The number of a round to wait for: the one under way, or else a new one.
+    fn ask(&self) -> u64 {
+        let finished = self.finished.load(Ordering::SeqCst);
+        let next = finished + 1;
+        match self.asked.compare_exchange(finished, next, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                self.drivers.wake();
+                next
+            }
+            Err(asked) => asked,
+        }
+    }
+
+    /// A round is over, the first time that somebody says so. Whoever waits looks again.
+    fn finish(&self, number: u64, in_vain: bool) {
+        if self.finished.fetch_max(number, Ordering::SeqCst) < number {
+            if in_vain {
+                self.in_vain.store(self.nanos(), Ordering::Relaxed);
+            }
+            self.waiting.changed();
+        }
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        let asked = self.rounds.asked.load(Ordering::SeqCst);
+        self.rounds.finish(asked, false);
     }
 }
 
@@ -168,12 +197,7 @@ impl Round {
 
 impl Drop for Round {
     fn drop(&mut self) {
-        if self.asked > 0 && self.answers == 0 {
-            self.rounds.wait_was_in_vain();
-        }
-        self.rounds.under_way.store(false, Ordering::SeqCst);
-        self.rounds.finished.fetch_add(1, Ordering::SeqCst);
-        self.rounds.waiting.changed();
+        self.rounds.finish(self.number, self.asked > 0 && self.answers == 0);
     }
 }
 
@@ -194,8 +218,7 @@ pin_project! {
 #[derive(Debug)]
 struct Wait {
     watch: Watch,
-    /// Rounds that were over before.
-    before: u64,
+    round: u64,
 }
 
 impl Future for Fresh {
@@ -205,25 +228,22 @@ impl Future for Fresh {
         let mut this = self.project();
         let rounds = &this.probes.rounds;
         if this.wait.is_none() {
-            // Before the look at whether a round is under way: that one must count.
-            let before = rounds.finished.load(Ordering::SeqCst);
             if this.probes.is_fresh(*this.max_age) {
                 return Poll::Ready(());
             }
-            if !rounds.under_way.swap(true, Ordering::SeqCst) {
-                rounds.due.store(true, Ordering::SeqCst);
-                rounds.drivers.wake();
-            }
-            *this.wait = Some(Wait { watch: Watch::new(Arc::clone(&rounds.waiting)), before });
+            let watch = Watch::new(Arc::clone(&rounds.waiting));
+            *this.wait = Some(Wait { watch, round: rounds.ask() });
             this.timer.set(Some(sleep(*this.patience)));
         }
         let (Some(wait), Some(timer)) = (&*this.wait, this.timer.as_pin_mut()) else {
             return Poll::Ready(());
         };
+        // Before the look at whether the round is over: what ends after it wakes.
         wait.watch.register(cx.waker());
-        if rounds.finished.load(Ordering::SeqCst) == wait.before {
+        let asker_is_gone = this.probes.asker.strong_count() == 0;
+        if rounds.finished.load(Ordering::SeqCst) < wait.round && !asker_is_gone {
             ready!(timer.poll(cx));
-            rounds.wait_was_in_vain();
+            rounds.finish(wait.round, true);
         }
         Poll::Ready(())
     }
