@@ -18,8 +18,8 @@ use crate::strategy::{Fresh, Probes};
 /// then. While answers are fresh it costs a request a look at the clock. What it waits for is told at
 /// [`Probes::fresh`].
 ///
-/// In the simulations of `docs/tail-latency.md` it brings clients that send a request now and then from a p99
-/// of 2.0 times that of the best oracle to 1.1.
+/// In the simulations of `docs/tail-latency.md` it takes the p99 of clients that send a request a second
+/// from 2.3 times that of the best oracle to 1.1.
 #[derive(Clone, Debug)]
 pub struct AwaitProbes<S> {
     inner: S,
