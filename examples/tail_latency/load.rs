@@ -73,7 +73,7 @@ impl Load {
 }
 
 async fn ask(client: Client, work: Duration) -> bool {
-    let uri = format!("/work/{}", work.as_micros());
+    let uri = format!("/takes/{}", work.as_micros());
     let Ok(request) = Request::get(uri).body(String::new()) else { return false };
     let Ok(response) = client.oneshot(request).await else { return false };
     response.status() == StatusCode::OK && response.into_body().collect().await.is_ok()

@@ -79,7 +79,7 @@ impl Server {
             [told.header()]
         };
         let app = Router::new()
-            .route("/work/{micros}", get(answer))
+            .route("/takes/{micros}", get(answer))
             .with_state(work)
             .layer(load)
             .route("/load", get(probe));
