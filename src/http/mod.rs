@@ -10,7 +10,7 @@
 //!
 //! [`resilient`] puts retries around it, which repeat request bodies byte for byte ([`Replay`]) where that
 //! is safe; limits of time are [`AttemptTimeout`] and [`IdleBodyTimeout`] here, and
-//! [`timeout`](crate::timeout).
+//! [`timeout`](crate::timeout). A limit on what is under way counts bodies, too, by [`HoldUntilBodyEnd`].
 //!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
@@ -48,6 +48,7 @@ mod client;
 mod gateway;
 mod grpc;
 mod hash_key;
+mod hold;
 mod idle_body;
 mod in_flight_header;
 mod load_probe;
@@ -80,6 +81,7 @@ pub use self::{
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
+    hold::{HeldBody, HoldUntilBodyEnd},
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     in_flight_header::IN_FLIGHT,
     load_probe::load_probe,

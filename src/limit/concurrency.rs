@@ -6,14 +6,14 @@ use std::{
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, gate::Entry};
+use super::{ConcurrencyLimitFuture, ConcurrencyLimitLayer, Hold, Inspect, gate::Entry};
 use crate::{
     BoxError,
     outcome::{Classify, ResultOnly},
 };
 
-/// Bounds how many requests are under way: from here to the beginning of their responses, at all
-/// endpoints together.
+/// Bounds how many requests are under way: from here to the beginning of their responses, or for as long
+/// as [`hold`](super::ConcurrencyLimitBuilder::hold) says, at all endpoints together.
 ///
 /// A request too many waits in its response future, in a bounded queue, for a bounded time and not
 /// beyond its deadline; or it is [`Rejected`](super::Rejected) at once. `poll_ready` is that of the
@@ -21,33 +21,34 @@ use crate::{
 ///
 /// A request that finds room takes no lock and allocates nothing.
 #[derive(Debug)]
-pub struct ConcurrencyLimit<S, C = ResultOnly, I = ()> {
+pub struct ConcurrencyLimit<S, C = ResultOnly, I = (), H = ()> {
     inner: S,
-    layer: ConcurrencyLimitLayer<C, I>,
+    layer: ConcurrencyLimitLayer<C, I, H>,
 }
 
-impl<S, C, I> ConcurrencyLimit<S, C, I> {
-    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I>) -> Self {
+impl<S, C, I, H> ConcurrencyLimit<S, C, I, H> {
+    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I, H>) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<S: Clone, C, I> Clone for ConcurrencyLimit<S, C, I> {
+impl<S: Clone, C, I, H> Clone for ConcurrencyLimit<S, C, I, H> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 
-impl<S, C, I, Req> Service<Req> for ConcurrencyLimit<S, C, I>
+impl<S, C, I, H, Req> Service<Req> for ConcurrencyLimit<S, C, I, H>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     I: Inspect<Req>,
+    H: Hold<S::Response>,
 {
-    type Response = S::Response;
+    type Response = H::Response;
     type Error = BoxError;
-    type Future = ConcurrencyLimitFuture<S, C, I, Req>;
+    type Future = ConcurrencyLimitFuture<S, C, I, H, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -58,9 +59,9 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let rules = &self.layer.rules;
         match rules.gate.enter(rules.inspect.priority(&request)) {
-            Entry::Inside(permit) => {
+            Entry::Inside(place) => {
                 let response = self.inner.call(request);
-                ConcurrencyLimitFuture::inside(response, permit, Arc::clone(rules))
+                ConcurrencyLimitFuture::inside(response, place, Arc::clone(rules))
             }
             Entry::Rejected(rejected) => {
                 ConcurrencyLimitFuture::rejected(rejected, Arc::clone(rules))

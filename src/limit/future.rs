@@ -10,11 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{
-    Rejected,
-    gate::{Permit, Ticket},
-    layer::Rules,
-};
+use super::{Hold, Place, Rejected, gate::Ticket, layer::Rules};
 use crate::{
     BoxError,
     outcome::{Classify, Outcome},
@@ -22,13 +18,13 @@ use crate::{
 
 pin_project! {
     /// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
-    pub struct ConcurrencyLimitFuture<S, C, I, Req>
+    pub struct ConcurrencyLimitFuture<S, C, I, H, Req>
     where
         S: Service<Req>,
     {
         #[pin]
         state: State<S, Req, S::Future>,
-        rules: Arc<Rules<C, I>>,
+        rules: Arc<Rules<C, I, H>>,
     }
 }
 
@@ -36,7 +32,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F> {
         Outside { waiting: Option<Box<Waiting<S, Req>>> },
-        Inside { #[pin] response: F, permit: Option<Permit>, started: Option<Instant> },
+        Inside { #[pin] response: F, place: Option<Place>, started: Option<Instant> },
         Rejected { rejected: Option<Rejected> },
     }
 }
@@ -50,10 +46,10 @@ struct Waiting<S, Req> {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: Service<Req>, C, I, Req> ConcurrencyLimitFuture<S, C, I, Req> {
+impl<S: Service<Req>, C, I, H, Req> ConcurrencyLimitFuture<S, C, I, H, Req> {
     #[inline]
-    pub(super) fn inside(response: S::Future, permit: Permit, rules: Arc<Rules<C, I>>) -> Self {
-        Self { state: State::inside(response, permit, &rules), rules }
+    pub(super) fn inside(response: S::Future, place: Place, rules: Arc<Rules<C, I, H>>) -> Self {
+        Self { state: State::inside(response, place, &rules), rules }
     }
 
     #[cold]
@@ -62,7 +58,7 @@ impl<S: Service<Req>, C, I, Req> ConcurrencyLimitFuture<S, C, I, Req> {
         request: Req,
         ticket: Ticket,
         until: Option<Instant>,
-        rules: Arc<Rules<C, I>>,
+        rules: Arc<Rules<C, I, H>>,
     ) -> Self {
         let patience = until.map(|until| Box::pin(sleep_until(until)));
         let waiting = Waiting { service, request, ticket, since: Instant::now(), patience };
@@ -70,21 +66,21 @@ impl<S: Service<Req>, C, I, Req> ConcurrencyLimitFuture<S, C, I, Req> {
     }
 
     #[cold]
-    pub(super) fn rejected(rejected: Rejected, rules: Arc<Rules<C, I>>) -> Self {
+    pub(super) fn rejected(rejected: Rejected, rules: Arc<Rules<C, I, H>>) -> Self {
         Self { state: State::Rejected { rejected: Some(rejected) }, rules }
     }
 }
 
 impl<S, Req, F> State<S, Req, F> {
     #[inline]
-    fn inside<C, I>(response: F, permit: Permit, rules: &Rules<C, I>) -> Self {
+    fn inside<C, I, H>(response: F, place: Place, rules: &Rules<C, I, H>) -> Self {
         let started = rules.control.is_some().then(Instant::now);
-        Self::Inside { response, permit: Some(permit), started }
+        Self::Inside { response, place: Some(place), started }
     }
 }
 
 impl<S, Req> Waiting<S, Req> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Rejected>> {
         if let Poll::Ready(entry) = self.ticket.poll(cx) {
             return Poll::Ready(entry);
         }
@@ -96,33 +92,34 @@ impl<S, Req> Waiting<S, Req> {
     }
 }
 
-impl<S, C, I, Req> Future for ConcurrencyLimitFuture<S, C, I, Req>
+impl<S, C, I, H, Req> Future for ConcurrencyLimitFuture<S, C, I, H, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
+    H: Hold<S::Response>,
 {
-    type Output = Result<S::Response, BoxError>;
+    type Output = Result<H::Response, BoxError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Inside { response, permit, started } => {
+                StateProjection::Inside { response, place, started } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    if let Some(permit) = permit.take() {
-                        this.rules.learn(&result, &permit, *started);
-                    }
-                    return Poll::Ready(result);
+                    let Some(place) = place.take() else { return Poll::Pending };
+                    this.rules.learn(&result, &place, *started);
+                    let hold = |response| this.rules.hold.hold(response, place);
+                    return Poll::Ready(result.map(hold));
                 }
                 StateProjection::Outside { waiting } => {
                     let Some(queued) = waiting else { return Poll::Pending };
-                    let permit = ready!(queued.poll(cx))?;
+                    let place = ready!(queued.poll(cx))?;
                     let Some(queued) = waiting.take() else { return Poll::Pending };
                     let Waiting { mut service, request, .. } = *queued;
                     let response = service.call(request);
-                    this.state.set(State::inside(response, permit, this.rules));
+                    this.state.set(State::inside(response, place, this.rules));
                 }
                 StateProjection::Rejected { rejected } => {
                     let Some(rejected) = rejected.take() else { return Poll::Pending };
@@ -133,9 +130,9 @@ where
     }
 }
 
-impl<C, I> Rules<C, I> {
+impl<C, I, H> Rules<C, I, H> {
     #[inline]
-    fn learn<Rsp>(&self, result: &Result<Rsp, BoxError>, permit: &Permit, started: Option<Instant>)
+    fn learn<Rsp>(&self, result: &Result<Rsp, BoxError>, place: &Place, started: Option<Instant>)
     where
         C: Classify<Rsp>,
     {
@@ -145,7 +142,7 @@ impl<C, I> Rules<C, I> {
             Err(error) => self.classify.classify(Err(&**error)),
         };
         let dropped = matches!(outcome, Outcome::Overload { .. } | Outcome::Timeout);
-        let gate = permit.gate();
+        let gate = place.gate();
         if !dropped && outcome != Outcome::Success {
             // Says nothing of how much the endpoints can do.
             return;
@@ -155,7 +152,7 @@ impl<C, I> Rules<C, I> {
     }
 }
 
-impl<S: Service<Req>, C, I, Req> fmt::Debug for ConcurrencyLimitFuture<S, C, I, Req> {
+impl<S: Service<Req>, C, I, H, Req> fmt::Debug for ConcurrencyLimitFuture<S, C, I, H, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Outside { .. } => "waiting for its turn",

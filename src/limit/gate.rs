@@ -50,9 +50,9 @@ enum Turn {
     Gone,
 }
 
-/// Inside; dropping it makes room.
+/// A place among the requests under way; dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Gate>);
+pub struct Place(Arc<Gate>);
 
 /// A place in the queue; dropping it gives it up.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ pub(super) struct Ticket {
 }
 
 pub(super) enum Entry {
-    Inside(Permit),
+    Inside(Place),
     Outside(Ticket),
     Rejected(Rejected),
 }
@@ -102,13 +102,13 @@ impl Gate {
         let limit = self.limit();
         if let Some(part) = priority.part_of(limit) {
             return if self.outside() == 0 && self.take_place(part) {
-                Entry::Inside(Permit(Arc::clone(self)))
+                Entry::Inside(Place(Arc::clone(self)))
             } else {
                 Entry::Rejected(Rejected::Priority { limit: part })
             };
         }
         if self.outside() == 0 && self.take_place(limit) {
-            return Entry::Inside(Permit(Arc::clone(self)));
+            return Entry::Inside(Place(Arc::clone(self)));
         }
         self.queue_up()
     }
@@ -125,7 +125,7 @@ impl Gate {
                 Some(outdated) => outdated.turn(Turn::Outdated),
                 // It may be that room was made since, and nobody waits.
                 None if queue.is_empty() && self.take_place(self.limit()) => {
-                    return Entry::Inside(Permit(Arc::clone(self)));
+                    return Entry::Inside(Place(Arc::clone(self)));
                 }
                 None => return Entry::Rejected(Rejected::QueueFull { limit: self.limit() }),
             };
@@ -178,20 +178,20 @@ impl Waiter {
     }
 }
 
-impl Permit {
+impl Place {
     pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.0
     }
 }
 
-impl Drop for Permit {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
 impl Ticket {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Rejected>> {
         let mut turn = lock(&self.waiter.turn);
         match &mut *turn {
             Turn::Waiting(waker) => {
@@ -200,7 +200,7 @@ impl Ticket {
             }
             Turn::Admitted => {
                 *turn = Turn::Gone;
-                Poll::Ready(Ok(Permit(Arc::clone(&self.gate))))
+                Poll::Ready(Ok(Place(Arc::clone(&self.gate))))
             }
             Turn::Outdated | Turn::Gone => Poll::Ready(Err(Rejected::Outdated)),
         }
@@ -249,17 +249,17 @@ mod tests {
         }
     }
 
-    fn enter(gate: &Arc<Gate>) -> Permit {
+    fn enter(gate: &Arc<Gate>) -> Place {
         let mut ticket = match gate.enter(Priority::NORMAL) {
-            Entry::Inside(permit) => return permit,
+            Entry::Inside(place) => return place,
             Entry::Outside(ticket) => ticket,
             Entry::Rejected(rejected) => panic!("{rejected}"),
         };
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
         loop {
-            if let Poll::Ready(permit) = ticket.poll(&mut Context::from_waker(&waker)) {
-                return permit.unwrap();
+            if let Poll::Ready(place) = ticket.poll(&mut Context::from_waker(&waker)) {
+                return place.unwrap();
             }
             let mut woken = parker.woken.lock().unwrap();
             while !*woken {
@@ -286,10 +286,10 @@ mod tests {
                 .map(|_| {
                     let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
                     thread::spawn(move || {
-                        let permit = enter(&gate);
+                        let place = enter(&gate);
                         assert_eq!(inside.fetch_add(1, SeqCst), 0);
                         inside.fetch_sub(1, SeqCst);
-                        drop(permit);
+                        drop(place);
                     })
                 })
                 .collect();
@@ -305,14 +305,14 @@ mod tests {
     fn who_gives_up_makes_room() {
         model(|| {
             let gate = Arc::new(Gate::new(1, 2, Order::FirstInFirstOut));
-            let permit = enter(&gate);
+            let place = enter(&gate);
             let Entry::Outside(quitter) = gate.enter(Priority::NORMAL) else { panic!("full") };
             let waiter = {
                 let gate = Arc::clone(&gate);
                 thread::spawn(move || drop(enter(&gate)))
             };
             let canceller = thread::spawn(move || drop(quitter));
-            drop(permit);
+            drop(place);
             canceller.join().unwrap();
             waiter.join().unwrap();
             assert_eq!((gate.inside(), gate.outside()), (0, 0));

@@ -7,18 +7,19 @@ use crate::{InvalidConfig, outcome::ResultOnly};
 
 /// Wraps services into [`ConcurrencyLimit`]. All share one limit.
 #[derive(Debug)]
-pub struct ConcurrencyLimitLayer<C = ResultOnly, I = ()> {
-    pub(super) rules: Arc<Rules<C, I>>,
+pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), H = ()> {
+    pub(super) rules: Arc<Rules<C, I, H>>,
 }
 
 /// What all clones of a [`ConcurrencyLimit`] share.
 #[derive(Debug)]
-pub(super) struct Rules<C, I> {
+pub(super) struct Rules<C, I, H> {
     pub(super) gate: Arc<Gate>,
     pub(super) control: Option<Control>,
     pub(super) max_wait: Option<Duration>,
     pub(super) classify: C,
     pub(super) inspect: I,
+    pub(super) hold: H,
 }
 
 impl ConcurrencyLimitLayer {
@@ -32,11 +33,12 @@ impl ConcurrencyLimitLayer {
             max_wait: None,
             classify: ResultOnly,
             inspect: (),
+            hold: (),
         }
     }
 }
 
-impl<C, I> ConcurrencyLimitLayer<C, I> {
+impl<C, I, H> ConcurrencyLimitLayer<C, I, H> {
     /// How many requests may be under way at this moment.
     #[must_use]
     pub fn limit(&self) -> u32 {
@@ -56,14 +58,14 @@ impl<C, I> ConcurrencyLimitLayer<C, I> {
     }
 }
 
-impl<C, I> Clone for ConcurrencyLimitLayer<C, I> {
+impl<C, I, H> Clone for ConcurrencyLimitLayer<C, I, H> {
     fn clone(&self) -> Self {
         Self { rules: Arc::clone(&self.rules) }
     }
 }
 
-impl<S, C, I> Layer<S> for ConcurrencyLimitLayer<C, I> {
-    type Service = ConcurrencyLimit<S, C, I>;
+impl<S, C, I, H> Layer<S> for ConcurrencyLimitLayer<C, I, H> {
+    type Service = ConcurrencyLimit<S, C, I, H>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ConcurrencyLimit::new(inner, self.clone())
@@ -72,16 +74,17 @@ impl<S, C, I> Layer<S> for ConcurrencyLimitLayer<C, I> {
 
 /// Configures a [`ConcurrencyLimitLayer`].
 #[derive(Clone, Debug)]
-pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = ()> {
+pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), H = ()> {
     concurrency: Concurrency,
     queue: usize,
     order: Order,
     max_wait: Option<Duration>,
     classify: C,
     inspect: I,
+    hold: H,
 }
 
-impl<C, I> ConcurrencyLimitBuilder<C, I> {
+impl<C, I, H> ConcurrencyLimitBuilder<C, I, H> {
     /// How many requests may wait for their turn. Default 0: those are rejected at once.
     #[must_use]
     pub fn queue(mut self, requests: usize) -> Self {
@@ -107,16 +110,23 @@ impl<C, I> ConcurrencyLimitBuilder<C, I> {
     /// What an adaptive limit goes by: overload and timeouts lower it. Default
     /// [`ResultOnly`]: errors that are timeouts.
     #[must_use]
-    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I> {
-        let Self { concurrency, queue, order, max_wait, inspect, .. } = self;
-        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect }
+    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, H> {
+        let Self { concurrency, queue, order, max_wait, inspect, hold, .. } = self;
+        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
     }
 
     /// How to find a request's deadline and priority. Default `()`: all are the same.
     #[must_use]
-    pub fn inspect<K>(self, inspect: K) -> ConcurrencyLimitBuilder<C, K> {
-        let Self { concurrency, queue, order, max_wait, classify, .. } = self;
-        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect }
+    pub fn inspect<K>(self, inspect: K) -> ConcurrencyLimitBuilder<C, K, H> {
+        let Self { concurrency, queue, order, max_wait, classify, hold, .. } = self;
+        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
+    }
+
+    /// How long an answered request keeps its place. Default `()`: until its response begins.
+    #[must_use]
+    pub fn hold<K>(self, hold: K) -> ConcurrencyLimitBuilder<C, I, K> {
+        let Self { concurrency, queue, order, max_wait, classify, inspect, .. } = self;
+        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
     }
 
     /// The layer.
@@ -124,7 +134,7 @@ impl<C, I> ConcurrencyLimitBuilder<C, I> {
     /// # Errors
     ///
     /// For a limit of 0, a least limit above the greatest, and a time to wait without a queue.
-    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I>, InvalidConfig> {
+    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, H>, InvalidConfig> {
         self.concurrency.check()?;
         InvalidConfig::unless(
             self.queue > 0 || self.max_wait.is_none(),
@@ -136,6 +146,7 @@ impl<C, I> ConcurrencyLimitBuilder<C, I> {
             max_wait: self.max_wait,
             classify: self.classify,
             inspect: self.inspect,
+            hold: self.hold,
         };
         Ok(ConcurrencyLimitLayer { rules: Arc::new(rules) })
     }

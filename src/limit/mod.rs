@@ -8,7 +8,8 @@
 //! | [`RateLimit`] | requests in a time | waits a little, or is rejected |
 //!
 //! The bound of a [`ConcurrencyLimit`] is fixed, or finds itself ([`Concurrency`]). What is rejected says
-//! why, is not charged to any endpoint, and is not retried.
+//! why, is not charged to any endpoint, and is not retried. A request counts until its response begins, or for as
+//! long as a [`Hold`] says.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -41,6 +42,7 @@ mod concurrency;
 mod counts;
 mod future;
 mod gate;
+mod hold;
 mod inspect;
 mod layer;
 mod rate;
@@ -52,7 +54,8 @@ pub use self::{
     adaptive::Concurrency,
     concurrency::ConcurrencyLimit,
     future::ConcurrencyLimitFuture,
-    gate::Order,
+    gate::{Order, Place},
+    hold::Hold,
     inspect::{Carried, Inspect, Priority},
     layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
     rate::{RateLimit, RateLimitFuture, RateLimitLayer},
