@@ -18,6 +18,7 @@ use tower_lb::{
     limit::{Concurrency, ConcurrencyLimitLayer, RateLimitLayer},
     load::PeakEwma,
     outcome::{Attempts, Carry, LoadReport},
+    probe::AwaitProbesLayer,
     retry::{Backoff, Failures, Repeat, RetryLayer, Safety},
     strategy::{Candidate, P2c, Probed, Random, Strategy, WeightedRoundRobin, ZonalShift},
     timeout::{ConnectTimeoutLayer, FirstByteTimeoutLayer, OverallTimeoutLayer},
@@ -96,6 +97,10 @@ async fn balancers_and_strategies_take_them() {
     let probe = |_: &Candidate| std::future::ready(Ok::<_, Infallible>(LoadReport::new()));
     let balancer = builder().spawn(Probed::new(probe, Random).timeout(EVER), list()).unwrap();
     tokio::join!(a_day(balancer.clone()), a_day(balancer));
+    let probe = |_: &Candidate| std::future::pending::<Result<LoadReport, Infallible>>();
+    let strategy = Probed::new(probe, Random).timeout(EVER);
+    let waits = AwaitProbesLayer::new(strategy.probes()).max_age(EVER).patience(EVER);
+    a_day(waits.layer(builder().spawn(strategy, list()).unwrap())).await;
     let rule = WeightedRoundRobin::new().blackout(EVER).expiry(EVER).unwrap().period(EVER);
     a_day(builder().spawn(rule, list()).unwrap()).await;
     let shift = ZonalShift::new(P2c::new(PeakEwma::new().with_decay(EVER)));

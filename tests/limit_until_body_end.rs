@@ -12,7 +12,7 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_lb::{
     http::{HeldBody, HoldUntilBodyEnd},
-    limit::{Concurrency, ConcurrencyLimitLayer},
+    limit::{Concurrency, ConcurrencyLimitLayer, Place},
     outcome::ResultOnly,
 };
 
@@ -24,7 +24,8 @@ type Answer = Result<Body, io::Error>;
 /// One place, and a service that answers as the request says.
 fn limited() -> (
     Limit,
-    impl Service<Answer, Response = Response<HeldBody<Body>>, Error = BoxError, Future: Unpin> + Clone,
+    impl Service<Answer, Response = Response<HeldBody<Body, Place>>, Error = BoxError, Future: Unpin>
+    + Clone,
 ) {
     let builder = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(10);
     let limit = builder.hold(HoldUntilBodyEnd).build().unwrap();

@@ -2,7 +2,10 @@
 
 use std::{error::Error, path::Path};
 
-use plotters::prelude::*;
+use plotters::{
+    coord::{Shift, ranged1d::AsRangedCoord},
+    prelude::*,
+};
 
 use crate::measure::Measured;
 
@@ -20,6 +23,8 @@ const COLORS: [RGBColor; 10] = [
     RGBColor(160, 160, 20),
 ];
 
+type Chart<'a, X, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>;
+
 /// A run and what it is called.
 pub type Named<'a> = (&'a str, &'a Measured);
 
@@ -31,13 +36,8 @@ pub type Named<'a> = (&'a str, &'a Measured);
 pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
     let longest = runs.iter().map(|(_, run)| run.quantile(0.9999)).fold(0.001, f64::max);
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(caption, ("sans-serif", 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d((1.0..longest * 1e3).log_scale(), (1e-4..1.0).log_scale())?;
+    let mut chart =
+        chart(&area, caption, (1.0..longest * 1e3).log_scale(), (1e-4..1.0).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("latency, ms")
@@ -67,13 +67,7 @@ pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), B
 pub fn goodput(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
     let seconds = runs.iter().map(|(_, run)| run.seconds.len()).max().unwrap_or(1);
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(caption, ("sans-serif", 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..seconds as f64, 0.0..1.2)?;
+    let mut chart = chart(&area, caption, 0.0..seconds as f64, 0.0..1.2)?;
     chart
         .configure_mesh()
         .x_desc("seconds")
@@ -109,13 +103,7 @@ pub fn ramp(
         (tail.max(1.0).min(least), tail.max(most))
     });
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption(caption, ("sans-serif", 22))
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(loads.0..loads.1, (tails.0..tails.1).log_scale())?;
+    let mut chart = chart(&area, caption, loads.0..loads.1, (tails.0..tails.1).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("load over allocation")
@@ -131,8 +119,25 @@ pub fn ramp(
     Ok(())
 }
 
+fn chart<'a, X, Y>(
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    caption: &str,
+    x: X,
+    y: Y,
+) -> Result<Chart<'a, X::CoordDescType, Y::CoordDescType>, Box<dyn Error>>
+where
+    X: AsRangedCoord<Value = f64>,
+    Y: AsRangedCoord<Value = f64>,
+{
+    area.fill(&WHITE)?;
+    let mut builder = ChartBuilder::on(area);
+    builder.caption(caption, ("sans-serif", 22)).margin(16);
+    builder.x_label_area_size(44).y_label_area_size(64);
+    Ok(builder.build_cartesian_2d(x, y)?)
+}
+
 fn line<'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    chart: &mut Chart<'a, X, Y>,
     index: usize,
     name: &str,
     points: Vec<(f64, f64)>,
@@ -153,7 +158,7 @@ where
 }
 
 fn legend<'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
+    chart: &mut Chart<'a, X, Y>,
     place: SeriesLabelPosition,
 ) -> Result<(), Box<dyn Error>>
 where

@@ -15,7 +15,6 @@ use tower_service::Service;
 
 use crate::{
     BoxError,
-    error::chain,
     limit::{Rejected, is_turned_away},
     outcome::Outcome,
 };
@@ -132,7 +131,7 @@ impl Failure {
     }
 
     fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let failure = match chain(error).find_map(|error| error.downcast_ref()) {
+        let failure = match Rejected::find(error) {
             Some(&Rejected::Rate { retry_after }) => {
                 Self { retry_after: Some(retry_after), ..TOO_MANY }
             }

@@ -48,7 +48,7 @@ mod client;
 mod gateway;
 mod grpc;
 mod hash_key;
-mod hold;
+mod held_body;
 mod idle_body;
 mod in_flight_header;
 mod load_probe;
@@ -81,14 +81,14 @@ pub use self::{
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     grpc::GrpcStatus,
     hash_key::{InvalidKeyName, RequestKey},
-    hold::{HeldBody, HoldUntilBodyEnd},
+    held_body::{HeldBody, HoldUntilBodyEnd},
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     in_flight_header::IN_FLIGHT,
     load_probe::load_probe,
     origin::{InvalidOrigin, Origin},
     replay::{Replay, ReplayLayer},
     replay_body::ReplayBody,
-    report_load::{ReportLoad, ReportLoadBody, ReportLoadFuture, ReportLoadLayer},
+    report_load::{Counted, ReportLoad, ReportLoadFuture, ReportLoadLayer},
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
     retry_on::RetryOn,
     set_origin::{HostHeader, SetOrigin},

@@ -9,12 +9,12 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::in_flight_header;
+use super::{HeldBody, in_flight_header};
 
 /// Makes a server tell with each response how many requests it has, in the header
 /// [`endpoint-in-flight`](super::IN_FLIGHT): what
@@ -91,9 +91,10 @@ pub struct ReportLoad<S> {
     load: ReportLoadLayer,
 }
 
-/// A request that counts while this lives.
+/// A request that a [`ReportLoad`] has counted: until this is dropped, which its response's [body](HeldBody)
+/// does when it ends.
 #[derive(Debug)]
-struct Counted(ReportLoadLayer);
+pub struct Counted(ReportLoadLayer);
 
 impl Counted {
     fn new(load: &ReportLoadLayer) -> Self {
@@ -111,8 +112,9 @@ impl Drop for Counted {
 impl<S, Req, B> Service<Req> for ReportLoad<S>
 where
     S: Service<Req, Response = Response<B>>,
+    B: Body,
 {
-    type Response = Response<ReportLoadBody<B>>;
+    type Response = Response<HeldBody<B, Counted>>;
     type Error = S::Error;
     type Future = ReportLoadFuture<S::Future>;
 
@@ -139,53 +141,18 @@ pin_project! {
 impl<F, B, E> Future for ReportLoadFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
 {
-    type Output = Result<Response<ReportLoadBody<B>>, E>;
+    type Output = Result<Response<HeldBody<B, Counted>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
-        let counted = this.counted.take();
-        if let Some(Counted(load)) = &counted {
-            let others = load.in_flight().saturating_sub(1);
-            in_flight_header::write(response.headers_mut(), others, load.capacity);
-        }
-        Poll::Ready(Ok(response.map(|body| ReportLoadBody { body, counted })))
-    }
-}
-
-pin_project! {
-    /// The body of a [`ReportLoad`]'s response: the request counts until it ends or is dropped.
-    #[derive(Debug)]
-    pub struct ReportLoadBody<B> {
-        #[pin]
-        body: B,
-        counted: Option<Counted>,
-    }
-}
-
-impl<B: Body> Body for ReportLoadBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.body.poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            *this.counted = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let Some(counted) = this.counted.take() else { return Poll::Pending };
+        let load = &counted.0;
+        let others = load.in_flight().saturating_sub(1);
+        in_flight_header::write(response.headers_mut(), others, load.capacity);
+        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, counted))))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 
 use super::{InvokeError, Invoked, ThrottleScope};
-use crate::{Error, error::chain, limit::Rejected, outcome::Outcome};
+use crate::{limit::is_turned_away, outcome::Outcome};
 
 /// What is known about an invocation that did not succeed, and what may help: what a retry policy
 /// goes by.
@@ -56,14 +56,15 @@ impl Advice {
         invoked.is_function_error().then_some(Self::new(Execution::Ran, Remedy::Elsewhere))
     }
 
-    /// About an error: an [`InvokeError`], a balancer's own, one by which a limit [`Rejected`] it, or one that
+    /// About an error: an [`InvokeError`], a balancer's own, one by which a limit
+    /// [`Rejected`](crate::limit::Rejected) it, or one that
     /// has such an error among its sources. Of others it is not known whether the function ran.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         if let Some(error) = InvokeError::find(error) {
             return Self::of_invoke_error(error);
         }
-        match is_unsent(error) || rejected(error).is_some() {
+        match is_turned_away(error) {
             true => Self::new(Execution::DidNotRun, Remedy::Wait),
             false => Self::new(Execution::MayHaveRun, Remedy::Elsewhere),
         }
@@ -110,16 +111,6 @@ impl Advice {
         let helps = matches!(self.remedy, Remedy::Elsewhere | Remedy::OtherRegion);
         helps && (idempotent || self.execution == Execution::DidNotRun)
     }
-}
-
-/// True if a balancer has reached no function.
-pub(super) fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
-    chain(error).any(|error| error.downcast_ref().is_some_and(Error::is_unsent))
-}
-
-/// Why a limit turned it away, if one did.
-pub(super) fn rejected<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Rejected> {
-    chain(error).find_map(|error| error.downcast_ref())
 }
 
 /// What an exception of the service is about.

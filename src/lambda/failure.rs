@@ -5,11 +5,11 @@ use std::{error::Error as StdError, fmt, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{
-    FunctionError, HttpBody, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable,
-    advice::{is_unsent, rejected},
+use super::{FunctionError, HttpBody, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable};
+use crate::{
+    limit::{Rejected, is_turned_away},
+    outcome::Outcome,
 };
-use crate::{limit::Rejected, outcome::Outcome};
 
 /// Why there is no response of the function.
 #[derive(Debug)]
@@ -62,14 +62,14 @@ fn of_service(error: &(dyn StdError + 'static)) -> (StatusCode, &'static str, Op
     if let Some(InvokeError::TooLarge { .. }) = InvokeError::find(error) {
         return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n", None);
     }
-    if let Some(rejected) = rejected(error) {
+    if let Some(rejected) = Rejected::find(error) {
         let delay = match rejected {
             Rejected::Rate { retry_after } => Some(*retry_after),
             _ => None,
         };
         return (StatusCode::SERVICE_UNAVAILABLE, "too many requests\n", delay);
     }
-    if is_unsent(error) {
+    if is_turned_away(error) {
         return (StatusCode::SERVICE_UNAVAILABLE, "no function available\n", None);
     }
     match InvocationStatus::of_error(error) {

@@ -59,8 +59,16 @@ impl fmt::Display for Rejected {
 
 impl StdError for Rejected {}
 
+impl Rejected {
+    /// The one among an error and its sources, if there is one.
+    pub(crate) fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+}
+
 /// True if no endpoint has seen the request: the balancer had none for it, or a limit rejected it.
 pub(crate) fn is_turned_away(error: &(dyn StdError + 'static)) -> bool {
-    chain(error)
-        .any(|error| error.downcast_ref().is_some_and(Error::is_unsent) || error.is::<Rejected>())
+    let is_unsent =
+        |error: &(dyn StdError + 'static)| error.downcast_ref().is_some_and(Error::is_unsent);
+    Rejected::find(error).is_some() || chain(error).any(is_unsent)
 }

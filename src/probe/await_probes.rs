@@ -112,7 +112,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F> {
-        Waiting { #[pin] fresh: Fresh, waiting: Option<(S, Req)> },
+        Waiting { fresh: Fresh, waiting: Option<(S, Req)> },
         Called { #[pin] response: F },
     }
 }
@@ -127,7 +127,7 @@ impl<S: Service<Req>, Req> Future for AwaitProbesFuture<S, Req> {
             match state.as_mut().project() {
                 StateProjection::Called { response } => return response.poll(cx),
                 StateProjection::Waiting { fresh, waiting } => {
-                    ready!(fresh.poll(cx));
+                    ready!(Pin::new(fresh).poll(cx));
                     // Taken once: the state changes with it.
                     let Some((mut service, request)) = waiting.take() else {
                         return Poll::Pending;

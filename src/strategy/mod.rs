@@ -9,7 +9,7 @@
 //! | strategy | picks | use it when |
 //! |---|---|---|
 //! | [`P2c`] | the less loaded of two | in doubt |
-//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth some 100 ns more |
+//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs a request |
 //! | [`Freshest`] | the least loaded of those that reported last | servers tell their load |
 //! | [`Prequal`] | by the paper of that name, from a pool of probes | that rule is wanted as it was published |
 //! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |

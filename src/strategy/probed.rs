@@ -56,7 +56,6 @@ pub struct Probed<St, F> {
     rng: Rng,
     running: FuturesUnordered<Running>,
     asker: Arc<Asker>,
-    probes: Probes,
     /// What requests wait for, and the number of the latest that was begun.
     round: Option<Round>,
     begun: u64,
@@ -99,7 +98,6 @@ impl<St, F> Probed<St, F> {
     }
 
     fn with(probe: F, inner: St, rate: f64, timeout: Duration) -> Self {
-        let (probes, asker) = Probes::new();
         Self {
             inner,
             probe,
@@ -110,8 +108,7 @@ impl<St, F> Probed<St, F> {
             unasked: Vec::new(),
             rng: Rng::from_entropy(),
             running: FuturesUnordered::new(),
-            asker,
-            probes,
+            asker: Asker::new(),
             round: None,
             begun: 0,
             ahead: 0,
@@ -121,7 +118,7 @@ impl<St, F> Probed<St, F> {
     /// For who wants to wait for probes.
     #[must_use]
     pub fn probes(&self) -> Probes {
-        self.probes.clone()
+        self.asker.probes()
     }
 
     /// Probes for each request, on average. Default 1.
@@ -186,7 +183,7 @@ impl<St, F> Probed<St, F> {
             }
             self.send_one(&candidates, None);
         }
-        let asked = self.probes.latest();
+        let asked = self.asker.latest();
         if asked > self.begun {
             self.begun = asked;
             self.send_round(&candidates);
@@ -200,7 +197,7 @@ impl<St, F> Probed<St, F> {
         Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
     {
         let most = candidates.len().min(MOST.saturating_sub(self.running.len()));
-        let round = self.probes.begin(self.begun, most);
+        let round = self.asker.begin(self.begun, most);
         if self.unasked.len() < round.asked {
             self.unasked = (0..candidates.len()).collect();
         }
@@ -225,7 +222,7 @@ impl<St, F> Probed<St, F> {
     fn ended(&mut self, Ended { candidate, report, round }: Ended) {
         if let Some(report) = &report {
             candidate.report(report, Instant::now());
-            self.probes.answered();
+            self.asker.answered();
         }
         if let Some(current) = self.round.as_mut().filter(|one| Some(one.number()) == round) {
             current.heard(report.is_some());
@@ -244,8 +241,7 @@ impl<St: Clone, F: Clone> Clone for Probed<St, F> {
         Self {
             rng: self.rng.clone(),
             asker: Arc::clone(&self.asker),
-            probes: self.probes(),
-            begun: self.probes.latest(),
+            begun: self.asker.latest(),
             ..clone
         }
     }
@@ -283,7 +279,7 @@ where
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         self.due.waker.register(cx.waker());
-        self.probes.register(cx);
+        self.asker.register(cx);
         self.send();
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
             self.ended(ended);

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::wakers::Wakers;
@@ -27,7 +26,7 @@ pub struct Probes {
     asker: Weak<Asker>,
 }
 
-/// That there is a strategy to send probes; held by it and its clones.
+/// The side of the strategy and its clones, which send the probes.
 #[derive(Debug)]
 pub(super) struct Asker {
     rounds: Arc<Rounds>,
@@ -57,20 +56,6 @@ struct Rounds {
 }
 
 impl Probes {
-    pub(super) fn new() -> (Self, Arc<Asker>) {
-        let rounds = Arc::new(Rounds {
-            asked: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            epoch: Instant::now(),
-            answered: AtomicU64::new(0),
-            in_vain: AtomicU64::new(0),
-            waiting: Arc::default(),
-            drivers: Wakers::default(),
-        });
-        let asker = Arc::new(Asker { rounds: Arc::clone(&rounds) });
-        (Self { rounds, asker: Arc::downgrade(&asker) }, asker)
-    }
-
     /// Whether the last answer to a probe is no older than `max_age` and nobody waits for others; or it is
     /// no use to wait, because the strategy is gone, or because it was in vain within the last second.
     #[must_use]
@@ -95,7 +80,26 @@ impl Probes {
     /// The balancer's driver sends the probes; while nobody polls it, `patience` is what ends the wait.
     #[must_use]
     pub fn fresh(&self, max_age: Duration, patience: Duration) -> Fresh {
-        Fresh { probes: self.clone(), max_age, patience, wait: None, timer: None }
+        Fresh { probes: self.clone(), max_age, patience, wait: None }
+    }
+}
+
+impl Asker {
+    pub(super) fn new() -> Arc<Self> {
+        let rounds = Arc::new(Rounds {
+            asked: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            epoch: Instant::now(),
+            answered: AtomicU64::new(0),
+            in_vain: AtomicU64::new(0),
+            waiting: Arc::default(),
+            drivers: Wakers::default(),
+        });
+        Arc::new(Self { rounds })
+    }
+
+    pub(super) fn probes(self: &Arc<Self>) -> Probes {
+        Probes { rounds: Arc::clone(&self.rounds), asker: Arc::downgrade(self) }
     }
 
     /// An endpoint has answered.
@@ -115,10 +119,8 @@ impl Probes {
 
     /// Begins a round that asks so many endpoints at the most.
     pub(super) fn begin(&self, number: u64, most: usize) -> Round {
-        let asked = ASKED.min(most);
-        let missing = asked.saturating_sub(1).max(1);
-        let rounds = Arc::clone(&self.rounds);
-        Round { rounds, number, asked, unheard: asked, missing, answers: 0 }
+        let (rounds, asked) = (Arc::clone(&self.rounds), ASKED.min(most));
+        Round { rounds, number, asked, heard: 0, answers: 0 }
     }
 }
 
@@ -158,8 +160,7 @@ impl Rounds {
 
 impl Drop for Asker {
     fn drop(&mut self) {
-        let asked = self.rounds.asked.load(Ordering::SeqCst);
-        self.rounds.finish(asked, false);
+        self.rounds.finish(self.latest(), false);
     }
 }
 
@@ -170,10 +171,8 @@ pub(super) struct Round {
     number: u64,
     /// How many endpoints to ask.
     pub(super) asked: usize,
-    /// Endpoints that have not answered, nor failed to.
-    unheard: usize,
-    /// Answers that requests still wait for.
-    missing: usize,
+    /// How many have answered, or failed to.
+    heard: usize,
     answers: usize,
 }
 
@@ -185,13 +184,13 @@ impl Round {
 
     /// An endpoint was heard of.
     pub(super) fn heard(&mut self, has_answered: bool) {
-        self.unheard = self.unheard.saturating_sub(1);
-        self.missing = self.missing.saturating_sub(usize::from(has_answered));
+        self.heard += 1;
         self.answers += usize::from(has_answered);
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.unheard == 0 || self.missing == 0
+        let enough = self.asked.saturating_sub(1).max(1);
+        self.heard >= self.asked || self.answers >= enough
     }
 }
 
@@ -201,17 +200,13 @@ impl Drop for Round {
     }
 }
 
-pin_project! {
-    /// Waits until the answers to probes are [`fresh`](Probes::fresh).
-    #[derive(Debug)]
-    pub struct Fresh {
-        probes: Probes,
-        max_age: Duration,
-        patience: Duration,
-        wait: Option<Wait>,
-        #[pin]
-        timer: Option<Sleep>,
-    }
+/// Waits until the answers to probes are [`fresh`](Probes::fresh).
+#[derive(Debug)]
+pub struct Fresh {
+    probes: Probes,
+    max_age: Duration,
+    patience: Duration,
+    wait: Option<Wait>,
 }
 
 /// A request that waits for a round.
@@ -219,30 +214,28 @@ pin_project! {
 struct Wait {
     watch: Watch,
     round: u64,
+    patience: Pin<Box<Sleep>>,
 }
 
 impl Future for Fresh {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let rounds = &this.probes.rounds;
-        if this.wait.is_none() {
-            if this.probes.is_fresh(*this.max_age) {
-                return Poll::Ready(());
-            }
-            let watch = Watch::new(Arc::clone(&rounds.waiting));
-            *this.wait = Some(Wait { watch, round: rounds.ask() });
-            this.timer.set(Some(sleep(*this.patience)));
-        }
-        let (Some(wait), Some(timer)) = (&*this.wait, this.timer.as_pin_mut()) else {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.wait.is_none() && this.probes.is_fresh(this.max_age) {
             return Poll::Ready(());
-        };
+        }
+        let Probes { rounds, asker } = &this.probes;
+        let wait = this.wait.get_or_insert_with(|| Wait {
+            watch: Watch::new(Arc::clone(&rounds.waiting)),
+            round: rounds.ask(),
+            patience: Box::pin(sleep(this.patience)),
+        });
         // Before the look at whether the round is over: what ends after it wakes.
         wait.watch.register(cx.waker());
-        let asker_is_gone = this.probes.asker.strong_count() == 0;
-        if rounds.finished.load(Ordering::SeqCst) < wait.round && !asker_is_gone {
-            ready!(timer.poll(cx));
+        let is_over = rounds.finished.load(Ordering::SeqCst) >= wait.round;
+        if !is_over && asker.strong_count() > 0 {
+            ready!(wait.patience.as_mut().poll(cx));
             rounds.finish(wait.round, true);
         }
         Poll::Ready(())

@@ -24,29 +24,34 @@ use crate::limit::{Hold, Place};
 pub struct HoldUntilBodyEnd;
 
 impl<B: Body> Hold<Response<B>> for HoldUntilBodyEnd {
-    type Response = Response<HeldBody<B>>;
+    type Response = Response<HeldBody<B, Place>>;
 
     fn hold(&self, response: Response<B>, place: Place) -> Self::Response {
-        response.map(|body| {
-            // Nobody may ever read what is empty.
-            let place = (!body.is_end_stream()).then_some(place);
-            HeldBody { body, place }
-        })
+        response.map(|body| HeldBody::new(body, place))
     }
 }
 
 pin_project! {
-    /// A body that keeps a place; frames and trailers pass through as they are.
-    #[derive(Debug, Default)]
-    pub struct HeldBody<B> {
+    /// A body that keeps what is given back when it has ended, failed, or been dropped; frames and trailers
+    /// pass through as they are.
+    #[derive(Debug)]
+    pub struct HeldBody<B, G> {
         #[pin]
         body: B,
         // Until it ends.
-        place: Option<Place>,
+        guard: Option<G>,
     }
 }
 
-impl<B: Body> Body for HeldBody<B> {
+impl<B: Body, G> HeldBody<B, G> {
+    pub(super) fn new(body: B, guard: G) -> Self {
+        // Nobody may ever read what is empty.
+        let guard = (!body.is_end_stream()).then_some(guard);
+        Self { body, guard }
+    }
+}
+
+impl<B: Body, G> Body for HeldBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -59,7 +64,7 @@ impl<B: Body> Body for HeldBody<B> {
         // Whoever reads may not ask again after trailers or the last of the data.
         let goes_on = matches!(&frame, Some(Ok(frame)) if !frame.is_trailers());
         if !goes_on || this.body.is_end_stream() {
-            *this.place = None;
+            *this.guard = None;
         }
         Poll::Ready(frame)
     }
