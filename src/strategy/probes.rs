@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::wakers::Wakers;
+use super::wakers::{Registration, Wakers};
 use crate::endpoint::{WaitQueue, Watch};
 
 /// The probes of a [`Probed`](super::Probed) strategy or a [`Prequal`](super::Prequal), for who wants to
@@ -52,7 +52,7 @@ struct Rounds {
     /// When waiting was last found to be in vain; the same.
     in_vain: AtomicU64,
     waiting: Arc<WaitQueue>,
-    drivers: Wakers,
+    drivers: Arc<Wakers>,
 }
 
 impl Probes {
@@ -93,7 +93,7 @@ impl Asker {
             answered: AtomicU64::new(0),
             in_vain: AtomicU64::new(0),
             waiting: Arc::default(),
-            drivers: Wakers::default(),
+            drivers: Arc::default(),
         });
         Arc::new(Self { rounds })
     }
@@ -107,9 +107,9 @@ impl Asker {
         self.rounds.answered.store(self.rounds.nanos(), Ordering::Relaxed);
     }
 
-    /// Wakes the driver when a round is asked for.
-    pub(super) fn register(&self, cx: &mut Context<'_>) {
-        self.rounds.drivers.register(cx.waker());
+    /// Wakes a driver when a round is asked for.
+    pub(super) fn registration(&self) -> Registration {
+        Registration::new(&self.rounds.drivers)
     }
 
     /// The latest round that was asked for.

@@ -1,23 +1,67 @@
-use std::task::Waker;
+use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
 use crate::sync::{Mutex, lock};
 
 /// The drivers that are to look again after a change: what is changed by one call may be a part of
 /// several balancers' strategies.
 #[derive(Debug, Default)]
-pub(super) struct Wakers(Mutex<Vec<Waker>>);
+pub(crate) struct Wakers(Mutex<Registered>);
+
+#[derive(Debug, Default)]
+struct Registered {
+    next_id: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
 
 impl Wakers {
-    /// To be woken at the next change. A task that is in already stays in once.
-    pub(super) fn register(&self, waker: &Waker) {
-        let mut wakers = lock(&self.0);
-        if !wakers.iter().any(|registered| registered.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+    pub(crate) fn wake(&self) {
+        let wakers = std::mem::take(&mut lock(&self.0).wakers);
+        wakers.into_values().for_each(Waker::wake);
+    }
+}
+
+/// One place among the [`Wakers`]. Dropping it takes its waker out again, so that drivers which are gone
+/// leave nothing behind.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    wakers: Arc<Wakers>,
+    id: u64,
+}
+
+impl Registration {
+    pub(crate) fn new(wakers: &Arc<Wakers>) -> Self {
+        let mut registered = lock(&wakers.0);
+        registered.next_id += 1;
+        Self { wakers: Arc::clone(wakers), id: registered.next_id }
     }
 
-    pub(super) fn wake(&self) {
-        let wakers = std::mem::take(&mut *lock(&self.0));
-        wakers.into_iter().for_each(Waker::wake);
+    /// Has `waker` woken at the next change. The caller looks for a change after it has registered.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut registered = lock(&self.wakers.0);
+        let known = registered.wakers.entry(self.id).or_insert_with(|| waker.clone());
+        known.clone_from(waker);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.wakers.0).wakers.remove(&self.id);
+    }
+}
+
+#[cfg(all(test, not(tower_lb_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_leaves_nothing_behind() {
+        let wakers = Arc::new(Wakers::default());
+        for _ in 0..3 {
+            let registration = Registration::new(&wakers);
+            registration.register(Waker::noop());
+            registration.register(Waker::noop());
+            assert_eq!(lock(&wakers.0).wakers.len(), 1);
+        }
+        assert!(lock(&wakers.0).wakers.is_empty());
     }
 }
