@@ -1,6 +1,6 @@
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, sync::Arc};
 
-use crate::endpoint::Instance;
+use crate::endpoint::{Health, Instance};
 
 /// The error type that tower's services agree on.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -11,11 +11,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 pub enum Error {
     /// Discovery knows no endpoint: none has been found yet, or the last was removed.
     NoEndpoints,
-    /// There are endpoints, but none may get requests: all are unhealthy, draining or of weight 0.
-    Unavailable {
-        /// How many endpoints there are.
-        endpoints: usize,
-    },
+    /// There are endpoints, but none can get the request: all are unhealthy, draining, of weight 0 or
+    /// excluded by the strategy, or none gets ready for it.
+    Unavailable(Unavailable),
     /// All endpoints have as many requests in flight as they may.
     Overloaded {
         /// How many each may have.
@@ -24,7 +22,8 @@ pub enum Error {
     /// The strategy found no endpoint for this request, though some could have taken it.
     Refused,
     /// There is no endpoint and there will be none: the stream of endpoints has ended, or the driver
-    /// was dropped.
+    /// was dropped. (With endpoints of which none can get requests it is
+    /// [`Unavailable`](Self::Unavailable).)
     Closed,
     /// The endpoint's own error.
     Endpoint {
@@ -71,9 +70,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoEndpoints => f.write_str("no endpoints discovered"),
-            Self::Unavailable { endpoints } => {
-                write!(f, "none of {endpoints} endpoints is available")
-            }
+            Self::Unavailable(unavailable) => unavailable.fmt(f),
             Self::Overloaded { max_outstanding } => {
                 write!(f, "all endpoints have {max_outstanding} requests outstanding")
             }
@@ -89,6 +86,50 @@ impl StdError for Error {
         match self {
             Self::Endpoint { source, .. } => Some(&**source),
             _ => None,
+        }
+    }
+}
+
+/// Why none of a balancer's endpoints can get a request.
+///
+/// Each endpoint is counted once, by the first of the reasons in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unavailable {
+    /// How many endpoints there are.
+    pub endpoints: usize,
+    /// How many are draining.
+    pub draining: usize,
+    /// How many are unhealthy, ejected ones among them.
+    pub unhealthy: usize,
+    /// How many have weight 0.
+    pub zero_weight: usize,
+    /// How many would be eligible, but are excluded by a rule of the strategy.
+    pub excluded: usize,
+    /// How many may get requests, but are not ready for one.
+    pub not_ready: usize,
+    /// The name and the health of one that is unhealthy, or else draining.
+    pub example: Option<(Arc<str>, Health)>,
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "none of {} endpoints is available", self.endpoints)?;
+        let causes = [
+            (self.unhealthy, "unhealthy"),
+            (self.draining, "draining"),
+            (self.zero_weight, "of weight 0"),
+            (self.excluded, "excluded by the strategy"),
+            (self.not_ready, "not ready"),
+        ];
+        let mut separator = ": ";
+        for (count, cause) in causes.into_iter().filter(|&(count, _)| count > 0) {
+            write!(f, "{separator}{count} {cause}")?;
+            separator = ", ";
+        }
+        match &self.example {
+            Some((name, health)) => write!(f, " ({name} is {health})"),
+            None => Ok(()),
         }
     }
 }

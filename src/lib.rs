@@ -108,7 +108,7 @@ pub mod timeout;
 pub use self::{
     balance::{Balancer, Driver},
     endpoint::Endpoint,
-    error::{BoxError, Error, InvalidConfig},
+    error::{BoxError, Error, InvalidConfig, Unavailable},
 };
 
 /// The example of the README must compile, and those of these pages.

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    convert::Infallible,
     error::Error as _,
     future::Future,
     sync::{Arc, atomic::Ordering},
@@ -18,11 +19,11 @@ use tower::{Service, ServiceExt};
 use tower_lb::{
     Balancer, Error,
     balance::{BuildError, Builder, DriverState},
-    discover::{self, Update},
+    discover::{self, Discover, Update},
     endpoint::{Endpoint, Health},
     load::PeakEwma,
     outcome::Outcome,
-    strategy::{P2c, Pick, RoundRobin},
+    strategy::{Dynamic, P2c, Panic, PanicMode, Pick, RoundRobin},
 };
 
 fn two() -> (Backend, Backend) {
@@ -400,7 +401,9 @@ async fn without_endpoints_it_fails_fast_if_told_to() {
     handle.insert("b", Endpoint::new(Backend::new("b")).with_weight(0)).unwrap();
     drive(&mut driver);
     let error = balancer.call(()).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { endpoints: 2 }), "{error}");
+    let expected =
+        "none of 2 endpoints is available: 1 unhealthy, 1 of weight 0 (a is unhealthy: down)";
+    assert_eq!(error.to_string(), expected);
 
     // An endpoint that never gets ready counts as unavailable too.
     let stuck = Backend::new("c");
@@ -408,7 +411,8 @@ async fn without_endpoints_it_fails_fast_if_told_to() {
     handle.insert("c", stuck).unwrap();
     drive(&mut driver);
     let error = ServiceExt::<()>::ready(&mut balancer).await.unwrap().call(()).await.unwrap_err();
-    assert!(matches!(error, Error::Unavailable { endpoints: 3 }), "{error}");
+    let Error::Unavailable(why) = &error else { panic!("{error}") };
+    assert_eq!((why.endpoints, why.not_ready), (3, 1), "{error}");
 
     handle.insert("b", Backend::new("b")).unwrap();
     drive(&mut driver);
@@ -447,6 +451,50 @@ fn when_the_stream_ends_empty_waiting_is_over() {
     assert!(service.is_woken() && waiting.is_woken());
     assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed));
     assert!(matches!(assert_ready!(waiting.poll()), Err(Error::Closed)));
+}
+
+#[test]
+fn what_a_static_list_lacks_is_said_and_not_that_there_is_none() {
+    let with = |change: fn(Endpoint<Backend>) -> Endpoint<Backend>| {
+        discover::list([0, 1].map(|key| (key, change(Endpoint::new(Backend::new(key))))))
+    };
+    let weightless = with(|endpoint| endpoint.with_weight(0));
+    let draining = with(|endpoint| endpoint.with_health(Health::draining("deploy")));
+    let ejected = with(|endpoint| endpoint.with_health(Health::unhealthy("ejected")));
+    let cases = [
+        (Any::new(P2c::default()), weightless, "2 of weight 0"),
+        (Any::new(P2c::default()), draining, "2 draining (0 is draining: deploy)"),
+        (Any::new(P2c::default()), ejected, "2 unhealthy (0 is unhealthy: ejected)"),
+    ];
+    for (strategy, endpoints, expected) in cases {
+        says(strategy, endpoints, expected);
+    }
+    let never = Panic::new(P2c::default()).below_share(0.0).unwrap();
+    let ill = with(|endpoint| endpoint.with_health(Health::unhealthy("check")));
+    says(Any::new(never), ill, "2 unhealthy (0 is unhealthy: check)");
+    let closed = Panic::new(P2c::default()).below_count(3).unwrap().mode(PanicMode::Closed);
+    let one = discover::list([
+        (0, Endpoint::new(Backend::new(0))),
+        (1, Endpoint::new(Backend::new(1)).with_health(Health::unhealthy("check"))),
+    ]);
+    says(Any::new(closed), one, "1 unhealthy, 1 excluded by the strategy (1 is unhealthy: check)");
+}
+
+type Any = Dynamic<()>;
+
+/// A request and a look at the readiness fail at once, for the reason expected.
+fn says(
+    strategy: Any,
+    endpoints: impl Discover<Key = i32, Target = Backend, Error = Infallible>,
+    expected: &str,
+) {
+    let (balancer, driver) = Balancer::new(strategy, endpoints);
+    assert!(drive(&mut Box::pin(driver)), "the list has ended");
+    let mut service = task::spawn(balancer);
+    let expected = format!("none of 2 endpoints is available: {expected}");
+    assert_eq!(assert_ready_err!(ask(&mut service)).to_string(), expected);
+    let call = service.enter(|_, service| service.get_mut().call(()));
+    assert_eq!(call.now_or_never().unwrap().unwrap_err().to_string(), expected);
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn requests_wait_for_the_verdict_when_only_the_trial_is_left() {
     let mut trial = send(&balancer);
     assert!(trial.as_mut().now_or_never().is_none(), "held");
     let outcome = timeout(3 * SECOND, send(&balancer)).await;
-    assert!(matches!(outcome, Ok(Err(Error::Unavailable { endpoints: 2 }))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Err(Error::Unavailable(_)))), "{outcome:?}");
 
     let mut waiting = send(&balancer);
     assert!(waiting.as_mut().now_or_never().is_none());

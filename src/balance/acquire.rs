@@ -133,8 +133,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Picked::Refused | Picked::Nothing => {}
             }
             if !self.pending.is_empty() {
-                let endpoints = self.shared.snapshot.load().endpoints;
-                return self.wait_because(Error::Unavailable { endpoints }, cx);
+                let reason = self.shared.snapshot.load().unavailable();
+                return self.wait_because(reason, cx);
             }
             if let Some(error) = self.failed.take() {
                 return Poll::Ready(Err(error));
@@ -145,7 +145,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 continue;
             }
             return match self.shared.outlook(&mut self.rng) {
-                Outlook::Never => Poll::Ready(Err(Error::Closed)),
+                Outlook::Never(reason) => Poll::Ready(Err(reason)),
                 Outlook::Wait(reason) if self.impatient => Poll::Ready(Err(reason)),
                 Outlook::Wait(reason) => self.wait_because(reason, cx),
                 // It was another's turn, or others were faster.

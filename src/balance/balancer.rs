@@ -263,7 +263,7 @@ impl<S, P, T> Balancer<S, P, T> {
         waiting.watch.register(cx.waker());
         match self.shared.outlook(&mut self.rng) {
             Outlook::Ready => {}
-            Outlook::Never => return Poll::Ready(Err(Error::Closed)),
+            Outlook::Never(reason) => return Poll::Ready(Err(reason)),
             Outlook::Wait(reason) => {
                 ready!(waiting.patience.poll(cx, self.shared.patience(&reason)));
                 self.out_of_patience = true;

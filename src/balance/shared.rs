@@ -40,8 +40,8 @@ pub(super) enum Outlook {
     Ready,
     /// Not now, for this reason, but perhaps later.
     Wait(Error),
-    /// Never again.
-    Never,
+    /// Never again, for this reason.
+    Never(Error),
 }
 
 impl<S, P> Shared<S, P> {
@@ -112,10 +112,9 @@ impl<S, P> Shared<S, P> {
         if !(limit.is_some() && self.queue.is_queued()) && room() {
             return Outlook::Ready;
         }
-        let endpoints = snapshot.endpoints;
         Outlook::Wait(match limit {
             Some(max_outstanding) => Error::Overloaded { max_outstanding },
-            None => Error::Unavailable { endpoints },
+            None => snapshot.unavailable(),
         })
     }
 
@@ -124,11 +123,12 @@ impl<S, P> Shared<S, P> {
         // Before the snapshot: a driver publishes for the last time before it goes.
         let driver_gone = self.driver_gone.load(Ordering::SeqCst);
         let snapshot = self.snapshot.load();
-        match snapshot.endpoints {
+        match (snapshot.endpoints, driver_gone) {
             _ if !snapshot.candidates.is_empty() => Outlook::Ready,
-            _ if driver_gone => Outlook::Never,
-            0 => Outlook::Wait(Error::NoEndpoints),
-            endpoints => Outlook::Wait(Error::Unavailable { endpoints }),
+            (0, true) => Outlook::Never(Error::Closed),
+            (0, false) => Outlook::Wait(Error::NoEndpoints),
+            (_, true) => Outlook::Never(snapshot.unavailable()),
+            (_, false) => Outlook::Wait(snapshot.unavailable()),
         }
     }
 

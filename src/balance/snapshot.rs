@@ -3,6 +3,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
+    Error, Unavailable,
+    endpoint::Health,
     outcome::{Attempt, Remarks},
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -24,7 +26,7 @@ pub(super) struct Snapshot<S, P> {
     pub(super) version: u64,
 }
 
-impl<S: Clone, P> Snapshot<S, P> {
+impl<S, P> Snapshot<S, P> {
     /// Takes a slot at a candidate of this snapshot and a clone of its service; `None` if no slot is
     /// free.
     #[inline]
@@ -33,10 +35,43 @@ impl<S: Clone, P> Snapshot<S, P> {
         candidate: &Candidate,
         started: Option<Instant>,
         remarks: Remarks,
-    ) -> Option<(S, Attempt)> {
+    ) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+    {
         let position = self.position(candidate)?;
         let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
         Some((service, Attempt::begin(&candidate.member, started, remarks)?))
+    }
+
+    /// Why none of the endpoints can get a request.
+    #[cold]
+    pub(super) fn unavailable(&self) -> Error {
+        let mut why = Unavailable { endpoints: self.endpoints, ..Unavailable::default() };
+        let mut eligible = vec![false; self.endpoints];
+        for candidate in self.candidates.iter() {
+            eligible[candidate.position()] = true;
+        }
+        let mut draining = None;
+        for candidate in self.candidates.everyone() {
+            let health = candidate.health();
+            let example = || (Arc::clone(&candidate.member.name), health.clone());
+            match health {
+                _ if eligible[candidate.position()] => why.not_ready += 1,
+                Health::Draining(_) => {
+                    why.draining += 1;
+                    draining.get_or_insert_with(example);
+                }
+                Health::Unhealthy(_) => {
+                    why.unhealthy += 1;
+                    why.example.get_or_insert_with(example);
+                }
+                _ if candidate.weight() == 0 => why.zero_weight += 1,
+                _ => why.excluded += 1,
+            }
+        }
+        why.example = why.example.or(draining);
+        Error::Unavailable(why)
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

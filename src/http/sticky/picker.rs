@@ -25,7 +25,7 @@ use crate::{
 ///
 /// The endpoint is found in a hash table by what the cookie holds, and the cookie is verified by one
 /// HMAC (two if sessions follow a cookie of the application's); nothing is allocated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Sticky<St> {
     sessions: Sessions,
     inner: St,
