@@ -15,15 +15,16 @@ use std::{
 use support::request::Query;
 use tower::{Layer, Service, service_fn};
 use tower_lb::{
-    Balancer, discover,
+    Balancer, BoxError, discover,
     endpoint::Endpoint,
     failover::{FailoverLayer, When},
     hedge::{Delay, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer, Order, RateLimitLayer},
-    outcome::ResultOnly,
+    outcome::{LoadReport, ResultOnly},
+    probe::AwaitProbesLayer,
     retry::{Backoff, Failures, RetryLayer},
     steer::CanaryLayer,
-    strategy::P2c,
+    strategy::{Candidate, Freshest, P2c, Probed},
     timeout::{FirstByteTimeoutLayer, OverallTimeoutLayer},
 };
 
@@ -136,4 +137,70 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     let mut balancer = Balancer::spawn(P2c::default(), endpoints);
     tokio::task::yield_now().await;
     panics("ResponseFuture", Service::<Query>::call(&mut balancer, query())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_probes_too() {
+    let probe = |_: &Candidate| std::future::pending::<Result<LoadReport, BoxError>>();
+    let strategy = Probed::new(probe, Freshest::default());
+    let layer = AwaitProbesLayer::new(strategy.probes()).patience(10 * MS);
+    panics("AwaitProbesFuture", layer.layer(Once { first: true }).call(Query::idempotent())).await;
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn those_of_http_too() {
+    use http_body_util::Empty;
+    use tower_lb::http::{
+        AttemptTimeoutLayer, GatewayLayer, IdleBodyTimeoutLayer, ReportLoadLayer,
+    };
+
+    let answer = |_: http::Request<()>| {
+        let body = Empty::<bytes::Bytes>::new();
+        ready(Ok::<_, io::Error>(http::Response::new(body)))
+    };
+    let request = || http::Request::new(());
+    let reports = ReportLoadLayer::new().layer(service_fn(answer)).call(request());
+    panics("ReportLoadFuture", reports).await;
+    let attempt = AttemptTimeoutLayer::new(MS).layer(service_fn(answer)).call(request());
+    panics("AttemptTimeoutFuture", attempt).await;
+    let idle = IdleBodyTimeoutLayer::new(MS).layer(service_fn(answer)).call(request());
+    panics("IdleBodyFuture", idle).await;
+    panics("GatewayFuture", GatewayLayer.layer(service_fn(answer)).call(request())).await;
+}
+
+#[cfg(feature = "lambda")]
+#[tokio::test(start_paused = true)]
+async fn those_of_lambda_too() {
+    use tower_lb::lambda::{Function, FunctionName, Invocation, InvokeError, Invoked, Limits};
+
+    let invoke = |_: &FunctionName, _: Invocation| {
+        ready(Err::<Invoked, _>(InvokeError::Unreachable("broken".into())))
+    };
+    let mut function = Function::new(invoke, "name".parse().unwrap());
+    panics("FunctionFuture", function.call(Invocation::new("{}"))).await;
+    let mut small = function.with_limits(Limits::new().synchronous(1));
+    panics("FunctionFuture", small.call(Invocation::new("{}"))).await;
+}
+
+#[cfg(feature = "sigv4")]
+#[tokio::test(start_paused = true)]
+async fn one_that_signs_too() {
+    use aws_credential_types::Credentials;
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tower_lb::http::sigv4::SignLayer;
+
+    let credentials = Credentials::new("key", "secret", None, None, "test");
+    let layer = SignLayer::new(credentials).region("eu-west-1");
+    let answer = |_: http::Request<Full<Bytes>>| ready(Ok::<_, io::Error>(()));
+    let request = |body: &'static str| {
+        let request = http::Request::get("https://name.lambda-url.eu-west-1.on.aws/");
+        request.body(Full::from(body)).unwrap()
+    };
+    panics("SignFuture", layer.layer(service_fn(answer)).call(request(""))).await;
+    // It fails before it is sent.
+    let small = layer.max_body(1);
+    let failed = small.layer(service_fn(answer)).call(request("too long"));
+    panics("SignFuture", failed).await;
 }
