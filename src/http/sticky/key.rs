@@ -72,6 +72,17 @@ impl Key {
     }
 }
 
+fn truncated(code: Hmac<Sha256>) -> Tag {
+    let bytes: [u8; 32] = code.finalize().into_bytes().into();
+    std::array::from_fn(|index| bytes[index])
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
 /// Counts what is hashed, for tests of what a request can make it cost.
 #[cfg(test)]
 pub(super) mod hashed {
@@ -89,16 +100,5 @@ pub(super) mod hashed {
     /// How many codes were made on this thread since the last call, and of how many bytes.
     pub(in super::super) fn take() -> (usize, usize) {
         HASHED.with(Cell::take)
-    }
-}
-
-fn truncated(code: Hmac<Sha256>) -> Tag {
-    let bytes: [u8; 32] = code.finalize().into_bytes().into();
-    std::array::from_fn(|index| bytes[index])
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
     }
 }
