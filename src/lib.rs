@@ -89,6 +89,7 @@ pub mod discover;
 pub mod endpoint;
 mod error;
 pub mod failover;
+mod future;
 pub mod health;
 pub mod hedge;
 #[cfg(feature = "http")]

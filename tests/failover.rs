@@ -3,23 +3,29 @@
 mod support;
 
 use std::{
+    future::{self, Ready},
     io,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use futures::FutureExt;
 use support::request::Query;
-use tokio::time::{advance, sleep};
-use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, advance, sleep},
+};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
     failover::{Failover, FailoverLayer, When},
     limit::{Concurrency, ConcurrencyLimitLayer},
+    outcome::{Attempts, Carry, Classify, Outcome},
     retry::{Failures, Safety},
     strategy::P2c,
     timeout::OverallTimeoutLayer,
@@ -177,6 +183,122 @@ async fn a_region_without_endpoints_is_left() {
     drop(handle);
     tokio::task::yield_now().await;
     assert_eq!(service.clone().oneshot(query()).await.unwrap(), "far", "never again");
+}
+
+/// A response that holds the room it was given, as one with a body does.
+type Held = (&'static str, Arc<OwnedSemaphorePermit>);
+
+/// What the endpoint called "bad" answers is a failure.
+#[derive(Clone, Copy, Debug)]
+struct ByName;
+
+impl Classify<Held> for ByName {
+    fn classify(&self, result: Result<&Held, &(dyn std::error::Error + 'static)>) -> Outcome {
+        match result {
+            Ok(("bad", _)) => Outcome::ApplicationError,
+            Ok(_) => Outcome::Success,
+            Err(error) => Outcome::of_error(error),
+        }
+    }
+}
+
+/// Is ready when there is room, and gives that to the response.
+#[derive(Clone)]
+struct Roomy {
+    name: &'static str,
+    room: Arc<Semaphore>,
+    taken: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Roomy {
+    fn new(name: &'static str, room: &Arc<Semaphore>) -> Self {
+        Self { name, room: Arc::clone(room), taken: None }
+    }
+}
+
+impl Service<Query> for Roomy {
+    type Response = Held;
+    type Error = BoxError;
+    type Future = Ready<Result<Held, BoxError>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // What holds the room here keeps it, so there is nobody to wake.
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return Poll::Pending };
+        self.taken = Some(Arc::new(permit));
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Query) -> Self::Future {
+        future::ready(Ok((self.name, self.taken.take().expect("polled ready"))))
+    }
+}
+
+/// The first's answer, and how long it took, where both services share the only room.
+async fn over_shared_room(max_wait: Option<Duration>, query: Query) -> (&'static str, Duration) {
+    let room = Arc::new(Semaphore::new(1));
+    let second = Roomy::new("second", &room);
+    let mut builder = FailoverLayer::builder(second, Failures::new(ByName));
+    if let Some(max_wait) = max_wait {
+        builder = builder.max_wait(max_wait);
+    }
+    let service = builder.build().unwrap().layer(Roomy::new("bad", &room));
+    let began = Instant::now();
+    let (name, _room) = service.oneshot(query).await.unwrap();
+    (name, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_answer_does_not_wait_for_the_room_that_it_holds_itself() {
+    let query = Query::idempotent;
+    assert_eq!(over_shared_room(None, query()).await, ("bad", 250 * MS), "the default");
+    for millis in [0, 1, 1000] {
+        let max_wait = millis * MS;
+        assert_eq!(over_shared_room(Some(max_wait), query()).await, ("bad", max_wait));
+    }
+    let mut hurried = query();
+    hurried.carry(Attempts::with_deadline(Instant::now() + 10 * MS));
+    assert_eq!(over_shared_room(None, hurried).await, ("bad", 10 * MS), "the deadline");
+    // No clock can tell when that is over; the deadline counts all the same.
+    let mut hurried = query();
+    hurried.carry(Attempts::with_deadline(Instant::now() + 10 * MS));
+    assert_eq!(over_shared_room(Some(Duration::MAX), hurried).await, ("bad", 10 * MS));
+}
+
+/// The second is not ready until it has an endpoint.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_first_waits_no_longer_than_a_response() {
+    let (near_state, near) = region("near");
+    near_state.set_down(true);
+    let (handle, stream) = discover::channel::<&str, Region>();
+    let far = Balancer::spawn(P2c::default(), stream);
+    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let service = failover.layer(near);
+    let began = Instant::now();
+    let error = service.clone().oneshot(Query::idempotent()).await.unwrap_err();
+    assert_eq!((error.to_string().as_str(), began.elapsed()), ("down", 250 * MS));
+
+    let began = Instant::now();
+    let request = service.clone().oneshot(Query::idempotent());
+    let insert = async {
+        sleep(200 * MS).await;
+        handle.insert("a", Endpoint::new(region("far").1)).unwrap();
+    };
+    let (answer, ()) = futures::future::join(request, insert).await;
+    assert_eq!((answer.unwrap(), began.elapsed()), ("far", 200 * MS), "ready in time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_to_the_second_after_the_deadline() {
+    let near = service_fn(|_: Query| async {
+        sleep(100 * MS).await;
+        Err::<&str, BoxError>("late".into())
+    });
+    let (far_state, far) = region("far");
+    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let mut query = Query::idempotent();
+    query.carry(Attempts::with_deadline(Instant::now() + 50 * MS));
+    assert_eq!(failover.layer(near).oneshot(query).await.unwrap_err().to_string(), "late");
+    assert_eq!(far_state.requests(), 0);
 }
 
 #[tokio::test(start_paused = true)]

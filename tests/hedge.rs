@@ -5,12 +5,16 @@ mod support;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use support::request::Query;
 use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinSet, yield_now},
     time::{Instant, advance, sleep},
 };
@@ -21,7 +25,7 @@ use tower_lb::{
     endpoint::Endpoint,
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer},
-    outcome::{Following, OnResponse, ResultOnly},
+    outcome::{Classify, Following, OnResponse, Outcome, ResultOnly},
     retry::{Budget, Failures, Safety},
     strategy::{Rng, RoundRobin, RoundRobinPicker},
 };
@@ -200,6 +204,69 @@ async fn a_hedge_that_a_limit_rejects_is_no_answer() {
     let error = service.oneshot(Query::idempotent()).await.unwrap_err();
     assert!(error.downcast_ref::<tower_lb::Error>().is_some(), "the endpoint's: {error}");
     assert_eq!(budget.spent(), 0);
+}
+
+/// A response that holds the only room there is, and whether it is good.
+type Held = (bool, Arc<OwnedSemaphorePermit>);
+
+#[derive(Clone, Copy, Debug)]
+struct ByGoodness;
+
+impl Classify<Held> for ByGoodness {
+    fn classify(&self, result: Result<&Held, &(dyn std::error::Error + 'static)>) -> Outcome {
+        match result {
+            Ok((true, _)) => Outcome::Success,
+            Ok((false, _)) => Outcome::ApplicationError,
+            Err(error) => Outcome::of_error(error),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_wait_for_the_room_that_it_holds_itself() {
+    for (delay, took) in [(10 * MS, 350 * MS), (90 * MS, 350 * MS)] {
+        let room = Arc::new(Semaphore::new(1));
+        let service = service_fn(move |_: Query| {
+            let room = Arc::clone(&room);
+            async move {
+                let permit = room.acquire_owned().await.unwrap();
+                sleep(100 * MS).await;
+                Ok::<Held, io::Error>((false, Arc::new(permit)))
+            }
+        });
+        let hedge = HedgeLayer::builder(Failures::new(ByGoodness), Delay::fixed(delay));
+        let hedge = hedge.budget(Budget::unlimited()).build().unwrap();
+        let began = Instant::now();
+        let (good, _room) = hedge.layer(service).oneshot(Query::idempotent()).await.unwrap();
+        assert_eq!((good, began.elapsed()), (false, took));
+    }
+}
+
+/// Without the hedge the answer would be good, so it is with the hedge.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_fails_first_is_no_answer() {
+    let room = Arc::new(Semaphore::new(2));
+    let calls = Arc::new(AtomicU32::new(0));
+    let freed = Arc::clone(&room);
+    let service = service_fn(move |_: Query| {
+        let (room, first) = (Arc::clone(&room), calls.fetch_add(1, Ordering::SeqCst) == 0);
+        async move {
+            let permit = room.acquire_owned().await.unwrap();
+            sleep(if first { 5000 * MS } else { MS }).await;
+            Ok::<Held, io::Error>((first, Arc::new(permit)))
+        }
+    });
+    let hedge = HedgeLayer::builder(Failures::new(ByGoodness), Delay::fixed(10 * MS));
+    let hedge = hedge.budget(Budget::unlimited()).build().unwrap();
+    let mut request = spawn(hedge.layer(service).oneshot(Query::idempotent()));
+    assert_pending!(request.poll());
+    advance(11 * MS).await;
+    assert_pending!(request.poll());
+    advance(2 * MS).await;
+    assert_pending!(request.poll());
+    assert_eq!(freed.available_permits(), 1, "what a hedge's failure holds is let go");
+    let (good, _room) = request.await.unwrap();
+    assert!(good);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ mod support;
 use std::{
     io,
     sync::{Arc, Mutex, atomic::Ordering},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -221,6 +222,47 @@ async fn no_attempt_is_begun_after_the_deadline() {
     send(&service, query).await.unwrap_err();
     assert_eq!(log.names().len(), 4, "at 0, 30, 60 and 90 ms");
     assert_eq!(began.elapsed(), 90 * MS, "it does not wait for an attempt that won't be made");
+}
+
+/// Answers, but never says that it is ready.
+#[derive(Clone)]
+struct Unready {
+    answer: fn() -> Result<u32, io::Error>,
+}
+
+impl Service<Query> for Unready {
+    type Response = Answer;
+    type Error = io::Error;
+    type Future = std::future::Ready<Result<Answer, io::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Query) -> Self::Future {
+        std::future::ready((self.answer)().map(|status| ("unready", status)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_readiness_ends_with_the_backoff_or_the_deadline() {
+    let longest = 30 * MS;
+    for (answer, deadline, took) in [
+        (status_1 as fn() -> _, None, longest),
+        (status_1, Some(20 * MS), 20 * MS),
+        (broken, Some(20 * MS), 20 * MS),
+        (refused, Some(20 * MS), 20 * MS),
+    ] {
+        let retry = retries().backoff(Backoff::full(Duration::ZERO, longest)).build().unwrap();
+        let mut service = retry.layer(Unready { answer });
+        let mut query = Query::idempotent();
+        let began = Instant::now();
+        if let Some(deadline) = deadline {
+            query.carry(Attempts::with_deadline(began + deadline));
+        }
+        let _ = service.call(query).await;
+        assert_eq!(began.elapsed(), took);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,12 +14,16 @@ use std::{
 
 use support::{Backend, Readiness, request::Query};
 use tokio::time::{Instant, sleep};
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{
+    Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn, util::BoxCloneSyncService,
+};
 use tower_lb::{
+    Balancer, discover,
     endpoint::Endpoint,
     outcome::{Attempts, Carry},
     retry::Safety,
     steer::{CanaryLayer, Shadow, ShadowCounts},
+    strategy::P2c,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -163,6 +167,43 @@ async fn a_share_of_requests_is_copied() {
     let sent = shadow.counts().sent;
     // Four standard deviations.
     assert!((887..1113).contains(&sent), "{sent}");
+}
+
+/// Copies hold the bodies of requests that may be over.
+#[tokio::test(start_paused = true)]
+async fn copies_wait_a_second_for_the_mirror_to_be_ready() {
+    let (handle, stream) = discover::channel::<&str, BoxCloneSyncService<_, _, Infallible>>();
+    let mirror = Balancer::spawn(P2c::default(), stream);
+    let service = service_fn(|_: Query| async { Ok::<_, Infallible>(()) });
+    let (shadow, driver) = Shadow::new(service, mirror, 1.0, 4).unwrap();
+    tokio::spawn(driver);
+    let send = || shadow.clone().oneshot(Query::idempotent());
+    let left_out = || (shadow.counts().sent, shadow.counts().left_out);
+    for _ in 0..3 {
+        send().await.unwrap();
+    }
+    sleep(999 * MS).await;
+    assert_eq!(left_out(), (0, 0));
+    send().await.unwrap();
+    sleep(2 * MS).await;
+    assert_eq!(left_out(), (0, 3), "each by its own age");
+    let mirror = service_fn(|_: Query| async { Ok::<_, Infallible>(()) });
+    handle.insert("a", Endpoint::new(BoxCloneSyncService::new(mirror))).unwrap();
+    sleep(MS).await;
+    assert_eq!(left_out(), (1, 3));
+}
+
+/// No room at the canary is held while the stable service is waited for.
+#[tokio::test(start_paused = true)]
+async fn the_canary_is_asked_when_the_stable_service_is_ready() {
+    let room = Arc::new(tokio::sync::Semaphore::new(1));
+    let canary = ConcurrencyLimit::with_semaphore(named("new"), Arc::clone(&room));
+    let (_handle, stream) = discover::channel::<&str, BoxCloneSyncService<u64, &str, Infallible>>();
+    let stable = Balancer::spawn(P2c::default(), stream);
+    let mut service = CanaryLayer::new(canary, 1.0).unwrap().layer(stable);
+    let mut ready = tokio_test::task::spawn(ServiceExt::<u64>::ready(&mut service));
+    assert!(ready.poll().is_pending());
+    assert_eq!(room.available_permits(), 1);
 }
 
 #[test]

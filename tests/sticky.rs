@@ -457,6 +457,14 @@ async fn a_session_that_follows_the_application_begins_and_ends_with_its_cookie(
     forged.keep(&format!("lb={}", "A".repeat(54)));
     assert!(anywhere(&mut site, &forged), "no session, and none begins");
 
+    let long = format!("app={}", "x".repeat(4097));
+    let mut overlong = browser.clone();
+    let (_, set) = overlong.ask(&mut site, &[("set", &long)]);
+    assert_eq!(set, [long], "too long for a session");
+    assert!(anywhere(&mut site, &overlong));
+    let (_, set) = overlong.ask(&mut site, &[("set", &format!("app={}", "x".repeat(4096)))]);
+    assert_eq!(set.len(), 2);
+
     let (_, set) = browser.clone().ask(&mut site, &[("set", "app=; Max-Age=0")]);
     assert_eq!(set.len(), 1, "the application ends its session");
     site.remove(&server);
@@ -498,6 +506,9 @@ async fn the_first_valid_cookie_counts_of_the_first_four() {
 fn settings_that_make_no_sense_are_rejected() {
     assert_eq!(Key::new([1; 31]).unwrap_err(), InvalidSessions::ShortKey { bytes: 31 });
     assert_eq!(format!("{:?}", key(1)), "Key(..)");
+    let with_keys = |keys: u8| (1..keys).fold(settings(), |all, byte| all.also_accept(key(byte)));
+    assert!(with_keys(8).build().is_ok());
+    assert_eq!(with_keys(9).build().unwrap_err(), InvalidSessions::TooManyKeys { keys: 9 });
     let ok = |settings: SessionsBuilder| settings.build().is_ok();
     let error = |settings: SessionsBuilder| settings.build().unwrap_err();
     for name in ["", "a b", "a=b", "a;b", "\u{e4}", "a\r\nb"] {

@@ -24,6 +24,9 @@ use crate::{
 ///   [overload](When::Overloaded); give its balancer a
 ///   [`fail_fast`](crate::balance::Builder::fail_fast) to go over instead.
 /// - Once the first can never work again, all requests go to the second.
+/// - A request that goes over waits for the second service to be ready no longer than
+///   [`max_wait`](super::FailoverBuilder::max_wait), and is not sent there after its
+///   [deadline](crate::outcome::Attempts::deadline): then the first's answer is the answer.
 /// - What the second answers is the answer, be it good or not.
 #[derive(Debug)]
 pub struct Failover<A, B, J> {
@@ -134,8 +137,13 @@ where
         self.probing = false;
         let safety = request.safety();
         let copy = if safety == Safety::Never { None } else { request.repeat() };
-        let again = Again::new(copy, safety, self.second.clone());
-        let (rules, switch) = (Arc::clone(&self.rules), Arc::clone(&self.switch));
-        FailoverFuture::first(self.first.call(request), rules, switch, again)
+        let again = Again {
+            rules: Arc::clone(&self.rules),
+            switch: Arc::clone(&self.switch),
+            copy,
+            safety,
+            second: self.second.clone(),
+        };
+        FailoverFuture::first(self.first.call(request), again)
     }
 }

@@ -7,14 +7,17 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{When, layer::Rules, switch::Switch};
 use crate::{
     BoxError, Error,
     error::chain,
+    future::{LazySleep, polled_after_completion},
     limit::Rejected,
-    retry::{Judge, Repeat, Safety, Verdict},
+    outcome::Attempts,
+    retry::{Judge, Repeat, Safety, Verdict, begins_in_time, poll_ready_until},
 };
 
 pin_project! {
@@ -25,35 +28,38 @@ pin_project! {
         B: Service<Req>,
     {
         #[pin]
-        state: State<A::Future, B::Future>,
-        // While the first has the request.
-        again: Option<(Arc<Rules<J>>, Arc<Switch>, Again<B, Req, A::Response>)>,
+        state: State<A::Future, B::Future, Again<B, J, Req>, Over<B, Req, A::Response>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<A, B> {
-        First { #[pin] response: A },
+    enum State<A, B, G, O> {
+        // `again` is taken with a request that goes over.
+        First { #[pin] response: A, again: Option<G> },
         // For the second service to be ready.
-        Readying,
+        Readying { over: Option<O>, until: Option<Instant>, #[pin] timer: LazySleep },
         Second { #[pin] response: B },
     }
 }
 
+const NAME: &str = "FailoverFuture";
+
 /// What it takes to go over to the second service.
-pub(super) struct Again<B, Req, Rsp> {
-    copy: Option<Req>,
-    safety: Safety,
-    second: B,
-    /// The answer if the second service is gone.
-    last: Option<Result<Rsp, BoxError>>,
+pub(super) struct Again<B, J, Req> {
+    pub(super) rules: Arc<Rules<J>>,
+    pub(super) switch: Arc<Switch>,
+    pub(super) copy: Option<Req>,
+    pub(super) safety: Safety,
+    pub(super) second: B,
 }
 
-impl<B, Req, Rsp> Again<B, Req, Rsp> {
-    pub(super) fn new(copy: Option<Req>, safety: Safety, second: B) -> Self {
-        Self { copy, safety, second, last: None }
-    }
+/// A request that goes over.
+struct Over<B, Req, Rsp> {
+    copy: Req,
+    second: B,
+    /// The answer if the second service can't be asked.
+    last: Result<Rsp, BoxError>,
 }
 
 impl<A, B, J, Req> FailoverFuture<A, B, J, Req>
@@ -61,47 +67,37 @@ where
     A: Service<Req>,
     B: Service<Req>,
 {
-    pub(super) fn first(
-        response: A::Future,
-        rules: Arc<Rules<J>>,
-        switch: Arc<Switch>,
-        again: Again<B, Req, A::Response>,
-    ) -> Self {
-        Self { state: State::First { response }, again: Some((rules, switch, again)) }
+    pub(super) fn first(response: A::Future, again: Again<B, J, Req>) -> Self {
+        Self { state: State::First { response, again: Some(again) } }
     }
 
     pub(super) fn second(response: B::Future) -> Self {
-        Self { state: State::Second { response }, again: None }
+        Self { state: State::Second { response } }
     }
 }
 
-impl<J> Rules<J> {
+impl<B, J, Req> Again<B, J, Req> {
     /// Whether a request goes over that ended so at the first service.
-    fn goes_over<Rsp>(
-        &self,
-        switch: &Switch,
-        result: &Result<Rsp, BoxError>,
-        safety: Safety,
-    ) -> bool
+    fn goes_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> bool
     where
         J: Judge<Rsp>,
     {
         let unserved = result.as_ref().err().and_then(|error| Unserved::of(&**error));
         let verdict = match result {
-            Ok(response) => self.judge.judge(Ok(response)),
-            Err(error) => self.judge.judge(Err(&**error)),
+            Ok(response) => self.rules.judge.judge(Ok(response)),
+            Err(error) => self.rules.judge.judge(Err(&**error)),
         };
         if unserved.is_none() && verdict == Verdict::Final {
-            switch.succeeded();
+            self.switch.succeeded();
             return false;
         }
-        switch.failed();
-        match self.when {
+        self.switch.failed();
+        match self.rules.when {
             When::Overloaded => matches!(unserved, Some(Unserved::Overloaded)),
             When::Failed => {
                 unserved.is_some()
                     || matches!(verdict, Verdict::Unsent | Verdict::Refused(_))
-                    || safety == Safety::Idempotent
+                    || self.safety == Safety::Idempotent
             }
         }
     }
@@ -138,38 +134,38 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::First { response } => {
+                StateProjection::First { response, again } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let Some((rules, switch, again)) = this.again else {
+                    let again = again.take_if(|again| again.goes_over(&result));
+                    let Some(Again { rules, copy, second, .. }) = again else {
                         return Poll::Ready(result);
                     };
-                    if !rules.goes_over(switch, &result, again.safety) {
-                        return Poll::Ready(result);
-                    }
                     // A copy of the copy, because a body that was used up can't be repeated.
-                    again.copy = again.copy.as_ref().and_then(Repeat::repeat);
-                    if again.copy.is_none() {
+                    let Some(copy) = copy.as_ref().and_then(Repeat::repeat) else {
                         return Poll::Ready(result);
-                    }
-                    again.last = Some(result);
-                    this.state.set(State::Readying);
+                    };
+                    let longest = Instant::now().checked_add(rules.max_wait);
+                    let deadline = copy.attempts().and_then(Attempts::deadline);
+                    let until = longest.into_iter().chain(deadline).min();
+                    let over = Some(Over { copy, second, last: result });
+                    this.state.set(State::Readying { over, until, timer: LazySleep::default() });
                 }
-                StateProjection::Readying => {
-                    let Some((.., again)) = this.again else { return Poll::Pending };
-                    let ready = ready!(again.second.poll_ready(cx));
-                    match (again.copy.take().filter(|_| ready.is_ok()), again.last.take()) {
-                        (Some(copy), last) => {
-                            // What the first answer holds is let go.
-                            drop(last);
-                            if let Some(attempts) = copy.attempts() {
-                                attempts.begin_next();
-                            }
-                            let response = again.second.call(copy);
-                            this.state.set(State::Second { response });
-                        }
-                        (None, Some(last)) => return Poll::Ready(last),
-                        (None, None) => return Poll::Pending,
+                StateProjection::Readying { over, until, timer } => {
+                    let second = over.as_mut().map(|over| &mut over.second);
+                    let second = second.unwrap_or_else(|| polled_after_completion(NAME));
+                    let is_ready = ready!(poll_ready_until(second, *until, timer, cx));
+                    let over = over.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    let Over { copy, mut second, last } = over;
+                    if !is_ready || !begins_in_time(copy.attempts()) {
+                        return Poll::Ready(last);
                     }
+                    // What the first answer holds is let go.
+                    drop(last);
+                    if let Some(attempts) = copy.attempts() {
+                        attempts.begin_next();
+                    }
+                    let response = second.call(copy);
+                    this.state.set(State::Second { response });
                 }
                 StateProjection::Second { response } => {
                     return response.poll(cx).map_err(Into::into);
@@ -187,7 +183,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::First { .. } => "at the first service",
-            State::Readying => "waiting for the second service to be ready",
+            State::Readying { .. } => "waiting for the second service to be ready",
             State::Second { .. } => "at the second service",
         };
         f.debug_struct("FailoverFuture").field("state", &state).finish_non_exhaustive()

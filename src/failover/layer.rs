@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{Failover, switch::Switch};
-use crate::InvalidConfig;
+use crate::{InvalidConfig, retry::DEFAULT_LONGEST};
 
 /// When a request goes over to the second service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,13 +29,20 @@ pub struct FailoverLayer<B, J> {
 pub(super) struct Rules<J> {
     pub(super) judge: J,
     pub(super) when: When,
+    pub(super) max_wait: Duration,
     sticky: (u32, Duration),
 }
 
 impl<B, J> FailoverLayer<B, J> {
     /// Settings; `judge` says what is a failure of the first service.
     pub fn builder(second: B, judge: J) -> FailoverBuilder<B, J> {
-        FailoverBuilder { second, judge, when: When::default(), sticky: None }
+        FailoverBuilder {
+            second,
+            judge,
+            when: When::default(),
+            max_wait: DEFAULT_LONGEST,
+            sticky: None,
+        }
     }
 }
 
@@ -61,6 +68,7 @@ pub struct FailoverBuilder<B, J> {
     second: B,
     judge: J,
     when: When,
+    max_wait: Duration,
     sticky: Option<(u32, Duration)>,
 }
 
@@ -69,6 +77,19 @@ impl<B, J> FailoverBuilder<B, J> {
     #[must_use]
     pub fn when(mut self, when: When) -> Self {
         self.when = when;
+        self
+    }
+
+    /// How long a request that the first service has failed waits for the second to be ready. Then
+    /// the first's answer, be it a response or an error, is the caller's. The request's
+    /// [deadline](crate::outcome::Attempts::deadline) ends the wait too. Default 250 ms, as long as
+    /// [`Retry`](crate::retry::Retry) waits by default with a response in hand.
+    ///
+    /// The bound is there because the first's answer may hold what the second waits for: the place
+    /// in a concurrency limit around both, for example.
+    #[must_use]
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.max_wait = time;
         self
     }
 
@@ -87,7 +108,7 @@ impl<B, J> FailoverBuilder<B, J> {
     ///
     /// For a sticky failover after 0 failures, or with probes all the time, or on overload.
     pub fn build(self) -> Result<FailoverLayer<B, J>, InvalidConfig> {
-        let Self { second, judge, when, sticky } = self;
+        let Self { second, judge, when, max_wait, sticky } = self;
         if let Some((failures, probe_every)) = sticky {
             InvalidConfig::unless(
                 failures > 0,
@@ -103,7 +124,7 @@ impl<B, J> FailoverBuilder<B, J> {
                 "overload passes, so failover on overload can't be sticky: leave one of them out",
             )?;
         }
-        let rules = Rules { judge, when, sticky: sticky.unwrap_or_default() };
+        let rules = Rules { judge, when, max_wait, sticky: sticky.unwrap_or_default() };
         Ok(FailoverLayer { second, rules: Arc::new(rules) })
     }
 }

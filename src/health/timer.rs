@@ -26,7 +26,8 @@ impl Deadlines {
         self.due.remove(&(at, id));
     }
 
-    /// The next that is due.
+    /// The next that is due. While there is none, no waker is registered: whoever adds one must poll again,
+    /// as a stage does before it returns.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Id> {
         let Some(&(at, id)) = self.due.first() else { return Poll::Pending };
         ready!(self.alarm.poll_at(at, cx));

@@ -14,9 +14,10 @@ use tower_service::Service;
 use super::layer::Rules;
 use crate::{
     BoxError,
+    future::polled_after_completion,
     limit::is_turned_away,
     outcome::Attempts,
-    retry::{Judge, Repeat, Verdict, in_time},
+    retry::{DEFAULT_LONGEST, Judge, Repeat, Verdict, in_time},
 };
 
 pin_project! {
@@ -25,11 +26,18 @@ pin_project! {
     where
         S: Service<Req>,
     {
-        // Until it has failed.
         #[pin]
-        first: Option<S::Future>,
-        // `None` for a request that is neither hedged nor measured, which should be small.
-        others: Option<Box<Others<S, J, Req>>>,
+        state: State<S::Future, Others<S, J, Req>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, O> {
+        // Neither hedged nor measured, which should be small.
+        Single { #[pin] response: F },
+        // `first` is there until it has failed, `others` until one has answered or all have failed.
+        Hedged { #[pin] first: Option<F>, others: Option<Box<O>> },
     }
 }
 
@@ -42,8 +50,11 @@ struct Others<S: Service<Req>, J, Req> {
     timer: Option<Pin<Box<Sleep>>>,
     /// And when they were paid for.
     under_way: Vec<(Pin<Box<S::Future>>, Instant)>,
-    /// The answer if all fail: the first attempt's, if that one has.
+    /// The answer if all fail: the first attempt's.
     failed: Option<Result<S::Response, BoxError>>,
+    /// How long a response in hand waits for the other attempts, and the timer for that.
+    longest: Duration,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 /// What it takes to send another attempt.
@@ -58,7 +69,7 @@ pub(super) struct Next<S, Req> {
 impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
     #[inline]
     pub(super) fn single(response: S::Future) -> Self {
-        Self { first: Some(response), others: None }
+        Self { state: State::Single { response } }
     }
 
     #[inline]
@@ -68,9 +79,18 @@ impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
         started: Option<Instant>,
         next: Option<Next<S, Req>>,
     ) -> Self {
-        let (under_way, timer, failed) = (Vec::new(), None, None);
-        let others = Others { rules, started, next, timer, under_way, failed };
-        Self { first: Some(response), others: Some(Box::new(others)) }
+        let longest = next.as_ref().map_or(DEFAULT_LONGEST, |next| next.delay.max(DEFAULT_LONGEST));
+        let others = Others {
+            rules,
+            started,
+            next,
+            timer: None,
+            under_way: Vec::new(),
+            failed: None,
+            longest,
+            patience: None,
+        };
+        Self { state: State::Hedged { first: Some(response), others: Some(Box::new(others)) } }
     }
 }
 
@@ -84,35 +104,17 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let first = this.first.as_mut().as_pin_mut().map(|first| first.poll(cx));
-            let ended = match first {
-                Some(Poll::Ready(result)) => {
-                    this.first.set(None);
-                    Some(result.map_err(Into::into))
-                }
-                _ => None,
-            };
-            let Some(others) = this.others.as_mut() else {
-                return ended.map_or(Poll::Pending, Poll::Ready);
-            };
-            let good = ended.and_then(|result| others.ended(result, true));
-            if let Some(good) = good.or_else(|| others.poll(cx)) {
-                this.first.set(None);
-                *this.others = None;
-                return Poll::Ready(good);
+        match self.project().state.project() {
+            StateProjection::Single { response } => response.poll(cx).map_err(Into::into),
+            StateProjection::Hedged { mut first, others } => {
+                let answer = others.as_mut().map(|others| others.poll_answer(first.as_mut(), cx));
+                let answer = answer.unwrap_or_else(|| polled_after_completion("HedgeFuture"));
+                let answer = ready!(answer);
+                // The attempts that are still under way are cancelled.
+                first.set(None);
+                *others = None;
+                Poll::Ready(answer)
             }
-            if this.first.is_none() && others.under_way.is_empty() {
-                return others.failed.take().map_or(Poll::Pending, Poll::Ready);
-            }
-            let Some(delay) = others.delay() else { return Poll::Pending };
-            let timer = others.timer.get_or_insert_with(|| Box::pin(sleep(delay)));
-            if !timer.is_elapsed() {
-                ready!(timer.as_mut().poll(cx));
-            }
-            ready!(others.poll_send(cx));
-            others.timer = None;
         }
     }
 }
@@ -124,6 +126,50 @@ where
     J: Judge<S::Response>,
     Req: Repeat,
 {
+    /// The answer to the request: the first good one, or a failure if there is none to wait for.
+    fn poll_answer(
+        &mut self,
+        mut first: Pin<&mut Option<S::Future>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, BoxError>> {
+        loop {
+            if let Some(Poll::Ready(result)) = first.as_mut().as_pin_mut().map(|one| one.poll(cx)) {
+                first.set(None);
+                if let Some(good) = self.ended(result.map_err(Into::into), true) {
+                    return Poll::Ready(good);
+                }
+            }
+            if let Some(good) = self.poll(cx) {
+                return Poll::Ready(good);
+            }
+            let none_left = first.is_none() && self.under_way.is_empty();
+            let failed = self.failed.take_if(|_| none_left);
+            if let Some(failed) = failed.or_else(|| self.poll_patience(cx)) {
+                return Poll::Ready(failed);
+            }
+            // The attempts under way have registered the waker.
+            let Some(delay) = self.delay() else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(delay)));
+            if !timer.is_elapsed() {
+                ready!(timer.as_mut().poll(cx));
+            }
+            ready!(self.poll_send(cx));
+            self.timer = None;
+        }
+    }
+
+    /// A response in hand that has waited long enough: it may hold the very room that another attempt
+    /// waits for. An error holds nothing, and waits.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
+        let longest = self.longest;
+        self.failed.take_if(|failed| {
+            failed.is_ok() && {
+                let timer = self.patience.get_or_insert_with(|| Box::pin(sleep(longest)));
+                timer.as_mut().poll(cx).is_ready()
+            }
+        })
+    }
+
     /// An attempt has ended: gives the result back if it is good.
     fn ended(
         &mut self,
@@ -135,7 +181,8 @@ where
             Err(_) => false,
         };
         if !good {
-            if is_first || self.failed.is_none() {
+            // Only the first attempt's failure is ever the answer, so what the others hold is let go.
+            if is_first {
                 self.failed = Some(result);
             }
             return None;
@@ -202,8 +249,13 @@ where
 
 impl<S: Service<Req>, J, Req> fmt::Debug for HedgeFuture<S, J, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.others.as_ref().map_or(0, |others| others.under_way.len());
-        let under_way = others + usize::from(self.first.is_some());
+        let under_way = match &self.state {
+            State::Single { .. } => 1,
+            State::Hedged { first, others } => {
+                let others = others.as_ref().map_or(0, |others| others.under_way.len());
+                others + usize::from(first.is_some())
+            }
+        };
         f.debug_struct("HedgeFuture").field("under_way", &under_way).finish_non_exhaustive()
     }
 }

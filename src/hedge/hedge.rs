@@ -19,6 +19,8 @@ use crate::{
 ///   as cancelled, not as failed.
 /// - A failure waits for the attempts that are still under way; if all fail, it is the answer. To
 ///   try again after that is up to a [`Retry`](crate::retry::Retry) above.
+/// - A failure that is a response, and so may hold the very room that another attempt waits for, waits
+///   for 250 ms, or for as long as a hedge was delayed if that is longer. Then it is the answer.
 /// - A hedge takes room at an endpoint, and budget, when it is sent and not before. Without budget no
 ///   hedge is sent, and what is under way goes on. Where no endpoint is left that has not been
 ///   tried, none is sent.

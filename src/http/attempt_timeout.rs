@@ -8,12 +8,13 @@ use std::{
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     BoxError,
+    future::LazySleep,
     outcome::{Bound, Elapsed},
 };
 
@@ -67,7 +68,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limit = self.limit;
-        // A limit beyond what the clock can tell is none.
+        // A limit beyond what the clock can tell is as good as none.
         let deadline = Instant::now().checked_add(limit);
         AttemptTimeoutFuture { inner: Timed::new(self.inner.call(request), deadline, limit) }
     }
@@ -146,7 +147,7 @@ pin_project! {
         #[pin]
         inner: T,
         #[pin]
-        timer: Option<Sleep>,
+        timer: LazySleep,
         deadline: Option<Instant>,
         limit: Duration,
     }
@@ -154,17 +155,13 @@ pin_project! {
 
 impl<T> Timed<T> {
     fn new(inner: T, deadline: Option<Instant>, limit: Duration) -> Self {
-        Self { inner, timer: None, deadline, limit }
+        Self { inner, timer: LazySleep::default(), deadline, limit }
     }
 
     fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Elapsed> {
-        let mut this = self.project();
-        let Some(deadline) = *this.deadline else { return Poll::Pending };
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(deadline)));
-        }
-        let Some(timer) = this.timer.as_pin_mut() else { return Poll::Pending };
-        ready!(timer.poll(cx));
+        let this = self.project();
+        let (deadline, limit) = (*this.deadline, *this.limit);
+        ready!(this.timer.poll(cx, || deadline.map_or_else(|| sleep(limit), sleep_until)));
         Poll::Ready(Elapsed::new(Bound::Attempt, *this.limit))
     }
 }

@@ -8,12 +8,13 @@ use std::{
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     BoxError,
+    future::LazySleep,
     outcome::{Bound, Elapsed},
 };
 
@@ -86,7 +87,12 @@ where
         let this = self.project();
         let (response, limit) = (ready!(this.response.poll(cx)), *this.limit);
         Poll::Ready(response.map(|response| {
-            response.map(|body| IdleBody { body, timer: None, waiting: false, limit })
+            response.map(|body| IdleBody {
+                body,
+                timer: LazySleep::default(),
+                waiting: false,
+                limit,
+            })
         }))
     }
 }
@@ -98,7 +104,7 @@ pin_project! {
         #[pin]
         body: B,
         #[pin]
-        timer: Option<Sleep>,
+        timer: LazySleep,
         // The timer runs.
         waiting: bool,
         limit: Duration,
@@ -123,13 +129,11 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let began = !std::mem::replace(this.waiting, true);
-        match (this.timer.as_mut().as_pin_mut(), Instant::now().checked_add(*this.limit)) {
-            (Some(timer), Some(deadline)) if began => timer.reset(deadline),
-            (None, Some(_)) => this.timer.set(Some(sleep(*this.limit))),
-            _ => {}
+        if began {
+            this.timer.as_mut().stop();
         }
-        let Some(timer) = this.timer.as_pin_mut() else { return Poll::Pending };
-        ready!(timer.poll(cx));
+        let limit = *this.limit;
+        ready!(this.timer.poll(cx, || sleep(limit)));
         Poll::Ready(Some(Err(Elapsed::new(Bound::IdleBody, *this.limit).into())))
     }
 

@@ -39,13 +39,14 @@ pub struct ReplayLayer {
 }
 
 impl ReplayLayer {
-    /// Keeps up to 64 KiB of a body, and decides by the table of [`Replay`].
+    /// Keeps up to 64 KiB of a body and its trailers, and decides by the table of [`Replay`].
     #[must_use]
     pub fn new() -> Self {
         Self { cap: 64 << 10, safety: None }
     }
 
-    /// How many bytes of a body are kept. Default 64 KiB.
+    /// How many bytes of a body are kept, trailers included; [`ReplayBody`] says what counts. The memory held
+    /// for a request is at most this, 1 % more, and 8 KiB. Default 64 KiB.
     #[must_use]
     pub fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;

@@ -15,6 +15,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{HeldBody, in_flight_header};
+use crate::future::polled_after_completion;
 
 /// Makes a server tell with each response how many requests it has, in the header
 /// [`endpoint-in-flight`](super::IN_FLIGHT): what
@@ -148,7 +149,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx))?;
-        let Some(counted) = this.counted.take() else { return Poll::Pending };
+        let counted = this.counted.take();
+        let counted = counted.unwrap_or_else(|| polled_after_completion("ReportLoadFuture"));
         let load = &counted.0;
         let others = load.in_flight().saturating_sub(1);
         in_flight_header::write(response.headers_mut(), others, load.capacity);

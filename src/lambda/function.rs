@@ -10,6 +10,7 @@ use tower_service::Service;
 use super::{
     FunctionName, Invocation, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedStream, Limits,
 };
+use crate::future::polled_after_completion;
 
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
@@ -131,10 +132,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project().state.project() {
-            StateProjection::Unsent { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            },
+            StateProjection::Unsent { error } => {
+                let error = error.take();
+                Poll::Ready(Err(error.unwrap_or_else(|| polled_after_completion("FunctionFuture"))))
+            }
             StateProjection::Sent { future } => future.poll(cx),
         }
     }

@@ -13,6 +13,7 @@ use tower_service::Service;
 use super::{Hold, Place, Rejected, gate::Ticket, layer::Rules};
 use crate::{
     BoxError,
+    future::polled_after_completion,
     outcome::{Classify, Outcome},
 };
 
@@ -36,6 +37,8 @@ pin_project! {
         Rejected { rejected: Option<Rejected> },
     }
 }
+
+const NAME: &str = "ConcurrencyLimitFuture";
 
 /// A request in the queue.
 struct Waiting<S, Req> {
@@ -86,6 +89,7 @@ impl<S, Req> Waiting<S, Req> {
         }
         match &mut self.patience {
             Some(patience) => ready!(patience.as_mut().poll(cx)),
+            // The ticket has registered the waker.
             None => return Poll::Pending,
         }
         Poll::Ready(Err(Rejected::WaitedTooLong { waited: self.since.elapsed() }))
@@ -108,21 +112,24 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Inside { response, place, started } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let Some(place) = place.take() else { return Poll::Pending };
+                    let place = place.take().unwrap_or_else(|| polled_after_completion(NAME));
                     this.rules.learn(&result, &place, *started);
                     let hold = |response| this.rules.hold.hold(response, place);
                     return Poll::Ready(result.map(hold));
                 }
                 StateProjection::Outside { waiting } => {
-                    let Some(queued) = waiting else { return Poll::Pending };
-                    let place = ready!(queued.poll(cx))?;
-                    let Some(queued) = waiting.take() else { return Poll::Pending };
-                    let Waiting { mut service, request, .. } = *queued;
+                    let entry = waiting.as_mut().map(|queued| queued.poll(cx));
+                    let entry = ready!(entry.unwrap_or_else(|| polled_after_completion(NAME)));
+                    // Also what is rejected leaves the queue now, and not when it is dropped.
+                    let queued = waiting.take();
+                    let queued = queued.unwrap_or_else(|| polled_after_completion(NAME));
+                    let (Waiting { mut service, request, .. }, place) = (*queued, entry?);
                     let response = service.call(request);
                     this.state.set(State::inside(response, place, this.rules));
                 }
                 StateProjection::Rejected { rejected } => {
-                    let Some(rejected) = rejected.take() else { return Poll::Pending };
+                    let rejected = rejected.take();
+                    let rejected = rejected.unwrap_or_else(|| polled_after_completion(NAME));
                     return Poll::Ready(Err(rejected.into()));
                 }
             }

@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Rejected;
-use crate::{BoxError, InvalidConfig};
+use crate::{BoxError, InvalidConfig, future::polled_after_completion};
 
 /// Bounds how many requests are sent in a time: `rate` a second, and up to `burst` at once.
 ///
@@ -166,14 +166,16 @@ where
                 }
                 StateProjection::Waiting { wait, waiting } => {
                     ready!(wait.poll(cx));
-                    let Some((mut service, request)) = waiting.take() else {
-                        return Poll::Pending;
-                    };
+                    let waiting = waiting.take();
+                    let (mut service, request) =
+                        waiting.unwrap_or_else(|| polled_after_completion("RateLimitFuture"));
                     let response = service.call(request);
                     this.state.set(State::Sent { response });
                 }
                 StateProjection::Rejected { rejected } => {
-                    let Some(rejected) = rejected.take() else { return Poll::Pending };
+                    let rejected = rejected.take();
+                    let rejected =
+                        rejected.unwrap_or_else(|| polled_after_completion("RateLimitFuture"));
                     return Poll::Ready(Err(rejected.into()));
                 }
             }

@@ -10,7 +10,10 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::strategy::{Fresh, Probes};
+use crate::{
+    future::polled_after_completion,
+    strategy::{Fresh, Probes},
+};
 
 /// Holds requests up that would be balanced by what is too old, until endpoints have told their load.
 ///
@@ -128,10 +131,9 @@ impl<S: Service<Req>, Req> Future for AwaitProbesFuture<S, Req> {
                 StateProjection::Called { response } => return response.poll(cx),
                 StateProjection::Waiting { fresh, waiting } => {
                     ready!(Pin::new(fresh).poll(cx));
-                    // Taken once: the state changes with it.
-                    let Some((mut service, request)) = waiting.take() else {
-                        return Poll::Pending;
-                    };
+                    let waiting = waiting.take();
+                    let (mut service, request) =
+                        waiting.unwrap_or_else(|| polled_after_completion("AwaitProbesFuture"));
                     let response = service.call(request);
                     state.set(State::Called { response });
                 }

@@ -12,6 +12,9 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
+/// The longest delay by default.
+pub(crate) const DEFAULT_LONGEST: Duration = Duration::from_millis(250);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     Full,
@@ -65,7 +68,7 @@ impl Backoff {
 impl Default for Backoff {
     /// Full jitter from 25 ms, up to 250 ms: the first retry comes after 12.5 ms in the mean.
     fn default() -> Self {
-        Self::full(Duration::from_millis(25), Duration::from_millis(250))
+        Self::full(Duration::from_millis(25), DEFAULT_LONGEST)
     }
 }
 

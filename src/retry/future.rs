@@ -11,10 +11,14 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::{Judge, Repeat, Safety, Verdict, judge::endpoint_of, layer::Rules};
+use super::{
+    Judge, Repeat, Safety, Verdict, begins_in_time, judge::endpoint_of, layer::Rules,
+    poll_ready_until,
+};
 use crate::{
     BoxError,
     endpoint::Instance,
+    future::{LazySleep, polled_after_completion},
     outcome::{Attempts, Bound, Elapsed, Outcome},
 };
 
@@ -28,32 +32,45 @@ pin_project! {
         S: Service<Req>,
     {
         #[pin]
-        state: State<S::Future, S::Response>,
+        state: State<S::Future, S::Response, Again<S, J, Req>>,
         // From when a response is waited for.
         #[pin]
-        patience: Option<Sleep>,
+        patience: LazySleep,
         overall: Option<Duration>,
-        // `None` if the request can't be sent again.
-        again: Option<Again<S, J, Req>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, Rsp> {
-        Calling { #[pin] response: F },
-        // With the answer if no more attempt can be made.
-        Waiting { #[pin] delay: Sleep, last: Option<Result<Rsp, BoxError>> },
-        // For the service to be ready for the next attempt.
-        Readying { last: Option<Result<Rsp, BoxError>>, #[pin] patience: Option<Sleep> },
+    enum State<F, Rsp, A> {
+        // `again` is `None` if the request can't be sent again.
+        Calling { #[pin] response: F, again: Option<A> },
+        Waiting { #[pin] delay: Sleep, held: Option<Held<Rsp, A>> },
+        // For the service to be ready for the next attempt, until when if not indefinitely.
+        Readying { held: Option<Held<Rsp, A>>, until: Option<Instant>, #[pin] timer: LazySleep },
     }
 }
 
-impl<F, Rsp> State<F, Rsp> {
-    fn readying(last: Option<Result<Rsp, BoxError>>) -> Self {
-        Self::Readying { last, patience: None }
+/// What a request has between two attempts; it is taken with the end of the wait.
+struct Held<Rsp, A> {
+    /// The answer if no more attempt can be made.
+    last: Result<Rsp, BoxError>,
+    again: A,
+}
+
+impl<F, Rsp, S, J, Req> State<F, Rsp, Again<S, J, Req>> {
+    fn readying(held: Held<Rsp, Again<S, J, Req>>) -> Self {
+        let Held { last, again } = &held;
+        let longest = again.rules.backoff.longest();
+        // An answer in hand may hold the very room that is waited for.
+        let patience = last.is_ok().then(|| Instant::now().checked_add(longest)).flatten();
+        let deadline = again.attempts.as_ref().and_then(Attempts::deadline);
+        let until = patience.into_iter().chain(deadline).min();
+        Self::Readying { held: Some(held), until, timer: LazySleep::default() }
     }
 }
+
+const NAME: &str = "RetryFuture";
 
 /// What it takes to send a request again, and how often that was done.
 pub(super) struct Again<S, J, Req> {
@@ -72,9 +89,8 @@ pub(super) struct Again<S, J, Req> {
     free: bool,
 }
 
-/// What to do about the end of an attempt.
+/// When the next attempt is made.
 enum Next {
-    Return,
     AtOnce,
     After(Duration),
 }
@@ -102,8 +118,9 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         }
     }
 
+    /// `None` if the result is the caller's.
     #[inline]
-    fn judge<Rsp>(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Next
+    fn judge<Rsp>(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Option<Next>
     where
         J: Judge<Rsp>,
     {
@@ -112,7 +129,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
             Err(error) => self.rules.judge.judge(Err(&**error)),
         };
         match verdict {
-            Verdict::Final => Next::Return,
+            Verdict::Final => None,
             failed => self.failed(result, failed, until),
         }
     }
@@ -123,19 +140,19 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         result: &Result<Rsp, BoxError>,
         verdict: Verdict,
         until: Option<Instant>,
-    ) -> Next
+    ) -> Option<Next>
     where
         J: Judge<Rsp>,
     {
         let unsent = verdict == Verdict::Unsent;
         let (outcome, undone) = match verdict {
-            Verdict::Final => return Next::Return,
+            Verdict::Final => return None,
             Verdict::Failed(outcome) => (outcome, false),
             Verdict::Refused(outcome) => (outcome, true),
             Verdict::Unsent => (Outcome::TransportFailure, true),
         };
         if self.safety != Safety::Idempotent && !undone {
-            return Next::Return;
+            return None;
         }
         let endpoint = match result {
             Ok(response) => self.rules.judge.endpoint(response),
@@ -146,10 +163,10 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         self.free = unsent && new && self.unsent < FREE;
         if self.free {
             self.unsent += 1;
-            return Next::AtOnce;
+            return Some(Next::AtOnce);
         }
         if self.sent >= self.rules.attempts || !self.rules.budget.affords_one() {
-            return Next::Return;
+            return None;
         }
         self.delay = self.rules.delay(self.sent, self.delay);
         let pushback = asked.unwrap_or_default().min(self.rules.max_pushback);
@@ -157,9 +174,9 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
         if deadline.is_some_and(|deadline| !in_time(delay, deadline)) {
-            return Next::Return;
+            return None;
         }
-        Next::After(delay)
+        Some(Next::After(delay))
     }
 
     /// Takes note of the failure and its endpoint. True if the attempt was the first one there.
@@ -178,8 +195,11 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         attempts.tried().len() > self.known
     }
 
-    /// The request for the next attempt, its cost paid.
+    /// The request for the next attempt, its cost paid; `None` if none can be made any more.
     fn pay(&mut self) -> Option<Req> {
+        if !begins_in_time(self.attempts.as_ref()) {
+            return None;
+        }
         let request = self.copy.repeat()?;
         (self.free || self.rules.budget.withdraw()).then_some(request)
     }
@@ -204,7 +224,7 @@ impl<S: Service<Req>, J, Req> RetryFuture<S, J, Req> {
         overall: Option<Duration>,
         again: Option<Again<S, J, Req>>,
     ) -> Self {
-        Self { state: State::Calling { response }, patience: None, overall, again }
+        Self { state: State::Calling { response, again }, patience: LazySleep::default(), overall }
     }
 }
 
@@ -222,20 +242,18 @@ where
         if let Poll::Ready(result) = self.as_mut().poll_attempts(cx) {
             return Poll::Ready(result);
         }
-        let mut this = self.project();
+        let this = self.project();
+        // What the attempts wait for has registered the waker.
         let Some(overall) = *this.overall else { return Poll::Pending };
-        if this.patience.is_none() {
-            this.patience.set(Some(sleep(overall)));
-        }
-        let Some(patience) = this.patience.as_pin_mut() else { return Poll::Pending };
-        ready!(patience.poll(cx));
-        let last = match this.state.project() {
+        ready!(this.patience.poll(cx, || sleep(overall)));
+        let held = match this.state.project() {
             StateProjection::Calling { .. } => None,
-            StateProjection::Waiting { last, .. } | StateProjection::Readying { last, .. } => {
-                last.take()
+            StateProjection::Waiting { held, .. } | StateProjection::Readying { held, .. } => {
+                held.take()
             }
         };
-        Poll::Ready(last.unwrap_or_else(|| Err(Elapsed::new(Bound::Overall, overall).into())))
+        let elapsed = || Err(Elapsed::new(Bound::Overall, overall).into());
+        Poll::Ready(held.map_or_else(elapsed, |held| held.last))
     }
 }
 
@@ -254,48 +272,42 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Calling { response } => {
+                StateProjection::Calling { response, again } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let Some(again) = this.again else { return Poll::Ready(result) };
-                    let until = this.patience.as_ref().as_pin_ref().map(|timer| timer.deadline());
-                    let next = match again.judge(&result, until) {
-                        Next::Return => return Poll::Ready(result),
-                        Next::AtOnce => State::readying(Some(result)),
+                    let until = this.patience.deadline();
+                    let mut next = None;
+                    let again = again.take_if(|again| {
+                        next = again.judge(&result, until);
+                        next.is_some()
+                    });
+                    let (Some(again), Some(next)) = (again, next) else {
+                        return Poll::Ready(result);
+                    };
+                    let held = Held { last: result, again };
+                    this.state.set(match next {
+                        Next::AtOnce => State::readying(held),
                         Next::After(delay) => {
-                            State::Waiting { delay: sleep(delay), last: Some(result) }
+                            State::Waiting { delay: sleep(delay), held: Some(held) }
                         }
-                    };
-                    this.state.set(next);
+                    });
                 }
-                StateProjection::Waiting { delay, last } => {
+                StateProjection::Waiting { delay, held } => {
                     ready!(delay.poll(cx));
-                    let last = last.take();
-                    this.state.set(State::readying(last));
+                    let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    this.state.set(State::readying(held));
                 }
-                StateProjection::Readying { last, mut patience } => {
-                    let Some(again) = this.again else { return Poll::Pending };
-                    let Poll::Ready(ready) = again.service.poll_ready(cx) else {
-                        // An answer in hand may hold the very room that is waited for.
-                        if !matches!(last, Some(Ok(_))) {
-                            return Poll::Pending;
-                        }
-                        if patience.is_none() {
-                            patience.set(Some(sleep(again.rules.backoff.longest())));
-                        }
-                        if let Some(patience) = patience.as_pin_mut() {
-                            ready!(patience.poll(cx));
-                        }
-                        return last.take().map_or(Poll::Pending, Poll::Ready);
-                    };
-                    match ready.ok().and_then(|()| again.pay()) {
-                        // What the last attempt holds is let go before the next begins.
-                        Some(request) => {
-                            *last = None;
-                            let response = again.send(request);
-                            this.state.set(State::Calling { response });
-                        }
-                        None => return last.take().map_or(Poll::Pending, Poll::Ready),
-                    }
+                StateProjection::Readying { held, until, timer } => {
+                    let service = held.as_mut().map(|held| &mut held.again.service);
+                    let service = service.unwrap_or_else(|| polled_after_completion(NAME));
+                    let is_ready = ready!(poll_ready_until(service, *until, timer, cx));
+                    let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    let Held { last, mut again } = held;
+                    let request = is_ready.then(|| again.pay()).flatten();
+                    let Some(request) = request else { return Poll::Ready(last) };
+                    // What the last attempt holds is let go before the next begins.
+                    drop(last);
+                    let response = again.send(request);
+                    this.state.set(State::Calling { response, again: Some(again) });
                 }
             }
         }

@@ -70,12 +70,12 @@ mod budget;
 mod future;
 mod judge;
 mod layer;
+mod ready;
 mod repeat;
 #[allow(clippy::module_inception)]
 mod retry;
 mod window;
 
-pub(crate) use self::future::in_time;
 pub use self::{
     backoff::Backoff,
     budget::{Budget, BudgetBuilder},
@@ -84,4 +84,9 @@ pub use self::{
     layer::{RetryBuilder, RetryLayer},
     repeat::{Repeat, Safety},
     retry::Retry,
+};
+pub(crate) use self::{
+    backoff::DEFAULT_LONGEST,
+    future::in_time,
+    ready::{begins_in_time, poll_ready_until},
 };

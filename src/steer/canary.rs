@@ -175,6 +175,8 @@ where
     type Future = CanaryFuture<A::Future, B::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        // First, so that no room at the canary is held while the stable service is waited for.
+        ready!(self.stable.poll_ready(cx)).map_err(Into::into)?;
         if self.canary == State::NotReady && self.layer.share() > 0.0 {
             match self.layer.canary.poll_ready(cx) {
                 Poll::Ready(Ok(())) => self.canary = State::Ready,
@@ -185,7 +187,6 @@ where
                 }
             }
         }
-        ready!(self.stable.poll_ready(cx)).map_err(Into::into)?;
         Poll::Ready(Ok(()))
     }
 

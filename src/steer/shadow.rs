@@ -6,15 +6,20 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, Stream};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tower_service::Service;
 
 use crate::{
     BoxError, InvalidConfig,
+    future::LazySleep,
     retry::{Repeat, Safety},
     strategy::Rng,
 };
@@ -23,14 +28,17 @@ use crate::{
 ///
 /// The copies are sent by the [`ShadowDriver`]. Only requests that are
 /// [`Idempotent`](Safety::Idempotent) are copied. If so many are under way already, or the other service
-/// is not ready, copies are left out: the requests themselves never wait.
+/// is not ready for a second, copies are left out: the requests themselves never wait.
 #[derive(Debug)]
 pub struct Shadow<S, Req> {
     inner: S,
-    copies: mpsc::Sender<Req>,
+    copies: mpsc::Sender<(Req, Instant)>,
     shared: Arc<Shared>,
     rng: Rng,
 }
+
+/// How long a copy, and the body that it may hold, waits for the other service to be ready.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Shared {
@@ -47,7 +55,7 @@ struct Shared {
 pub struct ShadowCounts {
     /// Sent.
     pub sent: u64,
-    /// Not sent, because too many were under way.
+    /// Not sent, because too many were under way, or the other service was not ready.
     pub left_out: u64,
     /// Sent, and answered by an error.
     pub failed: u64,
@@ -90,6 +98,7 @@ impl<S, Req> Shadow<S, Req> {
             mirror,
             incoming,
             next: None,
+            patience: Box::pin(LazySleep::default()),
             under_way: FuturesUnordered::new(),
             max_under_way,
             shared: Arc::clone(&shared),
@@ -97,7 +106,7 @@ impl<S, Req> Shadow<S, Req> {
         Ok((Self::from_parts(inner, copies, shared), driver))
     }
 
-    fn from_parts(inner: S, copies: mpsc::Sender<Req>, shared: Arc<Shared>) -> Self {
+    fn from_parts(inner: S, copies: mpsc::Sender<(Req, Instant)>, shared: Arc<Shared>) -> Self {
         let rng = Rng::seeded(shared.seed.fetch_add(1, Ordering::Relaxed));
         Self { inner, copies, shared, rng }
     }
@@ -143,7 +152,7 @@ where
                         let apart = attempts.with_the_same_deadline();
                         copy.carry(apart);
                     }
-                    place.send(copy);
+                    place.send((copy, Instant::now()));
                 }
                 None => _ = self.shared.left_out.fetch_add(1, Ordering::Relaxed),
             }
@@ -155,9 +164,11 @@ where
 /// Sends the copies of a [`Shadow`], and takes the answers; a future that ends with the last shadow.
 pub struct ShadowDriver<M: Service<Req>, Req> {
     mirror: M,
-    incoming: mpsc::Receiver<Req>,
-    /// Waits for the mirror to be ready.
-    next: Option<Req>,
+    incoming: mpsc::Receiver<(Req, Instant)>,
+    /// Waits for the mirror to be ready, since when.
+    next: Option<(Req, Instant)>,
+    /// When it has waited long enough.
+    patience: Pin<Box<LazySleep>>,
     under_way: FuturesUnordered<M::Future>,
     max_under_way: usize,
     shared: Arc<Shared>,
@@ -190,17 +201,24 @@ where
                     Poll::Ready(None) | Poll::Pending => return Poll::Pending,
                 }
             }
-            match this.mirror.poll_ready(cx) {
-                Poll::Pending => return Poll::Pending,
+            let is_ready = match this.mirror.poll_ready(cx) {
                 Poll::Ready(Err(error)) => {
                     tracing::error!(error = &*error.into(), "a shadow's mirror is gone");
                     return Poll::Ready(());
                 }
-                Poll::Ready(Ok(())) => {}
+                ready => ready.is_ready(),
+            };
+            if let (false, Some((_, since))) = (is_ready, &this.next) {
+                let until = *since + MAX_WAIT;
+                ready!(this.patience.as_mut().poll(cx, || sleep_until(until)));
             }
-            if let Some(copy) = this.next.take() {
-                this.shared.sent.fetch_add(1, Ordering::Relaxed);
-                this.under_way.push(this.mirror.call(copy));
+            this.patience.as_mut().stop();
+            match this.next.take() {
+                Some((copy, _)) if is_ready => {
+                    this.shared.sent.fetch_add(1, Ordering::Relaxed);
+                    this.under_way.push(this.mirror.call(copy));
+                }
+                _ => _ = this.shared.left_out.fetch_add(1, Ordering::Relaxed),
             }
         }
     }

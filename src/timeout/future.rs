@@ -6,10 +6,10 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Bound, Elapsed};
-use crate::BoxError;
+use crate::{BoxError, future::LazySleep};
 
 pin_project! {
     /// A response with a time limit.
@@ -19,7 +19,7 @@ pin_project! {
         response: F,
         // From when the response is waited for: what is ready at once needs no timer.
         #[pin]
-        timer: Option<Sleep>,
+        timer: LazySleep,
         deadline: Option<Instant>,
         bound: Bound,
         limit: Duration,
@@ -34,7 +34,7 @@ impl<F> TimeoutFuture<F> {
         limit: Duration,
         deadline: Option<Instant>,
     ) -> Self {
-        Self { response, timer: None, deadline, bound, limit }
+        Self { response, timer: LazySleep::default(), deadline, bound, limit }
     }
 }
 
@@ -47,18 +47,12 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(result) = this.response.poll(cx) {
             return Poll::Ready(result.map_err(Into::into));
         }
-        if this.timer.is_none() {
-            let limit = *this.limit;
-            let deadline = this.deadline.or_else(|| Instant::now().checked_add(limit));
-            let Some(deadline) = deadline else { return Poll::Pending };
-            this.timer.set(Some(sleep_until(deadline)));
-        }
-        let Some(timer) = this.timer.as_pin_mut() else { return Poll::Pending };
-        ready!(timer.poll(cx));
+        let (deadline, limit) = (*this.deadline, *this.limit);
+        ready!(this.timer.poll(cx, || deadline.map_or_else(|| sleep(limit), sleep_until)));
         Poll::Ready(Err(Elapsed::new(*this.bound, *this.limit).into()))
     }
 }

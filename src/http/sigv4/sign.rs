@@ -16,7 +16,7 @@ use super::{
     keys::Getting,
     signature::{Scope, sign_request},
 };
-use crate::BoxError;
+use crate::{BoxError, future::polled_after_completion};
 
 /// Signs requests before it passes them on; made by [`SignLayer`].
 ///
@@ -52,6 +52,8 @@ where
         SignFuture { state: State::Preparing { body, read, credentials, unsigned } }
     }
 }
+
+const NAME: &str = "SignFuture";
 
 /// All of a request but its body, and where it goes.
 struct Unsigned<S> {
@@ -106,12 +108,16 @@ where
                     return response.poll(cx).map_err(Into::into);
                 }
                 StateProjection::Preparing { body, read, credentials, unsigned } => {
-                    let limit = unsigned.as_ref().map_or(0, |unsigned| unsigned.signer.max_body);
-                    ready!(read.poll(body, limit, cx))?;
-                    let credentials = ready!(credentials.poll(cx))?;
-                    // Nobody polls a future that has failed; this one would wait for ever.
-                    let Some(unsigned) = unsigned.take() else { return Poll::Pending };
-                    (read.take(), credentials, unsigned)
+                    let signer = unsigned.as_ref().map(|unsigned| &unsigned.signer);
+                    let limit = signer.unwrap_or_else(|| polled_after_completion(NAME)).max_body;
+                    let credentials = match ready!(read.poll(body, limit, cx)) {
+                        Ok(()) => ready!(credentials.poll(cx)),
+                        Err(error) => Err(error),
+                    };
+                    // Taken also if it can't be signed, so that it is known to be over.
+                    let unsigned = unsigned.take();
+                    let unsigned = unsigned.unwrap_or_else(|| polled_after_completion(NAME));
+                    (read.take(), credentials?, unsigned)
                 }
             };
             let Unsigned { mut head, mut service, signer } = unsigned;

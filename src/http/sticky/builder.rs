@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     Affinity, Key, SameSite, Sessions, WhenDraining,
-    config::{Clock, Config},
+    config::{Clock, Config, MAX_KEYS},
     cookie::Attributes,
 };
 
@@ -39,7 +39,7 @@ impl SessionsBuilder {
 
     /// Accepts cookies that were signed by this key too, and replaces them. To change keys: accept
     /// the new one everywhere, then sign with it everywhere and accept the old one, then drop that
-    /// once its sessions' lifetime is over.
+    /// once its sessions' lifetime is over. There may be 8 keys in all.
     #[must_use]
     pub fn also_accept(mut self, key: Key) -> Self {
         self.keys.push(key);
@@ -73,6 +73,9 @@ impl SessionsBuilder {
     /// Binds sessions to a cookie of the application's: one begins when a response sets that cookie,
     /// and holds for requests that carry both, the application's as it was set. Default: sessions
     /// are the balancer's own and begin with any response.
+    ///
+    /// A value longer than 4096 bytes, which is more than browsers keep, has no session: requests that
+    /// carry it are balanced like any other.
     #[must_use]
     pub fn follow(mut self, application_cookie: impl Into<String>) -> Self {
         self.application = Some(application_cookie.into());
@@ -157,6 +160,9 @@ impl SessionsBuilder {
                 return Err(InvalidSessions::Name { name: name.clone() });
             }
         }
+        if self.keys.len() > MAX_KEYS {
+            return Err(InvalidSessions::TooManyKeys { keys: self.keys.len() });
+        }
         if self.application.as_ref() == Some(&self.name) {
             return Err(InvalidSessions::SameName { name: self.name.clone() });
         }
@@ -202,6 +208,11 @@ pub enum InvalidSessions {
         /// How many it has.
         bytes: usize,
     },
+    /// More than 8 keys.
+    TooManyKeys {
+        /// How many there are.
+        keys: usize,
+    },
     /// A name that no cookie can have.
     Name {
         /// The name.
@@ -241,6 +252,12 @@ impl fmt::Display for InvalidSessions {
         match self {
             Self::ShortKey { bytes } => {
                 write!(f, "a key of {bytes} bytes: take at least 32 random ones")
+            }
+            Self::TooManyKeys { keys } => {
+                write!(
+                    f,
+                    "{keys} keys: accept at most {MAX_KEYS}, those of sessions that still last"
+                )
             }
             Self::Name { name } => {
                 write!(f, "{name:?} is no name for a cookie: take letters, digits, - and _")

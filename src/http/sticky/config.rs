@@ -32,10 +32,13 @@ pub enum WhenDraining {
     Stay,
 }
 
+/// How many keys there may be: each costs an HMAC for a cookie that no endpoint is known by.
+pub(super) const MAX_KEYS: usize = 8;
+
 /// The settings, checked.
 #[derive(Debug)]
 pub(super) struct Config {
-    /// The first signs.
+    /// At most [`MAX_KEYS`]; the first signs.
     pub(super) keys: Box<[Key]>,
     pub(super) name: String,
     /// What follows the value in a `Set-Cookie`.

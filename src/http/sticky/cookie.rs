@@ -5,13 +5,18 @@ use http::{
     header::{COOKIE, SET_COOKIE},
 };
 
+/// How many bytes of `Cookie` headers are searched. Servers accept 8 to 64 KiB of headers by default.
+const MAX_SEARCHED: usize = 64 << 10;
+
 /// The values of the cookies of a name that a request carries, in order. Whatever is not of the form
-/// `name=value` is skipped.
+/// `name=value` is skipped, and so are the header that goes beyond [`MAX_SEARCHED`] and those after it.
 pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let pairs = headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
+    let mut left = MAX_SEARCHED;
+    let lines = headers.get_all(COOKIE).iter().map_while(move |value| {
+        left = left.checked_sub(value.len().max(1))?;
+        Some(value.as_bytes())
+    });
+    let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
     pairs.filter_map(|pair| value_of(pair, name))
 }
 
@@ -107,6 +112,14 @@ mod tests {
         assert_eq!(found(&["lb=a=b"]), ["a=b"]);
         assert_eq!(found(&["lb="]), [""]);
         assert!(found(&["", ";", "=", "lb", "lbx=1; xlb=1; LB=1", "a=lb=1", "lb;=1"]).is_empty());
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_searched() {
+        let long = "x".repeat(MAX_SEARCHED - 4);
+        assert_eq!(found(&[&long, "lb=1"]), ["1"]);
+        assert_eq!(found(&["lb=1", &long, "lb=2"]), ["1"]);
+        assert!(found(&[&format!("{long}; lb=1")]).is_empty());
     }
 
     #[test]

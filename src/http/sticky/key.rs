@@ -39,18 +39,21 @@ impl Key {
         Hmac::new_from_slice(secret).map(Self).map_err(|_| short)
     }
 
-    fn code(&self, purpose: Purpose) -> Hmac<Sha256> {
-        self.0.clone().chain_update([purpose as u8])
+    fn code(&self, purpose: Purpose, content: &[&[u8]]) -> Hmac<Sha256> {
+        #[cfg(test)]
+        hashed::count(content);
+        let code = self.0.clone().chain_update([purpose as u8]);
+        content.iter().fold(code, |code, part| code.chain_update(part))
     }
 
     /// What stands for an endpoint of this name.
     pub(super) fn endpoint(&self, name: &str) -> Tag {
-        truncated(self.code(Purpose::Endpoint).chain_update(name))
+        truncated(self.code(Purpose::Endpoint, &[name.as_bytes()]))
     }
 
     /// What stands for an application's session; never 0.
     pub(super) fn binding(&self, value: &[u8]) -> u64 {
-        let code = truncated(self.code(Purpose::Binding).chain_update(value));
+        let code = truncated(self.code(Purpose::Binding, &[value]));
         u64::from_le_bytes(std::array::from_fn(|index| code[index])).max(1)
     }
 
@@ -65,7 +68,7 @@ impl Key {
     }
 
     fn token(&self, content: &[u8], binding: u64) -> Hmac<Sha256> {
-        self.code(Purpose::Token).chain_update(binding.to_le_bytes()).chain_update(content)
+        self.code(Purpose::Token, &[&binding.to_le_bytes(), content])
     }
 }
 
@@ -77,5 +80,25 @@ fn truncated(code: Hmac<Sha256>) -> Tag {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
+    }
+}
+
+/// Counts what is hashed, for tests of what a request can make it cost.
+#[cfg(test)]
+pub(super) mod hashed {
+    use std::cell::Cell;
+
+    thread_local! {
+        static HASHED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    }
+
+    pub(super) fn count(content: &[&[u8]]) {
+        let bytes: usize = content.iter().map(|part| part.len()).sum();
+        HASHED.with(|hashed| hashed.set((hashed.get().0 + 1, hashed.get().1 + bytes)));
+    }
+
+    /// How many codes were made on this thread since the last call, and of how many bytes.
+    pub(in super::super) fn take() -> (usize, usize) {
+        HASHED.with(Cell::take)
     }
 }

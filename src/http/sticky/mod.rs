@@ -41,6 +41,11 @@
 //! issued here counts as no session; so does a valid one that comes after four others of the same
 //! name. Of several that are valid the first counts. The cookie is passed on to the endpoint.
 //!
+//! What a request can make the balancer do before a cookie is found authentic is bounded: 64 KiB of
+//! `Cookie` headers are searched, four cookies are verified, each by one HMAC for the key that its
+//! endpoint is known by, and an application's cookie of up to 4096 bytes is hashed once for each key
+//! that is tried (at most 8).
+//!
 //! | the session's endpoint is | the request | the session |
 //! |---|---|---|
 //! | eligible | goes there | stays |
@@ -54,6 +59,7 @@
 //! A stickiness that other strategies know goes around them: `sessions.stick(Split…)` keeps sessions
 //! where they are and splits the rest.
 
+mod binding;
 mod builder;
 mod config;
 mod cookie;

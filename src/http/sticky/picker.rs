@@ -8,9 +8,10 @@ use http::{HeaderMap, Request};
 
 use super::{
     Affinity, Sessions, WhenDraining,
+    binding::Bindings,
     config::{Config, millis},
     cookie::cookies,
-    key::{Key, Tag},
+    key::Tag,
     sessions::UNBOUND,
     token::Token,
 };
@@ -24,7 +25,8 @@ use crate::{
 /// [`Sessions::stick`].
 ///
 /// The endpoint is found in a hash table by what the cookie holds, and the cookie is verified by one
-/// HMAC (two if sessions follow a cookie of the application's); nothing is allocated.
+/// HMAC (two if sessions follow a cookie of the application's); nothing is allocated. What a request
+/// can make that cost at most is in the [module's documentation](super#what-a-session-is-worth).
 #[derive(Clone, Debug)]
 pub struct Sticky<St> {
     sessions: Sessions,
@@ -151,34 +153,35 @@ const COOKIES: usize = 4;
 impl<P> StickyPicker<P> {
     fn session(&self, headers: &HeaderMap, context: &mut PickContext<'_>) -> Session<'_> {
         let Config { keys, name, lifetime, application, clock, .. } = self.sessions.config();
-        let application = application.as_deref().map(|name| cookies(headers, name).next());
-        let mut nowhere = Session::Nowhere { binding: UNBOUND };
-        if let Some(value) = application {
+        let (mut nowhere, mut bound_to) = (Session::Nowhere { binding: UNBOUND }, None);
+        if let Some(name) = application {
             nowhere = Session::Nowhere { binding: 0 };
-            if value.is_none_or(<[u8]>::is_empty) {
+            bound_to =
+                cookies(headers, name).next().filter(|value| Bindings::can_be_bound_to(value));
+            if bound_to.is_none() {
                 return nowhere;
             }
         }
-        let value = application.flatten();
-        let binding = |key: &Key| value.map_or(UNBOUND, |value| key.binding(value));
+        let mut bindings = Bindings::new(keys, bound_to);
         let lifetime = millis(*lifetime);
         for token in cookies(headers, name).take(COOKIES).filter_map(Token::parse) {
-            let home = self.homes.get(&token.endpoint());
-            // Without a home it matters only to an application's session, which moves if there is one.
-            let mut signers = match home {
-                Some(home) => keys.get(home.key..=home.key).unwrap_or_default(),
-                None if value.is_some() => keys,
-                None => &[],
-            }
-            .iter();
-            if !signers.any(|key| token.is_authentic(key, binding(key))) {
-                continue;
-            }
+            // Looked at before it is known to be authentic, because that costs nothing.
             let age = clock.read(context.now()).saturating_sub(token.issued());
             if age >= lifetime {
                 continue;
             }
-            let binding = self.sessions.key().map_or(0, binding);
+            let home = self.homes.get(&token.endpoint());
+            // Without a home it matters only to an application's session, which moves if there is one.
+            let signers = match home {
+                Some(home) => home.key..home.key + 1,
+                None if bound_to.is_some() => 0..keys.len(),
+                None => 0..0,
+            };
+            let mut signers = keys.iter().enumerate().skip(signers.start).take(signers.len());
+            if !signers.any(|(index, key)| token.is_authentic(key, bindings.under(index))) {
+                continue;
+            }
+            let binding = bindings.under(0);
             match home {
                 Some(Home { candidate, key }) => {
                     let renew = age >= lifetime / 10 || *key > 0;
@@ -209,5 +212,72 @@ where
         };
         context.set_note(note);
         picked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use http::header::COOKIE;
+
+    use super::*;
+    use crate::{
+        endpoint::{Endpoint, Tried},
+        http::sticky::{Key, SessionsBuilder, binding::MAX_APPLICATION_COOKIE, key::hashed},
+        load::Now,
+        strategy::{Rng, RoundRobin},
+    };
+
+    fn key(byte: u8) -> Key {
+        Key::new([byte; 32]).unwrap()
+    }
+
+    /// With as many keys as there may be.
+    fn settings() -> SessionsBuilder {
+        let settings = Sessions::builder(key(0)).cookie("lb");
+        (1..8).fold(settings, |settings, byte| settings.also_accept(key(byte)))
+    }
+
+    /// How many codes a pick makes for a request with this header, and of how many bytes.
+    fn cost(settings: SessionsBuilder, header: &str) -> (usize, usize) {
+        let sessions = settings.build().unwrap();
+        let mut strategy = sessions.stick(RoundRobin::new());
+        let endpoints = ["a", "b"].map(Endpoint::new);
+        let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
+        let candidates = Candidates::for_strategy(&strategy, named);
+        let picker = strategy.picker(&candidates);
+        let request = Request::builder().header(COOKIE, header).body(()).unwrap();
+        let (mut rng, tried) = (Rng::seeded(1), Tried::none());
+        hashed::take();
+        let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
+        assert!(picker.pick(&request, &mut context).is_some());
+        hashed::take()
+    }
+
+    /// Cookies that look like tokens, issued in the future, of no endpoint.
+    fn forged(count: u8) -> String {
+        let token = |n| format!("; lb={}", URL_SAFE_NO_PAD.encode([n | 0x80; 40]));
+        (0..count).map(token).collect()
+    }
+
+    #[test]
+    fn what_is_not_authentic_is_hashed_once_for_each_key_at_most() {
+        let application = |len| format!("app={}", "x".repeat(len));
+        let follows = || settings().follow("app");
+        let token = size_of::<u64>() + 24;
+        let longest = MAX_APPLICATION_COOKIE;
+        for (cookies, tokens) in [(1, 1), (4, 4), (100, COOKIES)] {
+            let header = application(longest) + &forged(cookies);
+            let expected = (8 + 8 * tokens, 8 * longest + 8 * tokens * token);
+            assert_eq!(cost(follows(), &header), expected, "{cookies} cookies");
+        }
+        for len in [0, longest + 1, 50_000] {
+            let header = application(len) + &forged(4);
+            assert_eq!(cost(follows(), &header), (0, 0), "a cookie of {len} bytes has no session");
+        }
+        assert_eq!(cost(follows(), &application(longest)), (0, 0), "no token");
+        assert_eq!(cost(settings(), &forged(100)), (0, 0), "of no endpoint");
+        let expired = format!("; lb={}", URL_SAFE_NO_PAD.encode([0; 40]));
+        assert_eq!(cost(follows(), &(application(longest) + &expired)), (0, 0), "expired");
     }
 }

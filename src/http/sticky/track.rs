@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 
 use http::{HeaderValue, Response, header::SET_COOKIE};
 
-use super::{Sessions, cookie::set_cookie};
+use super::{Sessions, binding::Bindings, cookie::set_cookie};
 use crate::{
     http::UntilBodyEnd,
     outcome::{Attempt, Attempts, Follow, Track},
@@ -31,9 +31,9 @@ impl<T> StickyTrack<T> {
         let application = self.sessions.config().application.as_deref();
         let set = application.and_then(|name| set_cookie(response.headers(), name));
         let binding = match set {
-            // The application ends its session.
-            Some(b"") => 0,
-            Some(value) => self.sessions.key()?.binding(value),
+            Some(value) if Bindings::can_be_bound_to(value) => self.sessions.key()?.binding(value),
+            // The application ends its session, or sets a cookie that is too long for one.
+            Some(_) => 0,
             None => attempt.note(),
         };
         if binding == 0 || response.status().is_server_error() {

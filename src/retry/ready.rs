@@ -1,0 +1,36 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, sleep_until};
+use tower_service::Service;
+
+use crate::{future::LazySleep, outcome::Attempts};
+
+/// Waits for `service` to be ready for another attempt, while the answer to the last one is in hand.
+///
+/// Ready with false if the service fails, or is not ready by `until`: then the answer in hand is the
+/// caller's. Without `until` it waits as long as a new request would.
+pub(crate) fn poll_ready_until<S, Req>(
+    service: &mut S,
+    until: Option<Instant>,
+    timer: Pin<&mut LazySleep>,
+    cx: &mut Context<'_>,
+) -> Poll<bool>
+where
+    S: Service<Req>,
+{
+    match (service.poll_ready(cx), until) {
+        (Poll::Ready(ready), _) => Poll::Ready(ready.is_ok()),
+        (Poll::Pending, Some(until)) => timer.poll(cx, || sleep_until(until)).map(|()| false),
+        // The service has registered the waker.
+        (Poll::Pending, None) => Poll::Pending,
+    }
+}
+
+/// True if an attempt that begins now begins before the request's deadline.
+pub(crate) fn begins_in_time(attempts: Option<&Attempts>) -> bool {
+    let deadline = attempts.and_then(Attempts::deadline);
+    deadline.is_none_or(|deadline| Instant::now() < deadline)
+}
