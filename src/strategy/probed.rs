@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes, Rng, Strategy,
     probes::{Asker, Round},
+    wakers::Registration,
 };
 use crate::outcome::{LoadReport, Meter};
 
@@ -56,6 +57,7 @@ pub struct Probed<St, F> {
     rng: Rng,
     running: FuturesUnordered<Running>,
     asker: Arc<Asker>,
+    registration: Registration,
     /// What requests wait for, and the number of the latest that was begun.
     round: Option<Round>,
     begun: u64,
@@ -94,10 +96,10 @@ impl<St, F> Probed<St, F> {
         F: Fn(&Candidate) -> Fut,
         Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
     {
-        Self::with(probe, inner, 1.0, TIMEOUT)
+        Self::with(probe, inner, 1.0, TIMEOUT, Asker::new())
     }
 
-    fn with(probe: F, inner: St, rate: f64, timeout: Duration) -> Self {
+    fn with(probe: F, inner: St, rate: f64, timeout: Duration, asker: Arc<Asker>) -> Self {
         Self {
             inner,
             probe,
@@ -108,9 +110,10 @@ impl<St, F> Probed<St, F> {
             unasked: Vec::new(),
             rng: Rng::from_entropy(),
             running: FuturesUnordered::new(),
-            asker: Asker::new(),
+            registration: asker.registration(),
             round: None,
-            begun: 0,
+            begun: asker.latest(),
+            asker,
             ahead: 0,
         }
     }
@@ -237,13 +240,9 @@ impl<St: Clone, F: Clone> Clone for Probed<St, F> {
     /// Begins without probes under way.
     fn clone(&self) -> Self {
         let inner = self.inner.clone();
-        let clone = Self::with(self.probe.clone(), inner, self.rate, self.timeout);
-        Self {
-            rng: self.rng.clone(),
-            asker: Arc::clone(&self.asker),
-            begun: self.asker.latest(),
-            ..clone
-        }
+        let asker = Arc::clone(&self.asker);
+        let clone = Self::with(self.probe.clone(), inner, self.rate, self.timeout, asker);
+        Self { rng: self.rng.clone(), ..clone }
     }
 }
 
@@ -279,7 +278,7 @@ where
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         self.due.waker.register(cx.waker());
-        self.asker.register(cx);
+        self.registration.register(cx.waker());
         self.send();
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
             self.ended(ended);

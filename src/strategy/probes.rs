@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::wakers::Wakers;
+use super::wakers::{Registration, Wakers};
 use crate::endpoint::{WaitQueue, Watch};
 
 /// The probes of a [`Probed`](super::Probed) strategy or a [`Prequal`](super::Prequal), for who wants to
@@ -107,9 +107,9 @@ impl Asker {
         self.rounds.answered.store(self.rounds.nanos(), Ordering::Relaxed);
     }
 
-    /// Wakes the driver when a round is asked for.
-    pub(super) fn register(&self, cx: &mut Context<'_>) {
-        self.rounds.drivers.register(cx.waker());
+    /// A registration for one clone of the strategy, whose driver is woken when a round is asked for.
+    pub(super) fn registration(&self) -> Registration {
+        self.rounds.drivers.registration()
     }
 
     /// The latest round that was asked for.

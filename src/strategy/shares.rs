@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::wakers::Wakers;
+use super::wakers::{Registration, Wakers};
 use crate::sync::{Mutex, lock};
 
 /// Changes the shares of a [`Split`](super::Split) while it serves: for a canary's controller.
@@ -89,6 +89,7 @@ impl Table {
 pub(super) struct SharesReader {
     table: Arc<Table>,
     handles: Weak<Handle>,
+    registration: Registration,
     seen: u64,
 }
 
@@ -114,7 +115,8 @@ pub(super) fn shares(
         wakers: Wakers::default(),
     });
     let handle = Arc::new(Handle(Arc::clone(&table)));
-    let reader = SharesReader { table, handles: Arc::downgrade(&handle), seen: 0 };
+    let (handles, registration) = (Arc::downgrade(&handle), table.wakers.registration());
+    let reader = SharesReader { table, handles, registration, seen: 0 };
     Ok((Shares(handle), reader))
 }
 
@@ -125,7 +127,7 @@ impl SharesReader {
 
     /// Ready when they were changed, or can't be any more.
     pub(super) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.table.wakers.register(cx.waker());
+        self.registration.register(cx.waker());
         let gone = self.handles.strong_count() == 0;
         let version = self.table.version.load(Ordering::Acquire);
         if std::mem::replace(&mut self.seen, version) != version {

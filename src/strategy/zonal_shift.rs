@@ -8,7 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Candidate, Candidates, Strategy, part::either, ticker::Ticker, wakers::Wakers};
+use super::{
+    Candidate, Candidates, Strategy,
+    part::either,
+    ticker::Ticker,
+    wakers::{Registration, Wakers},
+};
 use crate::outcome::Meter;
 
 /// Takes whole zones out by a call, and puts them back gradually.
@@ -34,6 +39,7 @@ use crate::outcome::Meter;
 pub struct ZonalShift<St> {
     inner: St,
     shifts: Arc<Shifts>,
+    registration: Registration,
     seen: u64,
     /// What the inner strategy saw last.
     view: Option<Candidates>,
@@ -95,13 +101,16 @@ impl<St> ZonalShift<St> {
     pub fn new(inner: St) -> Self {
         let ticker = Ticker::new(STEP);
         let (seen, view, returning, futile) = (0, None, false, false);
-        Self { inner, shifts: Arc::default(), seen, view, returning, futile, ticker }
+        let shifts = Arc::<Shifts>::default();
+        let registration = shifts.wakers.registration();
+        Self { inner, shifts, registration, seen, view, returning, futile, ticker }
     }
 
     /// Follows a handle that there is already, with what it has taken out. Default: one of its own.
     #[must_use]
     pub fn following(mut self, handle: &ZonalShiftHandle) -> Self {
         self.shifts = Arc::clone(&handle.shifts);
+        self.registration = self.shifts.wakers.registration();
         self
     }
 
@@ -221,7 +230,7 @@ impl<St: Strategy> Strategy for ZonalShift<St> {
 
     fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let inner = self.inner.poll_update(cx);
-        self.shifts.wakers.register(cx.waker());
+        self.registration.register(cx.waker());
         let mut own = Poll::Pending;
         if self.shifts.lock().version != self.seen {
             own = Poll::Ready(Some(()));

@@ -16,6 +16,7 @@ use super::{
     token::Token,
 };
 use crate::{
+    capacity::shrunk,
     endpoint::{Health, Vitals},
     outcome::Meter,
     strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
@@ -44,6 +45,15 @@ struct Known {
 impl<St> Sticky<St> {
     pub(super) fn new(sessions: Sessions, inner: St) -> Self {
         Self { sessions, inner, known: Vec::new() }
+    }
+
+    /// Forgets what stands for endpoints at positions that no candidate has: the set has shrunk.
+    fn forget_beyond(&mut self, candidates: &Candidates) {
+        let last = candidates.everyone().map(Candidate::position).max();
+        self.known.truncate(last.map_or(0, |last| last + 1));
+        if let Some(capacity) = shrunk(self.known.len(), self.known.capacity()) {
+            self.known.shrink_to(capacity);
+        }
     }
 
     /// What stands for an endpoint by each of the keys.
@@ -76,6 +86,7 @@ impl<St: Strategy> Strategy for Sticky<St> {
                 homes.insert(tag, Home { candidate: candidate.clone(), key });
             }
         }
+        self.forget_beyond(candidates);
         let (inner, sessions) = (self.inner.picker(candidates), self.sessions.clone());
         StickyPicker { inner, homes, sessions }
     }
