@@ -85,6 +85,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balance;
+mod capacity;
 pub mod discover;
 pub mod endpoint;
 mod error;

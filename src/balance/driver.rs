@@ -232,6 +232,8 @@ impl<K, S, St: Strategy> Core<K, S, St> {
 
     fn finish(&mut self, state: DriverState) {
         self.finished = true;
+        // The balancers may go on for long; this would keep the memory of the driver's task.
+        self.orphaned.take();
         if let Some(shared) = self.shared.upgrade() {
             shared.update_driver_status(|status| status.state = state);
             shared.driver_gone();

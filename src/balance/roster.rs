@@ -8,6 +8,7 @@ use std::{
 use indexmap::IndexSet;
 
 use crate::{
+    capacity::shrunk,
     discover::Update,
     endpoint::{Attributes, Endpoint, Member, Meters, Slots},
     outcome::Meter,
@@ -165,6 +166,11 @@ where
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {
             moved.set_position(position as u32);
+        }
+        if let Some(capacity) = shrunk(last, self.keys.capacity()) {
+            self.keys.shrink_to(capacity);
+            self.candidates.shrink_to(capacity / CHUNK);
+            self.services.shrink_to(capacity / CHUNK);
         }
     }
 

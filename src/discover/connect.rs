@@ -11,7 +11,7 @@ use futures_core::Stream;
 use pin_project_lite::pin_project;
 
 use super::{Discover, Update};
-use crate::endpoint::Endpoint;
+use crate::{capacity::shrunk, endpoint::Endpoint};
 
 pin_project! {
     /// Turns targets into services by a function, which must not wait: clients that connect on
@@ -81,7 +81,13 @@ where
                     this.known.insert(key, connected);
                     changed.then_some(insert)
                 }
-                Update::Remove(key) => this.known.remove(&key).map(|_| Update::Remove(key)),
+                Update::Remove(key) => {
+                    let removed = this.known.remove(&key);
+                    if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
+                        this.known.shrink_to(capacity);
+                    }
+                    removed.map(|_| Update::Remove(key))
+                }
                 Update::Reset(endpoints) => {
                     let mut before = std::mem::take(this.known);
                     let known = before.len();

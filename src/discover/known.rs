@@ -3,7 +3,7 @@ use std::{hash::Hash, sync::Arc};
 use indexmap::IndexMap;
 
 use super::Update;
-use crate::endpoint::Endpoint;
+use crate::{capacity::shrunk, endpoint::Endpoint};
 
 /// The endpoints that a stage has been told of, in the order in which it learned of them.
 pub(super) type Known<K, T> = IndexMap<K, Endpoint<T>>;
@@ -16,7 +16,13 @@ where
 {
     match update {
         Update::Insert(key, endpoint) => insert(known, key, endpoint),
-        Update::Remove(key) => known.swap_remove(&key).is_some(),
+        Update::Remove(key) => {
+            let changed = known.swap_remove(&key).is_some();
+            if let Some(capacity) = shrunk(known.len(), known.capacity()) {
+                known.shrink_to(capacity);
+            }
+            changed
+        }
         Update::Reset(endpoints) => {
             let mut before = std::mem::take(known);
             let mut changed = false;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::stage::Policy;
-use crate::{discover::Update, endpoint::Endpoint};
+use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 
 /// Numbers the endpoints of a stage in order of arrival. One that is removed and comes back gets
 /// another, so that what belonged to the old one does not find the new one.
@@ -84,8 +84,7 @@ impl<K, T, S> Members<K, T, S> {
 impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
     /// Ends an endpoint that had lingered after its removal.
     pub(super) fn retire(&mut self, id: Id) {
-        let Some(member) = self.members.remove(&id) else { return };
-        self.ids.remove(&member.key);
+        let Some(member) = self.forget(id) else { return };
         if member.shown {
             self.queue.push_back(Change::Gone(member.key));
         }
@@ -173,13 +172,22 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         }
     }
 
+    fn forget(&mut self, id: Id) -> Option<Member<K, T, S>> {
+        let member = self.members.remove(&id)?;
+        self.ids.remove(&member.key);
+        if let Some(capacity) = shrunk(self.ids.len(), self.ids.capacity()) {
+            self.ids.shrink_to(capacity);
+            self.queue.shrink_to(capacity);
+        }
+        Some(member)
+    }
+
     fn remove<P: Policy<K, T, S>>(&mut self, id: Id, policy: &mut P) -> Option<Update<K, T>> {
         let member = self.members.get_mut(&id)?;
         if policy.leave(id, member) {
             return member.update(policy);
         }
-        let member = self.members.remove(&id)?;
-        self.ids.remove(&member.key);
+        let member = self.forget(id)?;
         member.shown.then_some(Update::Remove(member.key))
     }
 }

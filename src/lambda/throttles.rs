@@ -59,7 +59,7 @@ pub struct Throttles {
 pub(super) struct Memory {
     /// Touched when something is throttled, and by drivers.
     watched: Mutex<Watched>,
-    drivers: Arc<Wakers>,
+    drivers: Wakers,
     pub(super) shedding: Shedding,
 }
 
@@ -87,7 +87,7 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let (watched, drivers, shedding) = (Mutex::default(), Arc::default(), Shedding::new());
+        let (watched, drivers, shedding) = (Mutex::default(), Wakers::default(), Shedding::new());
         let memory = Memory { watched, drivers, shedding };
         Self { memory: Arc::new(memory) }
     }
@@ -146,7 +146,7 @@ impl Memory {
 
     /// A place among the drivers that are woken when there is a new pause.
     pub(super) fn registration(&self) -> Registration {
-        Registration::new(&self.drivers)
+        self.drivers.registration()
     }
 
     /// How many pauses there have been.

@@ -52,7 +52,7 @@ struct Rounds {
     /// When waiting was last found to be in vain; the same.
     in_vain: AtomicU64,
     waiting: Arc<WaitQueue>,
-    drivers: Arc<Wakers>,
+    drivers: Wakers,
 }
 
 impl Probes {
@@ -93,7 +93,7 @@ impl Asker {
             answered: AtomicU64::new(0),
             in_vain: AtomicU64::new(0),
             waiting: Arc::default(),
-            drivers: Arc::default(),
+            drivers: Wakers::default(),
         });
         Arc::new(Self { rounds })
     }
@@ -109,7 +109,7 @@ impl Asker {
 
     /// Wakes a driver when a round is asked for.
     pub(super) fn registration(&self) -> Registration {
-        Registration::new(&self.rounds.drivers)
+        self.rounds.drivers.registration()
     }
 
     /// The latest round that was asked for.

@@ -10,7 +10,7 @@ use std::{
 use futures_core::Stream;
 use futures_util::stream::poll_fn;
 
-use super::wakers::{Registration, Wakers};
+use super::wakers::Wakers;
 use crate::sync::{Mutex, lock};
 
 /// Changes the shares of a [`Split`](super::Split) while it serves: for a canary's controller.
@@ -78,7 +78,7 @@ struct Table {
     names: Box<[Arc<str>]>,
     shares: Mutex<Box<[u32]>>,
     version: AtomicU64,
-    wakers: Arc<Wakers>,
+    wakers: Wakers,
 }
 
 impl Table {
@@ -113,7 +113,7 @@ pub(super) fn shares(
         names: names.into(),
         shares: Mutex::new(shares.into()),
         version: AtomicU64::new(0),
-        wakers: Arc::default(),
+        wakers: Wakers::default(),
     });
     let handle = Arc::new(Handle(Arc::clone(&table)));
     let reader = SharesReader { table, handles: Arc::downgrade(&handle) };
@@ -129,7 +129,7 @@ impl SharesReader {
     /// changed any more. To be called before [`current`](Self::current).
     pub(super) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
         let (table, handles) = (Arc::clone(&self.table), Weak::clone(&self.handles));
-        let registration = Registration::new(&table.wakers);
+        let registration = table.wakers.registration();
         let seen = table.version.load(Ordering::Acquire);
         poll_fn(move |cx| {
             registration.register(cx.waker());

@@ -10,11 +10,7 @@ use futures_core::Stream;
 use futures_util::stream::poll_fn;
 use tokio::time::Instant;
 
-use super::{
-    BuildContext, Built, Candidate, Candidates, Strategy,
-    ticker::Ticker,
-    wakers::{Registration, Wakers},
-};
+use super::{BuildContext, Built, Candidate, Candidates, Strategy, ticker::Ticker, wakers::Wakers};
 use crate::outcome::Meter;
 
 /// Takes whole zones out by a call, and puts them back gradually.
@@ -52,7 +48,7 @@ pub struct ZonalShiftHandle {
 #[derive(Debug, Default)]
 struct Shifts {
     state: Mutex<State>,
-    wakers: Arc<Wakers>,
+    wakers: Wakers,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +157,7 @@ impl Shifts {
     /// Yields when the shifts are no longer those of `view`.
     fn changes(self: &Arc<Self>, view: &View) -> impl Stream<Item = ()> + Send + use<> {
         let (shifts, seen) = (Arc::clone(self), view.version);
-        let registration = Registration::new(&shifts.wakers);
+        let registration = shifts.wakers.registration();
         let mut ticker = view.returning.then(|| Ticker::new(STEP));
         poll_fn(move |cx| {
             registration.register(cx.waker());

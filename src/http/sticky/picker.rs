@@ -16,6 +16,7 @@ use super::{
     token::Token,
 };
 use crate::{
+    capacity::shrunk,
     endpoint::{Health, Vitals},
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
@@ -45,6 +46,15 @@ struct Known {
 impl<St> Sticky<St> {
     pub(super) fn new(sessions: Sessions, inner: St) -> Self {
         Self { sessions, inner, known: Vec::new() }
+    }
+
+    /// Forgets what stands for endpoints at positions that no candidate has: the set has shrunk.
+    fn forget_beyond(&mut self, candidates: &Candidates) {
+        let last = candidates.everyone().map(Candidate::position).max();
+        self.known.truncate(last.map_or(0, |last| last + 1));
+        if let Some(capacity) = shrunk(self.known.len(), self.known.capacity()) {
+            self.known.shrink_to(capacity);
+        }
     }
 
     /// What stands for an endpoint by each of the keys.
@@ -82,6 +92,7 @@ impl<St: Strategy> Strategy for Sticky<St> {
                 homes.insert(tag, Home { candidate: candidate.clone(), key });
             }
         }
+        self.forget_beyond(candidates);
         let sessions = self.sessions.clone();
         built.map(|inner| StickyPicker { inner, homes, sessions })
     }
@@ -245,7 +256,7 @@ mod tests {
         let endpoints = ["a", "b"].map(Endpoint::new);
         let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
         let candidates = Candidates::for_strategy(&strategy, named);
-        let picker = strategy.picker(&candidates);
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
         let request = Request::builder().header(COOKIE, header).body(()).unwrap();
         let (mut rng, tried) = (Rng::seeded(1), Tried::none());
         hashed::take();
