@@ -108,15 +108,19 @@ impl<S, P> Shared<S, P> {
 
     fn outlook_by_room(&self, limit: Option<u32>, rng: &mut Rng) -> Outlook {
         let snapshot = self.snapshot.load();
-        let mut room = || snapshot.candidates.any_has_room(rng);
-        if !(limit.is_some() && self.queue.is_queued()) && room() {
+        // A slot that is kept for a request in line is in use, so this is room for any request.
+        if snapshot.candidates.any_has_room(rng) {
             return Outlook::Ready;
         }
-        let endpoints = snapshot.endpoints;
-        Outlook::Wait(match limit {
+        Outlook::Wait(self.no_room(limit, snapshot.endpoints))
+    }
+
+    /// Why a request waits whose endpoints are full.
+    pub(super) fn no_room(&self, limit: Option<u32>, endpoints: usize) -> Error {
+        match limit {
             Some(max_outstanding) => Error::Overloaded { max_outstanding },
             None => Error::Unavailable { endpoints },
-        })
+        }
     }
 
     #[cold]

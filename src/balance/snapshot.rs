@@ -34,9 +34,15 @@ impl<S: Clone, P> Snapshot<S, P> {
         started: Option<Instant>,
         remarks: Remarks,
     ) -> Option<(S, Attempt)> {
-        let position = self.position(candidate)?;
-        let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
+        let service = self.service(candidate)?.clone();
         Some((service, Attempt::begin(&candidate.member, started, remarks)?))
+    }
+
+    /// The service of a candidate of this snapshot.
+    #[inline]
+    pub(super) fn service(&self, candidate: &Candidate) -> Option<&S> {
+        let position = self.position(candidate)?;
+        self.services.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
     /// Where the candidate is; `None` if a picker took it from elsewhere.

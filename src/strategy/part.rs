@@ -41,7 +41,7 @@ impl<P> Part<P> {
         if picked.is_some() || context.accepts_all() {
             return picked;
         }
-        let full = !self.candidates.any_has_room(context.rng());
+        let full = !self.candidates.any_has_room_for(context);
         full.then(|| self.candidates.get(context.rng().below(self.candidates.len())))?
     }
 }
@@ -62,7 +62,7 @@ where
         if context.accepts(candidate) {
             return Some(candidate);
         }
-        if fallback.is_none_or(|other| candidate.has_room() && !other.has_room()) {
+        if fallback.is_none_or(|other| context.has_room(candidate) && !context.has_room(other)) {
             fallback = Some(candidate);
         }
     }
