@@ -547,7 +547,7 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     let clients: Vec<_> = (0..30).map(|_| tokio::spawn(client(balancer.clone()))).collect();
     for client in clients {
         let longest = client.await.unwrap();
-        assert!(longest < Duration::from_secs(10), "{longest:?}");
+        assert!(longest < Duration::from_secs(4), "{longest:?}");
     }
 }
 

@@ -16,7 +16,9 @@ use crate::outcome::Meter;
 /// by dereferencing.
 ///
 /// Clones share the [`Vitals`]. A fresh `Endpoint` under a key that a balancer knows already
-/// changes target and attributes in place; the balancer goes on with the vitals it has.
+/// changes target and attributes in place; the balancer goes on with the vitals it has. Requests that
+/// wait for the earlier target to get ready pick again. A clone of the earlier `Endpoint` with other
+/// attributes has the same target, and they go on waiting for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
     target: T,

@@ -246,6 +246,26 @@ mod tests {
         });
     }
 
+    /// A request that is just looking at an offer sees the slot that becomes free meanwhile.
+    #[test]
+    fn a_slot_that_is_released_during_a_look_at_another_is_not_lost() {
+        model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let a = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            let b = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(a.try_acquire() && b.try_acquire());
+            let ticket = Ticket::join(&queue);
+            let waiter = {
+                let b = Arc::clone(&b);
+                thread::spawn(move || wait(&b, ticket))
+            };
+            a.release();
+            b.release();
+            waiter.join().unwrap();
+            assert!(a.has_room() && !b.has_room() && !queue.is_queued());
+        });
+    }
+
     /// Waits as `poll_ready` does: registers, then looks.
     fn watch_until(queue: &Arc<WaitQueue>, done: impl Fn() -> bool) {
         let parker = LoomArc::new(Parker::default());

@@ -53,8 +53,10 @@ struct State {
     declined: HashMap<SlotsId, Declined>,
     /// Counts the changes of the endpoints: what was declined before one means nothing after it.
     version: u64,
-    /// How many slots were released, and the last request that was reminded.
+    /// How many slots were released, how many of them became free, and the last request that was
+    /// reminded.
     released: u64,
+    freed: u64,
     reminded: u64,
     /// Woken by a free slot and by a change of the endpoints.
     room_watchers: BTreeMap<u64, Waker>,
@@ -160,8 +162,9 @@ impl State {
         match next {
             Some(id) => self.offer(id, offer, wakers),
             None => {
-                // Those that hold another offer will see it, if no newcomer takes it first.
+                // Those that hold another offer will look, and see it if no newcomer takes it first.
                 offer.slots.free();
+                self.freed += 1;
                 wakers.woken.extend(std::mem::take(&mut self.room_watchers).into_values());
                 if let Some(id) = self.next_to_remind() {
                     self.wake(id, wakers);
@@ -171,10 +174,11 @@ impl State {
     }
 
     /// A request that may have declined what it would take after all: another one each time, so that
-    /// a picker that doesn't choose what it accepts starves nobody.
+    /// a picker that doesn't choose what it accepts starves nobody. From younger to older: there are
+    /// always younger ones to come.
     fn next_to_remind(&mut self) -> Option<u64> {
-        let next = (Bound::Excluded(self.reminded), Bound::Unbounded);
-        let next = self.unasked.range(next).next().or_else(|| self.unasked.first()).copied();
+        let next = self.unasked.range(..self.reminded).next_back();
+        let next = next.or_else(|| self.unasked.last()).copied();
         self.reminded = next.unwrap_or(0);
         next
     }
@@ -324,6 +328,7 @@ pub(crate) struct Ticket {
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     version: u64,
+    freed: u64,
     /// Slots that are kept for the request.
     pub(crate) offers: Vec<Arc<Slots>>,
 }
@@ -363,7 +368,7 @@ impl Ticket {
                 wakers.replaced.extend(waiter.waker.replace(waker.clone()));
             }
             let offers = waiter.offers.iter().map(|offer| Arc::clone(&offer.slots)).collect();
-            was_woken.then_some(Look { version: state.version, offers })
+            was_woken.then_some(Look { version: state.version, freed: state.freed, offers })
         })
     }
 
@@ -378,6 +383,11 @@ impl Ticket {
             return;
         }
         self.queue.with(|state, wakers| {
+            // A slot that became free meanwhile was not offered here, because this request had
+            // another offer; and the pick may have been earlier.
+            if state.freed != look.freed {
+                state.wake(self.id, wakers);
+            }
             for slots in look.offers {
                 if let Some(offer) = state.withdraw(self.id, &slots) {
                     state.decline(self.id, offer, look.version, wakers);
