@@ -6,15 +6,16 @@ use std::{
 use tower_service::Service;
 
 use super::{
+    future::polled_after_completion,
     patience::Patience,
-    shared::{Outlook, Shared},
+    shared::{Lack, Outlook, Shared},
 };
 use crate::{
     BoxError, Error,
-    endpoint::{Endpoint, Instance, Ticket, Tried, Watch},
+    endpoint::{Look, Take, Ticket, Tried, Vitals, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Track},
-    strategy::{Pick, PickContext, Rng},
+    strategy::{Candidate, Pick, PickContext, Rng},
 };
 
 /// How many endpoints a request asks whether they are ready.
@@ -43,6 +44,7 @@ pub(super) struct Acquire<S, P, Req> {
     failed: Option<Error>,
     /// Of the snapshot that `tried` is about.
     version: u64,
+    /// In line for room. Without it, `watch` tells of changes of the endpoints.
     ticket: Option<Ticket>,
     watch: Option<Watch>,
     patience: Patience,
@@ -116,8 +118,11 @@ impl<S, P, Req> Acquire<S, P, Req> {
         P: Pick<Req>,
         T: Track<S::Response>,
     {
-        self.follow_changes(cx);
+        if let Some(watch) = &self.watch {
+            watch.register(cx.waker());
+        }
         loop {
+            self.follow_changes();
             if let Some(sent) = self.send(cx, tracker) {
                 return Poll::Ready(Ok(sent));
             }
@@ -132,43 +137,75 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 }
                 Picked::Refused | Picked::Nothing => {}
             }
-            if !self.pending.is_empty() {
-                let reason = self.shared.snapshot.load().unavailable();
-                return self.wait_because(reason, cx);
+            if self.pending.is_empty() {
+                if let Some(error) = self.failed.take() {
+                    return Poll::Ready(Err(error));
+                }
             }
-            if let Some(error) = self.failed.take() {
-                return Poll::Ready(Err(error));
-            }
-            if self.ticket.is_none() {
-                // Joins the line, and looks once more: room may have come up meanwhile.
-                self.ticket = Some(Ticket::join(Arc::clone(&self.shared.queue), cx.waker()));
+            if self.register(cx) {
+                // Looks once more: there may be room, or another endpoint, meanwhile.
                 continue;
             }
-            return match self.shared.outlook(&mut self.rng) {
-                Outlook::Never(reason) => Poll::Ready(Err(reason)),
-                Outlook::Wait(reason) if self.impatient => Poll::Ready(Err(reason)),
-                Outlook::Wait(reason) => self.wait_because(reason, cx),
-                // It was another's turn, or others were faster.
-                Outlook::Ready => Poll::Pending,
+            if !self.pending.is_empty() {
+                return self.wait_for_more(Lack::Ready, cx);
+            }
+            let lack = match self.shared.outlook(&mut self.rng) {
+                Outlook::Never(reason) => return Poll::Ready(Err(reason)),
+                Outlook::Wait(lack) => lack,
+                // There is room, but not where this request may go.
+                Outlook::Ready => Lack::Room,
             };
+            if self.impatient {
+                return Poll::Ready(Err(self.shared.error(lack)));
+            }
+            return self.wait_for_more(lack, cx);
         }
     }
 
-    /// After a change of the endpoints: forgets those that are gone or not eligible any more, and
-    /// lets the others be tried again.
-    fn follow_changes(&mut self, cx: &Context<'_>) {
-        let watch = self.watch.get_or_insert_with(|| Watch::new(Arc::clone(&self.shared.queue)));
-        watch.register(cx.waker());
+    /// Joins the line if there may be more endpoints to go to when they have room; otherwise watches
+    /// for changes. True if that is new.
+    fn register(&mut self, cx: &Context<'_>) -> bool {
+        let queue = &self.shared.queue;
+        if self.pending.is_empty() || self.has_more_to_try() {
+            self.watch = None;
+            let joins = self.ticket.is_none();
+            self.ticket.get_or_insert_with(|| Ticket::join(queue));
+            return joins;
+        }
+        self.ticket = None;
+        let is_new = self.watch.is_none();
+        if is_new {
+            let watch = Watch::for_change(Arc::clone(queue));
+            watch.register(cx.waker());
+            self.watch = Some(watch);
+        }
+        is_new
+    }
+
+    /// True if there may be endpoints that were passed over because they are full.
+    fn has_more_to_try(&self) -> bool {
+        let snapshot = self.shared.snapshot.load();
+        let limited = self.shared.is_limited() || snapshot.rationed;
+        limited && self.tried.len() < EFFORT.min(snapshot.candidates.len())
+    }
+
+    /// After a change of the endpoints: forgets those that are gone, not eligible any more or
+    /// replaced, and lets the others be tried again.
+    fn follow_changes(&mut self) {
         let snapshot = self.shared.snapshot.load();
         if std::mem::replace(&mut self.version, snapshot.version) == snapshot.version {
             return;
         }
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
-            let vitals = attempt.member().map(|member| &member.vitals);
-            let same = |of: &Arc<_>| vitals.is_some_and(|vitals| Arc::ptr_eq(of, vitals));
-            if snapshot.candidates.iter().any(|candidate| same(candidate.vitals())) {
-                self.tried.extend(vitals);
+            let same = |candidate: &Candidate| {
+                attempt.member().is_some_and(|member| {
+                    Arc::ptr_eq(candidate.vitals(), &member.vitals)
+                        && candidate.member.origin == member.origin
+                })
+            };
+            if snapshot.candidates.iter().any(same) {
+                self.tried.extend(attempt.member().map(|member| &member.vitals));
                 self.pending.push((service, attempt));
             } else {
                 attempt.forgo();
@@ -188,9 +225,10 @@ impl<S, P, Req> Acquire<S, P, Req> {
             match service.poll_ready(cx) {
                 Poll::Pending => index += 1,
                 Poll::Ready(Ok(())) => {
+                    let Some(request) = self.request.take() else { polled_after_completion() };
                     let (mut service, attempt) = self.pending.swap_remove(index);
                     self.pending.drain(..).for_each(|(_, attempt)| attempt.forgo());
-                    return Some((service.call(self.request.take()?), attempt));
+                    return Some((service.call(request), attempt));
                 }
                 Poll::Ready(Err(error)) => {
                     let (_, attempt) = self.pending.swap_remove(index);
@@ -201,22 +239,35 @@ impl<S, P, Req> Acquire<S, P, Req> {
         None
     }
 
+    /// Picks once more, if there is anything new to pick from.
     fn pick(&mut self, cx: &Context<'_>) -> Picked<S>
     where
         S: Clone,
         P: Pick<Req>,
     {
-        let Some(request) = &self.request else {
-            return Picked::Nothing;
-        };
-        let limited = self.shared.is_limited();
-        let our_turn = match &self.ticket {
-            Some(ticket) => ticket.rearm(cx.waker()),
-            None => !(limited && self.shared.queue.is_queued()),
-        };
-        if !our_turn || self.tried.len() >= EFFORT {
+        if self.tried.len() >= EFFORT {
             return Picked::Nothing;
         }
+        let mut look = Look::default();
+        if let Some(ticket) = &self.ticket {
+            match ticket.look(cx.waker()) {
+                Some(news) => look = news,
+                None => return Picked::Nothing,
+            }
+        }
+        let picked = self.pick_by(&mut look);
+        if let (Some(ticket), Picked::Nothing | Picked::Refused) = (&self.ticket, &picked) {
+            ticket.decline(look);
+        }
+        picked
+    }
+
+    fn pick_by(&mut self, look: &mut Look) -> Picked<S>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let Some(request) = &self.request else { polled_after_completion() };
         let snapshot = self.shared.snapshot.load();
         let mut refused = false;
         let earlier = self.attempts.as_ref().map(|attempts| {
@@ -225,42 +276,63 @@ impl<S, P, Req> Acquire<S, P, Req> {
             (tried, attempts.number())
         });
         let (avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
+        let mut in_vain: Option<&Arc<Vitals>> = None;
         for _ in 0..RACES {
             let mut now = Now::lazy();
             let started = snapshot.timed.then(|| now.get());
-            let mut context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
+            let context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
+            let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);
             let remarks = context.remarks();
-            match picked {
-                // All that would do have been tried, or the picker doesn't care.
-                Some(candidate) if self.tried.contains(candidate.vitals()) => refused = false,
-                Some(candidate) if self.elsewhere && avoided.contains(candidate.vitals()) => {
-                    refused = true;
-                }
-                Some(candidate) => {
-                    refused = snapshot.position(candidate).is_none();
-                    let engaged = snapshot.engage(candidate, started, remarks);
-                    if let Some((service, attempt)) = engaged {
-                        if let Some(attempts) = &self.attempts {
-                            attempts.went_to(candidate.vitals());
-                        }
-                        return Picked::Engaged(service, attempt);
-                    }
-                }
-                None if snapshot.candidates.is_empty() => return Picked::Nothing,
-                None if !snapshot.candidates.any_has_room(&mut self.rng) => {
+            let Some(candidate) = picked else {
+                if !snapshot.candidates.any_has_room_for(&mut context) {
                     return Picked::Nothing;
                 }
-                None => refused = true,
+                refused = true;
+                continue;
+            };
+            let tried = self.tried.contains(candidate.vitals());
+            refused = !tried && self.elsewhere && avoided.contains(candidate.vitals());
+            if !tried && !refused {
+                let Some(service) = snapshot.service(candidate) else {
+                    refused = true;
+                    continue;
+                };
+                if enter(candidate, self.ticket.as_ref(), look) {
+                    if let Some(attempts) = &self.attempts {
+                        attempts.went_to(candidate.vitals());
+                    }
+                    let attempt = Attempt::entered(&candidate.member, started, remarks);
+                    return Picked::Engaged(service.clone(), attempt);
+                }
             }
+            // Picked again, it was not for a slot that another has just taken: it is all that would do.
+            if in_vain.is_some_and(|earlier| Arc::ptr_eq(earlier, candidate.vitals())) {
+                break;
+            }
+            in_vain = Some(candidate.vitals());
         }
         if refused { Picked::Refused } else { Picked::Nothing }
     }
 
-    fn wait_because<R>(&mut self, reason: Error, cx: &mut Context<'_>) -> Poll<Result<R, Error>> {
-        ready!(self.patience.poll(cx, self.shared.patience(&reason)));
-        Poll::Ready(Err(reason))
+    fn wait_for_more<R>(&mut self, lack: Lack, cx: &mut Context<'_>) -> Poll<Result<R, Error>> {
+        ready!(self.patience.poll(cx, self.shared.patience(lack)));
+        Poll::Ready(Err(self.shared.error(lack)))
     }
+}
+
+/// Takes room at a candidate: the slot that is kept for the request, or a free one.
+fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> bool {
+    let member = &candidate.member;
+    let offer = member
+        .slots
+        .as_ref()
+        .and_then(|slots| look.offers.iter().position(|offer| Arc::ptr_eq(offer, slots)));
+    let (Some(ticket), Some(offer)) = (ticket, offer) else {
+        return member.enter();
+    };
+    let slots = look.offers.swap_remove(offer);
+    ticket.take(&slots) == Take::Taken && member.enter_with_slot()
 }
 
 /// Records that an endpoint's service failed, and makes the error of it.
@@ -269,8 +341,7 @@ where
     E: Into<BoxError>,
     T: Track<Rsp>,
 {
-    let over = || Instance::new("", &Endpoint::new(()));
-    let endpoint = attempt.instance().unwrap_or_else(over);
+    let Some(endpoint) = attempt.instance() else { polled_after_completion() };
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
     Error::Endpoint { endpoint, source }

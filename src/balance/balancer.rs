@@ -34,8 +34,9 @@ use crate::{
 ///
 /// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known, none
 /// is healthy, or all have as many outstanding as they may. It fails only if that can never change.
-/// It reserves nothing, so a request that comes too late for the last free slot waits in its
-/// response future. In `call` the picked endpoint's own `poll_ready` is asked; if it is pending,
+/// Ready means that some request could be sent. It reserves nothing, so a request that comes too
+/// late for the last free slot, or that its strategy sends to a full endpoint, waits in its
+/// response future. It delays only requests that compete for the same endpoints. In `call` the picked endpoint's own `poll_ready` is asked; if it is pending,
 /// the response future waits for it *and* tries others, up to five, and takes the first that is
 /// ready. The instance that got ready is the one that is called.
 pub struct Balancer<S, P, T = OnResponse> {
@@ -177,8 +178,8 @@ where
 }
 
 impl<S, P, T> Balancer<S, P, T> {
-    /// Picks an endpoint and takes a slot there, if one is free and nobody is in line for it. Tells
-    /// the version of the snapshot picked from.
+    /// Picks an endpoint and takes a slot there, if one is free. Slots that requests in line are to have
+    /// are not. Tells the version of the snapshot picked from.
     #[inline]
     fn engage<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
     where
@@ -190,10 +191,8 @@ impl<S, P, T> Balancer<S, P, T> {
         let started = snapshot.timed.then(|| now.get());
         let mut context = if !self.shared.is_limited() && !snapshot.rationed {
             PickContext::unrestricted(&mut self.rng, now)
-        } else if !self.shared.queue.is_queued() {
-            PickContext::new(&mut self.rng, now, &UNTRIED)
         } else {
-            return (None, snapshot.version);
+            PickContext::new(&mut self.rng, now, &UNTRIED)
         };
         let candidate = snapshot.picker.pick(request, &mut context);
         let remarks = context.remarks();
@@ -212,10 +211,6 @@ impl<S, P, T> Balancer<S, P, T> {
         P: Pick<Req>,
     {
         let snapshot = self.shared.snapshot.load();
-        let limited = self.shared.is_limited() || snapshot.rationed;
-        if limited && self.shared.queue.is_queued() {
-            return (None, snapshot.version);
-        }
         let mut now = Now::lazy();
         let started = snapshot.timed.then(|| now.get());
         let tried = attempts.tried();
@@ -264,8 +259,8 @@ impl<S, P, T> Balancer<S, P, T> {
         match self.shared.outlook(&mut self.rng) {
             Outlook::Ready => {}
             Outlook::Never(reason) => return Poll::Ready(Err(reason)),
-            Outlook::Wait(reason) => {
-                ready!(waiting.patience.poll(cx, self.shared.patience(&reason)));
+            Outlook::Wait(lack) => {
+                ready!(waiting.patience.poll(cx, self.shared.patience(lack)));
                 self.out_of_patience = true;
             }
         }
@@ -278,7 +273,7 @@ static UNTRIED: Tried = Tried::none();
 
 impl Waiting {
     fn new(queue: &Arc<WaitQueue>) -> Self {
-        Self { watch: Watch::new(Arc::clone(queue)), patience: Patience::default() }
+        Self { watch: Watch::for_room(Arc::clone(queue)), patience: Patience::default() }
     }
 }
 

@@ -174,7 +174,7 @@ where
                     };
                     let (strategy, limit) = (&self.strategy, shared.config.max_outstanding);
                     let slots = |limit| Arc::new(Slots::new(limit, Arc::clone(&shared.queue)));
-                    self.changed |= self.roster.apply(update, || Hangings {
+                    self.changed |= self.roster.apply(update, &shared.queue, || Hangings {
                         meter: strategy.meter(),
                         slots: limit.map(slots),
                     });

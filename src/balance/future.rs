@@ -20,6 +20,10 @@ pin_project! {
     ///
     /// Dropping it cancels the request: the attempt is counted as cancelled, a place in line is
     /// given up.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled after it has completed.
     pub struct ResponseFuture<S, P, T, Req>
     where
         S: Service<Req>,
@@ -32,11 +36,19 @@ pin_project! {
 
 pin_project! {
     #[project = StateProjection]
+    #[project_replace = Replaced]
     enum State<S, P, Req, F> {
         /// No endpoint was ready for the request in `call`.
         Acquiring { acquire: Box<Acquire<S, P, Req>> },
         Responding { #[pin] response: F, attempt: Attempt },
+        Done,
     }
+}
+
+#[cold]
+#[allow(clippy::panic, reason = "as the futures of std and tower do")]
+pub(super) fn polled_after_completion() -> ! {
+    panic!("`ResponseFuture` polled after completion")
 }
 
 impl<S: Service<Req>, P, T, Req> ResponseFuture<S, P, T, Req> {
@@ -66,19 +78,29 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Acquiring { acquire } => {
-                    let (response, attempt) = ready!(acquire.poll(cx, this.tracker))?;
-                    this.state.set(State::Responding { response, attempt });
+                    match ready!(acquire.poll(cx, this.tracker)) {
+                        Ok((response, attempt)) => {
+                            this.state.set(State::Responding { response, attempt });
+                        }
+                        Err(error) => {
+                            this.state.set(State::Done);
+                            return Poll::Ready(Err(error));
+                        }
+                    }
                 }
-                StateProjection::Responding { response, attempt } => {
+                StateProjection::Responding { response, .. } => {
                     let result = ready!(response.poll(cx));
-                    let Some(attempt) = attempt.take() else {
-                        return Poll::Pending;
+                    let Replaced::Responding { attempt, .. } =
+                        this.state.project_replace(State::Done)
+                    else {
+                        polled_after_completion()
                     };
                     return Poll::Ready(match result {
                         Ok(response) => Ok(this.tracker.response(response, attempt)),
                         Err(error) => Err(endpoint_failed(error, attempt, this.tracker)),
                     });
                 }
+                StateProjection::Done => polled_after_completion(),
             }
         }
     }
@@ -89,6 +111,7 @@ impl<S: Service<Req>, P, T, Req> fmt::Debug for ResponseFuture<S, P, T, Req> {
         let state = match &self.state {
             State::Acquiring { .. } => "acquiring an endpoint",
             State::Responding { .. } => "waiting for the response",
+            State::Done => "done",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

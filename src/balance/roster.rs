@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Attributes, Endpoint, Member, Meters, Slots},
+    endpoint::{Attributes, Endpoint, Member, Meters, Slots, WaitQueue},
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -75,15 +75,16 @@ where
         self.services.iter().cloned().collect()
     }
 
-    /// Applies an update; true if anything changed.
+    /// Applies an update; true if anything changed. `queue` is where requests wait for room.
     pub(super) fn apply(
         &mut self,
         update: Update<K, S>,
+        queue: &Arc<WaitQueue>,
         mut hangings: impl FnMut() -> Hangings,
     ) -> bool {
         match update {
             Update::Insert(key, endpoint) => {
-                self.insert(key, endpoint, &mut hangings);
+                self.insert(key, endpoint, queue, &mut hangings);
                 true
             }
             Update::Remove(key) => self.remove(&key),
@@ -98,7 +99,7 @@ where
                 // From the back, so that no position still to be removed is moved.
                 gone.into_iter().for_each(|position| self.remove_at(position));
                 for (key, endpoint) in endpoints {
-                    self.insert(key, endpoint, &mut hangings);
+                    self.insert(key, endpoint, queue, &mut hangings);
                     changed = true;
                 }
                 changed
@@ -106,15 +107,26 @@ where
         }
     }
 
-    fn insert(&mut self, key: K, endpoint: Endpoint<S>, hangings: &mut impl FnMut() -> Hangings) {
+    fn insert(
+        &mut self,
+        key: K,
+        endpoint: Endpoint<S>,
+        queue: &Arc<WaitQueue>,
+        hangings: &mut impl FnMut() -> Hangings,
+    ) {
+        if let Some(allowance) = endpoint.allowance() {
+            allowance.tell(queue);
+        }
+        let origin = endpoint.origin();
         let (service, attributes, vitals, meters) = endpoint.into_parts();
         if let Some(position) = self.keys.get_index_of(&key) {
-            return self.change(position, service, attributes, meters);
+            return self.change(position, service, origin, attributes, meters);
         }
         tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
         let Hangings { meter, slots } = hangings();
         let name = key.to_string().into();
-        let member = Arc::new(Member::new(name, attributes, vitals, meter, meters, slots));
+        let member = Member::new(name, attributes, vitals, meter, meters, slots);
+        let member = Arc::new(member.of_origin(origin));
         self.count_in(&member);
         let position = self.len();
         push(&mut self.candidates, position, Candidate::new(member, position as u32));
@@ -123,13 +135,20 @@ where
     }
 
     /// Changes an endpoint in place: it keeps its name, its figures and what hangs on it.
-    fn change(&mut self, position: usize, service: S, attributes: Attributes, meters: Meters) {
+    fn change(
+        &mut self,
+        position: usize,
+        service: S,
+        origin: u64,
+        attributes: Attributes,
+        meters: Meters,
+    ) {
         if let Some(known) = at_mut(&mut self.services, position) {
             *known = service;
         }
         let Some(candidate) = at_mut(&mut self.candidates, position) else { return };
         let old = Arc::clone(&candidate.member);
-        if old.attributes == attributes && old.has_meters(&meters) {
+        if old.origin == origin && old.attributes == attributes && old.has_meters(&meters) {
             return;
         }
         let (from, to) = (old.attributes.health(), attributes.health());
@@ -140,7 +159,7 @@ where
             // Whoever put it back knows better than what was seen before.
             old.vitals.forgive();
         }
-        let member = Arc::new(old.with(attributes, meters));
+        let member = Arc::new(old.with(attributes, meters).of_origin(origin));
         *candidate = Candidate::new(Arc::clone(&member), position as u32);
         self.count_in(&member);
         self.count_out(&old);
@@ -289,23 +308,23 @@ mod tests {
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));
-            let mut roster = Roster::new();
+            let (mut roster, queue) = (Roster::new(), Arc::default());
             let mut model = HashMap::new();
             let mut snapshots = Vec::new();
             for step in steps {
                 match step {
                     Step::Insert(key, weight) => {
                         let (key, endpoint) = endpoint(key, weight);
-                        roster.apply(Update::Insert(key, endpoint), bare);
+                        roster.apply(Update::Insert(key, endpoint), &queue, bare);
                         model.insert(key, weight);
                     }
                     Step::Remove(key) => {
-                        let changed = roster.apply(Update::Remove(key), bare);
+                        let changed = roster.apply(Update::Remove(key), &queue, bare);
                         prop_assert_eq!(changed, model.remove(&key).is_some());
                     }
                     Step::Reset(set) => {
                         let all = set.iter().map(|&(key, weight)| endpoint(key, weight));
-                        roster.apply(Update::Reset(all.collect()), bare);
+                        roster.apply(Update::Reset(all.collect()), &queue, bare);
                         model = set.into_iter().collect();
                     }
                     Step::Snapshot => {

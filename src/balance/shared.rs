@@ -38,10 +38,23 @@ pub(super) struct Config {
 /// Whether a request could be served at this moment.
 pub(super) enum Outlook {
     Ready,
-    /// Not now, for this reason, but perhaps later.
-    Wait(Error),
+    /// Not now, because something is lacking, but perhaps later.
+    Wait(Lack),
     /// Never again, for this reason.
     Never(Error),
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lack {
+    /// An endpoint.
+    Endpoints,
+    /// One that may get requests.
+    Eligible,
+    /// One that is ready.
+    Ready,
+    /// Room at one where the request may go.
+    Room,
 }
 
 impl<S, P> Shared<S, P> {
@@ -102,20 +115,17 @@ impl<S, P> Shared<S, P> {
         }
         match self.config.max_outstanding {
             None if !self.rationed.load(Ordering::SeqCst) => Outlook::Ready,
-            limit => self.outlook_by_room(limit, rng),
+            _ => self.outlook_by_room(rng),
         }
     }
 
-    fn outlook_by_room(&self, limit: Option<u32>, rng: &mut Rng) -> Outlook {
+    fn outlook_by_room(&self, rng: &mut Rng) -> Outlook {
         let snapshot = self.snapshot.load();
-        let mut room = || snapshot.candidates.any_has_room(rng);
-        if !(limit.is_some() && self.queue.is_queued()) && room() {
+        // A slot that is kept for a request in line is in use, so this is room for any request.
+        if snapshot.candidates.any_has_room(rng) {
             return Outlook::Ready;
         }
-        Outlook::Wait(match limit {
-            Some(max_outstanding) => Error::Overloaded { max_outstanding },
-            None => snapshot.unavailable(),
-        })
+        Outlook::Wait(Lack::Room)
     }
 
     #[cold]
@@ -126,17 +136,28 @@ impl<S, P> Shared<S, P> {
         match (snapshot.endpoints, driver_gone) {
             _ if !snapshot.candidates.is_empty() => Outlook::Ready,
             (0, true) => Outlook::Never(Error::Closed),
-            (0, false) => Outlook::Wait(Error::NoEndpoints),
+            (0, false) => Outlook::Wait(Lack::Endpoints),
             (_, true) => Outlook::Never(snapshot.unavailable()),
-            (_, false) => Outlook::Wait(snapshot.unavailable()),
+            (_, false) => Outlook::Wait(Lack::Eligible),
         }
     }
 
-    /// How long to wait for the cause of an error to go away; `None` is for ever.
-    pub(super) fn patience(&self, error: &Error) -> Option<Duration> {
-        match error {
-            Error::Overloaded { .. } => self.config.max_wait,
+    /// How long to wait for what is lacking; `None` is indefinitely.
+    pub(super) fn patience(&self, lack: Lack) -> Option<Duration> {
+        match lack {
+            Lack::Room if self.is_limited() => self.config.max_wait,
             _ => self.config.fail_fast,
+        }
+    }
+
+    /// The error of a request that did not wait until it was there. Takes time in proportion to the number of
+    /// endpoints.
+    #[cold]
+    pub(super) fn error(&self, lack: Lack) -> Error {
+        match (lack, self.config.max_outstanding) {
+            (Lack::Endpoints, _) => Error::NoEndpoints,
+            (Lack::Room, Some(max_outstanding)) => Error::Overloaded { max_outstanding },
+            _ => self.snapshot.load().unavailable(),
         }
     }
 }

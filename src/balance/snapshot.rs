@@ -39,9 +39,15 @@ impl<S, P> Snapshot<S, P> {
     where
         S: Clone,
     {
-        let position = self.position(candidate)?;
-        let service = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?.clone();
+        let service = self.service(candidate)?.clone();
         Some((service, Attempt::begin(&candidate.member, started, remarks)?))
+    }
+
+    /// The service of a candidate of this snapshot.
+    #[inline]
+    pub(super) fn service(&self, candidate: &Candidate) -> Option<&S> {
+        let position = self.position(candidate)?;
+        self.services.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
     /// Why none of the endpoints can get a request.

@@ -1,7 +1,9 @@
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicU32, Ordering},
 };
+
+use super::WaitQueue;
 
 /// How many more requests an endpoint may get, all balancers together: what an endpoint on trial is
 /// given.
@@ -9,29 +11,53 @@ use std::sync::{
 /// A balancer takes one for each request that it sends there, and sends none when there are none left.
 /// Clones share what is left, and only clones are equal.
 #[derive(Clone, Debug)]
-pub struct Allowance(Arc<AtomicU32>);
+pub struct Allowance(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    left: AtomicU32,
+    /// Where requests wait, one for each balancer.
+    queues: Mutex<Vec<Weak<WaitQueue>>>,
+}
 
 impl Allowance {
     /// So many requests.
     #[must_use]
     pub fn of(requests: u32) -> Self {
-        Self(Arc::new(AtomicU32::new(requests)))
+        Self(Arc::new(Shared { left: AtomicU32::new(requests), queues: Mutex::default() }))
     }
 
     /// How many requests may still be sent.
     #[must_use]
     pub fn left(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.left.load(Ordering::Relaxed)
     }
 
     pub(crate) fn take(&self) -> bool {
         let less = |left: u32| left.checked_sub(1);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+        self.0.left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
     }
 
-    /// For a request that was not sent after all.
+    /// For a request that was not sent after all. Requests that wait for room look again, in all
+    /// balancers that have the endpoint.
     pub(crate) fn give_back(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.left.fetch_add(1, Ordering::AcqRel);
+        let queues = self.queues().clone();
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.changed());
+    }
+
+    /// Tells the queue of a balancer when a request is given back.
+    pub(crate) fn tell(&self, queue: &Arc<WaitQueue>) {
+        let mut queues = self.queues();
+        queues.retain(|known| known.strong_count() > 0);
+        let queue = Arc::downgrade(queue);
+        if !queues.iter().any(|known| known.ptr_eq(&queue)) {
+            queues.push(queue);
+        }
+    }
+
+    fn queues(&self) -> std::sync::MutexGuard<'_, Vec<Weak<WaitQueue>>> {
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,10 @@
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{Allowance, Attributes, Health, Locality, Metadata, Vitals, member::Meters};
 use crate::outcome::Meter;
@@ -10,20 +16,27 @@ use crate::outcome::Meter;
 /// by dereferencing.
 ///
 /// Clones share the [`Vitals`]. A fresh `Endpoint` under a key that a balancer knows already
-/// changes target and attributes in place; the balancer goes on with the vitals it has.
+/// changes target and attributes in place; the balancer goes on with the vitals it has. Requests that
+/// wait for the earlier target to get ready pick again. A clone of the earlier `Endpoint` with other
+/// attributes has the same target, and they go on waiting for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
     target: T,
     attributes: Attributes,
     vitals: Arc<Vitals>,
     meters: Meters,
+    origin: u64,
 }
+
+/// How many endpoints have been made.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 impl<T> Endpoint<T> {
     /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
     pub fn new(target: T) -> Self {
         let vitals = Arc::new(Vitals::new());
-        Self { target, attributes: Attributes::default(), vitals, meters: None }
+        let origin = MADE.fetch_add(1, Ordering::Relaxed);
+        Self { target, attributes: Attributes::default(), vitals, meters: None, origin }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -96,6 +109,7 @@ impl<T> Endpoint<T> {
             attributes: self.attributes,
             vitals: self.vitals,
             meters: self.meters,
+            origin: self.origin,
         }
     }
 
@@ -106,6 +120,7 @@ impl<T> Endpoint<T> {
             attributes: self.attributes.clone(),
             vitals: Arc::clone(&self.vitals),
             meters: self.meters.clone(),
+            origin: self.origin,
         }
     }
 
@@ -125,6 +140,12 @@ impl<T> Endpoint<T> {
     pub fn with_meter(mut self, meter: Arc<dyn Meter>) -> Self {
         Arc::make_mut(self.meters.get_or_insert_default()).push(meter);
         self
+    }
+
+    /// Tells which call of [`new`](Self::new) this endpoint comes from. Clones have the same target;
+    /// an endpoint of another origin may have another one under the same key.
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin
     }
 
     pub(crate) fn into_parts(self) -> (T, Attributes, Arc<Vitals>, Meters) {

@@ -21,6 +21,8 @@ pub(crate) struct Member {
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
+    /// The [origin](super::Endpoint::origin) of the endpoint: another one has another service.
+    pub(crate) origin: u64,
 }
 
 /// The meters that stages of discovery have hung on an endpoint; mostly none.
@@ -47,7 +49,8 @@ impl Member {
         slots: Option<Arc<Slots>>,
     ) -> Self {
         let interest = Interest::default();
-        let mut member = Self { vitals, slots, meter, meters, interest, name, attributes };
+        let mut member =
+            Self { vitals, slots, meter, meters, interest, name, attributes, origin: 0 };
         let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
         member.interest = Interest {
             latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
@@ -63,6 +66,12 @@ impl Member {
     pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
         let (vitals, slots) = (Arc::clone(&self.vitals), self.slots.clone());
         Self::new(Arc::clone(&self.name), attributes, vitals, self.meter.clone(), meters, slots)
+            .of_origin(self.origin)
+    }
+
+    /// The same of another origin.
+    pub(crate) fn of_origin(self, origin: u64) -> Self {
+        Self { origin, ..self }
     }
 
     /// All meters, the strategy's first.
@@ -79,6 +88,13 @@ impl Member {
             && !(self.interest.rationed && self.is_spent())
     }
 
+    /// True if one of these slots is kept for the request that asks, and nothing else is in the way.
+    #[cold]
+    pub(crate) fn is_offered(&self, offers: &[Arc<Slots>]) -> bool {
+        self.slots.as_ref().is_some_and(|slots| offers.iter().any(|one| Arc::ptr_eq(one, slots)))
+            && !(self.interest.rationed && self.is_spent())
+    }
+
     #[cold]
     fn is_spent(&self) -> bool {
         self.attributes.allowance().is_some_and(|allowance| allowance.left() == 0)
@@ -87,12 +103,18 @@ impl Member {
     /// Takes room for one request, if there is any.
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        if self.interest.rationed && !self.attributes.allowance().is_none_or(Allowance::take) {
-            return false;
-        }
-        let entered = self.slots.as_ref().is_none_or(|slots| slots.try_acquire());
+        self.slots.as_ref().is_none_or(|slots| slots.try_acquire()) && self.enter_with_slot()
+    }
+
+    /// Takes the rest of what one request needs that has a slot. Releases the slot if there is not
+    /// enough.
+    #[inline]
+    pub(crate) fn enter_with_slot(&self) -> bool {
+        // The allowance comes last: giving it back has all requests in line look again.
+        let entered =
+            !self.interest.rationed || self.attributes.allowance().is_none_or(Allowance::take);
         if !entered {
-            self.give_back();
+            self.exit();
         }
         entered
     }

@@ -49,5 +49,5 @@ pub(crate) use self::{
     member::{Member, Meters},
     moment::Moment,
     slots::Slots,
-    wait_queue::{Ticket, WaitQueue, Watch},
+    wait_queue::{Look, Take, Ticket, WaitQueue, Watch},
 };

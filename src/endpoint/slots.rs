@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use super::WaitQueue;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, between_seq_cst};
 
 /// The bound on how many requests one balancer has in flight at one endpoint.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    /// In flight, or kept for a request in line.
     used: AtomicU32,
     limit: u32,
     queue: Arc<WaitQueue>,
@@ -16,10 +17,12 @@ impl Slots {
         Self { used: AtomicU32::new(0), limit, queue }
     }
 
+    #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.used.load(Ordering::SeqCst) < self.limit
     }
 
+    #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
         self.used
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
@@ -28,9 +31,27 @@ impl Slots {
             .is_ok()
     }
 
-    pub(crate) fn release(&self) {
+    /// Gives a slot to a request in line if there is one, without freeing it in between: a request
+    /// that comes just now can't take it first.
+    #[inline]
+    pub(crate) fn release(self: &Arc<Self>) {
+        if self.queue.is_queued() {
+            return self.queue.hand_over(self);
+        }
+        self.free();
+        between_seq_cst();
+        if !self.queue.is_queued() {
+            self.queue.freed();
+        } else if self.try_acquire() {
+            // A line has formed meanwhile, and may not have seen the slot.
+            self.queue.hand_over(self);
+        }
+    }
+
+    /// Frees a slot without telling anybody.
+    #[inline]
+    pub(super) fn free(&self) {
         self.used.fetch_sub(1, Ordering::SeqCst);
-        self.queue.released();
     }
 }
 
@@ -44,7 +65,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::endpoint::{Ticket, Watch};
+    use crate::endpoint::{Take, Ticket, Watch};
 
     /// Explores all interleavings with up to three preemptions, where bugs of this kind show.
     fn model(threads: impl Fn() + Send + Sync + 'static) {
@@ -79,16 +100,27 @@ mod tests {
         }
     }
 
-    fn acquire(slots: &Slots, queue: &Arc<WaitQueue>) {
-        if !queue.is_queued() && slots.try_acquire() {
-            return;
+    fn acquire(slots: &Arc<Slots>, queue: &Arc<WaitQueue>) {
+        if !slots.try_acquire() {
+            wait(slots, Ticket::join(queue));
         }
+    }
+
+    /// Looks until it has a slot of these; declines others.
+    fn wait(slots: &Arc<Slots>, ticket: Ticket) {
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
-        let ticket = Ticket::join(Arc::clone(queue), &waker);
         loop {
-            if ticket.rearm(&waker) && slots.try_acquire() {
-                return;
+            if let Some(look) = ticket.look(&waker) {
+                let offered = look.offers.iter().any(|offer| Arc::ptr_eq(offer, slots));
+                let entered = match offered {
+                    true => ticket.take(slots) == Take::Taken,
+                    false => slots.try_acquire(),
+                };
+                if entered {
+                    return;
+                }
+                ticket.decline(look);
             }
             parker.park();
         }
@@ -129,7 +161,8 @@ mod tests {
             let queue = Arc::new(WaitQueue::default());
             let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
             assert!(slots.try_acquire());
-            let quitter = Ticket::join(Arc::clone(&queue), Waker::noop());
+            let quitter = Ticket::join(&queue);
+            quitter.decline(quitter.look(Waker::noop()).unwrap());
             let waiter = {
                 let (slots, queue) = (Arc::clone(&slots), Arc::clone(&queue));
                 thread::spawn(move || acquire(&slots, &queue))
@@ -138,6 +171,98 @@ mod tests {
             slots.release();
             canceller.join().unwrap();
             waiter.join().unwrap();
+            slots.release();
+            assert!(slots.has_room() && !queue.is_queued());
+        });
+    }
+
+    /// What is released while a request is in line is for it, and not for one that comes just then.
+    #[test]
+    fn a_newcomer_takes_no_slot_that_is_for_the_line() {
+        model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(slots.try_acquire());
+            let ticket = Ticket::join(&queue);
+            let newcomer = {
+                let slots = Arc::clone(&slots);
+                thread::spawn(move || assert!(!slots.try_acquire(), "overtook"))
+            };
+            let releaser = {
+                let slots = Arc::clone(&slots);
+                thread::spawn(move || slots.release())
+            };
+            wait(&slots, ticket);
+            newcomer.join().unwrap();
+            releaser.join().unwrap();
+        });
+    }
+
+    /// A slot that is released just when a request joins the line is found by the request, or offered.
+    #[test]
+    fn a_slot_that_is_released_while_a_request_joins_is_not_lost() {
+        model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(slots.try_acquire());
+            let waiter = {
+                let (slots, queue) = (Arc::clone(&slots), Arc::clone(&queue));
+                thread::spawn(move || {
+                    acquire(&slots, &queue);
+                    slots.release();
+                })
+            };
+            slots.release();
+            waiter.join().unwrap();
+            assert!(slots.has_room() && !queue.is_queued());
+        });
+    }
+
+    /// Two requests in line for two endpoints, released in either order: the one that is offered the
+    /// wrong slot passes it on.
+    #[test]
+    fn a_declined_slot_goes_to_the_one_that_wants_it() {
+        model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let a = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            let b = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(a.try_acquire() && b.try_acquire());
+            let (first, second) = (Ticket::join(&queue), Ticket::join(&queue));
+            let waiter = {
+                let b = Arc::clone(&b);
+                thread::spawn(move || wait(&b, first))
+            };
+            let releaser = {
+                let b = Arc::clone(&b);
+                thread::spawn(move || b.release())
+            };
+            a.release();
+            wait(&a, second);
+            waiter.join().unwrap();
+            releaser.join().unwrap();
+            a.release();
+            b.release();
+            assert!(a.has_room() && b.has_room() && !queue.is_queued());
+        });
+    }
+
+    /// A request that is just looking at an offer sees the slot that becomes free meanwhile.
+    #[test]
+    fn a_slot_that_is_released_during_a_look_at_another_is_not_lost() {
+        model(|| {
+            let queue = Arc::new(WaitQueue::default());
+            let a = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            let b = Arc::new(Slots::new(1, Arc::clone(&queue)));
+            assert!(a.try_acquire() && b.try_acquire());
+            let ticket = Ticket::join(&queue);
+            let waiter = {
+                let b = Arc::clone(&b);
+                thread::spawn(move || wait(&b, ticket))
+            };
+            a.release();
+            b.release();
+            waiter.join().unwrap();
+            assert!(a.has_room() && !b.has_room() && !queue.is_queued());
         });
     }
 
@@ -145,7 +270,7 @@ mod tests {
     fn watch_until(queue: &Arc<WaitQueue>, done: impl Fn() -> bool) {
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
-        let watch = Watch::new(Arc::clone(queue));
+        let watch = Watch::for_room(Arc::clone(queue));
         loop {
             watch.register(&waker);
             if done() {
@@ -185,7 +310,7 @@ mod tests {
             };
             let parker = LoomArc::new(Parker::default());
             let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
-            let ticket = Ticket::join(Arc::clone(&queue), &waker);
+            let ticket = Ticket::join(&queue);
             let publisher = {
                 let (queue, published) = (Arc::clone(&queue), Arc::clone(&published));
                 thread::spawn(move || {
@@ -193,7 +318,13 @@ mod tests {
                     queue.changed();
                 })
             };
-            while !(ticket.rearm(&waker) && published.load(Ordering::SeqCst) == 1) {
+            loop {
+                if let Some(look) = ticket.look(&waker) {
+                    if published.load(Ordering::SeqCst) == 1 {
+                        break;
+                    }
+                    ticket.decline(look);
+                }
                 parker.park();
             }
             drop(ticket);

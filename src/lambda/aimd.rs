@@ -94,7 +94,7 @@ impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
             if context.accepts(other) {
                 return Some(other);
             }
-            fallback = fallback.or_else(|| other.has_room().then_some(other));
+            fallback = fallback.or_else(|| context.has_room(other).then_some(other));
             None
         });
         accepted.or(fallback)

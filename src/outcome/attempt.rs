@@ -31,15 +31,22 @@ impl Attempt {
         started: Option<Instant>,
         remarks: Remarks,
     ) -> Option<Self> {
-        if !member.enter() {
-            return None;
-        }
+        member.enter().then(|| Self::entered(member, started, remarks))
+    }
+
+    /// The same at an endpoint at which room has been taken.
+    #[inline]
+    pub(crate) fn entered(
+        member: &Arc<Member>,
+        started: Option<Instant>,
+        remarks: Remarks,
+    ) -> Self {
         member.vitals.begin();
         let started = started.map_or(0, |started| member.vitals.age(started));
         if member.interest.starts {
             member.start(Start { class: remarks.class, started });
         }
-        Some(Self { member: Some(Arc::clone(member)), started, first_byte: 0, remarks })
+        Self { member: Some(Arc::clone(member)), started, first_byte: 0, remarks }
     }
 
     /// The endpoint's name, as errors and the status view give it.
@@ -107,13 +114,6 @@ impl Attempt {
     /// Records how the request ended, in the time of a simulation.
     pub fn finish_at(mut self, outcome: Outcome, now: Instant) {
         self.end(&outcome, || now);
-    }
-
-    /// The attempt itself, leaving one behind that is over.
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<Self> {
-        let member = Some(self.member.take()?);
-        Some(Self { member, ..*self })
     }
 
     /// The request was never sent there: counts it out without an outcome. Meters that were told of

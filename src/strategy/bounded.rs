@@ -120,7 +120,7 @@ impl<P: Rank<Req>, Req> Pick<Req> for BoundedLoadPicker<P> {
                 accepts(candidate) && self.is_within_bound(candidate, &mut in_flight)
             })
             .or_else(|| self.least_overloaded(hash, accepts))
-            .or_else(|| self.least_overloaded(hash, Candidate::has_room))
+            .or_else(|| self.least_overloaded(hash, |candidate| context.has_room(candidate)))
     }
 }
 

@@ -45,10 +45,10 @@ impl Candidate {
         self.weight
     }
 
-    /// True if the balancer may send it one more request at once.
+    /// True if the balancer may send it one more request at once. For a pick it is the
+    /// [context](super::PickContext::has_room) that is asked: it knows who asks.
     #[inline]
-    #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.member.has_room()
     }
 

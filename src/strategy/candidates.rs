@@ -344,12 +344,18 @@ impl Candidates {
         let start = context.rng().below(self.len());
         self.round_from(start)
             .find(|candidate| context.accepts(candidate))
-            .or_else(|| self.round_from(start).find(|candidate| candidate.has_room()))
+            .or_else(|| self.round_from(start).find(|candidate| context.has_room(candidate)))
     }
 
     /// True if any eligible candidate could take a request at once.
     pub(crate) fn any_has_room(&self, rng: &mut Rng) -> bool {
         self.round_from(rng.below(self.len())).any(Candidate::has_room)
+    }
+
+    /// True if the request that a pick is for could go to any eligible candidate at once.
+    pub(crate) fn any_has_room_for(&self, context: &mut PickContext<'_>) -> bool {
+        let start = context.rng().below(self.len());
+        self.round_from(start).any(|candidate| context.has_room(candidate))
     }
 
     fn round_from(&self, start: usize) -> impl Iterator<Item = &Candidate> {

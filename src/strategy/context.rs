@@ -1,7 +1,13 @@
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{Candidate, Rng};
-use crate::{endpoint::Tried, load::Now, outcome::Remarks};
+use crate::{
+    endpoint::{Slots, Tried},
+    load::Now,
+    outcome::Remarks,
+};
 
 /// What a pick may know beside the request: the time, random numbers, and which candidates will not
 /// do.
@@ -10,6 +16,8 @@ pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
+    /// Slots that are kept for the request, which has waited for them.
+    offers: &'a [Arc<Slots>],
     attempt: u32,
     remarks: Remarks,
     /// Not every candidate will do.
@@ -19,7 +27,13 @@ pub struct PickContext<'a> {
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        Self { rng, now, tried, attempt: 1, remarks: Remarks::default(), restricted: true }
+        let remarks = Remarks::default();
+        Self { rng, now, tried, offers: &[], attempt: 1, remarks, restricted: true }
+    }
+
+    /// The same for a request for which these slots are kept.
+    pub(crate) fn with_offers(self, offers: &'a [Arc<Slots>]) -> Self {
+        Self { offers, ..self }
     }
 
     /// The same for a later attempt of the request than the first.
@@ -33,7 +47,7 @@ impl<'a> PickContext<'a> {
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
         let remarks = Remarks::default();
-        Self { rng, now, tried: &UNTRIED, attempt: 1, remarks, restricted: false }
+        Self { rng, now, tried: &UNTRIED, offers: &[], attempt: 1, remarks, restricted: false }
     }
 
     /// The generator of random numbers.
@@ -87,12 +101,20 @@ impl<'a> PickContext<'a> {
         self.remarks.class = class;
     }
 
+    /// True if the balancer may send this request to the candidate at once. For a request that has
+    /// waited, a slot that is kept for it is room.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self, candidate: &Candidate) -> bool {
+        candidate.has_room() || !self.offers.is_empty() && candidate.member.is_offered(self.offers)
+    }
+
     /// True if the candidate has room and the request has not been there. A preference: a picker
     /// that finds none returns another.
     #[inline]
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
-        !self.restricted || (candidate.has_room() && !self.has_tried(candidate))
+        !self.restricted || (self.has_room(candidate) && !self.has_tried(candidate))
     }
 
     /// Leaves a word for the balancer's tracker, which finds it in the

@@ -26,7 +26,7 @@ impl<P> Part<P> {
         if picked.is_some() || context.accepts_all() {
             return picked;
         }
-        let full = !self.eligible.any_has_room(context.rng());
+        let full = !self.eligible.any_has_room_for(context);
         full.then(|| self.eligible.get(context.rng().below(self.eligible.len())))?
     }
 }
@@ -47,7 +47,7 @@ where
         if context.accepts(candidate) {
             return Some(candidate);
         }
-        if fallback.is_none_or(|other| candidate.has_room() && !other.has_room()) {
+        if fallback.is_none_or(|other| context.has_room(candidate) && !context.has_room(other)) {
             fallback = Some(candidate);
         }
     }

@@ -99,7 +99,7 @@ impl<Req> Pick<Req> for PickFirstPicker {
         }
         // Nobody works: the first is as good as any. Nobody is accepted: one with room.
         acceptable
-            .or_else(|| self.order.iter().find(|candidate| candidate.has_room()))
+            .or_else(|| self.order.iter().find(|candidate| context.has_room(candidate)))
             .or_else(|| self.order.first())
     }
 }

@@ -227,7 +227,7 @@ impl Future for Fresh {
         }
         let Probes { rounds, asker } = &this.probes;
         let wait = this.wait.get_or_insert_with(|| Wait {
-            watch: Watch::new(Arc::clone(&rounds.waiting)),
+            watch: Watch::for_change(Arc::clone(&rounds.waiting)),
             round: rounds.ask(),
             patience: Box::pin(sleep(this.patience)),
         });

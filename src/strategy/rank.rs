@@ -46,5 +46,5 @@ fn pick_accepted<'a, Req>(
 ) -> Option<&'a Candidate> {
     picker
         .highest(hash, |candidate| context.accepts(candidate))
-        .or_else(|| picker.highest(hash, Candidate::has_room))
+        .or_else(|| picker.highest(hash, |candidate| context.has_room(candidate)))
 }

@@ -87,7 +87,7 @@ impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
         }
         match best {
             Some(best) => Some(best.candidate),
-            None => self.inner.highest(hash, Candidate::has_room),
+            None => self.inner.highest(hash, |candidate| context.has_room(candidate)),
         }
     }
 }

@@ -216,7 +216,7 @@ where
                 (Some(home), if renew { binding } else { 0 })
             }
             Session::At { home, binding, .. } => {
-                let full = !home.has_room();
+                let full = !context.has_room(home);
                 (self.inner.pick(request, context), if full { 0 } else { binding })
             }
             Session::Nowhere { binding } => (self.inner.pick(request, context), binding),
