@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as StdError,
     hash::{BuildHasher, Hash},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,7 +20,8 @@ use tower::ServiceExt;
 use tower_lb::{
     discover::{self, DiscoverExt},
     http::{self, Origin},
-    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+    outcome::Meter,
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
 /// Gives every tenant `shard` endpoints of its own choice, of which any takes the request.
@@ -38,9 +40,14 @@ struct ShuffleShardPicker<H> {
 impl<H: Clone> Strategy for ShuffleShard<H> {
     type Picker = ShuffleShardPicker<H>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let (candidates, hasher) = (candidates.clone(), self.hasher.clone());
-        ShuffleShardPicker { candidates, shard: self.shard, hasher }
+    fn build(&mut self, all: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
+        let (candidates, hasher) = (all.clone(), self.hasher.clone());
+        let picker = ShuffleShardPicker { candidates, shard: self.shard, hasher };
+        Built::new(picker, all.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None // It doesn't learn from requests.
     }
 }
 

@@ -20,7 +20,10 @@ use tower_lb::{
     outcome::{Attempts, Carry, LoadReport},
     probe::AwaitProbesLayer,
     retry::{Backoff, Failures, Repeat, RetryLayer, Safety},
-    strategy::{Candidate, P2c, Probed, Random, Strategy, WeightedRoundRobin, ZonalShift},
+    strategy::{
+        BuildContext, Candidate, Candidates, P2c, Probed, Random, Strategy, WeightedRoundRobin,
+        ZonalShift,
+    },
     timeout::{ConnectTimeoutLayer, FirstByteTimeoutLayer, OverallTimeoutLayer},
 };
 
@@ -109,7 +112,11 @@ async fn balancers_and_strategies_take_them() {
     a_day(builder().spawn(shift, list()).unwrap()).await;
     // Polled by hand, as a driver does.
     let mut rule = WeightedRoundRobin::new().period(EVER);
-    assert!(poll_fn(|cx| rule.poll_update(cx)).now_or_never().is_none());
+    let endpoint = Endpoint::new(());
+    let (candidates, mut events) =
+        (Candidates::for_strategy(&rule, [("a", &endpoint)]), BuildContext::new());
+    let _picker = rule.build(&candidates, &mut events);
+    assert!(poll_fn(|cx| events.poll_rebuild(cx)).now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use support::{Backend, Readiness, drive};
 use tokio_test::{assert_pending, assert_ready_ok, task::spawn};
@@ -10,9 +10,10 @@ use tower::{Service, ServiceExt};
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    outcome::{Attempts, Carry, Following, OnResponse},
+    outcome::{Attempts, Carry, Following, Meter, OnResponse},
     strategy::{
-        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, RoundRobin, Strategy,
+        BuildContext, Built, Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random,
+        RoundRobin, Strategy,
     },
 };
 
@@ -166,8 +167,12 @@ struct NumberedPicker(Candidates, u32);
 impl Strategy for Numbered {
     type Picker = NumberedPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> NumberedPicker {
-        NumberedPicker(candidates.clone(), self.0)
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<NumberedPicker> {
+        Built::new(NumberedPicker(candidates.clone(), self.0), candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 

@@ -4,22 +4,21 @@
 
 mod support;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, stream::poll_fn};
 use support::{Backend, drive};
 use tower::Service;
 use tower_lb::{
     Balancer, Error, discover,
     endpoint::{Endpoint, Vitals},
     outcome::{Meter, Sample},
-    strategy::{Candidate, Candidates, Pick, PickContext, RoundRobin, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, RoundRobin, Strategy,
+    },
 };
 
 /// Requests name the version they want; within it `S` chooses.
@@ -33,26 +32,30 @@ struct Versioned(&'static str);
 impl<S: Strategy> Strategy for ByVersion<S> {
     type Picker = ByVersionPicker<S::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
         let version =
             |candidate: &Candidate| candidate.metadata().get("version").unwrap_or("?").to_owned();
         let mut versions: Vec<_> = candidates.everyone().map(version).collect();
         versions.sort();
         versions.dedup();
+        let (mut eligible, mut notices) = (Vec::new(), Vec::new());
         let part = |wanted: String| {
             let part = candidates.part(|candidate| version(candidate) == wanted);
-            let picker = self.0.picker(&part);
-            (wanted, picker)
+            let built = self.0.build(&part, context);
+            eligible.push(built.eligible);
+            notices.extend(built.notices);
+            (wanted, built.picker)
         };
-        ByVersionPicker(versions.into_iter().map(part).collect())
+        let picker = ByVersionPicker(versions.into_iter().map(part).collect());
+        Built::new(picker, candidates.union(&eligible)).with_notices(notices)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.0.meter()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.0.poll_update(cx)
     }
 }
 
@@ -103,8 +106,8 @@ struct FewestFailuresPicker(Candidates);
 impl Strategy for FewestFailures {
     type Picker = FewestFailuresPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        FewestFailuresPicker(candidates.clone())
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
+        Built::new(FewestFailuresPicker(candidates.clone()), candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -146,8 +149,8 @@ fn a_strategy_that_learns_by_a_meter_of_its_own() {
 
 /// Turns its back on the first endpoint when told to, between requests.
 struct Alternating {
-    signals: tokio::sync::mpsc::UnboundedReceiver<()>,
-    skip: usize,
+    signals: Arc<Mutex<tokio::sync::mpsc::UnboundedReceiver<()>>>,
+    skip: Arc<AtomicUsize>,
 }
 
 struct Nth(Candidates, usize);
@@ -155,15 +158,19 @@ struct Nth(Candidates, usize);
 impl Strategy for Alternating {
     type Picker = Nth;
 
-    fn picker(&mut self, candidates: &Candidates) -> Nth {
-        Nth(candidates.clone(), self.skip)
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<Nth> {
+        let (signals, skip) = (Arc::clone(&self.signals), Arc::clone(&self.skip));
+        context.rebuild_on(poll_fn(move |cx| {
+            signals.lock().unwrap().poll_recv(cx).map(|signal| {
+                skip.fetch_add(usize::from(signal.is_some()), Ordering::Relaxed);
+                signal
+            })
+        }));
+        Built::new(Nth(candidates.clone(), self.skip.load(Ordering::Relaxed)), candidates.clone())
     }
 
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.signals.poll_recv(cx).map(|signal| {
-            self.skip += usize::from(signal.is_some());
-            signal
-        })
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 
@@ -177,7 +184,8 @@ impl<Req> Pick<Req> for Nth {
 fn a_strategy_with_work_of_its_own_keeps_the_driver_going() {
     let (sender, signals) = tokio::sync::mpsc::unbounded_channel();
     let endpoints = ["a", "b"].map(|name| (name, Endpoint::new(Backend::new(name))));
-    let strategy = Alternating { signals, skip: 0 };
+    let signals = Arc::new(Mutex::new(signals));
+    let strategy = Alternating { signals, skip: Arc::default() };
     let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
     let mut driver = Box::pin(driver);
     assert!(!drive(&mut driver), "the list has ended, but the strategy goes on");
@@ -197,8 +205,13 @@ fn a_picker_of_another_balancer_sends_nothing_astray() {
     struct StalePicker(Candidates);
     impl Strategy for Stale {
         type Picker = StalePicker;
-        fn picker(&mut self, candidates: &Candidates) -> StalePicker {
-            StalePicker(self.0.get_or_insert_with(|| candidates.clone()).clone())
+        fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<StalePicker> {
+            let stale = self.0.get_or_insert_with(|| candidates.clone()).clone();
+            Built::new(StalePicker(stale), candidates.clone())
+        }
+
+        fn meter(&self) -> Option<Arc<dyn Meter>> {
+            None
         }
     }
     impl<Req> Pick<Req> for StalePicker {

@@ -14,8 +14,8 @@ use tower_lb::{
     load::Now,
     outcome::Outcome,
     strategy::{
-        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Rng, RoundRobin, Strategy,
-        Tiers,
+        BuildContext, Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Rng, RoundRobin,
+        Strategy, Tiers,
     },
 };
 
@@ -69,7 +69,7 @@ fn packed_traffic_leaves_an_endpoint_that_dies() {
             let endpoints: Vec<_> = (0..2).map(Endpoint::new).collect();
             let candidates =
                 Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
-            let picker = strategy.picker(&candidates);
+            let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
             let (mut now, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
             let (mut favoured, mut lost, mut hung) = (None, 0, Vec::new());
             for number in 0..1100 {
@@ -191,7 +191,7 @@ fn a_pick_allocates_nothing() {
         let endpoints: Vec<_> = (0..20).map(Endpoint::new).collect();
         let candidates =
             Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
-        let picker = strategy.picker(&candidates);
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
         let (mut rng, tried) = (Rng::seeded(7), Tried::none());
         let mut request = || {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
@@ -221,7 +221,7 @@ fn picks_keep_to_the_laws() {
                 Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
             let mut been = Tried::none();
             tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
-            let picker = strategy.picker(&candidates);
+            let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
             let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
             picker.pick(&(), &mut context).map(|picked| picked.name().parse::<usize>().unwrap())
         };

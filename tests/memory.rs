@@ -405,7 +405,7 @@ impl PartialEq for Same {
 fn sessions_keep_nothing_of_endpoints_that_are_gone() {
     use tower_lb::{
         http::sticky::{Key, Sessions},
-        strategy::Candidates,
+        strategy::{BuildContext, Candidates},
     };
 
     let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
@@ -415,7 +415,7 @@ fn sessions_keep_nothing_of_endpoints_that_are_gone() {
     let candidates = |of: &[(u32, Endpoint<()>)]| {
         Candidates::for_strategy(&Random, of.iter().map(|(id, endpoint)| (id, endpoint)))
     };
-    let mut build = |of: &[_]| drop(strategy.picker(&candidates(of)));
+    let mut build = |of: &[_]| drop(strategy.build(&candidates(of), &mut BuildContext::new()));
     build(&few);
     let kept = measure(|| {
         build(&many);

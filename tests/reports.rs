@@ -18,8 +18,8 @@ use tower_lb::{
     load::{FailureAware, Now, PredictedLatency},
     outcome::{LoadReport, Outcome},
     strategy::{
-        Candidate, Candidates, Freshest, LeastLoaded, Pick, PickContext, Prequal, Probed, Rng,
-        Strategy,
+        BuildContext, Candidate, Candidates, Freshest, LeastLoaded, Pick, PickContext, Prequal,
+        Probed, Rng, Strategy,
     },
 };
 
@@ -48,7 +48,7 @@ where
     St: Strategy<Picker: Pick<()>>,
 {
     let candidates = candidates(&strategy, servers);
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(7), Tried::none());
     let mut attempts: Vec<(Instant, usize, tower_lb::outcome::Attempt)> = Vec::new();
     let mut counts = vec![0.0; servers];
@@ -97,7 +97,7 @@ fn honest_reports_share_the_load_evenly() {
 fn one_that_is_idle_is_not_forgotten() {
     let mut strategy = Freshest::default();
     let candidates = candidates(&strategy, 8);
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let (mut rng, tried, now) = (Rng::seeded(7), Tried::none(), Instant::now() + MS);
     let report = |index: usize, at| candidates.get(index).unwrap().report(&in_flight(2), at);
     report(7, now);
@@ -175,7 +175,7 @@ fn servers_that_do_not_report_get_their_share_too() {
 fn reports_from_the_future_and_clocks_that_step_back_do_no_harm() {
     let mut strategy = Freshest::default();
     let candidates = candidates(&strategy, 8);
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let (now, mut rng) = (Instant::now() + MS, Rng::seeded(1));
     for (index, candidate) in candidates.iter().enumerate() {
         candidate.report(&in_flight(index as u32), now + Duration::from_secs(3600));

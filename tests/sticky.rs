@@ -40,8 +40,8 @@ use tower_lb::{
     },
     load::Now,
     strategy::{
-        Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin, RoundRobinPicker,
-        Split, Strategy, Subset,
+        BuildContext, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin,
+        RoundRobinPicker, Split, Strategy, Subset,
     },
 };
 
@@ -389,7 +389,7 @@ fn picker<St: Strategy>(
     let mut strategy = sessions.stick(inner);
     let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
     let candidates = Candidates::for_strategy(&strategy, named);
-    strategy.picker(&candidates)
+    strategy.build(&candidates, &mut BuildContext::new()).picker
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,8 +9,8 @@ use tower_lb::{
     load::{FailureAware, Gauge, Load, Now, Outstanding, PeakEwma, Score},
     outcome::Outcome,
     strategy::{
-        BoundedLoad, Candidate, Candidates, LeastLoaded, Maglev, P2c, Pick, PickContext, Random,
-        Rendezvous, Rng, RoundRobin, Strategy,
+        BoundedLoad, BuildContext, Candidate, Candidates, LeastLoaded, Maglev, P2c, Pick,
+        PickContext, Random, Rendezvous, Rng, RoundRobin, Strategy,
     },
 };
 
@@ -47,7 +47,8 @@ where
     St: Strategy<Picker: Pick<()>>,
 {
     let endpoints = endpoints(servers);
-    let picker = strategy.picker(&candidates(&strategy, &endpoints));
+    let picker =
+        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).picker;
     let start = Instant::now();
     let (mut rng, tried) = (Rng::seeded(42), Tried::none());
     let mut counts = vec![0.0; servers.len()];
@@ -187,7 +188,7 @@ fn pick_once<St>(strategy: &mut St, endpoints: &[Endpoint<usize>], tried: &Tried
 where
     St: Strategy<Picker: Pick<()>>,
 {
-    let picker = strategy.picker(&candidates(strategy, endpoints));
+    let picker = strategy.build(&candidates(strategy, endpoints), &mut BuildContext::new()).picker;
     let mut rng = Rng::seeded(1);
     let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
     picker.pick(&(), &mut context).map(|candidate| candidate.name().parse().unwrap())
@@ -257,7 +258,7 @@ fn an_unmeasured_endpoint_gets_exactly_one_request_until_it_has_answered() {
     let mut strategy = P2c::new(PeakEwma::new());
     let endpoints = endpoints(&[server(1, MS); 2]);
     let candidates = candidates(&strategy, &endpoints);
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let (mut rng, tried, start) = (Rng::seeded(3), Tried::none(), Instant::now());
     let warm = candidates.get(0).unwrap();
     warm.begin(Some(start)).unwrap().finish_at(Outcome::Success, start + 20 * MS);
@@ -280,7 +281,7 @@ fn p2c_looks_at_two_distinct_endpoints() {
     for servers in [[server(1, MS); 2], [server(1000, MS), server(1, MS)]] {
         let endpoints = endpoints(&servers);
         let candidates = candidates(&strategy, &endpoints);
-        let picker = strategy.picker(&candidates);
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
         let busy: Vec<_> =
             (0..5000).map(|_| candidates.get(0).unwrap().begin(None).unwrap()).collect();
         let (mut rng, tried) = (Rng::seeded(3), Tried::none());
@@ -313,7 +314,8 @@ fn smooth_round_robin_is_spread_and_starts_anywhere() {
 fn round_robin_stays_even_under_concurrency() {
     let mut strategy = RoundRobin::new();
     let endpoints = endpoints(&[server(3, MS), server(1, MS)]);
-    let picker = strategy.picker(&candidates(&strategy, &endpoints));
+    let picker =
+        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).picker;
     let count = |thread| {
         let (mut rng, tried) = (Rng::seeded(thread), Tried::none());
         let picks = (0..40_000).filter(|_| {

@@ -15,7 +15,10 @@ use tower_lb::{
     Balancer, Error, discover,
     endpoint::{Endpoint, Health},
     outcome::Outcome,
-    strategy::{Candidates, P2c, Panic, PanicMode, PickFirst, Random, Rng, Strategy, Tiers},
+    strategy::{
+        BuildContext, Built, Candidates, P2c, Panic, PanicMode, PickFirst, Random, Rng, Strategy,
+        Tiers,
+    },
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -45,7 +48,9 @@ fn by_tier<St: Strategy<Picker: tower_lb::strategy::Pick<()>>>(
     endpoints: &[Named],
 ) -> std::collections::BTreeMap<String, f64> {
     let candidates = candidates(&strategy, endpoints);
-    shares(&strategy.picker(&candidates), |candidate| letter(candidate).to_lowercase())
+    shares(&strategy.build(&candidates, &mut BuildContext::new()).picker, |candidate| {
+        letter(candidate).to_lowercase()
+    })
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn backups_wait_until_nobody_else_is_left() {
     // But a request that has been everywhere else may go there.
     let mut strategy = tiers();
     let all = candidates(&strategy, &few);
-    let picker = strategy.picker(&all);
+    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
     let only = all.iter().find(|candidate| candidate.tier() == 0).unwrap();
     let next = pick_after(&picker, &[only], &mut Rng::seeded(1), Instant::now()).unwrap();
     assert_eq!(next.tier(), 1);
@@ -148,8 +153,8 @@ proptest! {
             strategy = strategy.backup_from(from);
         }
         let all = candidates(&strategy, &fleet);
-        let picker = strategy.picker(&all);
-        prop_assert_eq!(strategy.eligible(&all).len(), all.len());
+        let Built { picker, eligible, .. } = strategy.build(&all, &mut BuildContext::new());
+        prop_assert_eq!(eligible.len(), all.len());
         let mut rng = Rng::seeded(3);
         for _ in 0..100 {
             let picked = pick_after(&picker, &[], &mut rng, Instant::now());
@@ -182,17 +187,18 @@ fn with_fewer_than_half_left_the_rule_opens_to_all_but_those_who_leave() {
     fleet.extend(some('y', 3, &sick(tier(0)).with_weight(0)));
     let mut strategy = panic(PanicMode::OpenToAll);
     let all = candidates(&strategy, &fleet);
-    let by_name = shares(&strategy.picker(&all), letter);
-    assert_shares(&by_name, &[('a', 4.0 / 9.0), ('A', 5.0 / 9.0)]);
-    assert_eq!(strategy.eligible(&all).len(), 9);
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('a', 4.0 / 9.0), ('A', 5.0 / 9.0)]);
+    assert_eq!(built.eligible.len(), 9);
     let notice = "panic: 4 of 9 endpoints eligible, requests go to all";
-    assert_eq!(strategy.notices(), [notice]);
+    assert_eq!(built.notices, [notice]);
 
     // One more, and it is over.
     fleet.extend(some('b', 1, &tier(0)));
     let all = candidates(&strategy, &fleet);
-    assert_shares(&shares(&strategy.picker(&all), letter), &[('a', 0.8), ('b', 0.2)]);
-    assert!(strategy.notices().is_empty());
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('a', 0.8), ('b', 0.2)]);
+    assert!(built.notices.is_empty());
 }
 
 #[test]
@@ -205,7 +211,9 @@ fn the_best_are_those_with_the_fewest_failures_in_a_row() {
             candidate.begin(None).unwrap().finish_at(Outcome::Timeout, start);
         }
     }
-    let by_name = shares(&strategy.picker(&all), |candidate| candidate.name().to_owned());
+    let by_name = shares(&strategy.build(&all, &mut BuildContext::new()).picker, |candidate| {
+        candidate.name().to_owned()
+    });
     assert_eq!(by_name.keys().collect::<Vec<_>>(), ["A0", "a0"]);
 }
 
@@ -213,28 +221,30 @@ fn the_best_are_those_with_the_fewest_failures_in_a_row() {
 fn closed_means_closed() {
     let mut strategy = panic(PanicMode::Closed);
     let all = candidates(&strategy, &fleet(&[(1, 3)]));
-    assert_shares(&shares(&strategy.picker(&all), letter), &[]);
-    assert!(strategy.eligible(&all).is_empty());
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[]);
+    assert!(built.eligible.is_empty());
 }
 
 #[test]
 fn a_tier_does_not_panic_while_others_can_take_over() {
     let spilling = fleet(&[(4, 6), (10, 0)]);
-    let strategy = || Tiers::new(Panic::new(Random));
-    let exactly = |strategy: &mut Tiers<Panic<Random>>, fleet: &[Named]| {
-        let all = candidates(strategy, fleet);
-        shares(&strategy.picker(&all), letter)
+    let exactly = |fleet: &[Named]| {
+        let mut strategy = Tiers::new(Panic::new(Random));
+        let all = candidates(&strategy, fleet);
+        let built = strategy.build(&all, &mut BuildContext::new());
+        (shares(&built.picker, letter), built.notices)
     };
-    assert_shares(&exactly(&mut strategy(), &spilling), &[('a', 0.56), ('b', 0.44)]);
+    assert_shares(&exactly(&spilling).0, &[('a', 0.56), ('b', 0.44)]);
 
     let short = fleet(&[(1, 9), (1, 9)]);
-    let mut panicking = strategy();
+    let (by_letter, notices) = exactly(&short);
     let expected = &[('a', 0.05), ('A', 0.45), ('b', 0.05), ('B', 0.45)];
-    assert_shares(&exactly(&mut panicking, &short), expected);
-    assert_eq!(panicking.notices().len(), 3, "{:?}", panicking.notices());
+    assert_shares(&by_letter, expected);
+    assert_eq!(notices.len(), 3, "{notices:?}");
 
     let gone = fleet(&[(0, 4), (0, 4)]);
-    assert_shares(&exactly(&mut strategy(), &gone), &[('A', 1.0)]);
+    assert_shares(&exactly(&gone).0, &[('A', 1.0)]);
 }
 
 #[tokio::test]
@@ -270,7 +280,7 @@ fn the_first_that_works_gets_everything() {
     fleet.extend(some('a', 1, &tier(0).with_weight(2)));
     let mut strategy = PickFirst::new();
     let all = candidates(&strategy, &fleet);
-    let picker = strategy.picker(&all);
+    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
     let (mut rng, start) = (Rng::seeded(1), Instant::now() + MS);
     let at = |rng: &mut Rng, now| pick_after(&picker, &[], rng, now).unwrap().clone();
     let first = at(&mut rng, start);
@@ -303,7 +313,7 @@ fn the_first_that_works_gets_everything() {
 fn a_first_that_fails_most_of_the_time_is_not_excused() {
     let mut strategy = PickFirst::new();
     let all = candidates(&strategy, &some('a', 2, &tier(0)));
-    let picker = strategy.picker(&all);
+    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
     let (mut rng, start) = (Rng::seeded(1), Instant::now() + MS);
     let mut to_the_first = 0;
     for n in 0..10_000 {
@@ -322,7 +332,7 @@ fn without_anybody_that_works_the_first_is_as_good_as_any() {
     let fleet = some('a', 3, &tier(0));
     let mut strategy = PickFirst::default();
     let all: Candidates = candidates(&strategy, &fleet);
-    let picker = strategy.picker(&all);
+    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
     let now = Instant::now();
     for candidate in all.iter() {
         for _ in 0..10 {
@@ -330,6 +340,6 @@ fn without_anybody_that_works_the_first_is_as_good_as_any() {
         }
     }
     assert_eq!(pick_after(&picker, &[], &mut Rng::seeded(1), now).unwrap().name(), "a0");
-    let none = strategy.picker(&candidates(&strategy, &[]));
+    let none = strategy.build(&candidates(&strategy, &[]), &mut BuildContext::new()).picker;
     assert!(pick_after(&none, &[], &mut Rng::seeded(1), now).is_none());
 }

@@ -14,7 +14,7 @@ use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
     outcome::LoadReport,
-    strategy::{Candidates, Strategy, WeightedRoundRobin},
+    strategy::{BuildContext, Candidates, Strategy, WeightedRoundRobin},
 };
 
 fn fleet() -> Vec<Named> {
@@ -53,7 +53,7 @@ impl Rig {
 
     fn shares(&mut self, seconds: u64) -> BTreeMap<String, f64> {
         let all = self.all.clone().at_time(self.at(seconds));
-        shares(&self.strategy.picker(&all), letter)
+        shares(&self.strategy.build(&all, &mut BuildContext::new()).picker, letter)
     }
 }
 
@@ -125,12 +125,12 @@ fn weights_stay_within_ten_times_the_mean_and_multiply_those_of_discovery() {
     let all = candidates(&strategy, &fleet);
     let now = Instant::now() + Duration::from_secs(1);
     ["a", "b", "c"].iter().for_each(|name| report(&all, name, &load(100.0, 0.5), now));
-    let picker = strategy.clone().picker(&all.clone().at_time(now));
+    let picker = strategy.clone().build(&all.clone().at_time(now), &mut BuildContext::new()).picker;
     assert_shares(&shares(&picker, letter), &[('a', 0.2), ('b', 0.6), ('c', 0.2)]);
 
     report(&all, "c", &load(1.0, 1000.0), now);
     let mut strategy = strategy;
-    let picker = strategy.picker(&all.at_time(now));
+    let picker = strategy.build(&all.at_time(now), &mut BuildContext::new()).picker;
     let shares = shares(&picker, letter);
     assert!(shares["c"] > 0.015, "a tenth of the mean at the least: {shares:?}");
 }
@@ -139,8 +139,9 @@ fn weights_stay_within_ten_times_the_mean_and_multiply_those_of_discovery() {
 async fn new_weights_are_asked_for_when_they_differ() {
     let mut strategy = WeightedRoundRobin::new().blackout(Duration::ZERO);
     let all = candidates(&strategy, &fleet()).at_time(Instant::now());
-    strategy.picker(&all);
-    let mut asks = || poll_fn(|cx| strategy.poll_update(cx)).now_or_never() == Some(Some(()));
+    let mut events = BuildContext::new();
+    let _picker = strategy.build(&all, &mut events);
+    let mut asks = || poll_fn(|cx| events.poll_rebuild(cx)).now_or_never() == Some(Some(()));
     assert!(!asks());
     advance(Duration::from_secs(1)).await;
     assert!(!asks());

@@ -15,8 +15,8 @@ use tower_lb::{
     endpoint::{Endpoint, Health, Tried},
     load::Now,
     strategy::{
-        Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin, Split,
-        SplitError, Strategy, Subset, SubsetBy,
+        BuildContext, Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng,
+        RoundRobin, Split, SplitError, Strategy, Subset, SubsetBy,
     },
 };
 
@@ -277,7 +277,7 @@ fn a_retry_leaves_its_group_if_that_has_nobody_else() {
     let mut strategy = strategy;
     let endpoints = ["1", "1", "2"].map(|of| Endpoint::new(()).with_metadata("version", of));
     let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let pick = |tried: &[usize]| {
         let mut been = Tried::none();
         tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
@@ -414,7 +414,7 @@ fn split_of(shares: [u32; 3], unhealthy: Option<usize>) -> impl Fn(u64) -> Optio
         .map(|n| if Some(n) == unhealthy { down(Endpoint::new(())) } else { Endpoint::new(()) })
         .collect();
     let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
-    let picker = strategy.picker(&candidates);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     move |key| {
         let (mut rng, tried) = (Rng::seeded(1), Tried::none());
         let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
@@ -477,7 +477,7 @@ proptest! {
         let (mut strategy, _) = builder.starting_at(start).build().unwrap();
         let endpoints = vec![Endpoint::new(()); shares.len()];
         let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
-        let picker = strategy.picker(&candidates);
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
         let (mut rng, tried) = (Rng::seeded(1), Tried::none());
         let mut counts = vec![0_u32; shares.len()];
         for _ in 0..requests {
@@ -533,7 +533,7 @@ proptest! {
         let expected = untried.or_else(|| level(&|_| true));
 
         let candidates = Candidates::for_strategy(&fixed, labelled.iter().enumerate());
-        let (fixed, asked) = (fixed.picker(&candidates), asked.picker(&candidates));
+        let (fixed, asked) = (fixed.build(&candidates, &mut BuildContext::new()).picker, asked.build(&candidates, &mut BuildContext::new()).picker);
         let mut rng = Rng::seeded(3);
         for _ in 0..5 {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);

@@ -16,8 +16,8 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     outcome::LoadReport,
     strategy::{
-        Candidates, CrossZone, LoadAwareZones, P2c, Panic, Pick, Random, Rng, Strategy, ZonalShift,
-        ZonalShiftHandle, ZoneAware,
+        BuildContext, Built, Candidates, CrossZone, LoadAwareZones, P2c, Panic, Pick, Random, Rng,
+        Strategy, ZonalShift, ZonalShiftHandle, ZoneAware,
     },
 };
 
@@ -31,7 +31,7 @@ fn by_zone<St: Strategy<Picker: Pick<()>>>(
     endpoints: &[Named],
 ) -> BTreeMap<String, f64> {
     let candidates = candidates(&strategy, endpoints);
-    shares(&strategy.picker(&candidates), letter)
+    shares(&strategy.build(&candidates, &mut BuildContext::new()).picker, letter)
 }
 
 fn local() -> ZoneAware<Random> {
@@ -98,8 +98,8 @@ fn crossing_can_be_forbidden_or_free() {
     // Not even a retry leaves the zone.
     let mut strategy = never();
     let all = candidates(&strategy, &fleet(&[1, 9]));
-    let picker = strategy.picker(&all);
-    assert_eq!(strategy.eligible(&all).len(), 1);
+    let Built { picker, eligible, .. } = strategy.build(&all, &mut BuildContext::new());
+    assert_eq!(eligible.len(), 1);
     let only = all.get(0).unwrap();
     let picked = pick_after(&picker, &[only], &mut Rng::seeded(1), Instant::now()).unwrap();
     assert_eq!(picked.name(), "a0");
@@ -109,7 +109,7 @@ fn crossing_can_be_forbidden_or_free() {
 fn a_retry_leaves_the_zone_when_it_has_been_everywhere_in_it() {
     let mut strategy = ZoneAware::new(zone_named("a"), P2c::default()).min_endpoints(1).unwrap();
     let all = candidates(&strategy, &fleet(&[2, 1]));
-    let picker = strategy.picker(&all);
+    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
     let (mut rng, now) = (Rng::seeded(1), Instant::now());
     let home: Vec<_> = all.iter().filter(|one| one.name().starts_with('a')).collect();
     assert_eq!(pick_after(&picker, &home[..1], &mut rng, now).unwrap().name(), home[1].name());
@@ -134,7 +134,7 @@ proptest! {
             .min_endpoints(2)
             .unwrap();
         let all = candidates(&strategy, &fleet);
-        let picker = strategy.picker(&all);
+        let picker = strategy.build(&all, &mut BuildContext::new()).picker;
         let mut rng = Rng::seeded(1);
         for _ in 0..50 {
             let picked = pick_after(&picker, &[], &mut rng, Instant::now());
@@ -173,7 +173,7 @@ fn requests_stay_until_the_zone_is_hotter_than_the_others() {
         let all = candidates(&strategy, &fleet(&[4, 4])).at_time(now);
         report(&all, "a", utilization[0], now);
         report(&all, "b", utilization[1], now);
-        let actual = shares(&strategy.picker(&all), letter);
+        let actual = shares(&strategy.build(&all, &mut BuildContext::new()).picker, letter);
         assert_shares(&actual, &[('a', expected[0]), ('b', expected[1])]);
     }
 }
@@ -185,9 +185,9 @@ fn zones_that_report_nothing_or_long_ago_count_as_idle() {
     let all = candidates(&strategy, &fleet(&[4, 4]));
     report(&all, "a", 0.8, now);
     let then = |seconds| all.clone().at_time(now + Duration::from_secs(seconds));
-    let actual = shares(&strategy.picker(&then(0)), letter);
+    let actual = shares(&strategy.build(&then(0), &mut BuildContext::new()).picker, letter);
     assert_shares(&actual, &[('a', 0.2 / 1.2), ('b', 1.0 / 1.2)]);
-    let actual = shares(&strategy.picker(&then(181)), letter);
+    let actual = shares(&strategy.build(&then(181), &mut BuildContext::new()).picker, letter);
     assert_shares(&actual, &[('a', 0.97), ('b', 0.03)]);
 }
 
@@ -195,8 +195,9 @@ fn zones_that_report_nothing_or_long_ago_count_as_idle() {
 async fn utilization_is_smoothed_and_looked_at_each_second() {
     let mut strategy = by_load();
     let all = candidates(&strategy, &fleet(&[4, 4])).at_time(Instant::now());
-    strategy.picker(&all);
-    let mut update = || poll_fn(|cx| strategy.poll_update(cx)).now_or_never();
+    let mut events = BuildContext::new();
+    let _picker = strategy.build(&all, &mut events);
+    let mut update = || poll_fn(|cx| events.poll_rebuild(cx)).now_or_never();
     assert_eq!(update(), None);
     advance(Duration::from_secs(1)).await;
     assert_eq!(update(), None, "nothing has changed");
@@ -204,13 +205,19 @@ async fn utilization_is_smoothed_and_looked_at_each_second() {
     report(&all, "b", 0.1, Instant::now());
     advance(Duration::from_secs(1)).await;
     assert_eq!(update(), Some(Some(())));
-    let hot = shares(&strategy.picker(&all.clone().at_time(Instant::now())), letter);
+    let hot = shares(
+        &strategy.build(&all.clone().at_time(Instant::now()), &mut BuildContext::new()).picker,
+        letter,
+    );
     assert_shares(&hot, &[('a', 0.1), ('b', 0.9)]);
     // Cool again: after one time constant of 5 s, 0.37 of the difference is left.
     report(&all, "a", 0.1, Instant::now());
     advance(Duration::from_secs(5)).await;
     let idle = 1.0 - (0.1 + 0.8 * (-1.0_f64).exp());
-    let cooling = shares(&strategy.picker(&all.clone().at_time(Instant::now())), letter);
+    let cooling = shares(
+        &strategy.build(&all.clone().at_time(Instant::now()), &mut BuildContext::new()).picker,
+        letter,
+    );
     assert_shares(&cooling, &[('a', idle / (idle + 0.9)), ('b', 0.9 / (idle + 0.9))]);
 }
 
@@ -219,35 +226,43 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     let mut strategy = ZonalShift::new(Random);
     let shift = strategy.handle();
     let all = candidates(&strategy, &fleet(&[2, 2]));
-    let here = |strategy: &mut ZonalShift<Random>| {
-        let all = all.clone().at_time(Instant::now());
-        shares(&strategy.picker(&all), letter)
+    let mut here = || {
+        let (all, mut events) = (all.clone().at_time(Instant::now()), BuildContext::new());
+        let built = strategy.build(&all, &mut events);
+        (shares(&built.picker, letter), built, events)
     };
-    let asks = |strategy: &mut ZonalShift<Random>| {
-        poll_fn(|cx| strategy.poll_update(cx)).now_or_never() == Some(Some(()))
-    };
-    assert_shares(&here(&mut strategy), &[('a', 0.5), ('b', 0.5)]);
-    assert!(!asks(&mut strategy));
+    let asks =
+        |events: &mut BuildContext| poll_fn(|cx| events.poll_rebuild(cx)).now_or_never().is_some();
+    let (by_zone, _, mut events) = here();
+    assert_shares(&by_zone, &[('a', 0.5), ('b', 0.5)]);
+    assert!(!asks(&mut events));
 
     shift.away("a");
     shift.away("unheard of");
-    assert!(asks(&mut strategy), "the driver is told");
-    assert_shares(&here(&mut strategy), &[('b', 1.0)]);
-    assert_eq!(strategy.eligible(&all).len(), 2);
-    assert!(!asks(&mut strategy));
-    assert_eq!(strategy.notices()[0], "zone a is away");
+    assert!(asks(&mut events), "the driver is told");
+    let (by_zone, built, mut events) = here();
+    assert_shares(&by_zone, &[('b', 1.0)]);
+    assert_eq!(built.eligible.len(), 2);
+    assert!(!asks(&mut events));
+    assert_eq!(built.notices[0], "zone a is away");
 
     shift.back("a", Duration::from_secs(100));
-    assert!(asks(&mut strategy));
-    assert_shares(&here(&mut strategy), &[('a', 0.01), ('b', 0.99)]);
-    asks(&mut strategy);
+    assert!(asks(&mut events));
+    let (by_zone, _, mut events) = here();
+    assert_shares(&by_zone, &[('a', 0.01), ('b', 0.99)]);
+    assert!(!asks(&mut events));
     advance(Duration::from_secs(50)).await;
-    assert!(asks(&mut strategy), "its share grows");
-    assert_shares(&here(&mut strategy), &[('a', 1.0 / 3.0), ('b', 2.0 / 3.0)]);
+    assert!(asks(&mut events), "its share grows");
+    let (by_zone, _, mut events) = here();
+    assert_shares(&by_zone, &[('a', 1.0 / 3.0), ('b', 2.0 / 3.0)]);
+    assert!(!asks(&mut events));
     advance(Duration::from_secs(50)).await;
-    assert!(asks(&mut strategy));
-    assert_shares(&here(&mut strategy), &[('a', 0.5), ('b', 0.5)]);
-    assert!(!asks(&mut strategy), "it is all over");
+    assert!(asks(&mut events));
+    let (by_zone, _, mut events) = here();
+    assert_shares(&by_zone, &[('a', 0.5), ('b', 0.5)]);
+    assert!(!asks(&mut events), "it is all over");
+    advance(Duration::from_secs(50)).await;
+    assert!(!asks(&mut events));
     assert_eq!(shift.zones(), ["unheard of"]);
 }
 
@@ -255,8 +270,13 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
 async fn one_call_takes_a_zone_out_of_several_balancers() {
     let shift = ZonalShiftHandle::new();
     let [mut one, mut other] = [(); 2].map(|()| ZonalShift::new(Random).following(&shift));
-    let mut drivers = [&mut one, &mut other]
-        .map(|strategy| tokio_test::task::spawn(poll_fn(|cx| strategy.poll_update(cx))));
+    let all = candidates(&one, &fleet(&[1, 1]));
+    let mut events = [BuildContext::new(), BuildContext::new()];
+    let _picker = one.build(&all, &mut events[0]);
+    let _picker = other.build(&all, &mut events[1]);
+    let mut drivers = events
+        .each_mut()
+        .map(|events| tokio_test::task::spawn(poll_fn(|cx| events.poll_rebuild(cx))));
     drivers.iter_mut().for_each(|driver| tokio_test::assert_pending!(driver.poll()));
     shift.away("a");
     assert!(drivers.iter().all(|driver| driver.is_woken()));
@@ -269,12 +289,16 @@ async fn the_last_zone_stays_in() {
     shift.away("a");
     shift.away("b");
     let all = candidates(&strategy, &fleet(&[2, 2])).at_time(Instant::now());
-    assert_shares(&shares(&strategy.picker(&all), letter), &[('a', 0.5), ('b', 0.5)]);
-    assert_eq!(strategy.eligible(&all).len(), 4);
-    assert_eq!(strategy.notices()[0], "zone a is away, but nothing else is left");
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('a', 0.5), ('b', 0.5)]);
+    assert_eq!(built.eligible.len(), 4);
+    assert_eq!(built.notices[0], "zone a is away, but nothing else is left");
     shift.back("b", Duration::ZERO);
     let all = all.at_time(Instant::now());
-    assert_shares(&shares(&strategy.picker(&all), letter), &[('b', 1.0)]);
+    assert_shares(
+        &shares(&strategy.build(&all, &mut BuildContext::new()).picker, letter),
+        &[('b', 1.0)],
+    );
 }
 
 #[test]
@@ -284,10 +308,9 @@ fn a_panic_does_not_let_a_zone_in_that_was_taken_out() {
     let mut fleet = fleet(&[4, 1]);
     fleet.extend(some('B', 3, &in_zone("b").with_health(Health::unhealthy("down"))));
     let all = candidates(&strategy, &fleet);
-    let picker = strategy.picker(&all);
-    assert_shares(&shares(&picker, letter), &[('b', 0.25), ('B', 0.75)]);
-    assert_eq!(strategy.eligible(&all).len(), 4);
-    assert_eq!(strategy.eligible(&all).everyone().count(), 8, "the status shows all");
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('b', 0.25), ('B', 0.75)]);
+    assert_eq!(built.eligible.len(), 4);
 }
 
 #[test]

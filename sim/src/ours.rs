@@ -19,7 +19,8 @@ use tower_lb::{
     load::Now,
     outcome::{Attempt, LoadReport, Outcome},
     strategy::{
-        Candidate, Candidates, Dynamic, DynamicPicker, Fresh, Pick, PickContext, Probes, Strategy,
+        BuildContext, Candidate, Candidates, Dynamic, DynamicPicker, Fresh, Pick, PickContext,
+        Probes, Strategy,
     },
 };
 
@@ -54,6 +55,7 @@ impl Outbox {
 /// A client that balances by a strategy of the library.
 pub struct Ours {
     strategy: Dynamic<()>,
+    events: BuildContext,
     picker: DynamicPicker<()>,
     endpoints: Vec<Endpoint<()>>,
     candidates: Candidates,
@@ -130,9 +132,11 @@ impl Ours {
         let mut strategy = build(outbox.clone());
         let endpoints: Vec<_> = (0..servers).map(|_| Endpoint::new(())).collect();
         let candidates = Candidates::for_strategy(&strategy, (0..servers).zip(&endpoints));
-        let picker = strategy.picker(&candidates);
+        let mut events = BuildContext::new();
+        let picker = strategy.build(&candidates, &mut events).picker;
         let mut ours = Self {
             strategy,
+            events,
             picker,
             endpoints,
             candidates,
@@ -159,12 +163,14 @@ impl Ours {
     fn work(&mut self) {
         while self.works_between && self.woken.0.swap(false, Ordering::Relaxed) {
             let waker = Waker::from(Arc::clone(&self.woken));
-            match self.strategy.poll_update(&mut Context::from_waker(&waker)) {
+            match self.events.poll_rebuild(&mut Context::from_waker(&waker)) {
                 Poll::Pending => {}
                 Poll::Ready(None) => self.works_between = false,
                 Poll::Ready(Some(())) => {
                     self.candidates = self.candidates.clone().at_time(Instant::now());
-                    self.picker = self.strategy.picker(&self.candidates);
+                    self.events = BuildContext::new();
+                    let built = self.strategy.build(&self.candidates, &mut self.events);
+                    self.picker = built.picker;
                     self.woken.0.store(true, Ordering::Relaxed);
                 }
             }

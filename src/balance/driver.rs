@@ -22,7 +22,12 @@ use super::{
     shared::{Config, Shared},
     snapshot::Snapshot,
 };
-use crate::{BoxError, discover::Discover, endpoint::Slots, strategy::Strategy};
+use crate::{
+    BoxError,
+    discover::Discover,
+    endpoint::Slots,
+    strategy::{BuildContext, Built, Strategy},
+};
 
 /// Updates applied in one poll, so that a source with millions of them doesn't hold the thread.
 const UPDATES_PER_POLL: usize = 2048;
@@ -59,6 +64,8 @@ pin_project! {
 /// All of the driver but the stream.
 struct Core<K, S, St: Strategy> {
     strategy: St,
+    /// After what the strategy wants to build a new picker.
+    events: BuildContext,
     roster: Roster<K, S>,
     shared: Weak<Shared<S, St::Picker>>,
     orphaned: Arc<AtomicWaker>,
@@ -87,12 +94,14 @@ where
         seed: u64,
     ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
         let roster = Roster::new();
-        let snapshot = snapshot(&mut strategy, &roster, 0);
+        let mut events = BuildContext::new();
+        let snapshot = snapshot(&mut strategy, &mut events, &roster, 0);
         let orphaned = Arc::new(AtomicWaker::new());
         let shared = Shared::new(snapshot, config, seed, Arc::clone(&orphaned));
         let shared = Arc::new(shared);
         let core = Core {
             strategy,
+            events,
             roster,
             shared: Arc::downgrade(&shared),
             orphaned,
@@ -110,6 +119,7 @@ where
 
 fn snapshot<K, S, St>(
     strategy: &mut St,
+    events: &mut BuildContext,
     roster: &Roster<K, S>,
     version: u64,
 ) -> Snapshot<S, St::Picker>
@@ -119,14 +129,15 @@ where
     St: Strategy,
 {
     let candidates = roster.candidates();
+    let Built { picker, eligible, notices } = strategy.build(&candidates, events);
     Snapshot {
-        picker: strategy.picker(&candidates),
-        candidates: strategy.eligible(&candidates),
+        picker,
+        candidates: eligible.restored(&candidates),
         services: roster.services(),
         endpoints: roster.len(),
         timed: roster.is_timed(),
         rationed: roster.is_rationed(),
-        notices: strategy.notices().into(),
+        notices: notices.into(),
         version,
     }
 }
@@ -202,7 +213,11 @@ where
         };
         self.changed = false;
         self.version += 1;
-        let snapshot = snapshot(&mut self.strategy, &self.roster, self.version);
+        // Those of the last picker go when the new one is built, so that the strategy can hand on what
+        // they share.
+        let mut events = BuildContext::new();
+        let snapshot = snapshot(&mut self.strategy, &mut events, &self.roster, self.version);
+        self.events = events;
         tracing::trace!(version = self.version, endpoints = self.roster.len(), "published");
         shared.publish(snapshot);
     }
@@ -247,19 +262,16 @@ where
             core.finished = true;
             return Poll::Ready(());
         }
-        let more = core.drain(this.discover, cx).is_ready();
-        let mut idle = false;
-        match core.strategy.poll_update(cx) {
-            Poll::Ready(Some(())) => {
-                core.changed = true;
-                cx.waker().wake_by_ref();
-            }
-            Poll::Ready(None) => idle = true,
-            Poll::Pending => {}
-        }
-        if core.changed {
+        let mut more = core.drain(this.discover, cx).is_ready();
+        let mut rebuild = core.events.poll_rebuild(cx);
+        if core.changed || rebuild == Poll::Ready(Some(())) {
             core.publish();
+            // The new picker's events have not been polled yet, so nothing would wake for them.
+            rebuild = core.events.poll_rebuild(cx);
+            core.changed |= rebuild == Poll::Ready(Some(()));
+            more |= core.changed;
         }
+        let idle = rebuild == Poll::Ready(None);
         if more {
             cx.waker().wake_by_ref();
         } else if core.stream_ended && idle {

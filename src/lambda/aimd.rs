@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::concurrency::Concurrency;
 use crate::{
     outcome::Meter,
-    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
 /// Finds out how many requests at once each endpoint takes, by additive increase and multiplicative
@@ -52,25 +52,18 @@ impl<St> Aimd<St> {
 impl<St: Strategy> Strategy for Aimd<St> {
     type Picker = AimdPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let inner = self.inner.picker(candidates);
-        AimdPicker { inner, candidates: self.inner.eligible(candidates) }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
+        let candidates = built.eligible.clone();
+        built.map(|inner| AimdPicker { inner, candidates })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         Some(Arc::new(Concurrency::new(self.initial, self.max, self.inner.meter())))
-    }
-
-    fn poll_update(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<()>> {
-        self.inner.poll_update(cx)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     load::Load,
     outcome::Meter,
-    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
 /// Sends each request where it is expected to cost least.
@@ -63,16 +63,17 @@ where
 {
     type Picker = CostAwarePicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> CostAwarePicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<CostAwarePicker> {
         let price = |candidate| {
             let price = (self.price)(candidate);
             [price.request(), price.second() + self.waiting]
         };
-        CostAwarePicker {
+        let picker = CostAwarePicker {
             prices: candidates.iter().map(price).collect(),
             candidates: candidates.clone(),
             failures: Arc::clone(&self.failures),
-        }
+        };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::warmth::Warmth;
 use crate::{
     outcome::Meter,
-    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
 /// Keeps few execution environments warm: a request goes where one is idle, and traffic grows where
@@ -61,8 +61,8 @@ impl Default for Pack {
 impl Strategy for Pack {
     type Picker = PackPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> PackPicker {
-        PackPicker { candidates: candidates.clone() }
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<PackPicker> {
+        Built::new(PackPicker { candidates: candidates.clone() }, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

@@ -2,15 +2,20 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Poll, ready},
 };
 
+use futures_core::Stream;
+use futures_util::stream::poll_fn;
 use tokio::time::{Sleep, sleep_until};
 
-use super::{domain::Domain, throttles::Memory};
+use super::{
+    domain::Domain,
+    throttles::{Memory, Paused},
+};
 use crate::{
     outcome::Meter,
-    strategy::{Candidate, Candidates, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Strategy},
 };
 
 /// Lets another strategy choose among the endpoints that are not throttled; made by
@@ -20,97 +25,58 @@ use crate::{
 ///
 /// What is left out counts as missing to strategies that count, as [`Tiers`](crate::strategy::Tiers) do, and
 /// may be let in again by a [`Panic`](crate::strategy::Panic) further in, which belongs around this.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Steer<St> {
     inner: St,
     memory: Arc<Memory>,
-    id: u64,
-    /// Of the pauses that the picker knows.
-    version: u64,
-    /// What the picker leaves out: regions, and functions.
-    paused: [Vec<Domain>; 2],
-    /// When a pause ends.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<St> Steer<St> {
     pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
-        let id = memory.new_id();
-        Self { inner, memory, id, version: 0, paused: Default::default(), timer: None }
+        Self { inner, memory }
     }
+}
 
-    /// The candidates that are not throttled.
-    fn left(&self, candidates: &Candidates) -> Candidates {
-        self.paused.iter().fold(candidates.clone(), |left, domains| without(domains, left))
-    }
-
-    /// Ready when a pause has begun or ended since last time.
-    fn poll_pauses(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (version, next_end) = self.memory.watch(self.id, cx.waker());
-        if std::mem::replace(&mut self.version, version) != version {
-            self.timer = next_end.map(|end| Box::pin(sleep_until(end)));
-            return Poll::Ready(());
-        }
-        match &mut self.timer {
-            None => Poll::Pending,
-            Some(timer) => {
-                std::task::ready!(timer.as_mut().poll(cx));
-                self.timer = next_end.map(|end| Box::pin(sleep_until(end)));
-                Poll::Ready(())
+impl Memory {
+    /// Yields when the pauses are no longer these.
+    fn changes(self: &Arc<Self>, paused: &Paused) -> impl Stream<Item = ()> + Send + use<> {
+        let (memory, registration) = (Arc::clone(self), self.registration());
+        let (seen, next_end) = (paused.version, paused.next_end);
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(move |cx| {
+            registration.register(cx.waker());
+            if memory.version() != seen {
+                return Poll::Ready(Some(()));
             }
-        }
-    }
-}
-
-impl<St: Clone> Clone for Steer<St> {
-    fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), Arc::clone(&self.memory))
-    }
-}
-
-impl<St> Drop for Steer<St> {
-    fn drop(&mut self) {
-        self.memory.forget(self.id);
+            let Some(end) = next_end else { return Poll::Pending };
+            // Made here, since a picker may be built outside of a runtime.
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(cx));
+            Poll::Ready(Some(()))
+        })
     }
 }
 
 impl<St: Strategy> Strategy for Steer<St> {
     type Picker = St::Picker;
 
-    fn picker(&mut self, candidates: &Candidates) -> St::Picker {
-        let (regions, functions) = self.memory.paused().into_iter().partition(Domain::is_region);
-        self.paused = [regions, functions];
-        self.inner.picker(&self.left(candidates))
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(&self.left(candidates))
-    }
-
-    fn notices(&self) -> Vec<String> {
-        let paused = self.paused.iter().flatten();
-        let notices = paused.map(|domain| format!("throttled, so left out: {domain}"));
-        notices.chain(self.inner.notices()).collect()
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
+        let paused = self.memory.paused();
+        context.rebuild_on(self.memory.changes(&paused));
+        let (regions, functions): (Vec<_>, Vec<_>) =
+            paused.domains.into_iter().partition(Domain::is_region);
+        let notice = |domain| format!("throttled, so left out: {domain}");
+        let notices: Vec<_> = regions.iter().chain(&functions).map(notice).collect();
+        let left = without(&functions, without(&regions, candidates.clone()));
+        self.inner.build(&left, context).with_notices(notices)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
     }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let inner = self.inner.poll_update(cx);
-        if self.poll_pauses(cx).is_ready() {
-            return Poll::Ready(Some(()));
-        }
-        match inner {
-            Poll::Ready(Some(())) => inner,
-            // There may always be a throttle yet to come.
-            _ => Poll::Pending,
-        }
-    }
 }
 
-/// The candidates outside of the domains; all if none would be left.
+/// The candidates outside of the domains; all if none of the balancer would be left.
 fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
     if domains.is_empty() {
         return candidates;
@@ -120,5 +86,7 @@ fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
         domains.iter().any(|domain| domain.contains(&endpoint))
     };
     let left = candidates.filter(|candidate| !is_out(candidate));
-    if left.is_empty() { candidates } else { left }
+    // Where these are a part only, such as one tier, others may be left for the requests.
+    let is_left = |candidate: &Candidate| candidate.is_eligible() && !is_out(candidate);
+    if left.is_empty() && !candidates.anywhere().any(is_left) { candidates } else { left }
 }

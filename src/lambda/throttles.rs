@@ -1,4 +1,4 @@
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     endpoint::Attributes,
+    strategy::{Registration, Wakers},
     sync::{Mutex, lock},
 };
 
@@ -58,6 +59,7 @@ pub struct Throttles {
 pub(super) struct Memory {
     /// Touched when something is throttled, and by drivers.
     watched: Mutex<Watched>,
+    drivers: Arc<Wakers>,
     pub(super) shedding: Shedding,
 }
 
@@ -66,9 +68,16 @@ struct Watched {
     pauses: Pauses,
     /// Goes up with each new pause.
     version: u64,
-    /// Who is to be told, by the ids that they were given.
-    drivers: Vec<(u64, Waker)>,
-    next_id: u64,
+}
+
+/// The pauses at one moment.
+#[derive(Debug)]
+pub(super) struct Paused {
+    pub(super) domains: Vec<Domain>,
+    /// How many pauses there have been.
+    pub(super) version: u64,
+    /// When the next one ends.
+    pub(super) next_end: Option<Instant>,
 }
 
 const FUNCTION_PAUSE: Duration = Duration::from_millis(100);
@@ -78,7 +87,8 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let memory = Memory { watched: Mutex::default(), shedding: Shedding::new() };
+        let (watched, drivers, shedding) = (Mutex::default(), Arc::default(), Shedding::new());
+        let memory = Memory { watched, drivers, shedding };
         Self { memory: Arc::new(memory) }
     }
 
@@ -128,36 +138,29 @@ impl Memory {
         let (asked, now) = (throttle.retry_after(), Instant::now());
         if let Some(pause) = watched.pauses.pause(domain, shortest, asked, now) {
             watched.version += 1;
-            watched.drivers.drain(..).for_each(|(_, driver)| driver.wake());
             drop(watched);
+            self.drivers.wake();
             tracing::info!(reason = %throttle.reason(), ?pause, "{name} left out of the pick");
         }
     }
 
-    /// An id for somebody who is going to watch.
-    pub(super) fn new_id(&self) -> u64 {
-        let mut watched = lock(&self.watched);
-        watched.next_id += 1;
-        watched.next_id
+    /// A place among the drivers that are woken when there is a new pause.
+    pub(super) fn registration(&self) -> Registration {
+        Registration::new(&self.drivers)
     }
 
-    /// How many pauses there have been, and when the next one ends; wakes when that changes.
-    pub(super) fn watch(&self, id: u64, driver: &Waker) -> (u64, Option<Instant>) {
-        let mut watched = lock(&self.watched);
-        match watched.drivers.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, known)) => known.clone_from(driver),
-            None => watched.drivers.push((id, driver.clone())),
+    /// How many pauses there have been.
+    pub(super) fn version(&self) -> u64 {
+        lock(&self.watched).version
+    }
+
+    /// The pauses at this moment.
+    pub(super) fn paused(&self) -> Paused {
+        let (watched, now) = (lock(&self.watched), Instant::now());
+        Paused {
+            domains: watched.pauses.active(now).cloned().collect(),
+            version: watched.version,
+            next_end: watched.pauses.next_end(now),
         }
-        (watched.version, watched.pauses.next_end(Instant::now()))
-    }
-
-    /// Nobody watches under this id any more.
-    pub(super) fn forget(&self, id: u64) {
-        lock(&self.watched).drivers.retain(|(known, _)| *known != id);
-    }
-
-    /// The domains that are paused.
-    pub(super) fn paused(&self) -> Vec<Domain> {
-        lock(&self.watched).pauses.active(Instant::now()).cloned().collect()
     }
 }

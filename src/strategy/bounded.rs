@@ -1,10 +1,6 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
-use super::{Candidate, Candidates, Pick, PickContext, Rank, Strategy};
+use super::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy};
 use crate::outcome::Meter;
 
 /// Consistent hashing with bounded loads: a key's home gets its requests until it has more than its
@@ -57,30 +53,20 @@ impl<S> BoundedLoad<S> {
 impl<S: Strategy> Strategy for BoundedLoad<S> {
     type Picker = BoundedLoadPicker<S::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
+        let candidates = built.eligible.clone();
         let weights: u64 = candidates.iter().map(|candidate| u64::from(candidate.weight())).sum();
-        BoundedLoadPicker {
-            inner: self.inner.picker(candidates),
-            candidates: candidates.clone(),
-            factor: self.factor,
-            weights: weights as f64,
-        }
+        let (factor, weights) = (self.factor, weights as f64);
+        built.map(|inner| BoundedLoadPicker { inner, candidates, factor, weights })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.inner.poll_update(cx)
     }
 }
 

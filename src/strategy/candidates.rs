@@ -24,9 +24,18 @@ pub struct Candidates {
     everyone: View,
     /// Whether all eligible weights are equal, where that is known without looking.
     equal_weights: Option<bool>,
+    /// See [`available`](Self::available); `None` if these are the whole themselves.
+    whole: Option<Whole>,
     /// See [`others_suffice`](Self::others_suffice).
     others_suffice: bool,
     now: Instant,
+}
+
+/// The candidates that a part was taken from, where rules about how many are left go by those.
+#[derive(Clone, Debug)]
+struct Whole {
+    eligible: View,
+    everyone: View,
 }
 
 /// Some of the stored candidates: the first so many, or a list of positions.
@@ -75,6 +84,7 @@ impl Candidates {
             eligible,
             everyone,
             equal_weights,
+            whole: None,
             others_suffice: false,
             now: Instant::now(),
         };
@@ -181,23 +191,60 @@ impl Candidates {
         (0..self.everyone.len()).filter_map(|index| self.at(self.everyone.position(index)?))
     }
 
+    /// All endpoints of the balancer, also those outside of the part that these are.
+    pub fn anywhere(&self) -> impl Iterator<Item = &Candidate> {
+        self.store.iter().flat_map(|chunk| chunk.iter().flatten())
+    }
+
     /// Narrows the eligible ones down; [`everyone`](Self::everyone) stays.
     #[must_use]
-    pub fn filter(&self, keep: impl FnMut(&Candidate) -> bool) -> Self {
-        Self { eligible: self.listed(&self.eligible, keep), ..self.clone() }
+    pub fn filter(&self, mut keep: impl FnMut(&Candidate) -> bool) -> Self {
+        let whole = self.whole.as_ref().map(|whole| Whole {
+            eligible: self.listed(&whole.eligible, &mut keep),
+            everyone: whole.everyone.clone(),
+        });
+        Self { eligible: self.listed(&self.eligible, keep), whole, ..self.clone() }
     }
 
     /// The part of all candidates, eligible or not, for which `belongs` holds: a tier, a zone.
     #[must_use]
     pub fn part(&self, mut belongs: impl FnMut(&Candidate) -> bool) -> Self {
+        let whole = self.whole.as_ref().map(|whole| Whole {
+            eligible: self.listed(&whole.eligible, &mut belongs),
+            everyone: self.listed(&whole.everyone, &mut belongs),
+        });
         Self {
-            store: Arc::clone(&self.store),
             eligible: self.listed(&self.eligible, &mut belongs),
             everyone: self.listed(&self.everyone, belongs),
             equal_weights: None,
-            others_suffice: self.others_suffice,
-            now: self.now,
+            whole,
+            ..self.clone()
         }
+    }
+
+    /// Makes these a part of `whole`: rules about how many are left, such as
+    /// [`Panic`](super::Panic), go by [`available`](Self::available) then, and come to the same result in
+    /// all parts. For a wrapper whose parts take over each other's traffic, as zones do.
+    #[must_use]
+    pub fn as_part_of(self, whole: &Self) -> Self {
+        let itself =
+            || Whole { eligible: whole.eligible.clone(), everyone: whole.everyone.clone() };
+        Self { whole: Some(whole.whole.clone().unwrap_or_else(itself)), ..self }
+    }
+
+    /// Counts the eligible candidates for which `counts` holds, and all for which it does: of these, or of
+    /// the whole that these are [a part of](Self::as_part_of).
+    #[must_use]
+    pub fn available(&self, mut counts: impl FnMut(&Candidate) -> bool) -> (usize, usize) {
+        let (eligible, everyone) = match &self.whole {
+            Some(whole) => (&whole.eligible, &whole.everyone),
+            None => (&self.eligible, &self.everyone),
+        };
+        let mut count = |view: &View| {
+            let listed = (0..view.len()).filter_map(|index| self.at(view.position(index)?));
+            listed.filter(|candidate| counts(candidate)).count()
+        };
+        (count(eligible), count(everyone))
     }
 
     /// Says that endpoints which are none of these can take over the traffic of those of these that
@@ -241,7 +288,7 @@ impl Candidates {
             }
         }
         let all = Self { store, equal_weights: None, ..self.clone() };
-        Self { eligible: all.listed(&all.eligible, |candidate| candidate.weight() > 0), ..all }
+        all.filter(|candidate| candidate.weight() > 0)
     }
 
     /// Divides all candidates, eligible or not, into [parts](Self::part) by a key, in one pass.
@@ -251,27 +298,42 @@ impl Candidates {
         &'a self,
         key: impl Fn(&'a Candidate) -> Option<K>,
     ) -> HashMap<K, Self> {
-        let mut parts: HashMap<K, [Vec<u32>; 2]> = HashMap::new();
-        for (list, view) in [&self.eligible, &self.everyone].into_iter().enumerate() {
+        let mut parts: HashMap<K, [Vec<u32>; 4]> = HashMap::new();
+        let whole = self.whole.iter().flat_map(|whole| [&whole.eligible, &whole.everyone]);
+        for (list, view) in [&self.eligible, &self.everyone].into_iter().chain(whole).enumerate() {
             for position in (0..view.len()).filter_map(|index| view.position(index)) {
                 if let Some(key) = self.at(position).and_then(&key) {
                     parts.entry(key).or_default()[list].push(position as u32);
                 }
             }
         }
-        let part = |lists: [Vec<u32>; 2]| {
-            let [eligible, everyone] = lists.map(|list| View::Listed(list.into()));
-            Self { eligible, everyone, equal_weights: None, ..self.clone() }
+        let part = |lists: [Vec<u32>; 4]| {
+            let [eligible, everyone, of_whole, whole] = lists.map(|list| View::Listed(list.into()));
+            let whole = Whole { eligible: of_whole, everyone: whole };
+            let whole = self.whole.is_some().then_some(whole);
+            Self { eligible, everyone, equal_weights: None, whole, ..self.clone() }
         };
-        parts.into_iter().map(|(key, lists)| (key, part(lists))).collect()
+        // A key that only others of the whole have is none of these.
+        let parts = parts.into_iter().filter(|(_, lists)| !lists[1].is_empty());
+        parts.map(|(key, lists)| (key, part(lists))).collect()
     }
 
     /// Makes those of everyone eligible for which `admit` holds, whatever their health: what a panic
     /// rule does.
     #[must_use]
-    pub fn admit(&self, admit: impl FnMut(&Candidate) -> bool) -> Self {
+    pub fn admit(&self, mut admit: impl FnMut(&Candidate) -> bool) -> Self {
+        let whole = self.whole.as_ref().map(|whole| Whole {
+            eligible: self.listed(&whole.everyone, &mut admit),
+            everyone: whole.everyone.clone(),
+        });
         let eligible = self.listed(&self.everyone, admit);
-        Self { eligible, equal_weights: None, ..self.clone() }
+        Self { eligible, equal_weights: None, whole, ..self.clone() }
+    }
+
+    /// The same eligible ones among all candidates of `all`, with their own weights there: what a
+    /// strategy lets requests go to, as the balancer sees it.
+    pub(crate) fn restored(&self, all: &Self) -> Self {
+        Self { eligible: self.eligible.clone(), equal_weights: None, ..all.clone() }
     }
 
     /// A candidate that can take the request, if there is one, searched from a random place: one

@@ -1,10 +1,6 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
-use super::{Candidate, Candidates, Pick, PickContext, Strategy};
+use super::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy};
 use crate::outcome::Meter;
 
 /// Tells any other strategy what class a request is of, so that a load can be kept apart for each
@@ -36,20 +32,17 @@ impl<St, F> Classified<St, F> {
 impl<St: Strategy, F: Clone> Strategy for Classified<St, F> {
     type Picker = ClassifiedPicker<St::Picker, F>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        ClassifiedPicker { inner: self.inner.picker(candidates), classify: self.classify.clone() }
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
+        built.map(|inner| ClassifiedPicker { inner, classify: self.classify.clone() })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.inner.poll_update(cx)
     }
 }
 

@@ -1,10 +1,6 @@
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
-use super::{Candidate, Candidates, Pick, PickContext, Strategy};
+use super::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy};
 use crate::outcome::Meter;
 
 /// Any strategy for requests of one type, chosen at run time.
@@ -34,20 +30,25 @@ impl<Req: 'static> Dynamic<Req> {
 
 /// A strategy whose type is forgotten.
 trait Erased<Req>: Send {
-    fn boxed_picker(&mut self, candidates: &Candidates) -> DynamicPicker<Req>;
+    fn build_boxed(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<DynamicPicker<Req>>;
     fn duplicate(&self) -> Box<dyn Erased<Req>>;
     fn meter(&self) -> Option<Arc<dyn Meter>>;
-    fn eligible(&self, candidates: &Candidates) -> Candidates;
-    fn notices(&self) -> Vec<String>;
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>>;
 }
 
 impl<St, Req> Erased<Req> for St
 where
     St: Strategy<Picker: Pick<Req> + Send + Sync + 'static> + Clone + Send + 'static,
 {
-    fn boxed_picker(&mut self, candidates: &Candidates) -> DynamicPicker<Req> {
-        DynamicPicker(Box::new(Strategy::picker(self, candidates)))
+    fn build_boxed(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<DynamicPicker<Req>> {
+        self.build(candidates, context).map(|picker| DynamicPicker(Box::new(picker)))
     }
 
     fn duplicate(&self) -> Box<dyn Erased<Req>> {
@@ -57,41 +58,21 @@ where
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         Strategy::meter(self)
     }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        Strategy::eligible(self, candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        Strategy::notices(self)
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        Strategy::poll_update(self, cx)
-    }
 }
 
 impl<Req> Strategy for Dynamic<Req> {
     type Picker = DynamicPicker<Req>;
 
-    fn picker(&mut self, candidates: &Candidates) -> DynamicPicker<Req> {
-        self.0.boxed_picker(candidates)
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<DynamicPicker<Req>> {
+        self.0.build_boxed(candidates, context)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.0.meter()
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.0.eligible(candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.0.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.0.poll_update(cx)
     }
 }
 

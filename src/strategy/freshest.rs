@@ -6,7 +6,7 @@ use std::sync::{
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
     choice::{Contender, Sampler},
     recent::{Number, Recent},
 };
@@ -82,7 +82,7 @@ impl<L> Clone for Freshest<L> {
 impl<L: Load> Strategy for Freshest<L> {
     type Picker = FreshestPicker<L>;
 
-    fn picker(&mut self, candidates: &Candidates) -> FreshestPicker<L> {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<FreshestPicker<L>> {
         let mut by_number = Vec::new();
         for (candidate, index) in candidates.iter().zip(0..) {
             let meter = candidate.meter::<LastReport>();
@@ -96,14 +96,15 @@ impl<L: Load> Strategy for Freshest<L> {
             }
             by_number[number] = index;
         }
-        FreshestPicker {
+        let picker = FreshestPicker {
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
             load: Arc::clone(&self.load),
             recent: Arc::clone(&self.recent),
             by_number: by_number.into(),
             choices: self.choices,
-        }
+        };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

@@ -1,7 +1,7 @@
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
     choice::{Contender, Sampler},
     metered::Metered,
 };
@@ -67,13 +67,14 @@ impl<L> Clone for LeastLoaded<L> {
 impl<L: Load> Strategy for LeastLoaded<L> {
     type Picker = LeastLoadedPicker<L>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        LeastLoadedPicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
+        let picker = LeastLoadedPicker {
             sampler: Sampler::new(candidates),
             scan_up_to: self.scan_up_to,
             candidates: candidates.clone(),
             load: self.load.share(),
-        }
+        };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

@@ -1,16 +1,16 @@
 use std::{
     collections::BTreeMap,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::stream::poll_fn;
 use tokio::time::Instant;
 
 use super::{
-    Candidates, InvalidParameter, Strategy,
+    BuildContext, Built, Candidates, InvalidParameter, Strategy,
     parameter::share,
-    part::either,
     ticker::Ticker,
     utilization::UtilizationMeter,
     zones::{Zone, ZoneView, Zones, ZonesPicker},
@@ -27,18 +27,26 @@ use crate::{endpoint::Locality, outcome::Meter};
 /// younger than three minutes count as idle.
 ///
 /// Source: Envoy's load-aware locality policy. Where we differ: endpoints count by their weight.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct LoadAwareZones<St> {
     zones: Zones<St>,
+    rule: Rule,
+    metrics: Arc<[String]>,
+    /// Goes on from picker to picker.
+    smoothed: Arc<Mutex<Smoothed>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rule {
     tolerance: f64,
     remote_share: f64,
-    metrics: Arc<[String]>,
-    smoothed: BTreeMap<Zone, f64>,
-    smoothed_at: Option<Instant>,
-    ticker: Ticker,
-    /// As of the last picker.
-    candidates: Option<Candidates>,
-    shares: Vec<f64>,
+}
+
+/// The utilization of each zone that reports any, smoothed.
+#[derive(Clone, Debug, Default)]
+struct Smoothed {
+    by_zone: BTreeMap<Zone, f64>,
+    at: Option<Instant>,
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -51,17 +59,9 @@ const NOTABLE: f64 = 0.002;
 impl<St: Strategy + Clone> LoadAwareZones<St> {
     /// For a client in the zone `local`.
     pub fn new(local: Locality, inner: St) -> Self {
-        Self {
-            zones: Zones::new(local, inner),
-            tolerance: 0.1,
-            remote_share: 0.03,
-            metrics: Arc::default(),
-            smoothed: BTreeMap::new(),
-            smoothed_at: None,
-            ticker: Ticker::new(PERIOD),
-            candidates: None,
-            shares: Vec::new(),
-        }
+        let rule = Rule { tolerance: 0.1, remote_share: 0.03 };
+        let zones = Zones::new(local, inner);
+        Self { zones, rule, metrics: Arc::default(), smoothed: Arc::default() }
     }
 
     /// By how much the local zone may be busier than the mean of the others before requests leave it.
@@ -71,7 +71,7 @@ impl<St: Strategy + Clone> LoadAwareZones<St> {
     ///
     /// [`InvalidParameter`] if it is not a share from 0 to 1.
     pub fn tolerance(mut self, utilization: f64) -> Result<Self, InvalidParameter> {
-        self.tolerance = share("tolerance", utilization)?;
+        self.rule.tolerance = share("tolerance", utilization)?;
         Ok(self)
     }
 
@@ -81,7 +81,7 @@ impl<St: Strategy + Clone> LoadAwareZones<St> {
     ///
     /// [`InvalidParameter`] if it is not a share from 0 to 1.
     pub fn remote_share(mut self, requests: f64) -> Result<Self, InvalidParameter> {
-        self.remote_share = share("remote_share", requests)?;
+        self.rule.remote_share = share("remote_share", requests)?;
         Ok(self)
     }
 
@@ -93,25 +93,33 @@ impl<St: Strategy + Clone> LoadAwareZones<St> {
         self.metrics = names.into_iter().collect();
         self
     }
+}
 
-    /// Smooths the utilization of each zone, and gives each its share of the requests from here.
-    fn share_out(&mut self, views: &mut [ZoneView], now: Instant) {
-        let passed = self.smoothed_at.map(|then| now.saturating_duration_since(then));
-        self.smoothed_at = Some(now);
-        let mut smoothed = BTreeMap::new();
-        for view in &*views {
-            let Some(reported) = utilization(&view.candidates, now) else { continue };
-            let before = self.smoothed.get(&view.zone).zip(passed);
+impl Smoothed {
+    fn update(&mut self, views: &[ZoneView], now: Instant) {
+        let passed = self.at.map(|then| now.saturating_duration_since(then));
+        self.at = Some(now);
+        let mut by_zone = BTreeMap::new();
+        for view in views {
+            let Some(reported) = utilization(&view.eligible, now) else { continue };
+            let before = self.by_zone.get(&view.zone).zip(passed);
             let value = before.map_or(reported, |(before, passed)| {
                 let kept = (-passed.as_secs_f64() / SMOOTHING).exp();
                 before * kept + reported * (1.0 - kept)
             });
-            smoothed.insert(view.zone.clone(), value);
+            by_zone.insert(view.zone.clone(), value);
         }
-        self.smoothed = smoothed;
+        self.by_zone = by_zone;
+    }
+}
 
-        let busy = |zone: &Zone| self.smoothed.get(zone).copied().unwrap_or_default();
-        let sizes: Vec<_> = views.iter().map(|view| size(&view.candidates)).collect();
+impl Rule {
+    /// Smooths the utilization of each zone, and gives each its share of the requests from here.
+    fn share_out(self, smoothed: &Mutex<Smoothed>, views: &mut [ZoneView], now: Instant) {
+        let mut smoothed = lock(smoothed);
+        smoothed.update(views, now);
+        let busy = |zone: &Zone| smoothed.by_zone.get(zone).copied().unwrap_or_default();
+        let sizes: Vec<_> = views.iter().map(ZoneView::size).collect();
         for (view, size) in views.iter_mut().zip(&sizes) {
             view.share = size * (1.0 - busy(&view.zone)).max(0.0);
         }
@@ -121,7 +129,7 @@ impl<St: Strategy + Clone> LoadAwareZones<St> {
                 if all > 0.0 { view.share / all } else { *size / sizes.iter().sum::<f64>() };
         }
         let Some((local, others)) = views.split_first_mut() else { return };
-        if !self.zones.is_local(&local.zone) || others.is_empty() {
+        if !local.is_local || others.is_empty() {
             return;
         }
         let elsewhere: f64 = sizes[1..].iter().sum();
@@ -139,8 +147,8 @@ impl<St: Strategy + Clone> LoadAwareZones<St> {
     }
 }
 
-fn size(candidates: &Candidates) -> f64 {
-    candidates.iter().map(|candidate| f64::from(candidate.weight())).sum()
+fn lock(smoothed: &Mutex<Smoothed>) -> MutexGuard<'_, Smoothed> {
+    smoothed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mean of what the endpoints have reported, if any has of late.
@@ -153,39 +161,44 @@ fn utilization(candidates: &Candidates, now: Instant) -> Option<f64> {
 impl<St: Strategy + Clone> Strategy for LoadAwareZones<St> {
     type Picker = ZonesPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let mut views = self.zones.split(candidates);
-        self.share_out(&mut views, candidates.now());
-        self.candidates = Some(candidates.clone());
-        self.shares = views.iter().map(|view| view.share).collect();
-        self.zones.picker(views, false)
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.zones.eligible(candidates)
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let Self { zones, rule, smoothed, .. } = self;
+        let mut built = Vec::new();
+        let picker = zones.build(candidates, context, false, |views| {
+            rule.share_out(smoothed, views, candidates.now());
+            built = views.to_vec();
+        });
+        let (rule, smoothed) = (*rule, Arc::clone(smoothed));
+        let mut ticker = Ticker::new(PERIOD);
+        context.rebuild_on(poll_fn(move |cx| {
+            while let Poll::Ready(now) = ticker.poll_tick(cx) {
+                let mut views = built.clone();
+                rule.share_out(&smoothed, &mut views, now);
+                let mut changes = views.iter().zip(&built);
+                if changes.any(|(view, before)| (view.share - before.share).abs() > NOTABLE) {
+                    return Poll::Ready(Some(()));
+                }
+            }
+            Poll::Pending
+        }));
+        picker
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         let metrics = Arc::clone(&self.metrics);
         Some(Arc::new(UtilizationMeter::new(metrics, self.zones.meter())))
     }
+}
 
-    fn notices(&self) -> Vec<String> {
-        self.zones.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let inner = self.zones.poll_update(cx);
-        let mut own = Poll::Pending;
-        while let Poll::Ready(now) = self.ticker.poll_tick(cx) {
-            let Some(candidates) = &self.candidates else { continue };
-            let mut views = self.zones.split(candidates);
-            self.share_out(&mut views, now);
-            let mut changes = views.iter().zip(&self.shares);
-            if changes.any(|(view, share)| (view.share - share).abs() > NOTABLE) {
-                own = Poll::Ready(Some(()));
-            }
-        }
-        either(own, inner)
+impl<St: Clone> Clone for LoadAwareZones<St> {
+    /// Smooths on its own, from where this one is.
+    fn clone(&self) -> Self {
+        let (zones, metrics) = (self.zones.clone(), Arc::clone(&self.metrics));
+        let smoothed = Arc::new(Mutex::new(lock(&self.smoothed).clone()));
+        Self { zones, rule: self.rule, metrics, smoothed }
     }
 }

@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
-    places::{Built, Memo, Places, Seat},
+    BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
+    places::{Memo, Memoized, Places, Seat},
     rank,
     rng::{mix, scale},
 };
+use crate::outcome::Meter;
 
 /// Maglev hashing: a table says which endpoint gets which keys; a pick is one look-up, however many
 /// endpoints there are.
@@ -61,10 +62,15 @@ impl<K> Maglev<K> {
 impl<K> Strategy for Maglev<K> {
     type Picker = MaglevPicker<K>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
         let places = Places::new(candidates);
-        let built = self.memo.table(&places, |seats| fill(seats, self.table_size));
-        MaglevPicker { places, built, key: Arc::clone(&self.key) }
+        let memo = self.memo.table(&places, |seats| fill(seats, self.table_size));
+        let picker = MaglevPicker { places, memo, key: Arc::clone(&self.key) };
+        Built::new(picker, candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 
@@ -72,7 +78,7 @@ impl<K> Strategy for Maglev<K> {
 #[derive(Debug)]
 pub struct MaglevPicker<K> {
     places: Places,
-    built: Arc<Built<Table>>,
+    memo: Arc<Memoized<Table>>,
     key: Arc<K>,
 }
 
@@ -82,7 +88,7 @@ const PROBES: u64 = 16;
 impl<K> MaglevPicker<K> {
     #[inline]
     fn look_up(&self, hash: u64) -> Option<&Candidate> {
-        let table = &self.built.table;
+        let table = &self.memo.table;
         let (entry, _) = scale(hash, table.len());
         self.places.get(*table.get(entry)? as usize)
     }

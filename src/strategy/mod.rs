@@ -40,7 +40,11 @@
 //! All of them honour weights. A strategy of your own takes two small impls:
 //!
 //! ```
-//! use tower_lb::strategy::{Candidate, Candidates, Pick, PickContext, Strategy};
+//! use std::sync::Arc;
+//! use tower_lb::{
+//!     outcome::Meter,
+//!     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+//! };
 //!
 //! /// Always the first endpoint that can take the request.
 //! struct First;
@@ -48,8 +52,12 @@
 //! impl Strategy for First {
 //!     type Picker = FirstPicker;
 //!
-//!     fn picker(&mut self, candidates: &Candidates) -> FirstPicker {
-//!         FirstPicker(candidates.clone())
+//!     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<FirstPicker> {
+//!         Built::new(FirstPicker(candidates.clone()), candidates.clone())
+//!     }
+//!
+//!     fn meter(&self) -> Option<Arc<dyn Meter>> {
+//!         None // It doesn't learn from requests.
 //!     }
 //! }
 //!
@@ -61,9 +69,42 @@
 //!     }
 //! }
 //! ```
+//!
+//! A wrapper narrows, widens or divides the candidates, and passes on what the inner strategy
+//! builds: the picker, the candidates that requests may go to, the notices and, with the context, the
+//! events after which it wants to build anew.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tower_lb::{outcome::Meter, strategy::{BuildContext, Built, Candidates, Strategy}};
+//!
+//! /// Leaves out the endpoints of one version, while there are others.
+//! struct Without<St> {
+//!     version: String,
+//!     inner: St,
+//! }
+//!
+//! impl<St: Strategy> Strategy for Without<St> {
+//!     type Picker = St::Picker;
+//!
+//!     fn build(&mut self, all: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
+//!         let left = all.filter(|one| one.metadata().get("version") != Some(&*self.version));
+//!         if left.is_empty() {
+//!             let notice = format!("only version {} is left", self.version);
+//!             return self.inner.build(all, context).with_notices([notice]);
+//!         }
+//!         self.inner.build(&left, context)
+//!     }
+//!
+//!     fn meter(&self) -> Option<Arc<dyn Meter>> {
+//!         self.inner.meter()
+//!     }
+//! }
+//! ```
 
 mod alias;
 mod bounded;
+mod build;
 mod candidate;
 mod candidates;
 mod choice;
@@ -118,8 +159,11 @@ mod zone_aware;
 mod zones;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
+#[cfg(feature = "lambda")]
+pub(crate) use self::wakers::{Registration, Wakers};
 pub use self::{
     bounded::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
+    build::{BuildContext, Built},
     candidate::Candidate,
     candidates::Candidates,
     classified::{Classified, ClassifiedPicker},

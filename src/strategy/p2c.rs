@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
     choice::{Contender, Sampler},
     metered::Metered,
 };
@@ -58,12 +58,13 @@ impl<L> Clone for P2c<L> {
 impl<L: Load> Strategy for P2c<L> {
     type Picker = P2cPicker<L>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        P2cPicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
+        let picker = P2cPicker {
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
             load: self.load.share(),
-        }
+        };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

@@ -1,9 +1,8 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use super::{Candidate, Candidates, InvalidParameter, Strategy, parameter::share};
+use super::{
+    BuildContext, Built, Candidate, Candidates, InvalidParameter, Strategy, parameter::share,
+};
 use crate::{endpoint::Health, outcome::Meter};
 
 /// What to do when too few endpoints are eligible to be believed: if most seem to be down at once, it
@@ -24,8 +23,8 @@ pub struct Panic<St> {
     inner: St,
     threshold: Threshold,
     mode: PanicMode,
-    /// Eligible and counted, while the rule holds.
-    panicking: Option<(usize, usize)>,
+    /// The rule held for the last picker.
+    panicking: bool,
 }
 
 /// Where requests go while the rule of a [`Panic`] holds.
@@ -53,7 +52,7 @@ impl<St> Panic<St> {
     /// Opens to all while fewer than half of the endpoints are eligible.
     pub fn new(inner: St) -> Self {
         let threshold = Threshold::Share(0.5);
-        Self { inner, threshold, mode: PanicMode::default(), panicking: None }
+        Self { inner, threshold, mode: PanicMode::default(), panicking: false }
     }
 
     /// The rule holds while less than this share of the endpoints is eligible. Default 0.5; with 0 it
@@ -93,8 +92,7 @@ impl<St> Panic<St> {
         if candidates.others_suffice() {
             return None;
         }
-        let counted = candidates.everyone().filter(|candidate| counts(candidate)).count();
-        let eligible = candidates.len();
+        let (eligible, counted) = candidates.available(counts);
         let few = match self.threshold {
             Threshold::Share(share) => (eligible as f64) < share * counted as f64,
             Threshold::Count(count) => eligible < count.min(counted),
@@ -102,11 +100,8 @@ impl<St> Panic<St> {
         few.then_some((eligible, counted))
     }
 
-    /// What the inner strategy sees.
+    /// What the inner strategy sees while the rule holds.
     fn view(&self, candidates: &Candidates) -> Candidates {
-        if self.panicking.is_none() {
-            return candidates.clone();
-        }
         match self.mode {
             PanicMode::OpenToAll => candidates.admit(counts),
             PanicMode::OpenToBest => {
@@ -116,7 +111,8 @@ impl<St> Panic<St> {
                 let best = |one: &Candidate| one.is_eligible() || Some(failures(one)) == fewest;
                 candidates.admit(|candidate| counts(candidate) && best(candidate))
             }
-            PanicMode::Closed => candidates.filter(|_| false),
+            // Not only none that is eligible: a panic rule further in must not let them in again.
+            PanicMode::Closed => candidates.part(|_| false),
         }
     }
 }
@@ -129,40 +125,28 @@ pub(super) fn counts(candidate: &Candidate) -> bool {
 impl<St: Strategy> Strategy for Panic<St> {
     type Picker = St::Picker;
 
-    fn picker(&mut self, candidates: &Candidates) -> St::Picker {
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
         let holds = self.holds(candidates);
-        let before = std::mem::replace(&mut self.panicking, holds);
-        match (before, self.panicking) {
-            (None, Some((eligible, of))) => {
-                tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
+        let before = std::mem::replace(&mut self.panicking, holds.is_some());
+        let Some((eligible, of)) = holds else {
+            if before {
+                tracing::info!("enough endpoints are eligible again");
             }
-            (Some(_), None) => tracing::info!("enough endpoints are eligible again"),
-            _ => {}
+            return self.inner.build(candidates, context);
+        };
+        if !before {
+            tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
         }
-        self.inner.picker(&self.view(candidates))
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(&self.view(candidates))
-    }
-
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        self.inner.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
         let whither = match self.mode {
             PanicMode::OpenToAll => "to all",
             PanicMode::OpenToBest => "to the best of the others too",
             PanicMode::Closed => "nowhere",
         };
-        let notice = self.panicking.map(|(eligible, of)| {
-            format!("panic: {eligible} of {of} endpoints eligible, requests go {whither}")
-        });
-        notice.into_iter().chain(self.inner.notices()).collect()
+        let notice = format!("panic: {eligible} of {of} endpoints eligible, requests go {whither}");
+        self.inner.build(&self.view(candidates), context).with_notices([notice])
     }
 
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.inner.poll_update(cx)
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
     }
 }

@@ -1,31 +1,16 @@
-use std::task::{Context, Poll};
+use std::fmt::Display;
 
-use super::{Candidate, Candidates, Pick, PickContext, Strategy};
+use super::{Built, Candidate, Candidates, Pick, PickContext};
 
-/// A picker over some of the candidates, of which requests may go to one at least; what strategies
-/// that divide the candidates are made of.
+/// A picker over some of the candidates, at least one of which is eligible: what strategies that
+/// divide the candidates are made of.
 #[derive(Debug)]
 pub(super) struct Part<P> {
     picker: P,
-    candidates: Candidates,
+    eligible: Candidates,
 }
 
 impl<P> Part<P> {
-    /// `None` if the strategy lets requests go to nobody.
-    pub(super) fn new<S>(strategy: &mut S, candidates: &Candidates) -> Option<Self>
-    where
-        S: Strategy<Picker = P>,
-    {
-        let picker = strategy.picker(candidates);
-        let candidates = strategy.eligible(candidates);
-        (!candidates.is_empty()).then_some(Self { picker, candidates })
-    }
-
-    /// Whom requests may go to.
-    pub(super) fn candidates(&self) -> &Candidates {
-        &self.candidates
-    }
-
     /// Whom the picker chooses. If all are full and it chooses nobody it is one of the full, so that
     /// the request waits: that there is room elsewhere would have it refused.
     #[inline]
@@ -41,8 +26,8 @@ impl<P> Part<P> {
         if picked.is_some() || context.accepts_all() {
             return picked;
         }
-        let full = !self.candidates.any_has_room(context.rng());
-        full.then(|| self.candidates.get(context.rng().below(self.candidates.len())))?
+        let full = !self.eligible.any_has_room(context.rng());
+        full.then(|| self.eligible.get(context.rng().below(self.eligible.len())))?
     }
 }
 
@@ -69,20 +54,29 @@ where
     fallback
 }
 
-/// The work of several strategies: there is some if one has some, and will be none if all say so.
-pub(super) fn poll_updates<'a, S: Strategy + 'a>(
-    strategies: impl Iterator<Item = &'a mut S>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<()>> {
-    strategies.map(|strategy| strategy.poll_update(cx)).fold(Poll::Ready(None), either)
+/// What a strategy that divides the candidates has built of its parts so far.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    eligible: Vec<Candidates>,
+    notices: Vec<String>,
 }
 
-/// What two sources of updates have to say together.
-pub(super) fn either(one: Poll<Option<()>>, other: Poll<Option<()>>) -> Poll<Option<()>> {
-    match (one, other) {
-        (Poll::Ready(Some(())), _) | (_, Poll::Ready(Some(()))) => Poll::Ready(Some(())),
-        (Poll::Pending, _) | (_, Poll::Pending) => Poll::Pending,
-        (Poll::Ready(None), Poll::Ready(None)) => Poll::Ready(None),
+impl Assembly {
+    /// Adds a part; its notices are shown behind `name`. `None` if requests may go to none of its
+    /// candidates.
+    pub(super) fn add<P>(&mut self, name: impl Display, built: Built<P>) -> Option<Part<P>> {
+        let Built { picker, eligible, notices } = built;
+        self.notices.extend(notices.into_iter().map(|notice| format!("{name}: {notice}")));
+        if eligible.is_empty() {
+            return None;
+        }
+        self.eligible.push(eligible.clone());
+        Some(Part { picker, eligible })
+    }
+
+    /// The whole: the candidates that any part may pick, and what all parts have to say.
+    pub(super) fn finish<P>(self, candidates: &Candidates, picker: P) -> Built<P> {
+        Built { picker, eligible: candidates.union(&self.eligible), notices: self.notices }
     }
 }
 
@@ -94,7 +88,7 @@ mod tests {
     use crate::{
         endpoint::{Attributes, Member, Slots, Tried, Vitals, WaitQueue},
         load::Now,
-        strategy::{CHUNK, Rng, RoundRobin},
+        strategy::{BuildContext, CHUNK, Rng, RoundRobin, Strategy as _},
     };
 
     /// One candidate that takes so many requests at a time.
@@ -106,7 +100,8 @@ mod tests {
         let mut chunk = [const { None }; CHUNK];
         chunk[0] = Some(Candidate::new(Arc::new(member), 0));
         let candidates = Candidates::from_store([Arc::new(chunk)].into(), 1, true, None);
-        (vitals, Part::new(&mut RoundRobin::new(), &candidates).unwrap())
+        let built = RoundRobin::new().build(&candidates, &mut BuildContext::new());
+        (vitals, Assembly::default().add(name, built).unwrap())
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use super::{Candidate, Candidates, Pick, PickContext, Strategy, metered::Metered};
+use super::{
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy, metered::Metered,
+};
 use crate::{
     load::{FailureAware, Load, Outstanding},
     outcome::Meter,
@@ -39,7 +41,7 @@ impl Default for PickFirst {
 impl Strategy for PickFirst {
     type Picker = PickFirstPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> PickFirstPicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<PickFirstPicker> {
         let mut order: Vec<_> = candidates.iter().cloned().collect();
         let first = |a: &Candidate, b: &Candidate| {
             let key = |one: &Candidate| (one.tier(), u32::MAX - one.weight());
@@ -51,7 +53,8 @@ impl Strategy for PickFirst {
         }
         let sorted = order.len().min(SORTED);
         order[..sorted].sort_by(first);
-        PickFirstPicker { order: order.into(), load: self.load.share() }
+        let picker = PickFirstPicker { order: order.into(), load: self.load.share() };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

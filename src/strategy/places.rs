@@ -117,11 +117,11 @@ impl Ticket {
 ///
 /// There may be several: a strategy that wraps ours asks for a picker over each of its parts.
 #[derive(Clone, Debug)]
-pub(super) struct Memo<T>(Vec<Weak<Built<T>>>);
+pub(super) struct Memo<T>(Vec<Weak<Memoized<T>>>);
 
 /// A table, and the seats it was built from.
 #[derive(Debug)]
-pub(super) struct Built<T> {
+pub(super) struct Memoized<T> {
     seats: Arc<[Seat]>,
     pub(super) table: T,
 }
@@ -135,14 +135,14 @@ impl<T> Memo<T> {
         &mut self,
         places: &Places,
         build: impl FnOnce(&[Seat]) -> T,
-    ) -> Arc<Built<T>> {
+    ) -> Arc<Memoized<T>> {
         self.0.retain(|built| built.strong_count() > 0);
         let mut in_use = self.0.iter().filter_map(Weak::upgrade);
         if let Some(same) = in_use.find(|built| built.seats == places.seats) {
             return same;
         }
         let seats = Arc::clone(&places.seats);
-        let built = Arc::new(Built { table: build(&seats), seats });
+        let built = Arc::new(Memoized { table: build(&seats), seats });
         self.0.push(Arc::downgrade(&built));
         built
     }

@@ -3,14 +3,14 @@ use std::{
     fmt,
     future::Future,
     sync::{Arc, Mutex},
-    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed, Probes, Strategy,
+    BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed,
+    Probes, Strategy,
     choice::Sampler,
     parameter::share,
     pool::{Answer, Id, POOL, Pool, id},
@@ -116,21 +116,21 @@ impl<F: Clone> Clone for Prequal<F> {
 
 impl<F, Fut, E> Strategy for Prequal<F>
 where
-    F: Fn(&Candidate) -> Fut,
+    F: Fn(&Candidate) -> Fut + Send + 'static,
     Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
 {
     type Picker = PrequalPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> PrequalPicker {
-        PrequalPicker(self.probed.picker(candidates))
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<PrequalPicker> {
+        self.probed.build(candidates, context).map(PrequalPicker)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.probed.meter()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.probed.poll_update(cx)
     }
 }
 
@@ -184,16 +184,17 @@ impl Clone for HotCold {
 impl Strategy for HotCold {
     type Picker = HotColdPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> HotColdPicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<HotColdPicker> {
         let ids = candidates.iter().map(|candidate| id(candidate.vitals()));
-        HotColdPicker {
+        let picker = HotColdPicker {
             by_id: ids.zip(0..).collect(),
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
             uses: self.rule.uses(candidates.len()),
             removals: self.rule.removals,
             pool: Arc::clone(&self.pool),
-        }
+        };
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

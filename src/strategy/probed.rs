@@ -3,20 +3,24 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered, task::AtomicWaker};
+use futures_util::{
+    StreamExt,
+    stream::{FuturesUnordered, poll_fn},
+    task::AtomicWaker,
+};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes, Rng, Strategy,
+    BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes, Rng,
+    Strategy,
     probes::{Asker, Round},
-    wakers::Registration,
 };
 use crate::outcome::{LoadReport, Meter};
 
@@ -47,8 +51,16 @@ use crate::outcome::{LoadReport, Meter};
 /// ```
 pub struct Probed<St, F> {
     inner: St,
-    probe: F,
     rate: f64,
+    due: Arc<Due>,
+    asker: Arc<Asker>,
+    /// Shared with the driver's events of the last picker.
+    prober: Arc<Mutex<Prober<F>>>,
+}
+
+/// What sends probes and hears of them.
+struct Prober<F> {
+    probe: F,
     timeout: Duration,
     due: Arc<Due>,
     candidates: Option<Candidates>,
@@ -57,12 +69,15 @@ pub struct Probed<St, F> {
     rng: Rng,
     running: FuturesUnordered<Running>,
     asker: Arc<Asker>,
-    registration: Registration,
     /// What requests wait for, and the number of the latest that was begun.
     round: Option<Round>,
     begun: u64,
     /// Probes of the latest round that no request has called for yet.
     ahead: u64,
+}
+
+fn lock<F>(prober: &Mutex<Prober<F>>) -> MutexGuard<'_, Prober<F>> {
+    prober.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
@@ -96,26 +111,32 @@ impl<St, F> Probed<St, F> {
         F: Fn(&Candidate) -> Fut,
         Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
     {
-        Self::with(probe, inner, 1.0, TIMEOUT, Asker::new())
+        Self::with(probe, inner, 1.0, TIMEOUT, Asker::new(), Rng::from_entropy())
     }
 
-    fn with(probe: F, inner: St, rate: f64, timeout: Duration, asker: Arc<Asker>) -> Self {
-        Self {
-            inner,
+    fn with(
+        probe: F,
+        inner: St,
+        rate: f64,
+        timeout: Duration,
+        asker: Arc<Asker>,
+        rng: Rng,
+    ) -> Self {
+        let due = Arc::<Due>::default();
+        let prober = Prober {
             probe,
-            rate,
             timeout,
-            due: Arc::default(),
+            due: Arc::clone(&due),
             candidates: None,
             unasked: Vec::new(),
-            rng: Rng::from_entropy(),
+            rng,
             running: FuturesUnordered::new(),
-            registration: asker.registration(),
-            round: None,
             begun: asker.latest(),
-            asker,
+            asker: Arc::clone(&asker),
+            round: None,
             ahead: 0,
-        }
+        };
+        Self { inner, rate, due, asker, prober: Arc::new(Mutex::new(prober)) }
     }
 
     /// For who wants to wait for probes.
@@ -147,18 +168,20 @@ impl<St, F> Probed<St, F> {
 
     /// How long a probe may take. Default 1 s.
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+    pub fn timeout(self, timeout: Duration) -> Self {
+        lock(&self.prober).timeout = timeout;
         self
     }
 
     /// Fixes the order of probes, for tests and simulations.
     #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.rng = Rng::seeded(seed);
+    pub fn seed(self, seed: u64) -> Self {
+        lock(&self.prober).rng = Rng::seeded(seed);
         self
     }
+}
 
+impl<F> Prober<F> {
     /// The next endpoint to be probed.
     fn next(&mut self, candidates: &Candidates) -> Option<Candidate> {
         if self.unasked.is_empty() {
@@ -234,60 +257,60 @@ impl<St, F> Probed<St, F> {
             }
         }
     }
+
+    /// Sends what is due, and hears of what has ended.
+    fn poll<Fut, E>(&mut self, cx: &mut Context<'_>)
+    where
+        F: Fn(&Candidate) -> Fut,
+        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+    {
+        self.due.waker.register(cx.waker());
+        self.send();
+        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
+            self.ended(ended);
+        }
+    }
 }
 
 impl<St: Clone, F: Clone> Clone for Probed<St, F> {
     /// Begins without probes under way.
     fn clone(&self) -> Self {
-        let inner = self.inner.clone();
-        let asker = Arc::clone(&self.asker);
-        let clone = Self::with(self.probe.clone(), inner, self.rate, self.timeout, asker);
-        Self { rng: self.rng.clone(), ..clone }
+        let (inner, prober) = (self.inner.clone(), lock(&self.prober));
+        let (probe, rng) = (prober.probe.clone(), prober.rng.clone());
+        Self::with(probe, inner, self.rate, prober.timeout, Arc::clone(&self.asker), rng)
     }
 }
 
 impl<St, F, Fut, E> Strategy for Probed<St, F>
 where
     St: Strategy,
-    F: Fn(&Candidate) -> Fut,
+    F: Fn(&Candidate) -> Fut + Send + 'static,
     Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
 {
     type Picker = ProbedPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        self.candidates = Some(candidates.clone());
-        self.unasked.clear();
-        ProbedPicker {
-            inner: self.inner.picker(candidates),
-            due: Arc::clone(&self.due),
-            each: (self.rate * ONE as f64) as u64,
-        }
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
+        let mut prober = lock(&self.prober);
+        prober.candidates = Some(built.eligible.clone());
+        prober.unasked.clear();
+        let (prober, asked) = (Arc::clone(&self.prober), self.asker.registration());
+        // Work between requests that never asks for a new picker, nor ends: there are requests to come.
+        context.rebuild_on(poll_fn(move |cx| {
+            asked.register(cx.waker());
+            lock(&prober).poll(cx);
+            Poll::Pending
+        }));
+        let (due, each) = (Arc::clone(&self.due), (self.rate * ONE as f64) as u64);
+        built.map(|inner| ProbedPicker { inner, due, each })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.due.waker.register(cx.waker());
-        self.registration.register(cx.waker());
-        self.send();
-        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
-            self.ended(ended);
-        }
-        match self.inner.poll_update(cx) {
-            Poll::Ready(Some(())) => Poll::Ready(Some(())),
-            // There are requests to come.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
     }
 }
 
@@ -296,7 +319,7 @@ impl<St: fmt::Debug, F> fmt::Debug for Probed<St, F> {
         f.debug_struct("Probed")
             .field("inner", &self.inner)
             .field("per_request", &self.rate)
-            .field("under_way", &self.running.len())
+            .field("under_way", &lock(&self.prober).running.len())
             .finish_non_exhaustive()
     }
 }

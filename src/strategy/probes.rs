@@ -52,7 +52,7 @@ struct Rounds {
     /// When waiting was last found to be in vain; the same.
     in_vain: AtomicU64,
     waiting: Arc<WaitQueue>,
-    drivers: Wakers,
+    drivers: Arc<Wakers>,
 }
 
 impl Probes {
@@ -93,7 +93,7 @@ impl Asker {
             answered: AtomicU64::new(0),
             in_vain: AtomicU64::new(0),
             waiting: Arc::default(),
-            drivers: Wakers::default(),
+            drivers: Arc::default(),
         });
         Arc::new(Self { rounds })
     }
@@ -107,9 +107,9 @@ impl Asker {
         self.rounds.answered.store(self.rounds.nanos(), Ordering::Relaxed);
     }
 
-    /// A registration for one clone of the strategy, whose driver is woken when a round is asked for.
+    /// Wakes a driver when a round is asked for.
     pub(super) fn registration(&self) -> Registration {
-        self.rounds.drivers.registration()
+        Registration::new(&self.rounds.drivers)
     }
 
     /// The latest round that was asked for.

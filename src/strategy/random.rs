@@ -1,4 +1,9 @@
-use super::{Candidate, Candidates, Pick, PickContext, Strategy, choice::Sampler};
+use std::sync::Arc;
+
+use super::{
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy, choice::Sampler,
+};
+use crate::outcome::Meter;
 
 /// Any endpoint, in proportion to its weight. One draw in constant time.
 ///
@@ -9,8 +14,13 @@ pub struct Random;
 impl Strategy for Random {
     type Picker = RandomPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> RandomPicker {
-        RandomPicker { sampler: Sampler::new(candidates), candidates: candidates.clone() }
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<RandomPicker> {
+        let sampler = Sampler::new(candidates);
+        Built::new(RandomPicker { sampler, candidates: candidates.clone() }, candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
 use super::{
-    Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy, places::Places, rank,
+    BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
+    places::Places, rank,
 };
+use crate::outcome::Meter;
 
 /// Rendezvous hashing, or highest random weight: each endpoint draws a lot for the key, and the best
 /// lot gets the request.
@@ -34,8 +36,13 @@ impl<K> Rendezvous<K> {
 impl<K> Strategy for Rendezvous<K> {
     type Picker = RendezvousPicker<K>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        RendezvousPicker { places: Places::new(candidates), key: Arc::clone(&self.key) }
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
+        let places = Places::new(candidates);
+        Built::new(RendezvousPicker { places, key: Arc::clone(&self.key) }, candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use super::{
-    Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
-    places::{Built, Memo, Places, Seat},
+    BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
+    places::{Memo, Memoized, Places, Seat},
     rank,
     rng::mix,
 };
+use crate::outcome::Meter;
 
 /// Ring hashing, also known as ketama: each endpoint has points on a ring, by weight, and a key belongs
 /// to the next point after its hash.
@@ -64,10 +65,15 @@ impl<K> Ring<K> {
 impl<K> Strategy for Ring<K> {
     type Picker = RingPicker<K>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
         let places = Places::new(candidates);
-        let built = self.memo.table(&places, |seats| Points::new(seats, self.points, self.unit));
-        RingPicker { places, built, key: Arc::clone(&self.key) }
+        let memo = self.memo.table(&places, |seats| Points::new(seats, self.points, self.unit));
+        let picker = RingPicker { places, memo, key: Arc::clone(&self.key) };
+        Built::new(picker, candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 
@@ -75,7 +81,7 @@ impl<K> Strategy for Ring<K> {
 #[derive(Debug)]
 pub struct RingPicker<K> {
     places: Places,
-    built: Arc<Built<Points>>,
+    memo: Arc<Memoized<Points>>,
     key: Arc<K>,
 }
 
@@ -86,7 +92,7 @@ impl<K> RingPicker<K> {
     /// The owner of the first point was not accepted.
     #[cold]
     fn next(&self, hash: u64, mut accepts: impl FnMut(&Candidate) -> bool) -> Option<&Candidate> {
-        let owners = self.built.table.owners_from(hash).take(STEPS);
+        let owners = self.memo.table.owners_from(hash).take(STEPS);
         owners
             .filter_map(|place| self.places.get(place))
             .find(|candidate| accepts(candidate))
@@ -106,7 +112,7 @@ impl<K: HashKey<Req>, Req> Rank<Req> for RingPicker<K> {
         hash: u64,
         mut accepts: impl FnMut(&Candidate) -> bool,
     ) -> Option<&Candidate> {
-        let first = self.places.get(self.built.table.owners_from(hash).next()?)?;
+        let first = self.places.get(self.memo.table.owners_from(hash).next()?)?;
         if accepts(first) { Some(first) } else { self.next(hash, accepts) }
     }
 }

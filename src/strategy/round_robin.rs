@@ -3,7 +3,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Candidate, Candidates, Pick, PickContext, Rng, Strategy, order::Order};
+use super::{
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy, order::Order,
+};
+use crate::outcome::Meter;
 
 /// Each endpoint in turn, as often as its weight says and as evenly spread as can be: weights 5, 1, 1
 /// give a a b a c a a.
@@ -51,12 +54,17 @@ impl Default for RoundRobin {
 impl Strategy for RoundRobin {
     type Picker = RoundRobinPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> RoundRobinPicker {
-        RoundRobinPicker {
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<RoundRobinPicker> {
+        let picker = RoundRobinPicker {
             order: Order::of(candidates),
             candidates: candidates.clone(),
             turn: Arc::clone(&self.turn),
-        }
+        };
+        Built::new(picker, candidates.clone())
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        None
     }
 }
 

@@ -4,8 +4,11 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
 };
+
+use futures_core::Stream;
+use futures_util::stream::poll_fn;
 
 use super::wakers::{Registration, Wakers};
 use crate::sync::{Mutex, lock};
@@ -75,7 +78,7 @@ struct Table {
     names: Box<[Arc<str>]>,
     shares: Mutex<Box<[u32]>>,
     version: AtomicU64,
-    wakers: Wakers,
+    wakers: Arc<Wakers>,
 }
 
 impl Table {
@@ -89,8 +92,6 @@ impl Table {
 pub(super) struct SharesReader {
     table: Arc<Table>,
     handles: Weak<Handle>,
-    registration: Registration,
-    seen: u64,
 }
 
 /// Both ends. There must be groups, of different names, and shares that are not all 0.
@@ -112,11 +113,10 @@ pub(super) fn shares(
         names: names.into(),
         shares: Mutex::new(shares.into()),
         version: AtomicU64::new(0),
-        wakers: Wakers::default(),
+        wakers: Arc::default(),
     });
     let handle = Arc::new(Handle(Arc::clone(&table)));
-    let (handles, registration) = (Arc::downgrade(&handle), table.wakers.registration());
-    let reader = SharesReader { table, handles, registration, seen: 0 };
+    let reader = SharesReader { table, handles: Arc::downgrade(&handle) };
     Ok((Shares(handle), reader))
 }
 
@@ -125,18 +125,24 @@ impl SharesReader {
         self.table.current()
     }
 
-    /// Ready when they were changed, or can't be any more.
-    pub(super) fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.registration.register(cx.waker());
-        let gone = self.handles.strong_count() == 0;
-        let version = self.table.version.load(Ordering::Acquire);
-        if std::mem::replace(&mut self.seen, version) != version {
-            Poll::Ready(Some(()))
-        } else if gone {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
-        }
+    /// Yields when the shares are others than those that are current now; ends when they can't be
+    /// changed any more. To be called before [`current`](Self::current).
+    pub(super) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
+        let (table, handles) = (Arc::clone(&self.table), Weak::clone(&self.handles));
+        let registration = Registration::new(&table.wakers);
+        let seen = table.version.load(Ordering::Acquire);
+        poll_fn(move |cx| {
+            registration.register(cx.waker());
+            // Before the version: the last change comes before the last handle goes.
+            let gone = handles.strong_count() == 0;
+            if table.version.load(Ordering::Acquire) != seen {
+                Poll::Ready(Some(()))
+            } else if gone {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        })
     }
 }
 

@@ -4,14 +4,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use super::{
-    Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares, SplitError, Strategy,
+    BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
+    SplitError, Strategy,
     hash_key::stable_hash,
     order::Order,
-    part::{Part, either, first_accepted, poll_updates},
+    part::{Assembly, Part, first_accepted},
     places::Seat,
     rng::mix,
     shares::{SharesReader, shares},
@@ -57,8 +57,6 @@ struct Group<S> {
     name: Arc<str>,
     belongs: Arc<dyn Fn(&Candidate) -> bool + Send + Sync>,
     strategy: S,
-    /// Whom it lets requests go to, as of the last picker.
-    eligible: Option<Candidates>,
 }
 
 /// No request has a key.
@@ -99,7 +97,7 @@ impl<S, K> SplitBuilder<S, K> {
         strategy: S,
     ) -> Self {
         let (name, belongs) = (name.into(), Arc::new(belongs));
-        self.groups.push((Group { name, belongs, strategy, eligible: None }, share));
+        self.groups.push((Group { name, belongs, strategy }, share));
         self
     }
 
@@ -134,46 +132,37 @@ impl<S, K> SplitBuilder<S, K> {
 impl<S: Strategy, K> Strategy for Split<S, K> {
     type Picker = SplitPicker<S::Picker, K>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    /// Groups without a share or without members are not built: nothing of them is worth a notice or a new
+    /// picker until that changes.
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        context.rebuild_on(self.shares.changes());
         let group_of = |candidate| self.groups.iter().position(|group| (group.belongs)(candidate));
         let mut parts = candidates.partition(group_of);
         let shares = self.shares.current();
-        let mut groups = Vec::new();
+        let (mut groups, mut all) = (Vec::new(), Assembly::default());
         for ((index, group), share) in self.groups.iter_mut().enumerate().zip(shares) {
-            let candidates = parts.remove(&index).filter(|_| share > 0);
-            let part = candidates.and_then(|part| Part::new(&mut group.strategy, &part));
-            group.eligible = part.as_ref().map(|part| part.candidates().clone());
+            let Some(part) = parts.remove(&index).filter(|_| share > 0) else { continue };
+            let built = group.strategy.build(&part, context);
             let seat = Seat { hash: stable_hash(&*group.name), weight: share };
+            let part = all.add(&group.name, built);
             groups.extend(part.map(|part| (Available { part, seat }, share)));
         }
         let (groups, shares): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
-        SplitPicker {
+        let picker = SplitPicker {
             groups: groups.into(),
             order: Order::new(&shares),
             turn: Arc::clone(&self.turn),
             key: Arc::clone(&self.key),
-        }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        candidates.union(self.groups.iter().filter_map(|group| group.eligible.as_ref()))
+        };
+        all.finish(candidates, picker)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.groups.first()?.strategy.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        let named = |group: &Group<S>| {
-            let notices = group.strategy.notices().into_iter();
-            notices.map(|notice| format!("{}: {notice}", group.name)).collect::<Vec<_>>()
-        };
-        self.groups.iter().flat_map(named).collect()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let inner = poll_updates(self.groups.iter_mut().map(|group| &mut group.strategy), cx);
-        either(inner, self.shares.poll_changed(cx))
     }
 }
 
@@ -227,7 +216,7 @@ where
 impl<S: Clone> Clone for Group<S> {
     fn clone(&self) -> Self {
         let (name, belongs) = (Arc::clone(&self.name), Arc::clone(&self.belongs));
-        Self { name, belongs, strategy: self.strategy.clone(), eligible: None }
+        Self { name, belongs, strategy: self.strategy.clone() }
     }
 }
 

@@ -1,12 +1,9 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use super::{Candidate, Candidates, PickContext};
+use super::{BuildContext, Built, Candidate, Candidates, PickContext};
 use crate::outcome::Meter;
 
-/// Builds a picker from the candidates, at each change, off the path of requests.
+/// Builds a picker from the candidates, at each change of the endpoints, off the path of requests.
 ///
 /// It lives in the driver and may keep state between pickers. A strategy that wraps another
 /// partitions or filters the candidates and lets the inner one build pickers over the parts.
@@ -14,38 +11,19 @@ pub trait Strategy {
     /// What chooses for each request; see [`Pick`].
     type Picker;
 
-    /// A picker over these candidates. Called at each change of the endpoints, with all of them.
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker;
+    /// Builds a picker over `candidates`, together with the candidates that it may pick and notices
+    /// for the operator.
+    ///
+    /// Called with all endpoints at each change of them, and whenever an event registered with
+    /// [`BuildContext::rebuild_on`] asks for it. A strategy without rules of its own may pick
+    /// all the eligible candidates: `Built::new(picker, candidates.clone())`. A wrapper starts from what
+    /// its inner strategy built: `self.inner.build(candidates, context).map(Picker)`.
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext)
+    -> Built<Self::Picker>;
 
-    /// What learns from finished attempts. Called once for each new endpoint. Default: nothing
-    /// does. A wrapper passes on what its inner strategy says.
-    fn meter(&self) -> Option<Arc<dyn Meter>> {
-        None
-    }
-
-    /// The candidates that requests may go to, after the rules of this strategy: what `poll_ready`
-    /// and requests that wait go by. Asked for after each new picker. Default: the eligible ones. A
-    /// wrapper that admits others, or turns eligible ones away for all requests, says so here; one
-    /// that hands parts to an inner strategy passes on what that says.
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        candidates.clone()
-    }
-
-    /// What people should know of its present state, a line each: that a panic rule holds, for
-    /// example. Asked for after each new picker, and shown in the balancer's
-    /// [`status`](crate::Balancer::status). Default: nothing. A wrapper passes on what its inner
-    /// strategy says.
-    fn notices(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Work of its own between requests, polled by the driver: `Ready(Some(()))` asks for a new
-    /// picker over the same candidates, `Ready(None)` says that there is and will be no such work.
-    /// Default: there is none.
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let _ = cx;
-        Poll::Ready(None)
-    }
+    /// Returns what learns from the attempts at one endpoint, called once for each new endpoint; `None` if
+    /// the strategy doesn't learn. A wrapper that doesn't learn either returns the inner strategy's.
+    fn meter(&self) -> Option<Arc<dyn Meter>>;
 }
 
 /// Chooses a candidate for one request.

@@ -1,11 +1,8 @@
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
-    part::{Part, first_accepted},
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    part::{Assembly, Part, first_accepted},
     parts::Parts,
 };
 use crate::outcome::Meter;
@@ -65,30 +62,22 @@ impl<S: Strategy + Clone> Subset<S> {
 impl<S: Strategy + Clone> Strategy for Subset<S> {
     type Picker = SubsetPicker<S::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let subsets = self.subsets.iter().enumerate();
-        let parts = self.parts.rebuild(|parts| {
-            subsets
-                .filter_map(|(item, labels)| parts.part(item, &labels.select(candidates)))
-                .collect()
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let subsets = self.subsets.iter().enumerate().filter_map(|(item, labels)| {
+            let built = inner.build(item, &labels.select(candidates), context);
+            all.add(format_args!("subset {item}"), built)
         });
-        SubsetPicker { parts }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.parts.eligible(candidates)
+        let parts = subsets.collect();
+        all.finish(candidates, SubsetPicker { parts })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.parts.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.parts.notices(|item| format!("subset {item}"))
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.parts.poll_update(cx)
     }
 }
 

@@ -1,14 +1,13 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
-    part::{Part, first_accepted},
-    parts::{Parts, Rebuild},
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    part::{Assembly, Part, first_accepted},
+    parts::Parts,
     subset::Labels,
 };
 use crate::outcome::Meter;
@@ -40,9 +39,11 @@ use crate::outcome::Meter;
 pub struct SubsetBy<S, W> {
     wanted: Arc<W>,
     items: Vec<Item>,
-    /// By item and values.
-    parts: Parts<(usize, Vec<String>), S>,
+    parts: Parts<Key, S>,
 }
+
+/// A part: the item of the list, and the values of its labels.
+type Key = (usize, Vec<String>);
 
 /// One item of the list.
 #[derive(Clone, Debug)]
@@ -98,49 +99,47 @@ impl<S: Strategy + Clone, W> SubsetBy<S, W> {
 impl<S: Strategy + Clone, W> Strategy for SubsetBy<S, W> {
     type Picker = SubsetByPicker<S::Picker, W>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let items = self.items.iter().enumerate();
-        let tables = self.parts.rebuild(|parts| {
-            items.map(|(index, item)| item.table(index, candidates, parts)).collect()
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let tables = self.items.iter().enumerate().map(|(index, item)| {
+            item.table(index, candidates, |key, candidates| {
+                let name = format!("subset {}", key.1.join(", "));
+                all.add(name, inner.build(key, candidates, context))
+            })
         });
-        SubsetByPicker { tables, wanted: Arc::clone(&self.wanted) }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.parts.eligible(candidates)
+        let tables = tables.collect();
+        all.finish(candidates, SubsetByPicker { tables, wanted: Arc::clone(&self.wanted) })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.parts.meter()
     }
-
-    fn notices(&self) -> Vec<String> {
-        self.parts.notices(|(_, values)| format!("subset {}", values.join(", ")))
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.parts.poll_update(cx)
-    }
 }
 
 impl Item {
-    fn table<S: Strategy + Clone>(
+    fn table<P>(
         &self,
         index: usize,
         candidates: &Candidates,
-        parts: &mut Rebuild<'_, (usize, Vec<String>), S>,
-    ) -> Table<S::Picker> {
+        mut build: impl FnMut(Key, &Candidates) -> Option<Part<P>>,
+    ) -> Table<P> {
         let mut table = Table { labels: [].into(), root: Node::default() };
         let mut add = |values: &[&str], candidates: &Candidates| {
             let key = values.iter().map(|&value| value.to_owned()).collect();
-            if let Some(part) = parts.part((index, key), candidates) {
+            if let Some(part) = build((index, key), candidates) {
                 table.root.insert(values, part);
             }
         };
         match self {
             Self::Fixed(labels) => add(&[], &labels.select(candidates)),
             Self::Asked(labels) => {
-                for (values, candidates) in candidates.partition(|one| values(one, labels)) {
+                // In order, so that notices are.
+                let parts = candidates.partition(|one| values(one, labels));
+                for (values, candidates) in BTreeMap::from_iter(parts) {
                     add(&values, &candidates);
                 }
                 table.labels = labels.clone().into();

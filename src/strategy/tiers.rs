@@ -1,16 +1,10 @@
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    iter,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, fmt::Write as _, iter, sync::Arc};
 
 use super::{
-    Candidate, Candidates, InvalidParameter, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Strategy,
     draw::Draw,
     panic::counts,
-    part::{Part, first_accepted},
+    part::{Assembly, Part, first_accepted},
     parts::Parts,
 };
 use crate::{endpoint::Health, outcome::Meter};
@@ -36,8 +30,6 @@ pub struct Tiers<St> {
     overprovisioning: f64,
     backup_from: Option<u32>,
     by_weight: bool,
-    /// As of the last picker.
-    plan: Vec<Planned>,
 }
 
 /// Degraded endpoints of a tier come after the healthy ones of all tiers.
@@ -62,7 +54,6 @@ impl<St: Strategy + Clone> Tiers<St> {
             overprovisioning: 1.4,
             backup_from: None,
             by_weight: false,
-            plan: Vec::new(),
         }
     }
 
@@ -138,9 +129,12 @@ impl<St: Strategy + Clone> Tiers<St> {
         if plan.is_empty() {
             plan.extend(sizes.keys().next().map(|&first| (first, 1.0)));
         }
-        let mut parts = candidates.partition(|candidate| Some(tier_of(candidate)));
+        let tiers = candidates.partition(|candidate| Some(candidate.tier()));
         let planned = plan.into_iter().filter_map(|(tier, share)| {
-            let candidates = parts.remove(&tier)?.while_others_suffice(all >= 1.0);
+            let whole = tiers.get(&tier.number)?;
+            // A panic rule counts healthy and degraded endpoints of the tier together.
+            let part = whole.filter(|candidate| is_degraded(candidate) == tier.degraded);
+            let candidates = part.as_part_of(whole).while_others_suffice(all >= 1.0);
             Some(Planned { tier, share, candidates })
         });
         planned.collect()
@@ -148,8 +142,11 @@ impl<St: Strategy + Clone> Tiers<St> {
 }
 
 fn tier_of(candidate: &Candidate) -> Tier {
-    let degraded = matches!(candidate.health(), Health::Degraded(_));
-    Tier { degraded, number: candidate.tier() }
+    Tier { degraded: is_degraded(candidate), number: candidate.tier() }
+}
+
+fn is_degraded(candidate: &Candidate) -> bool {
+    matches!(candidate.health(), Health::Degraded(_))
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,40 +169,35 @@ impl Size {
 impl<St: Strategy + Clone> Strategy for Tiers<St> {
     type Picker = TiersPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
         let plan = self.plan(candidates);
-        let (tiers, shares): (Vec<_>, Vec<_>) = self.parts.rebuild(|parts| {
-            let mut built =
-                |one: &Planned| Some((parts.part(one.tier, &one.candidates)?, one.share));
-            plan.iter().filter_map(&mut built).unzip()
+        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let parts = plan.iter().filter_map(|one| {
+            let built = inner.build(one.tier, &one.candidates, context);
+            Some((all.add(one.tier, built)?, one.share))
         });
-        self.plan = plan;
-        TiersPicker { tiers: tiers.into(), draw: Draw::new(&shares) }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.parts.eligible(candidates)
+        let (tiers, shares): (Vec<_>, Vec<_>) = parts.unzip();
+        let picker = TiersPicker { tiers: tiers.into(), draw: Draw::new(&shares) };
+        all.finish(candidates, picker).with_notices(spill(&plan))
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.parts.meter()
     }
+}
 
-    fn notices(&self) -> Vec<String> {
-        let spills = self.plan.first().is_some_and(|planned| planned.share < 1.0);
-        let notice = spills.then(|| {
-            let mut notice = String::from("traffic by tier:");
-            for Planned { tier, share, .. } in self.plan.iter().filter(|one| one.share > 0.0) {
-                let _ = write!(notice, " {tier} {:.1} %", share * 100.0);
-            }
-            notice
-        });
-        notice.into_iter().chain(self.parts.notices(ToString::to_string)).collect()
+/// What to say if the first tier does not get all the traffic.
+fn spill(plan: &[Planned]) -> Option<String> {
+    plan.first().filter(|first| first.share < 1.0)?;
+    let mut notice = String::from("traffic by tier:");
+    for Planned { tier, share, .. } in plan.iter().filter(|one| one.share > 0.0) {
+        let _ = write!(notice, " {tier} {:.1} %", share * 100.0);
     }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.parts.poll_update(cx)
-    }
+    Some(notice)
 }
 
 impl std::fmt::Display for Tier {

@@ -1,11 +1,8 @@
-use std::{
-    ptr,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{ptr, sync::Arc};
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Rank, Strategy, choice::Contender, metered::Metered,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy,
+    choice::Contender, metered::Metered,
 };
 use crate::{load::Load, outcome::Meter};
 
@@ -48,26 +45,18 @@ impl<S: Clone, L> Clone for TopK<S, L> {
 impl<S: Strategy, L: Load> Strategy for TopK<S, L> {
     type Picker = TopKPicker<S::Picker, L>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let inner = self.inner.picker(candidates);
-        TopKPicker { inner, k: self.k, load: self.load.share() }
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
+        built.map(|inner| TopKPicker { inner, k: self.k, load: self.load.share() })
     }
 
     /// That of the load; the inner strategy's if the load has none.
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.load.meter().or_else(|| self.inner.meter())
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(candidates)
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.inner.poll_update(cx)
     }
 }
 

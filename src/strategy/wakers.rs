@@ -2,66 +2,55 @@ use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
 use crate::sync::{Mutex, lock};
 
-/// The drivers that look again after a change. One change may concern the strategies of several
-/// balancers.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wakers(Arc<Mutex<State>>);
+/// The drivers that are to look again after a change: what is changed by one call may be a part of
+/// several balancers' strategies.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers(Mutex<Registered>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Registered {
     next_id: u64,
-    registered: BTreeMap<u64, Waker>,
+    wakers: BTreeMap<u64, Waker>,
 }
 
 impl Wakers {
-    /// A registration for one strategy.
-    pub(super) fn registration(&self) -> Registration {
-        let mut state = lock(&self.0);
-        state.next_id += 1;
-        Registration { wakers: self.clone(), id: state.next_id }
-    }
-
-    /// Wakes the drivers that have registered since the last change.
-    pub(super) fn wake(&self) {
-        let registered = std::mem::take(&mut lock(&self.0).registered);
-        registered.into_values().for_each(Waker::wake);
+    pub(crate) fn wake(&self) {
+        let wakers = std::mem::take(&mut lock(&self.0).wakers);
+        wakers.into_values().for_each(Waker::wake);
     }
 }
 
-/// Registers the driver of one strategy with [`Wakers`], and removes it when it is dropped.
-///
-/// A waker keeps the memory of its task. Without the removal, a handle that outlives its balancers
-/// would keep the tasks of all their drivers until the next change. A clone registers a driver of its
-/// own.
+/// One place among the [`Wakers`]. Dropping it takes its waker out again, so that drivers which are gone
+/// leave nothing behind.
 #[derive(Debug)]
-pub(super) struct Registration {
-    wakers: Wakers,
+pub(crate) struct Registration {
+    wakers: Arc<Wakers>,
     id: u64,
 }
 
 impl Registration {
-    /// Wakes this task at the next change.
-    pub(super) fn register(&self, waker: &Waker) {
-        let mut state = lock(&self.wakers.0);
-        if state.registered.get(&self.id).is_some_and(|known| known.will_wake(waker)) {
+    pub(crate) fn new(wakers: &Arc<Wakers>) -> Self {
+        let mut registered = lock(&wakers.0);
+        registered.next_id += 1;
+        Self { wakers: Arc::clone(wakers), id: registered.next_id }
+    }
+
+    /// Has `waker` woken at the next change. The caller looks for a change after it has registered.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut registered = lock(&self.wakers.0);
+        if registered.wakers.get(&self.id).is_some_and(|known| known.will_wake(waker)) {
             return;
         }
-        let replaced = state.registered.insert(self.id, waker.clone());
-        // To drop a waker may run code of a runtime, which must not find the lock taken.
-        drop(state);
+        let replaced = registered.wakers.insert(self.id, waker.clone());
+        // After the lock is released: the last waker of a task may drop what has registrations itself.
+        drop(registered);
         drop(replaced);
-    }
-}
-
-impl Clone for Registration {
-    fn clone(&self) -> Self {
-        self.wakers.registration()
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let removed = lock(&self.wakers.0).registered.remove(&self.id);
+        let removed = lock(&self.wakers.0).wakers.remove(&self.id);
         // As in `register`: after the lock is released.
         drop(removed);
     }
@@ -69,74 +58,37 @@ impl Drop for Registration {
 
 #[cfg(all(test, not(tower_lb_loom)))]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Wake,
-    };
+    use std::task::Wake;
 
     use super::*;
 
-    #[derive(Default)]
-    struct Counter(AtomicUsize);
-
-    impl Wake for Counter {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    #[test]
-    fn each_registration_is_woken_once_for_each_time_that_it_registers() {
-        let (wakers, counter) = (Wakers::default(), Arc::new(Counter::default()));
-        let first = wakers.registration();
-        let second = first.clone();
-        let waker = Waker::from(Arc::clone(&counter));
-        for registration in [&first, &second, &first] {
-            registration.register(&waker);
-        }
-        wakers.wake();
-        assert_eq!(counter.0.load(Ordering::SeqCst), 2);
-        wakers.wake();
-        assert_eq!(counter.0.load(Ordering::SeqCst), 2, "it has not registered again");
-    }
-
-    #[test]
-    fn the_latest_waker_of_a_registration_is_the_only_one_kept() {
-        let wakers = Wakers::default();
-        let registration = wakers.registration();
-        let [first, second] = [(); 2].map(|()| Arc::new(Counter::default()));
-        registration.register(&Arc::clone(&first).into());
-        registration.register(&Arc::clone(&second).into());
-        assert_eq!(Arc::strong_count(&first), 1);
-        wakers.wake();
-        assert_eq!([&first, &second].map(|counter| counter.0.load(Ordering::SeqCst)), [0, 1]);
-    }
-
-    #[test]
-    fn a_dropped_registration_keeps_no_waker() {
-        let (wakers, counter) = (Wakers::default(), Arc::new(Counter::default()));
-        for _ in 0..100 {
-            wakers.registration().register(&Arc::clone(&counter).into());
-        }
-        assert_eq!(Arc::strong_count(&counter), 1);
-        assert!(lock(&wakers.0).registered.is_empty());
-    }
-
-    /// A waker whose drop drops another registration, as that of a task does that owns a strategy.
+    /// As that of a task which owns a strategy.
     #[test]
     fn a_waker_may_own_a_registration() {
-        struct Owner(#[expect(dead_code, reason = "it is there to be dropped")] Registration);
+        struct Task(#[expect(dead_code, reason = "it is there to be dropped")] Registration);
 
-        impl Wake for Owner {
+        impl Wake for Task {
             fn wake(self: Arc<Self>) {}
         }
 
-        let wakers = Wakers::default();
-        let registration = wakers.registration();
+        let wakers = Arc::new(Wakers::default());
+        let registration = Registration::new(&wakers);
         for _ in 0..2 {
-            registration.register(&Arc::new(Owner(wakers.registration())).into());
+            registration.register(&Arc::new(Task(Registration::new(&wakers))).into());
         }
         drop(registration);
-        assert!(lock(&wakers.0).registered.is_empty());
+        assert!(lock(&wakers.0).wakers.is_empty());
+    }
+
+    #[test]
+    fn who_is_gone_leaves_nothing_behind() {
+        let wakers = Arc::new(Wakers::default());
+        for _ in 0..3 {
+            let registration = Registration::new(&wakers);
+            registration.register(Waker::noop());
+            registration.register(Waker::noop());
+            assert_eq!(lock(&wakers.0).wakers.len(), 1);
+        }
+        assert!(lock(&wakers.0).wakers.is_empty());
     }
 }

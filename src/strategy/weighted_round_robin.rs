@@ -3,14 +3,15 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::stream::poll_fn;
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Candidates, InvalidParameter, Pick, PickContext, Rng, Strategy,
+    BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Rng, Strategy,
     static_stride::StaticStride, ticker::Ticker,
 };
 use crate::{
@@ -38,10 +39,7 @@ use crate::{
 pub struct WeightedRoundRobin {
     rule: Arc<Rule>,
     turn: Arc<AtomicU32>,
-    ticker: Ticker,
-    /// As of the last picker.
-    candidates: Option<Candidates>,
-    weights: Vec<f64>,
+    period: Duration,
 }
 
 /// How weights follow from reports.
@@ -71,13 +69,7 @@ impl WeightedRoundRobin {
             metrics: Vec::new(),
         };
         let turn = Rng::from_entropy().bits() as u32;
-        Self {
-            rule: Arc::new(rule),
-            turn: Arc::new(AtomicU32::new(turn)),
-            ticker: Ticker::new(PERIOD),
-            candidates: None,
-            weights: Vec::new(),
-        }
+        Self { rule: Arc::new(rule), turn: Arc::new(AtomicU32::new(turn)), period: PERIOD }
     }
 
     /// For how long after an endpoint's first report (or the first after a silence longer than the
@@ -104,7 +96,7 @@ impl WeightedRoundRobin {
     /// How often weights are worked out anew. Default 1 s; shorter than 100 ms counts as 100 ms.
     #[must_use]
     pub fn period(mut self, period: Duration) -> Self {
-        self.ticker = Ticker::new(period.max(SHORTEST_PERIOD));
+        self.period = period.max(SHORTEST_PERIOD);
         self
     }
 
@@ -137,23 +129,24 @@ impl WeightedRoundRobin {
         self.turn = Arc::new(AtomicU32::new(turn));
         self
     }
+}
 
-    fn weights(&self, candidates: &Candidates, now: Instant) -> Vec<f64> {
-        let reported: Vec<Option<f64>> = candidates
-            .iter()
-            .map(|one| one.meter::<ReportedWeight>()?.usable(one.vitals().age(now)))
-            .collect();
-        let usable: Vec<f64> = reported.iter().copied().flatten().collect();
-        let mean = match usable.len() {
-            0 | 1 => return candidates.iter().map(|one| f64::from(one.weight())).collect(),
-            several => usable.iter().sum::<f64>() / several as f64,
-        };
-        let clamped = |weight: f64| weight.clamp(mean / CLAMP, mean * CLAMP);
-        let weight = |(one, reported): (&Candidate, Option<f64>)| {
-            reported.map_or(mean, clamped) * f64::from(one.weight())
-        };
-        candidates.iter().zip(reported).map(weight).collect()
-    }
+/// The weights of the eligible candidates at this moment.
+fn weights(candidates: &Candidates, now: Instant) -> Vec<f64> {
+    let reported: Vec<Option<f64>> = candidates
+        .iter()
+        .map(|one| one.meter::<ReportedWeight>()?.usable(one.vitals().age(now)))
+        .collect();
+    let usable: Vec<f64> = reported.iter().copied().flatten().collect();
+    let mean = match usable.len() {
+        0 | 1 => return candidates.iter().map(|one| f64::from(one.weight())).collect(),
+        several => usable.iter().sum::<f64>() / several as f64,
+    };
+    let clamped = |weight: f64| weight.clamp(mean / CLAMP, mean * CLAMP);
+    let weight = |(one, reported): (&Candidate, Option<f64>)| {
+        reported.map_or(mean, clamped) * f64::from(one.weight())
+    };
+    candidates.iter().zip(reported).map(weight).collect()
 }
 
 impl Clone for WeightedRoundRobin {
@@ -162,9 +155,7 @@ impl Clone for WeightedRoundRobin {
         Self {
             rule: Arc::clone(&self.rule),
             turn: Arc::new(AtomicU32::new(self.turn.load(Ordering::Relaxed))),
-            ticker: self.ticker.clone(),
-            candidates: None,
-            weights: Vec::new(),
+            period: self.period,
         }
     }
 }
@@ -178,14 +169,29 @@ impl Default for WeightedRoundRobin {
 impl Strategy for WeightedRoundRobin {
     type Picker = WeightedRoundRobinPicker;
 
-    fn picker(&mut self, candidates: &Candidates) -> WeightedRoundRobinPicker {
-        self.weights = self.weights(candidates, candidates.now());
-        self.candidates = Some(candidates.clone());
-        WeightedRoundRobinPicker {
-            turns: StaticStride::new(&self.weights),
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<WeightedRoundRobinPicker> {
+        let before = weights(candidates, candidates.now());
+        let picker = WeightedRoundRobinPicker {
+            turns: StaticStride::new(&before),
             candidates: candidates.clone(),
             turn: Arc::clone(&self.turn),
-        }
+        };
+        let (mut ticker, all) = (Ticker::new(self.period), candidates.clone());
+        context.rebuild_on(poll_fn(move |cx| {
+            while let Poll::Ready(now) = ticker.poll_tick(cx) {
+                let weights = weights(&all, now);
+                let mut changes = weights.iter().zip(&before);
+                if changes.any(|(new, old)| (new - old).abs() > old * NOTABLE) {
+                    return Poll::Ready(Some(()));
+                }
+            }
+            Poll::Pending
+        }));
+        Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -194,19 +200,6 @@ impl Strategy for WeightedRoundRobin {
             last: AtomicU64::new(0),
             since: AtomicU64::new(0),
         }))
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let mut update = Poll::Pending;
-        while let Poll::Ready(now) = self.ticker.poll_tick(cx) {
-            let Some(candidates) = &self.candidates else { continue };
-            let weights = self.weights(candidates, now);
-            let mut changes = weights.iter().zip(&self.weights);
-            if changes.any(|(new, old)| (new - old).abs() > old * NOTABLE) {
-                update = Poll::Ready(Some(()));
-            }
-        }
-        update
     }
 }
 

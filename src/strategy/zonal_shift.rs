@@ -2,15 +2,16 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::Poll,
     time::Duration,
 };
 
+use futures_core::Stream;
+use futures_util::stream::poll_fn;
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Candidates, Strategy,
-    part::either,
+    BuildContext, Built, Candidate, Candidates, Strategy,
     ticker::Ticker,
     wakers::{Registration, Wakers},
 };
@@ -39,15 +40,6 @@ use crate::outcome::Meter;
 pub struct ZonalShift<St> {
     inner: St,
     shifts: Arc<Shifts>,
-    registration: Registration,
-    seen: u64,
-    /// What the inner strategy saw last.
-    view: Option<Candidates>,
-    /// Some zone is on its way back, as of the last picker.
-    returning: bool,
-    /// No endpoint would be left.
-    futile: bool,
-    ticker: Ticker,
 }
 
 /// Takes zones out of each [`ZonalShift`] that follows it, and puts them back: one may serve all
@@ -60,7 +52,7 @@ pub struct ZonalShiftHandle {
 #[derive(Debug, Default)]
 struct Shifts {
     state: Mutex<State>,
-    wakers: Wakers,
+    wakers: Arc<Wakers>,
 }
 
 #[derive(Debug, Default)]
@@ -99,18 +91,13 @@ const SCALE: u32 = 100;
 impl<St> ZonalShift<St> {
     /// All zones are in.
     pub fn new(inner: St) -> Self {
-        let ticker = Ticker::new(STEP);
-        let (seen, view, returning, futile) = (0, None, false, false);
-        let shifts = Arc::<Shifts>::default();
-        let registration = shifts.wakers.registration();
-        Self { inner, shifts, registration, seen, view, returning, futile, ticker }
+        Self { inner, shifts: Arc::default() }
     }
 
     /// Follows a handle that there is already, with what it has taken out. Default: one of its own.
     #[must_use]
     pub fn following(mut self, handle: &ZonalShiftHandle) -> Self {
         self.shifts = Arc::clone(&handle.shifts);
-        self.registration = self.shifts.wakers.registration();
         self
     }
 
@@ -119,40 +106,71 @@ impl<St> ZonalShift<St> {
     pub fn handle(&self) -> ZonalShiftHandle {
         ZonalShiftHandle { shifts: Arc::clone(&self.shifts) }
     }
+}
 
-    fn view(&mut self, candidates: &Candidates) -> Candidates {
-        let mut state = self.shifts.lock();
+/// What the inner strategy sees of the candidates, and how the shifts stand.
+struct View {
+    candidates: Candidates,
+    notices: Vec<String>,
+    /// Some zone is on its way back.
+    returning: bool,
+    /// Of the shifts.
+    version: u64,
+}
+
+impl View {
+    fn of(candidates: &Candidates, shifts: &Shifts) -> Self {
+        let mut state = shifts.lock();
         let now = candidates.now();
         state.zones.retain(|_, shift| shift.share(now) < 1.0);
-        self.seen = state.version;
-        self.returning = state.zones.values().any(|shift| matches!(shift, Shift::Returning { .. }));
-        self.futile = false;
         if state.zones.is_empty() {
-            return candidates.clone();
+            let (candidates, version) = (candidates.clone(), state.version);
+            return Self { candidates, notices: Vec::new(), returning: false, version };
         }
+        let is_returning = |shift: &Shift| matches!(shift, Shift::Returning { .. });
+        let returning = state.zones.values().any(is_returning);
         let share = |candidate: &Candidate| {
             let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
             shift.map_or(1.0, |shift| shift.share(now))
         };
         // Not only out of the pick: a panic rule further in must not let them in again.
         let left = candidates.part(|candidate| share(candidate) > 0.0);
-        if left.is_empty() {
-            self.futile = !candidates.is_empty();
-            return candidates.clone();
-        }
-        if !self.returning {
-            return left;
-        }
-        let heaviest = left.iter().map(Candidate::weight).max().unwrap_or_default();
-        let scale = SCALE.min(u32::MAX / heaviest.max(1)).max(1);
-        left.reweighted(|candidate| {
-            let weight = f64::from(candidate.weight()) * f64::from(scale) * share(candidate);
-            Some((weight.round() as u32).max(u32::from(candidate.weight() > 0)))
-        })
+        // Where these are a part only, such as one zone, others may be left for the requests.
+        let is_left = |candidate: &Candidate| candidate.is_eligible() && share(candidate) > 0.0;
+        let futile = left.is_empty() && !candidates.anywhere().any(is_left);
+        let seen = if futile {
+            candidates.clone()
+        } else if returning {
+            let heaviest = left.iter().map(Candidate::weight).max().unwrap_or_default();
+            let scale = SCALE.min(u32::MAX / heaviest.max(1)).max(1);
+            left.reweighted(|candidate| {
+                let weight = f64::from(candidate.weight()) * f64::from(scale) * share(candidate);
+                Some((weight.round() as u32).max(u32::from(candidate.weight() > 0)))
+            })
+        } else {
+            left
+        };
+        let futile = if futile { ", but nothing else is left" } else { "" };
+        let notice = |(zone, shift): (&String, &Shift)| format!("zone {zone} is {shift}{futile}");
+        let notices = state.zones.iter().map(notice).collect();
+        Self { candidates: seen, notices, returning, version: state.version }
     }
 }
 
 impl Shifts {
+    /// Yields when the shifts are no longer those of `view`.
+    fn changes(self: &Arc<Self>, view: &View) -> impl Stream<Item = ()> + Send + use<> {
+        let (shifts, seen) = (Arc::clone(self), view.version);
+        let registration = Registration::new(&shifts.wakers);
+        let mut ticker = view.returning.then(|| Ticker::new(STEP));
+        poll_fn(move |cx| {
+            registration.register(cx.waker());
+            let changed = shifts.lock().version != seen;
+            let ticked = ticker.as_mut().is_some_and(|ticker| ticker.poll_tick(cx).is_ready());
+            if changed || ticked { Poll::Ready(Some(())) } else { Poll::Pending }
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -203,42 +221,14 @@ impl ZonalShiftHandle {
 impl<St: Strategy> Strategy for ZonalShift<St> {
     type Picker = St::Picker;
 
-    fn picker(&mut self, candidates: &Candidates) -> St::Picker {
-        let view = self.view(candidates);
-        let picker = self.inner.picker(&view);
-        self.view = Some(view);
-        picker
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        let inner = self.inner.eligible(self.view.as_ref().unwrap_or(candidates));
-        candidates.union([&inner])
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
+        let view = View::of(candidates, &self.shifts);
+        context.rebuild_on(self.shifts.changes(&view));
+        self.inner.build(&view.candidates, context).with_notices(view.notices)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        let state = self.shifts.lock();
-        let shifted = state.zones.iter().map(|(zone, shift)| {
-            let futile = if self.futile { ", but nothing else is left" } else { "" };
-            format!("zone {zone} is {shift}{futile}")
-        });
-        shifted.chain(self.inner.notices()).collect()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let inner = self.inner.poll_update(cx);
-        self.registration.register(cx.waker());
-        let mut own = Poll::Pending;
-        if self.shifts.lock().version != self.seen {
-            own = Poll::Ready(Some(()));
-        }
-        while self.returning && self.ticker.poll_tick(cx).is_ready() {
-            own = Poll::Ready(Some(()));
-        }
-        either(own, inner)
     }
 }
 

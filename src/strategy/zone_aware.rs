@@ -1,11 +1,7 @@
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Candidates, InvalidParameter, Strategy,
+    BuildContext, Built, Candidates, InvalidParameter, Strategy,
     zones::{Zone, ZoneView, Zones, ZonesPicker},
 };
 use crate::{endpoint::Locality, outcome::Meter};
@@ -27,6 +23,12 @@ use crate::{endpoint::Locality, outcome::Meter};
 #[derive(Clone, Debug)]
 pub struct ZoneAware<St> {
     zones: Zones<St>,
+    spread: Spread,
+}
+
+/// How the zones share the requests.
+#[derive(Clone, Debug)]
+struct Spread {
     clients: BTreeMap<Locality, u32>,
     min_endpoints: usize,
     crossing: CrossZone,
@@ -49,19 +51,16 @@ pub enum CrossZone {
 impl<St: Strategy + Clone> ZoneAware<St> {
     /// For a client in the zone `local`.
     pub fn new(local: Locality, inner: St) -> Self {
-        Self {
-            zones: Zones::new(local, inner),
-            clients: BTreeMap::new(),
-            min_endpoints: 6,
-            crossing: CrossZone::default(),
-        }
+        let (clients, crossing) = (BTreeMap::new(), CrossZone::default());
+        let spread = Spread { clients, min_endpoints: 6, crossing };
+        Self { zones: Zones::new(local, inner), spread }
     }
 
     /// How many clients there are in each zone, or any other measure of how much traffic comes from
     /// there. Default: the same everywhere.
     #[must_use]
     pub fn clients(mut self, clients: impl IntoIterator<Item = (Locality, u32)>) -> Self {
-        self.clients = clients.into_iter().collect();
+        self.spread.clients = clients.into_iter().collect();
         self
     }
 
@@ -75,32 +74,31 @@ impl<St: Strategy + Clone> ZoneAware<St> {
         if endpoints == 0 {
             return Err(InvalidParameter::new("min_endpoints", "at least 1"));
         }
-        self.min_endpoints = endpoints;
+        self.spread.min_endpoints = endpoints;
         Ok(self)
     }
 
     /// Whether requests may leave their zone. Default [`CrossZone::AsNeeded`].
     #[must_use]
     pub fn cross_zone(mut self, crossing: CrossZone) -> Self {
-        self.crossing = crossing;
+        self.spread.crossing = crossing;
         self
     }
+}
 
+impl Spread {
     /// Gives each zone its share of the requests from here.
-    fn share_out(&self, views: &mut [ZoneView], candidates: &Candidates) {
-        let local = views.first().is_some_and(|view| self.zones.is_local(&view.zone));
+    fn share_out(&self, views: &mut [ZoneView]) {
+        let local = views.first().is_some_and(|view| view.is_local);
+        let endpoints: usize = views.iter().map(|view| view.eligible.len()).sum();
         let ignored = match self.crossing {
-            CrossZone::Always => true,
-            CrossZone::Never => false,
-            CrossZone::AsNeeded => candidates.len() < self.min_endpoints || !local,
+            // With `Never` the local zone is the only one there is.
+            CrossZone::Always | CrossZone::Never => true,
+            CrossZone::AsNeeded => endpoints < self.min_endpoints || !local,
         };
-        views.iter_mut().for_each(|view| view.share = size(&view.candidates));
+        views.iter_mut().for_each(|view| view.share = view.size());
         if ignored {
             return;
-        }
-        if self.crossing == CrossZone::Never {
-            let out = views.iter_mut().filter(|view| !self.zones.is_local(&view.zone));
-            return out.for_each(|view| view.share = 0.0);
         }
         let endpoints: f64 = views.iter().map(|view| view.share).sum();
         let clients = |zone: &Zone| match zone {
@@ -130,32 +128,20 @@ impl<St: Strategy + Clone> ZoneAware<St> {
     }
 }
 
-fn size(candidates: &Candidates) -> f64 {
-    candidates.iter().map(|candidate| f64::from(candidate.weight())).sum()
-}
-
 impl<St: Strategy + Clone> Strategy for ZoneAware<St> {
     type Picker = ZonesPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
-        let mut views = self.zones.split(candidates);
-        self.share_out(&mut views, candidates);
-        self.zones.picker(views, self.crossing == CrossZone::Never)
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.zones.eligible(candidates)
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let Self { zones, spread } = self;
+        let local_only = spread.crossing == CrossZone::Never;
+        zones.build(candidates, context, local_only, |views| spread.share_out(views))
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.zones.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.zones.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.zones.poll_update(cx)
     }
 }

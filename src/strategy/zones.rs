@@ -1,15 +1,11 @@
 //! What the zone wrappers have in common: endpoints by zone, and a picker that draws a zone first.
 
-use std::{
-    iter,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
 use super::{
-    Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
     draw::Draw,
-    part::{Part, first_accepted},
+    part::{Assembly, Part, first_accepted},
     parts::Parts,
 };
 use crate::{endpoint::Locality, outcome::Meter};
@@ -22,91 +18,89 @@ pub(super) type Zone = Option<Locality>;
 pub(super) struct Zones<St> {
     local: Locality,
     parts: Parts<Zone, St>,
-    /// As of the last picker: the zones with endpoints, the local one first if it has any.
-    views: Vec<ZoneView>,
 }
 
+/// A zone in which the inner strategy lets requests go to some endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct ZoneView {
     pub(super) zone: Zone,
-    pub(super) candidates: Candidates,
+    pub(super) is_local: bool,
+    /// The endpoints that requests may go to.
+    pub(super) eligible: Candidates,
     /// Of the traffic; in any unit.
     pub(super) share: f64,
 }
 
+impl ZoneView {
+    /// The weights of its endpoints together.
+    pub(super) fn size(&self) -> f64 {
+        self.eligible.iter().map(|candidate| f64::from(candidate.weight())).sum()
+    }
+}
+
 impl<St: Strategy + Clone> Zones<St> {
     pub(super) fn new(local: Locality, inner: St) -> Self {
-        Self { local, parts: Parts::new(inner), views: Vec::new() }
+        Self { local, parts: Parts::new(inner) }
     }
 
-    pub(super) fn is_local(&self, zone: &Zone) -> bool {
-        zone.as_ref() == Some(&self.local)
-    }
-
-    /// The zones that have eligible endpoints, the local one first.
-    pub(super) fn split(&self, candidates: &Candidates) -> Vec<ZoneView> {
-        let by_zone = candidates.partition(|candidate| Some(candidate.locality()));
-        let occupied = by_zone.into_iter().filter(|(_, candidates)| !candidates.is_empty());
-        let mut views: Vec<_> = occupied
-            .map(|(zone, candidates)| ZoneView { zone: zone.cloned(), candidates, share: 0.0 })
-            .collect();
-        views.sort_by(|a, b| a.zone.cmp(&b.zone));
-        views.sort_by_key(|view| !self.is_local(&view.zone));
-        views
-    }
-
-    /// A picker that draws zones by their shares. Zones without a share are used only for requests
-    /// that no other zone accepts; with `strictly` not even then.
-    pub(super) fn picker(
+    /// Builds a picker that draws zones by the shares that `share_out` gives them, the local zone
+    /// first among them. Zones without a share are used only for requests that no other zone accepts;
+    /// with `local_only` the others are not used at all.
+    ///
+    /// Zones get their shares after their inner strategies have said which endpoints requests may go to: a
+    /// panic rule further in may admit some where none is healthy.
+    pub(super) fn build(
         &mut self,
-        views: Vec<ZoneView>,
-        strictly: bool,
-    ) -> ZonesPicker<St::Picker> {
-        let mut views = views;
-        if strictly {
-            views.retain(|view| view.share > 0.0);
+        candidates: &Candidates,
+        context: &mut BuildContext,
+        local_only: bool,
+        share_out: impl FnOnce(&mut [ZoneView]),
+    ) -> Built<ZonesPicker<St::Picker>> {
+        let by_zone = candidates.partition(|candidate| Some(candidate.locality().cloned()));
+        let mut by_zone: Vec<_> = BTreeMap::from_iter(by_zone).into_iter().collect();
+        let local = Some(&self.local);
+        by_zone.sort_by_key(|(zone, _)| zone.as_ref() != local);
+        if local_only {
+            by_zone.retain(|(zone, _)| zone.as_ref() == local);
         }
-        let (zones, shares): (Vec<_>, Vec<_>) = self.parts.rebuild(|parts| {
-            let built = views.iter().filter_map(|view| {
-                Some((parts.part(view.zone.clone(), &view.candidates)?, view.share))
-            });
-            built.unzip()
-        });
-        self.views = views;
-        ZonesPicker { zones: zones.into(), draw: Draw::new(&shares) }
-    }
-
-    pub(super) fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.parts.eligible(candidates)
+        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let mut views = Vec::new();
+        let mut zones = Vec::new();
+        for (zone, part) in by_zone {
+            // Where zones stand in for each other, a panic rule counts the endpoints of all.
+            let part = if local_only { part } else { part.as_part_of(candidates) };
+            let built = inner.build(zone.clone(), &part, context);
+            let is_local = zone.as_ref() == local;
+            let eligible = built.eligible.clone();
+            if let Some(part) = all.add(name(&zone), built) {
+                views.push(ZoneView { zone, is_local, eligible, share: 0.0 });
+                zones.push(part);
+            }
+        }
+        share_out(&mut views);
+        let shares: Vec<_> = views.iter().map(|view| view.share).collect();
+        let picker = ZonesPicker { zones: zones.into(), draw: Draw::new(&shares) };
+        all.finish(candidates, picker).with_notices(leaving(&views))
     }
 
     pub(super) fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.parts.meter()
     }
+}
 
-    /// The share of the local zone, unless it has all, and what the inner strategies say.
-    pub(super) fn notices(&self) -> Vec<String> {
-        let all: f64 = self.views.iter().map(|view| view.share).sum();
-        let of = |view: &ZoneView| view.share / all * 100.0;
-        let local = self.views.first().filter(|view| self.is_local(&view.zone));
-        let notice = match local {
-            _ if self.views.is_empty() => None,
-            Some(local) if of(local) < 99.95 => {
-                Some(format!("{:.1} % stay in the zone", of(local)))
-            }
-            Some(_) => None,
-            None => Some("all requests leave the zone".to_owned()),
-        };
-        let inner = self.parts.notices(|zone| match zone {
-            Some(locality) => locality.to_string(),
-            None => "no zone".to_owned(),
-        });
-        notice.into_iter().chain(inner).collect()
-    }
+fn name(zone: &Zone) -> String {
+    zone.as_ref().map_or_else(|| "no zone".to_owned(), ToString::to_string)
+}
 
-    pub(super) fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.parts.poll_update(cx)
+/// What to say if requests leave the local zone.
+fn leaving(views: &[ZoneView]) -> Option<String> {
+    let first = views.first()?;
+    if !first.is_local {
+        return Some("all requests leave the zone".to_owned());
     }
+    let all: f64 = views.iter().map(|view| view.share).sum();
+    let stay = first.share / all * 100.0;
+    (stay < 99.95).then(|| format!("{stay:.1} % stay in the zone"))
 }
 
 /// The picker of the zone wrappers: draws a zone by its share, and lets the inner picker choose there.

@@ -2,7 +2,6 @@ use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use http::{HeaderMap, Request};
@@ -19,7 +18,7 @@ use crate::{
     capacity::shrunk,
     endpoint::{Health, Vitals},
     outcome::Meter,
-    strategy::{Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
 /// Sends requests of a session to its endpoint, and leaves all others to the inner strategy; made by
@@ -76,35 +75,28 @@ impl<St> Sticky<St> {
 impl<St: Strategy> Strategy for Sticky<St> {
     type Picker = StickyPicker<St::Picker>;
 
-    fn picker(&mut self, candidates: &Candidates) -> Self::Picker {
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let built = self.inner.build(candidates, context);
         let stay = self.sessions.config().draining == WhenDraining::Stay;
         let draining = candidates.everyone().filter(|candidate| stay && is_draining(candidate));
         let mut homes = Homes::default();
-        homes.reserve(candidates.len() * self.sessions.config().keys.len());
-        for candidate in candidates.iter().chain(draining) {
+        homes.reserve(built.eligible.len() * self.sessions.config().keys.len());
+        for candidate in built.eligible.iter().chain(draining) {
             for (key, &tag) in self.tags(candidate).iter().enumerate() {
                 homes.insert(tag, Home { candidate: candidate.clone(), key });
             }
         }
         self.forget_beyond(candidates);
-        let (inner, sessions) = (self.inner.picker(candidates), self.sessions.clone());
-        StickyPicker { inner, homes, sessions }
-    }
-
-    fn eligible(&self, candidates: &Candidates) -> Candidates {
-        self.inner.eligible(candidates)
+        let sessions = self.sessions.clone();
+        built.map(|inner| StickyPicker { inner, homes, sessions })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.inner.meter()
-    }
-
-    fn notices(&self) -> Vec<String> {
-        self.inner.notices()
-    }
-
-    fn poll_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        self.inner.poll_update(cx)
     }
 }
 

@@ -233,7 +233,11 @@ pub(super) fn seconds(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{outcome::LoadReport, strategy::ZonalShiftHandle};
+    use crate::{
+        endpoint::Endpoint,
+        outcome::LoadReport,
+        strategy::{BuildContext, Candidates, ZonalShiftHandle},
+    };
 
     fn tiers(inner: Config) -> Config {
         Config::Tiers {
@@ -318,9 +322,12 @@ mod tests {
         };
         let handle = ZonalShiftHandle::new();
         let named = Named::<()>::new().zonal_shift("zones", &handle);
-        let strategy = shifted("zones").build_with(&named).unwrap();
+        let mut strategy = shifted("zones").build_with(&named).unwrap();
         handle.away("eu-central-1a");
-        assert_eq!(strategy.notices(), ["zone eu-central-1a is away"]);
+        let endpoint = Endpoint::new(());
+        let candidates = Candidates::for_strategy(&strategy, [("a", &endpoint)]);
+        let built = strategy.build(&candidates, &mut BuildContext::new());
+        assert_eq!(built.notices, ["zone eu-central-1a is away"]);
         assert_eq!(shifted("all").build_with(&named).unwrap_err().name(), "shift");
     }
 
