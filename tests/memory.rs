@@ -405,7 +405,7 @@ impl PartialEq for Same {
 fn sessions_keep_nothing_of_endpoints_that_are_gone() {
     use tower_lb::{
         http::sticky::{Key, Sessions},
-        strategy::Candidates,
+        strategy::{BuildContext, Candidates},
     };
 
     let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
