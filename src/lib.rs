@@ -88,6 +88,7 @@ pub mod balance;
 pub mod discover;
 pub mod endpoint;
 mod error;
+mod escape;
 pub mod failover;
 pub mod health;
 pub mod hedge;

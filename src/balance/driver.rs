@@ -22,7 +22,13 @@ use super::{
     shared::{Config, Shared},
     snapshot::Snapshot,
 };
-use crate::{BoxError, discover::Discover, endpoint::Slots, strategy::Strategy};
+use crate::{
+    BoxError,
+    discover::Discover,
+    endpoint::Slots,
+    escape::{Escaped, EscapedChain},
+    strategy::Strategy,
+};
 
 /// Updates applied in one poll, so that a source with millions of them doesn't hold the thread.
 const UPDATES_PER_POLL: usize = 2048;
@@ -126,7 +132,7 @@ where
         endpoints: roster.len(),
         timed: roster.is_timed(),
         rationed: roster.is_rationed(),
-        notices: strategy.notices().into(),
+        notices: strategy.notices().iter().map(|notice| Escaped(notice).to_string()).collect(),
         version,
     }
 }
@@ -174,7 +180,7 @@ where
     }
 
     fn failed(&mut self, error: BoxError) {
-        tracing::warn!(%error, "the stream of endpoints failed; going on with those known");
+        tracing::warn!(error = %EscapedChain(&*error), "the stream of endpoints failed; going on with those known");
         let now = Instant::now();
         if self.in_a_row_until.is_some_and(|until| until < now) {
             self.failures = 0;

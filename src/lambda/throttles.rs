@@ -130,7 +130,7 @@ impl Memory {
             watched.version += 1;
             watched.drivers.drain(..).for_each(|(_, driver)| driver.wake());
             drop(watched);
-            tracing::info!(reason = %throttle.reason(), ?pause, "{name} left out of the pick");
+            tracing::info!(domain = name, reason = %throttle.reason(), ?pause, "left out of the pick");
         }
     }
 

@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, InvalidConfig,
+    escape::EscapedChain,
     retry::{Repeat, Safety},
     strategy::Rng,
 };
@@ -193,7 +194,7 @@ where
             match this.mirror.poll_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => {
-                    tracing::error!(error = &*error.into(), "a shadow's mirror is gone");
+                    tracing::error!(error = %EscapedChain(&*error.into()), "a shadow's mirror is gone");
                     return Poll::Ready(());
                 }
                 Poll::Ready(Ok(())) => {}

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Candidate, Candidates, Strategy, part::either, ticker::Ticker, wakers::Wakers};
-use crate::outcome::Meter;
+use crate::{escape::Escaped, outcome::Meter};
 
 /// Takes whole zones out by a call, and puts them back gradually.
 ///
@@ -167,7 +167,7 @@ impl ZonalShiftHandle {
     /// Takes a zone out. One that nobody has heard of is remembered, and out when it turns up.
     pub fn away(&self, zone: impl Into<String>) {
         let zone = zone.into();
-        tracing::warn!(zone, "zone taken out");
+        tracing::warn!(zone = %Escaped(&zone), "zone taken out");
         self.shifts.change(|zones| {
             zones.insert(zone, Shift::Away);
         });
@@ -178,7 +178,7 @@ impl ZonalShiftHandle {
     pub fn back(&self, zone: &str, over: Duration) {
         self.shifts.change(|zones| {
             if let Some(shift) = zones.get_mut(zone) {
-                tracing::info!(zone, ?over, "zone put back");
+                tracing::info!(zone = %Escaped(zone), ?over, "zone put back");
                 *shift = Shift::Returning { since: Instant::now(), over };
             }
         });
