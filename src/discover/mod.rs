@@ -45,6 +45,8 @@
 //! ```
 
 mod aperture;
+#[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
+mod bounds;
 mod channel;
 #[cfg(feature = "cloudmap")]
 mod cloud_map;
