@@ -89,6 +89,7 @@ mod capacity;
 pub mod discover;
 pub mod endpoint;
 mod error;
+mod escape;
 pub mod failover;
 mod future;
 pub mod health;

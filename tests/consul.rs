@@ -95,6 +95,33 @@ impl Fake {
     }
 }
 
+/// An answer of which nothing is usable is an error, which is told until it changes.
+#[tokio::test]
+async fn an_answer_without_a_usable_address_changes_nothing() {
+    let (fake, address) = Fake::start().await;
+    fake.say(1, &[("a", "passing")]);
+    let consul = Consul::new(format!("http://{address}")).unwrap().schedule(quick());
+    let mut source: Source = consul.service("web").unwrap();
+    assert_eq!(item(&mut source).await.unwrap().len(), 1);
+    fake.state.send_modify(|(index, answer)| {
+        *index = 2;
+        *answer = Ok(answer.clone().unwrap().replace("10.0.0.2", "0.0.0.0"));
+    });
+    for _ in 0..2 {
+        let error = item(&mut source).await.unwrap_err().to_string();
+        let expected = "consul service web: none of 1 endpoints is usable; n/a: \
+            0.0.0.0 can't be an endpoint: it is an unspecified address";
+        assert_eq!(error, expected);
+    }
+    fake.say(3, &[("a", "passing"), ("b", "passing")]);
+    let found = loop {
+        if let Ok(all) = item(&mut source).await {
+            break all;
+        }
+    };
+    assert_eq!(found.len(), 2);
+}
+
 #[tokio::test]
 async fn changes_arrive_when_they_happen_and_the_index_is_heeded() {
     let (fake, address) = Fake::start().await;

@@ -1,13 +1,19 @@
 //! Endpoints from DNS, asked of hickory's server over loopback.
 #![cfg(feature = "dns")]
 
+#[path = "support/logs.rs"]
+mod logs;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     net::{IpAddr, SocketAddr},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,10 +31,15 @@ use hickory_server::{
     zone_handler::{AxfrPolicy, Catalog, ZoneType},
 };
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
     time::timeout,
 };
-use tower_lb::discover::{Discover, Dns, DnsError, Family, Refresh, Schedule, Update};
+use tower_lb::discover::{
+    AddressFilter, Discover, Dns, DnsError, Family, Refresh, Schedule, Update,
+};
+
+use logs::Logs;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -308,6 +319,202 @@ async fn ttls_are_honoured() {
     let took = start.elapsed();
     assert!((900 * MS..5000 * MS).contains(&took), "{took:?}");
     assert_eq!(source.status().report().successes, 2);
+}
+
+#[tokio::test]
+async fn addresses_that_can_not_be_endpoints_are_left_out_and_told_once() {
+    let (logs, _guard) = Logs::collect();
+    let mut zone = Zone::start().await;
+    let bad = ["0.0.0.0", "224.0.0.1", "255.255.255.255", "169.254.169.254", "::", "fe80::1"];
+    let bad = bad.into_iter().chain(["fd00:ec2::254", "::ffff:169.254.169.254"]);
+    let records = |good: &'static [&str]| bad.clone().chain(good.iter().copied()).map(ip);
+    zone.set("web.test.", 60, records(&["10.0.0.1", "127.0.0.1", "169.254.171.1", "fd00::1"]))
+        .await;
+    let mut source = zone.dns().host("web.test.", 80).unwrap();
+    let usable = ["10.0.0.1:80", "127.0.0.1:80", "169.254.171.1:80", "[fd00::1]:80"];
+    assert_eq!(next(&mut source).await, usable);
+    let mut strict =
+        zone.dns().address_filter(AddressFilter::strict()).host("web.test.", 80).unwrap();
+    assert_eq!(next(&mut strict).await, ["10.0.0.1:80", "127.0.0.1:80", "[fd00::1]:80"]);
+    let filter = AddressFilter::usable().and(|ip| !ip.is_loopback());
+    let mut own = zone.dns().address_filter(filter).host("web.test.", 80).unwrap();
+    let all = next(&mut own).await;
+    assert!(all.contains(&"169.254.169.254:80".to_owned()) && !all.contains(&usable[1].to_owned()));
+
+    // Further answers tell nothing new, until there is something.
+    logs.take();
+    let mut source = zone.dns().host("web.test.", 80).unwrap();
+    next(&mut source).await;
+    let told = logs.take();
+    let expected = "an endpoint is left out source=dns host web.test. endpoint=web.test. \
+        reason=169.254.169.254 can't be an endpoint: it is the address of a metadata service";
+    assert!(told.contains(&expected.to_owned()), "{told:#?}");
+    assert_eq!(told.len(), 8, "{told:#?}");
+    zone.set("web.test.", 60, records(&["10.0.0.2", "fd00::1"])).await;
+    assert_eq!(next(&mut source).await, ["10.0.0.2:80", "[fd00::1]:80"]);
+    assert!(logs.take().is_empty());
+    zone.set("web.test.", 60, records(&["10.0.0.3", "100.100.100.200", "fd00::1"])).await;
+    next(&mut source).await;
+    assert_eq!(logs.take().len(), 1);
+
+    // However much is left out, the log stays short.
+    let many = (0..100).map(|n| ip(&format!("0.0.0.{n}"))).chain([ip("10.0.0.4")]);
+    zone.set("many.test.", 60, many).await;
+    let mut many = zone.dns().host("many.test.", 80).unwrap();
+    assert_eq!(next(&mut many).await, ["10.0.0.4:80"]);
+    let told = logs.take();
+    assert_eq!(told.len(), 21, "{told:#?}");
+    assert_eq!(told[20], "more endpoints are left out source=dns host many.test. more=80");
+}
+
+/// A resolver that blocks a name by the answer 0.0.0.0 must not empty the set.
+#[tokio::test]
+async fn an_answer_without_a_usable_address_changes_nothing() {
+    let mut zone = Zone::start().await;
+    zone.set("web.test.", 60, [ip("10.0.0.1"), ip("fd00::1")]).await;
+    let dns = zone.dns().believe_negative(true);
+    let mut source = dns.host("web.test.", 80).unwrap();
+    assert_eq!(next(&mut source).await, ["10.0.0.1:80", "[fd00::1]:80"]);
+    // Of one kind nothing is left: that is a failure of this kind, so the last ones are kept.
+    zone.set("web.test.", 60, [ip("0.0.0.0"), ip("fd00::2")]).await;
+    assert_eq!(next(&mut source).await, ["10.0.0.1:80", "[fd00::2]:80"]);
+    zone.set("web.test.", 60, [ip("0.0.0.0"), ip("::")]).await;
+    let expected = "dns host web.test.: 0.0.0.0 can't be an endpoint: it is an unspecified address";
+    assert_eq!(error(&mut source).await, expected);
+    assert_eq!(source.status().report().endpoints, 2, "the last stay");
+    // One kind is rejected, and of the other there is none: no failure passes for "there is none".
+    zone.set("web.test.", 60, []).await;
+    zone.set("web.test.", 60, [ip("0.0.0.0")]).await;
+    assert_eq!(error(&mut source).await, expected);
+    zone.set("web.test.", 60, [ip("10.0.0.3")]).await;
+    assert_eq!(next(&mut source).await, ["10.0.0.3:80"]);
+
+    let mut literal = dns.host("169.254.169.254", 80).unwrap();
+    assert!(error(&mut literal).await.ends_with("it is the address of a metadata service"));
+    let mut port = dns.host("web.test.", 0).unwrap();
+    assert_eq!(error(&mut port).await, "dns host web.test.: the port is 0, which no endpoint has");
+}
+
+#[tokio::test]
+async fn targets_without_a_usable_address_are_left_out() {
+    let (logs, _guard) = Logs::collect();
+    let mut zone = Zone::start().await;
+    zone.set("a.test.", 60, [ip("10.0.0.1"), ip("0.0.0.0")]).await;
+    zone.set("b.test.", 60, [ip("224.0.0.1")]).await;
+    let services = [srv(1, 1, 80, "a.test."), srv(1, 1, 0, "a.test."), srv(1, 1, 80, "b.test.")];
+    zone.set("_http._tcp.test.", 60, services).await;
+    let mut source = zone.dns().srv("_http._tcp.test.").unwrap();
+    assert_eq!(next(&mut source).await, ["10.0.0.1:80"]);
+    let mut told = logs.take();
+    told.sort();
+    let expected = [
+        "a.test. reason=0.0.0.0 can't be an endpoint: it is an unspecified address",
+        "a.test. reason=the port is 0, which no endpoint has",
+        "b.test. reason=224.0.0.1 can't be an endpoint: it is a multicast address",
+    ];
+    let expected = expected.map(|event| {
+        format!("an endpoint is left out source=dns service _http._tcp.test. endpoint={event}")
+    });
+    assert_eq!(told, expected);
+    // What was usable is kept when nothing of an answer is.
+    zone.set("a.test.", 60, [ip("0.0.0.0")]).await;
+    error(&mut source).await;
+    zone.set("_http._tcp.test.", 60, [srv(1, 1, 0, "a.test.")]).await;
+    loop {
+        let message = error(&mut source).await;
+        if message.ends_with("the port is 0, which no endpoint has") {
+            break;
+        }
+    }
+    assert_eq!(source.status().report().endpoints, 1);
+}
+
+#[tokio::test]
+async fn services_have_bounds() {
+    let mut zone = Zone::start().await;
+    zone.set("a.test.", 60, (0..100).map(|n| ip(&format!("10.0.0.{n}")))).await;
+    let many = |ports: u16| (1..=ports).map(|port| srv(1, 1, port, "a.test."));
+    zone.set("_fits._tcp.test.", 60, many(100)).await;
+    zone.set("_wide._tcp.test.", 60, many(101)).await;
+    zone.set("_long._tcp.test.", 60, many(1025)).await;
+    let dns = zone.dns().family(Family::V4);
+    let mut fits = dns.srv("_fits._tcp.test.").unwrap();
+    assert_eq!(next(&mut fits).await.len(), 10_000);
+    for (name, expected) in [
+        ("_wide._tcp.test.", "more than 10000 endpoints"),
+        ("_long._tcp.test.", "more than 1024 SRV records"),
+    ] {
+        let mut source = dns.srv(name).unwrap();
+        assert_eq!(error(&mut source).await, format!("dns service {name}: {expected}"));
+    }
+}
+
+/// A service whose targets are many, on a server that counts the queries it has not answered yet, and never
+/// answers for some.
+#[tokio::test]
+async fn targets_are_looked_up_a_few_at_a_time() {
+    const TARGETS: usize = 100;
+    let (socket, tcp) = loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            break (Arc::new(socket), tcp);
+        }
+    };
+    let address = socket.local_addr().unwrap();
+    let (pending, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&pending), Arc::clone(&most));
+    // The records of the service don't fit into a datagram.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = tcp.accept().await {
+            let mut query = vec![0; stream.read_u16().await.unwrap().into()];
+            stream.read_exact(&mut query).await.unwrap();
+            let mut message = Message::from_vec(&query).unwrap();
+            message.metadata.message_type = MessageType::Response;
+            for n in 0..TARGETS {
+                let data = srv(1, 1, 80, &format!("t{n}."));
+                message.add_answer(Record::from_rdata(name("web."), 60, data));
+            }
+            let answer = message.to_vec().unwrap();
+            stream.write_u16(answer.len() as u16).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+            // It stays open until the client closes it.
+            let _ = stream.read_u8().await;
+        }
+    });
+    tokio::spawn(async move {
+        let mut buffer = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+            let mut message = Message::from_vec(&buffer[..length]).unwrap();
+            message.metadata.message_type = MessageType::Response;
+            let host = message.queries[0].name().to_string();
+            match host.strip_prefix('t').and_then(|host| host.strip_suffix('.')) {
+                None => message.metadata.truncation = true,
+                Some(number) => {
+                    let number: usize = number.parse().unwrap();
+                    // The first of the list are dead.
+                    if number < 10 {
+                        continue;
+                    }
+                    let data = ip(&format!("10.0.0.{number}"));
+                    message.add_answer(Record::from_rdata(name(&host), 60, data));
+                }
+            }
+            let ((pending, most), socket) = (counts.clone(), Arc::clone(&socket));
+            most.fetch_max(pending.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                tokio::time::sleep(5 * MS).await;
+                pending.fetch_sub(1, Ordering::SeqCst);
+                socket.send_to(&message.to_vec().unwrap(), from).await.unwrap();
+            });
+        }
+    });
+    let schedule = quick().timeout(4000 * MS);
+    let dns = Dns::with_servers([address]).unwrap().schedule(schedule).family(Family::V4);
+    let mut source = dns.srv("web.").unwrap();
+    // Those that never answer take their time, and the others are found meanwhile.
+    assert_eq!(next(&mut source).await.len(), TARGETS - 10);
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=32).contains(&most), "{most} at the same time");
 }
 
 struct Dnsmasq(Child);

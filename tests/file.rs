@@ -83,6 +83,27 @@ async fn a_file_that_is_renamed_over_it() {
     assert_eq!(source.status().report().endpoints, 1);
 }
 
+#[tokio::test]
+async fn a_file_that_is_too_long() {
+    let directory = Directory::new("long");
+    let path = directory.at("endpoints.json");
+    fs::write(&path, document("a")).unwrap();
+    let mut source = watch(&path);
+    assert_eq!(item(&mut source).await.unwrap(), ["a"]);
+    fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+    let error = loop {
+        // The file is empty for a moment.
+        let error = item(&mut source).await.unwrap_err().to_string();
+        if error.contains("longer") {
+            break error;
+        }
+    };
+    assert!(error.ends_with("the file is longer than 67108864 bytes"), "{error}");
+    assert_eq!(source.status().report().endpoints, 1, "the last stay");
+    fs::write(&path, document("b")).unwrap();
+    assert_eq!(found(&mut source).await, ["b"]);
+}
+
 /// Of the same length, at once, so that the file's attributes need not differ.
 #[tokio::test]
 async fn a_file_that_is_written_in_place() {

@@ -38,6 +38,8 @@ struct State {
     asked: Vec<(String, Instant)>,
     throttled: bool,
     endless: bool,
+    /// Each page names another one.
+    long: bool,
     denied: Vec<&'static str>,
 }
 
@@ -95,7 +97,7 @@ impl Plane {
                 })
             });
             let page: Vec<Value> = page.collect();
-            let more = state.endless || from + 2 < state.functions.len();
+            let more = state.endless || state.long || from + 2 < state.functions.len();
             let next =
                 more.then(|| if state.endless { "0".into() } else { (from + 2).to_string() });
             response(200, "", &json!({ "Functions": page, "NextMarker": next }))
@@ -231,6 +233,19 @@ async fn while_the_control_plane_fails_nothing_is_lost() {
     plane.with(|state| state.endless = true);
     let error = timeout(100 * SECOND, source.next()).await.unwrap().unwrap().unwrap_err();
     assert!(format!("{error:?}").contains("has no end"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_has_a_bound_on_its_pages() {
+    let plane = Plane::of(&[("a", LIVE), ("b", LIVE), ("c", LIVE)]);
+    plane.with(|state| state.long = true);
+    let mut source = plane.search().rate(1000).endpoints().unwrap();
+    let error = timeout(100 * SECOND, source.next()).await.unwrap().unwrap().unwrap_err();
+    assert!(
+        error.to_string().ends_with("the list of functions has more than 2000 pages"),
+        "{error}"
+    );
+    assert_eq!(plane.asked().len(), 2000);
 }
 
 #[tokio::test(start_paused = true)]

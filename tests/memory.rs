@@ -24,9 +24,9 @@ use tower_lb::{
     },
     outcome::LoadReport,
     strategy::{
-        BuildContext, Candidate, Freshest, LeastLoaded, Maglev, P2c, Pick, Prequal, Probed, Random,
-        Split, Strategy, SubsetBy, Tiers, WeightedRoundRobin, ZonalShift, ZonalShiftHandle,
-        ZoneAware, stable_hash,
+        Candidate, Freshest, LeastLoaded, Maglev, P2c, Pick, Prequal, Probed, Random, Split,
+        Strategy, SubsetBy, Tiers, WeightedRoundRobin, ZonalShift, ZonalShiftHandle, ZoneAware,
+        stable_hash,
     },
 };
 

@@ -26,6 +26,7 @@ use crate::{
     BoxError,
     discover::Discover,
     endpoint::Slots,
+    escape::{Escaped, EscapedChain},
     strategy::{BuildContext, Built, Strategy},
 };
 
@@ -137,7 +138,7 @@ where
         endpoints: roster.len(),
         timed: roster.is_timed(),
         rationed: roster.is_rationed(),
-        notices: notices.into(),
+        notices: notices.iter().map(|notice| Escaped(notice).to_string()).collect(),
         version,
     }
 }
@@ -185,7 +186,7 @@ where
     }
 
     fn failed(&mut self, error: BoxError) {
-        tracing::warn!(%error, "the stream of endpoints failed; going on with those known");
+        tracing::warn!(error = %EscapedChain(&*error), "the stream of endpoints failed; going on with those known");
         let now = Instant::now();
         if self.in_a_row_until.is_some_and(|until| until < now) {
             self.failures = 0;

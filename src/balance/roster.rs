@@ -11,6 +11,7 @@ use crate::{
     capacity::shrunk,
     discover::Update,
     endpoint::{Attributes, Endpoint, Member, Meters, Slots, WaitQueue},
+    escape::Escaped,
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -122,7 +123,7 @@ where
         if let Some(position) = self.keys.get_index_of(&key) {
             return self.change(position, service, origin, attributes, meters);
         }
-        tracing::debug!(endpoint = %key, weight = attributes.weight(), "endpoint added");
+        tracing::debug!(endpoint = %Escaped(&key), weight = attributes.weight(), "endpoint added");
         let Hangings { meter, slots } = hangings();
         let name = key.to_string().into();
         let member = Member::new(name, attributes, vitals, meter, meters, slots);
@@ -153,7 +154,7 @@ where
         }
         let (from, to) = (old.attributes.health(), attributes.health());
         if from != to {
-            tracing::info!(endpoint = &*old.name, %from, %to, "health changed");
+            tracing::info!(endpoint = %Escaped(&old.name), %from, %to, "health changed");
         }
         if !from.is_serving() && to.is_serving() {
             // Whoever put it back knows better than what was seen before.
@@ -177,7 +178,7 @@ where
         let Some(key) = self.keys.swap_remove_index(position) else {
             return;
         };
-        tracing::debug!(endpoint = %key, "endpoint removed");
+        tracing::debug!(endpoint = %Escaped(&key), "endpoint removed");
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
             self.count_out(&removed.member);

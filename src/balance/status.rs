@@ -2,6 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{
     endpoint::{Attributes, OutcomeCounts},
+    escape::Escaped,
     load::PeakEwma,
     strategy::Candidate,
 };
@@ -78,19 +79,20 @@ impl EndpointStatus {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name_width = self.endpoints.iter().map(|endpoint| endpoint.name.len()).max();
+        let names = self.endpoints.iter().map(|endpoint| Escaped(&endpoint.name).to_string());
+        let names: Vec<_> = names.collect();
+        let name_width = names.iter().map(|name| name.chars().count()).max();
         let width = name_width.unwrap_or_default().max("endpoint".len());
         writeln!(
             f,
             "{:width$}  {:>6}  {:>6}  {:>9}  {:>8}  {:>9}  health",
             "endpoint", "weight", "active", "ok", "failed", "latency"
         )?;
-        for endpoint in &self.endpoints {
+        for (name, endpoint) in names.iter().zip(&self.endpoints) {
             let latency = endpoint.latency.map_or_else(|| "-".into(), |time| format!("{time:.1?}"));
             writeln!(
                 f,
-                "{:width$}  {:>6}  {:>6}  {:>9}  {:>8}  {latency:>9}  {}",
-                endpoint.name,
+                "{name:width$}  {:>6}  {:>6}  {:>9}  {:>8}  {latency:>9}  {}",
                 endpoint.attributes.weight(),
                 endpoint.outstanding,
                 endpoint.outcomes.success,
@@ -99,13 +101,13 @@ impl fmt::Display for Status {
             )?;
         }
         for notice in &*self.notices {
-            writeln!(f, "strategy: {notice}")?;
+            writeln!(f, "strategy: {}", Escaped(notice))?;
         }
         match &self.driver {
             DriverStatus { state: DriverState::Running, last_error: None, .. } => Ok(()),
             DriverStatus { state, last_error: None, .. } => writeln!(f, "driver: {state:?}"),
             DriverStatus { state, last_error: Some(error), errors } => {
-                writeln!(f, "driver: {state:?}, {errors} errors, the last: {error}")
+                writeln!(f, "driver: {state:?}, {errors} errors, the last: {}", Escaped(error))
             }
         }
     }

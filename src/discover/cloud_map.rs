@@ -14,10 +14,15 @@ use aws_sdk_servicediscovery::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{Fetched, InvalidSchedule, Refresh, Schedule, refresh};
+use super::{
+    AddressFilter, Fetched, InvalidSchedule, Refresh, Schedule,
+    left_out::{LeftOut, LeftOutLog, NothingLeft, target},
+    refresh,
+};
 use crate::{
     BoxError,
     endpoint::{Endpoint, Health, Locality},
+    escape::Escaped,
 };
 
 /// Endpoints from AWS Cloud Map: the instances of a service.
@@ -51,6 +56,7 @@ pub struct CloudMap {
     namespace: String,
     port: Option<u16>,
     list_every: Duration,
+    filter: AddressFilter,
     schedule: Schedule,
 }
 
@@ -65,6 +71,7 @@ impl CloudMap {
             namespace: namespace.into(),
             port: None,
             list_every: Duration::from_secs(30),
+            filter: AddressFilter::new(),
             schedule: Schedule::new().interval(Duration::from_secs(5)),
         }
     }
@@ -73,6 +80,14 @@ impl CloudMap {
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Which IP addresses may be endpoints. Others are left out with a warning. Default
+    /// [`AddressFilter::new`].
+    #[must_use]
+    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -93,7 +108,7 @@ impl CloudMap {
     }
 
     /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed
-    /// is left out with a warning.
+    /// is left out with a warning. If that is all of them, it is an error.
     ///
     /// # Errors
     ///
@@ -107,6 +122,8 @@ impl CloudMap {
             cloud_map: self.clone(),
             service: name.to_owned(),
             listed: Mutex::default(),
+            source: source.clone(),
+            left_out: Mutex::default(),
         });
         refresh(source, self.schedule.clone(), move || {
             let query = Arc::clone(&query);
@@ -119,6 +136,8 @@ struct Query {
     cloud_map: CloudMap,
     service: String,
     listed: Mutex<Option<Listed>>,
+    source: String,
+    left_out: Mutex<LeftOutLog>,
 }
 
 /// What the instances looked like when they were asked for.
@@ -134,7 +153,7 @@ impl Query {
         T: FromStr<Err: Display>,
     {
         let mut listed = self.listed.lock().await;
-        let CloudMap { client, namespace, port, list_every, .. } = &self.cloud_map;
+        let CloudMap { client, namespace, port, list_every, filter, .. } = &self.cloud_map;
         if let Some(Listed { revision: Some(revision), at }) = *listed {
             if at.elapsed() < *list_every {
                 let request = client.discover_instances_revision();
@@ -152,18 +171,33 @@ impl Query {
         let instances = answer.instances();
         if instances.len() >= MOST_INSTANCES as usize {
             tracing::warn!(
-                service = self.service,
+                service = %Escaped(&self.service),
                 "there may be more instances than Cloud Map gives"
             );
         }
-        let endpoints = instances.iter().filter_map(|instance| endpoint(instance, *port));
+        let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
+        for instance in instances {
+            match endpoint(instance, *port, filter) {
+                Some(Ok(endpoint)) => endpoints.push(endpoint),
+                Some(Err(reason)) => left_out.push(reason),
+                None => {}
+            }
+        }
+        let usable = NothingLeft::check(endpoints.len(), &left_out);
+        self.left_out.lock().await.log(&self.source, left_out);
+        usable?;
         let fetched = Fetched::new(endpoints);
         *listed = Some(Listed { revision: answer.instances_revision(), at: Instant::now() });
         Ok(fetched)
     }
 }
 
-fn endpoint<T>(instance: &HttpInstanceSummary, port: Option<u16>) -> Option<(String, Endpoint<T>)>
+/// The endpoint under its key, unless it is left out; `None` without an id.
+fn endpoint<T>(
+    instance: &HttpInstanceSummary,
+    port: Option<u16>,
+    filter: &AddressFilter,
+) -> Option<Result<(String, Endpoint<T>), LeftOut>>
 where
     T: FromStr<Err: Display>,
 {
@@ -171,23 +205,16 @@ where
     let nothing = HashMap::new();
     let attributes = instance.attributes().unwrap_or(&nothing);
     let attribute = |name: &str| attributes.get(name).map(String::as_str);
-    let host = attribute("AWS_INSTANCE_IPV4").map(ToOwned::to_owned);
-    let host = host.or_else(|| attribute("AWS_INSTANCE_IPV6").map(|ip| format!("[{ip}]")));
-    let host = host.or_else(|| attribute("AWS_INSTANCE_CNAME").map(ToOwned::to_owned));
+    let host = attribute("AWS_INSTANCE_IPV4");
+    let host = host.or_else(|| attribute("AWS_INSTANCE_IPV6"));
+    let host = host.or_else(|| attribute("AWS_INSTANCE_CNAME"));
     let registered = attribute("AWS_INSTANCE_PORT").and_then(|port| port.parse().ok());
     let (Some(host), Some(port)) = (host, registered.or(port)) else {
-        tracing::warn!(
-            endpoint = id,
-            "an instance of Cloud Map without address or port is left out"
-        );
-        return None;
+        return Some(Err(LeftOut::new(id, "it has no address or no port")));
     };
-    let target = match format!("{host}:{port}").parse() {
+    let target = match target(id, host, port, filter) {
         Ok(target) => target,
-        Err(error) => {
-            tracing::warn!(endpoint = id, host, %error, "an address of Cloud Map is left out");
-            return None;
-        }
+        Err(left_out) => return Some(Err(left_out)),
     };
     let labels = attributes.iter().map(|(name, value)| (name.clone(), value.clone()));
     let mut endpoint = Endpoint::new(target).with_all_metadata(labels.collect());
@@ -198,7 +225,7 @@ where
         let region = attribute("REGION").unwrap_or_default();
         endpoint = endpoint.with_locality(Locality::new(region, zone));
     }
-    Some((id.to_owned(), endpoint))
+    Some(Ok((id.to_owned(), endpoint)))
 }
 
 fn failed(error: impl StdError + Send + Sync + 'static) -> BoxError {
@@ -213,7 +240,7 @@ struct CloudMapError {
 
 impl Display for CloudMapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", DisplayErrorContext(&*self.cause))
+        write!(f, "{}", Escaped(DisplayErrorContext(&*self.cause)))
     }
 }
 

@@ -11,7 +11,11 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::endpoint::{Endpoint, Health, Locality};
+use super::bounds::MAX_ENDPOINTS;
+use crate::{
+    endpoint::{Endpoint, Health, Locality},
+    escape::Escaped,
+};
 
 /// How a list of endpoints is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +72,7 @@ impl Format {
 /// # Errors
 ///
 /// [`DocumentError`], with line and column, if it is not well-formed, an address can't be parsed, a
-/// name occurs twice, or something is unknown or missing.
+/// name occurs twice, something is unknown or missing, or there are more than 500 000 endpoints.
 pub fn parse_document<T>(
     text: &str,
     format: Format,
@@ -143,8 +147,10 @@ impl DocumentError {
 impl Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.at {
-            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.message),
-            None => f.write_str(&self.message),
+            Some((line, column)) => {
+                write!(f, "line {line}, column {column}: {}", Escaped(&self.message))
+            }
+            None => write!(f, "{}", Escaped(&self.message)),
         }
     }
 }
@@ -175,6 +181,10 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
                 while let Some(endpoint) =
                     list.next_element_seed(New { names: &mut names, target: PhantomData })?
                 {
+                    if endpoints.len() >= MAX_ENDPOINTS {
+                        let error = format_args!("more than {MAX_ENDPOINTS} endpoints");
+                        return Err(de::Error::custom(error));
+                    }
                     endpoints.push(endpoint);
                 }
                 Ok(Endpoints(endpoints))

@@ -8,10 +8,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{fs, time::sleep};
+use tokio::{fs, io::AsyncReadExt, time::sleep};
 
 use super::{Fetched, Format, InvalidSchedule, Refresh, Schedule, parse_document, refresh};
-use crate::{BoxError, endpoint::Endpoint};
+use crate::{BoxError, endpoint::Endpoint, escape::Escaped};
 
 /// Endpoints from a file that is read again when it changes; see [`parse_document`] for what is in
 /// it.
@@ -20,7 +20,7 @@ use crate::{BoxError, endpoint::Endpoint};
 /// on every file system: renaming another over it, writing in place, and swapping a symbolic link
 /// on the way to it, as Kubernetes does with config maps. A file that changed within the last two
 /// seconds is read each time, because clocks of file systems are coarse. A file that can't be read
-/// or parsed is an error, told once, and changes no endpoint. Reads happen on the runtime's threads
+/// or parsed, or is longer than 64 MiB, is an error, told once, and changes no endpoint. Reads happen on the runtime's threads
 /// for blocking work.
 ///
 /// ```no_run
@@ -118,7 +118,7 @@ impl Watched {
             let seen = *self.lock();
             let stamp = Stamp::of(&self.path).await;
             if seen.stamp != Some(stamp) || stamp.may_be_outdated() {
-                let content = fs::read_to_string(&self.path).await;
+                let content = read(&self.path).await;
                 let hash = content.as_ref().ok().map(hash);
                 let told = seen.stamp.is_some() && seen.content == hash;
                 let broken = seen.broken && told;
@@ -146,6 +146,20 @@ impl Watched {
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The most bytes that are read of a file.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Reads a file, up to the limit: it may be a device without an end.
+async fn read(path: &Path) -> io::Result<String> {
+    let (file, mut content) = (fs::File::open(path).await?, String::new());
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content).await?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        let error = format!("the file is longer than {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+    }
+    Ok(content)
 }
 
 fn hash(content: &String) -> u64 {
@@ -202,7 +216,7 @@ impl Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format(path) => {
-                let path = path.display();
+                let path = Escaped(path.display());
                 write!(f, "the extension of {path} says no format that is known; set the format")
             }
             Self::Interval(error) => write!(f, "{error}"),

@@ -22,6 +22,9 @@
 //! Those that ask somebody are paced by a [`Schedule`], keep the last good set whatever fails, and
 //! tell by a [`SourceStatus`] when they last succeeded.
 //!
+//! An [`AddressFilter`] keeps addresses out of name services that can't be endpoints. What a source
+//! may give is bounded; see `docs/discovery.md`.
+//!
 //! Adapters, all in [`DiscoverExt`], change what a source says on its way: attributes, which
 //! endpoints, how many, how often.
 //!
@@ -44,7 +47,10 @@
 //! # }).unwrap();
 //! ```
 
+mod address_filter;
 mod aperture;
+#[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
+mod bounds;
 mod channel;
 #[cfg(feature = "cloudmap")]
 mod cloud_map;
@@ -71,6 +77,8 @@ mod keep_last_good;
 mod known;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
+mod left_out;
 mod list;
 mod make;
 mod map;
@@ -103,6 +111,7 @@ pub use self::kubernetes::Kubernetes;
 #[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
 pub use self::transport::InvalidUrl;
 pub use self::{
+    address_filter::{AddressFilter, RejectedAddress},
     aperture::{Aperture, Placement},
     channel::{Channel, Disconnected, Handle, channel},
     connect::Connect,

@@ -12,7 +12,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use crate::BoxError;
+use crate::{BoxError, escape::Escaped};
 
 /// Why a source could not be read, and which. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,8 +64,9 @@ impl SourceError {
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { source, kind } = &*self.inner;
+        let source = Escaped(source);
         match kind {
-            Kind::Failed(cause) => write!(f, "{source}: {cause}"),
+            Kind::Failed(cause) => write!(f, "{source}: {}", Escaped(cause)),
             Kind::TimedOut(after) => write!(f, "{source}: no answer in {after:?}"),
         }
     }

@@ -17,10 +17,12 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use crate::BoxError;
+use crate::{BoxError, escape::Escaped};
 
-/// What is read of an answer at the most, so that a source that has gone mad costs no more memory.
-const LONGEST_ANSWER: usize = 64 << 20;
+/// The most bytes that are read of an answer, so that a source that is broken costs no more memory.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// The most bytes that are read of an answer that is only shown in an error.
+const MAX_ERROR_BYTES: usize = 4096;
 
 /// How a source sends its requests: an HTTP service whose type is forgotten.
 #[derive(Clone)]
@@ -83,23 +85,28 @@ where
 pub(super) async fn read(answer: Answer) -> Result<Vec<u8>, BoxError> {
     let (mut body, mut whole) = (answer.into_body(), Vec::new());
     while let Some(data) = body.next().await {
-        whole.extend_from_slice(&data?);
-        check_length(&whole)?;
+        let data = data?;
+        if data.len() > MAX_ANSWER_BYTES - whole.len() {
+            return Err(TooLong.into());
+        }
+        whole.extend_from_slice(&data);
     }
     Ok(whole)
 }
 
 /// The error that an answer of this status is, with the beginning of what it says.
 pub(super) async fn unexpected(answer: Answer) -> BoxError {
-    let status = answer.status();
-    let text = read(answer).await.unwrap_or_default();
+    let (status, mut body, mut text) = (answer.status(), answer.into_body(), Vec::new());
+    while let Some(Ok(data)) = body.next().await {
+        let room = MAX_ERROR_BYTES - text.len();
+        text.extend_from_slice(data.get(..room).unwrap_or(&data));
+        // The rest may be long, or never come.
+        if text.len() >= MAX_ERROR_BYTES {
+            break;
+        }
+    }
     let text = String::from_utf8_lossy(&text).trim().chars().take(200).collect();
     UnexpectedStatus { status, text }.into()
-}
-
-/// Fails if more was read than an answer may have.
-pub(super) fn check_length(read: &[u8]) -> Result<(), BoxError> {
-    if read.len() > LONGEST_ANSWER { Err(TooLong.into()) } else { Ok(()) }
 }
 
 /// Checks an absolute URL, and takes a slash off its end.
@@ -127,16 +134,6 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// A host and a port as one text, with brackets around an IPv6 address.
-#[cfg(any(feature = "consul", feature = "kubernetes"))]
-pub(super) fn host_port(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    }
-}
-
 /// A URL that is none, or not absolute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUrl {
@@ -161,7 +158,7 @@ impl fmt::Display for UnexpectedStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.text {
             "" => write!(f, "the answer is {}", self.status),
-            text => write!(f, "the answer is {}: {text}", self.status),
+            text => write!(f, "the answer is {}: {}", self.status, Escaped(text)),
         }
     }
 }
@@ -173,7 +170,7 @@ struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer is longer than {LONGEST_ANSWER} bytes")
+        write!(f, "the answer is longer than {MAX_ANSWER_BYTES} bytes")
     }
 }
 
@@ -182,6 +179,22 @@ impl StdError for TooLong {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A body without an end, in pieces of a mebibyte.
+    fn endless(status: StatusCode) -> Answer {
+        let piece = Bytes::from(vec![b'x'; 1 << 20]);
+        let mut answer = Response::new(stream::repeat_with(move || Ok(piece.clone())).boxed());
+        *answer.status_mut() = status;
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_an_error() {
+        let error = read(endless(StatusCode::OK)).await.unwrap_err().to_string();
+        assert_eq!(error, "the answer is longer than 67108864 bytes");
+        let error = unexpected(endless(StatusCode::BAD_GATEWAY)).await.to_string();
+        assert_eq!(error, format!("the answer is 502 Bad Gateway: {}", "x".repeat(200)));
+    }
 
     #[test]
     fn urls_are_absolute() {

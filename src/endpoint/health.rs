@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use crate::escape::Escaped;
+
 /// Whether an endpoint should get new requests, and why not if it should not.
 ///
 /// The reason is free text for people; nothing decides by it.
@@ -72,9 +74,9 @@ impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("healthy"),
-            Self::Degraded(reason) => write!(f, "degraded: {reason}"),
-            Self::Unhealthy(reason) => write!(f, "unhealthy: {reason}"),
-            Self::Draining(reason) => write!(f, "draining: {reason}"),
+            Self::Degraded(reason) => write!(f, "degraded: {}", Escaped(reason)),
+            Self::Unhealthy(reason) => write!(f, "unhealthy: {}", Escaped(reason)),
+            Self::Draining(reason) => write!(f, "draining: {}", Escaped(reason)),
         }
     }
 }

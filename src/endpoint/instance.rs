@@ -2,6 +2,8 @@ use std::{fmt, sync::Arc};
 
 use super::{Endpoint, Vitals};
 
+use crate::escape::Escaped;
+
 /// Which endpoint it was, down to the instance: one that was removed and has come back under the same
 /// key is another.
 ///
@@ -46,7 +48,7 @@ impl Eq for Instance {}
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        write!(f, "{}", Escaped(&self.name))
     }
 }
 

@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use crate::escape::Escaped;
+
 /// Where an endpoint runs: a region and a zone in it, matched by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Locality {
@@ -28,6 +30,6 @@ impl Locality {
 
 impl fmt::Display for Locality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.region, self.zone)
+        write!(f, "{}/{}", Escaped(&self.region), Escaped(&self.zone))
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     BoxError,
+    escape::EscapedChain,
     retry::{Judge, Repeat, Safety},
 };
 
@@ -110,7 +111,7 @@ where
                 Poll::Ready(Err(error)) => {
                     if self.switch.lose_first() {
                         tracing::error!(
-                            error = &*error.into(),
+                            error = %EscapedChain(&*error.into()),
                             "the first service of a failover is gone, the second is used from now on",
                         );
                     }

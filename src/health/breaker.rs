@@ -20,6 +20,7 @@ use super::{
 use crate::{
     discover::Discover,
     endpoint::{Allowance, Endpoint, Health},
+    escape::Escaped,
 };
 
 stage! {
@@ -84,7 +85,7 @@ impl Breakers {
                 "the trial failed".to_owned()
             }
             (Call::TrialsPassed, Position::HalfOpen(_)) => {
-                tracing::info!(endpoint = %key, "circuit closed");
+                tracing::info!(endpoint = %Escaped(&*key), "circuit closed");
                 (state.position, state.failed_trials) = (Position::Closed, 0);
                 state.circuit.close();
                 return members.announce(id);
@@ -99,7 +100,7 @@ impl Breakers {
         };
         let time = self.breaker.open_for(state.failed_trials);
         let until = after(Instant::now(), time);
-        tracing::warn!(endpoint = %key, reason, ?time, "circuit open");
+        tracing::warn!(endpoint = %Escaped(&*key), reason, ?time, "circuit open");
         let reason = format!("circuit open for {time:.1?}: {reason}").into();
         state.position = Position::Open { until, reason };
         self.ends.add(until, id);
@@ -108,7 +109,7 @@ impl Breakers {
 
     fn half_open<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
-        tracing::info!(endpoint = %key, "circuit half-open");
+        tracing::info!(endpoint = %Escaped(&*key), "circuit half-open");
         state.position = Position::HalfOpen(Allowance::of(self.breaker.trials));
         state.circuit.half_open(endpoint.vitals(), Instant::now());
         members.announce(id);

@@ -27,6 +27,7 @@ use crate::{
     BoxError,
     discover::{Discover, Update},
     endpoint::{Endpoint, Health},
+    escape::{Escaped, EscapedChain},
 };
 
 pin_project! {
@@ -176,15 +177,18 @@ impl<C> Checks<C> {
         match result {
             Err(error) if !is_up && (was_up || *state.reason == *UNCHECKED) => {
                 let error = with_sources(&*error);
-                tracing::warn!(endpoint = %key, error, "the health check failed");
+                tracing::warn!(endpoint = %Escaped(&*key), error = %Escaped(&error), "the health check failed");
                 state.reason = format!("health check: {error}").into();
                 members.announce(id);
             }
             Ok(()) if is_up && !was_up => {
-                tracing::info!(endpoint = %key, "the health check passes");
+                tracing::info!(endpoint = %Escaped(&*key), "the health check passes");
                 members.announce(id);
             }
-            Err(error) => tracing::debug!(endpoint = %key, %error, "a health check failed"),
+            Err(error) => {
+                let error = EscapedChain(&*error);
+                tracing::debug!(endpoint = %Escaped(&*key), %error, "a health check failed");
+            }
             Ok(()) => {}
         }
     }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     discover::Discover,
     endpoint::{Endpoint, Health},
+    escape::Escaped,
 };
 
 /// How long endpoints that leave may take to finish what they have begun.
@@ -125,7 +126,7 @@ impl Leavers {
     fn tell<K: Display, T>(&self, member: &Member<K, T, State>, time: Duration) {
         let outstanding = member.endpoint.vitals().outstanding();
         let endpoint = &*member.key.to_string();
-        tracing::info!(endpoint, outstanding, ?time, "drained");
+        tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
             observer(&Drained { endpoint, outstanding, time });
         }

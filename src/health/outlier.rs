@@ -24,6 +24,7 @@ use super::{
 use crate::{
     discover::Discover,
     endpoint::{Allowance, Endpoint, Health, OutcomeCounts, Vitals},
+    escape::Escaped,
 };
 
 stage! {
@@ -137,7 +138,7 @@ impl Outliers {
         let last = !self.detection.may_eject_all() && !members.iter().any(serves);
         if last || self.absent.len() >= self.detection.cap(members.len()) {
             let endpoint = &member.key;
-            tracing::debug!(%endpoint, reason, "not ejected: too many would be out");
+            tracing::debug!(endpoint = %Escaped(endpoint), reason, "not ejected: too many would be out");
             return;
         }
         self.send_away(members, id, reason);
@@ -149,7 +150,7 @@ impl Outliers {
         state.ejections = state.ejections.saturating_add(1);
         let time = self.ejection_time(state.ejections);
         let until = after(Instant::now(), time);
-        tracing::warn!(endpoint = %member.key, reason, ?time, "ejected");
+        tracing::warn!(endpoint = %Escaped(&member.key), reason, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
         (state.standing, state.slow) = (Standing::Ejected(reason), 0);
         self.absent.send(id, until);
@@ -162,7 +163,7 @@ impl Outliers {
             return self.reinstate(members, id, "its time is over");
         }
         let Some(member) = members.get_mut(id) else { return };
-        tracing::info!(endpoint = %member.key, "on trial");
+        tracing::info!(endpoint = %Escaped(&member.key), "on trial");
         member.state.standing = Standing::OnTrial(Allowance::of(1));
         member.state.watch.begin_trial(member.endpoint.vitals(), Instant::now());
         members.announce(id);
@@ -171,7 +172,7 @@ impl Outliers {
     fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
         self.absent.let_in(id);
         let Some(member) = members.get_mut(id) else { return };
-        tracing::info!(endpoint = %member.key, reason, "no longer ejected");
+        tracing::info!(endpoint = %Escaped(&member.key), reason, "no longer ejected");
         (member.state.standing, member.state.returned) = (Standing::Good, true);
         member.state.seen = member.endpoint.vitals().outcomes();
         member.state.watch.start_over();

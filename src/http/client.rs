@@ -10,7 +10,7 @@ use hyper_util::{
 };
 
 use super::{HostHeader, Origin, SetOrigin, load_probe};
-use crate::{BoxError, outcome::LoadReport, strategy::Candidate};
+use crate::{BoxError, escape::Escaped, outcome::LoadReport, strategy::Candidate};
 
 /// A pooled client for one endpoint, made by [`Pool`]: hyper-util's, sending to the endpoint's origin.
 pub type Client<B> = SetOrigin<legacy::Client<HttpConnector, B>>;
@@ -88,7 +88,7 @@ impl Pool {
         B::Error: Into<BoxError>,
     {
         if origin.scheme() == &Scheme::HTTPS {
-            tracing::warn!(%origin, "this client speaks no TLS, each request will fail");
+            tracing::warn!(origin = %Escaped(&origin), "this client speaks no TLS, each request will fail");
         }
         SetOrigin::new(self.build(), origin).host_header(self.host.clone())
     }

@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError,
+    escape::EscapedChain,
     limit::{Rejected, is_turned_away},
     outcome::Outcome,
 };
@@ -70,7 +71,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if !self.broken {
             if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                tracing::error!(error = &*error.into(), "the gateway has no service any more");
+                tracing::error!(error = %EscapedChain(&*error.into()), "the gateway has no service any more");
                 self.broken = true;
             }
         }
@@ -140,7 +141,11 @@ impl Failure {
             None if Outcome::of_error(error) == Outcome::Timeout => TIMEOUT,
             None => UNREACHABLE,
         };
-        tracing::warn!(error, status = failure.status.as_u16(), "request failed");
+        tracing::warn!(
+            error = %EscapedChain(error),
+            status = failure.status.as_u16(),
+            "request failed"
+        );
         failure
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{FunctionName, ThrottleScope};
-use crate::endpoint::Attributes;
+use crate::{endpoint::Attributes, escape::Escaped};
 
 /// Who is out of the pick while a throttle lasts: a function in a region, or a region of an account.
 ///
@@ -54,11 +54,11 @@ impl Domain {
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.function {
-            Some(function) => write!(f, "function {function}")?,
+            Some(function) => write!(f, "function {}", Escaped(function))?,
             None => f.write_str("all functions")?,
         }
         match &self.region {
-            Some(region) => write!(f, " in {region}"),
+            Some(region) => write!(f, " in {}", Escaped(region)),
             None => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{FunctionError, HttpBody, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable};
 use crate::{
+    escape::EscapedChain,
     limit::{Rejected, is_turned_away},
     outcome::Outcome,
 };
@@ -104,11 +105,7 @@ impl fmt::Display for Failure<'_> {
             Self::Unspeakable(error) => error.fmt(f),
             Self::Function(error) => error.fmt(f),
             Self::Malformed(error) => error.fmt(f),
-            Self::Body(error) | Self::Service(error) => {
-                write!(f, "{error}")?;
-                let mut causes = std::iter::successors(error.source(), |&error| error.source());
-                causes.try_for_each(|cause| write!(f, ": {cause}"))
-            }
+            Self::Body(error) | Self::Service(error) => write!(f, "{}", EscapedChain(*error)),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     BoxError,
+    escape::EscapedChain,
     outcome::{Attempts, Carry},
     retry::Safety,
 };
@@ -101,7 +102,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if !self.broken {
             if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                tracing::error!(error = &*error.into(), "no function will be reached any more");
+                tracing::error!(error = %EscapedChain(&*error.into()), "no function will be reached any more");
                 self.broken = true;
             }
         }

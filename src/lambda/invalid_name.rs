@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::escape::Escaped;
+
 /// A text that is no [`FunctionName`](super::FunctionName) or [`Qualifier`](super::Qualifier).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidName {
@@ -48,8 +50,8 @@ impl InvalidName {
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As it is: somebody will search for it.
-        write!(f, "\"{}\" is not the name that was expected: ", self.text)?;
+        // Not as Rust would quote it: somebody will search for it.
+        write!(f, "\"{}\" is not the name that was expected: ", Escaped(&self.text))?;
         match self.problem {
             NameProblem::Name => f.write_str("names are letters, digits, hyphens and underscores"),
             NameProblem::Qualifier => {

@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, fmt};
 
 use super::{FunctionError, Throttle, advice::ServiceRule};
-use crate::BoxError;
+use crate::{BoxError, escape::Escaped};
 
 /// Why an invocation came to nothing. That the function itself failed is told by
 /// [`Invoked::function_error`](super::Invoked::function_error) instead.
@@ -81,7 +81,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.status, self.code, self.message)
+        write!(f, "{} {}: {}", self.status, Escaped(&self.code), Escaped(&self.message))
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::Qualifier;
-use crate::endpoint::Instance;
+use crate::{endpoint::Instance, escape::Escaped};
 
 /// What came of an invocation that the service took.
 ///
@@ -179,7 +179,7 @@ impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the function failed")?;
         for said in [&self.said.error_type, &self.said.error_message].into_iter().flatten() {
-            write!(f, ": {said}")?;
+            write!(f, ": {}", Escaped(said))?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::escape::Escaped;
+
 /// A function's answer that stands for no HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,11 +31,11 @@ impl fmt::Display for MalformedAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the function's answer is no HTTP response: ")?;
         match self {
-            Self::Json(reason) => write!(f, "not the JSON expected: {reason}"),
+            Self::Json(reason) => write!(f, "not the JSON expected: {}", Escaped(reason)),
             Self::NoStatus => f.write_str("no statusCode"),
             Self::Status(status) => write!(f, "{status:?} is no status"),
             Self::Header(name) => write!(f, "the header {name:?} is not valid"),
-            Self::Base64(reason) => write!(f, "the body is not base64: {reason}"),
+            Self::Base64(reason) => write!(f, "the body is not base64: {}", Escaped(reason)),
             Self::NoPrelude => f.write_str("it does not begin with status and headers"),
             Self::TooLarge { bytes, limit } => {
                 write!(f, "{bytes} bytes, and {limit} is the most")

@@ -140,7 +140,7 @@ impl Memory {
             watched.version += 1;
             drop(watched);
             self.drivers.wake();
-            tracing::info!(reason = %throttle.reason(), ?pause, "{name} left out of the pick");
+            tracing::info!(domain = name, reason = %throttle.reason(), ?pause, "left out of the pick");
         }
     }
 

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{BoxError, InvalidConfig, strategy::Rng};
+use crate::{BoxError, InvalidConfig, escape::EscapedChain, strategy::Rng};
 
 /// Sends a share of the requests to another service: a new version, a new region.
 ///
@@ -182,7 +182,7 @@ where
                 Poll::Ready(Ok(())) => self.canary = State::Ready,
                 Poll::Pending => {}
                 Poll::Ready(Err(error)) => {
-                    tracing::error!(error = &*error.into(), "the canary is gone");
+                    tracing::error!(error = %EscapedChain(&*error.into()), "the canary is gone");
                     self.canary = State::Gone;
                 }
             }

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError, InvalidConfig,
+    escape::EscapedChain,
     future::LazySleep,
     retry::{Repeat, Safety},
     strategy::Rng,
@@ -203,7 +204,7 @@ where
             }
             let is_ready = match this.mirror.poll_ready(cx) {
                 Poll::Ready(Err(error)) => {
-                    tracing::error!(error = &*error.into(), "a shadow's mirror is gone");
+                    tracing::error!(error = %EscapedChain(&*error.into()), "a shadow's mirror is gone");
                     return Poll::Ready(());
                 }
                 ready => ready.is_ready(),

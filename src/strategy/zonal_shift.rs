@@ -11,7 +11,7 @@ use futures_util::stream::poll_fn;
 use tokio::time::Instant;
 
 use super::{BuildContext, Built, Candidate, Candidates, Strategy, ticker::Ticker, wakers::Wakers};
-use crate::outcome::Meter;
+use crate::{escape::Escaped, outcome::Meter};
 
 /// Takes whole zones out by a call, and puts them back gradually.
 ///
@@ -190,7 +190,7 @@ impl ZonalShiftHandle {
     /// Takes a zone out. One that nobody has heard of is remembered, and out when it turns up.
     pub fn away(&self, zone: impl Into<String>) {
         let zone = zone.into();
-        tracing::warn!(zone, "zone taken out");
+        tracing::warn!(zone = %Escaped(&zone), "zone taken out");
         self.shifts.change(|zones| {
             zones.insert(zone, Shift::Away);
         });
@@ -201,7 +201,7 @@ impl ZonalShiftHandle {
     pub fn back(&self, zone: &str, over: Duration) {
         self.shifts.change(|zones| {
             if let Some(shift) = zones.get_mut(zone) {
-                tracing::info!(zone, ?over, "zone put back");
+                tracing::info!(zone = %Escaped(zone), ?over, "zone put back");
                 *shift = Shift::Returning { since: Instant::now(), over };
             }
         });

@@ -2,7 +2,7 @@ use std::{
     fmt::{self, Display, Write},
     str::FromStr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,7 +16,10 @@ use super::entry::Entry;
 use crate::{
     BoxError,
     discover::{
-        Fetched, InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
+        AddressFilter, Fetched, InvalidSchedule, InvalidUrl, Refresh, Schedule,
+        bounds::{AtMost, MAX_ENDPOINTS},
+        left_out::{LeftOutLog, NothingLeft},
+        refresh,
         transport::{Transport, absolute, escape, read, unexpected},
     },
 };
@@ -52,6 +55,7 @@ pub struct Consul {
     parameters: String,
     headers: HeaderMap,
     wait: Duration,
+    filter: AddressFilter,
     schedule: Schedule,
     transport: Transport,
 }
@@ -68,6 +72,7 @@ impl Consul {
             parameters: String::new(),
             headers: HeaderMap::new(),
             wait: Duration::from_secs(300),
+            filter: AddressFilter::new(),
             schedule: Schedule::new().floor(Duration::from_millis(100)),
             transport: Transport::plain(),
         })
@@ -113,6 +118,14 @@ impl Consul {
         self
     }
 
+    /// Which IP addresses may be endpoints. Others are left out with a warning. Default
+    /// [`AddressFilter::new`].
+    #[must_use]
+    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
+        self.filter = filter;
+        self
+    }
+
     /// For how long Consul may hold a query back when nothing changes. Default 5 min; Consul allows
     /// 10 min.
     #[must_use]
@@ -130,7 +143,8 @@ impl Consul {
     }
 
     /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed
-    /// is left out with a warning.
+    /// is left out with a warning. If that is all of them, it is an error, and so is an answer of
+    /// more than 64 MiB or 500 000 instances.
     ///
     /// # Errors
     ///
@@ -149,6 +163,8 @@ impl Consul {
             url: format!("{}/v1/health/service/{}", self.url, escape(name)),
             consul: self.clone(),
             index: AtomicU64::new(0),
+            source: source.clone(),
+            left_out: Mutex::default(),
         });
         refresh(source, schedule, move || {
             let query = Arc::clone(&query);
@@ -163,6 +179,8 @@ struct Query {
     consul: Consul,
     /// 0: unknown, so that the next answer comes at once.
     index: AtomicU64,
+    source: String,
+    left_out: Mutex<LeftOutLog>,
 }
 
 impl Query {
@@ -184,8 +202,18 @@ impl Query {
         }
         let index = answer.headers().get("x-consul-index").and_then(|index| index.to_str().ok());
         let index = index.and_then(|index| index.parse::<u64>().ok());
-        let entries: Vec<Entry> = serde_json::from_slice(&read(answer).await?)?;
-        let fetched = Fetched::new(entries.into_iter().filter_map(Entry::endpoint));
+        let entries: AtMost<Entry, MAX_ENDPOINTS> = serde_json::from_slice(&read(answer).await?)?;
+        let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
+        for entry in entries.0 {
+            match entry.endpoint(&self.consul.filter) {
+                Ok(endpoint) => endpoints.push(endpoint),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        let usable = NothingLeft::check(endpoints.len(), &left_out);
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).log(&self.source, left_out);
+        usable?;
+        let fetched = Fetched::new(endpoints);
         Ok(match index {
             // Without an index nothing is held back, and the interval paces the queries.
             None => fetched,

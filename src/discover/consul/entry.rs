@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use serde::Deserialize;
 
 use crate::{
-    discover::transport::host_port,
+    discover::{
+        AddressFilter,
+        left_out::{LeftOut, target},
+    },
     endpoint::{Endpoint, Health, Locality},
 };
 
@@ -71,18 +74,16 @@ struct Check {
 }
 
 impl Entry {
-    pub(super) fn endpoint<T: FromStr<Err: Display>>(self) -> Option<(String, Endpoint<T>)> {
+    /// The endpoint under its key, unless it is left out.
+    pub(super) fn endpoint<T: FromStr<Err: Display>>(
+        self,
+        filter: &AddressFilter,
+    ) -> Result<(String, Endpoint<T>), LeftOut> {
         let Self { node, service, checks } = self;
         let health = health(&checks.unwrap_or_default());
         let key = format!("{}/{}", node.node, service.id);
         let host = if service.address.is_empty() { node.address } else { service.address };
-        let target = match host_port(&host, service.port).parse() {
-            Ok(target) => target,
-            Err(error) => {
-                tracing::warn!(endpoint = key, %host, %error, "an address of Consul is left out");
-                return None;
-            }
-        };
+        let target = target(&key, &host, service.port, filter)?;
         let weights = service.weights.unwrap_or_default();
         let warns = matches!(health, Health::Degraded(_));
         let own = [
@@ -99,7 +100,7 @@ impl Entry {
         if let Some(place) = service.locality.or(node.locality) {
             endpoint = endpoint.with_locality(Locality::new(place.region, place.zone));
         }
-        Some((key, endpoint))
+        Ok((key, endpoint))
     }
 }
 
@@ -135,7 +136,10 @@ mod tests {
 
     fn parse(text: &str) -> Result<Vec<(String, Endpoint<String>)>, serde_json::Error> {
         let entries: Vec<Entry> = serde_json::from_str(text)?;
-        Ok(entries.into_iter().filter_map(Entry::endpoint).collect())
+        Ok(entries
+            .into_iter()
+            .filter_map(|entry| entry.endpoint(&AddressFilter::new()).ok())
+            .collect())
     }
 
     #[test]
@@ -156,6 +160,18 @@ mod tests {
             assert_eq!(endpoint.weight(), if to == "warning" { 1 } else { 3 });
             assert_eq!(endpoint.metadata().get("consul.tags"), Some("a,b"));
         }
+    }
+
+    #[test]
+    fn an_address_that_can_not_be_used_is_left_out() {
+        let entries: Vec<Entry> =
+            serde_json::from_str(&ENTRY.replace("10.0.0.1", "169.254.169.254")).unwrap();
+        let [entry] = <[Entry; 1]>::try_from(entries).ok().unwrap();
+        let reason =
+            "169.254.169.254 can't be an endpoint: it is the address of a metadata service";
+        let left_out = entry.endpoint::<String>(&AddressFilter::new()).unwrap_err();
+        assert_eq!(left_out, LeftOut::new("n/web-1", reason));
+        assert!(parse(&ENTRY.replace("\"Port\":80", "\"Port\":0")).unwrap().is_empty());
     }
 
     proptest! {

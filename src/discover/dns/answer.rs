@@ -9,7 +9,7 @@ use std::{
 use hickory_resolver::{lookup::Lookup, proto::rr::RData};
 
 use super::{DnsError, Family};
-use crate::endpoint::Endpoint;
+use crate::{discover::left_out::LeftOut, endpoint::Endpoint};
 
 /// Addresses, and for how long they are valid.
 pub(super) type Looked = Result<(Vec<IpAddr>, Option<Duration>), DnsError>;
@@ -65,28 +65,50 @@ pub(super) fn choose(family: Family, v4: Option<Looked>, v6: Option<Looked>) -> 
     }
 }
 
-/// What services and the addresses of their targets amount to.
+/// The most endpoints of a source.
+const MAX_ENDPOINTS: usize = 10_000;
+
+/// Counts endpoints that are found, for a bound on how many there may be.
+#[derive(Default)]
+pub(super) struct Count(usize);
+
+impl Count {
+    pub(super) fn add(&mut self, endpoints: usize) -> Result<(), DnsError> {
+        self.0 = self.0.saturating_add(endpoints);
+        if self.0 > MAX_ENDPOINTS {
+            return Err(DnsError::TooManyEndpoints { limit: MAX_ENDPOINTS });
+        }
+        Ok(())
+    }
+}
+
+/// What services and the addresses of their targets amount to. Targets without an address are left
+/// out; if that is all of them, it is an error.
 pub(super) fn resolved(
     services: Vec<Srv>,
-    answers: Vec<Looked>,
+    mut answers: BTreeMap<String, Looked>,
     mut ttl: Option<Duration>,
+    left_out: &mut Vec<LeftOut>,
 ) -> Result<(BTreeMap<SocketAddr, Endpoint<SocketAddr>>, Option<Duration>), DnsError> {
     let mut endpoints: BTreeMap<SocketAddr, Endpoint<SocketAddr>> = BTreeMap::new();
-    let mut failure = None;
-    for (service, answer) in services.into_iter().zip(answers) {
-        let (addresses, other) = match answer {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(target = service.target, %error, "no address for a service's target");
-                failure = Some(error);
+    let (mut failed, mut count) = (None, Count::default());
+    for service in services {
+        let (addresses, other) = match answers.get(&service.target) {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                left_out.push(LeftOut::new(&*service.target, error));
+                failed = Some(service.target);
                 continue;
             }
+            None => continue,
         };
-        ttl = shorter(ttl, other);
+        // Counted before duplicates are merged, which is work as well.
+        count.add(addresses.len())?;
+        ttl = shorter(ttl, *other);
         let scaled = u32::from(service.weight).saturating_mul(1000).max(1);
         let weight = (scaled / addresses.len().max(1) as u32).max(1);
         for address in addresses {
-            let address = SocketAddr::new(address, service.port);
+            let address = SocketAddr::new(*address, service.port);
             let endpoint = Endpoint::new(address)
                 .with_tier(service.priority.into())
                 .with_weight(weight)
@@ -98,8 +120,8 @@ pub(super) fn resolved(
             }
         }
     }
-    match failure {
-        Some(error) if endpoints.is_empty() => Err(error),
+    match failed.and_then(|target| answers.remove(&target)) {
+        Some(Err(error)) if endpoints.is_empty() => Err(error),
         _ => Ok((endpoints, ttl)),
     }
 }

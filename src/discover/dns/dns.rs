@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{future::join_all, join};
+use futures_util::{StreamExt, join, stream};
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
@@ -14,13 +14,25 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     DnsError, Family,
-    answer::{Looked, Srv, address, choose, records, resolved, ttl},
+    answer::{Count, Looked, Srv, address, choose, records, resolved, ttl},
 };
-use crate::discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh};
+use crate::{
+    BoxError,
+    discover::{
+        AddressFilter, Fetched, InvalidSchedule, Refresh, RejectedAddress, Schedule,
+        left_out::{LeftOut, LeftOutLog},
+        refresh,
+    },
+};
+
+/// The most SRV records of a service that are followed.
+const MAX_SERVICES: usize = 1024;
+/// The most targets of a service that are looked up at the same time, each by up to two queries.
+const MAX_LOOKUPS: usize = 32;
 
 /// Endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses,
 /// [`srv`](Self::srv) for services. Several names are [merged](crate::discover::merge()).
@@ -30,6 +42,10 @@ use crate::discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh};
 /// that the server says SERVFAIL. Nor does the answer that there is no such name or record, unless
 /// [`believe_negative`](Self::believe_negative) is set. Answers that don't fit into a datagram are
 /// asked for over TCP. `/etc/hosts` counts where the system's configuration is used.
+///
+/// Addresses that can never be an endpoint, and those of the metadata services of clouds, are left out
+/// with a warning; [`address_filter`](Self::address_filter) says which. An answer of which nothing is
+/// left is an error, and so are more than 1024 SRV records or 10 000 endpoints.
 ///
 /// hickory-resolver spawns tasks on the runtime that read its sockets. Needs Rust 1.88.
 ///
@@ -51,6 +67,7 @@ pub struct Dns {
     schedule: Schedule,
     family: Family,
     believe_negative: bool,
+    filter: AddressFilter,
 }
 
 impl Dns {
@@ -90,6 +107,7 @@ impl Dns {
             schedule: Schedule::new(),
             family: Family::Any,
             believe_negative: false,
+            filter: AddressFilter::new(),
         })
     }
 
@@ -105,6 +123,14 @@ impl Dns {
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = family;
+        self
+    }
+
+    /// Which IP addresses may be endpoints. Default [`AddressFilter::new`]; take
+    /// [`AddressFilter::strict`] for names that others control.
+    #[must_use]
+    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -131,15 +157,23 @@ impl Dns {
         port: u16,
     ) -> Result<Refresh<SocketAddr, SocketAddr>, InvalidSchedule> {
         let (dns, name) = (self.clone(), name.into());
-        let known: Arc<Mutex<Known>> = Arc::default();
         let source = format!("dns host {name}");
+        let state = Arc::new((source.clone(), Mutex::new(Known::default()), Mutex::default()));
         refresh(source, self.schedule.clone(), move || {
-            let (dns, name, known) = (dns.clone(), name.clone(), Arc::clone(&known));
+            let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
             async move {
-                let (addresses, ttl) = match dns.addresses(&name, &known).await {
+                let (source, known, log) = &*state;
+                if port == 0 {
+                    return Err(DnsError::PortZero.into());
+                }
+                let answer = dns.addresses(&name, known, None).await;
+                let left_out = lock(known).left_out(&name);
+                lock::<LeftOutLog>(log).log(source, left_out);
+                let (addresses, ttl) = match answer {
                     Err(error) if dns.believe_negative && error.is_negative() => (Vec::new(), None),
                     answer => answer?,
                 };
+                Count::default().add(addresses.len())?;
                 let endpoints = addresses.into_iter().map(|address| {
                     let address = SocketAddr::new(address, port);
                     (address, address.into())
@@ -158,7 +192,9 @@ impl Dns {
     /// weights' sum.
     ///
     /// A target that can't be looked up keeps the addresses known last. One that never could be is
-    /// left out; if that is all of them, it is an error.
+    /// left out; if that is all of them, it is an error. At most 32 targets are looked up at the same
+    /// time; those that are not found before nine tenths of the schedule's timeout are over could not
+    /// be looked up.
     ///
     /// # Errors
     ///
@@ -168,40 +204,92 @@ impl Dns {
         service: impl Into<String>,
     ) -> Result<Refresh<SocketAddr, SocketAddr>, InvalidSchedule> {
         let (dns, name) = (self.clone(), service.into());
-        let known: Arc<Mutex<BTreeMap<String, Arc<Mutex<Known>>>>> = Arc::default();
         let source = format!("dns service {name}");
+        let state = Arc::new((source.clone(), Mutex::default(), Mutex::default()));
         refresh(source, self.schedule.clone(), move || {
-            let (dns, name, known) = (dns.clone(), name.clone(), Arc::clone(&known));
+            let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
             async move {
-                let (services, ttl) = match dns.services(&name).await {
-                    Err(error) if dns.believe_negative && error.is_negative() => (Vec::new(), None),
-                    answer => answer?,
-                };
-                let known: Vec<_> = {
-                    let mut all = lock(&known);
-                    let last = std::mem::take(&mut *all);
-                    let targets = services.iter().map(|service| {
-                        let known = last.get(&service.target).cloned().unwrap_or_default();
-                        Arc::clone(all.entry(service.target.clone()).or_insert(known))
-                    });
-                    targets.collect()
-                };
-                let lookups = services.iter().zip(&known);
-                let lookups = lookups.map(|(service, known)| dns.addresses(&service.target, known));
-                let mut answers = join_all(lookups).await;
-                if answers.iter().any(Result::is_ok) {
-                    for (answer, known) in answers.iter_mut().zip(&known) {
-                        dns.fall_back(answer, &lock(known).chosen);
-                    }
+                let ((source, known, log), mut left_out) = (&*state, Vec::new());
+                let fetched = dns.fetch_services(&name, known, &mut left_out).await;
+                // A failure says nothing of what would be left out.
+                if fetched.is_ok() || !left_out.is_empty() {
+                    lock::<LeftOutLog>(log).log(source, left_out);
                 }
-                let (endpoints, ttl) = resolved(services, answers, ttl)?;
-                Ok(valid_for(Fetched::new(endpoints), ttl))
+                fetched
             }
         })
     }
 
-    async fn services(&self, name: &str) -> Result<(Vec<Srv>, Option<Duration>), DnsError> {
-        let lookup = self.ask(name, RecordType::SRV).await?;
+    async fn fetch_services(
+        &self,
+        name: &str,
+        known: &Mutex<Targets>,
+        left_out: &mut Vec<LeftOut>,
+    ) -> Result<Fetched<SocketAddr, SocketAddr>, BoxError> {
+        // Before the whole times out, so that the targets that were found by then count.
+        let limit = self.schedule.timeout.map(|limit| limit - limit / 10);
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let (services, ttl) = match self.services(name, left_out).await {
+            Err(error) if self.believe_negative && error.is_negative() => (Vec::new(), None),
+            answer => answer?,
+        };
+        let targets: Targets = {
+            let mut known = lock(known);
+            let last = std::mem::take(&mut *known);
+            for Srv { target, .. } in &services {
+                let of_target = || last.get(target).cloned().unwrap_or_default();
+                known.entry(target.clone()).or_insert_with(of_target);
+            }
+            known.clone()
+        };
+        let mut answers = self.resolve(&targets, deadline).await?;
+        if answers.values().any(Result::is_ok) {
+            for (answer, known) in answers.values_mut().zip(targets.values()) {
+                self.fall_back(answer, &lock(known).chosen);
+            }
+        }
+        for (target, known) in &targets {
+            left_out.extend(lock(known).left_out(target));
+        }
+        let (endpoints, ttl) = resolved(services, answers, ttl, left_out)?;
+        Ok(valid_for(Fetched::new(endpoints), ttl))
+    }
+
+    /// Looks up targets, not too many at the same time.
+    async fn resolve(
+        &self,
+        targets: &Targets,
+        deadline: Option<Instant>,
+    ) -> Result<BTreeMap<String, Looked>, DnsError> {
+        let mut order: Vec<_> = targets.clone().into_iter().collect();
+        // Those that failed last may take all the time there is, so they are the last in the queue.
+        order.sort_by_key(|(_, known)| lock(known).failed);
+        let lookups = order.into_iter().map(|(target, known)| {
+            let dns = self.clone();
+            async move {
+                let answer = dns.addresses(&target, &known, deadline).await;
+                let mut known = lock(&known);
+                known.failed = answer.is_err();
+                let rejected: usize = known.rejected.iter().map(Vec::len).sum();
+                let accepted = answer.as_ref().map_or(0, |(addresses, _)| addresses.len());
+                (target, answer, accepted + rejected)
+            }
+        });
+        let mut lookups = stream::iter(lookups).buffer_unordered(MAX_LOOKUPS);
+        let (mut answers, mut count) = (BTreeMap::new(), Count::default());
+        while let Some((target, answer, addresses)) = lookups.next().await {
+            count.add(addresses)?;
+            answers.insert(target, answer);
+        }
+        Ok(answers)
+    }
+
+    async fn services(
+        &self,
+        name: &str,
+        left_out: &mut Vec<LeftOut>,
+    ) -> Result<(Vec<Srv>, Option<Duration>), DnsError> {
+        let lookup = self.ask(name, RecordType::SRV, None).await?;
         let mut services: Vec<_> = records(&lookup)
             .filter_map(|data| match data {
                 RData::SRV(srv) if !srv.target.is_root() => Some(Srv {
@@ -218,32 +306,73 @@ impl Dns {
         if services.is_empty() {
             return Err(DnsError::NotFound(None));
         }
+        if services.len() > MAX_SERVICES {
+            return Err(DnsError::TooManyServices { limit: MAX_SERVICES });
+        }
+        services.retain(|service| {
+            if service.port == 0 {
+                left_out.push(LeftOut::new(&*service.target, DnsError::PortZero));
+            }
+            service.port != 0
+        });
+        if services.is_empty() {
+            return Err(DnsError::PortZero);
+        }
         Ok((services, ttl(&lookup)))
     }
 
-    /// The addresses of a host, sorted, and for how long they are valid.
-    async fn addresses(&self, name: &str, known: &Mutex<Known>) -> Looked {
+    /// The addresses of a host that the filter accepts, sorted, and for how long they are valid.
+    async fn addresses(
+        &self,
+        name: &str,
+        known: &Mutex<Known>,
+        deadline: Option<Instant>,
+    ) -> Looked {
         if let Ok(address) = name.parse() {
-            return Ok((vec![address], None));
+            return match self.filter.check_ip(address) {
+                Ok(()) => Ok((vec![address], None)),
+                Err(rejected) => Err(DnsError::Rejected(rejected)),
+            };
         }
-        let (mut v4, mut v6) = match self.family {
-            Family::V4 => (Some(self.lookup(name, RecordType::A).await), None),
-            Family::V6 => (None, Some(self.lookup(name, RecordType::AAAA).await)),
+        let lookup = |kind| self.lookup(name, kind, deadline);
+        let (v4, v6) = match self.family {
+            Family::V4 => (Some(lookup(RecordType::A).await), None),
+            Family::V6 => (None, Some(lookup(RecordType::AAAA).await)),
             Family::Any | Family::PreferV4 | Family::PreferV6 => {
-                let v4 = self.lookup(name, RecordType::A);
-                let (v4, v6) = join!(v4, self.lookup(name, RecordType::AAAA));
+                let (v4, v6) = join!(lookup(RecordType::A), lookup(RecordType::AAAA));
                 (Some(v4), Some(v6))
             }
         };
         let mut known = lock(known);
+        let [v4_rejected, v6_rejected] = &mut known.rejected;
+        let mut v4 = v4.map(|answer| self.accepted(answer, v4_rejected));
+        let mut v6 = v6.map(|answer| self.accepted(answer, v6_rejected));
         known.complete(&mut v4, &mut v6);
         let chosen = choose(self.family, v4, v6)?;
         known.chosen.clone_from(&chosen.0);
         Ok(chosen)
     }
 
-    async fn lookup(&self, name: &str, kind: RecordType) -> Looked {
-        let lookup = self.ask(name, kind).await?;
+    /// Takes the addresses that the filter rejects out of an answer. If that is all of them, it counts
+    /// as a failure, as SERVFAIL does: it must not pass for "there is none".
+    fn accepted(&self, answer: Looked, rejected: &mut Vec<RejectedAddress>) -> Looked {
+        let (mut addresses, ttl) = answer?;
+        rejected.clear();
+        addresses.retain(|address| match self.filter.check_ip(*address) {
+            Ok(()) => true,
+            Err(error) => {
+                rejected.push(error);
+                false
+            }
+        });
+        match rejected.first() {
+            Some(first) if addresses.is_empty() => Err(DnsError::Rejected(first.clone())),
+            _ => Ok((addresses, ttl)),
+        }
+    }
+
+    async fn lookup(&self, name: &str, kind: RecordType, deadline: Option<Instant>) -> Looked {
+        let lookup = self.ask(name, kind, deadline).await?;
         let mut addresses: Vec<IpAddr> = records(&lookup).filter_map(address).collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -251,12 +380,19 @@ impl Dns {
     }
 
     /// One query. It may take half of the time that there is, so that what is never answered (AAAA
-    /// in some networks) does not take along what is.
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Lookup, DnsError> {
+    /// in some networks) does not take along what is; and not longer than until the deadline.
+    async fn ask(
+        &self,
+        name: &str,
+        kind: RecordType,
+        deadline: Option<Instant>,
+    ) -> Result<Lookup, DnsError> {
         let lookup = self.resolver.lookup(name, kind);
-        let answer = match self.schedule.timeout {
+        let limit = self.schedule.timeout.map(|limit| limit / 2);
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let answer = match end.into_iter().chain(deadline).min() {
             None => lookup.await,
-            Some(limit) => timeout(limit / 2, lookup).await.unwrap_or(Err(NetError::Timeout)),
+            Some(end) => timeout_at(end, lookup).await.unwrap_or(Err(NetError::Timeout)),
         };
         Ok(answer?)
     }
@@ -272,15 +408,26 @@ impl Dns {
     }
 }
 
+/// The targets of a service, by name.
+type Targets = BTreeMap<String, Arc<Mutex<Known>>>;
+
 /// The addresses of a host as they were last looked up.
 #[derive(Default)]
 struct Known {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
     chosen: Vec<IpAddr>,
+    /// What the filter rejected of the last answers, A and AAAA.
+    rejected: [Vec<RejectedAddress>; 2],
+    /// The host could not be looked up.
+    failed: bool,
 }
 
 impl Known {
+    fn left_out(&self, name: &str) -> Vec<LeftOut> {
+        self.rejected.iter().flatten().map(|rejected| LeftOut::new(name, rejected)).collect()
+    }
+
     /// Remembers what was found. If one kind can't be looked up and the other can, the addresses
     /// known last stand in for it.
     fn complete(&mut self, v4: &mut Option<Looked>, v6: &mut Option<Looked>) {
@@ -329,6 +476,7 @@ impl fmt::Debug for Dns {
             .field("schedule", &self.schedule)
             .field("family", &self.family)
             .field("believe_negative", &self.believe_negative)
+            .field("filter", &self.filter)
             .finish_non_exhaustive()
     }
 }

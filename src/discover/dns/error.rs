@@ -5,6 +5,8 @@ use hickory_resolver::{
     proto::op::ResponseCode,
 };
 
+use crate::{discover::RejectedAddress, escape::Escaped};
+
 /// Why DNS gave no endpoints.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -17,6 +19,21 @@ pub enum DnsError {
     NotFound(Option<NetError>),
     /// There is no answer, or one that is an error: SERVFAIL, for example.
     Failed(NetError),
+    /// The answer has addresses, and the [`AddressFilter`](crate::discover::AddressFilter) rejects
+    /// all of them. This is the first.
+    Rejected(RejectedAddress),
+    /// The port is 0, or that of all SRV records.
+    PortZero,
+    /// The answer has more than this many SRV records.
+    TooManyServices {
+        /// The most that are followed.
+        limit: usize,
+    },
+    /// There are more than this many endpoints.
+    TooManyEndpoints {
+        /// The most that are taken.
+        limit: usize,
+    },
 }
 
 impl DnsError {
@@ -45,11 +62,17 @@ fn is_no_data(error: &NetError) -> bool {
 impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(error) => write!(f, "the resolver can't be configured: {error}"),
+            Self::Configuration(error) => {
+                write!(f, "the resolver can't be configured: {}", Escaped(error))
+            }
             Self::NoServers => f.write_str("no DNS server was given to ask; give one at least"),
             Self::NotFound(Some(error)) if error.is_nx_domain() => f.write_str("no such name"),
             Self::NotFound(_) => f.write_str("no such record"),
-            Self::Failed(error) => write!(f, "{error}"),
+            Self::Failed(error) => write!(f, "{}", Escaped(error)),
+            Self::Rejected(rejected) => write!(f, "{rejected}"),
+            Self::PortZero => f.write_str("the port is 0, which no endpoint has"),
+            Self::TooManyServices { limit } => write!(f, "more than {limit} SRV records"),
+            Self::TooManyEndpoints { limit } => write!(f, "more than {limit} endpoints"),
         }
     }
 }
@@ -60,7 +83,12 @@ impl StdError for DnsError {
             Self::Configuration(error) | Self::Failed(error) | Self::NotFound(Some(error)) => {
                 Some(error)
             }
-            Self::NoServers | Self::NotFound(None) => None,
+            Self::NoServers
+            | Self::NotFound(None)
+            | Self::Rejected(_)
+            | Self::PortZero
+            | Self::TooManyServices { .. }
+            | Self::TooManyEndpoints { .. } => None,
         }
     }
 }

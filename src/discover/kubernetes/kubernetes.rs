@@ -14,7 +14,7 @@ use super::{slice::Choice, watch::Watch};
 use crate::{
     BoxError,
     discover::{
-        InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
+        AddressFilter, InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
         transport::{Transport, absolute, escape},
     },
 };
@@ -123,6 +123,14 @@ impl Kubernetes {
         self
     }
 
+    /// Which IP addresses may be endpoints. Others are left out with a warning. Default
+    /// [`AddressFilter::new`].
+    #[must_use]
+    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
+        self.choice.filter = filter;
+        self
+    }
+
     /// Adds a header to the requests.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -148,7 +156,10 @@ impl Kubernetes {
     }
 
     /// The endpoints of a service. Addresses, `address:port`, are parsed as `T`; what can't be
-    /// parsed is left out with a warning.
+    /// parsed is left out with a warning. If that is all of them, it is an error.
+    ///
+    /// At most 20 000 slices with 500 000 endpoints and 256 MiB of JSON are taken, in at most 1000
+    /// pages. More is an error, and the endpoints stay as they were.
     ///
     /// # Errors
     ///
@@ -166,12 +177,14 @@ impl Kubernetes {
         );
         let limit = self.schedule.timeout;
         let watch = Watch::new(url, self.headers.clone(), self.transport.clone());
-        let watch = watch.limits(limit, self.watch_for);
+        let watch = watch.times(limit, self.watch_for);
         let (watch, choice) = (Arc::new(Mutex::new(watch)), self.choice.clone());
+        let name: Arc<str> = source.into();
+        let schedule = self.schedule.clone().timeout(None);
         // Watching takes as long as nothing happens.
-        refresh(source, self.schedule.clone().timeout(None), move || {
-            let (watch, choice) = (Arc::clone(&watch), choice.clone());
-            async move { watch.lock().await.next(&choice).await }
+        refresh(Arc::clone(&name), schedule, move || {
+            let (watch, choice, name) = (Arc::clone(&watch), choice.clone(), Arc::clone(&name));
+            async move { watch.lock().await.next(&name, &choice).await }
         })
     }
 }

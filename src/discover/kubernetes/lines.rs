@@ -1,28 +1,63 @@
-use crate::{BoxError, discover::transport::check_length};
+use std::{error::Error as StdError, fmt};
 
-/// Collects what comes in pieces, and gives it out line by line.
-#[derive(Default)]
+/// The longest line of a watch, in bytes. An event is one object, of which etcd takes 1.5 MiB by
+/// default; as JSON it is a few times that.
+const MAX_LINE: usize = 16 << 20;
+
+/// Collects what comes in pieces, and gives it out line by line. Each byte is looked at once,
+/// however small the pieces are.
+#[derive(Debug)]
 pub(super) struct Lines {
+    /// The beginning of a line; it has no end of line in it.
     pending: Vec<u8>,
+    max: usize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self { pending: Vec::new(), max: MAX_LINE }
+    }
 }
 
 impl Lines {
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), BoxError> {
-        self.pending.extend_from_slice(data);
-        check_length(&self.pending)
+    /// Returns the lines that the piece ends, without empty ones.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, LineTooLong> {
+        let (mut lines, mut rest) = (Vec::new(), piece);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, after) = rest.split_at(end);
+            self.append(line)?;
+            let line = std::mem::take(&mut self.pending);
+            let line = line.trim_ascii();
+            if !line.is_empty() {
+                lines.push(line.to_vec());
+            }
+            rest = after.get(1..).unwrap_or_default();
+        }
+        self.append(rest)?;
+        Ok(lines)
     }
 
-    /// All whole lines there are, without empty ones.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
-        let Some(end) = self.pending.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
-        };
-        let rest = self.pending.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.pending, rest);
-        let lines = whole.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-        lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect()
+    fn append(&mut self, piece: &[u8]) -> Result<(), LineTooLong> {
+        if piece.len() > self.max - self.pending.len() {
+            return Err(LineTooLong { max: self.max });
+        }
+        self.pending.extend_from_slice(piece);
+        Ok(())
     }
 }
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LineTooLong {
+    max: usize,
+}
+
+impl fmt::Display for LineTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a line of the watch is longer than {} bytes", self.max)
+    }
+}
+
+impl StdError for LineTooLong {}
 
 #[cfg(test)]
 mod tests {
@@ -30,12 +65,36 @@ mod tests {
 
     #[test]
     fn lines_come_out_whole_however_they_came_in() {
-        let mut lines = Lines::default();
-        let mut seen = Vec::new();
-        for byte in b"one\r\n\n two \nthree" {
-            lines.push(&[*byte]).unwrap();
-            seen.extend(lines.take());
+        let text = b"one\r\n\n two \nthree";
+        for size in 1..=text.len() {
+            let mut lines = Lines::default();
+            let pieces = text.chunks(size).flat_map(|piece| lines.push(piece).unwrap());
+            assert_eq!(pieces.collect::<Vec<_>>(), [b"one".to_vec(), b"two".to_vec()]);
+            assert_eq!(lines.push(b"\n").unwrap(), [b"three".to_vec()]);
         }
-        assert_eq!(seen, [b"one".to_vec(), b"two".to_vec()]);
+    }
+
+    #[test]
+    fn a_line_has_a_bound_and_a_piece_has_none() {
+        let lines = || Lines { max: 4, ..Lines::default() };
+        assert_eq!(lines().push(b"1234\n5678\n9").unwrap().len(), 2);
+        let too_long = LineTooLong { max: 4 };
+        assert_eq!(lines().push(b"12345"), Err(LineTooLong { max: 4 }));
+        assert_eq!(lines().push(b"1\n23456\n7"), Err(LineTooLong { max: 4 }));
+        let mut lines = lines();
+        for byte in b"1234" {
+            lines.push(&[*byte]).unwrap();
+        }
+        assert_eq!(lines.push(b"5"), Err(too_long));
+    }
+
+    /// If the pending line were read again for each piece, this would read 2 TiB.
+    #[test]
+    fn a_long_line_in_small_pieces_is_read_once() {
+        let mut lines = Lines::default();
+        for _ in 0..2 << 20 {
+            assert!(lines.push(b"x").unwrap().is_empty());
+        }
+        assert_eq!(lines.push(b"\n").unwrap()[0].len(), 2 << 20);
     }
 }

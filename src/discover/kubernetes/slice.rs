@@ -7,9 +7,19 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    discover::transport::host_port,
+    discover::{
+        AddressFilter,
+        bounds::AtMost,
+        left_out::{LeftOut, host_port, target},
+    },
     endpoint::{Endpoint, Health, Locality, Metadata},
 };
+
+/// The most endpoints in a slice, of which the API server takes 1000.
+const MAX_ENDPOINTS_PER_SLICE: usize = 10_000;
+/// The most ports in a slice, and addresses and hints of an endpoint; the API server takes 100, 100
+/// and 8.
+const MAX_ITEMS: usize = 1000;
 
 /// Which endpoints of the slices are wanted, and what is added to them.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +27,15 @@ pub(super) struct Choice {
     pub(super) port: Option<String>,
     pub(super) region: String,
     pub(super) zone: Option<String>,
+    pub(super) filter: AddressFilter,
 }
 
 /// One EndpointSlice, as far as it is read.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Slice {
     pub(super) metadata: ObjectMeta,
-    endpoints: Option<Vec<Entry>>,
-    ports: Option<Vec<Port>>,
+    endpoints: Option<AtMost<Entry, MAX_ENDPOINTS_PER_SLICE>>,
+    ports: Option<AtMost<Port, MAX_ITEMS>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,7 +51,7 @@ pub(super) struct ObjectMeta {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
-    addresses: Option<Vec<String>>,
+    addresses: Option<AtMost<String, MAX_ITEMS>>,
     #[serde(default)]
     conditions: Conditions,
     zone: Option<String>,
@@ -63,7 +74,7 @@ struct Reference {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Hints {
-    for_zones: Option<Vec<ForZone>>,
+    for_zones: Option<AtMost<ForZone, MAX_ITEMS>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -78,8 +89,13 @@ struct Port {
 }
 
 impl Slice {
+    /// How many endpoints there are.
+    pub(super) fn len(&self) -> usize {
+        self.endpoints.as_ref().map_or(0, |endpoints| endpoints.0.len())
+    }
+
     fn port(&self, choice: &Choice) -> Option<u16> {
-        let mut ports = self.ports.iter().flatten();
+        let mut ports = self.ports.iter().flat_map(|ports| &ports.0);
         let port = match &choice.port {
             None => ports.next(),
             Some(name) => ports.find(|port| port.name.as_deref() == Some(name)),
@@ -103,8 +119,8 @@ impl Entry {
     }
 
     fn zones(&self) -> BTreeSet<&str> {
-        let hints = self.hints.iter().flat_map(|hints| &hints.for_zones).flatten();
-        hints.map(|zone| &*zone.name).collect()
+        let hints = self.hints.iter().flat_map(|hints| &hints.for_zones);
+        hints.flat_map(|zones| &zones.0).map(|zone| &*zone.name).collect()
     }
 
     fn metadata(&self) -> Metadata {
@@ -120,36 +136,40 @@ impl Entry {
     }
 }
 
-/// All endpoints of the slices, each once, in the order of their addresses.
+/// All endpoints of the slices, each once, in the order of their addresses, and those that are left
+/// out.
 pub(super) fn endpoints<'a, T>(
     slices: impl IntoIterator<Item = &'a Slice>,
     choice: &Choice,
-) -> BTreeMap<String, Endpoint<T>>
+) -> (BTreeMap<String, Endpoint<T>>, Vec<LeftOut>)
 where
     T: FromStr<Err: Display>,
 {
-    let mut entries: BTreeMap<String, (&Entry, Health)> = BTreeMap::new();
+    let mut entries: BTreeMap<String, Found<'_>> = BTreeMap::new();
     for slice in slices {
         let Some(port) = slice.port(choice) else { continue };
-        for entry in slice.endpoints.iter().flatten() {
+        for entry in slice.endpoints.iter().flat_map(|endpoints| &endpoints.0) {
             // Of several addresses any would do; consumers take the first.
-            let Some(address) = entry.addresses.iter().flatten().next() else { continue };
-            let known = entries.entry(host_port(address, port));
-            let known = known.or_insert_with(|| (entry, entry.health()));
-            if known.1 != Health::Healthy && entry.health() == Health::Healthy {
-                *known = (entry, Health::Healthy);
+            let Some(host) = entry.addresses.as_ref().and_then(|all| all.0.first()) else {
+                continue;
+            };
+            let found = || Found { host, port, entry, health: entry.health() };
+            let known = entries.entry(host_port(host, port)).or_insert_with(found);
+            if known.health != Health::Healthy && entry.health() == Health::Healthy {
+                *known = found();
             }
         }
     }
     if let Some(zone) = &choice.zone {
         heed_hints(&mut entries, zone);
     }
-    let endpoints = entries.into_iter().filter_map(|(address, (entry, health))| {
-        let target = match address.parse() {
+    let (mut endpoints, mut left_out) = (BTreeMap::new(), Vec::new());
+    for (address, Found { host, port, entry, health }) in entries {
+        let target = match target(&address, host, port, &choice.filter) {
             Ok(target) => target,
-            Err(error) => {
-                tracing::warn!(address, %error, "an address of Kubernetes is left out");
-                return None;
+            Err(reason) => {
+                left_out.push(reason);
+                continue;
             }
         };
         let mut endpoint =
@@ -157,23 +177,31 @@ where
         if let Some(zone) = &entry.zone {
             endpoint = endpoint.with_locality(Locality::new(&*choice.region, &**zone));
         }
-        Some((address, endpoint))
-    });
-    endpoints.collect()
+        endpoints.insert(address, endpoint);
+    }
+    (endpoints, left_out)
+}
+
+/// An endpoint of a slice.
+struct Found<'a> {
+    host: &'a str,
+    port: u16,
+    entry: &'a Entry,
+    health: Health,
 }
 
 /// Leaves the endpoints that are hinted for a zone, if hints are complete and some are for it.
-fn heed_hints(entries: &mut BTreeMap<String, (&Entry, Health)>, zone: &str) {
-    let mut ready = entries.values().filter(|(_, health)| *health == Health::Healthy).peekable();
+fn heed_hints(entries: &mut BTreeMap<String, Found<'_>>, zone: &str) {
+    let mut ready = entries.values().filter(|found| found.health == Health::Healthy).peekable();
     let some = ready.peek().is_some();
     let (mut complete, mut for_zone) = (some, false);
-    for (entry, _) in ready {
-        let zones = entry.zones();
+    for found in ready {
+        let zones = found.entry.zones();
         complete &= !zones.is_empty();
         for_zone |= zones.contains(zone);
     }
     if complete && for_zone {
-        entries.retain(|_, (entry, _)| entry.zones().contains(zone));
+        entries.retain(|_, found| found.entry.zones().contains(zone));
     }
 }
 
@@ -192,11 +220,11 @@ mod tests {
     fn read(slices: &[&str], choice: &Choice) -> BTreeMap<String, Endpoint<String>> {
         let slices: Vec<Slice> =
             slices.iter().map(|slice| serde_json::from_str(slice).unwrap()).collect();
-        endpoints(&slices, choice)
+        endpoints(&slices, choice).0
     }
 
     fn http() -> Choice {
-        Choice { port: Some("http".to_owned()), region: "eu".to_owned(), zone: None }
+        Choice { port: Some("http".to_owned()), region: "eu".to_owned(), ..Choice::default() }
     }
 
     #[test]
@@ -230,6 +258,19 @@ mod tests {
             let all = read(&slices, &http());
             assert_eq!((all.len(), all["10.0.0.1:8080"].health()), (1, &Health::Healthy));
         }
+    }
+
+    #[test]
+    fn addresses_that_can_not_be_used_are_left_out() {
+        let bad = SLICE.replace("10.0.0.1", "169.254.169.254");
+        let slices = [SLICE, &bad].map(|slice| serde_json::from_str::<Slice>(slice).unwrap());
+        let (found, left_out) = endpoints::<String>(&slices, &http());
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["10.0.0.1:8080"]);
+        let reason =
+            "169.254.169.254 can't be an endpoint: it is the address of a metadata service";
+        assert_eq!(left_out, [LeftOut::new("169.254.169.254:8080", reason)]);
+        let choice = Choice { filter: AddressFilter::usable(), ..http() };
+        assert_eq!(endpoints::<String>(&slices, &choice).0.len(), 2);
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use aws_credential_types::provider::error::CredentialsError;
 
-use crate::{BoxError, error::chain};
+use crate::{BoxError, error::chain, escape::Escaped};
 
 /// Why a request could not be signed. It was not sent.
 #[derive(Debug)]
@@ -41,6 +41,7 @@ impl fmt::Display for SignError {
         match self {
             Self::Credentials(_) => f.write_str("no credentials"),
             Self::NoRegion { host } => {
+                let host = Escaped(host);
                 write!(f, "{host} tells no region; set one with SignLayer::region")
             }
             Self::NoHost => f.write_str("it has no host"),

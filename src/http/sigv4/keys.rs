@@ -19,6 +19,8 @@ use tokio::{
 
 use super::SignError;
 
+use crate::escape::EscapedChain;
+
 /// Credentials, kept as long as they are good and fetched by one request for all.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -121,7 +123,7 @@ impl Keys {
                 let now = SystemTime::now();
                 let usable = self.usable(now);
                 if let Some(credentials) = &usable {
-                    tracing::warn!(error = %why, "no new credentials: the last are used on");
+                    tracing::warn!(error = %EscapedChain(&*why), "no new credentials: the last are used on");
                     self.keep(credentials, now + USED_ON);
                 }
                 usable.ok_or(SignError::Credentials(why))

@@ -15,6 +15,7 @@ use crate::{
     BoxError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::{Endpoint, Health},
+    escape::Escaped,
     lambda::{FunctionName, InvalidName, InvokeError, NameProblem, Qualifier},
 };
 
@@ -107,7 +108,7 @@ async fn fetch(
             }
             Err(error) => {
                 let function = target.endpoint.target();
-                tracing::warn!(%function, %error, "provisioned concurrency is not to be had");
+                tracing::warn!(%function, error = %Escaped(&error), "provisioned concurrency is not to be had");
                 (failures, last) = (failures + 1, Some(error));
             }
         }

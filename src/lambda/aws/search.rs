@@ -19,8 +19,12 @@ use crate::{
     BoxError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::Endpoint,
+    escape::Escaped,
     lambda::{FunctionName, Qualifier},
 };
+
+/// The most pages of a list of functions, of 50 functions each.
+const MAX_PAGES: usize = 2000;
 
 /// The functions of a region whose names begin as told and that have the tags told, as endpoints.
 ///
@@ -35,7 +39,7 @@ use crate::{
 /// 15 that the control plane takes from all of an account together; the first answer for 100
 /// functions with tags takes 20 s. While the control plane fails, no endpoint changes. A function whose
 /// tags may not be read has those that were read last; without any it does not fit, which is told by a
-/// `tracing` event. If that is so for all whose names fit it is a failure. If
+/// `tracing` event. If that is so for all whose names fit it is a failure, and so are more than 100 000 functions. If
 /// no function fits there is no endpoint; put
 /// [`keep_last_good`](crate::discover::DiscoverExt::keep_last_good) behind it if that must be a
 /// mistake.
@@ -176,7 +180,7 @@ impl FunctionSearch {
         pace: &mut Pace,
     ) -> Result<Vec<(String, FunctionConfiguration)>, BoxError> {
         let (mut found, mut marker, mut seen) = (Vec::new(), None, HashSet::new());
-        loop {
+        for _ in 0..MAX_PAGES {
             pace.turn().await;
             let page = self.client.list_functions().set_marker(marker).send().await;
             let page = page.map_err(invoke_error)?;
@@ -196,6 +200,7 @@ impl FunctionSearch {
                 Some(_) => {}
             }
         }
+        Err(format!("the list of functions has more than {MAX_PAGES} pages").into())
     }
 
     fn endpoint<'a>(
@@ -207,7 +212,7 @@ impl FunctionSearch {
         let mut name: FunctionName = match arn.parse() {
             Ok(name) => name,
             Err(error) => {
-                tracing::warn!(%error, "a function that is listed is left out");
+                tracing::warn!(error = %Escaped(error), "a function that is listed is left out");
                 return None;
             }
         };
@@ -270,7 +275,7 @@ impl Known {
                         self.tags.remove(arn);
                     }
                     Some(error) if is_about_one_function(error) => {
-                        tracing::warn!(%arn, %error, "a function's tags may not be read");
+                        tracing::warn!(arn = %Escaped(arn), error = %Escaped(error), "a function's tags may not be read");
                         let tags = self.tags.remove(arn).and_then(|known| known.tags);
                         self.tags.insert(arn.clone(), Tags { tags, asked: Instant::now() });
                     }

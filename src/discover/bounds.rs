@@ -1,0 +1,65 @@
+//! How much a source may give, so that one that is broken or hostile costs a bounded amount of memory.
+
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+pub(super) use self::at_most::AtMost;
+
+/// The most endpoints in one answer of a source. The largest Kubernetes clusters have 150 000 pods.
+pub(super) const MAX_ENDPOINTS: usize = 500_000;
+
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+mod at_most {
+    use std::{fmt, marker::PhantomData};
+
+    use serde::{
+        Deserialize, Deserializer,
+        de::{self, SeqAccess, Visitor},
+    };
+
+    /// A sequence of at most `MAX` items. A longer one is an error at the first item too many, before
+    /// the rest is read.
+    #[derive(Clone, Debug)]
+    pub(in crate::discover) struct AtMost<T, const MAX: usize>(pub(in crate::discover) Vec<T>);
+
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Items<T, const MAX: usize>(PhantomData<T>);
+
+            impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
+                type Value = AtMost<T, MAX>;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a sequence")
+                }
+
+                fn visit_seq<A: SeqAccess<'de>>(
+                    self,
+                    mut sequence: A,
+                ) -> Result<Self::Value, A::Error> {
+                    let mut items = Vec::new();
+                    while let Some(item) = sequence.next_element()? {
+                        if items.len() >= MAX {
+                            return Err(de::Error::custom(format_args!("more than {MAX} items")));
+                        }
+                        items.push(item);
+                    }
+                    Ok(AtMost(items))
+                }
+            }
+
+            deserializer.deserialize_seq(Items(PhantomData))
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn one_item_too_many_is_an_error() {
+            let all: AtMost<u8, 3> = serde_json::from_str("[1,2,3]").unwrap();
+            assert_eq!(all.0, [1, 2, 3]);
+            let error = serde_json::from_str::<AtMost<u8, 3>>("[1,2,3,4]").unwrap_err();
+            assert!(error.to_string().starts_with("more than 3 items"), "{error}");
+        }
+    }
+}
