@@ -381,6 +381,126 @@ async fn an_endpoint_that_was_removed_comes_back_without_a_past() {
     assert!(is_out(&fleet, 0));
 }
 
+/// How many are ejected or on trial.
+fn away(fleet: &Fleet) -> usize {
+    let is_away =
+        |endpoint: &&Endpoint<()>| !endpoint.is_eligible() || endpoint.allowance().is_some();
+    fleet.endpoints().values().filter(is_away).count()
+}
+
+/// Ten endpoints, half of them ejected because their requests timed out.
+fn half_out_for_timeouts() -> (Handle<usize, ()>, Fleet) {
+    let (handle, mut fleet) = fleet(10, rows_only());
+    (0..5).for_each(|endpoint| send(&mut fleet, endpoint, vec![Outcome::Timeout; 5]));
+    assert_eq!(away(&fleet), 5);
+    (handle, fleet)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clearly_worse_endpoint_takes_the_place_of_the_least_bad() {
+    let (_handle, mut fleet) = half_out_for_timeouts();
+    send(&mut fleet, 5, vec![Outcome::Timeout; 10]);
+    assert!(!is_out(&fleet, 5), "no worse than they are");
+    // Timeouts come in from what was in flight there: 0 is worse than 1 now.
+    let late: Vec<_> = (0..20).map(|_| fleet.request(&0)).collect();
+    late.into_iter().for_each(|request| request.finish(Outcome::Timeout));
+
+    (0..5).for_each(|_| fleet.request(&6).finish(FAILED));
+    let mut most = away(&fleet);
+    while fleet.step() {
+        most = most.max(away(&fleet));
+    }
+    assert_eq!(most, 5, "at no moment is one too many out");
+    assert!(is_out(&fleet, 6));
+    assert_eq!(fleet.endpoint(&1).health(), &Health::Healthy, "the first of the least bad is back");
+    assert!(fleet.endpoint(&1).allowance().is_none(), "without a trial, whose endpoint is out too");
+
+    // Back it needs as many failures as the first time, and it has no place to take.
+    send(&mut fleet, 1, vec![Outcome::Timeout; 5]);
+    assert!(!is_out(&fleet, 1));
+    send(&mut fleet, 1, vec![Outcome::Timeout; 10]);
+    assert!(is_out(&fleet, 1), "it hangs: worse than those that have timed out");
+    let reason = fleet.endpoint(&1).health().reason().unwrap();
+    assert!(reason.starts_with("ejected for 30.0s"), "the first time didn't count: {reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_on_trial_gives_way_too_and_its_verdict_comes_too_late() {
+    let (_handle, mut fleet) = half_out_for_timeouts();
+    advance(30 * SECOND).await;
+    fleet.settle();
+    let trials: Vec<_> = (0..5).map(|endpoint| fleet.request(&endpoint)).collect();
+    send(&mut fleet, 5, vec![FAILED; 5]);
+    assert!(is_out(&fleet, 5));
+    assert!(fleet.endpoint(&0).allowance().is_none());
+    trials.into_iter().for_each(|trial| trial.finish(Outcome::Timeout));
+    fleet.settle();
+    let out: Vec<_> = (0..10).filter(|endpoint| is_out(&fleet, *endpoint)).collect();
+    assert_eq!(out, [1, 2, 3, 4, 5]);
+}
+
+/// Two equals never take a place from each other, however long both fail.
+#[tokio::test(start_paused = true)]
+async fn places_do_not_flap() {
+    let (_handle, mut fleet) = fleet(10, rows_only().ejection_time(60 * SECOND, 300 * SECOND));
+    let before = fleet.updates();
+    for round in 0..600 {
+        advance(Duration::from_millis(100)).await;
+        for endpoint in 0..10 {
+            let failure = if endpoint < 7 { Outcome::Timeout } else { FAILED };
+            for _ in 0..=round % 3 {
+                if let Some(request) = fleet.try_request(&endpoint) {
+                    request.finish(failure.clone());
+                }
+            }
+        }
+        fleet.settle();
+    }
+    assert_eq!(
+        (7..10).filter(|endpoint| is_out(&fleet, *endpoint)).count(),
+        3,
+        "the worst are out"
+    );
+    // Five are ejected, and each swap changes two: the bound is eight for each place.
+    let updates = fleet.updates() - before;
+    assert!(updates <= 5 + 2 * 8 * 5, "{updates}");
+    // In fact: three that fail, and two that hang in place of two that had timed out a few times.
+    assert!(updates <= 5 + 2 * 5, "{updates}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_upstream_takes_out_gives_way_first() {
+    let (handle, mut fleet) = fleet(4, rows_only());
+    send(&mut fleet, 0, vec![FAILED; 20]);
+    send(&mut fleet, 1, vec![FAILED; 5]);
+    send(&mut fleet, 2, vec![Outcome::Timeout; 30]);
+    assert!(!is_out(&fleet, 2), "less bad than both");
+    handle.insert(1, Endpoint::new(()).with_health(Health::unhealthy("checks"))).unwrap();
+    fleet.settle();
+    send(&mut fleet, 2, vec![FAILED; 5]);
+    assert!(is_out(&fleet, 2), "as bad as 1, which is out anyway");
+    assert_eq!(fleet.endpoint(&1).health(), &Health::unhealthy("checks"));
+    handle.insert(1, ()).unwrap();
+    fleet.settle();
+    assert!(!is_out(&fleet, 1));
+}
+
+/// The last that serves can be replaced, but only by one that serves.
+#[tokio::test(start_paused = true)]
+async fn the_last_that_serves_is_spared_unless_another_serves_in_its_stead() {
+    let (handle, mut fleet) = fleet(2, rows_only());
+    send(&mut fleet, 0, vec![Outcome::Timeout; 5]);
+    assert!(is_out(&fleet, 0));
+    handle.insert(0, Endpoint::new(()).with_health(Health::unhealthy("checks"))).unwrap();
+    fleet.settle();
+    send(&mut fleet, 1, vec![FAILED; 20]);
+    assert!(!is_out(&fleet, 1));
+    handle.insert(0, ()).unwrap();
+    fleet.settle();
+    send(&mut fleet, 1, vec![FAILED; 5]);
+    assert_eq!([0, 1].map(|endpoint| is_out(&fleet, endpoint)), [false, true]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_that_fail_at_once_lose_half() {
     let (handle, mut fleet) = fleet(10_000, rows_only());
@@ -512,19 +632,21 @@ proptest! {
                     Step::Requests(..) => {}
                     Step::Pass(seconds) => advance(SECOND * seconds as u32).await,
                 }
-                fleet.settle();
+                // At any moment, unless endpoints are removed: the others return after that.
+                let (before, cap) = (fleet.endpoints().len(), |endpoints: usize| {
+                    let share = endpoints * percent as usize / 100;
+                    share.max(1).min(endpoints.saturating_sub(1))
+                });
+                while fleet.step() {
+                    let now = fleet.endpoints().len();
+                    prop_assert!(now < before || now != model.len() || away(&fleet) <= cap(now));
+                }
                 let mut keys: Vec<_> = fleet.endpoints().keys().copied().collect();
                 let mut expected: Vec<_> = model.keys().copied().collect();
                 keys.sort_unstable();
                 expected.sort_unstable();
                 prop_assert_eq!(&keys, &expected);
-                let away = |key: &&usize| {
-                    let endpoint = fleet.endpoint(key);
-                    !endpoint.is_eligible() || endpoint.allowance().is_some()
-                };
-                let share = keys.len() * percent as usize / 100;
-                let cap = share.max(1).min(keys.len().saturating_sub(1));
-                prop_assert!(keys.iter().filter(away).count() <= cap);
+                prop_assert!(away(&fleet) <= cap(keys.len()));
             }
             for _ in 0..3 {
                 advance(SECOND * 300).await;

@@ -76,6 +76,7 @@ mod observed;
 mod outlier;
 mod part;
 mod relief;
+mod severity;
 mod slow_start;
 mod stage;
 mod stalls;

@@ -14,9 +14,10 @@ use tokio::{
 
 use super::{
     InvalidSetting, OutlierDetection,
-    absent::Absent,
+    absent::{Absent, Rank},
     members::{self, Id},
     observed::{Observed, median},
+    severity::Severity,
     stage::{Policy, Stage, stage},
     timer::{Every, after},
     watch::{Alarm, Event, Watch},
@@ -35,6 +36,9 @@ stage! {
     /// is put on trial: it has an [`Allowance`] of one request, whose outcome is the verdict. The
     /// endpoint is what upstream says it is again, or out for longer. If the caller gives the request up
     /// before the response has begun, the next one decides.
+    ///
+    /// The number of ejected endpoints is limited. While the limit is reached, a clearly worse endpoint
+    /// replaces the least bad one; see [`OutlierDetection::max_ejected`].
     ///
     /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure accrual.
     OutlierDetected, Outliers, State
@@ -126,40 +130,85 @@ impl Outliers {
         time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
     }
 
-    /// Ejects an endpoint in good standing, if that leaves enough.
-    fn eject<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
+    /// Ejects an endpoint in good standing, if that leaves enough others, or in place of a less bad one.
+    /// Its severity is `at_least` what the reason implies.
+    fn eject<K: Display, T>(
+        &mut self,
+        members: &mut Members<K, T>,
+        id: Id,
+        at_least: Severity,
+        reason: &str,
+    ) {
         let Some(member) = members.get(id) else { return };
         if !member.state.is_good() || !member.endpoint.is_eligible() {
             return;
         }
+        let severity = at_least.max(member.state.watch.severity());
         let serves = |(other, member): (Id, &members::Member<K, T, State>)| {
             other != id && member.endpoint.is_eligible() && member.state.is_good()
         };
-        let last = !self.detection.may_eject_all() && !members.iter().any(serves);
-        if last || self.absent.len() >= self.detection.cap(members.len()) {
-            let endpoint = &member.key;
-            tracing::debug!(endpoint = %Escaped(endpoint), reason, "not ejected: too many would be out");
-            return;
+        let is_last = !self.detection.may_eject_all() && !members.iter().any(serves);
+        if is_last || self.absent.len() >= self.detection.cap(members.len()) {
+            let least_bad = self.least_bad(members, is_last);
+            let Some((other, _)) = least_bad.filter(|(_, other)| gives_way(*other, severity))
+            else {
+                let endpoint = Escaped(&member.key);
+                tracing::debug!(%endpoint, reason, ?severity, "not ejected: too many would be out");
+                return;
+            };
+            // Before the other, so that downstream never sees more endpoints out than the limit.
+            self.give_way(members, other);
         }
-        self.send_away(members, id, reason);
+        self.send_away(members, id, severity, reason);
     }
 
-    fn send_away<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
+    /// Returns the endpoint that is replaced first; the first eligible one if it `must_serve`.
+    fn least_bad<K, T>(&mut self, members: &Members<K, T>, must_serve: bool) -> Option<(Id, Rank)> {
+        loop {
+            let (id, rank) = self.absent.least_bad(must_serve)?;
+            // Requests that were in flight at the ejection may have raised it since.
+            let severity = members.get(id)?.state.watch.severity();
+            if severity <= rank.severity {
+                return Some((id, rank));
+            }
+            self.absent.change(id, |rank| rank.severity = severity);
+        }
+    }
+
+    /// Ends an ejection in favour of a worse endpoint. It doesn't count as one; the recent failures do,
+    /// because no request has succeeded since.
+    fn give_way<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
+        if let Some(member) = members.get_mut(id) {
+            member.state.ejections = member.state.ejections.saturating_sub(1);
+        }
+        self.reinstate(members, id, "a worse one is ejected instead");
+    }
+
+    fn send_away<K: Display, T>(
+        &mut self,
+        members: &mut Members<K, T>,
+        id: Id,
+        severity: Severity,
+        reason: &str,
+    ) {
         let Some(member) = members.get_mut(id) else { return };
         let state = &mut member.state;
         state.ejections = state.ejections.saturating_add(1);
         let time = self.ejection_time(state.ejections);
         let until = after(Instant::now(), time);
-        tracing::warn!(endpoint = %Escaped(&member.key), reason, ?time, "ejected");
+        tracing::warn!(endpoint = %Escaped(&member.key), reason, ?severity, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
         (state.standing, state.slow) = (Standing::Ejected(reason), 0);
-        self.absent.send(id, until);
+        self.absent.send(id, until, Rank { serves: member.endpoint.is_eligible(), severity });
         members.announce(id);
     }
 
     /// The time of an ejected endpoint is over.
     fn bring_back<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
         if !self.detection.trial {
+            if let Some(member) = members.get(id) {
+                member.state.watch.forget_severity();
+            }
             return self.reinstate(members, id, "its time is over");
         }
         let Some(member) = members.get_mut(id) else { return };
@@ -185,16 +234,20 @@ impl Outliers {
         let Some(member) = members.get_mut(id) else { return };
         match (what, &mut member.state.standing) {
             (Event::FailedResponses(failures), _) => {
-                self.eject(members, id, &format!("{failures} failed responses in a row"));
+                let reason = format!("{failures} failed responses in a row");
+                self.eject(members, id, Severity::Failing, &reason);
             }
             (Event::Unanswered(failures), _) => {
-                self.eject(members, id, &format!("{failures} requests in a row without an answer"));
+                let reason = format!("{failures} requests in a row without an answer");
+                self.eject(members, id, Severity::TimingOut, &reason);
             }
             (Event::TrialPassed, Standing::OnTrial(_)) => {
+                member.state.watch.forget_severity();
                 self.reinstate(members, id, "it has passed the trial");
             }
             (Event::TrialFailed, Standing::OnTrial(_)) => {
-                self.send_away(members, id, "it has failed the trial");
+                let severity = member.state.watch.severity();
+                self.send_away(members, id, severity, "it has failed the trial");
             }
             (Event::TrialOpen, Standing::OnTrial(allowance)) if allowance.left() == 0 => {
                 *allowance = Allowance::of(1);
@@ -220,10 +273,14 @@ impl Outliers {
             }
         }
         if let Some(rule) = self.detection.failure_share {
-            rule.find(&fleet, |endpoint, reason| self.eject(members, endpoint.id, &reason));
+            rule.find(&fleet, |endpoint, reason| {
+                self.eject(members, endpoint.id, Severity::Mild, &reason);
+            });
         }
         if let Some(rule) = self.detection.success_rate {
-            rule.find(&fleet, |endpoint, reason| self.eject(members, endpoint.id, &reason));
+            rule.find(&fleet, |endpoint, reason| {
+                self.eject(members, endpoint.id, Severity::Mild, &reason);
+            });
         }
         if let Some(rule) = self.detection.latency {
             let mut slow = Vec::new();
@@ -249,7 +306,7 @@ impl Outliers {
         }
         for (id, reason) in slow {
             if members.get(*id).is_some_and(|member| member.state.slow >= intervals) {
-                self.eject(members, *id, reason);
+                self.eject(members, *id, Severity::Mild, reason);
             }
         }
     }
@@ -281,19 +338,26 @@ impl Outliers {
             }
             let reason = format!("no answer for {silence:.1?} while requests wait");
             match members.get(id).map(|member| &member.state.standing) {
-                Some(Standing::OnTrial(_)) => self.send_away(members, id, &reason),
-                _ => self.eject(members, id, &reason),
+                Some(Standing::OnTrial(_)) => {
+                    self.send_away(members, id, Severity::TimingOut, &reason);
+                }
+                _ => self.eject(members, id, Severity::TimingOut, &reason),
             }
         }
     }
 
-    /// Endpoints were removed: lets those back in that are now too many.
+    /// Endpoints were removed: lets those back in that are now too many, the least bad first.
     fn keep_to_the_cap<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         while self.absent.len() > self.detection.cap(members.len()) {
-            let Some(id) = self.absent.first() else { return };
+            let Some((id, _)) = self.least_bad(members, false) else { return };
             self.reinstate(members, id, "too many of the endpoints are out");
         }
     }
+}
+
+/// Whether an ejected endpoint is replaced by one of this severity.
+fn gives_way(rank: Rank, severity: Severity) -> bool {
+    rank.severity < severity || (rank.severity == severity && !rank.serves)
 }
 
 impl<K, T> Policy<K, T, State> for Outliers
@@ -313,6 +377,10 @@ where
             life: 0,
             silent: 0,
         }
+    }
+
+    fn change(&mut self, id: Id, member: &mut members::Member<K, T, State>) {
+        self.absent.change(id, |rank| rank.serves = member.endpoint.is_eligible());
     }
 
     fn leave(&mut self, id: Id, _member: &mut members::Member<K, T, State>) -> bool {
@@ -336,22 +404,22 @@ where
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
         self.keep_to_the_cap(members);
-        while let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
-            self.answer(members, alarm);
-        }
-        while let Poll::Ready(id) = self.absent.poll_over(cx) {
-            self.bring_back(members, id);
-        }
-        if members.is_empty() {
-            self.tick.stop();
-            return Poll::Ready(());
-        }
-        while self.tick.poll(cx).is_ready() {
-            self.judge(members);
-        }
-        if self.detection.stalls.is_some() {
-            while self.stall_tick.poll(cx).is_ready() {
+        // The changes of one event are passed on before the next event is handled. An endpoint that is
+        // announced twice keeps its first turn: it would be ejected before the one that it replaces is back.
+        while !members.has_changes() {
+            if let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
+                self.answer(members, alarm);
+            } else if let Poll::Ready(id) = self.absent.poll_over(cx) {
+                self.bring_back(members, id);
+            } else if members.is_empty() {
+                self.tick.stop();
+                return Poll::Ready(());
+            } else if self.tick.poll(cx).is_ready() {
+                self.judge(members);
+            } else if self.detection.stalls.is_some() && self.stall_tick.poll(cx).is_ready() {
                 self.listen(members);
+            } else {
+                break;
             }
         }
         Poll::Pending

@@ -5,7 +5,11 @@ use std::{
 
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
-use super::{histogram::Histogram, members::Id};
+use super::{
+    histogram::Histogram,
+    members::Id,
+    severity::{Ending, Recent, Severity},
+};
 use crate::{
     endpoint::{OutcomeCounts, Vitals},
     outcome::{Meter, Outcome, Sample, Start},
@@ -21,6 +25,7 @@ pub(super) struct Watch {
     /// Failures in a row: responses that say so, and requests that got none.
     responses: AtomicU32,
     unanswered: AtomicU32,
+    recent: Recent,
     /// Responses that began well and were not read to their end: no outcome counts them.
     unread: AtomicU32,
     /// The age of the vitals from which on a request is the trial's; 0 if there is no trial.
@@ -67,12 +72,23 @@ impl Watch {
             limits,
             responses: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
+            recent: Recent::default(),
             unread: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             latencies: limits.latency.then(Histogram::new),
             usual: AtomicU64::new(0),
             begun: AtomicU64::new(0),
         }
+    }
+
+    /// How bad the endpoint is by its last requests.
+    pub(super) fn severity(&self) -> Severity {
+        self.recent.severity()
+    }
+
+    /// The endpoint has shown that it is well: how bad it was is forgotten.
+    pub(super) fn forget_severity(&self) {
+        self.recent.forget();
     }
 
     /// Counts from nothing.
@@ -134,6 +150,7 @@ impl Watch {
     fn end_rows(&self) {
         forget(&self.responses);
         forget(&self.unanswered);
+        self.recent.record(Ending::Success);
     }
 
     fn judge_trial(&self, sample: &Sample<'_>) {
@@ -179,12 +196,15 @@ impl Meter for Watch {
             Outcome::Success => self.succeeded(sample),
             Outcome::ApplicationError => {
                 forget(&self.unanswered);
+                self.recent.record(Ending::Failure);
                 if let Some(failures) = count(&self.responses, self.limits.responses) {
                     self.call(Event::FailedResponses(failures));
                 }
             }
             Outcome::Overload { .. } => forget(&self.unanswered),
-            Outcome::TransportFailure | Outcome::Timeout => {
+            outcome @ (Outcome::TransportFailure | Outcome::Timeout) => {
+                let timed_out = *outcome == Outcome::Timeout;
+                self.recent.record(if timed_out { Ending::Timeout } else { Ending::Failure });
                 if let Some(failures) = count(&self.unanswered, self.limits.unanswered) {
                     self.call(Event::Unanswered(failures));
                 }

@@ -214,6 +214,18 @@ where
         }
     }
 
+    /// Applies one update, if there is one now.
+    pub(crate) fn step(&mut self) -> bool {
+        let Poll::Ready(Some(update)) = self.poll(&mut Context::from_waker(Waker::noop())) else {
+            return false;
+        };
+        match update {
+            Err(error) => self.errors.push(error),
+            Ok(update) => self.apply(update),
+        }
+        true
+    }
+
     /// The next update.
     pub(crate) fn poll(
         &mut self,
