@@ -6,7 +6,7 @@ use crate::{clock::SECOND, server::Try};
 /// What fails, fails so soon.
 const FAILS_AFTER: f64 = 1e-3;
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn at_server(&mut self, number: Try) {
         let attempt = &mut self.attempts[number as usize];
         let server = &mut self.servers[attempt.server as usize];
