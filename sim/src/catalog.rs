@@ -85,6 +85,10 @@ pub fn strategies() -> Vec<Entry> {
             client: |s, _| ours(s, Reports::Everything, |_| Dynamic::new(scan())),
         },
         Entry {
+            name: "headers: average, scan",
+            client: |s, _| ours(s, Reports::Average, |_| Dynamic::new(scan())),
+        },
+        Entry {
             name: "probes: 1",
             client: |s, n| ours(s, Reports::Everything, |outbox| probed(outbox, n, 1.0)),
         },
@@ -105,6 +109,13 @@ pub fn strategies() -> Vec<Entry> {
             client: |s, n| {
                 let ours = Ours::new(s, Reports::InFlight, |outbox| probed(outbox, n, 1.0));
                 Box::new(ours.probes_tell(Reports::InFlight))
+            },
+        },
+        Entry {
+            name: "probes: 1, average",
+            client: |s, n| {
+                let ours = Ours::new(s, Reports::Average, |outbox| probed(outbox, n, 1.0));
+                Box::new(ours.probes_tell(Reports::Average))
             },
         },
         Entry {

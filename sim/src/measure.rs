@@ -1,61 +1,8 @@
-//! What runs measure, and what servers measure of themselves.
+//! What runs measure.
 
-use std::{collections::VecDeque, ops::Range};
+use std::ops::Range;
 
 use crate::clock::{Nanos, SECOND};
-
-/// A server's latencies by the number of requests that were there when each came: what Prequal's
-/// probes are answered with.
-#[derive(Debug, Default)]
-pub struct LatencyByLoad {
-    recent: Vec<VecDeque<f32>>,
-}
-
-/// Latencies kept for each number in flight, and how many make a median.
-const KEPT: usize = 12;
-const ENOUGH: usize = 5;
-const LEVELS: usize = 64;
-
-impl LatencyByLoad {
-    pub fn record(&mut self, in_flight: u32, seconds: f64) {
-        let level = (in_flight as usize).min(LEVELS - 1);
-        if self.recent.len() <= level {
-            self.recent.resize_with(level + 1, VecDeque::new);
-        }
-        let kept = &mut self.recent[level];
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(seconds as f32);
-    }
-
-    /// The median of the latest that came at this load or the nearest ones; 0 if there is none.
-    #[must_use]
-    pub fn near(&self, in_flight: u32) -> f64 {
-        let level = (in_flight as usize).min(LEVELS - 1);
-        let mut some = [0.0_f32; ENOUGH + 2 * KEPT];
-        let mut count = 0;
-        for distance in 0..LEVELS {
-            let around = [level.checked_sub(distance), Some(level + distance)];
-            for level in around.into_iter().take(1 + usize::from(distance > 0)).flatten() {
-                for &latency in self.recent.get(level).into_iter().flatten() {
-                    if count < some.len() {
-                        some[count] = latency;
-                        count += 1;
-                    }
-                }
-            }
-            if count >= ENOUGH {
-                break;
-            }
-        }
-        let some = &mut some[..count];
-        match count {
-            0 => 0.0,
-            _ => f64::from(*some.select_nth_unstable_by(count / 2, f32::total_cmp).1),
-        }
-    }
-}
 
 /// What became of the requests of a run after its warm-up.
 #[derive(Clone, Debug, Default)]

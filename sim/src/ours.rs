@@ -90,6 +90,8 @@ pub enum Reports {
     /// That it has a core to spare, or not.
     Bit,
     InFlight,
+    /// In flight, and a moving average of latencies, whatever the load was.
+    Average,
     /// In flight, and the latency at such a load.
     Everything,
 }
@@ -110,6 +112,7 @@ impl Reports {
             Self::Nothing => told,
             Self::Bit => told.with_free_capacity(f64::from(u8::from(report.free > 0.0))),
             Self::InFlight => told.with_requests_in_flight(report.in_flight.into()),
+            Self::Average => full(Report { latency: report.average, ..report }),
             Self::Everything => full(report),
         }
     }

@@ -1,7 +1,7 @@
 //! What happens to servers: changes that a scenario asks for, neighbours, stalls.
 
 use super::{engine::Engine, event::Event};
-use crate::{measure::LatencyByLoad, scenario::Happens, work::exponential};
+use crate::{latency_by_load::LatencyByLoad, scenario::Happens, work::exponential};
 
 impl Engine<'_, '_> {
     pub(super) fn change(&mut self, index: usize) {
@@ -14,7 +14,7 @@ impl Engine<'_, '_> {
             Happens::Delay(delay) => server.delay = (delay > 0.0).then_some(delay),
             Happens::Claims => server.claims = true,
             Happens::Replaced => {
-                server.latencies = LatencyByLoad::default();
+                (server.latencies, server.average) = (LatencyByLoad::default(), 0.0);
                 let replaced = change.server as u32;
                 self.clients.iter_mut().for_each(|client| client.replaced(replaced));
             }

@@ -59,7 +59,10 @@ impl Engine<'_, '_> {
         let server = &mut self.servers[attempt.server as usize];
         server.in_flight -= 1;
         if !failed {
-            server.latencies.record(attempt.found, (self.now - attempt.came) as f64 / SECOND);
+            let latency = (self.now - attempt.came) as f64 / SECOND;
+            server.latencies.record(attempt.found, latency);
+            let weight = if server.average == 0.0 { 1.0 } else { 0.1 };
+            server.average += weight * (latency - server.average);
         }
         attempt.report = server.report();
         let way = self.network();
