@@ -176,7 +176,16 @@ mod tests {
         vitals.begin();
         assert_eq!(cost(&vitals, now), UNMEASURED);
         observe(&vitals, Outcome::Success, Duration::ZERO, now);
+        vitals.end(&Outcome::Success);
+        vitals.begin();
         assert!(cost(&vitals, now) < 1e-30, "measured, if as 0");
+        vitals.begin();
+        assert_eq!(cost(&vitals, now), UNMEASURED, "more are in flight than have succeeded");
+        (0..WARM_AFTER).for_each(|_| {
+            vitals.begin();
+            vitals.end(&Outcome::Success);
+        });
+        assert!(cost(&vitals, now) < 1e-30, "it is known now");
     }
 
     #[test]
