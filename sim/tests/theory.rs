@@ -42,7 +42,6 @@ const WAY: f64 = 0.0005;
 
 /// Mean time in the system, in units of the work.
 fn mean(scenario: &Scenario, strategy: fn() -> Dynamic<()>) -> f64 {
-    let servers = scenario.servers.len();
     let measured = engine::run(scenario, 3, |_| client(scenario, strategy()));
     (measured.mean() - WAY) / WORK
 }
@@ -95,7 +94,6 @@ fn a_rerun_gives_the_same_to_the_last_bit() {
     for name in ["S3", "S7h", "S14"] {
         let mut scenario = all().into_iter().find(|one| one.name == name).unwrap();
         scenario.duration = 15.0;
-        let servers = scenario.servers.len();
         let run = |seed| {
             engine::run(&scenario, seed, |_| client(&scenario, Dynamic::new(P2c::peak_ewma())))
         };
