@@ -46,7 +46,7 @@ use crate::{
 /// endpoint's own requests count whatever it reports. Where responses take more than twice what a report
 /// makes expect, the measured latency counts (forgiven with a time constant of 30 s). So a server that
 /// always claims to be idle and fast is filled up to what it can do, and not beyond: at a load of 0.7 it
-/// gets 1.4 times its share, at 0.9 at most 1.1 times. Reports without requests in flight are ignored.
+/// gets 1.4 times its share, at 0.9 about 1.1 times. Reports without requests in flight are ignored.
 /// Until a latency is measured, requests in flight alone count.
 ///
 /// **Degrading.** An endpoint that doesn't report counts as one with an old report. While no endpoint
