@@ -1,6 +1,7 @@
 //! Strategies that go by what servers report of their load: honest reports, forged ones, none.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     future::{pending, ready},
     sync::{
@@ -10,13 +11,14 @@ use std::{
     time::Duration,
 };
 
+use proptest::{collection::vec, prelude::*, strategy::Strategy as _};
 use tokio::time::{Instant, advance, sleep};
 use tower::{ServiceExt, service_fn};
 use tower_lb::{
     Balancer, BoxError, discover,
     endpoint::{Endpoint, Tried},
     load::{FailureAware, Now, PredictedLatency},
-    outcome::{LoadReport, Outcome},
+    outcome::{Attempt, LoadReport, Outcome},
     strategy::{
         BuildContext, Candidate, Candidates, Freshest, LeastLoaded, Pick, PickContext, Prequal,
         Probed, Rng, Strategy,
@@ -50,7 +52,7 @@ where
     let candidates = candidates(&strategy, servers);
     let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(7), Tried::none());
-    let mut attempts: Vec<(Instant, usize, tower_lb::outcome::Attempt)> = Vec::new();
+    let mut attempts: Vec<(Instant, usize, Attempt)> = Vec::new();
     let mut counts = vec![0.0; servers];
     const REQUESTS: u32 = 40_000;
     for number in 0..REQUESTS {
@@ -168,6 +170,101 @@ fn servers_that_do_not_report_get_their_share_too() {
         simulate(Freshest::default(), 8, nobody, |_| 10 * MS),
     ] {
         assert!(shares.iter().all(|share| (0.05..0.25).contains(share)), "{shares:.3?}");
+    }
+}
+
+/// A fleet of servers with as many workers as their weights say, and what it is asked.
+#[derive(Clone, Debug)]
+struct Fleet {
+    weights: Vec<u32>,
+    load: f64,
+    /// Whether reports tell latencies, and whether servers are probed as well, once for each request.
+    tells_latency: bool,
+    probed: bool,
+    seed: u64,
+}
+
+impl Fleet {
+    /// Open loop; each request takes 10 ms of a worker, on average. Gives the part of its share by
+    /// weight that each server gets.
+    fn simulate(&self, mut strategy: impl Strategy<Picker: Pick<()>>) -> Vec<f64> {
+        const REQUESTS: u32 = 20_000;
+        let all: f64 = self.weights.iter().copied().map(f64::from).sum();
+        let endpoints: Vec<_> =
+            self.weights.iter().map(|&weight| Endpoint::new(()).with_weight(weight)).collect();
+        let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(self.seed), Tried::none());
+        let free = |&weight: &u32| vec![start; weight as usize];
+        let mut workers: Vec<_> = self.weights.iter().map(free).collect();
+        let mut attempts: BTreeMap<(Instant, u32), (usize, Instant, Attempt)> = BTreeMap::new();
+        let mut counts = vec![0.0; self.weights.len()];
+        let (mut now, gap) = (start, 10.0 * MS.as_secs_f64() / (self.load * all));
+        for number in 0..REQUESTS {
+            now += Duration::from_secs_f64(-gap * (1.0 - rng.unit()).ln());
+            while let Some(first) = attempts.first_entry().filter(|first| first.key().0 <= now) {
+                let ((due, _), (server, began, mut attempt)) = first.remove_entry();
+                let there = candidates.get(server).unwrap().vitals().outstanding() - 1;
+                attempt.report_at(&self.report(there, due - began), due);
+                attempt.first_byte_at(due);
+                attempt.finish_at(Outcome::Success, due);
+            }
+            if self.probed {
+                let probed = candidates.get(rng.below(counts.len())).unwrap();
+                let report = LoadReport::new();
+                let there = probed.vitals().outstanding().into();
+                probed.report(&report.with_requests_in_flight(there), now);
+            }
+            let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
+            let picked = picker.pick(&(), &mut context).unwrap();
+            let server: usize = picked.name().parse().unwrap();
+            let weight = f64::from(self.weights[server]);
+            counts[server] += all / weight / f64::from(REQUESTS);
+            let worker = workers[server].iter_mut().min().unwrap();
+            *worker = now.max(*worker) + (10 * MS).mul_f64(0.5 + rng.unit());
+            let attempt = picked.begin(Some(now)).unwrap();
+            attempts.insert((*worker, number), (server, now, attempt));
+        }
+        counts
+    }
+
+    fn report(&self, there: u32, took: Duration) -> LoadReport {
+        let report = LoadReport::new().with_requests_in_flight(there.into());
+        if self.tells_latency { report.with_latency(took) } else { report }
+    }
+}
+
+fn fleets() -> impl proptest::strategy::Strategy<Value = Fleet> {
+    let weights = prop_oneof![
+        vec(1..=10_u32, 4..20),
+        vec(prop_oneof![Just(1_u32), Just(100)], 4..12),
+        vec(Just(100_u32), 4..12),
+    ];
+    (weights, 0.3..0.95, any::<[bool; 2]>(), any::<u64>()).prop_map(
+        |(weights, load, [tells_latency, probed], seed)| Fleet {
+            weights,
+            load,
+            tells_latency,
+            probed,
+            seed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// What an endpoint doesn't report must be assumed for its weight: otherwise a light one is never
+    /// selected, and has no occasion to report.
+    #[test]
+    fn every_endpoint_gets_a_quarter_of_its_share_by_weight_at_least(fleet in fleets()) {
+        for (name, shares) in [
+            ("scan", fleet.simulate(scan())),
+            ("freshest", fleet.simulate(Freshest::default())),
+        ] {
+            prop_assert!(shares.iter().all(|&share| share > 0.25), "{name}: {shares:.2?}");
+            prop_assert!(shares.iter().all(|&share| share < 2.0 / fleet.load), "{name}: {shares:.2?}");
+        }
     }
 }
 

@@ -26,6 +26,11 @@ pub trait Balance {
         now: Nanos,
     );
 
+    /// A server is a new endpoint now. Only clients that learn of endpoints care.
+    fn replaced(&mut self, server: u32) {
+        let _ = server;
+    }
+
     /// Servers to be probed now, with a number to tell the answers apart.
     fn probes(&mut self) -> Vec<(u32, u32)> {
         Vec::new()

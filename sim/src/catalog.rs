@@ -36,7 +36,7 @@ fn ours(
     reports: Reports,
     build: impl FnOnce(Outbox) -> Dynamic<()>,
 ) -> Box<dyn Balance> {
-    Box::new(Ours::new(scenario.servers.len(), reports, build))
+    Box::new(Ours::new(scenario, reports, build))
 }
 
 fn client_only(scenario: &Scenario, strategy: Dynamic<()>) -> Box<dyn Balance> {
@@ -85,6 +85,10 @@ pub fn strategies() -> Vec<Entry> {
             client: |s, _| ours(s, Reports::Everything, |_| Dynamic::new(scan())),
         },
         Entry {
+            name: "headers: average, scan",
+            client: |s, _| ours(s, Reports::Average, |_| Dynamic::new(scan())),
+        },
+        Entry {
             name: "probes: 1",
             client: |s, n| ours(s, Reports::Everything, |outbox| probed(outbox, n, 1.0)),
         },
@@ -99,6 +103,20 @@ pub fn strategies() -> Vec<Entry> {
         Entry {
             name: "probes: 1, in flight",
             client: |s, n| ours(s, Reports::InFlight, |outbox| probed(outbox, n, 1.0)),
+        },
+        Entry {
+            name: "probes: 1, in flight alone",
+            client: |s, n| {
+                let ours = Ours::new(s, Reports::InFlight, |outbox| probed(outbox, n, 1.0));
+                Box::new(ours.probes_tell(Reports::InFlight))
+            },
+        },
+        Entry {
+            name: "probes: 1, average",
+            client: |s, n| {
+                let ours = Ours::new(s, Reports::Average, |outbox| probed(outbox, n, 1.0));
+                Box::new(ours.probes_tell(Reports::Average))
+            },
         },
         Entry {
             name: "probes: 1, no headers",
@@ -143,7 +161,7 @@ fn awaited(scenario: &Scenario, client: u64, max_age: u64, per_request: f64) -> 
         first = Some(First { probes: strategy.probes(), max_age: Duration::from_millis(max_age) });
         Dynamic::new(strategy.per_request(per_request).expect("a rate"))
     };
-    let ours = Ours::new(scenario.servers.len(), Reports::Everything, build);
+    let ours = Ours::new(scenario, Reports::Everything, build);
     Box::new(ours.waiting_for(first.expect("it was built")))
 }
 
@@ -154,7 +172,7 @@ fn synchronous(scenario: &Scenario, client: u64) -> Box<dyn Balance> {
         first = Some(First { probes: strategy.probes(), max_age: Duration::ZERO });
         Dynamic::new(strategy)
     };
-    let ours = Ours::new(scenario.servers.len(), Reports::Nothing, build);
+    let ours = Ours::new(scenario, Reports::Nothing, build);
     Box::new(ours.waiting_for(first.expect("it was built")))
 }
 

@@ -16,9 +16,12 @@ const HELP: &str = "\
 tower-lb-sim [--scenarios S1,S2] [--strategies NAME,NAME] [--seeds N] [--seconds N] [--plots DIR]
 tower-lb-sim ramp [--strategies NAME,NAME] [--seconds N] [--plots DIR]
 tower-lb-sim storm [--plots DIR]
+tower-lb-sim weights | cold | claims [--strategies NAME,NAME]
 
 Without options: all strategies in all scenarios, once for 60 s of virtual time each. A strategy is
-named by any part of its name. `ramp` is the overload ramp, `storm` the retry storm. Plots are SVG files.";
+named by any part of its name. `ramp` is the overload ramp, `storm` the retry storm; `weights` shows what servers get of their
+shares by weight, `cold` the tails right after everything known was lost, `claims` what a server gets that claims
+to be idle and fast. Plots are SVG files.";
 
 const TOO_SHORT: &str = "the first 10 s are not counted: --seconds must be more";
 
@@ -26,6 +29,9 @@ enum What {
     Compare,
     Ramp,
     Storm,
+    Weights,
+    Cold,
+    Claims,
 }
 
 struct Options {
@@ -52,6 +58,9 @@ fn options() -> Result<Options, Box<dyn Error>> {
         match argument.as_str() {
             "ramp" => options.what = What::Ramp,
             "storm" => options.what = What::Storm,
+            "weights" => options.what = What::Weights,
+            "cold" => options.what = What::Cold,
+            "claims" => options.what = What::Claims,
             "--seeds" => options.seeds = value()?.parse()?,
             "--scenarios" => {
                 let names = value()?;
@@ -89,6 +98,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         What::Compare => compare(&options),
         What::Ramp => ramp(&options),
         What::Storm => storm(&options),
+        What::Weights => {
+            weights(&options);
+            Ok(())
+        }
+        What::Cold => {
+            cold(&options);
+            Ok(())
+        }
+        What::Claims => {
+            claims(&options);
+            Ok(())
+        }
     }
 }
 
@@ -183,6 +204,58 @@ fn ramp(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let Some(directory) = &options.plots else { return Ok(()) };
     plot::ramp(&directory.join("ramp.svg"), "p99 by load, among neighbours", &lines)
+}
+
+/// The least that any server gets of its share by weight, and the tail.
+fn weights(options: &Options) {
+    println!("least and greatest part that a server gets of its share by weight; p99 in ms\n");
+    let scenarios = scenario::weights();
+    let names: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
+    println!("| strategy | {} |", names.join(" | "));
+    println!("|---|{}", "---:|".repeat(names.len()));
+    for entry in ORACLES.iter().chain(&options.strategies) {
+        let figures = scenarios.iter().map(|scenario| {
+            let run = engine::run(scenario, 1, |client| (entry.client)(scenario, client));
+            let shares = run.shares(&scenario.weights);
+            let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+            let greatest = shares.iter().copied().fold(0.0, f64::max);
+            format!("{least:.2} {greatest:.2}; {:.0}", 1e3 * run.quantile(0.99))
+        });
+        println!("| {} | {} |", entry.name, figures.collect::<Vec<_>>().join(" | "));
+    }
+}
+
+/// The tail by the seconds since everything that was known is lost.
+fn cold(options: &Options) {
+    for scenario in scenario::cold() {
+        println!("\n{}: p99 in ms, by seconds since the start\n", scenario.name);
+        println!("| strategy | 0 to 1 | 1 to 2 | 2 to 4 | 4 to 8 | 8 to 20 |");
+        println!("|---|---:|---:|---:|---:|---:|");
+        let start = scenario.warm_up as usize;
+        for entry in ORACLES.iter().chain(&options.strategies) {
+            let run = engine::run(&scenario, 1, |client| (entry.client)(&scenario, client));
+            let figures = [0..1, 1..2, 2..4, 4..8, 8..20].map(|seconds| {
+                let seconds = start + seconds.start..start + seconds.end;
+                format!("{:.0}", 1e3 * run.quantile_in(seconds, 0.99))
+            });
+            println!("| {} | {} |", entry.name, figures.join(" | "));
+        }
+    }
+}
+
+/// What a server gets that claims to be idle and fast.
+fn claims(options: &Options) {
+    println!("share of its share that a server gets which claims to be idle and fast; p99 in ms\n");
+    println!("| strategy | load 0.3 | load 0.7 | load 0.9 |\n|---|---:|---:|---:|");
+    for entry in &options.strategies {
+        let figures = [0.3, 0.7, 0.9].map(|load| {
+            let scenario = scenario::claims(load);
+            let run = engine::run(&scenario, 1, |client| (entry.client)(&scenario, client));
+            let share = run.shares(&[1; 20]).first().copied().unwrap_or_default();
+            format!("{share:.2}; {:.0}", 1e3 * run.quantile(0.99))
+        });
+        println!("| {} | {} |", entry.name, figures.join(" | "));
+    }
 }
 
 fn storm(options: &Options) -> Result<(), Box<dyn Error>> {

@@ -1,59 +1,8 @@
-//! What runs measure, and what servers measure of themselves.
+//! What runs measure.
 
-use std::{collections::VecDeque, ops::Range};
+use std::ops::Range;
 
-/// A server's latencies by the number of requests that were there when each came: what Prequal's
-/// probes are answered with.
-#[derive(Debug, Default)]
-pub struct LatencyByLoad {
-    recent: Vec<VecDeque<f32>>,
-}
-
-/// Latencies kept for each number in flight, and how many make a median.
-const KEPT: usize = 12;
-const ENOUGH: usize = 5;
-const LEVELS: usize = 64;
-
-impl LatencyByLoad {
-    pub fn record(&mut self, in_flight: u32, seconds: f64) {
-        let level = (in_flight as usize).min(LEVELS - 1);
-        if self.recent.len() <= level {
-            self.recent.resize_with(level + 1, VecDeque::new);
-        }
-        let kept = &mut self.recent[level];
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(seconds as f32);
-    }
-
-    /// The median of the latest that came at this load or the nearest ones; 0 if there is none.
-    #[must_use]
-    pub fn near(&self, in_flight: u32) -> f64 {
-        let level = (in_flight as usize).min(LEVELS - 1);
-        let mut some = [0.0_f32; ENOUGH + 2 * KEPT];
-        let mut count = 0;
-        for distance in 0..LEVELS {
-            let around = [level.checked_sub(distance), Some(level + distance)];
-            for level in around.into_iter().take(1 + usize::from(distance > 0)).flatten() {
-                for &latency in self.recent.get(level).into_iter().flatten() {
-                    if count < some.len() {
-                        some[count] = latency;
-                        count += 1;
-                    }
-                }
-            }
-            if count >= ENOUGH {
-                break;
-            }
-        }
-        let some = &mut some[..count];
-        match count {
-            0 => 0.0,
-            _ => f64::from(*some.select_nth_unstable_by(count / 2, f32::total_cmp).1),
-        }
-    }
-}
+use crate::clock::{Nanos, SECOND};
 
 /// What became of the requests of a run after its warm-up.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +15,8 @@ pub struct Measured {
     pub probes: u64,
     /// Tries at each server, from the start of the run.
     pub at_server: Vec<u64>,
+    /// The latencies by the second of the run in which the requests arrived.
+    pub by_second: Vec<Vec<f32>>,
     /// Successes, tries and work wasted in each second of the run.
     pub seconds: Vec<Second>,
 }
@@ -79,6 +30,37 @@ pub struct Second {
 }
 
 impl Measured {
+    /// A request that arrived then took so long.
+    pub(crate) fn latency(&mut self, arrived: Nanos, latency: Nanos) {
+        let seconds = (latency as f64 / SECOND) as f32;
+        self.latencies.push(seconds);
+        let second = (arrived as f64 / SECOND) as usize;
+        if self.by_second.len() <= second {
+            self.by_second.resize_with(second + 1, Vec::new);
+        }
+        self.by_second[second].push(seconds);
+    }
+
+    /// The same quantile of the requests that arrived in some seconds of the run.
+    #[must_use]
+    pub fn quantile_in(&self, seconds: Range<usize>, share: f64) -> f64 {
+        let some = self.by_second.get(seconds).unwrap_or_default();
+        let mut latencies: Vec<_> = some.iter().flatten().copied().collect();
+        latencies.sort_unstable_by(f32::total_cmp);
+        Self { latencies, ..Self::default() }.quantile(share)
+    }
+
+    /// What each server got of its share by weight, 1 being all of it.
+    #[must_use]
+    pub fn shares(&self, weights: &[u32]) -> Vec<f64> {
+        let total: u64 = self.at_server.iter().sum();
+        let all: f64 = weights.iter().copied().map(f64::from).sum();
+        let shares = self.at_server.iter().zip(weights);
+        shares
+            .map(|(&tries, &weight)| tries as f64 / total as f64 * all / f64::from(weight))
+            .collect()
+    }
+
     /// The latency in seconds that this share of the requests doesn't exceed.
     #[must_use]
     pub fn quantile(&self, share: f64) -> f64 {

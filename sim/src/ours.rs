@@ -27,6 +27,7 @@ use tower_lb::{
 use crate::{
     balance::{Balance, World},
     clock::Nanos,
+    scenario::Scenario,
     server::{Report, Try},
 };
 
@@ -46,7 +47,7 @@ impl Outbox {
     /// Sends a probe to an endpoint.
     pub fn probe(&self, candidate: &Candidate) -> Answer {
         let (answer, receiver) = oneshot::channel();
-        let server = candidate.name().parse().expect("servers are numbered");
+        let server = number(candidate) as u32;
         self.0.lock().expect("no panic before").push((server, answer));
         receiver.map(|result| result.map_err(Into::into))
     }
@@ -58,9 +59,13 @@ pub struct Ours {
     events: BuildContext,
     picker: DynamicPicker<()>,
     endpoints: Vec<Endpoint<()>>,
+    everyone: Candidates,
+    /// Of each server, the number of the endpoint that it is now.
+    current: Vec<usize>,
     candidates: Candidates,
     attempts: HashMap<Try, Attempt>,
     reports: Reports,
+    probe_reports: Reports,
     outbox: Outbox,
     awaited: HashMap<u32, oneshot::Sender<LoadReport>>,
     next_probe: u32,
@@ -87,6 +92,8 @@ pub enum Reports {
     /// That it has a core to spare, or not.
     Bit,
     InFlight,
+    /// In flight, and a moving average of latencies, whatever the load was.
+    Average,
     /// In flight, and the latency at such a load.
     Everything,
 }
@@ -107,9 +114,14 @@ impl Reports {
             Self::Nothing => told,
             Self::Bit => told.with_free_capacity(f64::from(u8::from(report.free > 0.0))),
             Self::InFlight => told.with_requests_in_flight(report.in_flight.into()),
+            Self::Average => full(Report { latency: report.average, ..report }),
             Self::Everything => full(report),
         }
     }
+}
+
+fn number(candidate: &Candidate) -> usize {
+    candidate.name().parse().expect("endpoints are numbered")
 }
 
 fn full(report: Report) -> LoadReport {
@@ -122,16 +134,26 @@ fn full(report: Report) -> LoadReport {
 }
 
 impl Ours {
-    /// `build` makes the strategy, given where to send probes.
+    /// `build` makes the strategy, given where to send probes. Responses bring `reports`.
     pub fn new(
-        servers: usize,
+        scenario: &Scenario,
         reports: Reports,
         build: impl FnOnce(Outbox) -> Dynamic<()>,
     ) -> Self {
+        let servers = scenario.servers.len();
         let outbox = Outbox::default();
         let mut strategy = build(outbox.clone());
-        let endpoints: Vec<_> = (0..servers).map(|_| Endpoint::new(())).collect();
-        let candidates = Candidates::for_strategy(&strategy, (0..servers).zip(&endpoints));
+        // Those that take the place of others come after all that they replace.
+        let count = if scenario.replaces() { 2 * servers } else { servers };
+        let weights = (0..count).map(|number| scenario.weight(number % servers));
+        let endpoints: Vec<_> = weights.map(|w| Endpoint::new(()).with_weight(w)).collect();
+        let everyone = Candidates::for_strategy(&strategy, (0..count).zip(&endpoints));
+        let current: Vec<_> = (0..servers).collect();
+        let candidates = if scenario.replaces() {
+            everyone.filter(|one| current.contains(&number(one)))
+        } else {
+            everyone.clone()
+        };
         let mut events = BuildContext::new();
         let picker = strategy.build(&candidates, &mut events).picker;
         let mut ours = Self {
@@ -139,7 +161,10 @@ impl Ours {
             events,
             picker,
             endpoints,
+            everyone,
+            current,
             candidates,
+            probe_reports: Reports::Everything,
             attempts: HashMap::new(),
             reports,
             outbox,
@@ -152,6 +177,11 @@ impl Ours {
         };
         ours.work();
         ours
+    }
+
+    /// What probes are answered with. Default: everything.
+    pub fn probes_tell(self, probe_reports: Reports) -> Self {
+        Self { probe_reports, ..self }
     }
 
     /// Lets requests wait for probes.
@@ -195,10 +225,11 @@ impl Balance for Ours {
     fn pick(&mut self, number: Try, before: &[u32], world: &mut World<'_>) -> u32 {
         let now = Instant::now();
         let mut tried = Tried::none();
-        before.iter().for_each(|&server| tried.add(self.endpoints[server as usize].vitals()));
+        let endpoint = |server: u32| &self.endpoints[self.current[server as usize]];
+        before.iter().for_each(|&server| tried.add(endpoint(server).vitals()));
         let mut context = PickContext::new(world.rng, Now::at(now), &tried);
         let picked = self.picker.pick(&(), &mut context).expect("all have room");
-        let server = picked.name().parse().expect("servers are numbered");
+        let server = (self::number(picked) % self.current.len()) as u32;
         let attempt = picked.begin(Some(now)).expect("there is no limit");
         self.attempts.insert(number, attempt);
         server
@@ -222,13 +253,22 @@ impl Balance for Ours {
         attempt.finish(outcome);
     }
 
+    fn replaced(&mut self, server: u32) {
+        self.current[server as usize] += self.current.len();
+        let current = &self.current;
+        self.candidates =
+            self.everyone.filter(|one| current.contains(&number(one))).at_time(Instant::now());
+        self.events = BuildContext::new();
+        self.picker = self.strategy.build(&self.candidates, &mut self.events).picker;
+    }
+
     fn probes(&mut self) -> Vec<(u32, u32)> {
         self.work();
         let mut outbox = self.outbox.0.lock().expect("no panic before");
         let mut sent = Vec::new();
         for (server, answer) in outbox.drain(..) {
             self.awaited.insert(self.next_probe, answer);
-            sent.push((self.next_probe, server));
+            sent.push((self.next_probe, server % self.current.len() as u32));
             self.next_probe += 1;
         }
         sent
@@ -236,7 +276,7 @@ impl Balance for Ours {
 
     fn probed(&mut self, number: u32, report: Report) {
         if let Some(answer) = self.awaited.remove(&number) {
-            _ = answer.send(full(report));
+            _ = answer.send(self.probe_reports.of(report));
         }
     }
 }

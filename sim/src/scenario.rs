@@ -11,6 +11,8 @@ pub struct Scenario {
     pub clients: usize,
     /// How each server serves, and its speed.
     pub servers: Vec<(Discipline, f64)>,
+    /// The weight that clients know for each server; 1 for those beyond the end.
+    pub weights: Vec<u32>,
     pub work: Work,
     pub arrivals: Arrivals,
     pub environment: Environment,
@@ -66,6 +68,13 @@ pub enum Happens {
     Speed(f64),
     Fails(f64),
     Delay(f64),
+    /// The server claims in its reports to be idle and fast.
+    Claims,
+    /// The server comes back as a new endpoint that clients know nothing of. It has the old one's
+    /// requests yet to finish.
+    Replaced,
+    /// All clients begin anew, whichever server is named.
+    ClientsRestart,
 }
 
 /// Seconds at the start of most scenarios that are not counted.
@@ -86,6 +95,7 @@ fn scenario(
         name,
         clients,
         servers,
+        weights: Vec::new(),
         work,
         arrivals: Arrivals::Poisson(rate),
         environment: Environment::Calm,
@@ -241,6 +251,79 @@ fn bursts() -> Scenario {
     let rate = 0.55 * 80.0 / calm.work.mean();
     let arrivals = Arrivals::Bursts { rate, peak: rate * 1.05 / 0.55, length: 0.5, period: 5.0 };
     Scenario { arrivals, ..calm }
+}
+
+impl Scenario {
+    /// The weight that clients know for a server.
+    #[must_use]
+    pub fn weight(&self, server: usize) -> u32 {
+        self.weights.get(server).copied().unwrap_or(1)
+    }
+
+    /// True if an endpoint is replaced.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change.what, Happens::Replaced))
+    }
+
+    fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+}
+
+/// Ten clients and servers whose cores are as many as their weights say, in the proportion of `weights`
+/// over and over, at this load.
+#[must_use]
+pub fn weighted(name: &'static str, weights: &[u32], servers: usize, load: f64) -> Scenario {
+    let weights: Vec<_> = weights.iter().copied().cycle().take(servers).collect();
+    let cores = weights.iter().map(|&weight| Discipline::Sharing { cores: weight.into() });
+    let servers = cores.map(|discipline| (discipline, 1.0)).collect();
+    let equal = scenario(name, 10, servers, Work::Exponential(0.02), load);
+    Scenario { weights, duration: 40.0, ..equal }
+}
+
+/// Weights 1 to 10 and 1 to 100, at three loads.
+#[must_use]
+pub fn weights() -> Vec<Scenario> {
+    let ten: Vec<_> = (1..=10).collect();
+    vec![
+        weighted("1-10, 0.3", &ten, 20, 0.3),
+        weighted("1-10, 0.7", &ten, 20, 0.7),
+        weighted("1-10, 0.95", &ten, 20, 0.95),
+        weighted("1:100, 0.3", &[100, 1], 10, 0.3),
+        weighted("1:100, 0.7", &[100, 1], 10, 0.7),
+        weighted("1:100, 0.95", &[100, 1], 10, 0.95),
+    ]
+}
+
+/// Everything that is known is lost at the start of the seconds that count.
+#[must_use]
+pub fn cold() -> Vec<Scenario> {
+    let ramp = || among_neighbours("", vec![(SHARING_6, 1.0); 100], 1.74);
+    let change = |what| move |server| Change { at: 20.0, server, what };
+    let speeds = || two_speeds(20, SHARING_4, 2.0);
+    let mixed = || scenario("", 10, speeds(), Work::Lognormal { mean: 0.02, sigma: 1.0 }, 0.75);
+    let all = |scenario: Scenario| Scenario { warm_up: 0.0, duration: 20.0, ..scenario };
+    let later = |scenario: Scenario, what, servers| Scenario {
+        warm_up: 20.0,
+        duration: 40.0,
+        changes: (0..servers).map(change(what)).collect(),
+        ..scenario
+    };
+    vec![
+        all(ramp()).named("cold"),
+        all(mixed()).named("cold, two speeds"),
+        later(ramp(), Happens::ClientsRestart, 1).named("clients restart"),
+        later(ramp(), Happens::Replaced, 50).named("half replaced"),
+        later(mixed(), Happens::Replaced, 10).named("half replaced, two speeds"),
+    ]
+}
+
+/// One of twenty servers claims to be idle and fast.
+#[must_use]
+pub fn claims(load: f64) -> Scenario {
+    let changes = vec![Change { at: 0.0, server: 0, what: Happens::Claims }];
+    Scenario { changes, duration: 40.0, ..twenty("claims", load) }
 }
 
 /// A slowdown of all servers from 20 to 30 s that calls for retries.

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     clock::{Nanos, SECOND},
-    measure::LatencyByLoad,
+    latency_by_load::LatencyByLoad,
 };
 
 /// A try's number.
@@ -28,6 +28,8 @@ pub struct Report {
     pub free: f64,
     /// Seconds that requests took which came at a load like the present one; 0 if none did yet.
     pub latency: f64,
+    /// A moving average of the seconds that requests took; 0 if none was done yet.
+    pub average: f64,
 }
 
 #[derive(Debug)]
@@ -39,11 +41,15 @@ pub struct Server {
     pub frozen: bool,
     /// Share of requests that fail at once.
     pub fails: f64,
+    /// Its reports say that it is idle and fast.
+    pub claims: bool,
     /// What all requests take, whatever their work and however many there are.
     pub delay: Option<f64>,
     /// Requests in flight, waiting ones and failing ones included.
     pub in_flight: u32,
-    pub latencies: LatencyByLoad,
+    pub(crate) latencies: LatencyByLoad,
+    /// A moving average of latencies, in seconds; 0 before the first.
+    pub average: f64,
     /// Requests on their way here; for oracles.
     pub under_way: u32,
     /// Tells completions that were foreseen from those that hold.
@@ -93,9 +99,11 @@ impl Server {
             capacity: 1.0,
             frozen: false,
             fails: 0.0,
+            claims: false,
             delay: None,
             in_flight: 0,
             latencies: LatencyByLoad::default(),
+            average: 0.0,
             under_way: 0,
             generation: 0,
             progress: 0.0,
@@ -192,8 +200,12 @@ impl Server {
     }
 
     pub fn report(&mut self) -> Report {
+        if self.claims {
+            return Report { in_flight: 0, free: self.cores(), latency: 1e-4, average: 1e-4 };
+        }
         let in_flight = self.in_flight;
         let free = (self.cores() - f64::from(in_flight)).max(0.0);
-        Report { in_flight, free, latency: self.latencies.near(in_flight) }
+        let (latency, average) = (self.latencies.near(in_flight), self.average);
+        Report { in_flight, free, latency, average }
     }
 }

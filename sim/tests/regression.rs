@@ -3,8 +3,9 @@
 
 use tower_lb_sim::{
     catalog::{ORACLES, strategies},
+    engine,
     measure::Measured,
-    scenario::{Scenario, all, ramp},
+    scenario::{self, Scenario, all, ramp},
     table::Comparison,
 };
 
@@ -89,4 +90,54 @@ fn clients_that_send_little_have_short_tails_if_they_wait_for_probes() {
     let [old, awaited] = names.map(|name| comparison.over_oracle("S15x", name, 0.99));
     println!("{old:.2} {awaited:.2}");
     assert!(old > 1.5 && awaited < 1.2, "{old} {awaited}");
+}
+
+fn run(scenario: &Scenario, name: &str) -> Measured {
+    let entry = strategies().into_iter().find(|entry| entry.name == name).expect("a strategy");
+    engine::run(scenario, 1, |client| (entry.client)(scenario, client))
+}
+
+/// Where servers report their load, an endpoint that has little weight must be selected often enough to
+/// report that it is idle.
+#[test]
+fn light_endpoints_do_not_starve() {
+    for mut scenario in scenario::weights() {
+        scenario.duration = 20.0;
+        for name in ["headers: in flight, scan", "headers: all, scan", "probes: 1"] {
+            let shares = run(&scenario, name).shares(&scenario.weights);
+            let least = shares.iter().copied().fold(f64::INFINITY, f64::min);
+            println!("{}, {name}: {least:.2}", scenario.name);
+            assert!(least > 0.25, "{}, {name}: {shares:.2?}", scenario.name);
+        }
+    }
+}
+
+/// All clients begin at the same moment at 1.74 times the allocation, and know nothing.
+#[test]
+fn a_cold_start_is_over_soon() {
+    let mut cold = scenario::cold().remove(0);
+    cold.duration = 8.0;
+    for (name, first, later) in
+        [("least peak EWMA", 1.8, 0.6), ("headers: all, scan", 0.7, 0.6), ("probes: 1", 0.5, 0.45)]
+    {
+        let run = run(&cold, name);
+        let [start, soon] = [0..2, 4..8].map(|seconds| run.quantile_in(seconds, 0.99));
+        println!("{name}: {start:.3} {soon:.3}");
+        assert!(start < first && soon < later, "{name}: {start} {soon}");
+    }
+}
+
+/// It is filled up to what it can do, and its own requests wait little longer than others.
+#[test]
+fn a_server_that_claims_to_be_idle_gets_no_more_than_it_can_do() {
+    for (load, tail) in [(0.3, 0.11), (0.7, 0.125), (0.9, 0.13)] {
+        let mut claims = scenario::claims(load);
+        claims.duration = 25.0;
+        for name in ["headers: in flight, scan", "headers: all, scan", "probes: 1"] {
+            let run = run(&claims, name);
+            let (share, p99) = (run.shares(&[1; 20])[0], run.quantile(0.99));
+            println!("{load}, {name}: {share:.2} {p99:.3}");
+            assert!(share * load < 1.05 && p99 < tail, "{load}, {name}: {share} {p99}");
+        }
+    }
 }

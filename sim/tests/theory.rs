@@ -30,8 +30,8 @@ fn queues(
     }
 }
 
-fn client(servers: usize, strategy: Dynamic<()>) -> Box<dyn Balance> {
-    Box::new(Ours::new(servers, Reports::Nothing, |_| strategy))
+fn client(scenario: &Scenario, strategy: Dynamic<()>) -> Box<dyn Balance> {
+    Box::new(Ours::new(scenario, Reports::Nothing, |_| strategy))
 }
 
 const FIFO: Discipline = Discipline::Fifo { workers: 1.0 };
@@ -42,8 +42,7 @@ const WAY: f64 = 0.0005;
 
 /// Mean time in the system, in units of the work.
 fn mean(scenario: &Scenario, strategy: fn() -> Dynamic<()>) -> f64 {
-    let servers = scenario.servers.len();
-    let measured = engine::run(scenario, 3, |_| client(servers, strategy()));
+    let measured = engine::run(scenario, 3, |_| client(scenario, strategy()));
     (measured.mean() - WAY) / WORK
 }
 
@@ -95,9 +94,8 @@ fn a_rerun_gives_the_same_to_the_last_bit() {
     for name in ["S3", "S7h", "S14"] {
         let mut scenario = all().into_iter().find(|one| one.name == name).unwrap();
         scenario.duration = 15.0;
-        let servers = scenario.servers.len();
         let run = |seed| {
-            engine::run(&scenario, seed, |_| client(servers, Dynamic::new(P2c::peak_ewma())))
+            engine::run(&scenario, seed, |_| client(&scenario, Dynamic::new(P2c::peak_ewma())))
         };
         let (first, second, other) = (run(1), run(1), run(2));
         assert!(first.requests > 10_000);

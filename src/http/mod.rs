@@ -51,6 +51,7 @@ mod hash_key;
 mod held_body;
 mod idle_body;
 mod in_flight_header;
+mod latency_by_load;
 mod load_probe;
 #[cfg(feature = "orca")]
 mod orca;

@@ -1,18 +1,31 @@
 use std::sync::{
     Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use tokio::time::Instant;
 
-/// What the reports of all endpoints say together: how many requests an endpoint has in flight, how
-/// long they take, and how the one depends on the other.
+/// What all endpoints show together: how many requests an endpoint of the mean weight has in flight,
+/// how long requests take, and how the one depends on the other.
+///
+/// Latencies are those that this client measures. Latencies that servers report teach nothing here: a
+/// flooded server reports the latency of the few requests that it has finished.
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     /// Mean latency and mean in flight.
     means: AtomicU64,
+    /// The inverses of the mean latency, and of the mean in flight plus one.
+    inverses: AtomicU64,
     /// Intercept and slope of the latency over the requests in flight.
     line: AtomicU64,
+    /// How many samples were learned from; wraps around.
+    answers: AtomicU32,
+    /// How many endpoints there are.
+    endpoints: AtomicU32,
+    /// The sum of their weights.
+    weight: AtomicU64,
+    /// What follows from both: see [`weights`](Self::weights).
+    weights: AtomicU64,
     sums: Mutex<Sums>,
 }
 
@@ -44,6 +57,8 @@ const CLIPPED_IN_FLIGHT: f64 = 10.0;
 /// What the very first sample may say.
 const MOST: f64 = 1000.0;
 const LONGEST: f64 = 60.0;
+/// Seconds; a mean of nothing has no inverse.
+const SHORTEST: f64 = 1e-9;
 /// The least share of the mean latency that requests in flight are taken to cause. Without a floor,
 /// an endpoint that happens to look flat would get everything.
 const LEAST_SLOPE: f64 = 0.02;
@@ -55,6 +70,10 @@ const UNTIMED: f64 = 1.0;
 pub(super) struct Means {
     pub(super) latency: f64,
     pub(super) in_flight: f64,
+    /// 1 / latency
+    pub(super) rate: f64,
+    /// 1 / (in_flight + 1)
+    pub(super) crowding: f64,
 }
 
 impl Fleet {
@@ -62,7 +81,56 @@ impl Fleet {
     #[inline]
     pub(super) fn means(&self) -> Option<Means> {
         let (latency, in_flight) = unpack(self.means.load(Ordering::Relaxed));
-        (latency > 0.0).then_some(Means { latency, in_flight })
+        let (rate, crowding) = unpack(self.inverses.load(Ordering::Relaxed));
+        (latency > 0.0).then_some(Means { latency, in_flight, rate, crowding })
+    }
+
+    /// True once a latency has been measured.
+    pub(super) fn is_timed(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) != 0
+    }
+
+    /// How many samples were learned from; wraps around, but not to 0.
+    #[inline]
+    pub(super) fn answers(&self) -> u32 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// An endpoint's weight, 0 for none, is another now.
+    pub(super) fn reweighed(&self, before: u32, weight: u32) {
+        match (before, weight) {
+            (0, 1..) => _ = self.endpoints.fetch_add(1, Ordering::Relaxed),
+            (1.., 0) => _ = self.endpoints.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+        let change = u64::from(weight).wrapping_sub(before.into());
+        self.weight.fetch_add(change, Ordering::Relaxed);
+        self.publish_weights();
+    }
+
+    /// The inverse of the sum of all weights, and their mean.
+    #[inline]
+    pub(super) fn weights(&self) -> (f64, f64) {
+        unpack(self.weights.load(Ordering::Relaxed))
+    }
+
+    /// How an endpoint of this weight compares with one of the mean weight, and the inverse of that:
+    /// exactly 1 where all weights are equal.
+    #[inline]
+    pub(super) fn share(&self, weight: u32) -> (f64, f64) {
+        let (_, mean) = self.weights();
+        let weight = f64::from(weight);
+        if weight == mean || weight == 0.0 || mean == 0.0 {
+            (1.0, 1.0)
+        } else {
+            (weight / mean, mean / weight)
+        }
+    }
+
+    fn publish_weights(&self) {
+        let endpoints: f64 = self.endpoints.load(Ordering::Relaxed).max(1).into();
+        let all = self.weight.load(Ordering::Relaxed).max(1) as f64;
+        self.weights.store(pack(1.0 / all, all / endpoints), Ordering::Relaxed);
     }
 
     /// The latency in seconds to expect of an endpoint like any other with so many in flight.
@@ -78,19 +146,20 @@ impl Fleet {
         sums.fade(now);
         let (in_flight, latency) = sums.clipped(in_flight.min(MOST), latency.min(LONGEST));
         sums.add(in_flight, latency);
-        let means = Means {
-            latency: (sums.latency / sums.weight).max(f32::MIN_POSITIVE.into()),
-            in_flight: sums.in_flight / sums.weight,
-        };
-        let steepest = means.latency / (means.in_flight + 1.0);
-        let slope = sums.slope(means).clamp(LEAST_SLOPE * steepest, steepest);
-        let intercept = means.latency - slope * means.in_flight;
-        self.publish(means, intercept, slope);
+        let latency = (sums.latency / sums.weight).max(SHORTEST);
+        let in_flight = sums.in_flight / sums.weight;
+        let steepest = latency / (in_flight + 1.0);
+        let slope = sums.slope(latency, in_flight).clamp(LEAST_SLOPE * steepest, steepest);
+        self.publish(latency, in_flight, latency - slope * in_flight, slope);
+        // Two endpoints that were weighed at the same time may have published the older figures last.
+        self.publish_weights();
+        // Only here, under the lock.
+        self.answers.store(self.answers().wrapping_add(1).max(1), Ordering::Relaxed);
     }
 
-    /// Learns from a report that tells no latency, as long as none is known from elsewhere.
+    /// Learns from a report while no latency has been measured.
     pub(super) fn learn_untimed(&self, in_flight: f64) {
-        if self.means().is_some_and(|means| means.latency != UNTIMED) {
+        if self.is_timed() {
             return;
         }
         let Ok(mut sums) = self.sums.try_lock() else { return };
@@ -101,11 +170,13 @@ impl Fleet {
         sums.untimed.in_flight += in_flight.min(MOST);
         let in_flight = sums.untimed.in_flight / sums.untimed.count;
         let slope = UNTIMED / (in_flight + 1.0);
-        self.publish(Means { latency: UNTIMED, in_flight }, slope, slope);
+        self.publish(UNTIMED, in_flight, slope, slope);
     }
 
-    fn publish(&self, means: Means, intercept: f64, slope: f64) {
-        self.means.store(pack(means.latency, means.in_flight), Ordering::Relaxed);
+    fn publish(&self, latency: f64, in_flight: f64, intercept: f64, slope: f64) {
+        self.means.store(pack(latency, in_flight), Ordering::Relaxed);
+        let inverses = pack(1.0 / latency, 1.0 / (in_flight + 1.0));
+        self.inverses.store(inverses, Ordering::Relaxed);
         self.line.store(pack(intercept, slope), Ordering::Relaxed);
     }
 }
@@ -139,9 +210,9 @@ impl Sums {
         self.square += in_flight * in_flight;
     }
 
-    fn slope(&self, means: Means) -> f64 {
-        let variance = self.square / self.weight - means.in_flight * means.in_flight;
-        let covariance = self.product / self.weight - means.in_flight * means.latency;
+    fn slope(&self, latency: f64, in_flight: f64) -> f64 {
+        let variance = self.square / self.weight - in_flight * in_flight;
+        let covariance = self.product / self.weight - in_flight * latency;
         if variance > 1e-6 { covariance / variance } else { 0.0 }
     }
 }
@@ -151,6 +222,7 @@ fn pack(first: f64, second: f64) -> u64 {
     bits(first) << 32 | bits(second)
 }
 
+#[inline]
 fn unpack(bits: u64) -> (f64, f64) {
     (f32::from_bits((bits >> 32) as u32).into(), f32::from_bits(bits as u32).into())
 }

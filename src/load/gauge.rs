@@ -9,6 +9,7 @@ use crate::{
 pub struct Gauge<'a> {
     vitals: &'a Vitals,
     member: Option<&'a Member>,
+    weight: u32,
     class: u32,
 }
 
@@ -16,12 +17,18 @@ impl<'a> Gauge<'a> {
     /// For vitals alone: no meter is to be found.
     #[must_use]
     pub fn new(vitals: &'a Vitals) -> Self {
-        Self { vitals, member: None, class: 0 }
+        Self { vitals, member: None, weight: 1, class: 0 }
     }
 
     #[inline]
-    pub(crate) fn of(member: &'a Member, vitals: &'a Vitals, class: u32) -> Self {
-        Self { vitals, member: Some(member), class }
+    pub(crate) fn of(member: &'a Member, vitals: &'a Vitals, weight: u32, class: u32) -> Self {
+        Self { vitals, member: Some(member), weight, class }
+    }
+
+    /// The endpoint's weight in the eyes of the strategy.
+    #[inline]
+    pub(crate) fn weight(&self) -> u32 {
+        self.weight
     }
 
     /// The same endpoint read by other vitals: those that one class of requests has left.

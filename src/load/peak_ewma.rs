@@ -16,8 +16,10 @@ use crate::{
 /// is taken from the pick to the first byte of the response.
 ///
 /// **Cold start.** An endpoint that has not been measured costs nothing while it is idle and more
-/// than any other as soon as a request is under way: it gets exactly one request until that has been
-/// answered.
+/// than any other as soon as a request is in flight: it gets exactly one request until that has been
+/// answered. Until 16 requests have succeeded, it costs more than any other while more requests are in
+/// flight than have succeeded. One short request says little of an endpoint: without this limit, a client
+/// sends all of its requests to the endpoint that answered the shortest one.
 ///
 /// Source: Finagle's `PeakEwma`. Where we differ: a failed attempt can only raise the estimate (in
 /// Finagle a fast failure lowers it), and so can one cancelled before the response began, which would
@@ -31,6 +33,9 @@ pub struct PeakEwma {
 /// Cost of one more request to an endpoint that is busy and yet unmeasured: far above any latency
 /// (in seconds), far below overflow when multiplied.
 const UNMEASURED: f64 = 1e9;
+
+/// Successes after which a latency estimate is relied on, whatever is in flight.
+const WARM_AFTER: u64 = 16;
 
 impl PeakEwma {
     /// A time constant of 10 s.
@@ -79,7 +84,9 @@ impl Load for PeakEwma {
         let vitals = gauge.vitals();
         let outstanding = vitals.outstanding();
         let estimate = Decayed::load(vitals.latency_cell());
-        let cost = match (estimate.value > 0.0, outstanding) {
+        let successes = vitals.successes();
+        let is_warm = successes >= WARM_AFTER || u64::from(outstanding) <= successes;
+        let cost = match (estimate.value > 0.0 && is_warm, outstanding) {
             (true, _) => {
                 let seconds = estimate.seconds_since(vitals.age_at(now.moment()));
                 f64::from(estimate.value) * self.remains(seconds)
@@ -169,7 +176,16 @@ mod tests {
         vitals.begin();
         assert_eq!(cost(&vitals, now), UNMEASURED);
         observe(&vitals, Outcome::Success, Duration::ZERO, now);
+        vitals.end(&Outcome::Success);
+        vitals.begin();
         assert!(cost(&vitals, now) < 1e-30, "measured, if as 0");
+        vitals.begin();
+        assert_eq!(cost(&vitals, now), UNMEASURED, "more are in flight than have succeeded");
+        (0..WARM_AFTER).for_each(|_| {
+            vitals.begin();
+            vitals.end(&Outcome::Success);
+        });
+        assert!(cost(&vitals, now) < 1e-30, "it is known now");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use tokio::time::Instant;
@@ -19,26 +19,37 @@ use crate::{
 /// [report](LoadReport) of their requests in flight.
 ///
 /// Reports come with responses, from probes ([`Probed`](crate::strategy::Probed)) or both. A load
-/// is computed in three steps, `L` and `R` being the mean latency and requests in flight over all
-/// reports of late (time constant 5 s):
+/// is computed in three steps. `L` is the mean latency that this client measures, and `R` the mean number
+/// of requests in flight by the reports before, both of late (time constant 5 s).
 ///
 /// 1. **Requests in flight, now.** The reported number drifts to `R` as it ages, with the time
 ///    constant `L`: after that time most of what it counted has been answered. Own requests since
 ///    the report are added, as far as they are still in flight; it is never less than those.
-/// 2. **Latency with so many in flight.** A straight line fitted to all reports, times how slow the
-///    endpoint is beside it: a moving average (a tenth per report) of the latency it reports over
-///    the line's. Latencies above `5 L` count as that. An endpoint without a report yet is like all
-///    others.
+/// 2. **Latency with so many in flight.** A straight line fitted to all measured latencies, times how
+///    slow the endpoint is beside it: a moving average (a tenth per report) of the latency it reports
+///    over the line's. Latencies above `5 L` count as that. An endpoint without a report yet is like
+///    all others.
 /// 3. **Unevenness.** `L / 2 * ((r + 1) / (R + 1))^2` is added, so that requests go where few are
 ///    also when the line is flat.
 ///
-/// **Checks.** A server that claims to be idle for ever attracts nothing for long: its own requests
-/// count anyway, and where answers take more than three times what it claims, the measured latency
-/// counts (it is forgiven with a time constant of 30 s). Reports that tell no requests in flight
-/// are ignored. Without latencies in reports, those measured here teach the line; until there are any,
-/// requests in flight alone count.
+/// **Weights.** `R` and the line are those of an endpoint of the mean weight. An endpoint of twice that
+/// weight is taken to be as busy with twice as many requests.
 ///
-/// **Degrading.** An endpoint that doesn't report counts as one with an old report. While nobody
+/// **Turns.** An endpoint reports with its responses, so one that is not selected has no occasion to
+/// look better. While it has no request of this client in flight, what is assumed of it instead of a report,
+/// and its claim to be slower than others, fade with each turn that passes. A turn is as many responses of
+/// all endpoints as there are for one of this endpoint by weight. After 8 turns nothing is left, or after
+/// 64 where all weights are equal.
+///
+/// **What reports can't do.** Reported latencies say how an endpoint compares with others, and nothing of
+/// the fleet: a flooded server reports the latency of the few requests that it has finished. An
+/// endpoint's own requests count whatever it reports. Where responses take more than twice what a report
+/// makes expect, the measured latency counts (forgiven with a time constant of 30 s). So a server that
+/// always claims to be idle and fast is filled up to what it can do, and not beyond: at a load of 0.7 it
+/// gets 1.4 times its share, at 0.9 about 1.1 times. Reports without requests in flight are ignored.
+/// Until a latency is measured, requests in flight alone count.
+///
+/// **Degrading.** An endpoint that doesn't report counts as one with an old report. While no endpoint
 /// has reported at all, the inner load counts, [`PeakEwma`] by default. Failures are not charged:
 /// wrap it in [`FailureAware`](super::FailureAware).
 ///
@@ -52,6 +63,13 @@ pub struct PredictedLatency<L = PeakEwma> {
     fleet: Arc<Fleet>,
 }
 
+/// Turns without a request after which nothing is assumed of an endpoint any more. A turn is as many
+/// responses of all endpoints as there are for one of this endpoint, by weight.
+const TURNS: f64 = 8.0;
+/// The same where all weights are equal. A light endpoint depends more on its turns: it rarely looks
+/// better than a heavy one, which has a fraction of a request in flight for the same weight. Among equals
+/// a short bound sends requests to servers that are blocked.
+const TURNS_OF_EQUALS: f64 = 64.0;
 /// How far one report moves how slow an endpoint is.
 const STEP: f64 = 0.1;
 /// How slow or quick beside others one report may say that an endpoint is.
@@ -59,8 +77,9 @@ const SLOWEST: f64 = 5.0;
 const QUICKEST: f64 = 1.0 / 16.0;
 /// Of the mean latency, at the mean number in flight.
 const UNEVENNESS: f64 = 0.5;
-/// Times that answers may take longer than claimed before that is held against the endpoint.
-const BELIEVED: f64 = 3.0;
+/// Times that responses may take longer than claimed before that is held against the endpoint. With 3 a
+/// server that claims to be idle gets the same share, but the tail is longer (166 ms instead of 114).
+const BELIEVED: f64 = 2.0;
 /// A single answer counts as at most so many times the latency claimed: it takes several to be held
 /// against the endpoint.
 const LONGEST: f64 = 10.0;
@@ -91,16 +110,25 @@ impl<L: Clone> Clone for PredictedLatency<L> {
 
 impl<L: Load> Load for PredictedLatency<L> {
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
-        let means = self.fleet.means();
-        let Some((endpoint, means)) = gauge.meter::<Reported>().zip(means) else {
+        let Some(endpoint) = gauge.meter::<Reported>() else {
             return self.inner.score(gauge, now);
         };
+        let weight = gauge.weight();
+        if endpoint.weight.load(Ordering::Relaxed) != weight {
+            endpoint.weigh(weight);
+        }
+        let Some(means) = self.fleet.means() else { return self.inner.score(gauge, now) };
+        let (share, inverse) = self.fleet.share(weight);
         let age = gauge.vitals().age_at(now.moment());
-        let in_flight = endpoint.in_flight(gauge.vitals(), age, means);
-        let latency = endpoint.slowness(age) * self.fleet.latency_at(in_flight);
-        let crowding = (in_flight + 1.0) / (means.in_flight + 1.0);
+        let own = gauge.vitals().outstanding();
+        let known = endpoint.known(own, weight, share);
+        let in_flight = endpoint.in_flight(own, age, means, share * known);
+        // As many for its weight as these are for the mean weight.
+        let level = in_flight * inverse;
+        let latency = endpoint.slowness(age, known) * self.fleet.latency_at(level);
+        let crowding = (level + 1.0) * means.crowding;
         let load = latency + UNEVENNESS * means.latency * crowding * crowding;
-        Score { cost: load / (in_flight + 1.0), backlog: in_flight }
+        Score { cost: load / (level + 1.0), backlog: in_flight }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -108,7 +136,8 @@ impl<L: Load> Load for PredictedLatency<L> {
             fleet: Arc::clone(&self.fleet),
             last: AtomicU64::new(0),
             since: AtomicU32::new(0),
-            tells_latency: AtomicBool::new(false),
+            weight: AtomicU32::new(0),
+            asked: AtomicU32::new(self.fleet.answers()),
             claimed: AtomicU32::new(1.0_f32.to_bits()),
             measured: AtomicU64::new(0),
             inner: self.inner.meter(),
@@ -124,7 +153,10 @@ struct Reported {
     last: AtomicU64,
     /// Own requests sent since.
     since: AtomicU32,
-    tells_latency: AtomicBool,
+    /// In the eyes of the strategy that looked at it last; 0 if none did yet.
+    weight: AtomicU32,
+    /// How many answers of all endpoints there were when it was sent a request last.
+    asked: AtomicU32,
     /// Latency over that of the line by its reports: the bits of an `f32`.
     claimed: AtomicU32,
     /// The same by measured latencies, as far as above [`BELIEVED`].
@@ -133,23 +165,58 @@ struct Reported {
 }
 
 impl Reported {
-    fn in_flight(&self, vitals: &Vitals, age: u64, means: Means) -> f64 {
+    #[inline]
+    fn in_flight(&self, own: u32, age: u64, means: Means, share: f64) -> f64 {
         let last = Decayed::load(&self.last);
-        let own = f64::from(vitals.outstanding());
+        let own = f64::from(own);
         let since = f64::from(self.since.load(Ordering::Relaxed)).min(own);
+        let assumed = means.in_flight * share;
         let excess = match last.value {
             0.0 => 0.0,
             value => {
-                let kept = exp_neg(last.seconds_since(age) / means.latency);
-                (f64::from(value) - 1.0 - means.in_flight) * kept
+                let kept = exp_neg(last.seconds_since(age) * means.rate);
+                (f64::from(value) - 1.0 - assumed) * kept
             }
         };
-        (means.in_flight + excess + since).max(own)
+        (assumed + excess + since).max(own)
+    }
+
+    /// How much of what others have in flight is assumed here, and how much of a claim to be slower
+    /// than others counts: less with each turn that passes without a request.
+    ///
+    /// Otherwise an endpoint that looked bad once would have no occasion to look better: it reports
+    /// with its responses, and measures itself by the requests that it gets.
+    #[inline]
+    fn known(&self, own: u32, weight: u32, share: f64) -> f64 {
+        if own > 0 {
+            return 1.0;
+        }
+        let answers = self.fleet.answers().wrapping_sub(self.asked.load(Ordering::Relaxed));
+        let (part, _) = self.fleet.weights();
+        let turns = if share == 1.0 { 1.0 / TURNS_OF_EQUALS } else { 1.0 / TURNS };
+        (1.0 - f64::from(answers) * f64::from(weight) * part * turns).max(0.0)
+    }
+
+    /// The endpoint has this weight now.
+    #[cold]
+    fn weigh(&self, weight: u32) {
+        let before = self.weight.swap(weight, Ordering::Relaxed);
+        self.fleet.reweighed(before, weight);
+    }
+
+    /// Requests in flight by the last report, as many for its weight as these for the mean weight.
+    fn reported_level(&self) -> Option<f64> {
+        let (_, inverse) = self.fleet.share(self.weight.load(Ordering::Relaxed));
+        let last = f64::from(Decayed::load(&self.last).value);
+        (last > 0.0).then_some((last - 1.0) * inverse)
     }
 
     /// Beside others, with as many in flight: 1 is like them.
-    fn slowness(&self, age: u64) -> f64 {
+    #[inline]
+    fn slowness(&self, age: u64, known: f64) -> f64 {
         let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
+        // A claim to be slower fades, a claim to be faster does not.
+        let claimed = claimed.min(1.0 + (claimed - 1.0) * known);
         let measured = Decayed::load(&self.measured);
         if measured.value == 0.0 {
             return claimed;
@@ -160,9 +227,12 @@ impl Reported {
 
     /// How a latency compares with that of the line at the last reported load.
     fn beside_others(&self, latency: f64) -> Option<f64> {
-        let last = Decayed::load(&self.last).value;
-        let expected = self.fleet.latency_at(f64::from(last) - 1.0);
-        (last > 0.0 && expected > 0.0).then(|| (latency / expected).max(QUICKEST))
+        // The mean in flight may be known before any latency is.
+        if !self.fleet.is_timed() {
+            return None;
+        }
+        let expected = self.fleet.latency_at(self.reported_level()?);
+        (expected > 0.0).then(|| (latency / expected).max(QUICKEST))
     }
 
     /// An answer took so long.
@@ -191,14 +261,9 @@ impl Meter for Reported {
             return;
         }
         self.check(vitals, sample);
-        let last = Decayed::load(&self.last).value;
-        if let (Some(latency), false) =
-            (sample.latency(), self.tells_latency.load(Ordering::Relaxed))
-        {
-            if last > 0.0 {
-                let now = vitals.at(sample.age(vitals));
-                self.fleet.learn(f64::from(last) - 1.0, latency.as_secs_f64(), now);
-            }
+        if let Some((latency, level)) = sample.latency().zip(self.reported_level()) {
+            let now = vitals.at(sample.age(vitals));
+            self.fleet.learn(level, latency.as_secs_f64(), now);
         }
     }
 
@@ -208,6 +273,7 @@ impl Meter for Reported {
 
     fn start(&self, vitals: &Vitals, start: Start) {
         self.since.fetch_add(1, Ordering::Relaxed);
+        self.asked.store(self.fleet.answers(), Ordering::Relaxed);
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
             inner.start(vitals, start);
         }
@@ -223,18 +289,15 @@ impl Meter for Reported {
             self.since.store(0, Ordering::Relaxed);
             let last = Decayed::new(in_flight as f32 + 1.0, vitals.age(now));
             Decayed::update(&self.last, |_| Some(last));
-            let told = report.latency().filter(|latency| !latency.is_zero());
-            self.tells_latency.store(told.is_some(), Ordering::Relaxed);
-            if told.is_none() {
-                self.fleet.learn_untimed(in_flight);
+            if let Some(level) = self.reported_level() {
+                self.fleet.learn_untimed(level);
             }
-            if let Some(latency) = told.map(|latency| latency.as_secs_f64()) {
-                self.fleet.learn(in_flight, latency, now);
-                if let Some(claim) = self.beside_others(latency) {
-                    let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
-                    let claimed = claimed + STEP * (claim.min(SLOWEST) - claimed);
-                    self.claimed.store((claimed as f32).to_bits(), Ordering::Relaxed);
-                }
+            let told = report.latency().filter(|latency| !latency.is_zero());
+            let claim = told.and_then(|latency| self.beside_others(latency.as_secs_f64()));
+            if let Some(claim) = claim {
+                let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
+                let claimed = claimed + STEP * (claim.min(SLOWEST) - claimed);
+                self.claimed.store((claimed as f32).to_bits(), Ordering::Relaxed);
             }
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
@@ -248,6 +311,12 @@ impl Meter for Reported {
 
     fn inner(&self) -> Option<&dyn Meter> {
         self.inner.as_deref()
+    }
+}
+
+impl Drop for Reported {
+    fn drop(&mut self) {
+        self.fleet.reweighed(*self.weight.get_mut(), 0);
     }
 }
 

@@ -56,7 +56,7 @@ impl Candidate {
     #[inline]
     #[must_use]
     pub fn gauge(&self, class: u32) -> Gauge<'_> {
-        Gauge::of(&self.member, &self.vitals, class)
+        Gauge::of(&self.member, &self.vitals, self.weight, class)
     }
 
     /// The endpoint's meter that is an `M`, if there is one.

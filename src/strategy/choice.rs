@@ -75,9 +75,11 @@ impl<'a> Contender<'a> {
         Self { candidate, score, load: score.with_one_more() }
     }
 
-    /// With this request on top.
-    pub(super) fn load(&self) -> f64 {
-        self.load
+    /// True if the load for its weight, with this request on top, is at most `factor` times the
+    /// other's.
+    pub(super) fn is_at_most(&self, factor: f64, other: &Self) -> bool {
+        let [weight, its] = [self, other].map(|one| f64::from(one.candidate.weight()));
+        self.load * its <= factor * other.load * weight
     }
 
     /// True if the request is better off here than at `incumbent`, which was drawn by weight.

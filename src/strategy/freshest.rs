@@ -28,8 +28,8 @@ use crate::{
 /// [`PredictedLatency`], failures charged. Made for reports from responses and [probes](super::Probed)
 /// together; without probes, a client of many endpoints keeps to those it knows.
 ///
-/// Weights divide an endpoint's load, as for [`LeastLoaded`](super::LeastLoaded), but don't make
-/// its reports fresher: shares are those of the weights only under high load.
+/// Weights mean what they mean for [`LeastLoaded`](super::LeastLoaded): where they differ, an endpoint
+/// drawn by weight has the request unless the least loaded is better for its weight.
 ///
 /// A pick takes the same time among few and among many endpoints.
 #[derive(Debug)]
@@ -103,6 +103,7 @@ impl<L: Load> Strategy for Freshest<L> {
             recent: Arc::clone(&self.recent),
             by_number: by_number.into(),
             choices: self.choices,
+            weight: candidates.iter().map(|candidate| f64::from(candidate.weight())).sum(),
         };
         Built::new(picker, candidates.clone())
     }
@@ -178,6 +179,8 @@ pub struct FreshestPicker<L> {
     /// Indices of candidates by the numbers that they report under.
     by_number: Box<[u32]>,
     choices: usize,
+    /// The sum of all weights.
+    weight: f64,
 }
 
 impl<L: Load> FreshestPicker<L> {
@@ -230,21 +233,30 @@ impl<L: Load> FreshestPicker<L> {
             _ if vitals.outstanding() == 0 => FORGOTTEN,
             _ => return false,
         };
-        since > (turns * self.candidates.len()) as isize
+        // Reports of all endpoints for one of this, going by weights.
+        let turn = self.weight / f64::from(candidate.weight().max(1));
+        since as f64 > turns as f64 * turn
     }
 
-    /// An endpoint that doesn't report and is not clearly worse, as often as there are such.
-    fn silent_instead(
+    /// The endpoint that was drawn by weight, if it is to have the request and not the least loaded.
+    ///
+    /// One that doesn't report has it if it is not clearly worse. One that does has it only where
+    /// weights differ: those that report most would otherwise get more than their weight says.
+    fn drawn_instead(
         &self,
         least: &Contender<'_>,
         context: &mut PickContext<'_>,
     ) -> Option<Contender<'_>> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
-        if !self.is_silent(drawn, context.now()) || !context.accepts(drawn) {
+        let silent = self.is_silent(drawn, context.now());
+        let weighted = matches!(self.sampler, Sampler::Weighted(_));
+        if !(silent || weighted) || !context.accepts(drawn) {
             return None;
         }
         let drawn = Contender::new(drawn, &*self.load, context);
-        (drawn.load() <= CLEARLY_WORSE * least.load()).then_some(drawn)
+        let kept =
+            silent && drawn.is_at_most(CLEARLY_WORSE, least) || weighted && !least.beats(&drawn);
+        kept.then_some(drawn)
     }
 }
 
@@ -254,17 +266,20 @@ impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
         if len < 2 {
             return self.candidates.get(0);
         }
-        let least = match self.freshest(context) {
-            Some(freshest) => {
-                let least = self.least(freshest.into_iter().flatten(), context);
-                least.map(|least| self.silent_instead(&least, context).unwrap_or(least))
-            }
+        let freshest = self.freshest(context);
+        // Where all were looked at, none of equal weight can have been overlooked.
+        let draws = freshest.is_some() || matches!(self.sampler, Sampler::Weighted(_));
+        let mut least = match freshest {
+            Some(freshest) => self.least(freshest.into_iter().flatten(), context),
             None => {
                 let start = context.rng().below(len);
                 let round = (start..len).chain(0..start).take(STRETCH);
                 self.least(round.filter_map(|index| self.candidates.get(index)), context)
             }
         };
+        if draws {
+            least = least.map(|least| self.drawn_instead(&least, context).unwrap_or(least));
+        }
         let least = least.map(|least| least.candidate);
         least.or_else(|| self.candidates.fallback(context))
     }

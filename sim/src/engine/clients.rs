@@ -16,7 +16,7 @@ use crate::{
     work::exponential,
 };
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn next_arrival(&mut self) {
         let wait = match self.scenario.arrivals {
             Arrivals::Fixed(rate) => 1.0 / rate,
@@ -143,7 +143,7 @@ impl Engine<'_> {
         }
         self.second().succeeded += 1;
         if self.counts(arrived) {
-            self.measured.latencies.push((latency as f64 / SECOND) as f32);
+            self.measured.latency(arrived, latency);
         }
     }
 
@@ -176,8 +176,7 @@ impl Engine<'_> {
         let request = &self.requests[index as usize];
         if self.scenario.max_tries == 1 && request.in_flight.is_empty() {
             if self.counts(request.arrived) {
-                let waited = (self.now - request.arrived) as f64 / SECOND;
-                self.measured.latencies.push(waited as f32);
+                self.measured.latency(request.arrived, self.now - request.arrived);
                 self.measured.errors += 1;
             }
             self.requests[index as usize].open = false;

@@ -17,14 +17,15 @@ use crate::{
 };
 
 /// The state of a run.
-pub(super) struct Engine<'a> {
-    pub(super) scenario: &'a Scenario,
-    pub(super) clock: &'a Clock,
+pub(super) struct Engine<'e, 'c> {
+    pub(super) scenario: &'e Scenario,
+    pub(super) clock: &'e Clock,
     pub(super) now: Nanos,
     sequence: u64,
     events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pub(super) servers: Vec<Server>,
-    pub(super) clients: Vec<Box<dyn Balance + 'a>>,
+    pub(super) clients: Vec<Box<dyn Balance + 'c>>,
+    pub(super) make_client: &'e dyn Fn(u64) -> Box<dyn Balance + 'c>,
     pub(super) accounts: Vec<Account>,
     pub(super) quantiles: Vec<RecentQuantile>,
     pub(super) requests: Vec<Request>,
@@ -57,7 +58,8 @@ pub fn run<'a>(
             now: 0,
             sequence: 0,
             events: BinaryHeap::new(),
-            clients: (0..scenario.clients as u64).map(client).collect(),
+            clients: (0..scenario.clients as u64).map(&client).collect(),
+            make_client: &client,
             accounts: (0..scenario.clients).map(|_| Account::new(scenario.budget)).collect(),
             quantiles: (0..scenario.clients).map(|_| RecentQuantile::default()).collect(),
             requests: Vec::new(),
@@ -76,11 +78,12 @@ pub fn run<'a>(
         engine.run();
         let mut measured = engine.measured;
         measured.latencies.sort_unstable_by(f32::total_cmp);
+        measured.by_second.iter_mut().for_each(|second| second.sort_unstable_by(f32::total_cmp));
         measured
     })
 }
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn after(&mut self, seconds: f64, event: Event) {
         self.at(self.now + nanos(seconds), event);
     }

@@ -1,9 +1,9 @@
 //! What happens to servers: changes that a scenario asks for, neighbours, stalls.
 
 use super::{engine::Engine, event::Event};
-use crate::{scenario::Happens, work::exponential};
+use crate::{latency_by_load::LatencyByLoad, scenario::Happens, work::exponential};
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn change(&mut self, index: usize) {
         let change = self.scenario.changes[index];
         let server = &mut self.servers[change.server];
@@ -12,6 +12,16 @@ impl Engine<'_> {
             Happens::Speed(speed) => server.speed = speed,
             Happens::Fails(share) => server.fails = share,
             Happens::Delay(delay) => server.delay = (delay > 0.0).then_some(delay),
+            Happens::Claims => server.claims = true,
+            Happens::Replaced => {
+                (server.latencies, server.average) = (LatencyByLoad::default(), 0.0);
+                let replaced = change.server as u32;
+                self.clients.iter_mut().for_each(|client| client.replaced(replaced));
+            }
+            Happens::ClientsRestart => {
+                self.clients = (0..self.clients.len() as u64).map(self.make_client).collect();
+                (0..self.clients.len() as u32).for_each(|client| self.send_probes(client));
+            }
         }
         self.foresee(change.server as u32);
     }

@@ -2,7 +2,7 @@
 
 use super::{engine::Engine, event::Event};
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn send_probes(&mut self, client: u32) {
         for (number, server) in self.clients[client as usize].probes() {
             if self.counts(self.now) {

@@ -6,7 +6,7 @@ use crate::{clock::SECOND, server::Try};
 /// What fails, fails so soon.
 const FAILS_AFTER: f64 = 1e-3;
 
-impl Engine<'_> {
+impl Engine<'_, '_> {
     pub(super) fn at_server(&mut self, number: Try) {
         let attempt = &mut self.attempts[number as usize];
         let server = &mut self.servers[attempt.server as usize];
@@ -59,7 +59,10 @@ impl Engine<'_> {
         let server = &mut self.servers[attempt.server as usize];
         server.in_flight -= 1;
         if !failed {
-            server.latencies.record(attempt.found, (self.now - attempt.came) as f64 / SECOND);
+            let latency = (self.now - attempt.came) as f64 / SECOND;
+            server.latencies.record(attempt.found, latency);
+            let weight = if server.average == 0.0 { 1.0 } else { 0.1 };
+            server.average += weight * (latency - server.average);
         }
         attempt.report = server.report();
         let way = self.network();
