@@ -10,14 +10,17 @@ use crate::{endpoint::Health, outcome::Meter};
 /// of all.
 ///
 /// The rule holds while fewer than half are eligible (change it by [`below_share`](Self::below_share)
-/// or [`below_count`](Self::below_count)). Endpoints that are draining or have weight 0 don't count
-/// and never get requests: somebody wants them to go. While it holds, the balancer's
-/// [`status`](crate::Balancer::status) says so; a `tracing` event tells when it begins and ends.
+/// or [`below_count`](Self::below_count)). Degraded endpoints are eligible. Endpoints that are draining
+/// or have weight 0 don't count and never get requests, because they are meant to leave. While the
+/// rule holds, the balancer's [`status`](crate::Balancer::status) says so; a `tracing` event tells when
+/// it begins and ends.
 ///
-/// Put it inside [`Tiers`](super::Tiers) and outside zones: a tier doesn't panic while other tiers can
-/// take over its traffic, and zones see the endpoints that were let in.
+/// Put it inside [`Tiers`](super::Tiers): a tier doesn't panic while other tiers can take over its
+/// traffic. Inside of a wrapper for zones it counts the endpoints of all zones together, and comes to
+/// the same result as outside of it; only where requests may not leave their zone
+/// ([`CrossZone::Never`](super::CrossZone::Never)) each zone counts by itself.
 ///
-/// Source: Envoy's panic threshold; "best" is ours.
+/// Source: Envoy's panic threshold, which counts degraded hosts as available too; "best" is ours.
 #[derive(Clone, Debug)]
 pub struct Panic<St> {
     inner: St,
@@ -38,7 +41,7 @@ pub enum PanicMode {
     /// To the eligible ones, and to those of the others that have failed the fewest times
     /// in a row ([`Vitals::failures_in_a_row`](crate::endpoint::Vitals::failures_in_a_row)).
     OpenToBest,
-    /// Nowhere: requests fail as if no endpoint was available.
+    /// Nowhere: requests fail as if no endpoint was available, whatever strategies inside would admit.
     Closed,
 }
 
