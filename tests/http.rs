@@ -471,7 +471,10 @@ async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
         |path: &'static str| balancer.clone().oneshot(Request::get(path).body(empty()).unwrap());
     for hanging in 0..3_usize {
         let response = get("/").await.unwrap();
-        assert_eq!(response.headers()["endpoint-in-flight"], hanging.to_string());
+        let told = response.headers()["endpoint-in-flight"].to_str().unwrap();
+        let (in_flight, latency) = told.split_once(";latency-ms=").expect("both");
+        assert_eq!(in_flight, hanging.to_string());
+        assert!(latency.parse::<f64>().unwrap() > 0.0, "{told}");
         response.into_body().collect().await.unwrap();
         assert_eq!(*meter.0.lock().unwrap(), Some(hanging as f64));
         tokio::spawn(get("/hang"));
