@@ -113,7 +113,7 @@ type Wrap = fn(Any) -> Any;
 
 fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
     use Rule::*;
-    let mut wrappers: Vec<(&'static str, Rule, Wrap)> = vec![
+    let wrappers: &[(&'static str, Rule, Wrap)] = &[
         ("tiers", Passes, |inner| Any::new(Tiers::new(inner))),
         ("backup tiers", Suffices, |inner| {
             Any::new(Tiers::new(inner).all_or_nothing().backup_from(0))
@@ -158,19 +158,18 @@ fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
         }),
         ("classes", Passes, |inner| Any::new(Classified::new(|_: &Request| 1, inner))),
         ("probed", Passes, |inner| Any::new(Probed::new(ask, inner))),
-    ];
-    #[cfg(feature = "sticky")]
-    wrappers.push(("sticky", Passes, |inner| {
-        use tower_lb::http::sticky::{Key, Sessions};
-        let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
-        Any::new(sessions.stick(inner))
-    }));
-    #[cfg(feature = "lambda")]
-    wrappers.extend::<[(_, _, Wrap); 2]>([
+        #[cfg(feature = "sticky")]
+        ("sticky", Passes, |inner| {
+            use tower_lb::http::sticky::{Key, Sessions};
+            let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
+            Any::new(sessions.stick(inner))
+        }),
+        #[cfg(feature = "lambda")]
         ("AIMD", Passes, |inner| Any::new(tower_lb::lambda::Aimd::new(inner))),
+        #[cfg(feature = "lambda")]
         ("throttles", Passes, |inner| Any::new(tower_lb::lambda::Throttles::new().steer(inner))),
-    ]);
-    wrappers
+    ];
+    wrappers.to_vec()
 }
 
 fn strategies() -> Vec<(&'static str, Any)> {
