@@ -704,6 +704,24 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
 }
 
+/// The older one is asked about one slot while another is released that both want.
+#[test]
+fn nobody_overtakes_a_request_that_has_another_offer() {
+    let mut world = World::new(4, 1, 1);
+    NAMES.iter().for_each(|name| _ = world.call(&[name]));
+    let (older, younger) = (world.call(&["b"]), world.call(&["b"]));
+    // One is asked about c, the other about d; then b is released.
+    world.release("c");
+    world.release("d");
+    world.release("b");
+    // The younger one is polled first.
+    world.ready.lock().unwrap().make_contiguous().reverse();
+    world.settle(false);
+    assert_eq!((world.served(older), world.served(younger)), (Some("b"), None));
+    assert_eq!(world.call(&["c"]), 6);
+    assert_eq!((world.served(6), world.at("d")), (Some("c"), 0));
+}
+
 /// 20 000 requests wait. Giving up wakes nobody, and each slot wakes one request, which is polled once.
 #[test]
 fn a_long_line_costs_one_poll_for_each_request() {
