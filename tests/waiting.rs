@@ -704,6 +704,31 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
 }
 
+/// A slot is free where nothing is left of the allowance: it is not taken in vain again and again.
+#[test]
+fn a_request_that_waits_for_an_allowance_rests() {
+    let (handle, mut balancer, mut driver) = by_turns(Balancer::builder().max_outstanding(2));
+    let endpoint = Endpoint::new(Backend::new("on trial"));
+    handle.insert(1, endpoint.clone().with_allowance(Allowance::of(0))).unwrap();
+    drive(&mut driver);
+    let mut waiting = task::spawn(balancer.call(()));
+    assert_pending!(waiting.poll());
+    assert!(!waiting.is_woken());
+    let mut second = task::spawn(balancer.call(()));
+    assert_pending!(second.poll());
+    assert!(!waiting.is_woken() && !second.is_woken());
+    handle.insert(1, endpoint.with_allowance(Allowance::of(1))).unwrap();
+    drive(&mut driver);
+    assert!(waiting.is_woken());
+    assert_eq!(assert_ready_ok!(waiting.poll()), "on trial");
+    let mut polls = 0;
+    while second.is_woken() {
+        polls += 1;
+        assert!(polls <= 3, "it never rests");
+        assert_pending!(second.poll());
+    }
+}
+
 /// The older one is asked about one slot while another is released that both want.
 #[test]
 fn nobody_overtakes_a_request_that_has_another_offer() {

@@ -324,6 +324,9 @@ impl<S, P, Req> Acquire<S, P, Req> {
 /// Takes room at a candidate: the slot that is kept for the request, or a free one.
 fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> bool {
     let member = &candidate.member;
+    if member.is_spent() {
+        return false;
+    }
     let offer = member
         .slots
         .as_ref()
