@@ -26,9 +26,9 @@ use tower_lb::{
     balance::{Builder, Driver},
     discover::{self, Channel, Handle, Update},
     endpoint::{Allowance, Endpoint, Health},
-    outcome::Meter,
+    outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, Random, Rng,
+        BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, PickFirst, Random, Rng,
         RoundRobin, Strategy, SubsetBy,
     },
 };
@@ -745,6 +745,33 @@ fn nobody_overtakes_a_request_that_has_another_offer() {
     assert_eq!((world.served(older), world.served(younger)), (Some("b"), None));
     assert_eq!(world.call(&["c"]), 6);
     assert_eq!((world.served(6), world.at("d")), (Some("c"), 0));
+}
+
+/// All endpoints have been tried, by this attempt or the one before. What this one waits for never
+/// gets ready; the other is.
+#[test]
+fn an_attempt_goes_where_an_earlier_one_has_been_before_it_waits() {
+    let tracker = Following::new(OnResponse::new(ResultOnly));
+    let (handle, stream) = discover::channel();
+    let builder = Balancer::builder().track(tracker);
+    let (mut balancer, driver) = builder.build(PickFirst::new(), stream).unwrap();
+    let (slow, failing) = (never_ready("slow"), Backend::new("failing"));
+    failing.set_failing(true);
+    handle.insert(1, slow).unwrap();
+    handle.insert(2, failing.clone()).unwrap();
+    drive(&mut Box::pin(driver));
+    let request = || {
+        let (mut request, attempts) = (hyper::Request::new(()), Attempts::new());
+        request.carry(attempts.clone());
+        (request, attempts)
+    };
+    let (first, attempts) = request();
+    assert!(balancer.call(first).now_or_never().unwrap().is_err());
+    failing.set_failing(false);
+    attempts.begin_next();
+    let (mut second, _) = request();
+    second.carry(attempts);
+    assert_eq!(balancer.call(second).now_or_never().unwrap().unwrap(), "failing");
 }
 
 /// 20 000 requests wait. Giving up wakes nobody, and each slot wakes one request, which is polled once.

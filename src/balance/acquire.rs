@@ -275,7 +275,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             tried.extend(self.tried.iter());
             (tried, attempts.number())
         });
-        let (avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
+        let (mut avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
         let mut in_vain: Option<&Arc<Vitals>> = None;
         for _ in 0..RACES {
             let mut now = Now::lazy();
@@ -292,6 +292,11 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 continue;
             };
             let tried = self.tried.contains(candidate.vitals());
+            if tried && !self.elsewhere && avoided.len() > self.tried.len() {
+                // Where earlier attempts have been is better than where this one has been.
+                avoided = &self.tried;
+                continue;
+            }
             refused = !tried && self.elsewhere && avoided.contains(candidate.vitals());
             if !tried && !refused {
                 let Some(service) = snapshot.service(candidate) else {
