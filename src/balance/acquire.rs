@@ -285,7 +285,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             let picked = snapshot.picker.pick(request, &mut context);
             let remarks = context.remarks();
             let Some(candidate) = picked else {
-                if !snapshot.candidates.any_has_room_for(&mut context) {
+                if context.waits() || !snapshot.candidates.any_has_room_for(&mut context) {
                     return Picked::Nothing;
                 }
                 refused = true;

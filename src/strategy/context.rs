@@ -22,13 +22,15 @@ pub struct PickContext<'a> {
     remarks: Remarks,
     /// Not every candidate will do.
     restricted: bool,
+    /// There are full candidates that the request may wait for.
+    waits: bool,
 }
 
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
         let remarks = Remarks::default();
-        Self { rng, now, tried, offers: &[], attempt: 1, remarks, restricted: true }
+        Self { rng, now, tried, offers: &[], attempt: 1, remarks, restricted: true, waits: false }
     }
 
     /// The same for a request for which these slots are kept.
@@ -47,7 +49,8 @@ impl<'a> PickContext<'a> {
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
         let remarks = Remarks::default();
-        Self { rng, now, tried: &UNTRIED, offers: &[], attempt: 1, remarks, restricted: false }
+        let (tried, restricted, waits) = (&UNTRIED, false, false);
+        Self { rng, now, tried, offers: &[], attempt: 1, remarks, restricted, waits }
     }
 
     /// The generator of random numbers.
@@ -129,6 +132,16 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn note(&self) -> u64 {
         self.remarks.note
+    }
+
+    /// If nothing is picked, the request waits, although other candidates have room.
+    #[cold]
+    pub(super) fn set_waits(&mut self) {
+        self.waits = true;
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     #[inline]
