@@ -284,7 +284,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);
             let remarks = context.remarks();
-            let Some(candidate) = picked else {
+            let Some(candidate) = picked.filter(|picked| !context.is_refused_at(picked)) else {
                 if context.waits() || !snapshot.candidates.any_has_room_for(&mut context) {
                     return Picked::Nothing;
                 }
