@@ -6,16 +6,19 @@ mod simulated_functions;
 
 use std::time::Duration;
 
+use futures::FutureExt;
 use simulated_functions::{Counts, FUNCTION, Function, MS, STAYS, simulate};
 use tokio::time::Instant;
+use tower::Service;
 use tower_lb::{
-    endpoint::{Endpoint, Tried},
+    Balancer, Error, discover,
+    endpoint::{Allowance, Endpoint, Tried},
     lambda::{Aimd, CostAware, Pack, Price, Throttles},
     load::Now,
     outcome::Outcome,
     strategy::{
-        BuildContext, Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, Rng, RoundRobin,
-        Strategy, Tiers,
+        BuildContext, Candidate, Candidates, LeastLoaded, P2c, Pick, PickContext, PickFirst, Rng,
+        RoundRobin, Strategy, SubsetBy, Tiers,
     },
 };
 
@@ -241,4 +244,49 @@ fn picks_keep_to_the_laws() {
 
 fn prices_of_all(_: &Candidate) -> Price {
     Price::new().per_request(1.0).per_gb_second(1.0).memory_mb(128)
+}
+
+/// The endpoint that the request names is at its limit. Others are no use to it.
+#[test]
+fn an_endpoint_at_its_limit_sends_nothing_where_the_request_may_not_go() {
+    fn wanted<'a>(request: &'a &'static str, _label: &str) -> Option<&'a str> {
+        Some(request)
+    }
+    let by_version = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
+    let mut strategy = Aimd::new(by_version).initial(1);
+    let endpoints = [("a1", "a"), ("b1", "b"), ("a2", "a")]
+        .map(|(name, version)| (name, Endpoint::new(()).with_metadata("version", version)));
+    let named = endpoints.iter().map(|(name, endpoint)| (name, endpoint));
+    let candidates = Candidates::for_strategy(&strategy, named);
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let mut rng = Rng::seeded(1);
+    let mut in_flight = Vec::new();
+    let mut pick = |version| {
+        let tried = Tried::none();
+        let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
+        let picked = picker.pick(&version, &mut context)?;
+        in_flight.push(picked.begin(Some(Instant::now())).unwrap());
+        Some(picked.name().to_owned())
+    };
+    let mut of_a = [pick("a"), pick("a")];
+    of_a.sort();
+    assert_eq!(of_a.map(Option::unwrap), ["a1", "a2"]);
+    assert_eq!(pick("a"), None, "both are at their limits");
+    assert_eq!(pick("b").as_deref(), Some("b1"));
+}
+
+/// One endpoint is full and the other at its limit. Nothing would tell a request that waits when the
+/// limit allows more.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_a_limit_keeps_out_does_not_wait_for_another_endpoint() {
+    let hangs =
+        || tower::service_fn(|()| std::future::pending::<Result<(), std::convert::Infallible>>());
+    let spent = Endpoint::new(hangs()).with_allowance(Allowance::of(0)).with_tier(1);
+    let strategy = Tiers::new(Aimd::new(PickFirst::new()).initial(1));
+    let endpoints = [("a", Endpoint::new(hangs())), ("spent", spent)];
+    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
+    driver.await;
+    let _first = balancer.call(());
+    let second = balancer.call(()).now_or_never();
+    assert!(matches!(second, Some(Err(Error::Refused))), "{second:?}");
 }

@@ -26,9 +26,9 @@ use tower_lb::{
     balance::{Builder, Driver},
     discover::{self, Channel, Handle, Update},
     endpoint::{Allowance, Endpoint, Health},
-    outcome::Meter,
+    outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, Random, Rng,
+        BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, PickFirst, Random, Rng,
         RoundRobin, Strategy, SubsetBy,
     },
 };
@@ -702,6 +702,76 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(holder.poll()), "other");
     assert!(waiting.is_woken());
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
+}
+
+/// A slot is free where nothing is left of the allowance: it is not taken in vain again and again.
+#[test]
+fn a_request_that_waits_for_an_allowance_rests() {
+    let (handle, mut balancer, mut driver) = by_turns(Balancer::builder().max_outstanding(2));
+    let endpoint = Endpoint::new(Backend::new("on trial"));
+    handle.insert(1, endpoint.clone().with_allowance(Allowance::of(0))).unwrap();
+    drive(&mut driver);
+    let mut waiting = task::spawn(balancer.call(()));
+    assert_pending!(waiting.poll());
+    assert!(!waiting.is_woken());
+    let mut second = task::spawn(balancer.call(()));
+    assert_pending!(second.poll());
+    assert!(!waiting.is_woken() && !second.is_woken());
+    handle.insert(1, endpoint.with_allowance(Allowance::of(1))).unwrap();
+    drive(&mut driver);
+    assert!(waiting.is_woken());
+    assert_eq!(assert_ready_ok!(waiting.poll()), "on trial");
+    let mut polls = 0;
+    while second.is_woken() {
+        polls += 1;
+        assert!(polls <= 3, "it never rests");
+        assert_pending!(second.poll());
+    }
+}
+
+/// The older one is asked about one slot while another is released that both want.
+#[test]
+fn nobody_overtakes_a_request_that_has_another_offer() {
+    let mut world = World::new(4, 1, 1);
+    NAMES.iter().for_each(|name| _ = world.call(&[name]));
+    let (older, younger) = (world.call(&["b"]), world.call(&["b"]));
+    // One is asked about c, the other about d; then b is released.
+    world.release("c");
+    world.release("d");
+    world.release("b");
+    // The younger one is polled first.
+    world.ready.lock().unwrap().make_contiguous().reverse();
+    world.settle(false);
+    assert_eq!((world.served(older), world.served(younger)), (Some("b"), None));
+    assert_eq!(world.call(&["c"]), 6);
+    assert_eq!((world.served(6), world.at("d")), (Some("c"), 0));
+}
+
+/// All endpoints have been tried, by this attempt or the one before. What this one waits for never
+/// gets ready; the other is.
+#[test]
+fn an_attempt_goes_where_an_earlier_one_has_been_before_it_waits() {
+    let tracker = Following::new(OnResponse::new(ResultOnly));
+    let (handle, stream) = discover::channel();
+    let builder = Balancer::builder().track(tracker);
+    let (mut balancer, driver) = builder.build(PickFirst::new(), stream).unwrap();
+    let (slow, failing) = (never_ready("slow"), Backend::new("failing"));
+    failing.set_failing(true);
+    handle.insert(1, slow).unwrap();
+    handle.insert(2, failing.clone()).unwrap();
+    drive(&mut Box::pin(driver));
+    let request = || {
+        let (mut request, attempts) = (hyper::Request::new(()), Attempts::new());
+        request.carry(attempts.clone());
+        (request, attempts)
+    };
+    let (first, attempts) = request();
+    assert!(balancer.call(first).now_or_never().unwrap().is_err());
+    failing.set_failing(false);
+    attempts.begin_next();
+    let (mut second, _) = request();
+    second.carry(attempts);
+    assert_eq!(balancer.call(second).now_or_never().unwrap().unwrap(), "failing");
 }
 
 /// 20 000 requests wait. Giving up wakes nobody, and each slot wakes one request, which is polled once.

@@ -275,7 +275,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             tried.extend(self.tried.iter());
             (tried, attempts.number())
         });
-        let (avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
+        let (mut avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
         let mut in_vain: Option<&Arc<Vitals>> = None;
         for _ in 0..RACES {
             let mut now = Now::lazy();
@@ -284,14 +284,19 @@ impl<S, P, Req> Acquire<S, P, Req> {
             let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);
             let remarks = context.remarks();
-            let Some(candidate) = picked else {
-                if !snapshot.candidates.any_has_room_for(&mut context) {
+            let Some(candidate) = picked.filter(|picked| !context.is_refused_at(picked)) else {
+                if context.waits() || !snapshot.candidates.any_has_room_for(&mut context) {
                     return Picked::Nothing;
                 }
                 refused = true;
                 continue;
             };
             let tried = self.tried.contains(candidate.vitals());
+            if tried && !self.elsewhere && avoided.len() > self.tried.len() {
+                // Where earlier attempts have been is better than where this one has been.
+                avoided = &self.tried;
+                continue;
+            }
             refused = !tried && self.elsewhere && avoided.contains(candidate.vitals());
             if !tried && !refused {
                 let Some(service) = snapshot.service(candidate) else {
@@ -324,6 +329,9 @@ impl<S, P, Req> Acquire<S, P, Req> {
 /// Takes room at a candidate: the slot that is kept for the request, or a free one.
 fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> bool {
     let member = &candidate.member;
+    if member.is_spent() {
+        return false;
+    }
     let offer = member
         .slots
         .as_ref()

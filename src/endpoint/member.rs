@@ -84,26 +84,34 @@ impl Member {
     /// True if one more request may be sent there at once.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.slots.as_ref().is_none_or(|slots| slots.has_room())
-            && !(self.interest.rationed && self.is_spent())
+        self.slots.as_ref().is_none_or(|slots| slots.has_room()) && !self.is_spent()
     }
 
     /// True if one of these slots is kept for the request that asks, and nothing else is in the way.
     #[cold]
     pub(crate) fn is_offered(&self, offers: &[Arc<Slots>]) -> bool {
         self.slots.as_ref().is_some_and(|slots| offers.iter().any(|one| Arc::ptr_eq(one, slots)))
-            && !(self.interest.rationed && self.is_spent())
+            && !self.is_spent()
+    }
+
+    /// True if it may get no more requests, whatever slots are free.
+    #[inline]
+    pub(crate) fn is_spent(&self) -> bool {
+        self.interest.rationed && self.has_nothing_left()
     }
 
     #[cold]
-    fn is_spent(&self) -> bool {
+    fn has_nothing_left(&self) -> bool {
         self.attributes.allowance().is_some_and(|allowance| allowance.left() == 0)
     }
 
     /// Takes room for one request, if there is any.
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        self.slots.as_ref().is_none_or(|slots| slots.try_acquire()) && self.enter_with_slot()
+        // A slot that is taken in vain would be handed over to the same request again.
+        !self.is_spent()
+            && self.slots.as_ref().is_none_or(|slots| slots.try_acquire())
+            && self.enter_with_slot()
     }
 
     /// Takes the rest of what one request needs that has a slot. Releases the slot if there is not

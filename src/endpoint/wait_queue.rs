@@ -25,7 +25,7 @@ const REMIND_EVERY: u64 = 16;
 ///
 /// **Order.** A slot is offered to the first request that has not declined its endpoint since the
 /// last change of the endpoints and holds no other offer, so each request is asked once about each
-/// endpoint. A request that would take a slot before an older one was asked lets the older one decide
+/// endpoint. If only requests that hold other offers are left, it is offered to the first of those. A request that would take a slot before an older one was asked lets the older one decide
 /// first. It waits for that only as long as it takes to be polled again, so a request that is
 /// woken but never polled holds up only the slot that it was offered.
 ///
@@ -49,6 +49,8 @@ struct State {
     line: BTreeMap<u64, Waiter>,
     /// Tickets in line that hold no offer.
     unasked: BTreeSet<u64>,
+    /// Tickets in line that hold offers.
+    busy: BTreeSet<u64>,
     /// By endpoint, which tickets have declined it.
     declined: HashMap<SlotsId, Declined>,
     /// Counts the changes of the endpoints: what was declined before one means nothing after it.
@@ -149,20 +151,29 @@ impl State {
         self.hand_over(offer, wakers);
     }
 
+    /// The first request that may want a slot of this endpoint. One that holds an offer of another is
+    /// only asked if there is no other: it must not be overtaken by a younger one, or a new one, that
+    /// finds the slot free.
+    fn next_to_ask(&mut self, slots: &Arc<Slots>) -> Option<u64> {
+        self.declined(slots);
+        let declined = self.declined.get(&id_of(slots))?;
+        let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
+        let may_want = |id: &&u64| !declined.above.contains(id);
+        let next = self.unasked.range(asked).find(may_want);
+        let next = next.or_else(|| {
+            let has_other = |id: &&u64| {
+                self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none())
+            };
+            self.busy.range(asked).find(|id| may_want(id) && has_other(id))
+        });
+        next.copied()
+    }
+
     /// Offers a slot in use to the first request that may want it; frees it if there is none.
     fn hand_over(&mut self, offer: Offer, wakers: &mut Wakers) {
-        self.declined(&offer.slots);
-        let next = match self.declined.get(&id_of(&offer.slots)) {
-            Some(declined) => {
-                let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
-                self.unasked.range(asked).find(|id| !declined.above.contains(id)).copied()
-            }
-            None => self.unasked.first().copied(),
-        };
-        match next {
+        match self.next_to_ask(&offer.slots) {
             Some(id) => self.offer(id, offer, wakers),
             None => {
-                // Those that hold another offer will look, and see it if no newcomer takes it first.
                 offer.slots.free();
                 self.freed += 1;
                 wakers.woken.extend(std::mem::take(&mut self.room_watchers).into_values());
@@ -194,6 +205,7 @@ impl State {
         if let Some(waiter) = self.line.get_mut(&id) {
             waiter.offers.push(offer);
             self.unasked.remove(&id);
+            self.busy.insert(id);
             self.wake(id, wakers);
         }
     }
@@ -205,6 +217,7 @@ impl State {
         let offer = waiter.offers.swap_remove(position);
         if waiter.offers.is_empty() {
             self.unasked.insert(id);
+            self.busy.remove(&id);
         }
         Some(offer)
     }
@@ -402,6 +415,7 @@ impl Drop for Ticket {
         self.queue.with(|state, wakers| {
             state.reclaim(self.id, wakers);
             state.unasked.remove(&self.id);
+            state.busy.remove(&self.id);
             let Some(waiter) = state.line.remove(&self.id) else { return };
             wakers.replaced.extend(waiter.waker);
             for offer in waiter.offers {

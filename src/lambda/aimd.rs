@@ -13,9 +13,10 @@ use crate::{
 /// much (an [`Overload`](crate::outcome::Outcome::Overload), as throttles are). Then it falls to 80 %
 /// of what was in flight, and grows by about 1 per round trip from there on, while it is made use of.
 ///
-/// The inner strategy picks; if that endpoint is at its limit, another that is not gets the request.
-/// If all are, the request is turned away as [`Error::Refused`](crate::Error::Refused), which costs
-/// less than being throttled. Inside of
+/// The inner strategy picks. If that endpoint is at its limit, the inner strategy picks again, and
+/// endpoints at their limits count as full. If it finds no other, the request is turned away as
+/// [`Error::Refused`](crate::Error::Refused), which costs less than being throttled, even if it could
+/// wait for a full endpoint: nothing tells a request that waits when a limit has grown. Inside of
 /// [`Tiers`](crate::strategy::Tiers), what is too much for one tier goes to the next.
 ///
 /// Source: TCP's congestion control (Jacobson, 1988). Where we differ: a round trip is counted in
@@ -57,9 +58,7 @@ impl<St: Strategy> Strategy for Aimd<St> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let built = self.inner.build(candidates, context);
-        let candidates = built.eligible.clone();
-        built.map(|inner| AimdPicker { inner, candidates })
+        self.inner.build(candidates, context).map(|inner| AimdPicker { inner })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -71,7 +70,6 @@ impl<St: Strategy> Strategy for Aimd<St> {
 #[derive(Debug)]
 pub struct AimdPicker<P> {
     inner: P,
-    candidates: Candidates,
 }
 
 fn is_below_limit(candidate: &Candidate) -> bool {
@@ -86,17 +84,14 @@ impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
         if is_below_limit(picked) {
             return Some(picked);
         }
-        let start = context.rng().below(self.candidates.len());
-        let mut others = (start..self.candidates.len()).chain(0..start);
-        let mut fallback = None;
-        let accepted = others.find_map(|index| {
-            let other = self.candidates.get(index).filter(|other| is_below_limit(other))?;
-            if context.accepts(other) {
-                return Some(other);
-            }
-            fallback = fallback.or_else(|| context.has_room(other).then_some(other));
-            None
+        // The inner strategy knows which others the request may go to.
+        let other = context.with_limit(is_below_limit, |context| {
+            let other = self.inner.pick(request, context);
+            other.filter(|other| context.has_room(other))
         });
-        accepted.or(fallback)
+        if other.is_none() && context.has_room(picked) {
+            context.set_refused();
+        }
+        other
     }
 }

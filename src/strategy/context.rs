@@ -22,13 +22,18 @@ pub struct PickContext<'a> {
     remarks: Remarks,
     /// Not every candidate will do.
     restricted: bool,
+    /// Tells candidates that have room by a limit of the strategy's own.
+    limit: Option<fn(&Candidate) -> bool>,
+    /// There are full candidates that the request may wait for.
+    waits: bool,
+    /// A candidate with room is kept from it by a limit of the strategy's own.
+    refused: bool,
 }
 
 impl<'a> PickContext<'a> {
     /// A context for one pick. `tried` are the endpoints that the request should not go to again.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
-        let remarks = Remarks::default();
-        Self { rng, now, tried, offers: &[], attempt: 1, remarks, restricted: true }
+        Self { restricted: true, tried, ..Self::unrestricted(rng, now) }
     }
 
     /// The same for a request for which these slots are kept.
@@ -47,7 +52,9 @@ impl<'a> PickContext<'a> {
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
         let remarks = Remarks::default();
-        Self { rng, now, tried: &UNTRIED, offers: &[], attempt: 1, remarks, restricted: false }
+        let (tried, offers, attempt): (_, &[_], _) = (&UNTRIED, &[], 1);
+        let (restricted, limit, waits, refused) = (false, None, false, false);
+        Self { rng, now, tried, offers, attempt, remarks, restricted, limit, waits, refused }
     }
 
     /// The generator of random numbers.
@@ -106,7 +113,9 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn has_room(&self, candidate: &Candidate) -> bool {
-        candidate.has_room() || !self.offers.is_empty() && candidate.member.is_offered(self.offers)
+        (candidate.has_room()
+            || !self.offers.is_empty() && candidate.member.is_offered(self.offers))
+            && self.limit.is_none_or(|has_room| has_room(candidate))
     }
 
     /// True if the candidate has room and the request has not been there. A preference: a picker
@@ -129,6 +138,43 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn note(&self) -> u64 {
         self.remarks.note
+    }
+
+    /// If nothing is picked, the request waits, although other candidates have room.
+    #[cold]
+    pub(super) fn set_waits(&mut self) {
+        self.waits = true;
+    }
+
+    /// Picks with candidates counted as full for which `has_room` says no.
+    #[cfg(feature = "lambda")]
+    #[cold]
+    pub(crate) fn with_limit<R>(
+        &mut self,
+        has_room: fn(&Candidate) -> bool,
+        pick: impl FnOnce(&mut Self) -> R,
+    ) -> R {
+        let before = (self.limit.replace(has_room), std::mem::replace(&mut self.restricted, true));
+        let picked = pick(self);
+        (self.limit, self.restricted) = before;
+        picked
+    }
+
+    /// If nothing with room is picked, the request is refused, although it could wait for full
+    /// candidates: nothing would tell it when the limit that kept it from another allows more.
+    #[cfg(feature = "lambda")]
+    #[cold]
+    pub(crate) fn set_refused(&mut self) {
+        self.refused = true;
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits && !self.refused
+    }
+
+    /// True if the request must not wait for this candidate, which is full.
+    pub(crate) fn is_refused_at(&self, candidate: &Candidate) -> bool {
+        self.refused && !self.has_room(candidate)
     }
 
     #[inline]

@@ -11,8 +11,8 @@ pub(super) struct Part<P> {
 }
 
 impl<P> Part<P> {
-    /// Whom the picker chooses. If all are full and it chooses nobody it is one of the full, so that
-    /// the request waits: that there is room elsewhere would have it refused.
+    /// The picker's choice. If it chooses none and all candidates are full, the request waits: that
+    /// there is room elsewhere would have it refused.
     #[inline]
     pub(super) fn pick<Req>(
         &self,
@@ -23,11 +23,10 @@ impl<P> Part<P> {
         P: Pick<Req>,
     {
         let picked = self.picker.pick(request, context);
-        if picked.is_some() || context.accepts_all() {
-            return picked;
+        if picked.is_none() && !context.accepts_all() && !self.eligible.any_has_room_for(context) {
+            context.set_waits();
         }
-        let full = !self.eligible.any_has_room_for(context);
-        full.then(|| self.eligible.get(context.rng().below(self.eligible.len())))?
+        picked
     }
 }
 
@@ -114,12 +113,13 @@ mod tests {
         let mut pick = |parts: &[&Part<_>]| {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &before);
             let picked = first_accepted(parts.iter().copied(), &(), &mut context);
-            picked.map(|candidate| candidate.name().to_owned())
+            let picked = picked.map(|candidate| candidate.name().to_owned());
+            picked.unwrap_or_else(|| if context.waits() { "waits" } else { "none" }.to_owned())
         };
-        assert_eq!(pick(&[&full, &tried, &free]).as_deref(), Some("free"));
-        assert_eq!(pick(&[&full, &tried]).as_deref(), Some("tried"));
-        assert_eq!(pick(&[&tried, &full]).as_deref(), Some("tried"));
-        assert_eq!(pick(&[&full, &full]).as_deref(), Some("full"), "to wait for");
-        assert_eq!(pick(&[]), None);
+        assert_eq!(pick(&[&full, &tried, &free]), "free");
+        assert_eq!(pick(&[&full, &tried]), "tried");
+        assert_eq!(pick(&[&tried, &full]), "tried");
+        assert_eq!(pick(&[&full, &full]), "waits");
+        assert_eq!(pick(&[]), "none");
     }
 }
