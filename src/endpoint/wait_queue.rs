@@ -10,7 +10,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, between_seq_cst, lock};
 
 /// How many older requests a request looks at before it takes a slot.
 const LOOK_AHEAD: usize = 16;
-/// Of so many released slots, one is offered to a request that has declined its endpoint before.
+/// Of this many released slots, one is offered to a request that has declined its endpoint before.
 const REMIND_EVERY: u64 = 16;
 
 /// Where requests wait for a slot, in order of arrival, and where `poll_ready` watches for one.
@@ -227,7 +227,7 @@ impl State {
     }
 
     /// A request that may have declined what it would take after all: another one each time, so that
-    /// a picker that doesn't choose what it accepts starves nobody. From younger to older: there are
+    /// a picker that doesn't choose what it accepts starves no request. From younger to older: there are
     /// always younger ones to come.
     fn next_to_remind(&mut self) -> Option<u64> {
         let next = self.unasked.range(..self.reminded).next_back();
@@ -369,7 +369,7 @@ impl WaitQueue {
         self.with(|state, wakers| state.released(offer, wakers));
     }
 
-    /// A slot has become free while nobody was in line.
+    /// A slot has become free while no request was in line.
     #[inline]
     pub(super) fn freed(&self) {
         if self.watching.load(Ordering::SeqCst) > 0 {
@@ -610,7 +610,7 @@ mod tests {
         counter.0.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// A queue, and so many endpoints with one slot each, which is taken.
+    /// A queue, and `endpoints` endpoints with one slot each, which is taken.
     fn full(endpoints: usize) -> (Arc<WaitQueue>, Vec<Arc<Slots>>) {
         let queue = Arc::<WaitQueue>::default();
         let slots: Vec<_> =

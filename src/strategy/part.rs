@@ -30,7 +30,7 @@ impl<P> Part<P> {
     }
 }
 
-/// The choice of the first part in which somebody is accepted; else of the first that has room, or of
+/// The choice of the first part in which a candidate is accepted; else of the first that has room, or of
 /// the first.
 pub(super) fn first_accepted<'a, P, Req>(
     parts: impl Iterator<Item = &'a Part<P>>,
