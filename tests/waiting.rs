@@ -29,7 +29,7 @@ use tower_lb::{
     outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
         BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, PickFirst, Random, Rng,
-        RoundRobin, Strategy, SubsetBy,
+        RoundRobin, Strategy, SubsetBy, Tiers,
     },
 };
 
@@ -702,6 +702,34 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(holder.poll()), "other");
     assert!(waiting.is_woken());
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
+}
+
+/// Both tiers get room at once, and neither has an endpoint for the requests that wait.
+#[test]
+fn requests_that_no_endpoint_is_for_are_refused_when_there_is_room() {
+    let backends = [("a", 0), ("b", 1)].map(|(name, tier)| (Backend::holding(name), name, tier));
+    let endpoints = backends.clone().map(|(backend, name, tier)| {
+        (name, Endpoint::new(backend).with_metadata("version", name).with_tier(tier))
+    });
+    let strategy = Tiers::new(SubsetBy::new(RoundRobin::new(), ["version"], wanted));
+    let builder = Balancer::builder().max_outstanding(1);
+    let (mut balancer, driver) = builder.build(strategy, discover::list(endpoints)).unwrap();
+    drive(&mut Box::pin(driver));
+    let served = [balancer.call("a"), balancer.call("b")];
+    let mut waiting: Vec<_> = (0..5).map(|_| task::spawn(balancer.call("c"))).collect();
+    waiting.iter_mut().for_each(|one| assert_pending!(one.poll()));
+    drop(served);
+    let mut polls = 0;
+    while let Some(at) = waiting.iter().position(|one| one.is_woken()) {
+        polls += 1;
+        assert!(polls < 100, "it never rests");
+        if let Poll::Ready(result) = waiting[at].poll() {
+            assert!(matches!(result, Err(Error::Refused)), "{result:?}");
+            let ended = waiting.remove(at);
+            drop(ended);
+        }
+    }
+    assert!(waiting.is_empty(), "{} are left", waiting.len());
 }
 
 /// A slot is free where nothing is left of the allowance: it is not taken in vain again and again.
