@@ -140,7 +140,7 @@ impl View {
         Self { everyone: self.everyone.clone(), whole, ..part }
     }
 
-    fn as_part_of(self, whole: &Self) -> Self {
+    fn within(self, whole: &Self) -> Self {
         let itself = || (whole.eligible.clone(), whole.everyone.clone());
         Self { whole: Some(whole.whole.clone().unwrap_or_else(itself)), ..self }
     }
@@ -278,7 +278,7 @@ impl Oracle<'_> {
         let parts = zones.map(|zone| {
             let part = view.part(|one| self.facts[one].locality.as_ref() == zone);
             // Where zones stand in for each other, a panic rule counts the endpoints of all.
-            let part = if only.is_some() { part } else { part.as_part_of(view) };
+            let part = if only.is_some() { part } else { part.within(view) };
             self.of(inner, &part)
         });
         parts.flatten().collect()
@@ -348,7 +348,7 @@ impl Oracle<'_> {
         }
         let parts = plan.into_iter().map(|(degraded, tier)| {
             let whole = view.part(|one| fact(one).tier == tier);
-            let part = whole.filter(|one| fact(one).is_degraded() == degraded).as_part_of(&whole);
+            let part = whole.filter(|one| fact(one).is_degraded() == degraded).within(&whole);
             let others_suffice = part.others_suffice || suffices;
             self.of(inner, &View { others_suffice, ..part })
         });

@@ -129,35 +129,35 @@ pub(crate) enum Tree {
         overprovisioning: f64,
         backup_from: Option<u32>,
         by_weight: bool,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     Panic {
         mode: PanicMode,
         threshold: Threshold,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     Zones {
         local: Locality,
         crossing: CrossZone,
         min: usize,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     LoadAwareZones {
         local: Locality,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     /// With the number of its handle.
     Shift {
         handle: usize,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     Subset {
         items: Vec<Labels>,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     SubsetBy {
         items: Vec<Item>,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     /// With the number of its shares.
     Split {
@@ -165,19 +165,19 @@ pub(crate) enum Tree {
         sticky: bool,
         groups: Vec<Group>,
     },
-    Classified(Box<Tree>),
-    Probed(Box<Tree>),
+    Classified(Box<Self>),
+    Probed(Box<Self>),
     Sticky {
         affinity: Affinity,
         draining: WhenDraining,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
     Aimd {
         initial: u32,
         max: u32,
-        inner: Box<Tree>,
+        inner: Box<Self>,
     },
-    Steer(Box<Tree>),
+    Steer(Box<Self>),
 }
 
 /// What a tree is grown with, and what it consists of.
