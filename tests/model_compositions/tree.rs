@@ -212,7 +212,8 @@ impl Tree {
             return Self::Leaf(one_of(rng, &LEAVES));
         }
         let was_in_shift = growth.in_shift;
-        let kind = rng.below(14);
+        // More panic rules than others: they matter to what is around them.
+        let kind = [rng.below(14), 1][usize::from(rng.below(6) == 0)];
         growth.in_shift |= kind == 4;
         let inner =
             |rng: &mut Rng, growth: &mut Growth| Box::new(Self::grow(rng, depth - 1, growth));

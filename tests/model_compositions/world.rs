@@ -52,7 +52,7 @@ impl std::error::Error for SourceError {}
 
 /// The driver among the tasks.
 const DRIVER: usize = 0;
-const KEYS: usize = 8;
+const KEYS: usize = 10;
 /// More are not sent before some have ended.
 const CALLS: usize = 24;
 /// Of polls after one step.
@@ -263,10 +263,11 @@ impl World {
             9..16 => self.change(rng),
             16..20 => self.remove(rng),
             20..22 => self.reset(rng),
-            22..23 => self.source_fails(),
-            23..24 if rng.below(12) == 0 => self.source = None,
-            24..25 if rng.below(12) == 0 => self.drop_driver(),
-            25..36 => self.set_readiness(rng),
+            22..24 => self.outage(rng),
+            24..25 => self.source_fails(),
+            25..26 if rng.below(12) == 0 => self.source = None,
+            26..27 if rng.below(12) == 0 => self.drop_driver(),
+            27..36 => self.set_readiness(rng),
             36..42 => self.set_answer(rng),
             42..54 => self.answer(rng),
             54..72 => self.call_new(rng, false),
@@ -339,8 +340,10 @@ impl World {
             _ => Health::draining("deploy"),
         };
         let weight = if healthy { 1 } else { [0, 1, 1, 1, 2, 100][rng.below(6)] };
-        let mut endpoint =
-            endpoint.with_health(health).with_weight(weight).with_tier(rng.below(3) as u32);
+        let mut endpoint = endpoint
+            .with_health(health)
+            .with_weight(weight)
+            .with_tier([0, 0, 0, 1, 2][rng.below(5)]);
         if let Some(locality) = locality(rng.below(4)) {
             endpoint = endpoint.with_locality(locality);
         }
@@ -388,14 +391,39 @@ impl World {
             return;
         }
         let endpoint = match rng.below(4) {
-            0 => known.clone(),
-            1 => known.clone().with_allowance(Allowance::of(rng.below(3) as u32)),
-            2 => known.clone().with_health(Health::Healthy).with_allowance(None),
-            _ => self.attributes(rng, known.clone(), false),
+            0 => known,
+            1 => known.with_allowance(Allowance::of(rng.below(3) as u32)),
+            2 => known.with_health(Health::Healthy).with_allowance(None),
+            _ => self.attributes(rng, known, false),
         };
         say!("change {key}: {endpoint:?}");
         self.known.insert(key, endpoint.clone());
         self.send(Update::Insert(key, endpoint));
+    }
+
+    /// Most of the endpoints change together.
+    fn outage(&mut self, rng: &mut Rng) {
+        if !self.has_source() {
+            return;
+        }
+        let kind = rng.below(6);
+        let changed: Vec<_> = self.known.iter().filter(|_| rng.below(5) > 0).collect();
+        let changed = changed.into_iter().map(|(&key, known)| {
+            let endpoint = known.clone();
+            let endpoint = match kind {
+                0 => endpoint.with_health(Health::degraded("slow")),
+                1 => endpoint.with_health(Health::draining("deploy")),
+                2 => endpoint.with_health(Health::Healthy),
+                3 => endpoint.with_weight(0),
+                _ => endpoint.with_health(Health::unhealthy("down")),
+            };
+            (key, endpoint)
+        });
+        for (key, endpoint) in changed.collect::<Vec<_>>() {
+            say!("outage at {key}: {endpoint:?}");
+            self.known.insert(key, endpoint.clone());
+            self.send(Update::Insert(key, endpoint));
+        }
     }
 
     fn remove(&mut self, rng: &mut Rng) {
@@ -1001,7 +1029,7 @@ impl World {
         let time = if limited { self.settings.max_wait } else { self.settings.fail_fast };
         let call = self.calls.get_mut(&id).unwrap();
         let since = call.lack.filter(|(before, _)| *before == lack);
-        let (_, since) = *call.lack.insert(since.unwrap_or((lack, Instant::now())));
+        let (_, since) = *call.lack.insert(since.unwrap_or_else(|| (lack, Instant::now())));
         if let Some(time) = time {
             let waited = since.elapsed();
             assert!(waited <= time + TICK, "{id} waits for {waited:?}, for {lack:?}");
