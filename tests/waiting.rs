@@ -29,7 +29,7 @@ use tower_lb::{
     outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
         BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, PickFirst, Random, Rng,
-        RoundRobin, Strategy, SubsetBy,
+        RoundRobin, Strategy, SubsetBy, Tiers,
     },
 };
 
@@ -696,6 +696,28 @@ fn a_request_goes_on_waiting_for_an_endpoint_whose_attributes_change() {
     assert_eq!(assert_ready_ok!(response.poll()), "a");
 }
 
+/// What a request names may no longer be true of the endpoint that it waits for.
+#[test]
+fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
+    let (handle, stream) = discover::channel::<u32, Backend>();
+    let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
+    let (mut balancer, driver) = Balancer::new(strategy, stream);
+    let mut driver = Box::pin(driver);
+    let backend = never_ready("a");
+    let endpoint = Endpoint::new(backend.clone());
+    handle.insert(1, endpoint.clone().with_metadata("version", "a")).unwrap();
+    handle.insert(2, Endpoint::new(never_ready("b")).with_metadata("version", "a")).unwrap();
+    drive(&mut driver);
+    let mut response = task::spawn(balancer.call("a"));
+    assert_pending!(response.poll());
+    handle.insert(1, endpoint.with_metadata("version", "b")).unwrap();
+    drive(&mut driver);
+    backend.set_readiness(Readiness::Ready);
+    assert!(response.is_woken());
+    assert_pending!(response.poll());
+    assert_eq!(backend.calls(), 0);
+}
+
 /// One endpoint doesn't get ready and the other is full: the request takes what comes first.
 #[test]
 fn a_request_that_waits_for_an_endpoint_to_get_ready_is_told_of_room_elsewhere() {
@@ -757,6 +779,34 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(holder.poll()), "other");
     assert!(waiting.is_woken());
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
+}
+
+/// Both tiers get room at once, and neither has an endpoint for the requests that wait.
+#[test]
+fn requests_that_no_endpoint_is_for_are_refused_when_there_is_room() {
+    let backends = [("a", 0), ("b", 1)].map(|(name, tier)| (Backend::holding(name), name, tier));
+    let endpoints = backends.clone().map(|(backend, name, tier)| {
+        (name, Endpoint::new(backend).with_metadata("version", name).with_tier(tier))
+    });
+    let strategy = Tiers::new(SubsetBy::new(RoundRobin::new(), ["version"], wanted));
+    let builder = Balancer::builder().max_outstanding(1);
+    let (mut balancer, driver) = builder.build(strategy, discover::list(endpoints)).unwrap();
+    drive(&mut Box::pin(driver));
+    let served = [balancer.call("a"), balancer.call("b")];
+    let mut waiting: Vec<_> = (0..5).map(|_| task::spawn(balancer.call("c"))).collect();
+    waiting.iter_mut().for_each(|one| assert_pending!(one.poll()));
+    drop(served);
+    let mut polls = 0;
+    while let Some(at) = waiting.iter().position(|one| one.is_woken()) {
+        polls += 1;
+        assert!(polls < 100, "it never rests");
+        if let Poll::Ready(result) = waiting[at].poll() {
+            assert!(matches!(result, Err(Error::Refused)), "{result:?}");
+            let ended = waiting.remove(at);
+            drop(ended);
+        }
+    }
+    assert!(waiting.is_empty(), "{} are left", waiting.len());
 }
 
 /// A slot is free where nothing is left of the allowance: it is not taken in vain again and again.

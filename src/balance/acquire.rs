@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     BoxError, Error,
-    endpoint::{Look, Take, Ticket, Tried, Vitals, Watch},
+    endpoint::{Look, Member, Take, Ticket, Tried, Vitals, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Track},
     strategy::{Candidate, Pick, PickContext, Rng},
@@ -192,8 +192,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
         limited && self.tried.len() < EFFORT.min(snapshot.candidates.len())
     }
 
-    /// After a change of the endpoints: forgets those that are gone, not eligible any more or
-    /// replaced, and lets the others be tried again.
+    /// After a change of the endpoints: forgets those that are gone, not eligible any more, replaced or
+    /// labelled otherwise, and lets the others be tried again.
     fn follow_changes(&mut self) {
         let snapshot = self.shared.snapshot.load();
         if std::mem::replace(&mut self.version, snapshot.version) == snapshot.version {
@@ -202,10 +202,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
             let same = |candidate: &Candidate| {
-                attempt.member().is_some_and(|member| {
-                    Arc::ptr_eq(candidate.vitals(), &member.vitals)
-                        && candidate.member.origin == member.origin
-                })
+                attempt.member().is_some_and(|member| is_the_same(&candidate.member, member))
             };
             if snapshot.candidates.iter().any(same) {
                 self.tried.extend(attempt.member().map(|member| &member.vitals));
@@ -340,6 +337,17 @@ enum Entry {
     Full,
     /// An older request decides about the slot first.
     Ceded,
+}
+
+/// True if it is the same service, in the same place: a rule of the strategy that sent the request there
+/// still does. Its health and weight may be others.
+fn is_the_same(now: &Member, before: &Member) -> bool {
+    let (now_at, before_at) = (&now.attributes, &before.attributes);
+    Arc::ptr_eq(&now.vitals, &before.vitals)
+        && now.origin == before.origin
+        && now_at.tier() == before_at.tier()
+        && now_at.locality() == before_at.locality()
+        && now_at.metadata() == before_at.metadata()
 }
 
 /// Takes room at a candidate: the slot that is kept for the request, or a free one.
