@@ -5,6 +5,7 @@ use std::sync::{
 
 use tokio::time::Instant;
 
+use super::decayed::greater;
 use crate::strategy::mix;
 
 /// What all endpoints show together: how many requests an endpoint of the mean weight has in flight,
@@ -103,7 +104,7 @@ impl Weights {
     /// the fleet without a request for it: 1 at first, 0 once all its turns have passed.
     #[inline]
     pub(super) fn left_after(self, responses: u32, weight: u32) -> f64 {
-        (1.0 - f64::from(responses) * f64::from(weight) * self.fading).max(0.0)
+        greater(1.0 - f64::from(responses) * f64::from(weight) * self.fading, 0.0)
     }
 }
 

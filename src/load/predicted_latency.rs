@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Gauge, Load, Now, PeakEwma, Score,
-    decayed::{Decayed, exp_neg},
+    decayed::{Decayed, exp_neg, greater, lesser},
     fleet::{Fleet, Means, Weights},
 };
 use crate::{
@@ -162,8 +162,8 @@ impl Reported {
     #[inline]
     fn in_flight(&self, own: u32, age: u64, means: Means, share: f64) -> f64 {
         let last = Decayed::load(&self.last);
+        let since = f64::from(self.since.load(Ordering::Relaxed).min(own));
         let own = f64::from(own);
-        let since = f64::from(self.since.load(Ordering::Relaxed)).min(own);
         let assumed = means.in_flight * share;
         let excess = match last.value {
             0.0 => 0.0,
@@ -172,7 +172,7 @@ impl Reported {
                 (f64::from(value) - 1.0 - assumed) * kept
             }
         };
-        (assumed + excess + since).max(own)
+        greater(assumed + excess + since, own)
     }
 
     /// How much of what others have in flight is assumed here, and how much of a claim to be slower
@@ -209,13 +209,13 @@ impl Reported {
     fn slowness(&self, age: u64, known: f64) -> f64 {
         let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
         // A claim to be slower fades, a claim to be faster does not.
-        let claimed = claimed.min(1.0 + (claimed - 1.0) * known);
+        let claimed = lesser(1.0 + (claimed - 1.0) * known, claimed);
         let measured = Decayed::load(&self.measured);
         if measured.value == 0.0 {
             return claimed;
         }
         let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
-        claimed.max(f64::from(measured.value) * forgiven / BELIEVED)
+        greater(f64::from(measured.value) * forgiven / BELIEVED, claimed)
     }
 
     /// How a latency compares with that of the line at the last reported load.
