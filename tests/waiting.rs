@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     future::{Future, Pending, pending},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Wake},
     time::Duration,
@@ -20,11 +20,11 @@ use proptest::prelude::{
 use support::{Backend, Readiness, drive};
 use tokio::time::{Instant, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 use tower_lb::{
-    Balancer, Error,
+    Balancer, BoxError, Error,
     balance::{Builder, Driver},
-    discover::{self, Channel, Handle, Update},
+    discover::{self, Channel, Discover, DiscoverExt as _, Handle, Update},
     endpoint::{Allowance, Endpoint, Health},
     outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
@@ -716,6 +716,110 @@ fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
     assert!(response.is_woken());
     assert_pending!(response.poll());
     assert_eq!(backend.calls(), 0);
+}
+
+/// Is ready a second after it was first asked. A clone has to start over, as one that connects.
+#[derive(Debug, Default)]
+struct Handshake(Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl Clone for Handshake {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Handshake {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Service<()> for Handshake {
+    type Response = ();
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        let second = || Box::pin(tokio::time::sleep(Duration::from_secs(1)));
+        self.0.get_or_insert_with(second).as_mut().poll(cx).map(Ok)
+    }
+
+    fn call(&mut self, _request: ()) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// How long a request waits for its only endpoint while the source names it anew each 400 ms, with
+/// another weight.
+async fn wait_while_named_anew<T, D>(
+    target: fn(&'static str) -> T,
+    stage: impl FnOnce(Channel<u32, T>) -> D,
+) -> Duration
+where
+    D: Discover<Key = u32, Target = Handshake, Error: Into<BoxError>> + Send + 'static,
+    T: Send + 'static,
+{
+    let (handle, stream) = discover::channel();
+    let mut balancer = Balancer::spawn(RoundRobin::starting_at(0), stage(stream));
+    handle.insert(1, target("a")).unwrap();
+    balancer.ready().await.unwrap();
+    let start = Instant::now();
+    let mut response = pin!(balancer.call(()));
+    for weight in 1..=5 {
+        if timeout(Duration::from_millis(400), &mut response).await.is_ok() {
+            break;
+        }
+        handle.reset([(1, Endpoint::new(target("a")).with_weight(weight))]).unwrap();
+    }
+    start.elapsed()
+}
+
+/// A stage that keeps the service of an equal target keeps the requests that wait for it, too.
+#[tokio::test(start_paused = true)]
+async fn a_request_goes_on_waiting_for_a_service_that_is_kept() {
+    let connected =
+        wait_while_named_anew(|name| name, |stream| stream.connect(|_| Handshake::default()));
+    let made = wait_while_named_anew(
+        |name| name,
+        |stream| {
+            let make = |_| async { Ok::<_, Infallible>(Handshake::default()) };
+            stream.make(tower::service_fn(make))
+        },
+    );
+    let dedup = wait_while_named_anew(|_| Handshake::default(), |stream| stream.dedup());
+    for waited in [connected.await, made.await, dedup.await] {
+        assert!(waited < Duration::from_millis(1100), "{waited:?}");
+    }
+}
+
+/// A stage that makes another service has the requests pick again, though the endpoint is a clone of the
+/// one before.
+#[test]
+fn a_request_waits_for_no_service_that_was_replaced_under_a_clone() {
+    let target = |endpoint: &Endpoint<()>, name: &'static str| endpoint.clone().map(|()| name);
+    let change: [fn(&Handle<u32, &'static str>, Endpoint<&'static str>); 2] = [
+        |handle, new| handle.insert(1, new).unwrap(),
+        |handle, new| {
+            handle.remove(1).unwrap();
+            handle.insert(1, new).unwrap();
+        },
+    ];
+    for (change, name) in change.into_iter().zip(["new", "old"]) {
+        let (handle, stream) = discover::channel();
+        let mut services = vec![Backend::new("second"), never_ready("first")];
+        let stream = stream.connect(move |_| services.pop().unwrap());
+        let (mut balancer, driver) = Balancer::new(RoundRobin::starting_at(0), stream);
+        let mut driver = Box::pin(driver);
+        let endpoint = Endpoint::new(());
+        handle.insert(1, target(&endpoint, "old")).unwrap();
+        drive(&mut driver);
+        let mut response = task::spawn(balancer.call(()));
+        assert_pending!(response.poll());
+        change(&handle, target(&endpoint, name));
+        drive(&mut driver);
+        assert!(response.is_woken());
+        assert_eq!(assert_ready_ok!(response.poll()), "second");
+    }
 }
 
 /// One endpoint doesn't get ready and the other is full: the request takes what comes first.

@@ -3,7 +3,6 @@ use std::{
     fmt,
     hash::Hash,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -40,15 +39,16 @@ impl<D: Discover, F, S> Connect<D, F, S> {
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
-    /// The endpoint as it is now, with the service and vitals it had `before`, where it may.
+    /// The endpoint as it is now, with the vitals that it had `before`, and with the service if the
+    /// target is the same.
     fn from(endpoint: Endpoint<T>, before: Option<Self>, connect: impl FnOnce(&T) -> S) -> Self {
         let Some(before) = before else {
-            return Self { service: connect(endpoint.target()), endpoint };
+            let service = connect(endpoint.target());
+            return Self { endpoint: endpoint.with_new_origin(), service };
         };
         let same_target = before.endpoint.target() == endpoint.target();
         let service = if same_target { before.service } else { connect(endpoint.target()) };
-        let vitals = Arc::clone(before.endpoint.vitals());
-        Self { endpoint: endpoint.with_vitals(vitals), service }
+        Self { endpoint: endpoint.succeeding(&before.endpoint), service }
     }
 
     fn endpoint(&self) -> Endpoint<S> {

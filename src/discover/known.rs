@@ -1,4 +1,4 @@
-use std::{hash::Hash, sync::Arc};
+use std::hash::Hash;
 
 use indexmap::IndexMap;
 
@@ -8,7 +8,8 @@ use crate::{capacity::shrunk, endpoint::Endpoint};
 /// The endpoints that a stage has been told of, in the order in which it learned of them.
 pub(super) type Known<K, T> = IndexMap<K, Endpoint<T>>;
 
-/// Applies an update; true if anything changed. What stays keeps its vitals.
+/// Applies an update; true if anything changed. An endpoint that stays keeps its vitals, and with an
+/// equal target its origin.
 pub(super) fn apply<K, T>(known: &mut Known<K, T>, update: Update<K, T>) -> bool
 where
     K: Eq + Hash,
@@ -48,8 +49,7 @@ where
     };
     let changed = *old != endpoint;
     if changed {
-        let vitals = Arc::clone(old.vitals());
-        *old = endpoint.with_vitals(vitals);
+        *old = endpoint.succeeding(old);
     }
     changed
 }

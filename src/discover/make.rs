@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     hash::Hash,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -87,6 +86,7 @@ where
 {
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let Some(made) = self.known.get_mut(&key) else {
+            let endpoint = endpoint.with_new_origin();
             let made =
                 Made { endpoint, service: None, announced: false, generation: 0, failures: 0 };
             self.known.insert(key.clone(), made);
@@ -96,7 +96,7 @@ where
             return;
         }
         let same_target = made.endpoint.target() == endpoint.target();
-        made.endpoint = endpoint.with_vitals(Arc::clone(made.endpoint.vitals()));
+        made.endpoint = endpoint.succeeding(&made.endpoint);
         if same_target {
             self.queue.extend(made.update(&key));
         } else {

@@ -18,7 +18,9 @@ use crate::outcome::Meter;
 /// Clones share the [`Vitals`]. A fresh `Endpoint` under a key that a balancer knows already
 /// changes target and attributes in place; the balancer goes on with the vitals it has. Requests that
 /// wait for the earlier target to get ready pick again. A clone of the earlier `Endpoint` with other
-/// attributes has the same target, and they go on waiting for it.
+/// attributes has the same target, and they go on waiting for it. The same holds where a stage of
+/// discovery keeps the service because the target is equal, as
+/// [`connect`](crate::discover::DiscoverExt::connect) does.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
     target: T,
@@ -28,15 +30,18 @@ pub struct Endpoint<T> {
     origin: u64,
 }
 
-/// How many endpoints have been made.
-static MADE: AtomicU64 = AtomicU64::new(0);
+/// A number that no target has yet.
+fn new_origin() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
+}
 
 impl<T> Endpoint<T> {
     /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
     pub fn new(target: T) -> Self {
         let vitals = Arc::new(Vitals::new());
-        let origin = MADE.fetch_add(1, Ordering::Relaxed);
-        Self { target, attributes: Attributes::default(), vitals, meters: None, origin }
+        let attributes = Attributes::default();
+        Self { target, attributes, vitals, meters: None, origin: new_origin() }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -142,8 +147,25 @@ impl<T> Endpoint<T> {
         self
     }
 
-    /// Tells which call of [`new`](Self::new) this endpoint comes from. Clones have the same target;
-    /// an endpoint of another origin may have another one under the same key.
+    /// The same endpoint as the successor of `before` under its key: it counts on the vitals of
+    /// `before`. It has the origin of `before` if the targets are equal, and otherwise a new one.
+    pub(crate) fn succeeding(self, before: &Self) -> Self
+    where
+        T: PartialEq,
+    {
+        let origin = if self.target == before.target { before.origin } else { new_origin() };
+        Self { vitals: Arc::clone(&before.vitals), origin, ..self }
+    }
+
+    /// The same endpoint with a new origin. A stage that makes a service of the target calls this,
+    /// because a clone of an earlier endpoint then has another service.
+    pub(crate) fn with_new_origin(self) -> Self {
+        Self { origin: new_origin(), ..self }
+    }
+
+    /// Identifies the target. [`new`](Self::new) gives each endpoint another origin, and clones keep
+    /// it. Under the same key, an endpoint of the same origin has the same target, and one of another
+    /// origin may have another.
     pub(crate) fn origin(&self) -> u64 {
         self.origin
     }
