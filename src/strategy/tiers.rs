@@ -130,7 +130,7 @@ impl<St: Strategy + Clone> Tiers<St> {
             // Also a tier whose endpoints count for nothing is built, for what its strategy has to say.
             let numbers = candidates.everyone().map(|candidate| candidate.tier());
             let first = sizes.keys().next().copied();
-            let first = first.or(numbers.min().map(|number| Tier { degraded: false, number }));
+            let first = first.or_else(|| Some(Tier { degraded: false, number: numbers.min()? }));
             plan.extend(first.map(|first| (first, 1.0)));
         }
         let tiers = candidates.partition(|candidate| Some(candidate.tier()));

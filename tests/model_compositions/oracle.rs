@@ -119,6 +119,8 @@ struct View {
     everyone: Set,
     /// Of what a panic rule counts, where that is more.
     whole: Option<(Set, Set)>,
+    /// The endpoints that can take over for these; `None` is all.
+    reach: Option<Set>,
     others_suffice: bool,
 }
 
@@ -129,8 +131,14 @@ impl View {
             eligible: of(&self.eligible),
             everyone: of(&self.everyone),
             whole: self.whole.as_ref().map(|(eligible, everyone)| (of(eligible), of(everyone))),
+            reach: self.reach.clone(),
             others_suffice: self.others_suffice,
         }
+    }
+
+    fn confined(self, confined: bool) -> Self {
+        let reach = if confined { Some(self.everyone.clone()) } else { self.reach };
+        Self { reach, ..self }
     }
 
     fn filter(&self, keep: impl Fn(usize) -> bool) -> Self {
@@ -151,6 +159,7 @@ impl View {
             eligible: of(&self.everyone),
             everyone: self.everyone.clone(),
             whole: self.whole.as_ref().map(|(_, everyone)| (of(everyone), everyone.clone())),
+            reach: self.reach.clone(),
             others_suffice: self.others_suffice,
         }
     }
@@ -160,7 +169,7 @@ impl View {
 pub(crate) fn admitted(tree: &Tree, facts: &[Fact], env: &Env, class: Option<Class>) -> Set {
     let everyone: Set = (0..facts.len()).collect();
     let eligible = everyone.iter().copied().filter(|&one| facts[one].is_eligible()).collect();
-    let view = View { eligible, everyone, whole: None, others_suffice: false };
+    let view = View { eligible, everyone, whole: None, reach: None, others_suffice: false };
     let oracle = Oracle { facts, env, class };
     oracle.of(tree, &view).into_iter().map(|one| facts[one].key).collect()
 }
@@ -191,18 +200,20 @@ impl Oracle<'_> {
                 let away = &self.env.away[*handle];
                 let is_in = |one: &Fact| one.zone().is_none_or(|zone| !away.contains(zone));
                 let left = view.part(|one| is_in(&self.facts[one]));
-                let any = || self.facts.iter().any(|one| one.is_eligible() && is_in(one));
-                let futile = left.eligible.is_empty() && !any();
+                let futile = left.eligible.is_empty() && !self.is_left(view, is_in);
                 self.of(inner, if futile { view } else { &left })
             }
             Tree::Subset { items, inner } => {
-                let parts = items.iter().map(|labels| self.fixed(labels, inner, view));
+                let last = items.len() - 1;
+                let parts = items.iter().enumerate();
+                let parts = parts.map(|(index, one)| self.fixed(one, inner, view, index == last));
                 parts.flatten().collect()
             }
             Tree::SubsetBy { items, inner } => {
-                let parts = items.iter().map(|item| match item {
-                    Item::Fixed(labels) => self.fixed(labels, inner, view),
-                    Item::Asked(labels) => self.asked(labels, inner, view),
+                let last = items.len() - 1;
+                let parts = items.iter().enumerate().map(|(index, item)| match item {
+                    Item::Fixed(labels) => self.fixed(labels, inner, view, index == last),
+                    Item::Asked(labels) => self.asked(labels, inner, view, index == last),
                 });
                 parts.flatten().collect()
             }
@@ -245,18 +256,26 @@ impl Oracle<'_> {
             })
         };
         let left = view.filter(|one| is_in(&self.facts[one]));
-        let any = || self.facts.iter().any(|one| one.is_eligible() && is_in(one));
-        if left.eligible.is_empty() && !any() { view } else { left }
+        if left.eligible.is_empty() && !self.is_left(&view, is_in) { view } else { left }
     }
 
-    fn fixed(&self, labels: &Labels, inner: &Tree, view: &View) -> Set {
-        if labels.is_empty() {
-            return self.of(inner, view);
-        }
-        self.of(inner, &view.part(|one| self.facts[one].has(labels)))
+    /// Some eligible endpoint that can take over is in.
+    fn is_left(&self, view: &View, is_in: impl Fn(&Fact) -> bool) -> bool {
+        let can = |one: &usize| view.reach.as_ref().is_none_or(|reach| reach.contains(one));
+        let facts = self.facts.iter().enumerate().filter(|(one, _)| can(one));
+        facts.into_iter().any(|(_, fact)| fact.is_eligible() && is_in(fact))
     }
 
-    fn asked(&self, labels: &[&str], inner: &Tree, view: &View) -> Set {
+    fn fixed(&self, labels: &Labels, inner: &Tree, view: &View, is_last: bool) -> Set {
+        let part = if labels.is_empty() {
+            view.clone()
+        } else {
+            view.part(|one| self.facts[one].has(labels))
+        };
+        self.of(inner, &part.confined(is_last))
+    }
+
+    fn asked(&self, labels: &[&str], inner: &Tree, view: &View, is_last: bool) -> Set {
         let values = |one: usize| -> Option<Vec<&str>> {
             labels.iter().map(|label| self.facts[one].label(label)).collect()
         };
@@ -267,7 +286,8 @@ impl Oracle<'_> {
                 labels.iter().zip(values).all(|(label, value)| class.wants(label) == Some(value))
             }
         });
-        let part = |wanted| view.part(|one| values(one).as_ref() == Some(&wanted));
+        let part =
+            |wanted| view.part(|one| values(one).as_ref() == Some(&wanted)).confined(is_last);
         wanted.flat_map(|wanted| self.of(inner, &part(wanted))).collect()
     }
 
@@ -278,7 +298,7 @@ impl Oracle<'_> {
         let parts = zones.map(|zone| {
             let part = view.part(|one| self.facts[one].locality.as_ref() == zone);
             // Where zones stand in for each other, a panic rule counts the endpoints of all.
-            let part = if only.is_some() { part } else { part.within(view) };
+            let part = if only.is_some() { part.confined(true) } else { part.within(view) };
             self.of(inner, &part)
         });
         parts.flatten().collect()
@@ -303,7 +323,8 @@ impl Oracle<'_> {
             PanicMode::OpenToBest => {
                 let failures = |one: usize| self.facts[one].failures;
                 let eligible = |one: usize| self.facts[one].is_eligible();
-                let others = view.everyone.iter().filter(|&&one| counts(one) && !eligible(one));
+                let all = view.whole.as_ref().map_or(&view.everyone, |(_, everyone)| everyone);
+                let others = all.iter().filter(|&&one| counts(one) && !eligible(one));
                 let fewest = others.map(|&one| failures(one)).min();
                 view.admit(|one| counts(one) && (eligible(one) || Some(failures(one)) == fewest))
             }
