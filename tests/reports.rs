@@ -21,7 +21,7 @@ use tower_lb::{
     outcome::{Attempt, LoadReport, Outcome},
     strategy::{
         BuildContext, Candidate, Candidates, Freshest, LeastLoaded, Pick, PickContext, Prequal,
-        Probed, Rng, Strategy,
+        Probed, Rng, Strategy, WeightedRoundRobin,
     },
 };
 
@@ -266,6 +266,76 @@ proptest! {
             prop_assert!(shares.iter().all(|&share| share < 2.0 / fleet.load), "{name}: {shares:.2?}");
         }
     }
+}
+
+/// Shares by weight times reported weight. What is reported counts from a tenth to ten times the mean of
+/// those who report, and as the mean for an endpoint that doesn't; at least two must report.
+fn expected_shares(endpoints: &[(u32, Option<(f64, f64)>)]) -> Vec<f64> {
+    let reported =
+        |report: Option<(f64, f64)>| report.map(|(rate, utilization)| rate / utilization);
+    let usable: Vec<_> = endpoints.iter().filter_map(|&(_, report)| reported(report)).collect();
+    let mean = usable.iter().sum::<f64>() / usable.len() as f64;
+    let share = |&(weight, report): &(u32, Option<(f64, f64)>)| match reported(report) {
+        _ if usable.len() < 2 => f64::from(weight),
+        None => f64::from(weight) * mean,
+        Some(reported) => f64::from(weight) * reported.clamp(mean / 10.0, mean * 10.0),
+    };
+    let shares: Vec<_> = endpoints.iter().map(share).collect();
+    let all: f64 = shares.iter().sum();
+    shares.into_iter().map(|share| share / all).collect()
+}
+
+proptest! {
+    #[test]
+    fn weighted_round_robin_shares_by_weight_times_reported_weight(
+        endpoints in vec(
+            (
+                prop_oneof![1..=10_u32, Just(1), Just(100)],
+                prop::option::weighted(0.8, (1.0..1000.0, 0.05..1.0)),
+            ),
+            2..20,
+        ),
+        turn in any::<u32>(),
+    ) {
+        const PICKS: u32 = 20_000;
+        let mut strategy = WeightedRoundRobin::new().blackout(Duration::ZERO).starting_at(turn);
+        let of_weight = |&(weight, _): &(u32, _)| Endpoint::new(()).with_weight(weight);
+        let named: Vec<_> = endpoints.iter().map(of_weight).collect();
+        let candidates = Candidates::for_strategy(&strategy, named.iter().enumerate());
+        let now = Instant::now() + MS;
+        for (candidate, (_, report)) in candidates.iter().zip(&endpoints) {
+            if let Some((rate, utilization)) = *report {
+                let report = LoadReport::new().with_requests_per_second(rate);
+                candidate.report(&report.with_application_utilization(utilization), now);
+            }
+        }
+        let candidates = candidates.at_time(now);
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let (mut rng, tried) = (Rng::seeded(1), Tried::none());
+        let mut counts = vec![0_u32; endpoints.len()];
+        for _ in 0..PICKS {
+            let mut context = PickContext::new(&mut rng, Now::at(now), &tried);
+            let picked: &Candidate = picker.pick(&(), &mut context).unwrap();
+            counts[picked.name().parse::<usize>().unwrap()] += 1;
+        }
+        for (&count, share) in counts.iter().zip(expected_shares(&endpoints)) {
+            let expected = share * f64::from(PICKS);
+            let off = (f64::from(count) - expected).abs();
+            prop_assert!(off <= 2.0 + 0.01 * expected, "{count}, not {expected:.1}: {counts:?}");
+        }
+    }
+}
+
+/// As its documentation says: a report says how much there is, and nothing tells for how much weight.
+#[test]
+fn the_pool_of_prequal_ignores_weights() {
+    let (weights, tells_latency, probed, seed) = (vec![1, 1, 1, 1, 10, 10, 10, 10], true, true, 1);
+    let fleet = Fleet { weights, load: 0.3, tells_latency, probed, seed };
+    let probe = |_: &Candidate| ready(Err::<LoadReport, BoxError>("by reports alone".into()));
+    let shares = fleet.simulate(Prequal::new(probe));
+    let (light, heavy) = shares.split_at(4);
+    assert!(light.iter().all(|&share| share > 1.5), "{shares:.2?}");
+    assert!(heavy.iter().all(|&share| share < 1.0), "{shares:.2?}");
 }
 
 #[test]

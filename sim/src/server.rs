@@ -1,6 +1,7 @@
 use std::{
     cmp::{Ordering, Reverse},
     collections::{BinaryHeap, HashSet, VecDeque},
+    time::Duration,
 };
 
 use crate::{
@@ -199,13 +200,14 @@ impl Server {
         }
     }
 
-    pub fn report(&mut self) -> Report {
+    pub fn report(&mut self, now: Nanos) -> Report {
         if self.claims {
             return Report { in_flight: 0, free: self.cores(), latency: 1e-4, average: 1e-4 };
         }
         let in_flight = self.in_flight;
         let free = (self.cores() - f64::from(in_flight)).max(0.0);
-        let (latency, average) = (self.latencies.near(in_flight), self.average);
+        let (latency, average) =
+            (self.latencies.near(in_flight, Duration::from_nanos(now)), self.average);
         Report { in_flight, free, latency, average }
     }
 }

@@ -29,9 +29,10 @@ use crate::future::polled_after_completion;
 ///
 /// **Latency** is the time from the call to the head of the response. The layer keeps the latest twelve for
 /// each number of requests that were there when the request came, up to 63 and above. It tells the median
-/// of those at the present number, or at the nearest numbers until there are five. Errors, and responses
-/// with status 429 or 5xx, are not measured: a server that fails fast is not a fast one. Until a request
-/// has been measured, no latency is told. See [`without_latency`](ReportLoadLayer::without_latency).
+/// of those at the present number, or at the nearest numbers until there are five. A latency counts for a
+/// minute. Errors, and responses with status 429 or 5xx, are not measured: a server that fails fast is not a
+/// fast one. Where no request was measured within the last minute, no latency is told. See
+/// [`without_latency`](ReportLoadLayer::without_latency).
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
@@ -51,10 +52,37 @@ pub struct ReportLoadLayer {
 }
 
 /// What all clones of a layer measure together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Server {
     in_flight: AtomicUsize,
     latencies: LatencyByLoad,
+    /// The origin of the times of `latencies`.
+    since: Instant,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicUsize::default(),
+            latencies: LatencyByLoad::default(),
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Server {
+    /// A request that found `found` others took from `began` to `now`.
+    fn record(&self, found: u32, began: Instant, now: Instant) {
+        let latency = now.saturating_duration_since(began).as_secs_f64();
+        self.latencies.record(found, latency, now.saturating_duration_since(self.since));
+    }
+
+    /// Returns the latency that requests have beside so many others; `None` if it is not known.
+    fn latency(&self, in_flight: usize, now: Instant) -> Option<Duration> {
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let seconds = self.latencies.near(in_flight, now.saturating_duration_since(self.since));
+        Duration::try_from_secs_f64(seconds).ok().filter(|latency| !latency.is_zero())
+    }
 }
 
 impl ReportLoadLayer {
@@ -93,16 +121,17 @@ impl ReportLoadLayer {
     /// ```
     #[must_use]
     pub fn header(&self) -> (HeaderName, HeaderValue) {
-        (super::IN_FLIGHT, self.value(self.in_flight()))
+        (super::IN_FLIGHT, self.value(self.in_flight(), self.now()))
     }
 
-    fn value(&self, in_flight: usize) -> HeaderValue {
-        let latency = if self.without_latency {
-            None
-        } else {
-            let seconds = self.server.latencies.near(u32::try_from(in_flight).unwrap_or(u32::MAX));
-            Duration::try_from_secs_f64(seconds).ok().filter(|latency| !latency.is_zero())
-        };
+    /// Reads the clock, unless latency is not measured.
+    fn now(&self) -> Option<Instant> {
+        (!self.without_latency).then(Instant::now)
+    }
+
+    /// Tells no latency if `now` is `None`.
+    fn value(&self, in_flight: usize, now: Option<Instant>) -> HeaderValue {
+        let latency = now.and_then(|now| self.server.latency(in_flight, now));
         Told { in_flight, capacity: self.capacity, latency }.value()
     }
 
@@ -142,16 +171,19 @@ pub struct Counted {
 impl Counted {
     fn new(load: &ReportLoadLayer) -> Self {
         let found = load.server.in_flight.fetch_add(1, Ordering::Relaxed);
-        let began = (!load.without_latency).then(Instant::now);
-        Self { load: load.clone(), found: u32::try_from(found).unwrap_or(u32::MAX), began }
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        Self { load: load.clone(), found, began: load.now() }
     }
 
-    /// The response to it has begun.
-    fn answered(&self, status: StatusCode) {
+    /// The response to it has begun. Returns what is told with it.
+    fn answered(&self, status: StatusCode) -> HeaderValue {
+        let now = self.load.now();
         let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-        if let Some(began) = self.began.filter(|_| !failed) {
-            self.load.server.latencies.record(self.found, began.elapsed().as_secs_f64());
+        if let Some((began, now)) = self.began.zip(now).filter(|_| !failed) {
+            self.load.server.record(self.found, began, now);
         }
+        let others = self.load.in_flight().saturating_sub(1);
+        self.load.value(others, now)
     }
 }
 
@@ -202,9 +234,8 @@ where
         let mut response = ready!(this.response.poll(cx))?;
         let counted = this.counted.take();
         let counted = counted.unwrap_or_else(|| polled_after_completion("ReportLoadFuture"));
-        counted.answered(response.status());
-        let others = counted.load.in_flight().saturating_sub(1);
-        response.headers_mut().insert(super::IN_FLIGHT, counted.load.value(others));
+        let told = counted.answered(response.status());
+        response.headers_mut().insert(super::IN_FLIGHT, told);
         Poll::Ready(Ok(response.map(|body| HeldBody::new(body, counted))))
     }
 }
@@ -256,6 +287,29 @@ mod tests {
         let request = Request::get("/200/20").body(()).unwrap();
         let response = silent.layer(tower::service_fn(answer)).call(request).await.unwrap();
         assert_eq!(response.headers()[super::super::IN_FLIGHT], "0");
+    }
+
+    /// A stall must not be told each time that as many requests come together again.
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_is_forgotten_after_a_minute() {
+        let layer = ReportLoadLayer::new();
+        let mut service = layer.layer(tower::service_fn(answer));
+        let mut call = |path: &str| service.call(Request::get(path).body(()).unwrap());
+        for _ in 0..5 {
+            _ = futures_util::future::join(call("/200/20"), call("/200/5000")).await;
+        }
+        let hanging = call("/200/100");
+        assert_eq!(layer.header().1, "1;latency-ms=5000.000");
+        tokio::time::advance(Duration::from_secs(45)).await;
+        for _ in 0..5 {
+            _ = call("/200/30").await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(45)).await;
+        assert_eq!(layer.header().1, "1;latency-ms=30.000");
+        drop(hanging);
+        assert_eq!(layer.header().1, "0;latency-ms=30.000", "of the nearest number");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(layer.header().1, "0", "nobody knows");
     }
 
     #[tokio::test]

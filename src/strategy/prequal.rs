@@ -39,12 +39,17 @@ use crate::{
 /// [`max_age`](crate::probe::AwaitProbesLayer::max_age) of zero comes close to the paper's synchronous mode
 /// for requests that don't overlap; those that do wait for the same answers, which the first of them use up.
 ///
+/// **Weights** hardly count: endpoints are probed with the same chance, and chosen from the pool as if all
+/// weights were equal, so that a light one gets more than its share. Only while the pool has fewer than two
+/// answers is an endpoint drawn by weight. Where weights differ, use [`Probed`] over
+/// [`Freshest`](super::Freshest).
+///
 /// The pool has a lock that nobody waits for: a request that finds it taken goes to a random
 /// endpoint, a report is left out. Reports that come with responses enter the pool as answers do.
 ///
 /// Source: Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI
-/// 2024). Where we differ: weights count for random endpoints only; there are no probes while there
-/// are no requests.
+/// 2024). Where we differ: there are no probes while there are no requests, and weights count for
+/// random endpoints.
 pub struct Prequal<F> {
     probed: Probed<HotCold, F>,
 }

@@ -19,7 +19,7 @@ impl Engine<'_, '_> {
             self.frozen_probes[server as usize].push((client, number));
             return;
         }
-        let report = at.report();
+        let report = at.report(self.now);
         self.probe_reports.insert((client, number), report);
         let way = self.network();
         self.after(way, Event::ProbeAnswer { client, number });

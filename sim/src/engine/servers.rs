@@ -1,5 +1,7 @@
 //! What happens at servers.
 
+use std::time::Duration;
+
 use super::{engine::Engine, event::Event};
 use crate::{clock::SECOND, server::Try};
 
@@ -60,11 +62,11 @@ impl Engine<'_, '_> {
         server.in_flight -= 1;
         if !failed {
             let latency = (self.now - attempt.came) as f64 / SECOND;
-            server.latencies.record(attempt.found, latency);
+            server.latencies.record(attempt.found, latency, Duration::from_nanos(self.now));
             let weight = if server.average == 0.0 { 1.0 } else { 0.1 };
             server.average += weight * (latency - server.average);
         }
-        attempt.report = server.report();
+        attempt.report = server.report(self.now);
         let way = self.network();
         self.after(way, Event::Answer { number, failed });
     }
