@@ -198,14 +198,12 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
-            let same = |candidate: &Candidate| {
-                attempt.member().is_some_and(|member| {
-                    Arc::ptr_eq(candidate.vitals(), &member.vitals)
-                        && candidate.member.origin == member.origin
-                })
-            };
-            if snapshot.candidates.iter().any(same) {
-                self.tried.extend(attempt.member().map(|member| &member.vitals));
+            let stays = attempt.member().filter(|member| {
+                let now = snapshot.candidates.find(member);
+                now.is_some_and(|now| now.member.origin == member.origin)
+            });
+            if let Some(member) = stays {
+                self.tried.add(&member.vitals);
                 self.pending.push((service, attempt));
             } else {
                 attempt.forgo();
