@@ -29,7 +29,7 @@ use tower_lb::{
     outcome::{Attempts, Carry, Following, Meter, OnResponse, ResultOnly},
     strategy::{
         BuildContext, Built, Candidate, Candidates, P2c, Pick, PickContext, PickFirst, Random, Rng,
-        RoundRobin, Strategy, SubsetBy,
+        RoundRobin, Strategy, SubsetBy, Tiers,
     },
 };
 
@@ -162,7 +162,14 @@ impl World {
         drive(&mut self.driver);
     }
 
-    fn remove(&mut self, name: &'static str) {
+    /// Removes an endpoint with what it serves, and the requests that want no other.
+    fn remove(&mut self, name: &'static str, left: &[&'static str]) {
+        let gone = |id: &usize| {
+            let may_go = |request: &Request| left.iter().any(|name| request.allowed.contains(name));
+            self.served(*id) == Some(name) || self.waiting.get(id).is_some_and(|one| !may_go(one))
+        };
+        let gone: Vec<_> = self.calls.keys().copied().filter(gone).collect();
+        gone.into_iter().for_each(|id| self.drop(id));
         self.handle.remove(name).unwrap();
         drive(&mut self.driver);
     }
@@ -313,7 +320,7 @@ fn a_newcomer_takes_nothing_that_is_kept_for_a_request_in_line() {
 }
 
 #[test]
-fn a_request_that_is_never_polled_holds_up_one_slot() {
+fn a_slot_that_was_offered_to_a_request_that_is_never_polled_goes_to_another() {
     let mut world = World::new(3, 1, 1);
     NAMES[..3].iter().for_each(|name| _ = world.call(&[name]));
     let stuck = world.call(&["a"]);
@@ -328,12 +335,52 @@ fn a_request_that_is_never_polled_holds_up_one_slot() {
     }
     let at = |name| waiting.iter().filter(|&&id| world.served(id) == Some(name)).count();
     // Of each, the last to be served is still in flight.
-    assert_eq!((at("b"), at("c"), at("a")), (1, 1, 0));
+    assert_eq!((at("b"), at("c"), at("a")), (1, 1, 1), "one that wants it has got the slot");
     let rest = waiting.iter().filter(|id| world.waiting.contains_key(id)).count();
-    assert_eq!(rest, 3, "those that wait for the endpoint that is held up");
+    assert_eq!(rest, 2, "the others that wait for the same endpoint");
     world.drop(stuck);
     world.settle(false);
     assert_eq!(world.at("a"), 1);
+}
+
+#[test]
+fn a_request_that_is_never_polled_holds_up_none_for_other_endpoints() {
+    let mut world = World::new(2, 1, 1);
+    NAMES[..2].iter().for_each(|name| _ = world.call(&[name]));
+    let stuck = world.call(&["a"]);
+    // It is asked about b, which it does not want, and never answers.
+    for _ in 0..3 {
+        world.release("b");
+        world.ready.lock().unwrap().retain(|id| *id != stuck);
+        let newcomer = world.call(&["b"]);
+        world.settle(false);
+        assert_eq!(world.served(newcomer), Some("b"));
+    }
+    let (waiting, newcomer) = (world.call(&["b"]), world.call(&["b"]));
+    world.release("b");
+    world.ready.lock().unwrap().retain(|id| *id != stuck);
+    world.settle(false);
+    assert_eq!((world.served(waiting), world.served(newcomer)), (Some("b"), None));
+}
+
+/// Each request in line is asked once about an endpoint that it does not want, and not again after each
+/// change of the endpoints.
+#[test]
+fn changes_do_not_send_each_slot_through_the_line() {
+    let mut world = World::new(2, 1, 1);
+    NAMES[..2].iter().for_each(|name| _ = world.call(&[name]));
+    (0..500).for_each(|_| _ = world.call(&["a"]));
+    for round in 0..20 {
+        world.insert("b");
+        world.settle(false);
+        let waiting = world.call(&["b"]);
+        let before = world.polls;
+        world.release("b");
+        world.settle(false);
+        assert_eq!(world.served(waiting), Some("b"));
+        let polls = world.polls - before;
+        assert!(polls < if round == 0 { 1100 } else { 5 }, "{polls} in round {round}");
+    }
 }
 
 #[test]
@@ -384,11 +431,27 @@ proptest! {
         steps in prop::collection::vec(step(4), 1..60),
     ) {
         let mut world = World::new(4, limit, seed);
+        let mut known = NAMES.to_vec();
         for step in steps {
             match step {
                 Step::Call(allowed) => {
                     let allowed: Vec<_> = allowed.iter().map(|&index| NAMES[index]).collect();
-                    world.call(&allowed);
+                    if allowed.iter().any(|name| known.contains(name)) {
+                        world.call(&allowed);
+                        world.settle(false);
+                    }
+                }
+                Step::Remove(index) if known.len() > 1 && known.contains(&NAMES[index]) => {
+                    known.retain(|other| *other != NAMES[index]);
+                    world.remove(NAMES[index], &known);
+                    world.settle(false);
+                }
+                Step::Insert(index) => {
+                    // Also one that is there: the same service, and a change all the same.
+                    if !known.contains(&NAMES[index]) {
+                        known.push(NAMES[index]);
+                    }
+                    world.insert(NAMES[index]);
                     world.settle(false);
                 }
                 Step::Release(endpoints) => {
@@ -409,10 +472,11 @@ proptest! {
                     world.drop(id);
                     world.settle(false);
                 }
-                Step::GiveUp(_) | Step::Freeze | Step::Remove(_) | Step::Insert(_) => {}
+                // What is never polled can't keep its turn.
+                Step::GiveUp(_) | Step::Freeze | Step::Remove(_) => {}
             }
             for request in world.waiting.values() {
-                for name in &request.allowed {
+                for name in request.allowed.iter().filter(|name| known.contains(name)) {
                     prop_assert_eq!(world.at(name), limit as usize, "{} idles", name);
                 }
             }
@@ -452,16 +516,7 @@ proptest! {
                 Step::Remove(index) if known.len() > 1 && known.contains(&NAMES[index]) => {
                     let name = NAMES[index];
                     known.retain(|other| *other != name);
-                    // Their slots go with the endpoint; nobody serves those that want no other.
-                    let gone = |id: &usize| {
-                        world.served(*id) == Some(name)
-                            || world.waiting.get(id).is_some_and(|request| {
-                                !known.iter().any(|name| request.allowed.contains(name))
-                            })
-                    };
-                    let gone: Vec<_> = world.calls.keys().copied().filter(gone).collect();
-                    gone.into_iter().for_each(|id| world.drop(id));
-                    world.remove(name);
+                    world.remove(name, &known);
                 }
                 Step::Insert(index) if !known.contains(&NAMES[index]) => {
                     known.push(NAMES[index]);
@@ -745,6 +800,28 @@ fn a_request_waits_for_no_service_that_was_replaced_under_a_clone() {
     }
 }
 
+/// What a request names may no longer be true of the endpoint that it waits for.
+#[test]
+fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
+    let (handle, stream) = discover::channel::<u32, Backend>();
+    let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
+    let (mut balancer, driver) = Balancer::new(strategy, stream);
+    let mut driver = Box::pin(driver);
+    let backend = never_ready("a");
+    let endpoint = Endpoint::new(backend.clone());
+    handle.insert(1, endpoint.clone().with_metadata("version", "a")).unwrap();
+    handle.insert(2, Endpoint::new(never_ready("b")).with_metadata("version", "a")).unwrap();
+    drive(&mut driver);
+    let mut response = task::spawn(balancer.call("a"));
+    assert_pending!(response.poll());
+    handle.insert(1, endpoint.with_metadata("version", "b")).unwrap();
+    drive(&mut driver);
+    backend.set_readiness(Readiness::Ready);
+    assert!(response.is_woken());
+    assert_pending!(response.poll());
+    assert_eq!(backend.calls(), 0);
+}
+
 /// One endpoint doesn't get ready and the other is full: the request takes what comes first.
 #[test]
 fn a_request_that_waits_for_an_endpoint_to_get_ready_is_told_of_room_elsewhere() {
@@ -808,6 +885,34 @@ fn an_allowance_that_is_given_back_is_for_those_that_wait_elsewhere() {
     assert_eq!(assert_ready_ok!(waiting.poll()), "slow");
 }
 
+/// Both tiers get room at once, and neither has an endpoint for the requests that wait.
+#[test]
+fn requests_that_no_endpoint_is_for_are_refused_when_there_is_room() {
+    let backends = [("a", 0), ("b", 1)].map(|(name, tier)| (Backend::holding(name), name, tier));
+    let endpoints = backends.clone().map(|(backend, name, tier)| {
+        (name, Endpoint::new(backend).with_metadata("version", name).with_tier(tier))
+    });
+    let strategy = Tiers::new(SubsetBy::new(RoundRobin::new(), ["version"], wanted));
+    let builder = Balancer::builder().max_outstanding(1);
+    let (mut balancer, driver) = builder.build(strategy, discover::list(endpoints)).unwrap();
+    drive(&mut Box::pin(driver));
+    let served = [balancer.call("a"), balancer.call("b")];
+    let mut waiting: Vec<_> = (0..5).map(|_| task::spawn(balancer.call("c"))).collect();
+    waiting.iter_mut().for_each(|one| assert_pending!(one.poll()));
+    drop(served);
+    let mut polls = 0;
+    while let Some(at) = waiting.iter().position(|one| one.is_woken()) {
+        polls += 1;
+        assert!(polls < 100, "it never rests");
+        if let Poll::Ready(result) = waiting[at].poll() {
+            assert!(matches!(result, Err(Error::Refused)), "{result:?}");
+            let ended = waiting.remove(at);
+            drop(ended);
+        }
+    }
+    assert!(waiting.is_empty(), "{} are left", waiting.len());
+}
+
 /// A slot is free where nothing is left of the allowance: it is not taken in vain again and again.
 #[test]
 fn a_request_that_waits_for_an_allowance_rests() {
@@ -865,7 +970,7 @@ fn an_attempt_goes_where_an_earlier_one_has_been_before_it_waits() {
     handle.insert(2, failing.clone()).unwrap();
     drive(&mut Box::pin(driver));
     let request = || {
-        let (mut request, attempts) = (hyper::Request::new(()), Attempts::new());
+        let (mut request, attempts) = (support::request::Query::idempotent(), Attempts::new());
         request.carry(attempts.clone());
         (request, attempts)
     };

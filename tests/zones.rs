@@ -14,10 +14,10 @@ use support::picks::{
 use tokio::time::{Instant, advance};
 use tower_lb::{
     endpoint::{Endpoint, Health},
-    outcome::LoadReport,
+    outcome::{LoadReport, Outcome},
     strategy::{
-        BuildContext, Built, Candidates, CrossZone, LoadAwareZones, P2c, Panic, Pick, Random, Rng,
-        Strategy, ZonalShift, ZonalShiftHandle, ZoneAware,
+        BuildContext, Built, Candidate, Candidates, CrossZone, LoadAwareZones, P2c, Panic,
+        PanicMode, Pick, Random, Rng, Strategy, SubsetBy, ZonalShift, ZonalShiftHandle, ZoneAware,
     },
 };
 
@@ -322,4 +322,45 @@ fn the_sick_of_a_zone_are_missing_there() {
             .map(|(name, endpoint)| (format!("{name}-sick"), endpoint)),
     );
     assert_shares(&by_zone(local(), &fleet), &[('a', 2.0 / 3.0), ('b', 1.0 / 3.0)]);
+}
+
+/// Requests that may go to one zone only, or to one tenant's endpoints, have nowhere else to go.
+#[test]
+fn the_last_zone_of_a_part_stays_in() {
+    let shifted = || {
+        let shift = ZonalShift::new(Random);
+        shift.handle().away("a");
+        shift
+    };
+    let mut never = ZoneAware::new(zone_named("a"), shifted()).cross_zone(CrossZone::Never);
+    let all = candidates(&never, &fleet(&[2, 2]));
+    let built = never.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('a', 1.0)]);
+    assert!(built.notices[0].ends_with("but nothing else is left"), "{:?}", built.notices);
+
+    let of = |tenant: &str, zone| in_zone(zone).with_metadata("tenant", tenant);
+    let mut fleet = some('a', 2, &of("one", "a"));
+    fleet.extend(some('b', 2, &of("two", "a")));
+    fleet.extend(some('c', 2, &of("two", "b")));
+    let mut subsets = SubsetBy::new(shifted(), ["tenant"], |_: &(), _| Some("one"));
+    let all = candidates(&subsets, &fleet);
+    let built = subsets.build(&all, &mut BuildContext::new());
+    assert_shares(&shares(&built.picker, letter), &[('a', 1.0)]);
+    let names: Vec<_> = built.eligible.iter().map(letter).collect();
+    assert_eq!(names, ["a", "a", "c", "c"], "tenant two has endpoints in the other zone");
+}
+
+/// The fewest failures are those of all zones.
+#[test]
+fn the_best_of_a_panic_are_the_same_inside_of_zones() {
+    let mut fleet = some('a', 2, &in_zone("a").with_health(Health::unhealthy("down")));
+    fleet.extend(some('b', 2, &in_zone("b").with_health(Health::unhealthy("down"))));
+    let best = || Panic::new(Random).mode(PanicMode::OpenToBest);
+    let mut strategy = ZoneAware::new(zone_named("a"), best()).cross_zone(CrossZone::Always);
+    let all = candidates(&strategy, &fleet);
+    for candidate in all.everyone().filter(|one| one.name() != "a0") {
+        candidate.begin(None).unwrap().finish_at(Outcome::Timeout, Instant::now());
+    }
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_eq!(built.eligible.iter().map(Candidate::name).collect::<Vec<_>>(), ["a0"]);
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     BoxError, Error,
-    endpoint::{Look, Take, Ticket, Tried, Vitals, Watch},
+    endpoint::{Look, Member, Take, Ticket, Tried, Vitals, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Track},
     strategy::{Candidate, Pick, PickContext, Rng},
@@ -57,6 +57,8 @@ enum Picked<S> {
     Engaged(S, Attempt),
     /// Nothing, for now.
     Nothing,
+    /// Nothing before an older request has decided; this one has been woken again.
+    Ceded,
     Refused,
 }
 
@@ -135,6 +137,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Picked::Refused if self.pending.is_empty() && self.failed.is_none() => {
                     return Poll::Ready(Err(Error::Refused));
                 }
+                Picked::Ceded => return Poll::Pending,
                 Picked::Refused | Picked::Nothing => {}
             }
             if self.pending.is_empty() {
@@ -189,8 +192,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
         limited && self.tried.len() < EFFORT.min(snapshot.candidates.len())
     }
 
-    /// After a change of the endpoints: forgets those that are gone, not eligible any more or
-    /// replaced, and lets the others be tried again.
+    /// After a change of the endpoints: forgets those that are gone, not eligible any more, replaced or
+    /// labelled otherwise, and lets the others be tried again.
     fn follow_changes(&mut self) {
         let snapshot = self.shared.snapshot.load();
         if std::mem::replace(&mut self.version, snapshot.version) == snapshot.version {
@@ -200,7 +203,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         for (service, attempt) in std::mem::take(&mut self.pending) {
             let stays = attempt.member().filter(|member| {
                 let now = snapshot.candidates.find(member);
-                now.is_some_and(|now| now.member.origin == member.origin)
+                now.is_some_and(|now| is_the_same(&now.member, member))
             });
             if let Some(member) = stays {
                 self.tried.add(&member.vitals);
@@ -254,6 +257,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             }
         }
         let picked = self.pick_by(&mut look);
+        // With a slot ceded it looks again at once, and keeps its other offers until then.
         if let (Some(ticket), Picked::Nothing | Picked::Refused) = (&self.ticket, &picked) {
             ticket.decline(look);
         }
@@ -301,12 +305,16 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     refused = true;
                     continue;
                 };
-                if enter(candidate, self.ticket.as_ref(), look) {
-                    if let Some(attempts) = &self.attempts {
-                        attempts.went_to(candidate.vitals());
+                match enter(candidate, self.ticket.as_ref(), look) {
+                    Entry::Entered => {
+                        if let Some(attempts) = &self.attempts {
+                            attempts.went_to(candidate.vitals());
+                        }
+                        let attempt = Attempt::entered(&candidate.member, started, remarks);
+                        return Picked::Engaged(service.clone(), attempt);
                     }
-                    let attempt = Attempt::entered(&candidate.member, started, remarks);
-                    return Picked::Engaged(service.clone(), attempt);
+                    Entry::Ceded => return Picked::Ceded,
+                    Entry::Full => look.wanted.clone_from(&candidate.member.slots),
                 }
             }
             // Picked again, it was not for a slot that another has just taken: it is all that would do.
@@ -324,21 +332,44 @@ impl<S, P, Req> Acquire<S, P, Req> {
     }
 }
 
+/// What came of asking for room at a candidate.
+enum Entry {
+    Entered,
+    Full,
+    /// An older request decides about the slot first.
+    Ceded,
+}
+
+/// True if it is the same service, in the same place: a rule of the strategy that sent the request there
+/// still does. Its health and weight may be others.
+fn is_the_same(now: &Member, before: &Member) -> bool {
+    let (now_at, before_at) = (&now.attributes, &before.attributes);
+    Arc::ptr_eq(&now.vitals, &before.vitals)
+        && now.origin == before.origin
+        && now_at.tier() == before_at.tier()
+        && now_at.locality() == before_at.locality()
+        && now_at.metadata() == before_at.metadata()
+}
+
 /// Takes room at a candidate: the slot that is kept for the request, or a free one.
-fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> bool {
+fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Entry {
     let member = &candidate.member;
     if member.is_spent() {
-        return false;
+        return Entry::Full;
     }
     let offer = member
         .slots
         .as_ref()
         .and_then(|slots| look.offers.iter().position(|offer| Arc::ptr_eq(offer, slots)));
-    let (Some(ticket), Some(offer)) = (ticket, offer) else {
-        return member.enter();
+    let entered = match (ticket, offer) {
+        (Some(ticket), Some(offer)) => match ticket.take(&look.offers.swap_remove(offer)) {
+            Take::Taken => member.enter_with_slot(),
+            Take::Ceded => return Entry::Ceded,
+            Take::Withdrawn => false,
+        },
+        _ => member.enter(),
     };
-    let slots = look.offers.swap_remove(offer);
-    ticket.take(&slots) == Take::Taken && member.enter_with_slot()
+    if entered { Entry::Entered } else { Entry::Full }
 }
 
 /// Records that an endpoint's service failed, and makes the error of it.

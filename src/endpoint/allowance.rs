@@ -43,7 +43,7 @@ impl Allowance {
     pub(crate) fn give_back(&self) {
         self.0.left.fetch_add(1, Ordering::AcqRel);
         let queues = self.queues().clone();
-        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.changed());
+        queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.look_again());
     }
 
     /// Tells the queue of a balancer when a request is given back.

@@ -9,12 +9,18 @@ pub(crate) struct Slots {
     /// In flight, or kept for a request in line.
     used: AtomicU32,
     limit: u32,
+    id: u64,
     queue: Arc<WaitQueue>,
 }
 
 impl Slots {
     pub(crate) fn new(limit: u32, queue: Arc<WaitQueue>) -> Self {
-        Self { used: AtomicU32::new(0), limit, queue }
+        Self { used: AtomicU32::new(0), limit, id: queue.new_slots_id(), queue }
+    }
+
+    /// What the queue knows them by.
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Waker,
 };
 
@@ -10,7 +10,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, between_seq_cst, lock};
 
 /// How many older requests a request looks at before it takes a slot.
 const LOOK_AHEAD: usize = 16;
-/// Of so many released slots, one is offered to a request that has declined its endpoint before.
+/// Of this many released slots, one is offered to a request that has declined its endpoint before.
 const REMIND_EVERY: u64 = 16;
 
 /// Where requests wait for a slot, in order of arrival, and where `poll_ready` watches for one.
@@ -23,11 +23,14 @@ const REMIND_EVERY: u64 = 16;
 /// again in its own poll, and takes the slot or declines it. A declined slot goes to the next. A slot
 /// that no request in line wants becomes free.
 ///
-/// **Order.** A slot is offered to the first request that has not declined its endpoint since the
-/// last change of the endpoints and holds no other offer, so each request is asked once about each
-/// endpoint. If only requests that hold other offers are left, it is offered to the first of those. A request that would take a slot before an older one was asked lets the older one decide
-/// first. It waits for that only as long as it takes to be polled again, so a request that is
-/// woken but never polled holds up only the slot that it was offered.
+/// **Order.** A slot is offered to the first request that has not declined its endpoint and holds no
+/// other offer, so each request is asked once about each endpoint, and again only if it has picked that
+/// endpoint since. If only requests that hold other offers are left, it is offered to the first of
+/// those. A request that would take a slot before an older one was asked lets the older one decide
+/// first. It waits for that only as long as it takes to be polled again.
+///
+/// **A request that is woken but never polled** keeps the slots that it was offered until another request
+/// picks the same endpoint and is polled twice. `poll_ready` does not count such a slot as room.
 ///
 /// **No wake-up is lost.** A request joins first and looks afterwards; a slot is given back first and
 /// the counts are read afterwards (all sequentially consistent). A ticket without a waker has been
@@ -53,7 +56,7 @@ struct State {
     busy: BTreeSet<u64>,
     /// By endpoint, which tickets have declined it.
     declined: HashMap<SlotsId, Declined>,
-    /// Counts the changes of the endpoints: what was declined before one means nothing after it.
+    /// Counts the changes of the endpoints: a pick from before one declines nothing after it.
     version: u64,
     /// How many slots were released, how many of them became free, and the last request that was
     /// reminded.
@@ -66,26 +69,43 @@ struct State {
     change_watchers: BTreeMap<u64, Waker>,
 }
 
-/// The address of an endpoint's slots. It is not reused while it matters: a new endpoint comes with a
-/// change, which forgets all of them.
-type SlotsId = usize;
+/// The number of an endpoint's slots, from the same counter as tickets.
+type SlotsId = u64;
 
-fn id_of(slots: &Arc<Slots>) -> SlotsId {
-    Arc::as_ptr(slots) as usize
-}
-
-/// The requests that have declined an endpoint since the last change of the endpoints.
-#[derive(Debug, Default)]
+/// The requests that have declined an endpoint and have not wanted it since.
+#[derive(Debug)]
 struct Declined {
-    /// All tickets in line up to this one.
+    /// Tells when the endpoint is gone.
+    slots: Weak<Slots>,
+    /// All tickets in line up to this one, except those in `again`.
     up_to: u64,
     /// Later ones.
     above: BTreeSet<u64>,
+    /// Tickets up to `up_to` that want it after all.
+    again: BTreeSet<u64>,
 }
 
 impl Declined {
+    fn of(slots: &Arc<Slots>) -> Self {
+        let (above, again) = (BTreeSet::new(), BTreeSet::new());
+        Self { slots: Arc::downgrade(slots), up_to: 0, above, again }
+    }
+
     fn contains(&self, id: u64) -> bool {
-        id <= self.up_to || self.above.contains(&id)
+        self.above.contains(&id) || (id <= self.up_to && !self.again.contains(&id))
+    }
+
+    fn add(&mut self, id: u64) {
+        self.again.remove(&id);
+        if id > self.up_to {
+            self.above.insert(id);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        if !self.above.remove(&id) && id <= self.up_to {
+            self.again.insert(id);
+        }
     }
 }
 
@@ -94,9 +114,24 @@ struct Waiter {
     /// `None`: woken, and not yet back.
     waker: Option<Waker>,
     offers: Vec<Offer>,
-    /// A slot that this request would have taken and left to an older one, whose ticket this is.
-    ceded: Option<(Arc<Slots>, u64)>,
+    /// A slot that another request, the holder, decides about before this one is polled again.
+    left: Option<Left>,
 }
+
+/// A slot that a request waits for another one to decide about.
+#[derive(Debug)]
+struct Left {
+    slots: Arc<Slots>,
+    holder: u64,
+    /// This request would have taken the slot, and gets it back. Otherwise it is for the next in line.
+    ceded: bool,
+    /// How many more polls of this request the holder has.
+    patience: u8,
+}
+
+/// How many polls of another request a holder has that has not asked for the slot, after the first. One is
+/// enough with any executor that polls each woken task before it polls one twice.
+const PATIENCE: u8 = 1;
 
 /// A slot in use that is kept for a request in line.
 #[derive(Debug)]
@@ -125,9 +160,14 @@ impl State {
         self.last_id
     }
 
-    /// Who has declined the endpoint, without those that have left the line.
+    /// The requests that have declined the endpoint, without those that have left the line.
     fn declined(&mut self, slots: &Arc<Slots>) -> &mut Declined {
-        let declined = self.declined.entry(id_of(slots)).or_default();
+        let declined = self.declined.entry(slots.id()).or_insert_with(|| Declined::of(slots));
+        // Those that have left are removed when they are as many as those that have not.
+        if declined.above.len() + declined.again.len() > 2 * self.line.len() {
+            declined.above.retain(|id| self.line.contains_key(id));
+            declined.again.retain(|id| self.line.contains_key(id));
+        }
         while !declined.above.is_empty() {
             let next = self.line.range((Bound::Excluded(declined.up_to), Bound::Unbounded)).next();
             match next {
@@ -156,10 +196,12 @@ impl State {
     /// finds the slot free.
     fn next_to_ask(&mut self, slots: &Arc<Slots>) -> Option<u64> {
         self.declined(slots);
-        let declined = self.declined.get(&id_of(slots))?;
+        let declined = self.declined.get(&slots.id())?;
         let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
         let may_want = |id: &&u64| !declined.above.contains(id);
-        let next = self.unasked.range(asked).find(may_want);
+        // Those in `again` are older than all others that may want it.
+        let again = declined.again.iter().find(|id| self.unasked.contains(id));
+        let next = again.or_else(|| self.unasked.range(asked).find(may_want));
         let next = next.or_else(|| {
             let has_other = |id: &&u64| {
                 self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none())
@@ -185,13 +227,19 @@ impl State {
     }
 
     /// A request that may have declined what it would take after all: another one each time, so that
-    /// a picker that doesn't choose what it accepts starves nobody. From younger to older: there are
+    /// a picker that doesn't choose what it accepts starves no request. From younger to older: there are
     /// always younger ones to come.
     fn next_to_remind(&mut self) -> Option<u64> {
         let next = self.unasked.range(..self.reminded).next_back();
         let next = next.or_else(|| self.unasked.last()).copied();
         self.reminded = next.unwrap_or(0);
         next
+    }
+
+    fn wake_all(&mut self, wakers: &mut Wakers) {
+        wakers.woken.extend(self.line.values_mut().filter_map(|waiter| waiter.waker.take()));
+        wakers.woken.extend(std::mem::take(&mut self.room_watchers).into_values());
+        wakers.woken.extend(std::mem::take(&mut self.change_watchers).into_values());
     }
 
     fn wake(&mut self, id: u64, wakers: &mut Wakers) {
@@ -225,10 +273,7 @@ impl State {
     /// The request declines an endpoint: the slot goes to the next.
     fn decline(&mut self, id: u64, offer: Offer, version: u64, wakers: &mut Wakers) {
         if version == self.version {
-            let declined = self.declined(&offer.slots);
-            if !declined.contains(id) {
-                declined.above.insert(id);
-            }
+            self.declined(&offer.slots).add(id);
         }
         self.hand_over(Offer { overdue: false, ..offer }, wakers);
     }
@@ -245,7 +290,8 @@ impl State {
         // The older one is woken first.
         self.offer(older, offer, wakers);
         if let Some(waiter) = self.line.get_mut(&id) {
-            waiter.ceded = Some((Arc::clone(slots), older));
+            waiter.left =
+                Some(Left { slots: Arc::clone(slots), holder: older, ceded: true, patience: 0 });
         }
         self.wake(id, wakers);
         Take::Ceded
@@ -254,7 +300,7 @@ impl State {
     /// The first request before `id` that has not been asked about this endpoint.
     fn first_to_ask(&mut self, slots: &Arc<Slots>, id: u64) -> Option<u64> {
         self.declined(slots);
-        let declined = self.declined.get(&id_of(slots))?;
+        let declined = self.declined.get(&slots.id())?;
         if declined.up_to + 1 >= id {
             return None;
         }
@@ -265,12 +311,46 @@ impl State {
         unasked.next().map(|(&id, _)| id)
     }
 
-    /// The slot that the request left to an older one comes back if that one has not decided.
+    /// The request would go to this endpoint, which is full. If a slot there is kept for a request that
+    /// was woken and has not come, that one loses it unless it comes before this one is polled again.
+    fn want(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) {
+        if let Some(declined) = self.declined.get_mut(&slots.id()) {
+            declined.remove(id);
+        }
+        let holder = self.busy.iter().take(LOOK_AHEAD).find(|&holder| {
+            let waiter = self.line.get(holder).filter(|_| *holder != id);
+            waiter.is_some_and(|one| one.waker.is_none() && one.position_of(slots).is_some())
+        });
+        let (Some(&holder), Some(waiter)) = (holder, self.line.get_mut(&id)) else { return };
+        let same = |left: &Left| left.holder == holder && Arc::ptr_eq(&left.slots, slots);
+        if !waiter.left.as_ref().is_some_and(same) {
+            let slots = Arc::clone(slots);
+            waiter.left = Some(Left { slots, holder, ceded: false, patience: PATIENCE });
+        }
+        self.wake(id, wakers);
+    }
+
+    /// What the request left to another one, if that one has not decided meanwhile.
     fn reclaim(&mut self, id: u64, wakers: &mut Wakers) {
-        let ceded = self.line.get_mut(&id).and_then(|waiter| waiter.ceded.take());
-        let offer = ceded.and_then(|(slots, older)| self.withdraw(older, &slots));
-        if let Some(offer) = offer {
+        let left = self.line.get_mut(&id).and_then(|waiter| waiter.left.take());
+        let Some(Left { slots, holder, ceded, patience }) = left else { return };
+        let has_come = self.line.get(&holder).is_none_or(|waiter| waiter.waker.is_some());
+        if let (false, Some(patience)) = (has_come, patience.checked_sub(1)) {
+            if let Some(waiter) = self.line.get_mut(&id) {
+                waiter.left = Some(Left { slots, holder, ceded, patience });
+            }
+            return;
+        }
+        if has_come && !ceded {
+            return;
+        }
+        let Some(offer) = self.withdraw(holder, &slots) else { return };
+        if ceded {
             self.offer(id, Offer { overdue: true, ..offer }, wakers);
+        } else {
+            // As if it had declined: when it comes and wants the endpoint, it will be asked again.
+            self.declined(&slots).add(holder);
+            self.hand_over(offer, wakers);
         }
     }
 }
@@ -289,7 +369,7 @@ impl WaitQueue {
         self.with(|state, wakers| state.released(offer, wakers));
     }
 
-    /// A slot has become free while nobody was in line.
+    /// A slot has become free while no request was in line.
     #[inline]
     pub(super) fn freed(&self) {
         if self.watching.load(Ordering::SeqCst) > 0 {
@@ -304,15 +384,26 @@ impl WaitQueue {
         });
     }
 
-    /// The endpoints have changed: everybody looks again.
+    /// The endpoints have changed: all that wait look again.
+    ///
+    /// What they have declined stays: a request that may go to such an endpoint now takes a free slot
+    /// or wants it in that look. Otherwise each slot would pass through the whole line after each change.
     pub(crate) fn changed(&self) {
         self.with(|state, wakers| {
             state.version += 1;
-            state.declined.clear();
-            wakers.woken.extend(state.line.values_mut().filter_map(|waiter| waiter.waker.take()));
-            wakers.woken.extend(std::mem::take(&mut state.room_watchers).into_values());
-            wakers.woken.extend(std::mem::take(&mut state.change_watchers).into_values());
+            state.declined.retain(|_, declined| declined.slots.strong_count() > 0);
+            state.wake_all(wakers);
         });
+    }
+
+    /// There is room that is not counted in slots: all that wait look again.
+    pub(super) fn look_again(&self) {
+        self.with(|state, wakers| state.wake_all(wakers));
+    }
+
+    /// A number for the slots of an endpoint.
+    pub(super) fn new_slots_id(&self) -> SlotsId {
+        lock(&self.state).next_id()
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut State, &mut Wakers) -> R) -> R {
@@ -344,6 +435,8 @@ pub(crate) struct Look {
     freed: u64,
     /// Slots that are kept for the request.
     pub(crate) offers: Vec<Arc<Slots>>,
+    /// Those of the full endpoint that was picked last.
+    pub(crate) wanted: Option<Arc<Slots>>,
 }
 
 /// What came of taking an offered slot.
@@ -381,7 +474,8 @@ impl Ticket {
                 wakers.replaced.extend(waiter.waker.replace(waker.clone()));
             }
             let offers = waiter.offers.iter().map(|offer| Arc::clone(&offer.slots)).collect();
-            was_woken.then_some(Look { version: state.version, freed: state.freed, offers })
+            let (version, freed) = (state.version, state.freed);
+            was_woken.then_some(Look { version, freed, offers, wanted: None })
         })
     }
 
@@ -392,10 +486,16 @@ impl Ticket {
 
     /// Ends a look: declines the offers that the request saw and did not take.
     pub(crate) fn decline(&self, look: Look) {
-        if look.offers.is_empty() {
+        if look.offers.is_empty() && look.wanted.is_none() {
             return;
         }
         self.queue.with(|state, wakers| {
+            if let Some(wanted) = &look.wanted {
+                state.want(self.id, wanted, wakers);
+            }
+            if look.offers.is_empty() {
+                return;
+            }
             // A slot that became free meanwhile was not offered here, because this request had
             // another offer; and the pick may have been earlier.
             if state.freed != look.freed {
@@ -510,7 +610,7 @@ mod tests {
         counter.0.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// A queue, and so many endpoints with one slot each, which is taken.
+    /// A queue, and `endpoints` endpoints with one slot each, which is taken.
     fn full(endpoints: usize) -> (Arc<WaitQueue>, Vec<Arc<Slots>>) {
         let queue = Arc::<WaitQueue>::default();
         let slots: Vec<_> =
@@ -548,7 +648,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_all_decline_is_free_and_not_offered_again_before_a_change() {
+    fn a_slot_that_all_decline_is_free_and_offered_again_to_one_that_wants_it() {
         let (queue, slots) = full(1);
         let ((a, waker_a), (b, waker_b), (w, waker_w)) = (waker(), waker(), waker());
         let (first, second) = (join(&queue, &waker_a), join(&queue, &waker_b));
@@ -571,10 +671,15 @@ mod tests {
         assert!(wakes(&a) + wakes(&b) <= before + 1, "one looks again, in its turn");
         queue.changed();
         assert_eq!(wakes(&c), 1);
-        assert!(first.look(&waker_a).is_some() && second.look(&waker_b).is_some());
         assert!(slots[0].try_acquire());
+        first.decline(first.look(&waker_a).unwrap());
+        let mut look = second.look(&waker_b).unwrap();
+        look.wanted = Some(Arc::clone(&slots[0]));
+        second.decline(look);
+        let before = (wakes(&a), wakes(&b));
         slots[0].release();
-        assert!(!slots[0].has_room(), "offered after the change");
+        assert!(!slots[0].has_room(), "offered");
+        assert_eq!((wakes(&a), wakes(&b)), (before.0, before.1 + 1));
     }
 
     #[test]

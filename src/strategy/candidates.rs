@@ -26,6 +26,8 @@ pub struct Candidates {
     equal_weights: Option<bool>,
     /// See [`available`](Self::available); `None` if these are the whole themselves.
     whole: Option<Whole>,
+    /// See [`confined`](Self::confined); `None` if all endpoints of the balancer can take over.
+    reach: Option<View>,
     /// See [`others_suffice`](Self::others_suffice).
     others_suffice: bool,
     now: Instant,
@@ -92,6 +94,7 @@ impl Candidates {
             everyone,
             equal_weights,
             whole: None,
+            reach: None,
             others_suffice: false,
             now: Instant::now(),
         };
@@ -195,12 +198,32 @@ impl Candidates {
 
     /// All candidates, also those that are unhealthy, draining or of weight 0.
     pub fn everyone(&self) -> impl Iterator<Item = &Candidate> {
-        (0..self.everyone.len()).filter_map(|index| self.at(self.everyone.position(index)?))
+        self.listed_in(&self.everyone)
     }
 
-    /// All endpoints of the balancer, also those outside of the part that these are.
+    /// All endpoints that can take over the traffic of these: those of the balancer, or of the part that
+    /// these are [confined](Self::confined) to.
     pub fn anywhere(&self) -> impl Iterator<Item = &Candidate> {
-        self.store.iter().flat_map(|chunk| chunk.iter().flatten())
+        let all =
+            self.reach.is_none().then(|| self.store.iter().flat_map(|one| one.iter().flatten()));
+        let confined = self.reach.as_ref().map(|reach| self.listed_in(reach));
+        all.into_iter().flatten().chain(confined.into_iter().flatten())
+    }
+
+    /// Says that no endpoints outside of these take over their traffic: what a wrapper tells parts between
+    /// which requests don't move, so that a rule further in does not take out the last of them.
+    #[must_use]
+    pub fn confined(self) -> Self {
+        Self { reach: Some(self.everyone.clone()), ..self }
+    }
+
+    /// All candidates of the whole that these are [a part of](Self::as_part_of).
+    pub(super) fn of_whole(&self) -> impl Iterator<Item = &Candidate> {
+        self.listed_in(self.whole.as_ref().map_or(&self.everyone, |whole| &whole.everyone))
+    }
+
+    fn listed_in<'a>(&'a self, view: &'a View) -> impl Iterator<Item = &'a Candidate> {
+        (0..view.len()).filter_map(|index| self.at(view.position(index)?))
     }
 
     /// Narrows the eligible ones down; [`everyone`](Self::everyone) stays.
@@ -247,10 +270,7 @@ impl Candidates {
             Some(whole) => (&whole.eligible, &whole.everyone),
             None => (&self.eligible, &self.everyone),
         };
-        let mut count = |view: &View| {
-            let listed = (0..view.len()).filter_map(|index| self.at(view.position(index)?));
-            listed.filter(|candidate| counts(candidate)).count()
-        };
+        let mut count = |view| self.listed_in(view).filter(|candidate| counts(candidate)).count();
         (count(eligible), count(everyone))
     }
 

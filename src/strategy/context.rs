@@ -24,6 +24,8 @@ pub struct PickContext<'a> {
     restricted: bool,
     /// Tells candidates that have room by a limit of the strategy's own.
     limit: Option<fn(&Candidate) -> bool>,
+    /// No candidate would do, full or not.
+    away: bool,
     /// There are full candidates that the request may wait for.
     waits: bool,
     /// A candidate with room is kept from it by a limit of the strategy's own.
@@ -53,8 +55,9 @@ impl<'a> PickContext<'a> {
         static UNTRIED: Tried = Tried::none();
         let remarks = Remarks::default();
         let (tried, offers, attempt): (_, &[_], _) = (&UNTRIED, &[], 1);
-        let (restricted, limit, waits, refused) = (false, None, false, false);
-        Self { rng, now, tried, offers, attempt, remarks, restricted, limit, waits, refused }
+        let (restricted, limit) = (false, None);
+        let (away, waits, refused) = (false, false, false);
+        Self { rng, now, tried, offers, attempt, remarks, restricted, limit, away, waits, refused }
     }
 
     /// The generator of random numbers.
@@ -138,6 +141,17 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn note(&self) -> u64 {
         self.remarks.note
+    }
+
+    /// Says whether nothing was picked because no candidate is for the request: it must not wait for
+    /// them.
+    pub(super) fn set_away(&mut self, away: bool) {
+        self.away = away;
+    }
+
+    /// What was said, which is forgotten.
+    pub(super) fn take_away(&mut self) -> bool {
+        std::mem::take(&mut self.away)
     }
 
     /// If nothing is picked, the request waits, although other candidates have room.

@@ -109,7 +109,7 @@ impl<St> Panic<St> {
             PanicMode::OpenToAll => candidates.admit(counts),
             PanicMode::OpenToBest => {
                 let failures = |candidate: &Candidate| candidate.vitals().failures_in_a_row();
-                let others = candidates.everyone().filter(|one| counts(one) && !one.is_eligible());
+                let others = candidates.of_whole().filter(|one| counts(one) && !one.is_eligible());
                 let fewest = others.map(failures).min();
                 let best = |one: &Candidate| one.is_eligible() || Some(failures(one)) == fewest;
                 candidates.admit(|candidate| counts(candidate) && best(candidate))

@@ -14,23 +14,31 @@ impl<P> Part<P> {
     /// The picker's choice. If it chooses none and all candidates are full, the request waits: that
     /// there is room elsewhere would have it refused.
     #[inline]
-    pub(super) fn pick<Req>(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-    ) -> Option<&Candidate>
+    fn pick<Req>(&self, request: &Req, context: &mut PickContext<'_>) -> Picked<'_>
     where
         P: Pick<Req>,
     {
-        let picked = self.picker.pick(request, context);
-        if picked.is_none() && !context.accepts_all() && !self.eligible.any_has_room_for(context) {
+        if let Some(candidate) = self.picker.pick(request, context) {
+            return Picked::Candidate(candidate);
+        }
+        if context.take_away() {
+            return Picked::Away;
+        }
+        if !context.accepts_all() && !self.eligible.any_has_room_for(context) {
             context.set_waits();
         }
-        picked
+        Picked::Nothing
     }
 }
 
-/// The choice of the first part in which somebody is accepted; else of the first that has room, or of
+enum Picked<'a> {
+    Candidate(&'a Candidate),
+    Nothing,
+    /// No candidate is for the request.
+    Away,
+}
+
+/// The choice of the first part in which a candidate is accepted; else of the first that has room, or of
 /// the first.
 pub(super) fn first_accepted<'a, P, Req>(
     parts: impl Iterator<Item = &'a Part<P>>,
@@ -41,8 +49,16 @@ where
     P: Pick<Req> + 'a,
 {
     let mut fallback: Option<&Candidate> = None;
+    let mut away = true;
     for part in parts {
-        let Some(candidate) = part.pick(request, context) else { continue };
+        let candidate = match part.pick(request, context) {
+            Picked::Candidate(candidate) => candidate,
+            Picked::Nothing => {
+                away = false;
+                continue;
+            }
+            Picked::Away => continue,
+        };
         if context.accepts(candidate) {
             return Some(candidate);
         }
@@ -50,6 +66,7 @@ where
             fallback = Some(candidate);
         }
     }
+    context.set_away(away && fallback.is_none());
     fallback
 }
 

@@ -69,7 +69,11 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
     ) -> Built<Self::Picker> {
         let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
         let subsets = self.subsets.iter().enumerate().filter_map(|(item, labels)| {
-            let built = inner.build(item, &labels.select(candidates), context);
+            let mut part = labels.select(candidates);
+            if item + 1 == self.subsets.len() {
+                part = part.confined();
+            }
+            let built = inner.build(item, &part, context);
             all.add(format_args!("subset {item}"), built)
         });
         let parts = subsets.collect();

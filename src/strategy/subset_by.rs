@@ -105,10 +105,12 @@ impl<S: Strategy + Clone, W> Strategy for SubsetBy<S, W> {
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
         let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let last = self.items.len() - 1;
         let tables = self.items.iter().enumerate().map(|(index, item)| {
-            item.table(index, candidates, |key, candidates| {
+            item.table(index, candidates, |key, part| {
                 let name = format!("subset {}", key.1.join(", "));
-                all.add(name, inner.build(key, candidates, context))
+                let part = if index == last { part.confined() } else { part };
+                all.add(name, inner.build(key, &part, context))
             })
         });
         let tables = tables.collect();
@@ -125,22 +127,22 @@ impl Item {
         &self,
         index: usize,
         candidates: &Candidates,
-        mut build: impl FnMut(Key, &Candidates) -> Option<Part<P>>,
+        mut build: impl FnMut(Key, Candidates) -> Option<Part<P>>,
     ) -> Table<P> {
         let mut table = Table { labels: [].into(), root: Node::default() };
-        let mut add = |values: &[&str], candidates: &Candidates| {
+        let mut add = |values: &[&str], candidates: Candidates| {
             let key = values.iter().map(|&value| value.to_owned()).collect();
             if let Some(part) = build((index, key), candidates) {
                 table.root.insert(values, part);
             }
         };
         match self {
-            Self::Fixed(labels) => add(&[], &labels.select(candidates)),
+            Self::Fixed(labels) => add(&[], labels.select(candidates)),
             Self::Asked(labels) => {
                 // In order, so that notices are.
                 let parts = candidates.partition(|one| values(one, labels));
                 for (values, candidates) in BTreeMap::from_iter(parts) {
-                    add(&values, &candidates);
+                    add(&values, candidates);
                 }
                 table.labels = labels.clone().into();
             }

@@ -127,7 +127,11 @@ impl<St: Strategy + Clone> Tiers<St> {
             })
             .collect();
         if plan.is_empty() {
-            plan.extend(sizes.keys().next().map(|&first| (first, 1.0)));
+            // Also a tier whose endpoints count for nothing is built, for what its strategy has to say.
+            let numbers = candidates.everyone().map(|candidate| candidate.tier());
+            let first = sizes.keys().next().copied();
+            let first = first.or(numbers.min().map(|number| Tier { degraded: false, number }));
+            plan.extend(first.map(|first| (first, 1.0)));
         }
         let tiers = candidates.partition(|candidate| Some(candidate.tier()));
         let planned = plan.into_iter().filter_map(|(tier, share)| {

@@ -15,8 +15,8 @@ use crate::{escape::Escaped, outcome::Meter};
 
 /// Takes whole zones out by a call, and puts them back gradually.
 ///
-/// While a zone is away its endpoints get no new requests, whatever their health. If nothing would be
-/// left without it, it stays in, and the balancer's [`status`](crate::Balancer::status) says so. Zones
+/// While a zone is away its endpoints get no new requests, whatever their health. If no eligible endpoint
+/// would be left for the requests without it, it stays in, and the balancer's [`status`](crate::Balancer::status) says so. Zones
 /// are matched by the name in [`Locality::zone`](crate::endpoint::Locality::zone).
 ///
 /// ```

@@ -68,7 +68,7 @@ impl<St: Strategy + Clone> Zones<St> {
         let mut zones = Vec::new();
         for (zone, part) in by_zone {
             // Where zones stand in for each other, a panic rule counts the endpoints of all.
-            let part = if local_only { part } else { part.as_part_of(candidates) };
+            let part = if local_only { part.confined() } else { part.as_part_of(candidates) };
             let built = inner.build(zone.clone(), &part, context);
             let is_local = zone.as_ref() == local;
             let eligible = built.eligible.clone();
