@@ -696,6 +696,28 @@ fn a_request_goes_on_waiting_for_an_endpoint_whose_attributes_change() {
     assert_eq!(assert_ready_ok!(response.poll()), "a");
 }
 
+/// What a request names may no longer be true of the endpoint that it waits for.
+#[test]
+fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
+    let (handle, stream) = discover::channel::<u32, Backend>();
+    let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
+    let (mut balancer, driver) = Balancer::new(strategy, stream);
+    let mut driver = Box::pin(driver);
+    let backend = never_ready("a");
+    let endpoint = Endpoint::new(backend.clone());
+    handle.insert(1, endpoint.clone().with_metadata("version", "a")).unwrap();
+    handle.insert(2, Endpoint::new(never_ready("b")).with_metadata("version", "a")).unwrap();
+    drive(&mut driver);
+    let mut response = task::spawn(balancer.call("a"));
+    assert_pending!(response.poll());
+    handle.insert(1, endpoint.with_metadata("version", "b")).unwrap();
+    drive(&mut driver);
+    backend.set_readiness(Readiness::Ready);
+    assert!(response.is_woken());
+    assert_pending!(response.poll());
+    assert_eq!(backend.calls(), 0);
+}
+
 /// Is ready a second after it was first asked. A clone has to start over, as one that connects.
 #[derive(Debug, Default)]
 struct Handshake(Option<Pin<Box<tokio::time::Sleep>>>);
@@ -798,28 +820,6 @@ fn a_request_waits_for_no_service_that_was_replaced_under_a_clone() {
         assert!(response.is_woken());
         assert_eq!(assert_ready_ok!(response.poll()), "second");
     }
-}
-
-/// What a request names may no longer be true of the endpoint that it waits for.
-#[test]
-fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
-    let (handle, stream) = discover::channel::<u32, Backend>();
-    let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
-    let (mut balancer, driver) = Balancer::new(strategy, stream);
-    let mut driver = Box::pin(driver);
-    let backend = never_ready("a");
-    let endpoint = Endpoint::new(backend.clone());
-    handle.insert(1, endpoint.clone().with_metadata("version", "a")).unwrap();
-    handle.insert(2, Endpoint::new(never_ready("b")).with_metadata("version", "a")).unwrap();
-    drive(&mut driver);
-    let mut response = task::spawn(balancer.call("a"));
-    assert_pending!(response.poll());
-    handle.insert(1, endpoint.with_metadata("version", "b")).unwrap();
-    drive(&mut driver);
-    backend.set_readiness(Readiness::Ready);
-    assert!(response.is_woken());
-    assert_pending!(response.poll());
-    assert_eq!(backend.calls(), 0);
 }
 
 /// One endpoint doesn't get ready and the other is full: the request takes what comes first.

@@ -5,6 +5,9 @@ use std::sync::{
 
 use tokio::time::Instant;
 
+use super::decayed::greater;
+use crate::strategy::mix;
+
 /// What all endpoints show together: how many requests an endpoint of the mean weight has in flight,
 /// how long requests take, and how the one depends on the other.
 ///
@@ -24,7 +27,9 @@ pub(super) struct Fleet {
     endpoints: AtomicU32,
     /// The sum of their weights.
     weight: AtomicU64,
-    /// What follows from both: see [`weights`](Self::weights).
+    /// The sum of a hash of each weight, modulo 2^64: shows whether all weights are equal.
+    hashes: AtomicU64,
+    /// What follows from the three above: see [`weights`](Self::weights).
     weights: AtomicU64,
     sums: Mutex<Sums>,
 }
@@ -64,6 +69,44 @@ const SHORTEST: f64 = 1e-9;
 const LEAST_SLOPE: f64 = 0.02;
 /// Seconds that stand for the mean latency while none is known: endpoints can be compared by any.
 const UNTIMED: f64 = 1.0;
+
+/// Turns without a request after which nothing is assumed of an endpoint any more. A turn is as many
+/// responses of all endpoints as there are for one of this endpoint, by weight.
+const TURNS: f64 = 8.0;
+/// The same where all weights are equal. A light endpoint depends more on its turns: it rarely looks
+/// better than a heavy one, which has a fraction of a request in flight for the same weight. Among equals
+/// a short bound sends requests to servers that are blocked.
+const TURNS_OF_EQUALS: f64 = 64.0;
+
+/// What the weights of all endpoints say of the weight of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Weights {
+    /// 0 where all weights are equal, or none is known.
+    mean: f64,
+    /// How much of what is assumed of an endpoint fades with each response of the fleet, per unit of
+    /// the endpoint's weight.
+    fading: f64,
+}
+
+impl Weights {
+    /// Returns how an endpoint of this weight compares with one of the mean weight, and the inverse of that:
+    /// exactly 1 where all weights are equal.
+    #[inline]
+    pub(super) fn share(self, weight: u32) -> (f64, f64) {
+        if self.mean == 0.0 || weight == 0 {
+            return (1.0, 1.0);
+        }
+        let weight = f64::from(weight);
+        (weight / self.mean, self.mean / weight)
+    }
+
+    /// Returns what is left of what was assumed of an endpoint of this weight, after so many responses of
+    /// the fleet without a request for it: 1 at first, 0 once all its turns have passed.
+    #[inline]
+    pub(super) fn left_after(self, responses: u32, weight: u32) -> f64 {
+        greater(1.0 - f64::from(responses) * f64::from(weight) * self.fading, 0.0)
+    }
+}
 
 /// Means over the fleet.
 #[derive(Clone, Copy, Debug)]
@@ -105,32 +148,29 @@ impl Fleet {
         }
         let change = u64::from(weight).wrapping_sub(before.into());
         self.weight.fetch_add(change, Ordering::Relaxed);
+        let change = hash(weight).wrapping_sub(hash(before));
+        self.hashes.fetch_add(change, Ordering::Relaxed);
         self.publish_weights();
     }
 
-    /// The inverse of the sum of all weights, and their mean.
+    /// Returns what the weights of all endpoints say of the weight of one.
     #[inline]
-    pub(super) fn weights(&self) -> (f64, f64) {
-        unpack(self.weights.load(Ordering::Relaxed))
-    }
-
-    /// How an endpoint of this weight compares with one of the mean weight, and the inverse of that:
-    /// exactly 1 where all weights are equal.
-    #[inline]
-    pub(super) fn share(&self, weight: u32) -> (f64, f64) {
-        let (_, mean) = self.weights();
-        let weight = f64::from(weight);
-        if weight == mean || weight == 0.0 || mean == 0.0 {
-            (1.0, 1.0)
-        } else {
-            (weight / mean, mean / weight)
-        }
+    pub(super) fn weights(&self) -> Weights {
+        let (mean, fading) = unpack(self.weights.load(Ordering::Relaxed));
+        Weights { mean, fading }
     }
 
     fn publish_weights(&self) {
-        let endpoints: f64 = self.endpoints.load(Ordering::Relaxed).max(1).into();
-        let all = self.weight.load(Ordering::Relaxed).max(1) as f64;
-        self.weights.store(pack(1.0 / all, all / endpoints), Ordering::Relaxed);
+        let endpoints = u64::from(self.endpoints.load(Ordering::Relaxed).max(1));
+        let all = self.weight.load(Ordering::Relaxed);
+        let hashes = self.hashes.load(Ordering::Relaxed);
+        let equal = all % endpoints == 0
+            && u32::try_from(all / endpoints)
+                .is_ok_and(|weight| hashes == hash(weight).wrapping_mul(endpoints));
+        let all = all.max(1) as f64;
+        let (mean, turns) =
+            if equal { (0.0, TURNS_OF_EQUALS) } else { (all / endpoints as f64, TURNS) };
+        self.weights.store(pack(mean, 1.0 / (all * turns)), Ordering::Relaxed);
     }
 
     /// The latency in seconds to expect of an endpoint like any other with so many in flight.
@@ -217,6 +257,11 @@ impl Sums {
     }
 }
 
+/// Returns 0 for no weight, so that endpoints without one don't count.
+fn hash(weight: u32) -> u64 {
+    if weight == 0 { 0 } else { mix(weight.into()) }
+}
+
 fn pack(first: f64, second: f64) -> u64 {
     let bits = |value: f64| u64::from((value as f32).to_bits());
     bits(first) << 32 | bits(second)
@@ -247,6 +292,42 @@ mod tests {
         for (in_flight, latency) in [(0.0, 0.010), (4.0, 0.014), (20.0, 0.030)] {
             assert!((fleet.latency_at(in_flight) - latency).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn turns_are_long_only_where_all_weights_are_equal() {
+        let percent_left = |weights: &[u32], weight, responses| {
+            let fleet = Fleet::default();
+            weights.iter().for_each(|&weight| fleet.reweighed(0, weight));
+            (100.0 * fleet.weights().left_after(responses, weight)).round()
+        };
+        for (weight, turn) in [(1, 6), (2, 3), (3, 2)] {
+            let left = [0, 4, 8].map(|turns| percent_left(&[1, 2, 3], weight, turns * turn));
+            assert_eq!(left, [100.0, 50.0, 0.0], "{weight}, of a mean of 2");
+        }
+        for weight in [1, 100, (1 << 24) + 1, u32::MAX] {
+            let left = [0, 32, 64].map(|turns| percent_left(&[weight; 3], weight, turns * 3));
+            assert_eq!(left, [100.0, 50.0, 0.0], "all are {weight}");
+        }
+        let absurd = percent_left(&[1, 1, 1, 1, u32::MAX], u32::MAX, 8);
+        assert_eq!(absurd, 0.0);
+    }
+
+    #[test]
+    fn equality_is_kept_up_to_date_as_weights_change() {
+        let fleet = Fleet::default();
+        let equal = || fleet.weights().share(6) == (1.0, 1.0);
+        assert!(equal(), "nothing is known");
+        (0..4).for_each(|_| fleet.reweighed(0, 3));
+        assert!(equal());
+        fleet.reweighed(3, 9);
+        assert_eq!(fleet.weights().share(9), (2.0, 0.5), "beside a mean of 4.5");
+        fleet.reweighed(9, 0);
+        assert!(equal(), "the odd one is gone");
+        fleet.reweighed(3, 1);
+        fleet.reweighed(3, 5);
+        assert!(!equal(), "though one has the mean weight");
+        assert_eq!(fleet.weights().share(3), (1.0, 1.0));
     }
 
     #[test]

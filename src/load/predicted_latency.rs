@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     Gauge, Load, Now, PeakEwma, Score,
-    decayed::{Decayed, exp_neg},
-    fleet::{Fleet, Means},
+    decayed::{Decayed, exp_neg, greater, lesser},
+    fleet::{Fleet, Means, Weights},
 };
 use crate::{
     endpoint::Vitals,
@@ -63,13 +63,6 @@ pub struct PredictedLatency<L = PeakEwma> {
     fleet: Arc<Fleet>,
 }
 
-/// Turns without a request after which nothing is assumed of an endpoint any more. A turn is as many
-/// responses of all endpoints as there are for one of this endpoint, by weight.
-const TURNS: f64 = 8.0;
-/// The same where all weights are equal. A light endpoint depends more on its turns: it rarely looks
-/// better than a heavy one, which has a fraction of a request in flight for the same weight. Among equals
-/// a short bound sends requests to servers that are blocked.
-const TURNS_OF_EQUALS: f64 = 64.0;
 /// How far one report moves how slow an endpoint is.
 const STEP: f64 = 0.1;
 /// How slow or quick beside others one report may say that an endpoint is.
@@ -118,10 +111,11 @@ impl<L: Load> Load for PredictedLatency<L> {
             endpoint.weigh(weight);
         }
         let Some(means) = self.fleet.means() else { return self.inner.score(gauge, now) };
-        let (share, inverse) = self.fleet.share(weight);
+        let weights = self.fleet.weights();
+        let (share, inverse) = weights.share(weight);
         let age = gauge.vitals().age_at(now.moment());
         let own = gauge.vitals().outstanding();
-        let known = endpoint.known(own, weight, share);
+        let known = endpoint.known(own, weight, weights);
         let in_flight = endpoint.in_flight(own, age, means, share * known);
         // As many for its weight as these are for the mean weight.
         let level = in_flight * inverse;
@@ -168,8 +162,8 @@ impl Reported {
     #[inline]
     fn in_flight(&self, own: u32, age: u64, means: Means, share: f64) -> f64 {
         let last = Decayed::load(&self.last);
+        let since = f64::from(self.since.load(Ordering::Relaxed).min(own));
         let own = f64::from(own);
-        let since = f64::from(self.since.load(Ordering::Relaxed)).min(own);
         let assumed = means.in_flight * share;
         let excess = match last.value {
             0.0 => 0.0,
@@ -178,7 +172,7 @@ impl Reported {
                 (f64::from(value) - 1.0 - assumed) * kept
             }
         };
-        (assumed + excess + since).max(own)
+        greater(assumed + excess + since, own)
     }
 
     /// How much of what others have in flight is assumed here, and how much of a claim to be slower
@@ -187,14 +181,12 @@ impl Reported {
     /// Otherwise an endpoint that looked bad once would have no occasion to look better: it reports
     /// with its responses, and measures itself by the requests that it gets.
     #[inline]
-    fn known(&self, own: u32, weight: u32, share: f64) -> f64 {
+    fn known(&self, own: u32, weight: u32, weights: Weights) -> f64 {
         if own > 0 {
             return 1.0;
         }
         let answers = self.fleet.answers().wrapping_sub(self.asked.load(Ordering::Relaxed));
-        let (part, _) = self.fleet.weights();
-        let turns = if share == 1.0 { 1.0 / TURNS_OF_EQUALS } else { 1.0 / TURNS };
-        (1.0 - f64::from(answers) * f64::from(weight) * part * turns).max(0.0)
+        weights.left_after(answers, weight)
     }
 
     /// The endpoint has this weight now.
@@ -206,7 +198,8 @@ impl Reported {
 
     /// Requests in flight by the last report, as many for its weight as these for the mean weight.
     fn reported_level(&self) -> Option<f64> {
-        let (_, inverse) = self.fleet.share(self.weight.load(Ordering::Relaxed));
+        let weight = self.weight.load(Ordering::Relaxed);
+        let (_, inverse) = self.fleet.weights().share(weight);
         let last = f64::from(Decayed::load(&self.last).value);
         (last > 0.0).then_some((last - 1.0) * inverse)
     }
@@ -216,13 +209,13 @@ impl Reported {
     fn slowness(&self, age: u64, known: f64) -> f64 {
         let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
         // A claim to be slower fades, a claim to be faster does not.
-        let claimed = claimed.min(1.0 + (claimed - 1.0) * known);
+        let claimed = lesser(1.0 + (claimed - 1.0) * known, claimed);
         let measured = Decayed::load(&self.measured);
         if measured.value == 0.0 {
             return claimed;
         }
         let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
-        claimed.max(f64::from(measured.value) * forgiven / BELIEVED)
+        greater(f64::from(measured.value) * forgiven / BELIEVED, claimed)
     }
 
     /// How a latency compares with that of the line at the last reported load.

@@ -80,8 +80,15 @@ pub trait Meter: Any + Debug + Send + Sync {
 impl dyn Meter {
     /// This meter, or the one that it wraps, if that is an `M`.
     pub(crate) fn find<M: Meter>(&self) -> Option<&M> {
-        let mut wrapped = std::iter::successors(Some(self), |meter| meter.inner());
-        wrapped.find_map(|meter| (meter as &dyn Any).downcast_ref())
+        // Scans do this for each endpoint: `successors` would ask the meter that is found for its
+        // inner one too.
+        let mut meter = self;
+        loop {
+            if let Some(found) = (meter as &dyn Any).downcast_ref() {
+                return Some(found);
+            }
+            meter = meter.inner()?;
+        }
     }
 }
 

@@ -158,7 +158,6 @@ mod zonal_shift;
 mod zone_aware;
 mod zones;
 
-pub(crate) use self::candidates::{CHUNK, Chunk};
 #[cfg(feature = "lambda")]
 pub(crate) use self::wakers::{Registration, Wakers};
 pub use self::{
@@ -199,4 +198,8 @@ pub use self::{
     zonal_shift::{ZonalShift, ZonalShiftHandle},
     zone_aware::{CrossZone, ZoneAware},
     zones::ZonesPicker,
+};
+pub(crate) use self::{
+    candidates::{CHUNK, Chunk},
+    rng::mix,
 };
