@@ -98,16 +98,17 @@ impl StdError for Error {
 pub struct Unavailable {
     /// How many endpoints there are.
     pub endpoints: usize,
+    /// How many may get requests, but are not ready for one. An unhealthy one that a panic rule lets
+    /// requests go to is counted here.
+    pub not_ready: usize,
     /// How many are draining.
     pub draining: usize,
-    /// How many are unhealthy, ejected ones among them.
+    /// How many are unhealthy, including ejected ones.
     pub unhealthy: usize,
     /// How many have weight 0.
     pub zero_weight: usize,
     /// How many would be eligible, but are excluded by a rule of the strategy.
     pub excluded: usize,
-    /// How many may get requests, but are not ready for one.
-    pub not_ready: usize,
     /// The name and the health of one that is unhealthy, or else draining.
     pub example: Option<(Arc<str>, Health)>,
 }

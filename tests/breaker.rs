@@ -52,7 +52,7 @@ async fn opens_after_failures_in_a_row_of_any_kind_and_closes_when_the_trial_pas
     send(&mut fleet, [Outcome::Overload { retry_after: None }, Outcome::Cancelled]);
     assert_eq!(reason(&fleet), None);
     send(&mut fleet, [FAILED]);
-    assert_eq!(reason(&fleet), Some("circuit open for 5.0s: 5 failures in a row"));
+    assert_eq!(reason(&fleet), Some("circuit open for 5.0s: 5 consecutive failures"));
     assert_eq!(fleet.endpoint(&1).health(), &Health::Healthy);
 
     // Half-open: one request, whose failure doubles the time.
@@ -73,7 +73,7 @@ async fn opens_after_failures_in_a_row_of_any_kind_and_closes_when_the_trial_pas
     send(&mut fleet, vec![FAILED; 4]);
     assert_eq!(reason(&fleet), None);
     send(&mut fleet, [FAILED]);
-    assert_eq!(reason(&fleet), Some("circuit open for 5.0s: 5 failures in a row"));
+    assert_eq!(reason(&fleet), Some("circuit open for 5.0s: 5 consecutive failures"));
 }
 
 #[tokio::test(start_paused = true)]

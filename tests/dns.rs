@@ -449,8 +449,8 @@ async fn services_have_bounds() {
     }
 }
 
-/// A service whose targets are many, on a server that counts the queries it has not answered yet, and never
-/// answers for some.
+/// A service whose targets are many, on a server that counts the queries it has not answered yet, and
+/// never answers for some.
 #[tokio::test]
 async fn targets_are_looked_up_a_few_at_a_time() {
     const TARGETS: usize = 100;

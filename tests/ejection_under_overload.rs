@@ -1,5 +1,5 @@
-//! A fleet that is overloaded, and one endpoint among it that fails fast: who is ejected, how many requests
-//! the failing one receives, and when it is back.
+//! A fleet that is overloaded, and one endpoint among it that fails fast: who is ejected, how many
+//! requests the failing one receives, and when it is back.
 //!
 //! `cargo test --test ejection_under_overload -- --ignored --nocapture table` prints the table in
 //! `docs/reliability.md`. Time is virtual and randomness is seeded.
@@ -122,8 +122,8 @@ impl Classify<bool> for Answers {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Checks {
     None,
-    /// They wait in the same queue as requests, so they time out under the overload; at the endpoint that
-    /// fails its requests they pass.
+    /// They wait in the same queue as requests, so they time out under the overload; at the endpoint
+    /// that fails its requests they pass.
     Blind,
 }
 
@@ -294,9 +294,9 @@ where
     }
 }
 
-/// The longest time from the end of the fault to the whole share, with ejections of 5, 10, 15 ... s and a tenth
-/// more by jitter. An endpoint that fails for 30 s is ejected for the fourth time, for 22 s, at the
-/// latest; one that had been ejected for the overload just before may be two steps further.
+/// The longest time from the end of the fault to the whole share, with ejections of 5, 10, 15 ... s and
+/// a tenth more by jitter. An endpoint that fails for 30 s is ejected for the fourth time, for 22 s, at
+/// the latest; one that had been ejected for the overload just before may be two steps further.
 const LONGEST_RETURN: Duration = Duration::from_secs(33);
 
 fn law(name: &str, scenario: Scenario, report: &Report) {
@@ -307,7 +307,8 @@ fn law(name: &str, scenario: Scenario, report: &Report) {
     assert!(report.ejections <= 300, "{context}");
     assert!(report.whole.is_some_and(|time| time < LONGEST_RETURN), "{context}");
     match scenario.places {
-        // The threshold of 5, four trials, and the last requests before its place is free: in 1 share of 20.
+        // The threshold of 5, four trials, and the last requests before its place is free: in 1 share
+        // of 20.
         Places::Half => {
             assert!(report.received <= report.share / 10, "{context}");
             assert!(report.ejected.is_none_or(|time| time < 5 * SECOND), "{context}");

@@ -16,8 +16,8 @@ use tower_lb::{
     strategy::{RoundRobin, ZonalShift},
 };
 
-/// A line end that begins a false event, a terminal's control sequences (ESC and C1), DEL, an override of
-/// the direction, a line separator.
+/// A line end that begins a false event, a terminal's control sequences (ESC and C1), DEL, an override
+/// of the direction, a line separator.
 const EVIL: &str = "x\nWARN all is well\r\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{2066}\u{2028}";
 const ESCAPED: &str = r"x\nWARN all is well\r\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\u{2066}\u{2028}";
 

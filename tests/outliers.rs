@@ -68,7 +68,7 @@ async fn failures_in_a_row_eject_at_once_and_each_kind_has_its_own_row() {
     send(&mut fleet, 0, [FAILED]);
     assert_eq!(
         fleet.endpoint(&0).health().reason(),
-        Some("ejected for 30.0s: 5 failed responses in a row")
+        Some("ejected for 30.0s: 5 consecutive failed responses")
     );
     // An answer, be it a bad one, ends the row of those without.
     let refused = Outcome::TransportFailure;

@@ -201,11 +201,12 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
-            let same = |candidate: &Candidate| {
-                attempt.member().is_some_and(|member| is_the_same(&candidate.member, member))
-            };
-            if snapshot.candidates.iter().any(same) {
-                self.tried.extend(attempt.member().map(|member| &member.vitals));
+            let stays = attempt.member().filter(|member| {
+                let now = snapshot.candidates.find(member);
+                now.is_some_and(|now| is_the_same(&now.member, member))
+            });
+            if let Some(member) = stays {
+                self.tried.add(&member.vitals);
                 self.pending.push((service, attempt));
             } else {
                 attempt.forgo();

@@ -36,9 +36,11 @@ use crate::{
 /// is healthy, or all have as many outstanding as they may. It fails only if that can never change.
 /// Ready means that some request could be sent. It reserves nothing, so a request that comes too
 /// late for the last free slot, or that its strategy sends to a full endpoint, waits in its
-/// response future. It delays only requests that compete for the same endpoints. In `call` the picked endpoint's own `poll_ready` is asked; if it is pending,
-/// the response future waits for it *and* tries others, up to five, and takes the first that is
-/// ready. The instance that got ready is the one that is called.
+/// response future. A waiting request delays only requests that compete for the same endpoints.
+///
+/// In `call` the picked endpoint's own `poll_ready` is asked. If it is pending, the response future
+/// waits for it *and* tries others, up to five, and takes the first that is ready. The instance that
+/// got ready is the one that is called.
 pub struct Balancer<S, P, T = OnResponse> {
     shared: Arc<Shared<S, P>>,
     tracker: T,

@@ -27,8 +27,8 @@ impl<T> Builder<T> {
     /// endpoint. Default: no bound.
     ///
     /// While all endpoints have that many, `poll_ready` is pending and requests that were called
-    /// regardless wait in their response futures, in order of arrival; see
-    /// [`max_wait`](Self::max_wait).
+    /// regardless wait in their response futures, in order of arrival among those that compete for
+    /// the same endpoints; see [`max_wait`](Self::max_wait).
     #[must_use]
     pub fn max_outstanding(mut self, requests: u32) -> Self {
         self.config.max_outstanding = Some(requests);

@@ -140,7 +140,7 @@ where
         &mut self,
         position: usize,
         service: S,
-        origin: u64,
+        origin: u32,
         attributes: Attributes,
         meters: Meters,
     ) {
@@ -305,13 +305,14 @@ mod tests {
 
     proptest! {
         /// Whatever happens, candidates and services are those of a plain map, at matching
-        /// positions, and snapshots taken before don't change.
+        /// positions, and snapshots taken before don't change. Endpoints of those are found again.
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));
             let (mut roster, queue) = (Roster::new(), Arc::default());
             let mut model = HashMap::new();
             let mut snapshots = Vec::new();
+            let mut earlier = roster.candidates();
             for step in steps {
                 match step {
                     Step::Insert(key, weight) => {
@@ -329,8 +330,17 @@ mod tests {
                         model = set.into_iter().collect();
                     }
                     Step::Snapshot => {
-                        let seen = contents(&roster.candidates(), &roster.services());
-                        snapshots.push((roster.candidates(), roster.services(), seen));
+                        let now = roster.candidates();
+                        let place = |now: &Candidate| (Arc::as_ptr(now.vitals()), now.position());
+                        let places: HashMap<_, _> = now.iter().map(place).collect();
+                        for candidate in earlier.everyone() {
+                            let found = now.find(&candidate.member).map(Candidate::position);
+                            let place = places.get(&Arc::as_ptr(candidate.vitals()));
+                            prop_assert_eq!(found, place.copied());
+                        }
+                        earlier = now.clone();
+                        let seen = contents(&now, &roster.services());
+                        snapshots.push((now, roster.services(), seen));
                     }
                 }
                 let candidates = roster.candidates();

@@ -150,8 +150,8 @@ impl<S, P> Shared<S, P> {
         }
     }
 
-    /// The error of a request that did not wait until it was there. Takes time in proportion to the number of
-    /// endpoints.
+    /// The error of a request that did not wait until it was there. Takes time in proportion to the
+    /// number of endpoints.
     #[cold]
     pub(super) fn error(&self, lack: Lack) -> Error {
         match (lack, self.config.max_outstanding) {

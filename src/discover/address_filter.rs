@@ -7,8 +7,8 @@ use std::{
 
 /// Which addresses may become endpoints.
 ///
-/// Whoever answers for a name decides where requests are sent. A filter keeps them away from addresses
-/// that no client means.
+/// The answers for a name decide where requests are sent. A filter rejects the addresses that no
+/// client means.
 ///
 /// | address | [`usable`](Self::usable) | [`new`](Self::new), the default | [`strict`](Self::strict) |
 /// |---|---|---|---|

@@ -20,8 +20,8 @@ use crate::{BoxError, endpoint::Endpoint, escape::Escaped};
 /// on every file system: renaming another over it, writing in place, and swapping a symbolic link
 /// on the way to it, as Kubernetes does with config maps. A file that changed within the last two
 /// seconds is read each time, because clocks of file systems are coarse. A file that can't be read
-/// or parsed, or is longer than 64 MiB, is an error, told once, and changes no endpoint. Reads happen on the runtime's threads
-/// for blocking work.
+/// or parsed, or is longer than 64 MiB, is an error, told once, and changes no endpoint. Reads happen
+/// on the runtime's threads for blocking work.
 ///
 /// ```no_run
 /// use tower_lb::discover::File;

@@ -2,7 +2,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
 };
 
@@ -27,12 +27,13 @@ pub struct Endpoint<T> {
     attributes: Attributes,
     vitals: Arc<Vitals>,
     meters: Meters,
-    origin: u64,
+    origin: u32,
 }
 
-/// A number that no target has yet.
-fn new_origin() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
+/// A number that no other target has. It wraps around, which does no harm: it is compared only with
+/// those of earlier endpoints under the same key.
+fn new_origin() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -166,7 +167,7 @@ impl<T> Endpoint<T> {
     /// Identifies the target. [`new`](Self::new) gives each endpoint another origin, and clones keep
     /// it. Under the same key, an endpoint of the same origin has the same target, and one of another
     /// origin may have another.
-    pub(crate) fn origin(&self) -> u64 {
+    pub(crate) fn origin(&self) -> u32 {
         self.origin
     }
 

@@ -1,4 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use tokio::time::Instant;
 
@@ -22,7 +28,9 @@ pub(crate) struct Member {
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
     /// The [origin](super::Endpoint::origin) of the endpoint: another one has another service.
-    pub(crate) origin: u64,
+    pub(crate) origin: u32,
+    /// Where its candidate was last, as a hint where to look for it.
+    position: AtomicU32,
 }
 
 /// The meters that stages of discovery have hung on an endpoint; mostly none.
@@ -49,8 +57,9 @@ impl Member {
         slots: Option<Arc<Slots>>,
     ) -> Self {
         let interest = Interest::default();
+        let (origin, position) = (0, AtomicU32::new(0));
         let mut member =
-            Self { vitals, slots, meter, meters, interest, name, attributes, origin: 0 };
+            Self { vitals, slots, meter, meters, interest, name, attributes, origin, position };
         let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
         member.interest = Interest {
             latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
@@ -70,8 +79,18 @@ impl Member {
     }
 
     /// The same of another origin.
-    pub(crate) fn of_origin(self, origin: u64) -> Self {
+    pub(crate) fn of_origin(self, origin: u32) -> Self {
         Self { origin, ..self }
+    }
+
+    /// Where the candidate of this endpoint probably is.
+    pub(crate) fn position(&self) -> u32 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// Says where the candidate of this endpoint is now.
+    pub(crate) fn set_position(&self, position: u32) {
+        self.position.store(position, Ordering::Relaxed);
     }
 
     /// All meters, the strategy's first.

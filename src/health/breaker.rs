@@ -75,7 +75,7 @@ impl Breakers {
         let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
         let reason = match (call, &mut state.position) {
             (Call::InARow(failures), Position::Closed) => {
-                format!("{failures} failures in a row")
+                format!("{failures} consecutive failures")
             }
             (Call::Share { failures, requests }, Position::Closed) => {
                 format!("{failures} of {requests} requests failed")

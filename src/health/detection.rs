@@ -139,12 +139,12 @@ impl OutlierDetection {
     ///
     /// The last endpoint that serves is never ejected, unless `percent` is 100.
     ///
-    /// **The worst endpoints are ejected.** While the limit is reached, an endpoint that is to be ejected
-    /// replaces the least bad of the ejected ones if it is at least one step of this table worse. The replaced
-    /// endpoint is eligible again at once, and its ejection doesn't prolong later ones. An ejected
-    /// endpoint never moves down the table, so two endpoints can't replace each other in turns: the
-    /// number of replacements within `base` is at most eight times the limit, and one more for each change of
-    /// health by upstream.
+    /// **The worst endpoints are ejected.** While the limit is reached, an endpoint that is to be
+    /// ejected replaces the least bad of the ejected ones if it is at least one step of this table
+    /// worse. The replaced endpoint is eligible again at once, and its ejection doesn't prolong later
+    /// ones. An ejected endpoint never moves down the table, so two endpoints can't replace each other
+    /// in turns: the number of replacements within `base` is at most eight times the limit, and one
+    /// more for each change of health by upstream.
     ///
     /// | step | recent requests |
     /// |---|---|
@@ -154,10 +154,10 @@ impl OutlierDetection {
     /// | failing | 5 of the last 8 failed without a timeout, or the endpoint is ejected for failed responses |
     /// | down | 15 of the last 16 failed without a timeout |
     ///
-    /// A timeout weighs less than another failure, because in an overloaded fleet requests time out everywhere.
-    /// Endpoints that are only slow would otherwise use up the limit, and one that fails each request at once
-    /// would stay. An ejected endpoint that upstream calls unhealthy too is replaced first, and also by an
-    /// endpoint on the same step: its ejection makes no difference.
+    /// A timeout weighs less than another failure, because in an overloaded fleet requests time out
+    /// everywhere. Endpoints that are only slow would otherwise use up the limit, and one that fails
+    /// each request at once would stay. An ejected endpoint that upstream calls unhealthy too is
+    /// replaced first, and also by an endpoint on the same step: its ejection makes no difference.
     ///
     /// If endpoints are removed and more than the limit are ejected, the least bad return at once.
     ///

@@ -234,11 +234,11 @@ impl Outliers {
         let Some(member) = members.get_mut(id) else { return };
         match (what, &mut member.state.standing) {
             (Event::FailedResponses(failures), _) => {
-                let reason = format!("{failures} failed responses in a row");
+                let reason = format!("{failures} consecutive failed responses");
                 self.eject(members, id, Severity::Failing, &reason);
             }
             (Event::Unanswered(failures), _) => {
-                let reason = format!("{failures} requests in a row without an answer");
+                let reason = format!("{failures} consecutive requests without an answer");
                 self.eject(members, id, Severity::TimingOut, &reason);
             }
             (Event::TrialPassed, Standing::OnTrial(_)) => {
@@ -405,7 +405,8 @@ where
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
         self.keep_to_the_cap(members);
         // The changes of one event are passed on before the next event is handled. An endpoint that is
-        // announced twice keeps its first turn: it would be ejected before the one that it replaces is back.
+        // announced twice keeps its first turn: it would be ejected before the one that it replaces is
+        // back.
         while !members.has_changes() {
             if let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
                 self.answer(members, alarm);

@@ -26,8 +26,8 @@ impl Deadlines {
         self.due.remove(&(at, id));
     }
 
-    /// The next that is due. While there is none, no waker is registered: whoever adds one must poll again,
-    /// as a stage does before it returns.
+    /// The next that is due. While there is none, no waker is registered: a stage that adds one
+    /// polls again before it returns.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Id> {
         let Some(&(at, id)) = self.due.first() else { return Poll::Pending };
         ready!(self.alarm.poll_at(at, cx));

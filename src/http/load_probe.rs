@@ -15,8 +15,8 @@ use crate::{BoxError, outcome::LoadReport, strategy::Candidate};
 /// in ORCA's headers; its status doesn't matter, and neither does its body. A server answers best
 /// outside of its [`ReportLoad`](super::ReportLoad), with
 /// [`ReportLoadLayer::header`](super::ReportLoadLayer::header): so probes don't count as requests, and
-/// wait for nothing. [`Prequal`](crate::strategy::Prequal) goes by latencies too: `ReportLoad` tells them,
-/// ORCA's headers don't.
+/// wait for nothing. [`Prequal`](crate::strategy::Prequal) goes by latencies too: `ReportLoad` tells
+/// them, ORCA's headers don't.
 ///
 /// An endpoint is asked at its name (the key it was discovered under), which must be an [`Origin`] or a
 /// socket address. `client` is a service for requests with an absolute URI, such as hyper-util's client;

@@ -45,8 +45,8 @@ impl ReplayLayer {
         Self { cap: 64 << 10, safety: None }
     }
 
-    /// How many bytes of a body are kept, trailers included; [`ReplayBody`] says what counts. The memory held
-    /// for a request is at most this, 1 % more, and 8 KiB. Default 64 KiB.
+    /// How many bytes of a body are kept, trailers included; [`ReplayBody`] says what counts. The
+    /// memory held for a request is at most this, 1 % more, and 8 KiB. Default 64 KiB.
     #[must_use]
     pub fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;

@@ -21,13 +21,13 @@ pin_project! {
     /// beginning, at the same time if need be; a copy that gets in front of the first attempt, and
     /// beyond the cap, is the one that fails.
     ///
-    /// The cap bounds the memory, however the body is cut into frames. Data counts by the byte; a trailer
-    /// field counts as its name, its value and 128 bytes. Beside that less than 8 KiB are allocated in
-    /// advance, and 1 % for bookkeeping. Frames shorter than 8 KiB are copied, one behind the other,
-    /// unless the body has only the one: further attempts send the same bytes in fewer frames. Longer
-    /// frames are shared with the source; if one is a slice of a larger buffer, that is kept whole. If a
-    /// copy gets in front of the first attempt and beyond the cap, the frame that is too much is kept
-    /// until the first attempt has read it.
+    /// The cap bounds the memory, however the body is cut into frames. Data counts by the byte; a
+    /// trailer field counts as its name, its value and 128 bytes. Beside that less than 8 KiB are
+    /// allocated in advance, and 1 % for bookkeeping. Frames shorter than 8 KiB are copied, one behind
+    /// the other, unless the body has only the one: further attempts send the same bytes in fewer
+    /// frames. Longer frames are shared with the source; if one is a slice of a larger buffer, that is
+    /// kept whole. If a copy gets in front of the first attempt and beyond the cap, the frame that is
+    /// too much is kept until the first attempt has read it.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,

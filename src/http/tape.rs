@@ -277,8 +277,8 @@ enum Fate {
     Kept,
     /// The reader has it alone, and goes on alone.
     Passed,
-    /// The reader is a copy that got ahead of the first attempt and beyond the cap. The frame is kept for
-    /// the first attempt, and the copy fails.
+    /// The reader is a copy that got ahead of the first attempt and beyond the cap. The frame is kept
+    /// for the first attempt, and the copy fails.
     Withheld,
 }
 

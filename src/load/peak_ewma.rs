@@ -18,8 +18,8 @@ use crate::{
 /// **Cold start.** An endpoint that has not been measured costs nothing while it is idle and more
 /// than any other as soon as a request is in flight: it gets exactly one request until that has been
 /// answered. Until 16 requests have succeeded, it costs more than any other while more requests are in
-/// flight than have succeeded. One short request says little of an endpoint: without this limit, a client
-/// sends all of its requests to the endpoint that answered the shortest one.
+/// flight than have succeeded. One short request says little of an endpoint: without this limit, a
+/// client sends all of its requests to the endpoint that answered the shortest one.
 ///
 /// Source: Finagle's `PeakEwma`. Where we differ: a failed attempt can only raise the estimate (in
 /// Finagle a fast failure lowers it), and so can one cancelled before the response began, which would

@@ -21,8 +21,8 @@ use crate::BoxError;
 /// - When no more attempts can be made, the last answer is for the caller, be it a response or an
 ///   error.
 /// - With a response in hand, which may hold room at its endpoint, it waits for the service to be ready no
-///   longer than the longest backoff. With an error in hand, which holds nothing, it waits as long as a new
-///   request would. The deadline ends both waits.
+///   longer than the longest backoff. With an error in hand, which holds nothing, it waits as long as a
+///   new request would. The deadline ends both waits.
 ///
 /// The service polled ready is the one called; further attempts go through a clone of it, which is
 /// polled ready first.

@@ -28,7 +28,7 @@ use crate::{
 /// Sends copies of a share of the requests to another service, whose answers nobody waits for.
 ///
 /// The copies are sent by the [`ShadowDriver`]. Only requests that are
-/// [`Idempotent`](Safety::Idempotent) are copied. If so many are under way already, or the other service
+/// [`Idempotent`](Safety::Idempotent) are copied. If too many copies are in flight, or the other service
 /// is not ready for a second, copies are left out: the requests themselves never wait.
 #[derive(Debug)]
 pub struct Shadow<S, Req> {
@@ -56,16 +56,16 @@ struct Shared {
 pub struct ShadowCounts {
     /// Sent.
     pub sent: u64,
-    /// Not sent, because too many were under way, or the other service was not ready.
+    /// Not sent, because too many were in flight, or the other service was not ready.
     pub left_out: u64,
     /// Sent, and answered by an error.
     pub failed: u64,
 }
 
 impl<S, Req> Shadow<S, Req> {
-    /// Sends copies of `share` of the requests to `mirror`, with at most `max_under_way` at a time and as
-    /// many waiting. The
-    /// driver must be polled for it: spawn it. It ends with the last clone of the shadow.
+    /// Sends copies of `share` of the requests to `mirror`. At most `max_under_way` copies are in
+    /// flight at a time, and as many wait. The driver must be polled for it: spawn it. It ends with
+    /// the last clone of the shadow.
     ///
     /// # Errors
     ///

@@ -46,9 +46,9 @@ impl<P> Built<P> {
 
 /// Collects the events after which a strategy wants to build a new picker over the same candidates.
 ///
-/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls what is registered until it
-/// builds the next picker. A wrapper passes it to its inner strategies, whose events so reach the
-/// driver without its help; a strategy that was not built has no events.
+/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls what is registered
+/// until it builds the next picker. A wrapper passes it to its inner strategies, whose events so reach
+/// the driver without its help; a strategy that was not built has no events.
 #[derive(Default)]
 pub struct BuildContext {
     events: Vec<Pin<Box<dyn Stream<Item = ()> + Send>>>,
@@ -65,8 +65,8 @@ impl BuildContext {
     ///
     /// The stream is polled by the driver, and may do work between requests without ever yielding. It is
     /// dropped when the next picker is built, so state that outlives a picker is shared with the
-    /// strategy. A stream that has ended is not polled again; the driver of a balancer whose endpoints can't change
-    /// any more runs as long as there is a stream that has not ended.
+    /// strategy. A stream that has ended is not polled again; the driver of a balancer whose endpoints
+    /// can't change any more runs as long as there is a stream that has not ended.
     pub fn rebuild_on(&mut self, events: impl Stream<Item = ()> + Send + 'static) {
         self.events.push(Box::pin(events));
     }

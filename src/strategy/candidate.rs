@@ -21,6 +21,7 @@ pub struct Candidate {
 impl Candidate {
     pub(crate) fn new(member: Arc<Member>, position: u32) -> Self {
         let (vitals, weight) = (Arc::clone(&member.vitals), member.attributes.weight());
+        member.set_position(position);
         Self { member, vitals, weight, position }
     }
 
@@ -95,6 +96,7 @@ impl Candidate {
 
     pub(crate) fn set_position(&mut self, position: u32) {
         self.position = position;
+        self.member.set_position(position);
     }
 }
 

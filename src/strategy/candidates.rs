@@ -40,7 +40,7 @@ struct Whole {
     everyone: View,
 }
 
-/// Some of the stored candidates: the first so many, or a list of positions.
+/// Some of the stored candidates: the first so many, or a list of positions in ascending order.
 #[derive(Clone, Debug)]
 enum View {
     First(u32),
@@ -53,6 +53,13 @@ impl View {
         match self {
             Self::First(len) => (index < *len as usize).then_some(index),
             Self::Listed(positions) => positions.get(index).map(|&position| position as usize),
+        }
+    }
+
+    fn contains(&self, position: u32) -> bool {
+        match self {
+            Self::First(len) => position < *len,
+            Self::Listed(positions) => positions.binary_search(&position).is_ok(),
         }
     }
 
@@ -246,8 +253,8 @@ impl Candidates {
     }
 
     /// Makes these a part of `whole`: rules about how many are left, such as
-    /// [`Panic`](super::Panic), go by [`available`](Self::available) then, and come to the same result in
-    /// all parts. For a wrapper whose parts take over each other's traffic, as zones do.
+    /// [`Panic`](super::Panic), go by [`available`](Self::available) then, and come to the same result
+    /// in all parts. For a wrapper whose parts take over each other's traffic, as zones do.
     #[must_use]
     pub fn as_part_of(self, whole: &Self) -> Self {
         let itself =
@@ -255,8 +262,8 @@ impl Candidates {
         Self { whole: Some(whole.whole.clone().unwrap_or_else(itself)), ..self }
     }
 
-    /// Counts the eligible candidates for which `counts` holds, and all for which it does: of these, or of
-    /// the whole that these are [a part of](Self::as_part_of).
+    /// Counts the eligible candidates for which `counts` holds, and all for which it does: of these, or
+    /// of the whole that these are [a part of](Self::as_part_of).
     #[must_use]
     pub fn available(&self, mut counts: impl FnMut(&Candidate) -> bool) -> (usize, usize) {
         let (eligible, everyone) = match &self.whole {
@@ -386,6 +393,20 @@ impl Candidates {
     #[inline]
     pub(crate) fn at(&self, position: usize) -> Option<&Candidate> {
         self.store.get(position / CHUNK)?[position % CHUNK].as_ref()
+    }
+
+    /// The eligible candidate of the same endpoint as `member`, which may be of an earlier snapshot.
+    /// Takes time in proportion to the number of candidates only if the endpoint is gone, or was moved
+    /// after its attributes changed.
+    pub(crate) fn find(&self, member: &Member) -> Option<&Candidate> {
+        let same = |candidate: &&Candidate| Arc::ptr_eq(candidate.vitals(), &member.vitals);
+        let position = member.position();
+        if let Some(candidate) = self.at(position as usize).filter(same) {
+            return self.eligible.contains(position).then_some(candidate);
+        }
+        let found = self.iter().find(same)?;
+        member.set_position(found.position() as u32);
+        Some(found)
     }
 
     fn listed(&self, view: &View, mut keep: impl FnMut(&Candidate) -> bool) -> View {

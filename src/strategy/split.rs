@@ -132,8 +132,8 @@ impl<S, K> SplitBuilder<S, K> {
 impl<S: Strategy, K> Strategy for Split<S, K> {
     type Picker = SplitPicker<S::Picker, K>;
 
-    /// Groups without a share or without members are not built: nothing of them is worth a notice or a new
-    /// picker until that changes.
+    /// Groups without a share or without members are not built: nothing of them is worth a notice or a
+    /// new picker until that changes.
     fn build(
         &mut self,
         candidates: &Candidates,

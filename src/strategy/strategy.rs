@@ -21,8 +21,8 @@ pub trait Strategy {
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext)
     -> Built<Self::Picker>;
 
-    /// Returns what learns from the attempts at one endpoint, called once for each new endpoint; `None` if
-    /// the strategy doesn't learn. A wrapper that doesn't learn either returns the inner strategy's.
+    /// Returns what learns from the attempts at one endpoint, called once for each new endpoint; `None`
+    /// if the strategy doesn't learn. A wrapper that doesn't learn either returns the inner strategy's.
     fn meter(&self) -> Option<Arc<dyn Meter>>;
 }
 

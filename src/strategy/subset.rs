@@ -20,9 +20,9 @@ use crate::outcome::Meter;
 ///
 /// The list is gone down to the first subset that has an *eligible* endpoint. Where an endpoint may
 /// be full, or was tried before by the request, it is gone down further for one that
-/// [will do](PickContext::accepts); if there is none, the request waits for one of the list, and those
-/// that come after it wait in line behind it. Without [`or_any`](Self::or_any), while no subset has
-/// an eligible endpoint the balancer has none that is available.
+/// [will do](PickContext::accepts); if there is none, the request waits for one of the list, and
+/// delays only requests that compete for the same endpoints. Without [`or_any`](Self::or_any), while no
+/// subset has an eligible endpoint the balancer has none that is available.
 ///
 /// Source: Envoy's subset load balancer. Where we differ: there the fallback holds for subsets that
 /// don't exist, not for those whose endpoints are all unhealthy, and there is but one.

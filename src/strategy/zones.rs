@@ -47,8 +47,8 @@ impl<St: Strategy + Clone> Zones<St> {
     /// first among them. Zones without a share are used only for requests that no other zone accepts;
     /// with `local_only` the others are not used at all.
     ///
-    /// Zones get their shares after their inner strategies have said which endpoints requests may go to: a
-    /// panic rule further in may admit some where none is healthy.
+    /// Zones get their shares after their inner strategies have said which endpoints requests may go
+    /// to: a panic rule further in may admit some where none is healthy.
     pub(super) fn build(
         &mut self,
         candidates: &Candidates,

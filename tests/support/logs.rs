@@ -1,4 +1,5 @@
-//! A `tracing` subscriber that collects what is logged, as a subscriber of a naive program would write it.
+//! A `tracing` subscriber that collects what is logged, as a subscriber of a naive program would write
+//! it.
 
 use std::{
     fmt::{self, Write},

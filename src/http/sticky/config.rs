@@ -15,8 +15,8 @@ pub enum Affinity {
     /// They may not: they wait for their endpoint while it is full or not ready, and retries go there
     /// too. Only its health, or its removal, ends the session.
     ///
-    /// Requests wait in order of arrival: one that waits for its endpoint holds up those that come
-    /// after it, whatever endpoint they are for.
+    /// Requests for the same endpoint wait in order of arrival. They delay no request for another
+    /// endpoint.
     Strict,
 }
 

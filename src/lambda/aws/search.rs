@@ -39,8 +39,8 @@ const MAX_PAGES: usize = 2000;
 /// 15 that the control plane takes from all of an account together; the first answer for 100
 /// functions with tags takes 20 s. While the control plane fails, no endpoint changes. A function whose
 /// tags may not be read has those that were read last; without any it does not fit, which is told by a
-/// `tracing` event. If that is so for all whose names fit it is a failure, and so are more than 100 000 functions. If
-/// no function fits there is no endpoint; put
+/// `tracing` event. If that is so for all whose names fit it is a failure, and so are more than 100 000
+/// functions. If no function fits there is no endpoint; put
 /// [`keep_last_good`](crate::discover::DiscoverExt::keep_last_good) behind it if that must be a
 /// mistake.
 ///
