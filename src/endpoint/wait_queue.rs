@@ -54,6 +54,9 @@ struct State {
     unasked: BTreeSet<u64>,
     /// Tickets in line that hold offers.
     busy: BTreeSet<u64>,
+    /// Tickets in line that have not looked since the last change of the endpoints: what they declined
+    /// before it may be what they want now.
+    unlooked: BTreeSet<u64>,
     /// By endpoint, which tickets have declined it.
     declined: HashMap<SlotsId, Declined>,
     /// Counts the changes of the endpoints: a pick from before one declines nothing after it.
@@ -199,14 +202,18 @@ impl State {
         let declined = self.declined.get(&slots.id())?;
         let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
         let may_want = |id: &&u64| !declined.above.contains(id);
-        // Those in `again` are older than all others that may want it.
-        let again = declined.again.iter().find(|id| self.unasked.contains(id));
+        let is_unasked = |id: &&u64| self.unasked.contains(id);
+        // Those in `again` are older than all others that have not declined it.
+        let again = declined.again.iter().find(is_unasked);
         let next = again.or_else(|| self.unasked.range(asked).find(may_want));
+        let next = next.into_iter().chain(self.unlooked.iter().find(is_unasked)).min();
         let next = next.or_else(|| {
             let has_other = |id: &&u64| {
                 self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none())
             };
-            self.busy.range(asked).find(|id| may_want(id) && has_other(id))
+            let unlooked = self.unlooked.iter().find(has_other);
+            let busy = self.busy.range(asked).find(|id| may_want(id) && has_other(id));
+            unlooked.into_iter().chain(busy).min()
         });
         next.copied()
     }
@@ -299,16 +306,19 @@ impl State {
 
     /// The first request before `id` that has not been asked about this endpoint.
     fn first_to_ask(&mut self, slots: &Arc<Slots>, id: u64) -> Option<u64> {
+        let has_other =
+            |id: &&u64| self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none());
+        let unlooked = self.unlooked.range(..id).take(LOOK_AHEAD).find(has_other).copied();
         self.declined(slots);
         let declined = self.declined.get(&slots.id())?;
         if declined.up_to + 1 >= id {
-            return None;
+            return unlooked;
         }
         let older = self.line.range((Bound::Excluded(declined.up_to), Bound::Excluded(id)));
         let mut unasked = older.take(LOOK_AHEAD).filter(|(id, waiter)| {
             !declined.above.contains(id) && waiter.position_of(slots).is_none()
         });
-        unasked.next().map(|(&id, _)| id)
+        unasked.next().map(|(&id, _)| id).into_iter().chain(unlooked).min()
     }
 
     /// The request would go to this endpoint, which is full. If a slot there is kept for a request that
@@ -349,6 +359,7 @@ impl State {
             self.offer(id, Offer { overdue: true, ..offer }, wakers);
         } else {
             // As if it had declined: when it comes and wants the endpoint, it will be asked again.
+            self.unlooked.remove(&holder);
             self.declined(&slots).add(holder);
             self.hand_over(offer, wakers);
         }
@@ -386,12 +397,13 @@ impl WaitQueue {
 
     /// The endpoints have changed: all that wait look again.
     ///
-    /// What they have declined stays: a request that may go to such an endpoint now takes a free slot
-    /// or wants it in that look. Otherwise each slot would pass through the whole line after each change.
+    /// What they have declined counts again after that look: a request that may go to such an endpoint now
+    /// takes a free slot, or wants it. Otherwise each slot would pass through the whole line again.
     pub(crate) fn changed(&self) {
         self.with(|state, wakers| {
             state.version += 1;
             state.declined.retain(|_, declined| declined.slots.strong_count() > 0);
+            state.unlooked = state.line.keys().copied().collect();
             state.wake_all(wakers);
         });
     }
@@ -468,6 +480,7 @@ impl Ticket {
             if state.line.get(&self.id)?.waker.is_none() {
                 state.reclaim(self.id, wakers);
             }
+            state.unlooked.remove(&self.id);
             let waiter = state.line.get_mut(&self.id)?;
             let was_woken = waiter.waker.is_none();
             if !waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -515,6 +528,7 @@ impl Drop for Ticket {
         self.queue.with(|state, wakers| {
             state.reclaim(self.id, wakers);
             state.unasked.remove(&self.id);
+            state.unlooked.remove(&self.id);
             state.busy.remove(&self.id);
             let Some(waiter) = state.line.remove(&self.id) else { return };
             wakers.replaced.extend(waiter.waker);
