@@ -30,7 +30,7 @@ const REMIND_EVERY: u64 = 16;
 /// first. It waits for that only as long as it takes to be polled again.
 ///
 /// **A request that is woken but never polled** keeps the slots that it was offered until another request
-/// picks the same endpoint and is polled twice. `poll_ready` does not count such a slot as room.
+/// picks the same endpoint and is polled three times. `poll_ready` does not count such a slot as room.
 ///
 /// **No wake-up is lost.** A request joins first and looks afterwards; a slot is given back first and
 /// the counts are read afterwards (all sequentially consistent). A ticket without a waker has been

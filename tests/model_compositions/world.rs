@@ -823,7 +823,9 @@ impl World {
         let Wants { class, home } = call.wants;
         let (touched, joined) = (call.touched, call.joined);
         if !self.dirty && !self.is_stale() {
-            let allowed = record.allowed(class).contains(&key) || home == Some(key);
+            // A request that waits for an endpoint to get ready stays while any request may go there.
+            let stayed = touched && record.eligible.contains(&key);
+            let allowed = record.allowed(class).contains(&key) || home == Some(key) || stayed;
             assert!(allowed, "{id} went to {key}, which is not admitted: {record:?}");
             let current = self.known.get(&key).map(|known| known.target().state.id);
             assert_eq!(current, Some(server), "{id} went to what was replaced");
