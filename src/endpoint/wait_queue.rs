@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::Waker,
 };
 
@@ -23,9 +23,9 @@ const REMIND_EVERY: u64 = 16;
 /// again in its own poll, and takes the slot or declines it. A declined slot goes to the next. A slot
 /// that no request in line wants becomes free.
 ///
-/// **Order.** A slot is offered to the first request that has not declined its endpoint and holds no
-/// other offer, so each request is asked once about each endpoint, and again only if it has picked that
-/// endpoint since. If only requests that hold other offers are left, it is offered to the first of
+/// **Order.** A slot is offered to the first request that has not declined its endpoint since the last
+/// change of the endpoints and holds no other offer. So each request is asked once about each endpoint
+/// after each change, and again only if it has picked that endpoint since. If only requests that hold other offers are left, it is offered to the first of
 /// those. A request that would take a slot before an older one was asked lets the older one decide
 /// first. It waits for that only as long as it takes to be polled again.
 ///
@@ -54,9 +54,6 @@ struct State {
     unasked: BTreeSet<u64>,
     /// Tickets in line that hold offers.
     busy: BTreeSet<u64>,
-    /// Tickets in line that have not looked since the last change of the endpoints: what they declined
-    /// before it may be what they want now.
-    unlooked: BTreeSet<u64>,
     /// By endpoint, which tickets have declined it.
     declined: HashMap<SlotsId, Declined>,
     /// Counts the changes of the endpoints: a pick from before one declines nothing after it.
@@ -75,11 +72,9 @@ struct State {
 /// The number of an endpoint's slots, from the same counter as tickets.
 type SlotsId = u64;
 
-/// The requests that have declined an endpoint and have not wanted it since.
-#[derive(Debug)]
+/// The requests that have declined an endpoint since the last change, and have not wanted it since.
+#[derive(Debug, Default)]
 struct Declined {
-    /// Tells when the endpoint is gone.
-    slots: Weak<Slots>,
     /// All tickets in line up to this one, except those in `again`.
     up_to: u64,
     /// Later ones.
@@ -89,11 +84,6 @@ struct Declined {
 }
 
 impl Declined {
-    fn of(slots: &Arc<Slots>) -> Self {
-        let (above, again) = (BTreeSet::new(), BTreeSet::new());
-        Self { slots: Arc::downgrade(slots), up_to: 0, above, again }
-    }
-
     fn contains(&self, id: u64) -> bool {
         self.above.contains(&id) || (id <= self.up_to && !self.again.contains(&id))
     }
@@ -165,7 +155,7 @@ impl State {
 
     /// The requests that have declined the endpoint, without those that have left the line.
     fn declined(&mut self, slots: &Arc<Slots>) -> &mut Declined {
-        let declined = self.declined.entry(slots.id()).or_insert_with(|| Declined::of(slots));
+        let declined = self.declined.entry(slots.id()).or_default();
         // Those that have left are removed when they are as many as those that have not.
         if declined.above.len() + declined.again.len() > 2 * self.line.len() {
             declined.above.retain(|id| self.line.contains_key(id));
@@ -202,18 +192,14 @@ impl State {
         let declined = self.declined.get(&slots.id())?;
         let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
         let may_want = |id: &&u64| !declined.above.contains(id);
-        let is_unasked = |id: &&u64| self.unasked.contains(id);
         // Those in `again` are older than all others that have not declined it.
-        let again = declined.again.iter().find(is_unasked);
+        let again = declined.again.iter().find(|id| self.unasked.contains(id));
         let next = again.or_else(|| self.unasked.range(asked).find(may_want));
-        let next = next.into_iter().chain(self.unlooked.iter().find(is_unasked)).min();
         let next = next.or_else(|| {
             let has_other = |id: &&u64| {
                 self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none())
             };
-            let unlooked = self.unlooked.iter().find(has_other);
-            let busy = self.busy.range(asked).find(|id| may_want(id) && has_other(id));
-            unlooked.into_iter().chain(busy).min()
+            self.busy.range(asked).find(|id| may_want(id) && has_other(id))
         });
         next.copied()
     }
@@ -306,19 +292,16 @@ impl State {
 
     /// The first request before `id` that has not been asked about this endpoint.
     fn first_to_ask(&mut self, slots: &Arc<Slots>, id: u64) -> Option<u64> {
-        let has_other =
-            |id: &&u64| self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none());
-        let unlooked = self.unlooked.range(..id).take(LOOK_AHEAD).find(has_other).copied();
         self.declined(slots);
         let declined = self.declined.get(&slots.id())?;
         if declined.up_to + 1 >= id {
-            return unlooked;
+            return None;
         }
         let older = self.line.range((Bound::Excluded(declined.up_to), Bound::Excluded(id)));
         let mut unasked = older.take(LOOK_AHEAD).filter(|(id, waiter)| {
             !declined.above.contains(id) && waiter.position_of(slots).is_none()
         });
-        unasked.next().map(|(&id, _)| id).into_iter().chain(unlooked).min()
+        unasked.next().map(|(&id, _)| id)
     }
 
     /// The request would go to this endpoint, which is full. If a slot there is kept for a request that
@@ -359,7 +342,6 @@ impl State {
             self.offer(id, Offer { overdue: true, ..offer }, wakers);
         } else {
             // As if it had declined: when it comes and wants the endpoint, it will be asked again.
-            self.unlooked.remove(&holder);
             self.declined(&slots).add(holder);
             self.hand_over(offer, wakers);
         }
@@ -395,15 +377,11 @@ impl WaitQueue {
         });
     }
 
-    /// The endpoints have changed: all that wait look again.
-    ///
-    /// What they have declined counts again after that look: a request that may go to such an endpoint now
-    /// takes a free slot, or wants it. Otherwise each slot would pass through the whole line again.
+    /// The endpoints have changed: all that wait look again, and may want now what they declined before.
     pub(crate) fn changed(&self) {
         self.with(|state, wakers| {
             state.version += 1;
-            state.declined.retain(|_, declined| declined.slots.strong_count() > 0);
-            state.unlooked = state.line.keys().copied().collect();
+            state.declined.clear();
             state.wake_all(wakers);
         });
     }
@@ -480,7 +458,6 @@ impl Ticket {
             if state.line.get(&self.id)?.waker.is_none() {
                 state.reclaim(self.id, wakers);
             }
-            state.unlooked.remove(&self.id);
             let waiter = state.line.get_mut(&self.id)?;
             let was_woken = waiter.waker.is_none();
             if !waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -528,7 +505,6 @@ impl Drop for Ticket {
         self.queue.with(|state, wakers| {
             state.reclaim(self.id, wakers);
             state.unasked.remove(&self.id);
-            state.unlooked.remove(&self.id);
             state.busy.remove(&self.id);
             let Some(waiter) = state.line.remove(&self.id) else { return };
             wakers.replaced.extend(waiter.waker);
