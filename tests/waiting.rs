@@ -363,6 +363,22 @@ fn a_request_that_is_never_polled_holds_up_none_for_other_endpoints() {
     assert_eq!((world.served(waiting), world.served(newcomer)), (Some("b"), None));
 }
 
+/// Slots that are of no use, because nothing is left of the allowance, don't go round in the line.
+#[test]
+fn slots_beyond_an_allowance_are_free_and_the_line_rests() {
+    let mut world = World::new(0, 3, 1);
+    let server = Server { name: "a", log: Arc::clone(&world.log) };
+    let allowance = Allowance::of(3);
+    world.handle.insert("a", Endpoint::new(server).with_allowance(allowance.clone())).unwrap();
+    drive(&mut world.driver);
+    let served = [(); 3].map(|()| world.call(&["a"]));
+    let waiting = [(); 5].map(|()| world.call(&["a"]));
+    served.into_iter().for_each(|id| world.drop(id));
+    world.settle(false);
+    assert_eq!(waiting.map(|id| world.served(id)), [None; 5]);
+    assert_eq!(allowance.left(), 0);
+}
+
 /// Each request in line is asked once about an endpoint that it does not want.
 #[test]
 fn a_long_line_for_one_endpoint_is_asked_once_about_another() {

@@ -315,6 +315,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     }
                     Entry::Ceded => return Picked::Ceded,
                     Entry::Full => look.wanted.clone_from(&candidate.member.slots),
+                    Entry::Spent => {}
                 }
             }
             // Picked again, it was not for a slot that another has just taken: it is all that would do.
@@ -335,7 +336,10 @@ impl<S, P, Req> Acquire<S, P, Req> {
 /// What came of asking for room at a candidate.
 enum Entry {
     Entered,
+    /// No slot is free.
     Full,
+    /// Nothing is left of its allowance, so a slot is of no use.
+    Spent,
     /// An older request decides about the slot first.
     Ceded,
 }
@@ -355,7 +359,7 @@ fn is_the_same(now: &Member, before: &Member) -> bool {
 fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Entry {
     let member = &candidate.member;
     if member.is_spent() {
-        return Entry::Full;
+        return Entry::Spent;
     }
     let offer = member
         .slots
@@ -369,7 +373,11 @@ fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Ent
         },
         _ => member.enter(),
     };
-    if entered { Entry::Entered } else { Entry::Full }
+    match entered {
+        true => Entry::Entered,
+        false if member.is_spent() => Entry::Spent,
+        false => Entry::Full,
+    }
 }
 
 /// Records that an endpoint's service failed, and makes the error of it.
