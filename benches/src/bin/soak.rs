@@ -185,10 +185,10 @@ where
         if let Some(cookie) = &cookie {
             request.headers_mut().insert(header::COOKIE, Clone::clone(cookie));
         }
-        if let Ok(ready) = balancer.ready().await {
-            if let Ok(response) = ready.call(request).await {
-                cookie = response.headers().get(header::SET_COOKIE).cloned().or(cookie);
-            }
+        if let Ok(ready) = balancer.ready().await
+            && let Ok(response) = ready.call(request).await
+        {
+            cookie = response.headers().get(header::SET_COOKIE).cloned().or(cookie);
         }
         if number % 100 == 0 {
             cookie = None;
