@@ -110,7 +110,7 @@ where
                 let answer = others.as_mut().map(|others| others.poll_answer(first.as_mut(), cx));
                 let answer = answer.unwrap_or_else(|| polled_after_completion("HedgeFuture"));
                 let answer = ready!(answer);
-                // The attempts that are still under way are cancelled.
+                // The attempts that are still in flight are cancelled.
                 first.set(None);
                 *others = None;
                 Poll::Ready(answer)
@@ -147,7 +147,7 @@ where
             if let Some(failed) = failed.or_else(|| self.poll_patience(cx)) {
                 return Poll::Ready(failed);
             }
-            // The attempts under way have registered the waker.
+            // The attempts in flight have registered the waker.
             let Some(delay) = self.delay() else { return Poll::Pending };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(delay)));
             if !timer.is_elapsed() {

@@ -14,7 +14,7 @@ use crate::{
 /// of what was in flight, and grows by about 1 per round trip from there on, while it is made use of.
 ///
 /// The inner strategy picks. If that endpoint is at its limit, the inner strategy picks again, and
-/// endpoints at their limits count as full. If it finds no other, the request is turned away as
+/// endpoints at their limits count as full. If it finds no other, the request is rejected as
 /// [`Error::Refused`](crate::Error::Refused), which costs less than being throttled, even if it could
 /// wait for a full endpoint: nothing tells a request that waits when a limit has grown. Inside of
 /// [`Tiers`](crate::strategy::Tiers), what is too much for one tier goes to the next.

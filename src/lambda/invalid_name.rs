@@ -50,7 +50,7 @@ impl InvalidName {
 
 impl fmt::Display for InvalidName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not as Rust would quote it: somebody will search for it.
+        // Not quoted as Rust does, so that the text can be searched for.
         write!(f, "\"{}\" is not the name that was expected: ", Escaped(&self.text))?;
         match self.problem {
             NameProblem::Name => f.write_str("names are letters, digits, hyphens and underscores"),

@@ -40,7 +40,7 @@ struct Whole {
     everyone: View,
 }
 
-/// Some of the stored candidates: the first so many, or a list of positions in ascending order.
+/// Some of the stored candidates: a number of the first, or a list of positions in ascending order.
 #[derive(Clone, Debug)]
 enum View {
     First(u32),
