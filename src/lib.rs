@@ -39,10 +39,9 @@
 //! | [`health`] | who is fit to serve: active checks, outliers, circuit breakers, slow start, draining |
 //! | [`balance`] | the balancer and its driver |
 //! | [`failover`] | another service for what the first can't serve |
-//! | [`steer`] | a share of requests to another service, or copies of them |
+//! | [`traffic`] | a share of requests to another service, or copies of them |
 //! | [`limit`] | how much may be under way, and who is turned away |
 //! | [`timeout`] | time limits, each named after what it bounds |
-//! | [`probe`] | requests that wait for a probe, where all that is known is old |
 //! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
 //! | [`retry`] | what may be sent again, when, and how much of it |
 #![cfg_attr(
@@ -101,12 +100,11 @@ pub mod lambda;
 pub mod limit;
 pub mod load;
 pub mod outcome;
-pub mod probe;
 pub mod retry;
-pub mod steer;
 pub mod strategy;
 mod sync;
 pub mod timeout;
+pub mod traffic;
 
 pub use self::{
     balance::{Balancer, Driver},

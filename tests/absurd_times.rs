@@ -18,8 +18,8 @@ use tower_lb::{
     limit::{Concurrency, ConcurrencyLimitLayer, RateLimitLayer},
     load::PeakEwma,
     outcome::{Attempts, Carry, LoadReport},
-    probe::AwaitProbesLayer,
     retry::{Backoff, Failures, Repeat, RetryLayer, Safety},
+    strategy::AwaitProbesLayer,
     strategy::{
         BuildContext, Candidate, Candidates, P2c, Probed, Random, Strategy, WeightedRoundRobin,
         ZonalShift,

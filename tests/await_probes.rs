@@ -18,7 +18,7 @@ use tower_lb::{
     Balancer, BoxError, discover,
     endpoint::Endpoint,
     outcome::LoadReport,
-    probe::AwaitProbesLayer,
+    strategy::AwaitProbesLayer,
     strategy::{Candidate, Freshest, Prequal, Probed},
 };
 

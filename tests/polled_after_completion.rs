@@ -21,11 +21,11 @@ use tower_lb::{
     hedge::{Delay, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer, Order, RateLimitLayer},
     outcome::{LoadReport, ResultOnly},
-    probe::AwaitProbesLayer,
     retry::{Backoff, Failures, RetryLayer},
-    steer::CanaryLayer,
+    strategy::AwaitProbesLayer,
     strategy::{Candidate, Freshest, P2c, Probed},
     timeout::{FirstByteTimeoutLayer, OverallTimeoutLayer},
+    traffic::CanaryLayer,
 };
 
 const MS: Duration = Duration::from_millis(1);

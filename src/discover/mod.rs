@@ -47,91 +47,42 @@
 //! # }).unwrap();
 //! ```
 
-mod address_filter;
-mod aperture;
-#[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
-mod bounds;
-mod channel;
-#[cfg(feature = "cloudmap")]
-mod cloud_map;
-mod connect;
-#[cfg(feature = "consul")]
-mod consul;
-mod debounce;
-mod dedup;
+mod adapter;
 #[allow(clippy::module_inception)]
 mod discover;
-#[cfg(feature = "dns")]
-mod dns;
-#[cfg(feature = "document")]
-mod document;
-mod erase;
 mod ext;
-#[cfg(feature = "file")]
-mod file;
-mod filter;
-mod hash;
-#[cfg(feature = "http-poll")]
-mod http_poll;
-mod keep_last_good;
-mod known;
-#[cfg(feature = "kubernetes")]
-mod kubernetes;
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
-mod left_out;
-mod list;
-mod make;
-mod map;
-mod merge;
-mod refresh;
-mod rendezvous;
-mod schedule;
-mod sets;
-mod source_status;
+mod source;
 mod subset;
-mod tower;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-mod transport;
 mod update;
 
 #[cfg(feature = "cloudmap")]
-pub use self::cloud_map::CloudMap;
+pub use self::source::CloudMap;
 #[cfg(feature = "consul")]
-pub use self::consul::Consul;
-#[cfg(feature = "dns")]
-pub use self::dns::{Dns, DnsError, Family};
-#[cfg(feature = "document")]
-pub use self::document::{DocumentError, Format, parse_document};
-#[cfg(feature = "file")]
-pub use self::file::{File, FileError};
+pub use self::source::Consul;
 #[cfg(feature = "http-poll")]
-pub use self::http_poll::HttpPoll;
-#[cfg(feature = "kubernetes")]
-pub use self::kubernetes::Kubernetes;
+pub use self::source::HttpPoll;
 #[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-pub use self::transport::InvalidUrl;
+pub use self::source::InvalidUrl;
+#[cfg(feature = "kubernetes")]
+pub use self::source::Kubernetes;
+#[cfg(feature = "dns")]
+pub use self::source::{Dns, DnsError, Family};
+#[cfg(feature = "document")]
+pub use self::source::{DocumentError, Format, parse_document};
+#[cfg(feature = "file")]
+pub use self::source::{File, FileError};
 pub use self::{
-    address_filter::{AddressFilter, RejectedAddress},
-    aperture::{Aperture, Placement},
-    channel::{Channel, Disconnected, Handle, channel},
-    connect::Connect,
-    debounce::Debounce,
-    dedup::Dedup,
+    adapter::{
+        Connect, Debounce, Dedup, Erased, FilterEndpoints, KeepLastGood, Make, MapEndpoints,
+        MapKeys, Merge, merge,
+    },
     discover::Discover,
-    erase::Erased,
     ext::DiscoverExt,
-    filter::FilterEndpoints,
-    keep_last_good::KeepLastGood,
-    list::{List, addresses, list},
-    make::Make,
-    map::{MapEndpoints, MapKeys},
-    merge::{Merge, merge},
-    refresh::{Fetched, Refresh, refresh},
-    rendezvous::Rendezvous,
-    schedule::{InvalidSchedule, Schedule},
-    sets::{Sets, sets},
-    source_status::{SourceError, SourceReport, SourceStatus},
-    subset::{FleetMember, InvalidSubset, Subset, Subsetting},
-    tower::{FromTower, IntoTower, from_tower},
+    source::{
+        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, IntoTower,
+        InvalidSchedule, List, Refresh, RejectedAddress, Schedule, Sets, SourceError, SourceReport,
+        SourceStatus, addresses, channel, from_tower, list, refresh, sets,
+    },
+    subset::{Aperture, FleetMember, InvalidSubset, Placement, Rendezvous, Subset, Subsetting},
     update::Update,
 };

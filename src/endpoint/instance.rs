@@ -1,7 +1,6 @@
 use std::{fmt, sync::Arc};
 
 use super::{Endpoint, Vitals};
-
 use crate::escape::Escaped;
 
 /// Which endpoint it was, down to the instance: one that was removed and has come back under the same

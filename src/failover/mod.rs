@@ -32,14 +32,13 @@
 //! # }
 //! ```
 
-#[allow(clippy::module_inception)]
-mod failover;
 mod future;
 mod layer;
+mod service;
 mod switch;
 
 pub use self::{
-    failover::Failover,
     future::FailoverFuture,
     layer::{FailoverBuilder, FailoverLayer, When},
+    service::Failover,
 };

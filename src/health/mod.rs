@@ -50,61 +50,30 @@
 //! # }
 //! ```
 
-mod absent;
-mod breaker;
 mod check;
-mod checked;
-mod circuit;
 mod circuit_breaker;
-mod detection;
-mod drain;
-#[cfg(feature = "http")]
-mod exchange;
+mod draining;
 mod ext;
-mod failure_share;
-#[cfg(feature = "http")]
-mod grpc_check;
-mod health_check;
-mod histogram;
-#[cfg(feature = "http")]
-mod http_check;
 mod invalid;
-mod latency_outliers;
-mod level;
-mod members;
-mod observed;
 mod outlier;
-mod part;
-mod relief;
-mod severity;
+mod overload_backoff;
+mod passive;
 mod slow_start;
 mod stage;
-mod stalls;
-mod success_rate;
-#[cfg(feature = "tcp-check")]
-mod tcp_check;
-mod timer;
-mod watch;
 
 #[cfg(feature = "tcp-check")]
-pub use self::tcp_check::TcpCheck;
-pub use self::{
-    breaker::CircuitBroken,
-    check::Check,
-    checked::HealthChecked,
-    circuit_breaker::CircuitBreaker,
-    detection::OutlierDetection,
-    drain::{Drained, Draining, Drains},
-    ext::HealthExt,
-    failure_share::FailureShare,
-    health_check::{HealthCheck, Initial},
-    invalid::InvalidSetting,
-    latency_outliers::LatencyOutliers,
-    outlier::OutlierDetected,
-    relief::{Relief, Relieved},
-    slow_start::{SlowStart, SlowStarting},
-    stalls::Stalls,
-    success_rate::SuccessRate,
-};
+pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
-pub use self::{grpc_check::GrpcCheck, http_check::HttpCheck};
+pub use self::check::{GrpcCheck, HttpCheck};
+pub use self::{
+    check::{Check, HealthCheck, HealthChecked, Initial},
+    circuit_breaker::{CircuitBreaker, CircuitBroken},
+    draining::{Drained, Draining, Drains},
+    ext::HealthExt,
+    invalid::InvalidSetting,
+    outlier::{
+        FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls, SuccessRate,
+    },
+    overload_backoff::{Relief, Relieved},
+    slow_start::{SlowStart, SlowStarting},
+};

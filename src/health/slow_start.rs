@@ -8,10 +8,12 @@ use tokio::time::Instant;
 
 use super::{
     InvalidSetting,
-    members::{Id, Member, Members},
-    part::with_part_of_weight,
-    stage::{Policy, Stage, stage},
-    timer::Every,
+    stage::{
+        members::{Id, Member, Members},
+        stage::{Policy, Stage, stage},
+        timer::Every,
+        weight_share::with_part_of_weight,
+    },
 };
 use crate::{discover::Discover, endpoint::Endpoint};
 

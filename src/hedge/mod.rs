@@ -10,7 +10,7 @@
 //! use std::time::Duration;
 //! use tower::{Layer, ServiceExt};
 //! use tower_lb::{
-//!     hedge::{Delay, HedgeLayer},
+//!     service::{Delay, HedgeLayer},
 //!     retry::{Budget, Failures},
 //! };
 //!
@@ -27,14 +27,13 @@
 
 mod delay;
 mod future;
-#[allow(clippy::module_inception)]
-mod hedge;
 mod latencies;
 mod layer;
+mod service;
 
 pub use self::{
     delay::Delay,
     future::HedgeFuture,
-    hedge::Hedge,
     layer::{HedgeBuilder, HedgeLayer},
+    service::Hedge,
 };

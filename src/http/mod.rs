@@ -39,60 +39,36 @@
 //! # }
 //! ```
 
-mod attempt_timeout;
 mod body;
-mod carry;
 mod classify;
-#[cfg(feature = "http-client")]
 mod client;
 mod gateway;
-mod grpc;
-mod hash_key;
-mod held_body;
-mod idle_body;
-mod in_flight_header;
-mod latency_by_load;
-mod load_probe;
-#[cfg(feature = "orca")]
-mod orca;
-mod origin;
+mod load;
 mod replay;
-mod replay_body;
-mod report_load;
+mod request_key;
 mod resilience;
-mod retry_after;
-mod retry_on;
-mod set_origin;
 #[cfg(feature = "sigv4")]
 pub mod sigv4;
-mod status;
 #[cfg(feature = "sticky")]
 pub mod sticky;
-mod tape;
-mod track;
 
 #[cfg(feature = "http-client")]
 pub use self::client::{Client, Pool};
 #[cfg(feature = "orca")]
-pub use self::orca::load_report;
+pub use self::load::load_report;
 pub use self::{
-    attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
-    body::TrackedBody,
-    classify::ClassifyHttp,
+    body::{
+        Balancer, HeldBody, HoldUntilBodyEnd, IdleBody, IdleBodyFuture, IdleBodyTimeout,
+        IdleBodyTimeoutLayer, TrackedBody, UntilBodyEnd, builder,
+    },
+    classify::{ClassifyHttp, GrpcStatus, HttpStatus, RetryOn},
+    client::{
+        AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer, HostHeader,
+        InvalidOrigin, Origin, SetOrigin,
+    },
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
-    grpc::GrpcStatus,
-    hash_key::{InvalidKeyName, RequestKey},
-    held_body::{HeldBody, HoldUntilBodyEnd},
-    idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
-    in_flight_header::IN_FLIGHT,
-    load_probe::load_probe,
-    origin::{InvalidOrigin, Origin},
-    replay::{Replay, ReplayLayer},
-    replay_body::ReplayBody,
-    report_load::{Counted, ReportLoad, ReportLoadFuture, ReportLoadLayer},
+    load::{Counted, IN_FLIGHT, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe},
+    replay::{Replay, ReplayBody, ReplayLayer},
+    request_key::{InvalidKeyName, RequestKey},
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
-    retry_on::RetryOn,
-    set_origin::{HostHeader, SetOrigin},
-    status::HttpStatus,
-    track::{Balancer, UntilBodyEnd, builder},
 };

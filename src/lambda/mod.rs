@@ -46,90 +46,30 @@
 //! # }).unwrap();
 //! ```
 
-mod advice;
-mod aimd;
-mod alb_event;
-mod answer;
-mod answer_json;
 #[cfg(feature = "aws")]
 pub mod aws;
-mod concurrency;
-mod cost_aware;
-mod domain;
-mod dry_run;
-mod duration;
+mod check;
 mod event;
-mod event_check;
-mod event_json;
-mod failure;
-mod function;
-mod functions;
-mod http;
-mod http_body;
-mod invalid_name;
-mod invocation;
 mod invoke;
-mod invoke_error;
-mod invoked;
-mod invoked_stream;
-mod json_string;
-mod judge;
-mod limits;
-mod malformed;
-mod name;
-mod pack;
-mod pauses;
-mod prelude;
-mod price;
-mod probe;
-mod qualifier;
-mod shed;
-mod shedding;
-mod status;
-mod steer;
+mod outcome;
+mod strategy;
 mod throttle;
-mod throttles;
-mod track_throttles;
-mod until_answer;
-mod until_stream_end;
-mod url_event;
-mod utc;
-mod uuid;
-mod warm_up;
-mod warmth;
 
 pub use self::{
-    advice::{Advice, Execution, Remedy},
-    aimd::{Aimd, AimdPicker},
-    alb_event::AlbEvent,
-    cost_aware::{CostAware, CostAwarePicker},
-    dry_run::DryRun,
-    event::EventFormat,
-    event_check::EventCheck,
-    function::{Function, FunctionFuture, StreamingFunction},
-    functions::functions,
-    http::{Http, HttpAnswer, HttpFuture},
-    http_body::HttpBody,
-    invalid_name::{InvalidName, NameProblem},
-    invocation::{Invocation, InvocationType},
-    invoke::{Invoke, InvokeStreaming},
-    invoke_error::{InvokeError, Refusal},
-    invoked::{FunctionError, FunctionErrorKind, Invoked},
-    invoked_stream::{AnswerBody, InvokedStream},
-    limits::Limits,
-    malformed::{MalformedAnswer, Unspeakable},
-    name::FunctionName,
-    pack::{Pack, PackPicker},
-    price::Price,
-    qualifier::Qualifier,
-    shed::{Shed, ShedFuture, ShedLayer},
-    status::InvocationStatus,
-    steer::Steer,
-    throttle::{Throttle, ThrottleReason, ThrottleScope},
-    throttles::Throttles,
-    track_throttles::TrackThrottles,
-    until_answer::{UntilAnswer, builder},
-    until_stream_end::UntilStreamEnd,
-    url_event::UrlEvent,
-    warm_up::WarmUp,
+    check::{DryRun, EventCheck, WarmUp},
+    event::{
+        AlbEvent, EventFormat, Http, HttpAnswer, HttpBody, HttpFuture, MalformedAnswer,
+        Unspeakable, UrlEvent,
+    },
+    invoke::{
+        AnswerBody, Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName,
+        InvalidName, Invocation, InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked,
+        InvokedStream, Limits, NameProblem, Qualifier, Refusal, StreamingFunction, functions,
+    },
+    outcome::{Advice, Execution, InvocationStatus, Remedy, UntilAnswer, UntilStreamEnd, builder},
+    strategy::{Aimd, AimdPicker, CostAware, CostAwarePicker, Pack, PackPicker, Price},
+    throttle::{
+        Shed, ShedFuture, ShedLayer, Steer, Throttle, ThrottleReason, ThrottleScope, Throttles,
+        TrackThrottles,
+    },
 };

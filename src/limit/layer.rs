@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Concurrency, ConcurrencyLimit, Order, adaptive::Control, gate::Gate};
+use super::{Concurrency, ConcurrencyLimit, Order, concurrency::Control, gate::Gate};
 use crate::{InvalidConfig, outcome::ResultOnly};
 
 /// Wraps services into [`ConcurrencyLimit`]. All share one limit.

@@ -37,7 +37,6 @@
 //! # }
 //! ```
 
-mod adaptive;
 mod concurrency;
 mod counts;
 mod future;
@@ -47,12 +46,12 @@ mod inspect;
 mod layer;
 mod rate;
 mod rejected;
+mod service;
 mod throttle;
 
 pub(crate) use self::rejected::is_turned_away;
 pub use self::{
-    adaptive::Concurrency,
-    concurrency::ConcurrencyLimit,
+    concurrency::Concurrency,
     future::ConcurrencyLimitFuture,
     gate::{Order, Place},
     hold::Hold,
@@ -60,5 +59,6 @@ pub use self::{
     layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
     rate::{RateLimit, RateLimitFuture, RateLimitLayer},
     rejected::Rejected,
+    service::ConcurrencyLimit,
     throttle::{Throttle, ThrottleFuture, ThrottleLayer},
 };

@@ -15,7 +15,7 @@
 //! use tower_lb::{
 //!     Balancer, discover,
 //!     outcome::{Attempts, Carry, Following, OnResponse, ResultOnly},
-//!     retry::{Failures, Repeat, RetryLayer, Safety},
+//!     service::{Failures, Repeat, RetryLayer, Safety},
 //!     strategy::P2c,
 //! };
 //!
@@ -72,8 +72,7 @@ mod judge;
 mod layer;
 mod ready;
 mod repeat;
-#[allow(clippy::module_inception)]
-mod retry;
+mod service;
 mod window;
 
 pub use self::{
@@ -83,7 +82,7 @@ pub use self::{
     judge::{Failures, Judge, Verdict},
     layer::{RetryBuilder, RetryLayer},
     repeat::{Repeat, Safety},
-    retry::Retry,
+    service::Retry,
 };
 pub(crate) use self::{
     backoff::DEFAULT_LONGEST,

@@ -102,102 +102,60 @@
 //! }
 //! ```
 
-mod alias;
-mod bounded;
 mod build;
 mod candidate;
 mod candidates;
-mod choice;
-mod classified;
 mod config;
 mod context;
-mod draw;
-mod dynamic;
-mod freshest;
-mod hash_key;
+mod hash;
 mod least_loaded;
-mod load_aware_zones;
-mod log2;
-mod low_discrepancy;
-mod maglev;
 mod metered;
-mod order;
 mod p2c;
-mod panic;
 mod parameter;
-mod part;
-mod parts;
 mod pick_first;
-mod places;
-mod pool;
-mod prequal;
-mod probed;
-mod probes;
+mod probing;
 mod random;
-mod rank;
-mod recent;
-mod rendezvous;
-mod ring;
 mod rng;
 mod round_robin;
-mod shares;
-mod smooth;
-mod split;
-mod static_stride;
+mod sampling;
 #[allow(clippy::module_inception)]
 mod strategy;
-mod subset;
-mod subset_by;
 mod ticker;
-mod tiers;
-mod top_k;
-mod utilization;
 mod wakers;
-mod weighted_round_robin;
-mod zonal_shift;
-mod zone_aware;
+mod wrappers;
 mod zones;
 
 #[cfg(feature = "lambda")]
 pub(crate) use self::wakers::{Registration, Wakers};
 pub use self::{
-    bounded::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
     build::{BuildContext, Built},
     candidate::Candidate,
     candidates::Candidates,
-    classified::{Classified, ClassifiedPicker},
-    config::{Config, GroupConfig, LoadConfig, Named, SpreadConfig},
+    config::{Config, Dynamic, DynamicPicker, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
-    dynamic::{Dynamic, DynamicPicker},
-    freshest::{Freshest, FreshestPicker},
-    hash_key::{HashKey, stable_hash},
-    least_loaded::{LeastLoaded, LeastLoadedPicker},
-    load_aware_zones::LoadAwareZones,
-    maglev::{InvalidTableSize, Maglev, MaglevPicker},
+    hash::{
+        BoundedLoad, BoundedLoadPicker, HashKey, InvalidFactor, InvalidTableSize, Maglev,
+        MaglevPicker, Rank, Rendezvous, RendezvousPicker, Ring, RingPicker, TopK, TopKPicker,
+        stable_hash,
+    },
+    least_loaded::{Freshest, FreshestPicker, LeastLoaded, LeastLoadedPicker},
     p2c::{P2c, P2cPicker},
-    panic::{Panic, PanicMode},
     parameter::InvalidParameter,
     pick_first::{PickFirst, PickFirstPicker},
-    prequal::{Prequal, PrequalPicker},
-    probed::{Probed, ProbedPicker},
-    probes::{Fresh, Probes},
+    probing::{
+        AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, PrequalPicker, Probed,
+        ProbedPicker, Probes,
+    },
     random::{Random, RandomPicker},
-    rank::Rank,
-    rendezvous::{Rendezvous, RendezvousPicker},
-    ring::{Ring, RingPicker},
     rng::Rng,
-    round_robin::{RoundRobin, RoundRobinPicker},
-    shares::{Shares, SplitError},
-    split::{ByTurns, Split, SplitBuilder, SplitPicker},
+    round_robin::{RoundRobin, RoundRobinPicker, WeightedRoundRobin, WeightedRoundRobinPicker},
     strategy::{Pick, Strategy},
-    subset::{Subset, SubsetPicker},
-    subset_by::{SubsetBy, SubsetByPicker},
-    tiers::{Tiers, TiersPicker},
-    top_k::{TopK, TopKPicker},
-    weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinPicker},
-    zonal_shift::{ZonalShift, ZonalShiftHandle},
-    zone_aware::{CrossZone, ZoneAware},
-    zones::ZonesPicker,
+    wrappers::{
+        ByTurns, Classified, ClassifiedPicker, Panic, PanicMode, Shares, Split, SplitBuilder,
+        SplitError, SplitPicker, Subset, SubsetBy, SubsetByPicker, SubsetPicker, Tiers,
+        TiersPicker,
+    },
+    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware, ZonesPicker},
 };
 pub(crate) use self::{
     candidates::{CHUNK, Chunk},

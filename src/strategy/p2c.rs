@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{
     BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
-    choice::{Contender, Sampler},
     metered::Metered,
+    sampling::sampler::{Contender, Sampler},
 };
 use crate::{
     load::{FailureAware, Load, Outstanding, PeakEwma},

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy, choice::Sampler,
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    sampling::sampler::Sampler,
 };
 use crate::outcome::Meter;
 

@@ -18,7 +18,6 @@ use tokio::{
 };
 
 use super::SignError;
-
 use crate::escape::EscapedChain;
 
 /// Credentials, kept as long as they are good and fetched by one request for all.

@@ -1,18 +1,18 @@
 use std::time::Duration;
 
 use super::{
-    super::{
-        BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
-        PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
-        Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware, freshest::MOST_CHOICES,
-        top_k::MAX_K,
-    },
     Config, LoadConfig, Named, SpreadConfig,
     loads::{FreshestOver, LeastOver, P2cOver},
 };
 use crate::{
     endpoint::Locality,
     load::{FailureAware, Outstanding},
+    strategy::{
+        BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
+        PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
+        Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware, hash::top_k::MAX_K,
+        least_loaded::freshest::MOST_CHOICES,
+    },
 };
 
 impl Config {

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 #[allow(unused_imports, reason = "the docs link to them")]
-use super::super::{
+use crate::load::{HangAware, Outstanding, PeakEwma, PredictedLatency};
+#[allow(unused_imports, reason = "the docs link to them")]
+use crate::strategy::{
     CrossZone, Dynamic, Freshest, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst,
     Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
 };
-#[allow(unused_imports, reason = "the docs link to them")]
-use crate::load::{HangAware, Outstanding, PeakEwma, PredictedLatency};
 
 /// A strategy by name and parameters, as a configuration file has it. [`build`](Self::build) makes a
 /// [`Dynamic`] of it.

@@ -1,11 +1,10 @@
 //! Strategies that compare loads, over any load that has a name.
 
-use super::{
-    super::{Dynamic, Freshest, InvalidParameter, LeastLoaded, P2c},
-    LoadConfig,
-    build::seconds,
+use super::{LoadConfig, build::seconds};
+use crate::{
+    load::{FailureAware, HangAware, Load, Outstanding, PeakEwma, PredictedLatency},
+    strategy::{Dynamic, Freshest, InvalidParameter, LeastLoaded, P2c},
 };
-use crate::load::{FailureAware, HangAware, Load, Outstanding, PeakEwma, PredictedLatency};
 
 /// A strategy that compares loads, before it is said which.
 pub(super) trait Over {

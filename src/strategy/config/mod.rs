@@ -3,6 +3,7 @@
 mod build;
 #[allow(clippy::module_inception)]
 mod config;
+mod dynamic;
 mod loads;
 mod named;
 
@@ -10,3 +11,5 @@ pub use self::{
     config::{Config, GroupConfig, LoadConfig, SpreadConfig},
     named::Named,
 };
+
+pub use self::dynamic::{Dynamic, DynamicPicker};

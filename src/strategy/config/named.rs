@@ -1,7 +1,9 @@
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin, sync::Arc};
 
-use super::super::{Candidate, HashKey, InvalidParameter, ZonalShiftHandle};
-use crate::outcome::LoadReport;
+use crate::{
+    outcome::LoadReport,
+    strategy::{Candidate, HashKey, InvalidParameter, ZonalShiftHandle},
+};
 
 /// What a [`Config`](super::Config) may name and only the program can give: keys for strategies that
 /// hash, probes for those that ask, and what takes zones out.

@@ -1,0 +1,177 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    hash::Hash,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use indexmap::IndexMap;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    discover::{Discover, Update},
+    endpoint::Endpoint,
+};
+
+/// Updates taken in one poll, so that a source that always has one doesn't hold the thread.
+const UPDATES_PER_POLL: usize = 2048;
+
+pin_project! {
+    /// Waits until the source is quiet, and passes on what has changed by then. The stream of
+    /// [`DiscoverExt::debounce`](crate::discover::DiscoverExt::debounce).
+    #[project = DebounceProjection]
+    pub struct Debounce<D: Discover> {
+        #[pin]
+        discover: D,
+        quiet: Duration,
+        at_most: Duration,
+        started: bool,
+        ended: bool,
+        waiting: Waiting<D::Key, D::Target>,
+        // When the oldest of what waits has come.
+        since: Option<Instant>,
+        timer: Option<Pin<Box<Sleep>>>,
+        queue: VecDeque<Update<D::Key, D::Target>>,
+    }
+}
+
+/// What a burst amounts to: changes, of all that there was before or of nothing.
+struct Waiting<K, T> {
+    reset: bool,
+    changes: IndexMap<K, Option<Endpoint<T>>>,
+}
+
+impl<K: Eq + Hash, T> Waiting<K, T> {
+    fn new() -> Self {
+        Self { reset: false, changes: IndexMap::new() }
+    }
+
+    fn add(&mut self, update: Update<K, T>) {
+        match update {
+            Update::Insert(key, endpoint) => {
+                self.changes.insert(key, Some(endpoint));
+            }
+            Update::Remove(key) => {
+                self.changes.insert(key, None);
+            }
+            Update::Reset(all) => {
+                self.reset = true;
+                self.changes =
+                    all.into_iter().map(|(key, endpoint)| (key, Some(endpoint))).collect();
+            }
+        }
+    }
+
+    fn take(&mut self) -> VecDeque<Update<K, T>> {
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        if std::mem::take(&mut self.reset) {
+            let left = changes.filter_map(|(key, endpoint)| Some((key, endpoint?)));
+            return [Update::Reset(left.collect())].into();
+        }
+        let updates = changes.map(|(key, endpoint)| match endpoint {
+            Some(endpoint) => Update::Insert(key, endpoint),
+            None => Update::Remove(key),
+        });
+        updates.collect()
+    }
+}
+
+impl<D: Discover> Debounce<D>
+where
+    D::Key: Eq + Hash,
+{
+    pub(crate) fn new(discover: D, quiet: Duration, at_most: Duration) -> Self {
+        Self {
+            discover,
+            quiet,
+            at_most,
+            started: false,
+            ended: false,
+            waiting: Waiting::new(),
+            since: None,
+            timer: None,
+            queue: VecDeque::new(),
+        }
+    }
+}
+
+impl<D: Discover> DebounceProjection<'_, D>
+where
+    D::Key: Eq + Hash,
+{
+    /// Adds an update to what waits, and puts the moment off at which all of it is passed on.
+    fn put_off(&mut self, update: Update<D::Key, D::Target>) {
+        self.waiting.add(update);
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        // Times that are too long for a clock are as good as an hour.
+        let after = |start: Instant, time: Duration| start + time.min(Duration::from_secs(3600));
+        let due = after(now, *self.quiet).min(after(since, *self.at_most));
+        match self.timer {
+            Some(timer) => timer.as_mut().reset(due),
+            None => *self.timer = Some(Box::pin(sleep_until(due))),
+        }
+    }
+
+    fn flush(&mut self) {
+        (*self.timer, *self.since) = (None, None);
+        *self.queue = self.waiting.take();
+    }
+}
+
+impl<D> Stream for Debounce<D>
+where
+    D: Discover,
+    D::Key: Eq + Hash,
+{
+    type Item = Result<Update<D::Key, D::Target>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        if let Some(update) = this.queue.pop_front() {
+            return Poll::Ready(Some(Ok(update)));
+        }
+        let mut budget = UPDATES_PER_POLL;
+        while !*this.ended {
+            match this.discover.as_mut().poll_discover(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => *this.ended = true,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Some(Ok(update))) if !*this.started => {
+                    *this.started = true;
+                    return Poll::Ready(Some(Ok(update)));
+                }
+                Poll::Ready(Some(Ok(update))) => this.put_off(update),
+            }
+            budget -= 1;
+            if budget == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        let due = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+        if due || *this.ended {
+            this.flush();
+        }
+        match this.queue.pop_front() {
+            Some(update) => Poll::Ready(Some(Ok(update))),
+            None if *this.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<D: Discover + fmt::Debug> fmt::Debug for Debounce<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Debounce")
+            .field("discover", &self.discover)
+            .field("quiet", &self.quiet)
+            .field("at_most", &self.at_most)
+            .field("waiting", &self.waiting.changes.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::Hash,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use super::known::Known;
+use crate::{
+    discover::{Discover, Update},
+    endpoint::Endpoint,
+};
+
+pin_project! {
+    /// Passes on the endpoints that a function wants. The stream of
+    /// [`DiscoverExt::filter_endpoints`](crate::discover::DiscoverExt::filter_endpoints).
+    ///
+    /// An endpoint that changes so that it is no longer wanted is removed.
+    pub struct FilterEndpoints<D: Discover, F> {
+        #[pin]
+        discover: D,
+        wanted: F,
+        shown: HashSet<D::Key>,
+    }
+}
+
+impl<D: Discover, F> FilterEndpoints<D, F> {
+    pub(crate) fn new(discover: D, wanted: F) -> Self {
+        Self { discover, wanted, shown: HashSet::new() }
+    }
+}
+
+impl<D, F> Stream for FilterEndpoints<D, F>
+where
+    D: Discover,
+    D::Key: Clone + Eq + Hash,
+    F: FnMut(&D::Key, &Endpoint<D::Target>) -> bool,
+{
+    type Item = Result<Update<D::Key, D::Target>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
+                return Poll::Ready(None);
+            };
+            let update = match update? {
+                Update::Insert(key, endpoint) if (this.wanted)(&key, &endpoint) => {
+                    this.shown.insert(key.clone());
+                    Some(Update::Insert(key, endpoint))
+                }
+                Update::Insert(key, _) | Update::Remove(key) => {
+                    this.shown.remove(&key).then_some(Update::Remove(key))
+                }
+                Update::Reset(all) => {
+                    // Of duplicates the last counts, wanted or not.
+                    let mut all: Known<_, _> = all.into_iter().collect();
+                    all.retain(|key, endpoint| (this.wanted)(key, endpoint));
+                    *this.shown = all.keys().cloned().collect();
+                    Some(Update::Reset(all.into_iter().collect()))
+                }
+            };
+            if let Some(update) = update {
+                return Poll::Ready(Some(Ok(update)));
+            }
+        }
+    }
+}
+
+impl<D: Discover + fmt::Debug, F> fmt::Debug for FilterEndpoints<D, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterEndpoints")
+            .field("discover", &self.discover)
+            .field("shown", &self.shown.len())
+            .finish_non_exhaustive()
+    }
+}

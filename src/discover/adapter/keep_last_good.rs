@@ -1,0 +1,91 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    hash::Hash,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::discover::{Discover, Update};
+
+pin_project! {
+    /// Keeps the last endpoints when the source says that there are none. The stream of
+    /// [`DiscoverExt::keep_last_good`](crate::discover::DiscoverExt::keep_last_good).
+    ///
+    /// An update that leaves no endpoint is held back; what comes next replaces the kept endpoints
+    /// as one change.
+    pub struct KeepLastGood<D: Discover> {
+        #[pin]
+        discover: D,
+        // What the source says there is.
+        known: HashSet<D::Key>,
+        // The source has no endpoint, and those passed on last are kept.
+        keeping: bool,
+    }
+}
+
+impl<D: Discover> KeepLastGood<D> {
+    pub(crate) fn new(discover: D) -> Self {
+        Self { discover, known: HashSet::new(), keeping: false }
+    }
+}
+
+impl<D> Stream for KeepLastGood<D>
+where
+    D: Discover,
+    D::Key: Clone + Eq + Hash,
+{
+    type Item = Result<Update<D::Key, D::Target>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
+                return Poll::Ready(None);
+            };
+            let had_some = !this.known.is_empty();
+            let update = update?;
+            match &update {
+                Update::Insert(key, _) => {
+                    this.known.insert(key.clone());
+                }
+                Update::Remove(key) => {
+                    this.known.remove(key);
+                }
+                Update::Reset(all) => {
+                    *this.known = all.iter().map(|(key, _)| key.clone()).collect();
+                }
+            }
+            if this.known.is_empty() {
+                if had_some {
+                    *this.keeping = true;
+                    tracing::warn!("the source has no endpoint any more; the last are kept");
+                }
+                if *this.keeping {
+                    continue;
+                }
+            }
+            let update = match update {
+                Update::Insert(key, endpoint) if *this.keeping => {
+                    Update::Reset(vec![(key, endpoint)])
+                }
+                update => update,
+            };
+            *this.keeping = false;
+            return Poll::Ready(Some(Ok(update)));
+        }
+    }
+}
+
+impl<D: Discover + fmt::Debug> fmt::Debug for KeepLastGood<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeepLastGood")
+            .field("discover", &self.discover)
+            .field("known", &self.known.len())
+            .field("keeping", &self.keeping)
+            .finish()
+    }
+}

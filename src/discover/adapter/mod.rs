@@ -1,0 +1,22 @@
+mod connect;
+mod debounce;
+mod dedup;
+mod erase;
+mod filter;
+mod keep_last_good;
+pub(super) mod known;
+mod make;
+mod map;
+mod merge;
+
+pub use self::{
+    connect::Connect,
+    debounce::Debounce,
+    dedup::Dedup,
+    erase::Erased,
+    filter::FilterEndpoints,
+    keep_last_good::KeepLastGood,
+    make::Make,
+    map::{MapEndpoints, MapKeys},
+    merge::{Merge, merge},
+};

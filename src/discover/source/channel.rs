@@ -1,0 +1,101 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::{discover::Update, endpoint::Endpoint};
+
+/// A handle by which endpoints are changed from anywhere, and the stream that carries the changes.
+///
+/// Changes wait in the channel, in order and without a bound, until the stream is polled. It ends
+/// when all handles are dropped.
+#[must_use]
+pub fn channel<K, T>() -> (Handle<K, T>, Channel<K, T>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Handle { sender }, Channel { receiver })
+}
+
+/// Changes the endpoints at the other end of a [`channel`].
+#[derive(Debug)]
+pub struct Handle<K, T> {
+    sender: mpsc::UnboundedSender<Update<K, T>>,
+}
+
+impl<K, T> Handle<K, T> {
+    /// Adds an endpoint (or a bare target), or changes the one that is known by this key.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] if the stream was dropped.
+    pub fn insert(&self, key: K, endpoint: impl Into<Endpoint<T>>) -> Result<(), Disconnected> {
+        self.send(Update::Insert(key, endpoint.into()))
+    }
+
+    /// Removes an endpoint; requests in flight may finish. An unknown key is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] if the stream was dropped.
+    pub fn remove(&self, key: K) -> Result<(), Disconnected> {
+        self.send(Update::Remove(key))
+    }
+
+    /// Replaces all endpoints, as one change. Those whose keys stay keep their figures.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] if the stream was dropped.
+    pub fn reset<E: Into<Endpoint<T>>>(
+        &self,
+        endpoints: impl IntoIterator<Item = (K, E)>,
+    ) -> Result<(), Disconnected> {
+        let endpoints = endpoints.into_iter().map(|(key, endpoint)| (key, endpoint.into()));
+        self.send(Update::Reset(endpoints.collect()))
+    }
+
+    /// Sends any update.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnected`] if the stream was dropped.
+    pub fn send(&self, update: Update<K, T>) -> Result<(), Disconnected> {
+        self.sender.send(update).map_err(|_| Disconnected)
+    }
+}
+
+impl<K, T> Clone for Handle<K, T> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone() }
+    }
+}
+
+/// The stream of a [`channel`].
+#[derive(Debug)]
+pub struct Channel<K, T> {
+    receiver: mpsc::UnboundedReceiver<Update<K, T>>,
+}
+
+impl<K, T> Stream for Channel<K, T> {
+    type Item = Result<Update<K, T>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx).map(|update| update.map(Ok))
+    }
+}
+
+/// The stream of the channel was dropped: nobody will see a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disconnected;
+
+impl fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody receives changes of the endpoints any more")
+    }
+}
+
+impl std::error::Error for Disconnected {}

@@ -1,0 +1,303 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    discover::{
+        AddressFilter,
+        source::{
+            bounds::AtMost,
+            left_out::{LeftOut, host_port, target},
+        },
+    },
+    endpoint::{Endpoint, Health, Locality, Metadata},
+};
+
+/// The most endpoints in a slice, of which the API server takes 1000.
+const MAX_ENDPOINTS_PER_SLICE: usize = 10_000;
+/// The most ports in a slice, and addresses and hints of an endpoint; the API server takes 100, 100
+/// and 8.
+const MAX_ITEMS: usize = 1000;
+
+/// Which endpoints of the slices are wanted, and what is added to them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Choice {
+    pub(super) port: Option<String>,
+    pub(super) region: String,
+    pub(super) zone: Option<String>,
+    pub(super) filter: AddressFilter,
+}
+
+/// One EndpointSlice, as far as it is read.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Slice {
+    pub(super) metadata: ObjectMeta,
+    endpoints: Option<AtMost<Entry, MAX_ENDPOINTS_PER_SLICE>>,
+    ports: Option<AtMost<Port, MAX_ITEMS>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ObjectMeta {
+    pub(super) name: String,
+    pub(super) resource_version: String,
+    /// Of a list: where the next part of it begins.
+    #[serde(rename = "continue")]
+    pub(super) next: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    addresses: Option<AtMost<String, MAX_ITEMS>>,
+    #[serde(default)]
+    conditions: Conditions,
+    zone: Option<String>,
+    node_name: Option<String>,
+    target_ref: Option<Reference>,
+    hints: Option<Hints>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Conditions {
+    ready: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Reference {
+    name: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Hints {
+    for_zones: Option<AtMost<ForZone, MAX_ITEMS>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ForZone {
+    name: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Port {
+    name: Option<String>,
+    port: Option<u16>,
+}
+
+impl Slice {
+    /// How many endpoints there are.
+    pub(super) fn len(&self) -> usize {
+        self.endpoints.as_ref().map_or(0, |endpoints| endpoints.0.len())
+    }
+
+    fn port(&self, choice: &Choice) -> Option<u16> {
+        let mut ports = self.ports.iter().flat_map(|ports| &ports.0);
+        let port = match &choice.port {
+            None => ports.next(),
+            Some(name) => ports.find(|port| port.name.as_deref() == Some(name)),
+        };
+        port?.port
+    }
+}
+
+impl Entry {
+    fn health(&self) -> Health {
+        let Conditions { ready, terminating } = self.conditions;
+        if terminating == Some(true) {
+            return Health::draining("the pod is terminating");
+        }
+        // Not said means ready.
+        if ready == Some(false) {
+            Health::unhealthy("the pod is not ready")
+        } else {
+            Health::Healthy
+        }
+    }
+
+    fn zones(&self) -> BTreeSet<&str> {
+        let hints = self.hints.iter().flat_map(|hints| &hints.for_zones);
+        hints.flat_map(|zones| &zones.0).map(|zone| &*zone.name).collect()
+    }
+
+    fn metadata(&self) -> Metadata {
+        let pod = self.target_ref.as_ref().and_then(|pod| pod.name.clone());
+        let hints = self.zones().into_iter().collect::<Vec<_>>().join(",");
+        let labels = [
+            ("kubernetes.pod", pod),
+            ("kubernetes.node", self.node_name.clone()),
+            ("kubernetes.hints", Some(hints).filter(|hints| !hints.is_empty())),
+        ];
+        let labels = labels.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        labels.collect()
+    }
+}
+
+/// All endpoints of the slices, each once, in the order of their addresses, and those that are left
+/// out.
+pub(super) fn endpoints<'a, T>(
+    slices: impl IntoIterator<Item = &'a Slice>,
+    choice: &Choice,
+) -> (BTreeMap<String, Endpoint<T>>, Vec<LeftOut>)
+where
+    T: FromStr<Err: Display>,
+{
+    let mut entries: BTreeMap<String, Found<'_>> = BTreeMap::new();
+    for slice in slices {
+        let Some(port) = slice.port(choice) else { continue };
+        for entry in slice.endpoints.iter().flat_map(|endpoints| &endpoints.0) {
+            // Of several addresses any would do; consumers take the first.
+            let Some(host) = entry.addresses.as_ref().and_then(|all| all.0.first()) else {
+                continue;
+            };
+            let found = || Found { host, port, entry, health: entry.health() };
+            let known = entries.entry(host_port(host, port)).or_insert_with(found);
+            if known.health != Health::Healthy && entry.health() == Health::Healthy {
+                *known = found();
+            }
+        }
+    }
+    if let Some(zone) = &choice.zone {
+        heed_hints(&mut entries, zone);
+    }
+    let (mut endpoints, mut left_out) = (BTreeMap::new(), Vec::new());
+    for (address, Found { host, port, entry, health }) in entries {
+        let target = match target(&address, host, port, &choice.filter) {
+            Ok(target) => target,
+            Err(reason) => {
+                left_out.push(reason);
+                continue;
+            }
+        };
+        let mut endpoint =
+            Endpoint::new(target).with_health(health).with_all_metadata(entry.metadata());
+        if let Some(zone) = &entry.zone {
+            endpoint = endpoint.with_locality(Locality::new(&*choice.region, &**zone));
+        }
+        endpoints.insert(address, endpoint);
+    }
+    (endpoints, left_out)
+}
+
+/// An endpoint of a slice.
+struct Found<'a> {
+    host: &'a str,
+    port: u16,
+    entry: &'a Entry,
+    health: Health,
+}
+
+/// Leaves the endpoints that are hinted for a zone, if hints are complete and some are for it.
+fn heed_hints(entries: &mut BTreeMap<String, Found<'_>>, zone: &str) {
+    let mut ready = entries.values().filter(|found| found.health == Health::Healthy).peekable();
+    let some = ready.peek().is_some();
+    let (mut complete, mut for_zone) = (some, false);
+    for found in ready {
+        let zones = found.entry.zones();
+        complete &= !zones.is_empty();
+        for_zone |= zones.contains(zone);
+    }
+    if complete && for_zone {
+        entries.retain(|_, found| found.entry.zones().contains(zone));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, test_runner::RngSeed};
+
+    use super::*;
+
+    const SLICE: &str = r#"{"metadata":{"name":"web-1","resourceVersion":"7"},"addressType":"IPv4",
+        "ports":[{"name":"admin","port":9000},{"name":"http","port":8080,"protocol":"TCP"}],
+        "endpoints":[{"addresses":["10.0.0.1","10.0.0.9"],"zone":"a","nodeName":"n",
+        "conditions":{"ready":true,"serving":true,"terminating":false},
+        "targetRef":{"kind":"Pod","name":"web-x"},"hints":{"forZones":[{"name":"a"}]}}]}"#;
+
+    fn read(slices: &[&str], choice: &Choice) -> BTreeMap<String, Endpoint<String>> {
+        let slices: Vec<Slice> =
+            slices.iter().map(|slice| serde_json::from_str(slice).unwrap()).collect();
+        endpoints(&slices, choice).0
+    }
+
+    fn http() -> Choice {
+        Choice { port: Some("http".to_owned()), region: "eu".to_owned(), ..Choice::default() }
+    }
+
+    #[test]
+    fn conditions_are_health() {
+        let healthy = ("\"ready\":true", "\"ready\":true");
+        for ((from, to), expected) in [
+            (healthy, Health::Healthy),
+            (("\"ready\":true", "\"ready\":null"), Health::Healthy),
+            (("\"ready\":true", "\"ready\":false"), Health::unhealthy("the pod is not ready")),
+            (
+                ("\"terminating\":false", "\"terminating\":true"),
+                Health::draining("the pod is terminating"),
+            ),
+        ] {
+            let all = read(&[&SLICE.replace(from, to)], &http());
+            let endpoint = &all["10.0.0.1:8080"];
+            assert_eq!(endpoint.health(), &expected);
+            assert_eq!(endpoint.locality(), Some(&Locality::new("eu", "a")));
+            assert_eq!(endpoint.metadata().get("kubernetes.pod"), Some("web-x"));
+            assert_eq!(endpoint.metadata().get("kubernetes.hints"), Some("a"));
+        }
+        assert!(read(&[SLICE], &Choice::default()).contains_key("10.0.0.1:9000"), "the first port");
+        let nulls = r#"{"metadata":{"name":"a"},"endpoints":null,"ports":null}"#;
+        assert!(read(&[nulls], &http()).is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_of_two_slices_is_taken_once() {
+        let sick = SLICE.replace("\"ready\":true", "\"ready\":false");
+        for slices in [[SLICE, &sick], [&sick, SLICE]] {
+            let all = read(&slices, &http());
+            assert_eq!((all.len(), all["10.0.0.1:8080"].health()), (1, &Health::Healthy));
+        }
+    }
+
+    #[test]
+    fn addresses_that_can_not_be_used_are_left_out() {
+        let bad = SLICE.replace("10.0.0.1", "169.254.169.254");
+        let slices = [SLICE, &bad].map(|slice| serde_json::from_str::<Slice>(slice).unwrap());
+        let (found, left_out) = endpoints::<String>(&slices, &http());
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["10.0.0.1:8080"]);
+        let reason =
+            "169.254.169.254 can't be an endpoint: it is the address of a metadata service";
+        assert_eq!(left_out, [LeftOut::new("169.254.169.254:8080", reason)]);
+        let choice = Choice { filter: AddressFilter::usable(), ..http() };
+        assert_eq!(endpoints::<String>(&slices, &choice).0.len(), 2);
+    }
+
+    #[test]
+    fn hints_are_heeded_if_they_are_complete() {
+        let other = SLICE.replace("10.0.0.1", "10.0.0.2");
+        let other = other.replace(r#"[{"name":"a"}]"#, r#"[{"name":"b"}]"#);
+        let unhinted = SLICE.replace("10.0.0.1", "10.0.0.3").replace(r#"[{"name":"a"}]"#, "[]");
+        let zone = |zone: &str| Choice { zone: Some(zone.to_owned()), ..http() };
+        let keys = |slices: &[&str], choice| read(slices, &choice).into_keys().collect::<Vec<_>>();
+        assert_eq!(keys(&[SLICE, &other], zone("b")), ["10.0.0.2:8080"]);
+        assert_eq!(keys(&[SLICE, &other], zone("c")).len(), 2, "none for this zone");
+        assert_eq!(keys(&[SLICE, &other, &unhinted], zone("a")).len(), 3, "not complete");
+        assert_eq!(keys(&[SLICE, &other], http()).len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_damaged_slice_panics(at in 0_usize..600, cut in 0_usize..20, piece in "[\\[\\]{}\":,0-9a-z-]{0,6}") {
+            let (at, after) = (at.min(SLICE.len()), (at + cut).min(SLICE.len()));
+            let damaged = format!("{}{piece}{}", &SLICE[..at], &SLICE[after..]);
+            if let Ok(slice) = serde_json::from_str::<Slice>(&damaged) {
+                let _ = endpoints::<std::net::SocketAddr>([&slice], &http());
+            }
+        }
+    }
+}

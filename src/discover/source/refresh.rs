@@ -1,0 +1,214 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::{Stream, future::BoxFuture};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use crate::{
+    BoxError,
+    discover::{InvalidSchedule, Schedule, SourceError, SourceStatus, Update},
+    endpoint::Endpoint,
+};
+
+/// A source that is asked again and again, by an async function that gives the whole set.
+///
+/// The name is what errors and the status call it. What is asked when is up to the [`Schedule`];
+/// the driver polls it, whether requests come or not. An answer that says the same as the last is
+/// no update. An error changes no endpoint.
+///
+/// ```
+/// use tower_lb::discover::{self, Fetched, Schedule};
+///
+/// # async fn read_table() -> Result<Vec<(String, u32)>, std::io::Error> { Ok(Vec::new()) }
+/// let source = discover::refresh("table", Schedule::new(), || async {
+///     let rows = read_table().await?;
+///     let endpoints = rows.into_iter().map(|(address, weight)| {
+///         (address.clone(), tower_lb::Endpoint::new(address).with_weight(weight))
+///     });
+///     Ok(Fetched::new(endpoints))
+/// })?;
+/// let status = source.status();
+/// assert_eq!(status.age(), None);
+/// # Ok::<_, discover::InvalidSchedule>(())
+/// ```
+///
+/// # Errors
+///
+/// [`InvalidSchedule`] if the schedule can't be kept.
+pub fn refresh<K, T, F, Fut>(
+    name: impl Into<Arc<str>>,
+    schedule: Schedule,
+    mut fetch: F,
+) -> Result<Refresh<K, T>, InvalidSchedule>
+where
+    F: FnMut() -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Fetched<K, T>, BoxError>> + Send + 'static,
+{
+    schedule.check()?;
+    let name = name.into();
+    Ok(Refresh {
+        schedule,
+        fetch: Box::new(move || Box::pin(fetch())),
+        state: State::Due,
+        last: None,
+        rng: fastrand::Rng::new(),
+        status: SourceStatus::new(Arc::clone(&name)),
+        name,
+    })
+}
+
+/// An answer of a source: all endpoints, or that they are the same as before.
+#[derive(Clone, Debug)]
+pub struct Fetched<K, T> {
+    endpoints: Option<Vec<(K, Endpoint<T>)>>,
+    valid_for: Option<Duration>,
+}
+
+impl<K, T> Fetched<K, T> {
+    /// All endpoints there are.
+    pub fn new(endpoints: impl IntoIterator<Item = (K, Endpoint<T>)>) -> Self {
+        Self { endpoints: Some(endpoints.into_iter().collect()), valid_for: None }
+    }
+
+    /// There are the same endpoints as before.
+    #[must_use]
+    pub fn unchanged() -> Self {
+        Self { endpoints: None, valid_for: None }
+    }
+
+    /// For how long the answer is valid; within the bounds of the schedule, it is asked for again
+    /// then. Default the schedule's interval.
+    #[must_use]
+    pub fn valid_for(mut self, time: Duration) -> Self {
+        self.valid_for = Some(time);
+        self
+    }
+}
+
+/// The stream of [`refresh`](refresh()), and of all sources that are polled.
+pub struct Refresh<K, T> {
+    name: Arc<str>,
+    schedule: Schedule,
+    fetch: Box<dyn FnMut() -> Fetching<K, T> + Send>,
+    state: State<K, T>,
+    /// The last answer, to tell whether another says the same.
+    last: Option<Vec<(K, Endpoint<T>)>>,
+    rng: fastrand::Rng,
+    status: SourceStatus,
+}
+
+type Fetching<K, T> = BoxFuture<'static, Result<Fetched<K, T>, BoxError>>;
+
+enum State<K, T> {
+    Due,
+    Fetching(BoxFuture<'static, Result<Fetched<K, T>, SourceError>>),
+    Waiting {
+        sleep: Pin<Box<Sleep>>,
+        /// When it may be asked if somebody wants it; `None` after an error.
+        earliest: Option<Instant>,
+    },
+}
+
+impl<K, T> Refresh<K, T> {
+    /// The same random numbers for the same seed, for tests. Default a seed of its own.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.rng = fastrand::Rng::with_seed(seed);
+        self
+    }
+
+    /// A handle that tells how the source is doing, also while a balancer owns it.
+    #[must_use]
+    pub fn status(&self) -> SourceStatus {
+        self.status.clone()
+    }
+}
+
+impl<K: 'static, T: 'static> Refresh<K, T> {
+    fn start(&mut self) -> BoxFuture<'static, Result<Fetched<K, T>, SourceError>> {
+        self.status.asking();
+        let (fetching, name, limit) =
+            ((self.fetch)(), Arc::clone(&self.name), self.schedule.timeout);
+        Box::pin(async move {
+            let answer = match limit {
+                None => fetching.await,
+                Some(limit) => match timeout(limit, fetching).await {
+                    Ok(answer) => answer,
+                    Err(_) => return Err(SourceError::timed_out(&name, limit)),
+                },
+            };
+            answer.map_err(|cause| SourceError::failed(&name, cause))
+        })
+    }
+
+    fn wait(&mut self, time: Duration, earliest: Option<Duration>) {
+        let earliest = earliest.and_then(|pause| Instant::now().checked_add(pause.min(time)));
+        self.state = State::Waiting { sleep: Box::pin(sleep(time)), earliest };
+    }
+}
+
+impl<K, T> Unpin for Refresh<K, T> {}
+
+impl<K, T> Stream for Refresh<K, T>
+where
+    K: Clone + PartialEq + 'static,
+    T: Clone + PartialEq + 'static,
+{
+    type Item = Result<Update<K, T>, SourceError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            let answer = match &mut this.state {
+                State::Due => {
+                    this.state = State::Fetching(this.start());
+                    continue;
+                }
+                State::Waiting { sleep, earliest } => {
+                    if this.status.is_wanted(cx.waker()) {
+                        if let Some(earliest) = earliest.take() {
+                            sleep.as_mut().reset(earliest);
+                        }
+                    }
+                    ready!(sleep.as_mut().poll(cx));
+                    this.state = State::Due;
+                    continue;
+                }
+                State::Fetching(fetching) => ready!(fetching.as_mut().poll(cx)),
+            };
+            let random = this.rng.f64();
+            match answer {
+                Ok(Fetched { endpoints, valid_for }) => {
+                    this.status.succeeded(endpoints.as_ref().map(Vec::len));
+                    let pause = this.schedule.after_answer(valid_for, random);
+                    this.wait(pause, Some(this.schedule.floor));
+                    if endpoints.is_some() && endpoints != this.last {
+                        this.last = endpoints;
+                        let all = this.last.iter().flatten().cloned();
+                        return Poll::Ready(Some(Ok(Update::Reset(all.collect()))));
+                    }
+                }
+                Err(error) => {
+                    let failures = this.status.failed(error.clone());
+                    this.wait(this.schedule.after_errors(failures, random), None);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+impl<K, T> fmt::Debug for Refresh<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refresh")
+            .field("name", &self.name)
+            .field("schedule", &self.schedule)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::discover::Update;
+
+/// Endpoints from a stream of whole sets of addresses, as name services give them; each address is
+/// its own key.
+pub fn sets<S>(sets: S) -> Sets<S> {
+    Sets { sets }
+}
+
+pin_project! {
+    /// The stream of [`sets`].
+    #[derive(Clone, Debug)]
+    pub struct Sets<S> {
+        #[pin]
+        sets: S,
+    }
+}
+
+impl<S, I, A, E> Stream for Sets<S>
+where
+    S: Stream<Item = Result<I, E>>,
+    I: IntoIterator<Item = A>,
+    A: Clone,
+{
+    type Item = Result<Update<A, A>, E>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let set = ready!(self.project().sets.poll_next(cx));
+        Poll::Ready(set.map(|set| {
+            let endpoints = set?.into_iter().map(|address| (address.clone(), address.into()));
+            Ok(Update::Reset(endpoints.collect()))
+        }))
+    }
+}

@@ -1,0 +1,123 @@
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fmt,
+    hash::Hash,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+use tower::discover::Change;
+
+use crate::{
+    discover::{Discover, Update},
+    endpoint::Endpoint,
+};
+
+/// Endpoints from any `tower::discover::Discover`, whose services become healthy endpoints of
+/// weight 1.
+pub fn from_tower<D>(discover: D) -> FromTower<D> {
+    FromTower { discover }
+}
+
+pin_project! {
+    /// The stream of [`from_tower`].
+    #[derive(Clone, Debug)]
+    pub struct FromTower<D> {
+        #[pin]
+        discover: D,
+    }
+}
+
+impl<D: tower::discover::Discover> Stream for FromTower<D>
+where
+    D::Key: Eq,
+{
+    type Item = Result<Update<D::Key, D::Service>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let change = ready!(self.project().discover.poll_discover(cx));
+        Poll::Ready(change.map(|change| {
+            Ok(match change? {
+                Change::Insert(key, service) => Update::Insert(key, service.into()),
+                Change::Remove(key) => Update::Remove(key),
+            })
+        }))
+    }
+}
+
+pin_project! {
+    /// The stream of [`DiscoverExt::into_tower`](crate::discover::DiscoverExt::into_tower).
+    pub struct IntoTower<D: Discover> {
+        #[pin]
+        discover: D,
+        shown: HashSet<D::Key>,
+        queue: VecDeque<Change<D::Key, D::Target>>,
+    }
+}
+
+impl<D: Discover> IntoTower<D> {
+    pub(crate) fn new(discover: D) -> Self {
+        Self { discover, shown: HashSet::new(), queue: VecDeque::new() }
+    }
+}
+
+impl<D> Stream for IntoTower<D>
+where
+    D: Discover,
+    D::Key: Clone + Eq + Hash,
+{
+    type Item = Result<Change<D::Key, D::Target>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut this = self.project();
+        loop {
+            if let Some(change) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(change)));
+            }
+            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
+                return Poll::Ready(None);
+            };
+            match update? {
+                Update::Insert(key, endpoint) => {
+                    this.queue.extend(show(this.shown, key, Some(endpoint)));
+                }
+                Update::Remove(key) => this.queue.extend(show(this.shown, key, None)),
+                Update::Reset(endpoints) => {
+                    let mut endpoints: HashMap<_, _> = endpoints.into_iter().collect();
+                    let gone: Vec<_> = this
+                        .shown
+                        .iter()
+                        .filter(|key| !endpoints.contains_key(key))
+                        .cloned()
+                        .collect();
+                    let gone = gone.into_iter().map(|key| (key, None));
+                    let there = endpoints.drain().map(|(key, endpoint)| (key, Some(endpoint)));
+                    let all = gone.chain(there);
+                    this.queue.extend(all.filter_map(|(key, to)| show(this.shown, key, to)));
+                }
+            }
+        }
+    }
+}
+
+/// What tower needs to be told so that it has the endpoint exactly if that is eligible.
+fn show<K, T>(shown: &mut HashSet<K>, key: K, endpoint: Option<Endpoint<T>>) -> Option<Change<K, T>>
+where
+    K: Clone + Eq + Hash,
+{
+    match endpoint.filter(|endpoint| endpoint.is_eligible()) {
+        Some(endpoint) => {
+            shown.insert(key.clone());
+            Some(Change::Insert(key, endpoint.into_parts().0))
+        }
+        None => shown.remove(&key).then_some(Change::Remove(key)),
+    }
+}
+
+impl<D: Discover + fmt::Debug> fmt::Debug for IntoTower<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoTower").field("discover", &self.discover).finish_non_exhaustive()
+    }
+}

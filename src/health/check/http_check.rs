@@ -1,0 +1,124 @@
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use futures_core::future::BoxFuture;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST};
+use http_body::Body;
+use tower_service::Service;
+
+use super::exchange::Exchange;
+use crate::{BoxError, health::Check};
+
+/// An endpoint is healthy if it answers a request as expected: with a status of 200 to 299, unless told
+/// otherwise.
+///
+/// The request goes through the endpoint's own service, so over its connections, its TLS and its pool,
+/// and with an empty body of the type `B` that the service takes.
+pub struct HttpCheck<B> {
+    method: Method,
+    path: Uri,
+    host: Option<HeaderValue>,
+    status: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
+    body: Option<Arc<dyn Fn(&[u8]) -> bool + Send + Sync>>,
+    request_body: PhantomData<fn() -> B>,
+}
+
+impl<B> HttpCheck<B> {
+    /// `GET` of a path, with a query if there is one: `"/healthz"`.
+    pub fn get(path: Uri) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            host: None,
+            status: Arc::new(|status| status.is_success()),
+            body: None,
+            request_body: PhantomData,
+        }
+    }
+
+    /// Another method. Default `GET`.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// A `Host` header. Default: what the endpoint's service puts in.
+    #[must_use]
+    pub fn host(mut self, host: HeaderValue) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    /// Which status is good. Default 200 to 299.
+    #[must_use]
+    pub fn status(mut self, is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.status = Arc::new(is_good);
+        self
+    }
+
+    /// Which body is good, of which the first 64 KiB are read. Default: any.
+    #[must_use]
+    pub fn body(mut self, is_good: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
+        self.body = Some(Arc::new(is_good));
+        self
+    }
+
+    fn request(&self) -> Request<B>
+    where
+        B: Default,
+    {
+        let mut request = Request::new(B::default());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.path.clone();
+        if let Some(host) = &self.host {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        request
+    }
+}
+
+impl<S, B, R> Check<S> for HttpCheck<B>
+where
+    S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
+        + Send
+        + 'static,
+    B: Default + Send + 'static,
+    R: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    fn check(&self, service: S) -> BoxFuture<'static, Result<(), BoxError>> {
+        let (request, status, body) = (self.request(), Arc::clone(&self.status), self.body.clone());
+        Box::pin(async move {
+            let exchange = Exchange::new(service, request).await?;
+            if !status(exchange.head.status) {
+                return Err(format!("answered {}", exchange.head.status).into());
+            }
+            match body {
+                Some(is_good) if !is_good(&exchange.body) => Err("answered another body".into()),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl<B> Clone for HttpCheck<B> {
+    fn clone(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            host: self.host.clone(),
+            status: Arc::clone(&self.status),
+            body: self.body.clone(),
+            request_body: PhantomData,
+        }
+    }
+}
+
+impl<B> fmt::Debug for HttpCheck<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCheck")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+use crate::health::Initial;
+
+/// Checks in a row that change a state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thresholds {
+    pub(super) rise: u32,
+    pub(super) fall: u32,
+}
+
+/// How healthy checks have found an endpoint: one number for the state and for what speaks against it.
+///
+/// It goes from 0 to rise + fall - 1 and is up from `rise` on. A check that passes adds 1, and where that
+/// brings it up it jumps to the top; one that fails takes 1, and where that brings it down, to 0.
+///
+/// Source: HAProxy's server health counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Level(u32);
+
+impl Thresholds {
+    pub(super) fn first(self, initial: Initial) -> Level {
+        Level(match initial {
+            Initial::FullyUp => self.top(),
+            Initial::Up => self.rise,
+            Initial::Down => self.rise - 1,
+            Initial::FullyDown => 0,
+        })
+    }
+
+    pub(super) fn is_up(self, level: Level) -> bool {
+        level.0 >= self.rise
+    }
+
+    /// True if the last checks agree with the state.
+    pub(super) fn is_settled(self, level: Level) -> bool {
+        level.0 == 0 || level.0 == self.top()
+    }
+
+    pub(super) fn next(self, level: Level, passed: bool) -> Level {
+        let was_up = self.is_up(level);
+        Level(match passed {
+            true if was_up || level.0 + 1 >= self.rise => match was_up {
+                true => (level.0 + 1).min(self.top()),
+                false => self.top(),
+            },
+            true => level.0 + 1,
+            false if was_up && level.0 > self.rise => level.0 - 1,
+            false if was_up => 0,
+            false => level.0.saturating_sub(1),
+        })
+    }
+
+    fn top(self) -> u32 {
+        self.rise + self.fall - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// `fall` failures in a row bring any endpoint down, and not one less if it was settled; `rise`
+        /// passes bring it up likewise.
+        #[test]
+        fn thresholds_are_exact(
+            rise in 1_u32..10,
+            fall in 1_u32..10,
+            past in prop::collection::vec(any::<bool>(), 0..40),
+        ) {
+            let thresholds = Thresholds { rise, fall };
+            let mut level = thresholds.first(Initial::Down);
+            for passed in past {
+                level = thresholds.next(level, passed);
+                prop_assert!(level.0 <= thresholds.top());
+            }
+            for (passed, checks) in [(true, rise), (false, fall), (true, rise)] {
+                let was_up = thresholds.is_up(level);
+                let settled = thresholds.is_settled(level);
+                for check in 1..=checks {
+                    level = thresholds.next(level, passed);
+                    if settled && was_up != passed && check < checks {
+                        prop_assert_eq!(thresholds.is_up(level), was_up);
+                    }
+                }
+                prop_assert_eq!(thresholds.is_up(level), passed);
+                // From any state, twice as many settle it.
+                for _ in 0..thresholds.top() {
+                    level = thresholds.next(level, passed);
+                }
+                prop_assert!(thresholds.is_settled(level));
+            }
+        }
+
+        #[test]
+        fn the_first_check_decides_unless_it_is_not_to(rise in 1_u32..10, fall in 1_u32..10) {
+            let thresholds = Thresholds { rise, fall };
+            let after = |initial, passed| {
+                let level = thresholds.next(thresholds.first(initial), passed);
+                thresholds.is_up(level)
+            };
+            for initial in [Initial::Up, Initial::Down] {
+                prop_assert!(after(initial, true) && !after(initial, false));
+            }
+            prop_assert_eq!(after(Initial::FullyUp, false), fall > 1);
+            prop_assert_eq!(after(Initial::FullyDown, true), rise == 1);
+        }
+    }
+}

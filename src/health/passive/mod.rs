@@ -1,0 +1,4 @@
+mod histogram;
+pub(super) mod observed;
+pub(super) mod severity;
+pub(super) mod watch;

@@ -1,0 +1,130 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::until_body_end::report;
+use crate::{
+    BoxError,
+    http::ClassifyHttp,
+    outcome::{Attempt, Outcome},
+};
+
+pin_project! {
+    /// The body of a balanced response: the attempt goes on until it ends, fails or is dropped.
+    ///
+    /// Frames and trailers pass through as they are. A body that is dropped before its end counts
+    /// as [`Cancelled`](Outcome::Cancelled). If the head says that the endpoint failed, the attempt is
+    /// over at once.
+    pub struct TrackedBody<B, C> {
+        #[pin]
+        body: B,
+        tracked: Tracked<C>,
+    }
+}
+
+/// The attempt that the body belongs to; dropping it ends the attempt.
+struct Tracked<C> {
+    attempt: Option<Attempt>,
+    classify: C,
+    head: Outcome,
+}
+
+impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
+    pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
+        let mut tracked = Tracked { attempt: Some(attempt), classify, head };
+        // What failed has failed: nobody should learn of it late because nobody reads the body.
+        if body.is_end_stream() || tracked.head.is_failure() {
+            tracked.end(None);
+        }
+        Self { body, tracked }
+    }
+
+    /// The body itself. The attempt is over with this call, as if the tracked body was dropped.
+    pub fn into_inner(self) -> B {
+        self.body
+    }
+}
+
+impl<C: ClassifyHttp> Tracked<C> {
+    fn end(&mut self, trailers: Option<&http::HeaderMap>) {
+        if let Some(attempt) = self.attempt.take() {
+            if let Some(trailers) = trailers {
+                report(trailers, &attempt);
+            }
+            attempt.finish(self.classify.end(self.head.clone(), trailers));
+        }
+    }
+}
+
+impl<B, C> Body for TrackedBody<B, C>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+    C: ClassifyHttp,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
+            None => {
+                this.tracked.end(None);
+                None
+            }
+            Some(Err(error)) => {
+                let error = error.into();
+                if let Some(attempt) = this.tracked.attempt.take() {
+                    attempt.finish(this.tracked.classify.error(&*error));
+                }
+                Some(Err(error))
+            }
+            Some(Ok(frame)) => {
+                // Whoever reads may not ask again after trailers or the last of the data.
+                if frame.is_trailers() || this.body.is_end_stream() {
+                    this.tracked.end(frame.trailers_ref());
+                }
+                Some(Ok(frame))
+            }
+        };
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<C> Drop for Tracked<C> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(Outcome::Cancelled);
+        }
+    }
+}
+
+impl<B: Default, C: Default> Default for TrackedBody<B, C> {
+    /// A body that belongs to no attempt.
+    fn default() -> Self {
+        let tracked = Tracked { attempt: None, classify: C::default(), head: Outcome::Success };
+        Self { body: B::default(), tracked }
+    }
+}
+
+impl<B: fmt::Debug, C> fmt::Debug for TrackedBody<B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrackedBody").field("body", &self.body).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+use std::error::Error as StdError;
+
+use http::{HeaderMap, Response, StatusCode};
+
+use super::{
+    grpc_status::{self, Pushback},
+    http_status,
+};
+use crate::{
+    endpoint::Instance,
+    outcome::Outcome,
+    retry::{Judge, Verdict},
+};
+
+/// Which HTTP and gRPC responses are worth another attempt.
+///
+/// Errors are judged by [`Verdict::of_error`]; of pooled clients (feature `http-client`), it is known
+/// besides which failed while connecting, and which streams an HTTP/2 server refused before it looked at
+/// them. A request that could not be signed (feature `sigv4`) is not tried again: it would not be another
+/// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number
+/// means that the server wants no other attempt.
+#[derive(Clone, Debug)]
+pub struct RetryOn {
+    statuses: Vec<StatusCode>,
+    codes: Vec<u32>,
+}
+
+impl RetryOn {
+    /// 429, 502, 503 and 504. Not 500, which mostly comes back.
+    #[must_use]
+    pub fn http() -> Self {
+        use StatusCode as S;
+        let statuses =
+            [S::TOO_MANY_REQUESTS, S::BAD_GATEWAY, S::SERVICE_UNAVAILABLE, S::GATEWAY_TIMEOUT];
+        Self { statuses: statuses.into(), codes: Vec::new() }
+    }
+
+    /// `UNAVAILABLE` (14) in a response without a body, and the HTTP statuses that stand for it.
+    ///
+    /// A status that comes after a head which did not have it is not tried again: with the head the response
+    /// is handed on. gRPC's own retries are committed then, too (gRFC A6).
+    #[must_use]
+    pub fn grpc() -> Self {
+        Self { codes: vec![14], ..Self::http() }
+    }
+
+    /// Other HTTP statuses.
+    #[must_use]
+    pub fn statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
+        self.statuses = statuses.into_iter().collect();
+        self
+    }
+
+    /// Other gRPC codes.
+    #[must_use]
+    pub fn codes(mut self, codes: impl IntoIterator<Item = u32>) -> Self {
+        self.codes = codes.into_iter().collect();
+        self
+    }
+
+    fn has_code(&self, headers: &HeaderMap) -> bool {
+        let code = headers.get("grpc-status").and_then(|code| code.to_str().ok()?.parse().ok());
+        code.is_some_and(|code| self.codes.contains(&code))
+    }
+}
+
+impl Default for RetryOn {
+    fn default() -> Self {
+        Self::http()
+    }
+}
+
+impl<B> Judge<Response<B>> for RetryOn {
+    #[inline]
+    fn judge(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Verdict {
+        let response = match result {
+            Ok(response) => response,
+            #[cfg(feature = "sigv4")]
+            Err(error) if crate::http::sigv4::SignError::is_in(error) => return Verdict::Final,
+            Err(error) => return of_error(error),
+        };
+        let headers = response.headers();
+        let by_code = !self.codes.is_empty() && self.has_code(headers);
+        if !by_code && !self.statuses.contains(&response.status()) {
+            return Verdict::Final;
+        }
+        let outcome = match Pushback::of(headers) {
+            Some(Pushback::Stop) => return Verdict::Final,
+            Some(Pushback::After(delay)) => Outcome::Overload { retry_after: Some(delay) },
+            None if by_code => grpc_status::of_status(headers).unwrap_or(Outcome::Success),
+            None => http_status::of_status(response.status(), headers),
+        };
+        // It was said to be one, whatever it is by itself.
+        Verdict::Failed(if outcome.is_failure() { outcome } else { Outcome::ApplicationError })
+    }
+
+    fn endpoint<'r>(&self, response: &'r Response<B>) -> Option<&'r Instance> {
+        response.extensions().get()
+    }
+}
+
+#[cfg(feature = "http-client")]
+fn of_error(error: &(dyn StdError + 'static)) -> Verdict {
+    use hyper_util::client::legacy::Error;
+
+    use crate::error::chain;
+    let refused = |error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let unsent = |error: &(dyn StdError + 'static)| {
+        error.downcast_ref().is_some_and(Error::is_connect)
+            || error.downcast_ref().is_some_and(refused)
+    };
+    if chain(error).any(unsent) {
+        return Verdict::Unsent;
+    }
+    Verdict::of_error(error)
+}
+
+#[cfg(not(feature = "http-client"))]
+fn of_error(error: &(dyn StdError + 'static)) -> Verdict {
+    Verdict::of_error(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn judge(on: &RetryOn, status: u16, headers: &[(&'static str, &'static str)]) -> Verdict {
+        let response =
+            headers.iter().fold(Response::builder().status(status), |builder, header| {
+                builder.header(header.0, header.1)
+            });
+        on.judge(Ok(&response.body(()).unwrap()))
+    }
+
+    fn overload(millis: u64) -> Verdict {
+        Verdict::Failed(Outcome::Overload { retry_after: Some(Duration::from_millis(millis)) })
+    }
+
+    const BUSY: Verdict = Verdict::Failed(Outcome::Overload { retry_after: None });
+    const BROKEN: Verdict = Verdict::Failed(Outcome::ApplicationError);
+
+    #[test]
+    fn gateway_errors_and_overload_are_tried_again() {
+        let on = RetryOn::http();
+        let late = Verdict::Failed(Outcome::Timeout);
+        for (status, verdict) in [(429, BUSY), (502, BROKEN), (503, BUSY), (504, late)] {
+            assert_eq!(judge(&on, status, &[]), verdict, "{status}");
+        }
+        for status in [200, 301, 404, 500, 501] {
+            assert_eq!(judge(&on, status, &[]), Verdict::Final, "{status}");
+        }
+        assert_eq!(judge(&on, 503, &[("retry-after", "2")]), overload(2000));
+        let on = on.statuses([StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND]);
+        assert_eq!(judge(&on, 500, &[]), BROKEN);
+        assert_eq!(judge(&on, 404, &[]), BROKEN);
+        assert_eq!(judge(&on, 503, &[]), Verdict::Final);
+    }
+
+    #[test]
+    fn grpc_codes_and_pushback_are_honoured() {
+        let on = RetryOn::grpc();
+        assert_eq!(judge(&on, 200, &[("grpc-status", "14")]), BROKEN);
+        assert_eq!(judge(&on, 200, &[("grpc-status", "13")]), Verdict::Final);
+        assert_eq!(judge(&on, 200, &[("grpc-status", "0")]), Verdict::Final);
+        assert_eq!(judge(&on, 503, &[]), BUSY);
+        let pushback =
+            |value| judge(&on, 200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
+        assert_eq!(pushback("70"), overload(70));
+        assert_eq!(pushback("-1"), Verdict::Final);
+        assert_eq!(pushback("soon"), Verdict::Final);
+        let on = on.codes([8]);
+        assert_eq!(judge(&on, 200, &[("grpc-status", "8")]), BUSY);
+    }
+}

@@ -1,0 +1,167 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, sleep, sleep_until};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    BoxError,
+    future::LazySleep,
+    outcome::{Bound, Elapsed},
+};
+
+/// Bounds the time from sending an attempt to the end of its response's body. Put it around an
+/// endpoint's service, so that it is the endpoint's failure.
+///
+/// Envoy's `per_try_timeout` bounds the same. A limit that is hit after the response has begun ends the
+/// body with the error: it is too late to try again. Not for responses that stream for ever; they
+/// want [`FirstByteTimeout`](crate::timeout::FirstByteTimeout) and
+/// [`IdleBodyTimeout`](crate::http::IdleBodyTimeout).
+#[derive(Clone, Debug)]
+pub struct AttemptTimeout<S> {
+    inner: S,
+    limit: Duration,
+}
+
+/// Wraps services into [`AttemptTimeout`].
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptTimeoutLayer {
+    limit: Duration,
+}
+
+impl AttemptTimeoutLayer {
+    /// At the most so long.
+    #[must_use]
+    pub const fn new(limit: Duration) -> Self {
+        Self { limit }
+    }
+}
+
+impl<S> Layer<S> for AttemptTimeoutLayer {
+    type Service = AttemptTimeout<S>;
+
+    fn layer(&self, inner: S) -> AttemptTimeout<S> {
+        AttemptTimeout { inner, limit: self.limit }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for AttemptTimeout<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<AttemptBody<R>>;
+    type Error = BoxError;
+    type Future = AttemptTimeoutFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let limit = self.limit;
+        // A limit beyond what the clock can tell is as good as none.
+        let deadline = Instant::now().checked_add(limit);
+        AttemptTimeoutFuture { inner: Timed::new(self.inner.call(request), deadline, limit) }
+    }
+}
+
+pin_project! {
+    /// The response of an [`AttemptTimeout`].
+    #[derive(Debug)]
+    pub struct AttemptTimeoutFuture<F> {
+        #[pin]
+        inner: Timed<F>,
+    }
+}
+
+impl<F, R, E> Future for AttemptTimeoutFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<Response<AttemptBody<R>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut timed = self.project().inner;
+        let (deadline, limit) = (timed.deadline, timed.limit);
+        let result = match timed.as_mut().project().inner.poll(cx) {
+            Poll::Ready(result) => result.map_err(Into::into),
+            Poll::Pending => Err(ready!(timed.poll_limit(cx)).into()),
+        };
+        let body = |body| AttemptBody { inner: Timed::new(body, deadline, limit) };
+        Poll::Ready(result.map(|response| response.map(body)))
+    }
+}
+
+pin_project! {
+    /// The body of an [`AttemptTimeout`]'s response.
+    #[derive(Debug)]
+    pub struct AttemptBody<B> {
+        #[pin]
+        inner: Timed<B>,
+    }
+}
+
+impl<B> Body for AttemptBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut timed = self.project().inner;
+        if let Poll::Ready(frame) = timed.as_mut().project().inner.poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let elapsed = ready!(timed.poll_limit(cx));
+        Poll::Ready(Some(Err(elapsed.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.inner.size_hint()
+    }
+}
+
+pin_project! {
+    /// What must be over by a deadline. What is ready at once needs no timer.
+    #[derive(Debug)]
+    struct Timed<T> {
+        #[pin]
+        inner: T,
+        #[pin]
+        timer: LazySleep,
+        deadline: Option<Instant>,
+        limit: Duration,
+    }
+}
+
+impl<T> Timed<T> {
+    fn new(inner: T, deadline: Option<Instant>, limit: Duration) -> Self {
+        Self { inner, timer: LazySleep::default(), deadline, limit }
+    }
+
+    fn poll_limit(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Elapsed> {
+        let this = self.project();
+        let (deadline, limit) = (*this.deadline, *this.limit);
+        ready!(this.timer.poll(cx, || deadline.map_or_else(|| sleep(limit), sleep_until)));
+        Poll::Ready(Elapsed::new(Bound::Attempt, *this.limit))
+    }
+}

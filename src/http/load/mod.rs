@@ -1,0 +1,14 @@
+pub(super) mod in_flight_header;
+mod latency_by_load;
+mod load_probe;
+#[cfg(feature = "orca")]
+mod orca;
+mod report_load;
+
+#[cfg(feature = "orca")]
+pub use self::orca::load_report;
+pub use self::{
+    in_flight_header::IN_FLIGHT,
+    load_probe::load_probe,
+    report_load::{Counted, ReportLoad, ReportLoadFuture, ReportLoadLayer},
+};

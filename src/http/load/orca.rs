@@ -1,0 +1,198 @@
+use std::collections::HashMap;
+
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
+use http::HeaderMap;
+use prost::Message;
+use serde::Deserialize;
+
+use crate::outcome::LoadReport;
+
+/// The load that a server reports in a response's headers or trailers by ORCA, Open Request Cost
+/// Aggregation.
+///
+/// All encodings are read: `endpoint-load-metrics-bin` (protocol buffers in base64, as gRPC sends it in
+/// trailers), and `endpoint-load-metrics` with `TEXT`, `JSON` or `BIN` in front. What can't be read is
+/// taken as no report; a figure that is negative or no number as not told.
+///
+/// [`UntilBodyEnd`](crate::http::UntilBodyEnd) calls it for strategies that want reports; others can do the
+/// same with [`Attempt::report`](crate::outcome::Attempt::report).
+#[must_use]
+pub fn load_report(headers: &HeaderMap) -> Option<LoadReport> {
+    if let Some(value) = headers.get("endpoint-load-metrics-bin") {
+        return binary(value.as_bytes());
+    }
+    let value = headers.get("endpoint-load-metrics")?.to_str().ok()?;
+    let (encoding, value) = value.trim().split_once(' ')?;
+    match encoding {
+        "TEXT" => text(value),
+        "JSON" => serde_json::from_str::<Orca>(value).ok().map(LoadReport::from),
+        "BIN" => binary(value.trim().as_bytes()),
+        _ => None,
+    }
+}
+
+fn binary(value: &[u8]) -> Option<LoadReport> {
+    let bytes = BASE64_STANDARD.decode(value).or_else(|_| BASE64_STANDARD_NO_PAD.decode(value));
+    Orca::decode(&*bytes.ok()?).ok().map(LoadReport::from)
+}
+
+/// `cpu_utilization=0.3,named_metrics.queue=7`
+fn text(value: &str) -> Option<LoadReport> {
+    let mut orca = Orca::default();
+    for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim().parse().ok()?);
+        match name.split_once('.') {
+            None => match name {
+                "cpu_utilization" => orca.cpu_utilization = value,
+                "mem_utilization" => orca.mem_utilization = value,
+                "application_utilization" => orca.application_utilization = value,
+                "rps_fractional" => orca.rps_fractional = value,
+                "eps" => orca.eps = value,
+                _ => {}
+            },
+            Some((map, name)) => {
+                let map = match map {
+                    "named_metrics" => &mut orca.named_metrics,
+                    "utilization" => &mut orca.utilization,
+                    "request_cost" => &mut orca.request_cost,
+                    _ => continue,
+                };
+                map.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Some(orca.into())
+}
+
+/// `xds.data.orca.v3.OrcaLoadReport`.
+#[derive(Clone, PartialEq, Message, Deserialize)]
+#[serde(default)]
+struct Orca {
+    #[prost(double, tag = "1")]
+    #[serde(alias = "cpuUtilization")]
+    cpu_utilization: f64,
+    #[prost(double, tag = "2")]
+    #[serde(alias = "memUtilization")]
+    mem_utilization: f64,
+    #[prost(map = "string, double", tag = "4")]
+    #[serde(alias = "requestCost")]
+    request_cost: HashMap<String, f64>,
+    #[prost(map = "string, double", tag = "5")]
+    utilization: HashMap<String, f64>,
+    #[prost(double, tag = "6")]
+    #[serde(alias = "rpsFractional")]
+    rps_fractional: f64,
+    #[prost(double, tag = "7")]
+    eps: f64,
+    #[prost(map = "string, double", tag = "8")]
+    #[serde(alias = "namedMetrics")]
+    named_metrics: HashMap<String, f64>,
+    #[prost(double, tag = "9")]
+    #[serde(alias = "applicationUtilization")]
+    application_utilization: f64,
+}
+
+impl From<Orca> for LoadReport {
+    fn from(orca: Orca) -> Self {
+        // A field that is not sent is 0, as the format has it.
+        let mut report = Self::new()
+            .with_cpu_utilization(orca.cpu_utilization)
+            .with_memory_utilization(orca.mem_utilization)
+            .with_application_utilization(orca.application_utilization)
+            .with_requests_per_second(orca.rps_fractional)
+            .with_errors_per_second(orca.eps);
+        let maps = [
+            ("named_metrics", orca.named_metrics),
+            ("utilization", orca.utilization),
+            ("request_cost", orca.request_cost),
+        ];
+        for (map, metrics) in maps {
+            for (name, value) in metrics {
+                report = report.with_metric(format!("{map}.{name}"), value);
+            }
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(name: &'static str, value: &str) -> Option<LoadReport> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).ok()?);
+        load_report(&headers)
+    }
+
+    fn expected() -> LoadReport {
+        let report = LoadReport::new().with_cpu_utilization(0.3).with_requests_per_second(100.0);
+        let report = report.with_errors_per_second(0.5).with_memory_utilization(0.0);
+        let report = report.with_application_utilization(0.0);
+        report.with_metric("named_metrics.queue", 7.0).with_metric("utilization.disk", 0.9)
+    }
+
+    #[test]
+    fn all_encodings_say_the_same() {
+        let text = "TEXT cpu_utilization=0.3, rps_fractional=100,eps=0.5,named_metrics.queue=7,utilization.disk=0.9";
+        assert_eq!(read("endpoint-load-metrics", text), Some(expected()));
+        for json in [
+            r#"JSON {"cpu_utilization": 0.3, "rps_fractional": 100, "eps": 0.5, "named_metrics": {"queue": 7}, "utilization": {"disk": 0.9}}"#,
+            r#"JSON {"cpuUtilization": 0.3, "rpsFractional": 100, "eps": 0.5, "namedMetrics": {"queue": 7}, "utilization": {"disk": 0.9}, "new": []}"#,
+        ] {
+            assert_eq!(read("endpoint-load-metrics", json), Some(expected()));
+        }
+        let orca = Orca {
+            cpu_utilization: 0.3,
+            rps_fractional: 100.0,
+            eps: 0.5,
+            named_metrics: [("queue".into(), 7.0)].into(),
+            utilization: [("disk".into(), 0.9)].into(),
+            ..Orca::default()
+        };
+        let binary = BASE64_STANDARD.encode(orca.encode_to_vec());
+        assert_eq!(read("endpoint-load-metrics-bin", &binary), Some(expected()));
+        assert_eq!(read("endpoint-load-metrics", &format!("BIN {binary}")), Some(expected()));
+        let unpadded = BASE64_STANDARD_NO_PAD.encode(orca.encode_to_vec());
+        assert_eq!(read("endpoint-load-metrics-bin", &unpadded), Some(expected()));
+    }
+
+    /// As other implementations write the bytes.
+    #[test]
+    fn the_binary_encoding_is_that_of_protocol_buffers() {
+        // cpu_utilization (field 1, 64 bits) 0.5, application_utilization (field 9) 2.0
+        let bytes = [9, 0, 0, 0, 0, 0, 0, 0xE0, 0x3F, 73, 0, 0, 0, 0, 0, 0, 0, 0x40];
+        let report = binary(BASE64_STANDARD.encode(bytes).as_bytes()).unwrap();
+        assert_eq!(report.cpu_utilization(), Some(0.5));
+        assert_eq!(report.application_utilization(), Some(2.0));
+    }
+
+    #[test]
+    fn nonsense_is_no_report() {
+        for value in
+            ["", "TEXT", "TEXT a", "JSON {", "BIN !", "XML <a/>", "TEXT cpu_utilization=high"]
+        {
+            assert_eq!(read("endpoint-load-metrics", value), None, "{value}");
+        }
+        let forged =
+            read("endpoint-load-metrics", "TEXT cpu_utilization=-1,eps=NaN,rps_fractional=inf");
+        let forged = forged.unwrap();
+        assert_eq!(forged.cpu_utilization(), None);
+        assert_eq!((forged.errors_per_second(), forged.requests_per_second()), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(value in "[ -~]{0,80}", encoding in "TEXT |JSON |BIN |") {
+            let _ = read("endpoint-load-metrics", &format!("{encoding}{value}"));
+            let _ = read("endpoint-load-metrics-bin", &value);
+        }
+    }
+}

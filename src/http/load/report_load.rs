@@ -1,0 +1,341 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{in_flight_header::Told, latency_by_load::LatencyByLoad};
+use crate::{future::polled_after_completion, http::HeldBody};
+
+/// Makes a server tell with each response how many requests it has and how long they take, in the
+/// header [`endpoint-in-flight`](crate::http::IN_FLIGHT): what
+/// [`PredictedLatency`](crate::load::PredictedLatency) goes by.
+///
+/// A request counts from the call to the end of the response's body, also if it is cancelled. What
+/// is told is how many there are beside the one that is answered. All services made by one layer,
+/// and its clones, count together: put one layer around all of a server.
+///
+/// **Latency** is the time from the call to the head of the response. The layer keeps the latest twelve for
+/// each number of requests that were there when the request came, up to 63 and above. It tells the median
+/// of those at the present number, or at the nearest numbers until there are five. A latency counts for a
+/// minute. Errors, and responses with status 429 or 5xx, are not measured: a server that fails fast is not a
+/// fast one. Where no request was measured within the last minute, no latency is told. See
+/// [`without_latency`](ReportLoadLayer::without_latency).
+///
+/// ```
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_lb::http::ReportLoadLayer;
+///
+/// # use http_body_util::Empty;
+/// # async fn answer(_: ::http::Request<()>) -> Result<::http::Response<Empty<bytes::Bytes>>, std::io::Error> {
+/// #     Ok(Default::default())
+/// # }
+/// let service = ServiceBuilder::new().layer(ReportLoadLayer::new().capacity(16)).service_fn(answer);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ReportLoadLayer {
+    server: Arc<Server>,
+    capacity: Option<u32>,
+    without_latency: bool,
+}
+
+/// What all clones of a layer measure together.
+#[derive(Debug)]
+struct Server {
+    in_flight: AtomicUsize,
+    latencies: LatencyByLoad,
+    /// The origin of the times of `latencies`.
+    since: Instant,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            in_flight: AtomicUsize::default(),
+            latencies: LatencyByLoad::default(),
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Server {
+    /// A request that found `found` others took from `began` to `now`.
+    fn record(&self, found: u32, began: Instant, now: Instant) {
+        let latency = now.saturating_duration_since(began).as_secs_f64();
+        self.latencies.record(found, latency, now.saturating_duration_since(self.since));
+    }
+
+    /// Returns the latency that requests have beside so many others; `None` if it is not known.
+    fn latency(&self, in_flight: usize, now: Instant) -> Option<Duration> {
+        let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let seconds = self.latencies.near(in_flight, now.saturating_duration_since(self.since));
+        Duration::try_from_secs_f64(seconds).ok().filter(|latency| !latency.is_zero())
+    }
+}
+
+impl ReportLoadLayer {
+    /// Tells requests in flight and latency.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells also how many requests the server can serve at once without slowing any down: for work
+    /// that is bound by processors, their number. Default: not told.
+    #[must_use]
+    pub fn capacity(mut self, requests: u32) -> Self {
+        self.capacity = Some(requests);
+        self
+    }
+
+    /// Neither measures nor tells how long requests take. Saves two clock reads for each request.
+    ///
+    /// For servers whose requests differ so much in kind that their latency says nothing of the server.
+    /// Default: latency is told.
+    #[must_use]
+    pub fn without_latency(mut self) -> Self {
+        self.without_latency = true;
+        self
+    }
+
+    /// The header that it writes, with how many requests there are now: the answer to a
+    /// [probe](crate::http::load_probe).
+    ///
+    /// ```
+    /// # use tower_lb::http::ReportLoadLayer;
+    /// let load = ReportLoadLayer::new().capacity(16);
+    /// let (name, value) = load.header();
+    /// assert_eq!((name.as_str(), value.as_bytes()), ("endpoint-in-flight", &b"0/16"[..]));
+    /// ```
+    #[must_use]
+    pub fn header(&self) -> (HeaderName, HeaderValue) {
+        (crate::http::IN_FLIGHT, self.value(self.in_flight(), self.now()))
+    }
+
+    /// Reads the clock, unless latency is not measured.
+    fn now(&self) -> Option<Instant> {
+        (!self.without_latency).then(Instant::now)
+    }
+
+    /// Tells no latency if `now` is `None`.
+    fn value(&self, in_flight: usize, now: Option<Instant>) -> HeaderValue {
+        let latency = now.and_then(|now| self.server.latency(in_flight, now));
+        Told { in_flight, capacity: self.capacity, latency }.value()
+    }
+
+    /// How many requests there are.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.server.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl<S> Layer<S> for ReportLoadLayer {
+    type Service = ReportLoad<S>;
+
+    fn layer(&self, inner: S) -> ReportLoad<S> {
+        ReportLoad { inner, load: self.clone() }
+    }
+}
+
+/// The service of [`ReportLoadLayer`].
+#[derive(Clone, Debug)]
+pub struct ReportLoad<S> {
+    inner: S,
+    load: ReportLoadLayer,
+}
+
+/// A request that a [`ReportLoad`] has counted: until this is dropped, which its response's [body](HeldBody)
+/// does when it ends.
+#[derive(Debug)]
+pub struct Counted {
+    load: ReportLoadLayer,
+    /// How many others there were when it came.
+    found: u32,
+    /// `None` if latency is not measured.
+    began: Option<Instant>,
+}
+
+impl Counted {
+    fn new(load: &ReportLoadLayer) -> Self {
+        let found = load.server.in_flight.fetch_add(1, Ordering::Relaxed);
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        Self { load: load.clone(), found, began: load.now() }
+    }
+
+    /// The response to it has begun. Returns what is told with it.
+    fn answered(&self, status: StatusCode) -> HeaderValue {
+        let now = self.load.now();
+        let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        if let Some((began, now)) = self.began.zip(now).filter(|_| !failed) {
+            self.load.server.record(self.found, began, now);
+        }
+        let others = self.load.in_flight().saturating_sub(1);
+        self.load.value(others, now)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.load.server.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<S, Req, B> Service<Req> for ReportLoad<S>
+where
+    S: Service<Req, Response = Response<B>>,
+    B: Body,
+{
+    type Response = Response<HeldBody<B, Counted>>;
+    type Error = S::Error;
+    type Future = ReportLoadFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let counted = Some(Counted::new(&self.load));
+        ReportLoadFuture { response: self.inner.call(request), counted }
+    }
+}
+
+pin_project! {
+    /// The response of a [`ReportLoad`].
+    #[derive(Debug)]
+    pub struct ReportLoadFuture<F> {
+        #[pin]
+        response: F,
+        counted: Option<Counted>,
+    }
+}
+
+impl<F, B, E> Future for ReportLoadFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = Result<Response<HeldBody<B, Counted>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.response.poll(cx))?;
+        let counted = this.counted.take();
+        let counted = counted.unwrap_or_else(|| polled_after_completion("ReportLoadFuture"));
+        let told = counted.answered(response.status());
+        response.headers_mut().insert(crate::http::IN_FLIGHT, told);
+        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, counted))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::FutureExt;
+    use http::Request;
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+    use crate::{http::load::in_flight_header, outcome::LoadReport};
+
+    fn told(response: &Response<impl Sized>) -> LoadReport {
+        in_flight_header::read(response.headers()).unwrap()
+    }
+
+    /// A path is the status and the milliseconds that the answer takes.
+    async fn answer(request: Request<()>) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
+        let (status, millis) = request.uri().path()[1..].split_once('/').unwrap();
+        tokio::time::sleep(Duration::from_millis(millis.parse().unwrap())).await;
+        Ok(Response::builder().status(status).body(Full::default()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_latency_is_that_at_the_present_load_and_of_successes() {
+        let layer = ReportLoadLayer::new();
+        let mut service = layer.layer(tower::service_fn(answer));
+        let mut call = |path: &str| service.call(Request::get(path).body(()).unwrap());
+        assert_eq!(layer.header().1, "0");
+        for failure in ["/500/1", "/503/0", "/429/1"] {
+            assert_eq!(told(&call(failure).await.unwrap()).latency(), None);
+        }
+        let alone = call("/200/20").await.unwrap();
+        assert_eq!(told(&alone).latency(), Some(Duration::from_millis(20)));
+        drop(alone);
+        for _ in 0..5 {
+            _ = call("/404/20").await.unwrap();
+            let both = futures_util::future::join(call("/200/1000"), call("/200/100"));
+            _ = both.await;
+        }
+        assert_eq!(layer.header().1, "0;latency-ms=20.000", "they came alone, but for the median");
+        let hanging = call("/200/100");
+        assert_eq!(layer.header().1, "1;latency-ms=100.000");
+        drop(hanging);
+        let silent = ReportLoadLayer::new().without_latency();
+        let request = Request::get("/200/20").body(()).unwrap();
+        let response = silent.layer(tower::service_fn(answer)).call(request).await.unwrap();
+        assert_eq!(response.headers()[super::super::IN_FLIGHT], "0");
+    }
+
+    /// A stall must not be told each time that as many requests come together again.
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_is_forgotten_after_a_minute() {
+        let layer = ReportLoadLayer::new();
+        let mut service = layer.layer(tower::service_fn(answer));
+        let mut call = |path: &str| service.call(Request::get(path).body(()).unwrap());
+        for _ in 0..5 {
+            _ = futures_util::future::join(call("/200/20"), call("/200/5000")).await;
+        }
+        let hanging = call("/200/100");
+        assert_eq!(layer.header().1, "1;latency-ms=5000.000");
+        tokio::time::advance(Duration::from_secs(45)).await;
+        for _ in 0..5 {
+            _ = call("/200/30").await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(45)).await;
+        assert_eq!(layer.header().1, "1;latency-ms=30.000");
+        drop(hanging);
+        assert_eq!(layer.header().1, "0;latency-ms=30.000", "of the nearest number");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(layer.header().1, "0", "nobody knows");
+    }
+
+    #[tokio::test]
+    async fn requests_count_until_their_bodies_end_or_they_are_cancelled() {
+        let layer = ReportLoadLayer::new().capacity(2);
+        let mut service = layer.layer(tower::service_fn(async |request: Request<()>| {
+            if request.uri() == "/hang" {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Infallible>(Response::new(Full::new(bytes::Bytes::from_static(b"body"))))
+        }));
+        let mut call = |path: &'static str| service.call(Request::get(path).body(()).unwrap());
+        let mut hanging = Box::pin(call("/hang"));
+        assert!((&mut hanging).now_or_never().is_none());
+        let first = call("/").await.unwrap();
+        let second = call("/").await.unwrap();
+        let told = |response: &Response<_>| {
+            let report = told(response);
+            (report.requests_in_flight().unwrap(), report.free_capacity().unwrap())
+        };
+        assert_eq!((told(&first), told(&second)), ((1.0, 1.0), (2.0, 0.0)));
+        assert_eq!(layer.in_flight(), 3);
+        assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "body");
+        drop(second);
+        assert_eq!(layer.in_flight(), 1);
+        drop(hanging);
+        assert_eq!(layer.in_flight(), 0);
+    }
+}

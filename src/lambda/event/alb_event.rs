@@ -1,0 +1,141 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header, request};
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use super::{
+    answer::Answer,
+    answer_json::HeaderMember,
+    event_json::{Members, event, parameters, text},
+};
+use crate::lambda::{EventFormat, MalformedAnswer, Unspeakable};
+
+/// The event that an Application Load Balancer sends to a function in a target group.
+///
+/// Names of headers are in lower case. Of a header or query parameter that comes several times the
+/// last value counts, unless [multiple values](Self::multi_value) are on. The query stays
+/// percent-encoded. The body is passed on as it is if its type is text, JSON, JavaScript or XML
+/// and it has no content encoding, and in base64 otherwise.
+///
+/// The answer is to have `statusCode`, `headers` (or `multiValueHeaders`), `body` and
+/// `isBase64Encoded`, and to be no larger than 1 MiB. A header that belongs to one connection, and
+/// `content-length`, are ignored.
+///
+/// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This does
+/// not: what stands before it knows the peer.
+#[derive(Clone, Debug)]
+pub struct AlbEvent {
+    target_group: Box<str>,
+    multi_value: bool,
+}
+
+/// The largest body of a request, and the largest answer.
+const LARGEST: usize = 1024 * 1024;
+
+impl AlbEvent {
+    /// Events as from this target group. Functions see its ARN in the event, and most do not care.
+    pub fn new(target_group_arn: impl Into<Box<str>>) -> Self {
+        Self { target_group: target_group_arn.into(), multi_value: false }
+    }
+
+    /// Passes on all values of headers and query parameters, under `multiValueHeaders` and
+    /// `multiValueQueryStringParameters`, and takes `multiValueHeaders` from the answer: the target
+    /// group's attribute `lambda.multi_value_headers.enabled`. Default off.
+    #[must_use]
+    pub fn multi_value(mut self) -> Self {
+        self.multi_value = true;
+        self
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a, Single: Serialize, Multi: Serialize> {
+    request_context: RequestContext<'a>,
+    http_method: &'a str,
+    path: &'a str,
+    #[serde(flatten)]
+    values: Values<Single, Multi>,
+}
+
+#[derive(Serialize)]
+struct RequestContext<'a> {
+    elb: Elb<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Elb<'a> {
+    target_group_arn: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Values<Single, Multi> {
+    Single(Single),
+    Multi(Multi),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Single<Q: Serialize, H: Serialize> {
+    query_string_parameters: Q,
+    headers: H,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Multi<Q: Serialize, H: Serialize> {
+    multi_value_query_string_parameters: Q,
+    multi_value_headers: H,
+}
+
+impl EventFormat for AlbEvent {
+    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, Unspeakable> {
+        if is_upgrade(&head.headers) {
+            return Err(Unspeakable::Upgrade);
+        }
+        let values = if self.multi_value {
+            let mut query = IndexMap::<_, Vec<_>>::new();
+            for (name, value) in parameters(head.uri.query()) {
+                query.entry(name).or_default().push(value);
+            }
+            let values = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
+            let headers =
+                move || head.headers.keys().map(move |name| (name.as_str(), values(name)));
+            Values::Multi(Multi {
+                multi_value_query_string_parameters: query,
+                multi_value_headers: Members(headers),
+            })
+        } else {
+            let query: IndexMap<_, _> = parameters(head.uri.query()).collect();
+            let last = |name| head.headers.get_all(name).iter().next_back().map(text);
+            let headers = move || head.headers.keys().map(move |name| (name.as_str(), last(name)));
+            Values::Single(Single { query_string_parameters: query, headers: Members(headers) })
+        };
+        let event_head = Head {
+            request_context: RequestContext { elb: Elb { target_group_arn: &self.target_group } },
+            http_method: head.method.as_str(),
+            path: head.uri.path(),
+            values,
+        };
+        Ok(event(&event_head, &head.headers, body))
+    }
+
+    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
+        if answer.len() > LARGEST {
+            return Err(MalformedAnswer::TooLarge { bytes: answer.len(), limit: LARGEST });
+        }
+        let headers = if self.multi_value { HeaderMember::Multi } else { HeaderMember::Single };
+        Answer::parse(&answer, headers)?.into_response(&answer)
+    }
+
+    fn max_body(&self) -> usize {
+        LARGEST
+    }
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
+    headers.get(header::UPGRADE).is_some_and(websocket)
+}

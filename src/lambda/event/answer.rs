@@ -1,0 +1,271 @@
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde::Deserializer;
+use serde_json::value::RawValue;
+
+use super::{
+    answer_json::{HeaderMember, Members, MembersVisitor, Scalar},
+    json_string::unescape,
+};
+use crate::lambda::MalformedAnswer;
+
+/// A function's answer to an HTTP event.
+pub(super) struct Answer<'a> {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Cow<'a, [u8]>,
+    is_base64: bool,
+}
+
+impl<'a> Answer<'a> {
+    pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, MalformedAnswer> {
+        let mut json = serde_json::Deserializer::from_slice(json);
+        let members = json.deserialize_any(MembersVisitor(member));
+        let members = members.and_then(|members| json.end().map(|()| members));
+        let Members { status, headers, body, is_base64 } =
+            members.map_err(|error| MalformedAnswer::Json(error.to_string().into()))?;
+        let status = status.0.ok_or(MalformedAnswer::NoStatus)?;
+        Ok(Self {
+            status: status_code(&status)?,
+            headers: header_map(headers)?,
+            body: body.map(text).transpose()?.unwrap_or_default(),
+            is_base64,
+        })
+    }
+
+    /// `json` is what the answer was parsed from: a body that is there literally is not copied.
+    pub(super) fn into_response(self, json: &Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
+        let body = match self.body {
+            body if self.is_base64 => {
+                let decoded = STANDARD.decode(body);
+                decoded.map_err(|error| MalformedAnswer::Base64(error.to_string().into()))?.into()
+            }
+            Cow::Borrowed(body) => json.slice_ref(body),
+            Cow::Owned(body) => body.into(),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        Ok(response)
+    }
+}
+
+/// The text of a body. What is no string is taken as it is written, if it is not made of parts.
+fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, MalformedAnswer> {
+    let malformed = |why: &str| Err(MalformedAnswer::Json(why.into()));
+    let json = body.get();
+    match json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain.as_bytes())),
+        Some(escaped) => match unescape(escaped) {
+            Some(text) => Ok(Cow::Owned(text)),
+            None => malformed("the body has an escape that is none"),
+        },
+        None if json == "null" => Ok(Cow::default()),
+        None if json.starts_with(['{', '[']) => malformed("the body is no text"),
+        None => Ok(Cow::Borrowed(json.as_bytes())),
+    }
+}
+
+fn status_code(status: &str) -> Result<StatusCode, MalformedAnswer> {
+    let code = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+    // What is informational is no answer.
+    code.filter(|code| !code.is_informational())
+        .ok_or_else(|| MalformedAnswer::Status(shortened(status)))
+}
+
+fn header_map(members: Vec<(Cow<'_, str>, Scalar<'_>)>) -> Result<HeaderMap, MalformedAnswer> {
+    let mut headers = HeaderMap::new();
+    for (name, Scalar(value)) in members {
+        let invalid = || MalformedAnswer::Header(shortened(&name));
+        let value = value.ok_or_else(invalid)?;
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
+        if !IGNORED.contains(&key) {
+            headers.try_append(key, value).map_err(|_| invalid())?;
+        }
+    }
+    Ok(headers)
+}
+
+/// Headers that belong to one connection, or follow from the body.
+const IGNORED: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+];
+
+/// The beginning of what may be long.
+fn shortened(text: &str) -> Box<str> {
+    text.chars().take(100).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decode(json: &str, member: HeaderMember) -> Result<Response<Bytes>, MalformedAnswer> {
+        let json = Bytes::copy_from_slice(json.as_bytes());
+        Answer::parse(&json, member)?.into_response(&json)
+    }
+
+    fn single(json: &str) -> Response<Bytes> {
+        decode(json, HeaderMember::Single).unwrap()
+    }
+
+    #[test]
+    fn an_answer_becomes_a_response() {
+        let response = single(
+            r#"{"statusCode":201,"statusDescription":"201 Created","headers":
+            {"Content-Type":"text/plain","X-Count":7,"x-ok":true},"body":"h\u00e9llo",
+            "isBase64Encoded":false,"more":[{"statusCode":1}]}"#,
+        );
+        assert_eq!(response.status(), 201);
+        let headers = response.headers();
+        assert_eq!(headers["content-type"], "text/plain");
+        assert_eq!([&headers["x-count"], &headers["x-ok"]], ["7", "true"]);
+        assert_eq!(response.body(), "h\u{e9}llo");
+        let response = single(r#"{"statusCode":"204","headers":null,"body":null}"#);
+        assert_eq!((response.status().as_u16(), response.body().len()), (204, 0));
+    }
+
+    #[test]
+    fn headers_come_from_where_the_format_has_them() {
+        let json = r#"{"statusCode":200,"headers":{"a":"1"},
+            "multiValueHeaders":{"a":["2","3"]},"cookies":["b=4","c=5"]}"#;
+        let all = |member| {
+            let response = decode(json, member).unwrap();
+            let headers = response.headers().iter();
+            headers.map(|(name, value)| format!("{name}:{}", value.to_str().unwrap())).collect()
+        };
+        let all: [Vec<_>; 3] = MEMBERS.map(all);
+        assert_eq!(all[0], ["a:1"]);
+        assert_eq!(all[1], ["a:2", "a:3"]);
+        assert_eq!(all[2], ["a:1", "set-cookie:b=4", "set-cookie:c=5"]);
+    }
+
+    #[test]
+    fn what_belongs_to_a_connection_is_left_out() {
+        let response = single(
+            r#"{"statusCode":200,"headers":{"Connection":"close","Transfer-Encoding":"chunked",
+            "Content-Length":"999","Keep-Alive":"1","X":"y"}}"#,
+        );
+        assert_eq!(response.headers().len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_is_there_literally_is_not_copied() {
+        let json = Bytes::from_static(br#"{"statusCode":200,"body":"literal"}"#);
+        let answer = Answer::parse(&json, HeaderMember::Single).unwrap();
+        let response = answer.into_response(&json).unwrap();
+        assert!(json.as_ptr_range().contains(&response.body().as_ptr()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_answer_is_said() {
+        use MalformedAnswer::{Base64, Header, Json, NoStatus, Status};
+        let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
+        let no_json = [
+            "",
+            "{",
+            "\u{0}",
+            "{}x",
+            r#"{"statusCode":{}}"#,
+            r#"{"headers":7}"#,
+            r#"{"statusCode":200,"body":{}}"#,
+            r#"{"statusCode":200,"body":["a"]}"#,
+            r#"{"statusCode":200,"body":"\ud800"}"#,
+        ];
+        for json in no_json {
+            assert!(matches!(wrong(json), Json(_)), "{json}: {:?}", wrong(json));
+        }
+        for json in ["{}", "[]", "null", "7", "-7", "7.5", "true", "\"a\"", "{\"statusCode\":null}"]
+        {
+            assert!(matches!(wrong(json), NoStatus), "{json}: {:?}", wrong(json));
+        }
+        for status in ["0", "99", "101", "1000", "-200", "200.5", "\"abc\"", "true", "65736"] {
+            let json = format!(r#"{{"statusCode":{status}}}"#);
+            assert!(matches!(wrong(&json), Status(_)), "{json}");
+        }
+        let headers =
+            [r#""a b":"c""#, r#""":"c""#, r#""a":"b\r\nc: d""#, r#""a\n":"b""#, r#""a":null"#];
+        for header in headers {
+            let json = format!(r#"{{"statusCode":200,"headers":{{{header}}}}}"#);
+            assert!(matches!(wrong(&json), Header(_)), "{json}");
+        }
+        for body in ["a", "====", "a b="] {
+            let json = format!(r#"{{"statusCode":200,"body":"{body}","isBase64Encoded":true}}"#);
+            assert!(matches!(wrong(&json), Base64(_)), "{json}");
+        }
+    }
+
+    const MEMBERS: [HeaderMember; 3] =
+        [HeaderMember::Single, HeaderMember::Multi, HeaderMember::SingleAndCookies];
+
+    /// JSON that is an answer, nearly.
+    fn nearly() -> impl Strategy<Value = String> {
+        let name = prop::sample::select(vec![
+            "statusCode",
+            "headers",
+            "multiValueHeaders",
+            "cookies",
+            "body",
+            "isBase64Encoded",
+        ]);
+        let value = prop::sample::select(vec![
+            "200",
+            "-1",
+            "1e99",
+            "null",
+            "true",
+            r#""x""#,
+            r#""a\r\nb""#,
+            "[]",
+            "{}",
+            r#"["a",7]"#,
+            r#"{"a":"b"}"#,
+            r#"{"a":["b","c"]}"#,
+            r#""\ud800""#,
+            "[[[[]]]]",
+        ]);
+        prop::collection::vec((name, value), 0..7).prop_map(|members| {
+            let members: Vec<_> =
+                members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_it_panic(bytes: Vec<u8>, text in "\\PC*", nearly in nearly()) {
+            for json in [bytes, text.into_bytes(), nearly.into_bytes()] {
+                let json = Bytes::from(json);
+                for member in MEMBERS {
+                    let answer = Answer::parse(&json, member);
+                    let _ = answer.and_then(|answer| answer.into_response(&json));
+                }
+            }
+        }
+
+        #[test]
+        fn bodies_survive(text: String, bytes: Vec<u8>) {
+            let json = serde_json::json!({ "statusCode": 200, "body": text }).to_string();
+            prop_assert_eq!(single(&json).into_body(), text);
+            let body = STANDARD.encode(&bytes);
+            let json = serde_json::json!({
+                "statusCode": 200, "body": body, "isBase64Encoded": true
+            });
+            prop_assert_eq!(single(&json.to_string()).into_body(), bytes);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+
+use crate::lambda::{AnswerBody, EventFormat, HttpBody, InvokeError, MalformedAnswer};
+
+/// The beginning of a streamed HTTP answer: status and headers as JSON, then eight zero bytes, then
+/// the body.
+pub(super) struct Prelude {
+    body: Option<AnswerBody>,
+    read: Vec<u8>,
+}
+
+/// What stands between prelude and body.
+const MARK: [u8; 8] = [0; 8];
+/// The longest prelude.
+const LARGEST: usize = 64 * 1024;
+
+/// Why there is none.
+pub(super) enum NoPrelude {
+    Invocation(InvokeError),
+    Malformed(MalformedAnswer),
+}
+
+impl Prelude {
+    pub(super) fn of(body: AnswerBody) -> Self {
+        Self { body: Some(body), read: Vec::new() }
+    }
+
+    /// The response, once the prelude is there.
+    pub(super) fn poll(
+        &mut self,
+        format: &impl EventFormat,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<HttpBody>, NoPrelude>> {
+        let missing = || Poll::Ready(Err(NoPrelude::Malformed(MalformedAnswer::NoPrelude)));
+        while let Some(body) = &mut self.body {
+            let Some(frame) = ready!(Pin::new(body).poll_frame(cx)) else { return missing() };
+            let piece = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => return Poll::Ready(Err(NoPrelude::Invocation(error))),
+            };
+            let Some((head, first)) = self.split(piece) else {
+                if self.read.len() > LARGEST {
+                    return missing();
+                }
+                continue;
+            };
+            let decoded = format.decode(head).map_err(NoPrelude::Malformed);
+            let response = decoded.map(|response| {
+                let rest = self.body.take();
+                response.map(|_| match rest {
+                    Some(rest) => HttpBody::streamed(first, rest),
+                    None => first.into(),
+                })
+            });
+            return Poll::Ready(response);
+        }
+        missing()
+    }
+
+    /// One more piece: the prelude and the beginning of the body, if the mark has come.
+    fn split(&mut self, piece: Bytes) -> Option<(Bytes, Bytes)> {
+        let before = self.read.len();
+        self.read.extend_from_slice(&piece);
+        let from = before.saturating_sub(MARK.len() - 1);
+        let found = self.read[from..].windows(MARK.len()).position(|window| window == MARK)?;
+        let head = from + found;
+        let first = piece.slice(head + MARK.len() - before..);
+        self.read.truncate(head);
+        Some((std::mem::take(&mut self.read).into(), first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::lambda::{InvokedStream, UrlEvent};
+
+    fn read(pieces: Vec<Bytes>) -> Result<(Response<()>, Bytes), NoPrelude> {
+        let answer = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
+        let mut prelude = Prelude::of(answer.into_body());
+        let format = UrlEvent::new("a");
+        tokio_test::block_on(async {
+            let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await?;
+            let (head, body) = read.into_parts();
+            let body = body.collect().await.map_err(NoPrelude::Invocation)?.to_bytes();
+            Ok((Response::from_parts(head, ()), body))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_found_in_any_pieces(
+            body: Vec<u8>,
+            cuts in prop::collection::vec(0_usize..40, 0..8),
+        ) {
+            let head = br#"{"statusCode":201,"headers":{"a":"b"},"cookies":["c=d"]}"#;
+            let mut rest = Bytes::from([&head[..], &MARK, &body].concat());
+            let mut pieces: Vec<_> =
+                cuts.iter().map(|&cut| rest.split_to(cut.min(rest.len()))).collect();
+            pieces.push(rest);
+            let Ok((response, read)) = read(pieces) else { panic!("no prelude") };
+            prop_assert_eq!(response.status(), 201);
+            prop_assert_eq!(&response.headers()["set-cookie"], "c=d");
+            prop_assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn without_one_there_is_no_response() {
+        for pieces in [
+            vec![],
+            vec![Bytes::from("{}")],
+            vec![Bytes::from("\0\0\0\0\0\0\0\0body")],
+            vec![Bytes::from("{\"statusCode\":7}\0\0\0\0\0\0\0\0")],
+            vec![Bytes::from(vec![b' '; LARGEST]); 2],
+        ] {
+            assert!(matches!(read(pieces), Err(NoPrelude::Malformed(_))));
+        }
+    }
+}

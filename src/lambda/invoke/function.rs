@@ -1,0 +1,145 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::{
+    future::polled_after_completion,
+    lambda::{
+        FunctionName, Invocation, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedStream,
+        Limits,
+    },
+};
+
+/// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
+/// [`Balancer`](crate::Balancer).
+///
+/// Always ready; Lambda says when it has enough. A payload that is too large is not sent.
+#[derive(Clone, Debug)]
+pub struct Function<I> {
+    invoke: I,
+    name: FunctionName,
+    limits: Limits,
+}
+
+impl<I> Function<I> {
+    /// The function of this name, under the qualifier that the name has.
+    pub fn new(invoke: I, name: FunctionName) -> Self {
+        Self { invoke, name, limits: Limits::new() }
+    }
+
+    /// A function that makes functions, for
+    /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
+    pub fn connector(invoke: I) -> impl Fn(&FunctionName) -> Self + Clone
+    where
+        I: Clone,
+    {
+        move |name| Self::new(invoke.clone(), name.clone())
+    }
+
+    /// Sets how large payloads may be. Default: as large as the service takes them.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The function's name.
+    #[must_use]
+    pub fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    /// The same function with its answers streamed.
+    #[must_use]
+    pub fn streaming(self) -> StreamingFunction<I> {
+        StreamingFunction { function: self }
+    }
+
+    fn send<F>(
+        &self,
+        invocation: Invocation,
+        send: impl FnOnce(&I, &FunctionName, Invocation) -> F,
+    ) -> FunctionFuture<F> {
+        if let Err(error) = self.limits.check(&invocation) {
+            return FunctionFuture { state: State::Unsent { error: Some(error) } };
+        }
+        let invocation = invocation.or_qualifier(self.name.qualifier());
+        let future = send(&self.invoke, &self.name, invocation);
+        FunctionFuture { state: State::Sent { future } }
+    }
+}
+
+impl<I: Invoke> Service<Invocation> for Function<I> {
+    type Response = Invoked;
+    type Error = InvokeError;
+    type Future = FunctionFuture<I::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: Invocation) -> Self::Future {
+        self.send(invocation, I::invoke)
+    }
+}
+
+/// A function whose answers are streamed, made by [`Function::streaming`]. In a balancer,
+/// [`UntilStreamEnd`](crate::lambda::UntilStreamEnd) tracks them to their end.
+#[derive(Clone, Debug)]
+pub struct StreamingFunction<I> {
+    function: Function<I>,
+}
+
+impl<I: InvokeStreaming> Service<Invocation> for StreamingFunction<I> {
+    type Response = InvokedStream;
+    type Error = InvokeError;
+    type Future = FunctionFuture<I::Future>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, invocation: Invocation) -> Self::Future {
+        self.function.send(invocation, I::invoke_streaming)
+    }
+}
+
+pin_project! {
+    /// The answer of a [`Function`] or [`StreamingFunction`].
+    #[derive(Debug)]
+    pub struct FunctionFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[derive(Debug)]
+    #[project = StateProjection]
+    enum State<F> {
+        Unsent { error: Option<InvokeError> },
+        Sent { #[pin] future: F },
+    }
+}
+
+impl<F, R> Future for FunctionFuture<F>
+where
+    F: Future<Output = Result<R, InvokeError>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project().state.project() {
+            StateProjection::Unsent { error } => {
+                let error = error.take();
+                Poll::Ready(Err(error.unwrap_or_else(|| polled_after_completion("FunctionFuture"))))
+            }
+            StateProjection::Sent { future } => future.poll(cx),
+        }
+    }
+}

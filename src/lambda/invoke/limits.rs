@@ -1,0 +1,90 @@
+use crate::lambda::{Invocation, InvocationType, InvokeError};
+
+/// How large an invocation may be. What is larger is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    synchronous: usize,
+    event: usize,
+}
+
+const MIB: usize = 1024 * 1024;
+
+impl Limits {
+    /// Those of the service: 6 MiB for synchronous payloads, 1 MiB for events.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { synchronous: 6 * MIB, event: MIB }
+    }
+
+    /// Sets the largest payload of a synchronous invocation, in bytes. Default 6 MiB.
+    #[must_use]
+    pub const fn synchronous(mut self, bytes: usize) -> Self {
+        self.synchronous = bytes;
+        self
+    }
+
+    /// Sets the largest payload of an event, in bytes. Default 1 MiB.
+    #[must_use]
+    pub const fn event(mut self, bytes: usize) -> Self {
+        self.event = bytes;
+        self
+    }
+
+    /// # Errors
+    ///
+    /// [`InvokeError::TooLarge`] or [`InvokeError::ContextTooLarge`].
+    pub(super) fn check(&self, invocation: &Invocation) -> Result<(), InvokeError> {
+        let limit = match invocation.kind() {
+            InvocationType::RequestResponse | InvocationType::DryRun => self.synchronous,
+            InvocationType::Event => self.event,
+        };
+        let bytes = invocation.payload().len();
+        if bytes > limit {
+            return Err(InvokeError::TooLarge { bytes, limit });
+        }
+        match invocation.client_context() {
+            Some(json) if base64_len(json.len()) > CLIENT_CONTEXT => {
+                Err(InvokeError::ContextTooLarge { bytes: json.len(), limit: LARGEST_CONTEXT })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Longest client context, in base64.
+const CLIENT_CONTEXT: usize = 3583;
+/// The same before it is encoded.
+const LARGEST_CONTEXT: usize = CLIENT_CONTEXT / 4 * 3;
+
+fn base64_len(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_decides() {
+        let check = |invocation: &Invocation| Limits::new().check(invocation);
+        let largest = Invocation::new(vec![0; 6 * MIB]);
+        assert!(check(&largest).is_ok());
+        let larger = Invocation::new(vec![0; 6 * MIB + 1]);
+        let error = check(&larger).unwrap_err();
+        assert_eq!(error.to_string(), "a payload of 6291457 bytes: 6291456 is the most");
+        assert!(check(&largest.with_type(InvocationType::Event)).is_err());
+    }
+
+    #[test]
+    fn a_client_context_is_as_long_as_its_base64() {
+        let context = |bytes| Invocation::default().with_client_context(vec![b' '; bytes]);
+        assert!(Limits::new().check(&context(LARGEST_CONTEXT)).is_ok());
+        assert!(Limits::new().check(&context(LARGEST_CONTEXT + 1)).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+use std::error::Error as StdError;
+
+use crate::{
+    lambda::{InvokeError, Invoked},
+    outcome::{Classify, Outcome},
+};
+
+/// Judges an invocation.
+///
+/// | answer | outcome |
+/// |---|---|
+/// | the function answered, the service took the event | [`Success`](Outcome::Success) |
+/// | the function failed | [`ApplicationError`](Outcome::ApplicationError) |
+/// | throttled, whatever the reason (429) | [`Overload`](Outcome::Overload), with the delay asked for |
+/// | the function is not ready (408, 409) | [`Overload`](Outcome::Overload) |
+/// | it is missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`](Outcome::ApplicationError) |
+/// | the service failed (500 and others) | [`ApplicationError`](Outcome::ApplicationError) |
+/// | the invocation is wrong (400, 413, 415, too large) | [`Success`](Outcome::Success): the endpoint is not to blame |
+/// | it could not be signed | [`Cancelled`](Outcome::Cancelled): nor is it here |
+/// | not reached, or broken off | [`TransportFailure`](Outcome::TransportFailure) |
+/// | no answer in time | [`Timeout`](Outcome::Timeout) |
+///
+/// What may be retried, and where, is told by [`Advice`](crate::lambda::Advice).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InvocationStatus;
+
+impl InvocationStatus {
+    pub(crate) fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
+        match InvokeError::find(error) {
+            None => Outcome::of_error(error),
+            Some(InvokeError::TooLarge { .. } | InvokeError::ContextTooLarge { .. }) => {
+                Outcome::Success
+            }
+            Some(InvokeError::Unsigned(_)) => Outcome::Cancelled,
+            Some(InvokeError::Throttled(throttle)) => {
+                Outcome::Overload { retry_after: throttle.retry_after() }
+            }
+            Some(InvokeError::Refused(refusal)) => refusal.rule().outcome(),
+            Some(InvokeError::TimedOut(_)) => Outcome::Timeout,
+            Some(InvokeError::FunctionFailed(_)) => Outcome::ApplicationError,
+            Some(InvokeError::Unreachable(_) | InvokeError::Interrupted(_)) => {
+                Outcome::TransportFailure
+            }
+        }
+    }
+}
+
+impl Classify<Invoked> for InvocationStatus {
+    fn classify(&self, result: Result<&Invoked, &(dyn StdError + 'static)>) -> Outcome {
+        match result {
+            Ok(invoked) if invoked.is_function_error() => Outcome::ApplicationError,
+            Ok(_) => Outcome::Success,
+            Err(error) => Self::of_error(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::endpoint::{Endpoint, Instance};
+    use crate::lambda::{
+        Advice,
+        Execution::{self, DidNotRun, MayHaveRun},
+        Refusal,
+        Remedy::{self, Elsewhere, Nothing, OtherRegion, Wait},
+        Throttle,
+    };
+
+    const APPLICATION: Outcome = Outcome::ApplicationError;
+    const NOT_READY: Outcome = Outcome::Overload { retry_after: None };
+
+    /// Status, exceptions, and what is to follow.
+    const TABLE: [(u16, &[&str], Outcome, Execution, Remedy); 12] = [
+        (500, &["ServiceException"], APPLICATION, MayHaveRun, Elsewhere),
+        (
+            502,
+            &["EC2ThrottledException", "EC2UnexpectedException", "ENINotReadyException"],
+            APPLICATION,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (
+            502,
+            &["ENILimitReachedException", "SubnetIPAddressLimitReachedException"],
+            APPLICATION,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (
+            502,
+            &["InvalidRuntimeException", "KMSDisabledException", "InvalidZipFileException"],
+            APPLICATION,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (502, &[""], APPLICATION, MayHaveRun, Elsewhere),
+        (
+            409,
+            &["ResourceConflictException", "SnapStartNotReadyException"],
+            NOT_READY,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (
+            408,
+            &["EFSMountTimeoutException", "SnapStartTimeoutException"],
+            NOT_READY,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (404, &["ResourceNotFoundException"], APPLICATION, DidNotRun, Elsewhere),
+        (
+            403,
+            &["EFSMountFailureException", "AccessDeniedException"],
+            APPLICATION,
+            DidNotRun,
+            Elsewhere,
+        ),
+        (410, &["EFSIOException"], APPLICATION, DidNotRun, Elsewhere),
+        (
+            400,
+            &["InvalidRequestContentException", "RecursiveInvocationException"],
+            Outcome::Success,
+            DidNotRun,
+            Nothing,
+        ),
+        (413, &["RequestTooLargeException"], Outcome::Success, DidNotRun, Nothing),
+    ];
+
+    fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
+        let endpoint = Instance::new("a", &Endpoint::new(()));
+        let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
+        let advice = Advice::of_error(&error);
+        (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
+    }
+
+    #[test]
+    fn exceptions_are_judged_by_the_table() {
+        for (status, codes, outcome, execution, remedy) in TABLE {
+            for &code in codes {
+                let refusal = Refusal::new(status, code, "said so");
+                let judged = judge(InvokeError::Refused(Box::new(refusal)));
+                assert_eq!(judged, (outcome.clone(), execution, remedy), "{status} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn throttles_are_overload_wherever_they_reach() {
+        let delay = Some(Duration::from_secs(2));
+        for (reason, remedy) in [
+            ("ReservedFunctionConcurrentInvocationLimitExceeded", Elsewhere),
+            ("ConcurrentInvocationLimitExceeded", OtherRegion),
+            ("CallerRateLimitExceeded", Wait),
+            ("ConcurrentSnapshotCreateLimitExceeded", Elsewhere),
+        ] {
+            let throttle = Throttle::new(reason.parse().unwrap(), delay);
+            let expected = (Outcome::Overload { retry_after: delay }, DidNotRun, remedy);
+            assert_eq!(judge(InvokeError::Throttled(throttle)), expected);
+        }
+    }
+
+    #[test]
+    fn no_answer_is_safe_only_if_nothing_was_sent() {
+        let cause = || "cause".into();
+        let unreachable = judge(InvokeError::Unreachable(cause()));
+        assert_eq!(unreachable, (Outcome::TransportFailure, DidNotRun, Elsewhere));
+        let interrupted = judge(InvokeError::Interrupted(cause()));
+        assert_eq!(interrupted, (Outcome::TransportFailure, MayHaveRun, Elsewhere));
+        let timed_out = judge(InvokeError::TimedOut(cause()));
+        assert_eq!(timed_out, (Outcome::Timeout, MayHaveRun, Elsewhere));
+        assert!(!Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
+        assert!(Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
+        let elapsed = tower::timeout::error::Elapsed::new();
+        assert_eq!(Advice::of_error(&elapsed).execution(), MayHaveRun);
+        let advice = Advice::of_error(&crate::Error::NoEndpoints);
+        assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait));
+        assert_eq!(judge(InvokeError::Unsigned(cause())), (Outcome::Cancelled, DidNotRun, Nothing));
+    }
+
+    #[test]
+    fn what_a_limit_or_an_inner_balancer_turned_away_did_not_run() {
+        use crate::limit::Rejected;
+        let wrapped = |source: crate::BoxError| {
+            let endpoint = Instance::new("a", &Endpoint::new(()));
+            crate::Error::Endpoint { endpoint, source }
+        };
+        for error in [
+            Box::new(Rejected::Outdated) as crate::BoxError,
+            Box::new(wrapped(Rejected::QueueFull { limit: 1 }.into())),
+            Box::new(wrapped(crate::Error::NoEndpoints.into())),
+            Box::new(std::io::Error::other(Rejected::Outdated)),
+        ] {
+            let advice = Advice::of_error(&*error);
+            assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait), "{error:?}");
+            assert!(!advice.may_retry(true));
+        }
+    }
+
+    #[test]
+    fn a_function_error_means_that_code_ran() {
+        let failed =
+            Invoked::new(200, "{}").with_function_error(crate::lambda::FunctionErrorKind::Handled);
+        assert_eq!(InvocationStatus.classify(Ok(&failed)), APPLICATION);
+        let advice = Advice::of(&failed).unwrap();
+        assert!(advice.may_retry(true) && !advice.may_retry(false));
+        assert_eq!(Advice::of(&Invoked::new(202, "")), None);
+    }
+}

@@ -1,0 +1,12 @@
+pub(super) mod advice;
+mod invocation_status;
+mod judge;
+mod until_answer;
+mod until_stream_end;
+
+pub use self::{
+    advice::{Advice, Execution, Remedy},
+    invocation_status::InvocationStatus,
+    until_answer::{UntilAnswer, builder},
+    until_stream_end::UntilStreamEnd,
+};

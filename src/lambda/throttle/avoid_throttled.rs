@@ -1,0 +1,92 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
+
+use futures_core::Stream;
+use futures_util::stream::poll_fn;
+use tokio::time::{Sleep, sleep_until};
+
+use super::{
+    domain::Domain,
+    throttles::{Memory, Paused},
+};
+use crate::{
+    outcome::Meter,
+    strategy::{BuildContext, Built, Candidate, Candidates, Strategy},
+};
+
+/// Lets another strategy choose among the endpoints that are not throttled; made by
+/// [`Throttles::steer`](crate::lambda::Throttles::steer).
+///
+/// It works in the driver: a pick costs no more than the inner strategy's.
+///
+/// What is left out counts as missing to strategies that count, as [`Tiers`](crate::strategy::Tiers) do, and
+/// may be let in again by a [`Panic`](crate::strategy::Panic) further in, which belongs around this.
+#[derive(Clone, Debug)]
+pub struct Steer<St> {
+    inner: St,
+    memory: Arc<Memory>,
+}
+
+impl<St> Steer<St> {
+    pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
+        Self { inner, memory }
+    }
+}
+
+impl Memory {
+    /// Yields when the pauses are no longer these.
+    fn changes(self: &Arc<Self>, paused: &Paused) -> impl Stream<Item = ()> + Send + use<> {
+        let (memory, registration) = (Arc::clone(self), self.registration());
+        let (seen, next_end) = (paused.version, paused.next_end);
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(move |cx| {
+            registration.register(cx.waker());
+            if memory.version() != seen {
+                return Poll::Ready(Some(()));
+            }
+            let Some(end) = next_end else { return Poll::Pending };
+            // Made here, since a picker may be built outside of a runtime.
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(cx));
+            Poll::Ready(Some(()))
+        })
+    }
+}
+
+impl<St: Strategy> Strategy for Steer<St> {
+    type Picker = St::Picker;
+
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
+        let paused = self.memory.paused();
+        context.rebuild_on(self.memory.changes(&paused));
+        let (regions, functions): (Vec<_>, Vec<_>) =
+            paused.domains.into_iter().partition(Domain::is_region);
+        let notice = |domain| format!("throttled, so left out: {domain}");
+        let notices: Vec<_> = regions.iter().chain(&functions).map(notice).collect();
+        let left = without(&functions, without(&regions, candidates.clone()));
+        self.inner.build(&left, context).with_notices(notices)
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
+    }
+}
+
+/// The candidates outside of the domains; all if none of the balancer would be left.
+fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
+    if domains.is_empty() {
+        return candidates;
+    }
+    let is_out = |candidate: &Candidate| {
+        let endpoint = Domain::of_function(candidate.name(), candidate);
+        domains.iter().any(|domain| domain.contains(&endpoint))
+    };
+    let left = candidates.filter(|candidate| !is_out(candidate));
+    // Where these are a part only, such as one tier, others may be left for the requests.
+    let is_left = |candidate: &Candidate| candidate.is_eligible() && !is_out(candidate);
+    if left.is_empty() && !candidates.anywhere().any(is_left) { candidates } else { left }
+}

@@ -1,0 +1,18 @@
+mod avoid_throttled;
+pub(super) mod concurrency;
+mod domain;
+mod pauses;
+mod shed;
+mod shedding;
+#[allow(clippy::module_inception)]
+mod throttle;
+mod throttles;
+mod track_throttles;
+
+pub use self::{
+    avoid_throttled::Steer,
+    shed::{Shed, ShedFuture, ShedLayer},
+    throttle::{Throttle, ThrottleReason, ThrottleScope},
+    throttles::Throttles,
+    track_throttles::TrackThrottles,
+};

@@ -1,0 +1,95 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::throttles::Memory;
+use crate::{
+    BoxError,
+    lambda::{InvokeError, Throttle, ThrottleReason},
+};
+
+/// Makes [`Shed`]s; made by [`Throttles::shed`](crate::lambda::Throttles::shed).
+#[derive(Clone, Debug)]
+pub struct ShedLayer {
+    memory: Arc<Memory>,
+}
+
+impl ShedLayer {
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        Self { memory }
+    }
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = Shed<S>;
+
+    fn layer(&self, inner: S) -> Shed<S> {
+        Shed { inner, memory: Arc::clone(&self.memory) }
+    }
+}
+
+/// Turns requests away while this caller calls Lambda too fast: just so many that hardly one is
+/// throttled by the service.
+///
+/// They fail as [`InvokeError::Throttled`] for [`ThrottleReason::CallerRate`], as they would have
+/// failed there.
+#[derive(Clone, Debug)]
+pub struct Shed<S> {
+    inner: S,
+    memory: Arc<Memory>,
+}
+
+impl<S, Req> Service<Req> for Shed<S>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ShedFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        let share = self.memory.shedding.share(Instant::now);
+        let passes = share == 0.0 || fastrand::f32() >= share;
+        ShedFuture { response: passes.then(|| self.inner.call(request)) }
+    }
+}
+
+pin_project! {
+    /// The response of a [`Shed`].
+    #[derive(Debug)]
+    pub struct ShedFuture<F> {
+        #[pin]
+        response: Option<F>,
+    }
+}
+
+impl<F, R, E> Future for ShedFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<R, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().response.as_pin_mut() {
+            Some(response) => response.poll(cx).map_err(Into::into),
+            None => {
+                let throttle = Throttle::new(ThrottleReason::CallerRate, None);
+                Poll::Ready(Err(InvokeError::Throttled(throttle).into()))
+            }
+        }
+    }
+}

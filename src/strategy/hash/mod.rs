@@ -1,0 +1,19 @@
+mod bounded_load;
+pub(super) mod hash_key;
+pub(super) mod hash_order;
+mod log2;
+mod maglev;
+mod rank;
+mod rendezvous;
+mod ring;
+pub(super) mod top_k;
+
+pub use self::{
+    bounded_load::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
+    hash_key::{HashKey, stable_hash},
+    maglev::{InvalidTableSize, Maglev, MaglevPicker},
+    rank::Rank,
+    rendezvous::{Rendezvous, RendezvousPicker},
+    ring::{Ring, RingPicker},
+    top_k::{TopK, TopKPicker},
+};

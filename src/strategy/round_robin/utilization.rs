@@ -1,0 +1,65 @@
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    endpoint::Vitals,
+    load::Decayed,
+    outcome::{LoadReport, Meter, Sample},
+    strategy::Candidate,
+};
+
+/// Keeps the utilization that an endpoint last reported, beside what an inner meter keeps.
+#[derive(Debug)]
+pub(crate) struct UtilizationMeter {
+    last: AtomicU64,
+    metrics: Arc<[String]>,
+    inner: Option<Arc<dyn Meter>>,
+}
+
+impl UtilizationMeter {
+    pub(crate) fn new(metrics: Arc<[String]>, inner: Option<Arc<dyn Meter>>) -> Self {
+        Self { last: AtomicU64::new(0), metrics, inner }
+    }
+
+    /// What the endpoint last reported, if that is not too old.
+    pub(crate) fn fresh(candidate: &Candidate, now: Instant, expiry: Duration) -> Option<f64> {
+        let meter: &Self = candidate.meter()?;
+        let last = Decayed::load(&meter.last);
+        let age = last.seconds_since(candidate.vitals().age(now));
+        (last.value > 0.0 && age <= expiry.as_secs_f64()).then(|| last.value.into())
+    }
+}
+
+impl Meter for UtilizationMeter {
+    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+        if let Some(inner) = &self.inner {
+            inner.record(vitals, sample);
+        }
+    }
+
+    fn needs_latency(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
+    }
+
+    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+        if let Some(utilization) = report.utilization(&self.metrics) {
+            let age = vitals.age(now);
+            Decayed::update(&self.last, |_| Some(Decayed::new(utilization as f32, age)));
+        }
+        if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
+            inner.report(vitals, report, now);
+        }
+    }
+
+    fn needs_reports(&self) -> bool {
+        true
+    }
+
+    fn inner(&self) -> Option<&dyn Meter> {
+        self.inner.as_deref()
+    }
+}

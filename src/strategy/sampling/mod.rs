@@ -1,0 +1,3 @@
+mod alias;
+pub(super) mod draw;
+pub(super) mod sampler;

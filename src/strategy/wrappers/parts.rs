@@ -1,0 +1,60 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    outcome::Meter,
+    strategy::{BuildContext, Built, Candidates, Strategy},
+};
+
+/// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each
+/// keeps its own state.
+#[derive(Debug)]
+pub(crate) struct Parts<K, St> {
+    prototype: St,
+    strategies: BTreeMap<K, St>,
+}
+
+impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
+    pub(crate) fn new(prototype: St) -> Self {
+        Self { prototype, strategies: BTreeMap::new() }
+    }
+
+    /// Builds the parts anew. Parts that are not built are forgotten.
+    pub(crate) fn rebuild(&mut self) -> Rebuild<'_, K, St> {
+        let before = std::mem::take(&mut self.strategies);
+        Rebuild { prototype: &self.prototype, before, strategies: &mut self.strategies }
+    }
+
+    pub(crate) fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.prototype.meter()
+    }
+}
+
+/// The parts while they are built.
+pub(crate) struct Rebuild<'a, K, St> {
+    prototype: &'a St,
+    before: BTreeMap<K, St>,
+    strategies: &'a mut BTreeMap<K, St>,
+}
+
+impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
+    /// Builds the part of this key over `candidates`, with the state that it had before.
+    pub(crate) fn build(
+        &mut self,
+        key: K,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<St::Picker> {
+        let before = self.before.remove(&key);
+        let mut strategy = before.unwrap_or_else(|| self.prototype.clone());
+        let built = strategy.build(candidates, context);
+        self.strategies.insert(key, strategy);
+        built
+    }
+}
+
+impl<K, St: Clone> Clone for Parts<K, St> {
+    /// A wrapper that is cloned is a prototype itself: its parts don't go along.
+    fn clone(&self) -> Self {
+        Self { prototype: self.prototype.clone(), strategies: BTreeMap::new() }
+    }
+}

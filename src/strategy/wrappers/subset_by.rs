@@ -1,0 +1,248 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use super::{
+    part::{Assembly, Part, first_accepted},
+    parts::Parts,
+    subset::Labels,
+};
+use crate::{
+    outcome::Meter,
+    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+};
+
+/// Only endpoints whose labels have the values that the request asks for, chosen among by any
+/// strategy; with an ordered list of what else will do.
+///
+/// ```
+/// use tower_lb::strategy::{P2c, SubsetBy};
+///
+/// struct Request {
+///     version: Option<String>,
+/// }
+///
+/// let strategy = SubsetBy::new(P2c::default(), ["version"], |request: &Request, label| match label {
+///     "version" => request.version.as_deref(),
+///     _ => None,
+/// })
+/// .or_fixed([("stage", "prod")])
+/// .or_any();
+/// ```
+///
+/// There is a picker for every combination of values that endpoints have, prebuilt by a clone of the
+/// strategy: no more of them than endpoints for each item of the list. Finding it takes one look-up
+/// in a hash table for each label, whatever their number.
+///
+/// The list is gone down as that of [`Subset`](crate::strategy::Subset) is. An item that names a label for
+/// which the request asks no value is passed over, and so is one whose values no endpoint has.
+pub struct SubsetBy<S, W> {
+    wanted: Arc<W>,
+    items: Vec<Item>,
+    parts: Parts<Key, S>,
+}
+
+/// A part: the item of the list, and the values of its labels.
+type Key = (usize, Vec<String>);
+
+/// One item of the list.
+#[derive(Clone, Debug)]
+enum Item {
+    /// Labels whose values the request names.
+    Asked(Vec<String>),
+    Fixed(Labels),
+}
+
+impl<S: Strategy + Clone, W> SubsetBy<S, W> {
+    /// Endpoints whose values of all these labels are those that the request wants.
+    ///
+    /// `wanted` says what value the request wants a label
+    /// to have, and is asked for each request: it should not allocate.
+    pub fn new<Req>(
+        inner: S,
+        labels: impl IntoIterator<Item = impl Into<String>>,
+        wanted: W,
+    ) -> Self
+    where
+        W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
+    {
+        let parts = Parts::new(inner);
+        Self { wanted: Arc::new(wanted), items: Vec::new(), parts }.or(labels)
+    }
+
+    /// If none of those is eligible: endpoints whose values of these labels are those that the
+    /// request wants.
+    #[must_use]
+    pub fn or(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.items.push(Item::Asked(labels.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// If none of those is eligible: endpoints that have these labels, whatever the request wants.
+    #[must_use]
+    pub fn or_fixed(
+        mut self,
+        labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
+    ) -> Self {
+        self.items.push(Item::Fixed(Labels::new(labels)));
+        self
+    }
+
+    /// If none of those is eligible: any endpoint.
+    #[must_use]
+    pub fn or_any(mut self) -> Self {
+        self.items.push(Item::Fixed(Labels::default()));
+        self
+    }
+}
+
+impl<S: Strategy + Clone, W> Strategy for SubsetBy<S, W> {
+    type Picker = SubsetByPicker<S::Picker, W>;
+
+    fn build(
+        &mut self,
+        candidates: &Candidates,
+        context: &mut BuildContext,
+    ) -> Built<Self::Picker> {
+        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let last = self.items.len() - 1;
+        let tables = self.items.iter().enumerate().map(|(index, item)| {
+            item.table(index, candidates, |key, part| {
+                let name = format!("subset {}", key.1.join(", "));
+                let part = if index == last { part.confined() } else { part };
+                all.add(name, inner.build(key, &part, context))
+            })
+        });
+        let tables = tables.collect();
+        all.finish(candidates, SubsetByPicker { tables, wanted: Arc::clone(&self.wanted) })
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.parts.meter()
+    }
+}
+
+impl Item {
+    fn table<P>(
+        &self,
+        index: usize,
+        candidates: &Candidates,
+        mut build: impl FnMut(Key, Candidates) -> Option<Part<P>>,
+    ) -> Table<P> {
+        let mut table = Table { labels: [].into(), root: Node::default() };
+        let mut add = |values: &[&str], candidates: Candidates| {
+            let key = values.iter().map(|&value| value.to_owned()).collect();
+            if let Some(part) = build((index, key), candidates) {
+                table.root.insert(values, part);
+            }
+        };
+        match self {
+            Self::Fixed(labels) => add(&[], labels.select(candidates)),
+            Self::Asked(labels) => {
+                // In order, so that notices are.
+                let parts = candidates.partition(|one| values(one, labels));
+                for (values, candidates) in BTreeMap::from_iter(parts) {
+                    add(&values, candidates);
+                }
+                table.labels = labels.clone().into();
+            }
+        }
+        table
+    }
+}
+
+/// The endpoint's values of these labels; `None` if it lacks one.
+fn values<'a>(candidate: &'a Candidate, labels: &[String]) -> Option<Vec<&'a str>> {
+    labels.iter().map(|label| candidate.metadata().get(label)).collect()
+}
+
+/// The picker of [`SubsetBy`].
+pub struct SubsetByPicker<P, W> {
+    tables: Box<[Table<P>]>,
+    wanted: Arc<W>,
+}
+
+/// The parts of one item of the list.
+#[derive(Debug)]
+struct Table<P> {
+    labels: Box<[String]>,
+    root: Node<P>,
+}
+
+/// Leads to a part by the value of one label after the other.
+#[derive(Debug)]
+enum Node<P> {
+    Branch(HashMap<Box<str>, Self>),
+    Leaf(Part<P>),
+}
+
+impl<P> Default for Node<P> {
+    fn default() -> Self {
+        Self::Branch(HashMap::new())
+    }
+}
+
+impl<P> Node<P> {
+    fn insert(&mut self, values: &[&str], part: Part<P>) {
+        match (values, &mut *self) {
+            ([], _) => *self = Self::Leaf(part),
+            ([value, rest @ ..], Self::Branch(next)) => {
+                next.entry((*value).into()).or_default().insert(rest, part);
+            }
+            // All paths are equally long.
+            ([..], Self::Leaf(_)) => {}
+        }
+    }
+}
+
+impl<P> Table<P> {
+    fn find<'a, Req, W>(&self, request: &'a Req, wanted: &W) -> Option<&Part<P>>
+    where
+        W: Fn(&'a Req, &str) -> Option<&'a str>,
+    {
+        let mut node = &self.root;
+        for label in &self.labels {
+            let Node::Branch(next) = node else { return None };
+            node = next.get(wanted(request, label)?)?;
+        }
+        match node {
+            Node::Leaf(part) => Some(part),
+            Node::Branch(_) => None,
+        }
+    }
+}
+
+impl<P, W, Req> Pick<Req> for SubsetByPicker<P, W>
+where
+    P: Pick<Req>,
+    W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
+{
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        let parts = self.tables.iter().filter_map(|table| table.find(request, &*self.wanted));
+        first_accepted(parts, request, context)
+    }
+}
+
+impl<S: Clone, W> Clone for SubsetBy<S, W> {
+    fn clone(&self) -> Self {
+        let (wanted, items) = (Arc::clone(&self.wanted), self.items.clone());
+        Self { wanted, items, parts: self.parts.clone() }
+    }
+}
+
+impl<S: fmt::Debug, W> fmt::Debug for SubsetBy<S, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubsetBy")
+            .field("parts", &self.parts)
+            .field("items", &self.items)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: fmt::Debug, W> fmt::Debug for SubsetByPicker<P, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubsetByPicker").field("tables", &self.tables).finish_non_exhaustive()
+    }
+}
