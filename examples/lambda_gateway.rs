@@ -49,7 +49,7 @@ async fn gateway() -> Result<(), BoxError> {
     let balancer = lambda::builder()
         .fail_fast(Duration::from_secs(1))
         .track(throttles.track(UntilAnswer))
-        .spawn(throttles.steer(RoundRobin::new()), versions)?;
+        .spawn(throttles.avoid_throttled(RoundRobin::new()), versions)?;
     let invocations = ServiceBuilder::new().layer(throttles.shed()).service(balancer.clone());
     let target_group =
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/site/0123456789abcdef";

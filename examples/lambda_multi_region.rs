@@ -70,7 +70,7 @@ async fn regions() -> Result<(), BoxError> {
     let throttles = Throttles::new();
     let balancer = lambda::builder()
         .track(throttles.track(UntilAnswer))
-        .spawn(throttles.steer(Tiers::new(P2c::default())), endpoints)?;
+        .spawn(throttles.avoid_throttled(Tiers::new(P2c::default())), endpoints)?;
 
     // One more attempt where that is safe and may help, in the other region: with and without it.
     let retry = RetryLayer::builder(InvocationStatus).attempts(2).build()?;

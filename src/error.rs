@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, fmt, io, sync::Arc};
 
-use crate::endpoint::{Health, Instance};
+use crate::endpoint::{EndpointId, Health};
 
 /// The error type that tower's services agree on.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -28,7 +28,7 @@ pub enum Error {
     /// The endpoint's own error.
     Endpoint {
         /// The endpoint; `Display` gives its key.
-        endpoint: Instance,
+        endpoint: EndpointId,
         /// What its service failed with.
         source: BoxError,
     },
@@ -52,7 +52,7 @@ impl Error {
 
     /// The endpoint that failed, down to the instance; `None` if the request reached none.
     #[must_use]
-    pub fn instance(&self) -> Option<&Instance> {
+    pub fn endpoint_id(&self) -> Option<&EndpointId> {
         match self {
             Self::Endpoint { endpoint, .. } => Some(endpoint),
             _ => None,

@@ -82,7 +82,7 @@ mod tests {
     fn an_error_is_shown_with_what_is_behind_it() {
         let inner = std::io::Error::other("in\nner");
         let outer = crate::Error::Endpoint {
-            endpoint: crate::endpoint::Instance::new("a\nb", &crate::Endpoint::new(())),
+            endpoint: crate::endpoint::EndpointId::new("a\nb", &crate::Endpoint::new(())),
             source: inner.into(),
         };
         let shown = EscapedChain(&outer).to_string();

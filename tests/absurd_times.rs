@@ -12,13 +12,14 @@ use tower_lb::{
     endpoint::{Endpoint, Locality},
     failover::FailoverLayer,
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, Relief, SlowStart,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, OverloadBackoff,
+        SlowStart,
     },
     hedge::{Delay, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer, RateLimitLayer},
     load::PeakEwma,
     outcome::{Attempts, Carry, LoadReport},
-    retry::{Backoff, Failures, Repeat, RetryLayer, Safety},
+    retry::{Backoff, RetryFailures, RetryLayer, RetrySafety, RetryableRequest},
     strategy::AwaitProbesLayer,
     strategy::{
         BuildContext, Candidate, Candidates, P2c, Probed, Random, Strategy, WeightedRoundRobin,
@@ -42,12 +43,12 @@ impl Carry for Query {
     }
 }
 
-impl Repeat for Query {
-    fn safety(&self) -> Safety {
-        Safety::Idempotent
+impl RetryableRequest for Query {
+    fn retry_safety(&self) -> RetrySafety {
+        RetrySafety::Idempotent
     }
 
-    fn repeat(&self) -> Option<Self> {
+    fn try_clone(&self) -> Option<Self> {
         Some(self.clone())
     }
 }
@@ -73,14 +74,14 @@ async fn layers_take_them() {
     a_day(ConnectTimeoutLayer::new(EVER).layer(failing())).await;
     a_day(FirstByteTimeoutLayer::new(EVER).layer(failing())).await;
     a_day(OverallTimeoutLayer::new(EVER).layer(failing())).await;
-    let hedge = HedgeLayer::builder(Failures::default(), Delay::fixed(EVER)).build().unwrap();
+    let hedge = HedgeLayer::builder(RetryFailures::default(), Delay::fixed(EVER)).build().unwrap();
     a_day(OverallTimeoutLayer::new(Duration::from_secs(9)).layer(hedge.layer(failing()))).await;
     for backoff in [Backoff::full(EVER, EVER), Backoff::decorrelated(Duration::ZERO, EVER)] {
-        let retry = RetryLayer::builder(Failures::default()).backoff(backoff);
+        let retry = RetryLayer::builder(RetryFailures::default()).backoff(backoff);
         let retry = retry.max_pushback(EVER).overall(EVER).build().unwrap();
         a_day(retry.layer(failing())).await;
     }
-    let failover = FailoverLayer::builder(failing(), Failures::default()).sticky(1, EVER);
+    let failover = FailoverLayer::builder(failing(), RetryFailures::default()).sticky(1, EVER);
     let failover = failover.build().unwrap().layer(failing());
     a_day(failover.clone()).await;
     a_day(failover).await;
@@ -152,8 +153,10 @@ async fn health_takes_them_or_says_no() {
         a_day(balancer.clone()).await;
         a_day(balancer).await;
     }
-    if let Ok(relieved) = list().relieved(Relief::new().interval(EVER).longest_pause(EVER)) {
-        a_day(Balancer::spawn(Random, relieved)).await;
+    if let Ok(overload_backoff) =
+        list().overload_backoff(OverloadBackoff::new().interval(EVER).longest_pause(EVER))
+    {
+        a_day(Balancer::spawn(Random, overload_backoff)).await;
     }
     if let Ok(starting) = list().slow_start(SlowStart::over(EVER)) {
         a_day(Balancer::spawn(Random, starting)).await;

@@ -16,7 +16,7 @@ use tower::Service;
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    health::{CircuitBreaker, HealthExt, OutlierDetection, Relief, SlowStart},
+    health::{CircuitBreaker, HealthExt, OutlierDetection, OverloadBackoff, SlowStart},
     load::{FailureAware, Outstanding, PeakEwma},
     strategy::{
         BoundedLoad, Candidate, LeastLoaded, Maglev, P2c, Pick, Random, Rendezvous, Ring,
@@ -117,7 +117,7 @@ fn nor_does_one_that_is_watched_over() {
     let stages = endpoints(20, |_| 1)
         .outlier_detected(OutlierDetection::new())
         .and_then(|stages| stages.circuit_broken(CircuitBreaker::new()))
-        .and_then(|stages| stages.relieved(Relief::new()))
+        .and_then(|stages| stages.overload_backoff(OverloadBackoff::new()))
         .and_then(|stages| stages.slow_start(SlowStart::default()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = runtime.enter();

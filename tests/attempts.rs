@@ -115,7 +115,7 @@ async fn a_request_that_waits_for_readiness_avoids_what_was_tried() {
     let endpoints: Vec<_> = backends.iter().cloned().map(Endpoint::new).collect();
     let balancer = over_endpoints(RoundRobin::starting_at(0), &endpoints, None);
     let attempts = Attempts::new();
-    endpoints[1..].iter().for_each(|endpoint| attempts.went_to(endpoint.vitals()));
+    endpoints[1..].iter().for_each(|endpoint| attempts.went_to(endpoint.stats()));
     let mut response = spawn(balancer.oneshot(Request::of(&attempts)));
     assert_pending!(response.poll());
     backends[0].set_readiness(Readiness::Ready);
@@ -131,7 +131,7 @@ async fn an_error_names_the_instance_to_avoid() {
         let first = send(&mut balancer, Request::default()).await;
         if let Err(error) = first {
             let attempts = Attempts::new();
-            attempts.went_to(error.instance().unwrap().vitals());
+            attempts.went_to(error.endpoint_id().unwrap().stats());
             let second = send(&mut balancer, Request::of(&attempts)).await;
             assert_eq!(second.unwrap(), "1");
         }
@@ -143,7 +143,7 @@ async fn an_attempt_knows_how_the_last_one_failed() {
     use std::time::Duration;
     use tower_lb::{
         outcome::Outcome,
-        retry::{Backoff, Failures, RetryLayer},
+        retry::{Backoff, RetryFailures, RetryLayer},
     };
     let seen = tower::service_fn(|query: support::request::Query| async move {
         match query.attempts().and_then(Attempts::last_failure) {
@@ -151,7 +151,7 @@ async fn an_attempt_knows_how_the_last_one_failed() {
             Some(failure) => Ok(failure),
         }
     });
-    let retry = RetryLayer::builder(Failures::default())
+    let retry = RetryLayer::builder(RetryFailures::default())
         .backoff(Backoff::full(Duration::ZERO, Duration::ZERO))
         .build()
         .unwrap();

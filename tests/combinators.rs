@@ -90,7 +90,7 @@ fn updates_that_change_nothing_are_dropped() {
     let updates = now(&mut stream);
     assert_eq!(updates, [insert("a", 1), insert("a", 2)]);
     let [Update::Insert(_, first), Update::Insert(_, second)] = &updates[..] else { panic!() };
-    assert!(Arc::ptr_eq(first.vitals(), second.vitals()));
+    assert!(Arc::ptr_eq(first.stats(), second.stats()));
 
     handle.reset([("a", 7), ("b", 3), ("a", 2)]).unwrap();
     assert_eq!(now(&mut stream), [reset([("a", 2), ("b", 3)])], "of duplicates the last counts");
@@ -249,7 +249,7 @@ async fn large_sets_pass_through() {
     const MANY: u32 = 100_000;
     let (first, one) = discover::channel::<u32, u32>();
     let (second, two) = discover::channel::<u32, u32>();
-    let subset = discover::Rendezvous::new("client", 50).unwrap();
+    let subset = discover::RendezvousSubset::new("client", 50).unwrap();
     let second_half = MANY / 2..MANY;
     let stream = discover::merge([one, two])
         .filter_endpoints(|_, endpoint| endpoint.target() % 10 != 3)

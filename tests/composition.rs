@@ -167,7 +167,9 @@ fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
         #[cfg(feature = "lambda")]
         ("AIMD", Passes, |inner| Any::new(tower_lb::lambda::Aimd::new(inner))),
         #[cfg(feature = "lambda")]
-        ("throttles", Passes, |inner| Any::new(tower_lb::lambda::Throttles::new().steer(inner))),
+        ("throttles", Passes, |inner| {
+            Any::new(tower_lb::lambda::Throttles::new().avoid_throttled(inner))
+        }),
     ];
     wrappers.to_vec()
 }
@@ -331,7 +333,7 @@ fn requests_go_to_all_that_the_rules_admit_and_to_no_others() {
             for candidate in built.eligible.iter() {
                 let mut tried = Tried::none();
                 let others = all.everyone().filter(|one| one.name() != candidate.name());
-                others.for_each(|one| tried.add(one.vitals()));
+                others.for_each(|one| tried.add(one.stats()));
                 let last = number(candidate);
                 assert_eq!(pick(last, &tried), Some(last), "{name}");
             }

@@ -14,7 +14,7 @@ use support::{Backend, drive};
 use tower::Service;
 use tower_lb::{
     Balancer, Error, discover,
-    endpoint::{Endpoint, Vitals},
+    endpoint::{Endpoint, EndpointStats},
     outcome::{Meter, Sample},
     strategy::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, RoundRobin, Strategy,
@@ -87,10 +87,10 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
 struct FewestFailures;
 
 #[derive(Debug, Default)]
-struct Failures(AtomicU32);
+struct RetryFailures(AtomicU32);
 
-impl Meter for Failures {
-    fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
+impl Meter for RetryFailures {
+    fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
         if sample.outcome().is_failure() {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -111,14 +111,14 @@ impl Strategy for FewestFailures {
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Failures::default()))
+        Some(Arc::new(RetryFailures::default()))
     }
 }
 
 impl<Req> Pick<Req> for FewestFailuresPicker {
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let failures = |candidate: &&Candidate| {
-            let meter = candidate.meter::<Failures>();
+            let meter = candidate.meter::<RetryFailures>();
             meter.map_or(0, |failures| failures.0.load(Ordering::Relaxed))
         };
         let accepted = self.0.iter().filter(|candidate| context.accepts(candidate));

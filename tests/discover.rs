@@ -90,7 +90,7 @@ fn connect_keeps_services_of_unchanged_targets_and_drops_updates_that_change_not
     handle.insert("k", Endpoint::new("10.0.0.1").with_weight(5)).unwrap();
     let [Update::Insert(_, heavier)] = &ok(collect_now(&mut stream))[..] else { panic!() };
     assert_eq!((heavier.target(), heavier.weight()), (&("10.0.0.1", 0), 5));
-    assert!(Arc::ptr_eq(heavier.vitals(), first.vitals()));
+    assert!(Arc::ptr_eq(heavier.stats(), first.stats()));
 
     handle.insert("k", "10.0.0.2").unwrap();
     let [Update::Insert(_, moved)] = &ok(collect_now(&mut stream))[..] else { panic!() };

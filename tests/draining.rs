@@ -110,7 +110,7 @@ async fn one_that_comes_back_while_it_leaves_has_its_requests_still() {
     fleet.settle();
     let endpoint = fleet.endpoint(&0);
     assert_eq!((endpoint.weight(), endpoint.health()), (4, &Health::Healthy));
-    assert_eq!(endpoint.vitals().outstanding(), 1);
+    assert_eq!(endpoint.stats().outstanding(), 1);
     drop(request);
     pass(&mut fleet, 20 * SECOND).await;
     assert!(fleet.endpoints().contains_key(&0));

@@ -129,7 +129,7 @@ enum Checks {
 
 /// How many endpoints may be ejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Places {
+enum HashOrder {
     Half,
     None,
 }
@@ -137,7 +137,7 @@ enum Places {
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     checks: Checks,
-    places: Places,
+    places: HashOrder,
     panic: bool,
     seed: u64,
 }
@@ -199,8 +199,8 @@ where
         .ejection_time(5 * SECOND, 60 * SECOND)
         .seed(scenario.seed);
     let detection = match scenario.places {
-        Places::Half => detection,
-        Places::None => detection.max_ejected(0, 0.0),
+        HashOrder::Half => detection,
+        HashOrder::None => detection.max_ejected(0, 0.0),
     };
     let builder = Balancer::builder().seed(scenario.seed).classify(Answers).fail_fast(SECOND);
     let balancer = match scenario.checks {
@@ -301,7 +301,7 @@ const LONGEST_RETURN: Duration = Duration::from_secs(33);
 
 fn law(name: &str, scenario: Scenario, report: &Report) {
     let context = format!("{name}, {scenario:?}: {report:?}");
-    let cap = if scenario.places == Places::Half { ENDPOINTS / 2 } else { 0 };
+    let cap = if scenario.places == HashOrder::Half { ENDPOINTS / 2 } else { 0 };
     assert!(report.most_out <= cap, "{context}");
     // At most ten are out for 5 s at least, which makes 200. Swaps are few beside that.
     assert!(report.ejections <= 300, "{context}");
@@ -309,18 +309,18 @@ fn law(name: &str, scenario: Scenario, report: &Report) {
     match scenario.places {
         // The threshold of 5, four trials, and the last requests before its place is free: in 1 share
         // of 20.
-        Places::Half => {
+        HashOrder::Half => {
             assert!(report.received <= report.share / 10, "{context}");
             assert!(report.ejected.is_none_or(|time| time < 5 * SECOND), "{context}");
         }
-        Places::None => assert!(report.received <= report.share / 5, "{context}"),
+        HashOrder::None => assert!(report.received <= report.share / 5, "{context}"),
     }
 }
 
 #[test]
 fn an_endpoint_that_fails_fast_is_ejected_though_others_fill_the_places() {
     for checks in [Checks::None, Checks::Blind] {
-        let scenario = Scenario { checks, places: Places::Half, panic: false, seed: 1 };
+        let scenario = Scenario { checks, places: HashOrder::Half, panic: false, seed: 1 };
         law("round robin", scenario, &run(RoundRobin::starting_at(scenario.seed), scenario));
         law("P2C", scenario, &run(P2c::default(), scenario));
         law("least loaded", scenario, &run(LeastLoaded::default(), scenario));
@@ -329,11 +329,13 @@ fn an_endpoint_that_fails_fast_is_ejected_though_others_fill_the_places() {
 
 #[test]
 fn without_a_place_its_failures_keep_requests_away() {
-    let scenario = Scenario { checks: Checks::None, places: Places::None, panic: false, seed: 1 };
+    let scenario =
+        Scenario { checks: Checks::None, places: HashOrder::None, panic: false, seed: 1 };
     law("P2C", scenario, &run(P2c::default(), scenario));
     law("least loaded", scenario, &run(LeastLoaded::default(), scenario));
     // A rule that opens to all leaves it to the strategy too.
-    let scenario = Scenario { checks: Checks::Blind, places: Places::Half, panic: true, seed: 1 };
+    let scenario =
+        Scenario { checks: Checks::Blind, places: HashOrder::Half, panic: true, seed: 1 };
     let report = run(P2c::default(), scenario);
     assert!(report.received <= report.share / 5, "{report:?}");
 }
@@ -372,10 +374,10 @@ fn table() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (situation, checks, places, panic) in [
-        ("no checks", Checks::None, Places::Half, false),
-        ("checks time out", Checks::Blind, Places::Half, false),
-        ("checks time out, panic rule", Checks::Blind, Places::Half, true),
-        ("none may be ejected", Checks::None, Places::None, false),
+        ("no checks", Checks::None, HashOrder::Half, false),
+        ("checks time out", Checks::Blind, HashOrder::Half, false),
+        ("checks time out, panic rule", Checks::Blind, HashOrder::Half, true),
+        ("none may be ejected", Checks::None, HashOrder::None, false),
     ] {
         let scenarios = (1..=SEEDS).map(|seed| Scenario { checks, places, panic, seed });
         let scenarios: Vec<_> = scenarios.collect();

@@ -11,7 +11,7 @@ use tower::{ServiceExt, service_fn};
 use tower_lb::{
     Balancer, BoxError, Error,
     discover::{self, DiscoverExt, Schedule},
-    endpoint::{Endpoint, Health, Instance, Locality},
+    endpoint::{Endpoint, EndpointId, Health, Locality},
     health::{CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection},
     strategy::{RoundRobin, ZonalShift},
 };
@@ -118,7 +118,7 @@ fn what_is_shown_is_escaped_and_what_is_read_is_not() {
     assert_eq!(health.to_string(), format!("unhealthy: {ESCAPED}"));
     assert_eq!(health.reason(), Some(EVIL));
     assert_eq!(Locality::new("eu", EVIL).to_string(), format!("eu/{ESCAPED}"));
-    let endpoint = Instance::new(EVIL, &Endpoint::new(()));
+    let endpoint = EndpointId::new(EVIL, &Endpoint::new(()));
     assert_eq!((endpoint.to_string().as_str(), endpoint.name()), (ESCAPED, EVIL));
     let error = Error::Endpoint { endpoint, source: EVIL.into() };
     assert_eq!(error.to_string(), format!("endpoint {ESCAPED} failed"));

@@ -26,7 +26,7 @@ use tower_lb::{
     failover::{Failover, FailoverLayer, When},
     limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Attempts, Carry, Classify, Outcome},
-    retry::{Failures, Safety},
+    retry::{RetryFailures, RetrySafety},
     strategy::P2c,
     timeout::OverallTimeoutLayer,
 };
@@ -64,7 +64,7 @@ fn region(name: &'static str) -> (State, Region) {
 }
 
 async fn send(
-    service: &Failover<Region, Region, Failures>,
+    service: &Failover<Region, Region, RetryFailures>,
     query: Query,
 ) -> Result<&'static str, BoxError> {
     service.clone().oneshot(query).await
@@ -73,12 +73,13 @@ async fn send(
 #[tokio::test(start_paused = true)]
 async fn each_attempt_that_fails_goes_over_if_it_may_be_repeated() {
     let ((near_state, near), (far_state, far)) = (region("near"), region("far"));
-    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap().layer(near);
+    let failover =
+        FailoverLayer::builder(far, RetryFailures::default()).build().unwrap().layer(near);
     assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "near");
     near_state.set_down(true);
     assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "far");
-    send(&failover, Query::new(Safety::IfUnsent)).await.unwrap_err();
-    send(&failover, Query::new(Safety::Never)).await.unwrap_err();
+    send(&failover, Query::new(RetrySafety::IfUnsent)).await.unwrap_err();
+    send(&failover, Query::new(RetrySafety::Never)).await.unwrap_err();
     assert_eq!((near_state.requests(), far_state.requests()), (4, 1));
     far_state.set_down(true);
     send(&failover, Query::idempotent()).await.unwrap_err();
@@ -87,7 +88,7 @@ async fn each_attempt_that_fails_goes_over_if_it_may_be_repeated() {
 #[tokio::test(start_paused = true)]
 async fn a_sticky_one_stays_and_comes_back_by_a_probe() {
     let ((near_state, near), (far_state, far)) = (region("near"), region("far"));
-    let failover = FailoverLayer::builder(far, Failures::default()).sticky(3, 1000 * MS);
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).sticky(3, 1000 * MS);
     let failover = failover.build().unwrap().layer(near);
     near_state.set_down(true);
     for _ in 0..10 {
@@ -115,7 +116,7 @@ async fn a_probe_of_a_first_that_is_not_ready_hangs_nobody() {
     let (_, far) = region("far");
     let (handle, stream) = discover::channel::<&str, Region>();
     let balancer = Balancer::spawn(P2c::default(), stream);
-    let failover = FailoverLayer::builder(far, Failures::default()).sticky(1, 100 * MS);
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).sticky(1, 100 * MS);
     let service = failover.build().unwrap().layer(balancer);
     handle.insert("a", Endpoint::new(near.clone())).unwrap();
     near_state.set_down(true);
@@ -137,7 +138,7 @@ async fn a_probe_of_a_first_that_is_not_ready_hangs_nobody() {
 #[tokio::test(start_paused = true)]
 async fn each_service_goes_over_by_itself() {
     let (_, far) = region("far");
-    let layer = FailoverLayer::builder(far, Failures::default()).sticky(1, 100 * MS);
+    let layer = FailoverLayer::builder(far, RetryFailures::default()).sticky(1, 100 * MS);
     let layer = layer.build().unwrap();
     let ((down, one), (_, other)) = (region("one"), region("other"));
     down.set_down(true);
@@ -155,11 +156,11 @@ async fn on_overload_only_what_is_too_much_spills_over() {
     let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(2)).build().unwrap();
     let near = BoxCloneSyncService::new(limit.layer(near));
     let (_, far) = region("far");
-    let failover = FailoverLayer::builder(far, Failures::default()).when(When::Overloaded);
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).when(When::Overloaded);
     let failover = failover.build().unwrap();
     let service = failover.layer(near);
     // Not sent, so it need not be idempotent.
-    let requests = [(); 5].map(|()| service.clone().oneshot(Query::new(Safety::IfUnsent)));
+    let requests = [(); 5].map(|()| service.clone().oneshot(Query::new(RetrySafety::IfUnsent)));
     let answers = futures::future::try_join_all(requests).await.unwrap();
     assert_eq!(answers, ["near", "near", "far", "far", "far"]);
     // Failures are not overload.
@@ -173,9 +174,9 @@ async fn a_region_without_endpoints_is_left() {
     let (_, far) = region("far");
     let (handle, stream) = discover::channel::<&str, Region>();
     let near = Balancer::builder().fail_fast(10 * MS).spawn(P2c::default(), stream).unwrap();
-    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).build().unwrap();
     let service = failover.layer(near);
-    let query = || Query::new(Safety::IfUnsent);
+    let query = || Query::new(RetrySafety::IfUnsent);
     assert_eq!(service.clone().oneshot(query()).await.unwrap(), "far");
     handle.insert("a", Endpoint::new(region("near").1)).unwrap();
     assert_eq!(service.clone().oneshot(query()).await.unwrap(), "near");
@@ -237,7 +238,7 @@ impl Service<Query> for Roomy {
 async fn over_shared_room(max_wait: Option<Duration>, query: Query) -> (&'static str, Duration) {
     let room = Arc::new(Semaphore::new(1));
     let second = Roomy::new("second", &room);
-    let mut builder = FailoverLayer::builder(second, Failures::new(ByName));
+    let mut builder = FailoverLayer::builder(second, RetryFailures::new(ByName));
     if let Some(max_wait) = max_wait {
         builder = builder.max_wait(max_wait);
     }
@@ -271,7 +272,7 @@ async fn an_error_of_the_first_waits_no_longer_than_a_response() {
     near_state.set_down(true);
     let (handle, stream) = discover::channel::<&str, Region>();
     let far = Balancer::spawn(P2c::default(), stream);
-    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).build().unwrap();
     let service = failover.layer(near);
     let began = Instant::now();
     let error = service.clone().oneshot(Query::idempotent()).await.unwrap_err();
@@ -294,7 +295,7 @@ async fn nothing_is_sent_to_the_second_after_the_deadline() {
         Err::<&str, BoxError>("late".into())
     });
     let (far_state, far) = region("far");
-    let failover = FailoverLayer::builder(far, Failures::default()).build().unwrap();
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).build().unwrap();
     let mut query = Query::idempotent();
     query.carry(Attempts::with_deadline(Instant::now() + 50 * MS));
     assert_eq!(failover.layer(near).oneshot(query).await.unwrap_err().to_string(), "late");
@@ -317,7 +318,8 @@ async fn dropping_it_at_any_time_leaks_nothing() {
         let (near, far) = (region(false), region(true));
         tokio::task::yield_now().await;
         let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).build().unwrap();
-        let failover = FailoverLayer::builder(far.clone(), Failures::default()).build().unwrap();
+        let failover =
+            FailoverLayer::builder(far.clone(), RetryFailures::default()).build().unwrap();
         let service = limit.layer(failover.layer(near.clone()));
         let overall = OverallTimeoutLayer::new(45 * MS).layer(service);
         let _ = tokio::time::timeout(millis * MS, overall.oneshot(Query::idempotent())).await;

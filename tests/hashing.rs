@@ -186,7 +186,7 @@ proptest! {
                 let (gone, rest): (Vec<_>, Vec<_>) =
                     endpoints.iter().cloned().partition(|(name, _)| *name == home);
                 let mut tried = Tried::none();
-                tried.add(gone[0].1.vitals());
+                tried.add(gone[0].1.stats());
                 let mut strategy = hash();
                 let picker_of_rest = strategy.build(&candidates(&strategy, &rest), &mut BuildContext::new()).picker;
                 let next = pick(&picker, key, &tried);
@@ -326,8 +326,8 @@ fn a_key_has_an_order_of_all_endpoints() {
                 .map(|_| {
                     let next = pick(&picker, key, &tried).unwrap();
                     let (_, endpoint) = endpoints.iter().find(|(name, _)| *name == next).unwrap();
-                    assert!(!tried.contains(endpoint.vitals()), "{name}");
-                    tried.add(endpoint.vitals());
+                    assert!(!tried.contains(endpoint.stats()), "{name}");
+                    tried.add(endpoint.stats());
                     next
                 })
                 .collect();
@@ -549,9 +549,9 @@ fn when_all_within_the_bound_were_tried_it_is_the_least_overloaded() {
     let _running: Vec<_> = begin.clone()(0, 5).chain(begin(1, 4)).collect();
     let mut tried = Tried::none();
     assert_eq!(pick(&picker, 1, &tried).unwrap(), endpoints[2].0);
-    tried.add(endpoints[2].1.vitals());
+    tried.add(endpoints[2].1.stats());
     assert_eq!(pick(&picker, 1, &tried).unwrap(), endpoints[1].0);
-    endpoints.iter().for_each(|(_, endpoint)| tried.add(endpoint.vitals()));
+    endpoints.iter().for_each(|(_, endpoint)| tried.add(endpoint.stats()));
     assert_eq!(pick(&picker, 1, &tried).unwrap(), endpoints[2].0, "a preference, not a veto");
 }
 
@@ -587,7 +587,7 @@ fn the_least_loaded_of_a_keys_first_few() {
         let picker =
             strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).picker;
         let mut tried = Tried::none();
-        endpoints.iter().for_each(|(_, endpoint)| tried.add(endpoint.vitals()));
+        endpoints.iter().for_each(|(_, endpoint)| tried.add(endpoint.stats()));
         assert!(pick(&picker, 1, &tried).is_some(), "{name}: a preference, not a veto");
     }
     for_each_hash!(check());

@@ -15,7 +15,7 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     health::{
         CircuitBreaker, Draining, HealthCheck, HealthExt, Initial, LatencyOutliers,
-        OutlierDetection, Relief, SlowStart, Stalls,
+        OutlierDetection, OverloadBackoff, SlowStart, Stalls,
     },
     load::Outstanding,
     outcome::Outcome,
@@ -168,12 +168,12 @@ async fn settings_at_their_extremes_do_no_harm() {
         let detection = OutlierDetection::new().interval(time).ejection_time(time, time);
         let detection = detection.jitter(1.0).latency(latency).stalls(stalls).failed_responses(1);
         let breaker = CircuitBreaker::new().open_time(time, time).failure_share(100.0, 1, time);
-        let relief = Relief::new().interval(time).longest_pause(time);
+        let relief = OverloadBackoff::new().interval(time).longest_pause(time);
         let stages = stream
             .health_checked(check.initial(Initial::Up))
             .and_then(|stages| stages.outlier_detected(detection))
             .and_then(|stages| stages.circuit_broken(breaker.trial_requests(u32::MAX)))
-            .and_then(|stages| stages.relieved(relief))
+            .and_then(|stages| stages.overload_backoff(relief))
             .and_then(|stages| stages.slow_start(SlowStart::over(time).exponent(100.0)))
             .and_then(|stages| stages.drained(Draining::within(time)))
             .unwrap();
@@ -275,7 +275,7 @@ proptest! {
             handle.reset([(0, upstream.clone()), (1, said(0, 1))]).unwrap();
             let mut fleet = Watched::new(stages(order, stream));
             fleet.settle();
-            let vitals = Arc::clone(fleet.endpoint(&0).vitals());
+            let stats = Arc::clone(fleet.endpoint(&0).stats());
             for step in steps {
                 match step {
                     Step::Say(health, weight) => {
@@ -292,7 +292,7 @@ proptest! {
                 let endpoint = fleet.endpoint(&0);
                 prop_assert!(severity(endpoint.health()) >= severity(upstream.health()));
                 prop_assert_eq!(endpoint.weight(), upstream.weight());
-                prop_assert!(Arc::ptr_eq(endpoint.vitals(), &vitals));
+                prop_assert!(Arc::ptr_eq(endpoint.stats(), &stats));
             }
             handle.insert(0, upstream.clone().with_health(Health::Healthy).with_weight(1)).unwrap();
             for _ in 0..4 {

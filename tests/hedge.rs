@@ -26,7 +26,7 @@ use tower_lb::{
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Classify, Following, OnResponse, Outcome, ResultOnly},
-    retry::{Budget, Failures, Safety},
+    retry::{Budget, RetryFailures, RetrySafety},
     strategy::{Rng, RoundRobin, RoundRobinPicker},
 };
 
@@ -53,12 +53,12 @@ async fn over<const N: usize>(endpoints: [(&'static str, Endpoint<Endpoints>); N
     balancer
 }
 
-fn after(delay: Duration) -> HedgeBuilder<Failures> {
-    HedgeLayer::builder(Failures::default(), Delay::fixed(delay)).budget(Budget::unlimited())
+fn after(delay: Duration) -> HedgeBuilder<RetryFailures> {
+    HedgeLayer::builder(RetryFailures::default(), Delay::fixed(delay)).budget(Budget::unlimited())
 }
 
 async fn send(
-    service: &Hedge<Service_, Failures>,
+    service: &Hedge<Service_, RetryFailures>,
     query: Query,
 ) -> (Result<&'static str, BoxError>, Duration) {
     let began = Instant::now();
@@ -102,12 +102,12 @@ async fn only_slow_and_idempotent_requests_are_hedged() {
     assert_eq!(cancelled(&balancer).values().map(|(_, cancelled, _)| cancelled).sum::<u64>(), 0);
 
     let balancer = over([endpoint("slow", 1000, true), endpoint("fast", 20, true)]).await;
-    for safety in [Safety::IfUnsent, Safety::Never] {
+    for retry_safety in [RetrySafety::IfUnsent, RetrySafety::Never] {
         let balancer = balancer.clone();
         let service = after(50 * MS).build().unwrap().layer(balancer.clone());
-        let (answer, took) = send(&service, Query::new(safety)).await;
+        let (answer, took) = send(&service, Query::new(retry_safety)).await;
         assert_eq!((answer.unwrap(), took), ("slow", 1000 * MS));
-        send(&service, Query::new(safety)).await.0.unwrap();
+        send(&service, Query::new(retry_safety)).await.0.unwrap();
     }
 }
 
@@ -234,7 +234,7 @@ async fn a_failure_does_not_wait_for_the_room_that_it_holds_itself() {
                 Ok::<Held, io::Error>((false, Arc::new(permit)))
             }
         });
-        let hedge = HedgeLayer::builder(Failures::new(ByGoodness), Delay::fixed(delay));
+        let hedge = HedgeLayer::builder(RetryFailures::new(ByGoodness), Delay::fixed(delay));
         let hedge = hedge.budget(Budget::unlimited()).build().unwrap();
         let began = Instant::now();
         let (good, _room) = hedge.layer(service).oneshot(Query::idempotent()).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_hedge_that_fails_first_is_no_answer() {
             Ok::<Held, io::Error>((first, Arc::new(permit)))
         }
     });
-    let hedge = HedgeLayer::builder(Failures::new(ByGoodness), Delay::fixed(10 * MS));
+    let hedge = HedgeLayer::builder(RetryFailures::new(ByGoodness), Delay::fixed(10 * MS));
     let hedge = hedge.budget(Budget::unlimited()).build().unwrap();
     let mut request = spawn(hedge.layer(service).oneshot(Query::idempotent()));
     assert_pending!(request.poll());
@@ -335,7 +335,7 @@ async fn a_heavy_tail_is_cut_off_within_the_budget() {
     let endpoints = || ["a", "b", "c"].map(|name| heavy_tailed(name, &rng));
     let without = tail(over(endpoints()).await).await;
     let budget = Budget::builder().share(0.05).floor(0.1).build().unwrap();
-    let judge = Failures::default();
+    let judge = RetryFailures::default();
     let hedge = HedgeLayer::builder(judge, Delay::quantile(0.98)).budget(budget.clone());
     let with = tail(hedge.build().unwrap().layer(over(endpoints()).await)).await;
     let extra = budget.spent() as f64 / 30_000.0;

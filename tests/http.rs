@@ -32,7 +32,7 @@ use tokio::{
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_lb::{
     discover::{self, DiscoverExt},
-    endpoint::{Endpoint, OutcomeCounts, Vitals},
+    endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     http::{
         Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
         UntilBodyEnd, builder, load_probe,
@@ -444,9 +444,9 @@ fn set_origin_wraps_any_http_service() {
 struct LastReport(std::sync::Mutex<Option<f64>>);
 
 impl Meter for LastReport {
-    fn record(&self, _vitals: &Vitals, _sample: &Sample<'_>) {}
+    fn record(&self, _vitals: &EndpointStats, _sample: &Sample<'_>) {}
 
-    fn report(&self, _vitals: &Vitals, report: &LoadReport, _now: Instant) {
+    fn report(&self, _vitals: &EndpointStats, report: &LoadReport, _now: Instant) {
         *self.0.lock().unwrap() = report.requests_in_flight();
     }
 

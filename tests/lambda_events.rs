@@ -24,7 +24,7 @@ use tower_lb::{
         Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
     limit::Rejected,
-    retry::{Repeat, Safety},
+    retry::{RetrySafety, RetryableRequest},
     strategy::RoundRobin,
 };
 
@@ -322,16 +322,16 @@ async fn what_a_limit_turned_away_becomes_503() {
 #[tokio::test]
 async fn when_an_invocation_may_be_sent_again_is_for_the_caller_to_say() {
     for (said, expected) in [
-        (None, Safety::Idempotent),
-        (Some(Safety::Never), Safety::Never),
-        (Some(Safety::IfUnsent), Safety::IfUnsent),
+        (None, RetrySafety::Idempotent),
+        (Some(RetrySafety::Never), RetrySafety::Never),
+        (Some(RetrySafety::IfUnsent), RetrySafety::IfUnsent),
     ] {
         let invoke = move |_: &FunctionName, invocation: Invocation| {
-            assert_eq!(invocation.safety(), expected);
+            assert_eq!(invocation.retry_safety(), expected);
             ready(Ok(Invoked::new(200, r#"{"statusCode":200}"#)))
         };
         let mut request = get();
-        said.map(|safety| request.extensions_mut().insert(safety));
+        said.map(|retry_safety| request.extensions_mut().insert(retry_safety));
         assert_eq!(respond(invoke, request).await.0, StatusCode::OK);
     }
 }

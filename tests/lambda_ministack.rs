@@ -188,7 +188,7 @@ async fn a_region_whose_function_is_throttled_is_left_and_come_back_to() {
     });
     let balancer = lb::builder()
         .track(throttles.track(UntilAnswer))
-        .spawn(throttles.steer(RoundRobin::new()), functions)
+        .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let call = async || balancer.clone().oneshot("{}".into()).await;
     for _ in 0..4 {

@@ -473,7 +473,7 @@ async fn a_region_that_is_exhausted_costs_one_request() {
         .connect(move |region| Function::new(clients[region].clone(), name.clone()));
     let balancer = tower_lb::lambda::builder()
         .track(throttles.track(UntilAnswer))
-        .spawn(throttles.steer(RoundRobin::new()), functions)
+        .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let failures = async |requests| {
         let mut failures = 0;

@@ -208,7 +208,7 @@ fn a_pick_allocates_nothing() {
     check("pack", Pack::new());
     check("aimd", Aimd::new(P2c::default()));
     check("cost", CostAware::new(prices_of_all).waiting(1.0));
-    check("steered", Throttles::new().steer(P2c::default()));
+    check("steered", Throttles::new().avoid_throttled(P2c::default()));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn picks_keep_to_the_laws() {
             let candidates =
                 Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
             let mut been = Tried::none();
-            tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
+            tried.iter().for_each(|&index| been.add(endpoints[index].stats()));
             let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
             let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
             picker.pick(&(), &mut context).map(|picked| picked.name().parse::<usize>().unwrap())
@@ -239,7 +239,7 @@ fn picks_keep_to_the_laws() {
     check("pack", Pack::new());
     check("aimd", Aimd::new(P2c::default()));
     check("cost", CostAware::new(prices_of_all));
-    check("steered", Throttles::new().steer(P2c::default()));
+    check("steered", Throttles::new().avoid_throttled(P2c::default()));
 }
 
 fn prices_of_all(_: &Candidate) -> Price {

@@ -93,7 +93,7 @@ where
     let balancer = lambda::builder()
         .track(throttles.track(UntilAnswer))
         .seed(1)
-        .spawn(throttles.steer(strategy), functions)
+        .spawn(throttles.avoid_throttled(strategy), functions)
         .unwrap();
     Box::new(move || {
         let balancer = balancer.clone();
@@ -243,7 +243,7 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
     let functions = discover::list([("f", inner.into())]);
     let balancer = lambda::builder()
         .track(throttles.track(UntilAnswer))
-        .spawn(throttles.steer(RoundRobin::new()), functions)
+        .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let mut service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
     lambda.throttle("f", ThrottleReason::CallerRate, None);

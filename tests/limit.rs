@@ -20,8 +20,8 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     limit::{
-        Carried, Concurrency, ConcurrencyLimitLayer, Inspect, Order, Priority, RateLimitLayer,
-        Rejected, ThrottleLayer,
+        AdaptiveThrottleLayer, Carried, Concurrency, ConcurrencyLimitLayer, Inspect, Order,
+        Priority, RateLimitLayer, Rejected,
     },
     outcome::{Attempts, Carry, Classify, Outcome},
 };
@@ -232,7 +232,7 @@ async fn throttling_sends_twice_what_is_accepted() {
         let nth = nth.fetch_add(1, Ordering::SeqCst) % 100;
         std::future::ready(Ok::<_, Infallible>(nth < share.load(Ordering::SeqCst)))
     });
-    let layer = ThrottleLayer::new(Accepted, 2.0).unwrap().seed(1);
+    let layer = AdaptiveThrottleLayer::new(Accepted, 2.0).unwrap().seed(1);
     // A clone for each request, as frameworks do.
     let service = layer.layer(server);
     let run = async |seconds: u32| {
@@ -261,7 +261,7 @@ async fn throttling_sends_twice_what_is_accepted() {
 
 #[tokio::test(start_paused = true)]
 async fn throttling_lets_a_burst_through_that_is_answered_later() {
-    let layer = ThrottleLayer::new(tower_lb::outcome::ResultOnly, 2.0).unwrap().seed(1);
+    let layer = AdaptiveThrottleLayer::new(tower_lb::outcome::ResultOnly, 2.0).unwrap().seed(1);
     for round in 0..2 {
         let requests = (0..100).map(|_| layer.layer(slow::<()>()).oneshot(()));
         let answers = futures::future::join_all(requests).await;
@@ -340,8 +340,8 @@ fn contradictions_are_rejected() {
     let limit = |requests| ConcurrencyLimitLayer::builder(Concurrency::fixed(requests));
     assert!(limit(0).build().is_err());
     assert!(limit(1).max_wait(MS).build().is_err());
-    assert!(ThrottleLayer::new((), 1.0).is_err());
-    assert!(ThrottleLayer::new((), f64::NAN).is_err());
+    assert!(AdaptiveThrottleLayer::new((), 1.0).is_err());
+    assert!(AdaptiveThrottleLayer::new((), f64::NAN).is_err());
     assert!(RateLimitLayer::new(0.0, 1).is_err());
     assert!(RateLimitLayer::new(f64::NAN, 1).is_err());
     assert!(RateLimitLayer::new(1.0, 0).is_err());

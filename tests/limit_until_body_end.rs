@@ -11,24 +11,24 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
 use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_lb::{
-    http::{HeldBody, HoldUntilBodyEnd},
-    limit::{Concurrency, ConcurrencyLimitLayer, Place},
+    http::{HeldBody, PermitUntilBodyEnd},
+    limit::{Concurrency, ConcurrencyLimitLayer, Permit},
     outcome::ResultOnly,
 };
 
 type Body = BoxBody<Bytes, io::Error>;
-type Limit = ConcurrencyLimitLayer<ResultOnly, (), HoldUntilBodyEnd>;
+type Limit = ConcurrencyLimitLayer<ResultOnly, (), PermitUntilBodyEnd>;
 /// What becomes of a request: a response's body, or an error.
 type Answer = Result<Body, io::Error>;
 
 /// One place, and a service that answers as the request says.
 fn limited() -> (
     Limit,
-    impl Service<Answer, Response = Response<HeldBody<Body, Place>>, Error = BoxError, Future: Unpin>
+    impl Service<Answer, Response = Response<HeldBody<Body, Permit>>, Error = BoxError, Future: Unpin>
     + Clone,
 ) {
     let builder = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(10);
-    let limit = builder.hold(HoldUntilBodyEnd).build().unwrap();
+    let limit = builder.permit_scope(PermitUntilBodyEnd).build().unwrap();
     let service = limit.layer(service_fn(|answer: Answer| ready(answer.map(Response::new))));
     (limit, service)
 }

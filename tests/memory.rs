@@ -20,7 +20,8 @@ use tower_lb::{
     discover::{self, Channel, Discover, DiscoverExt, Handle},
     endpoint::{Endpoint, Health, Locality},
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, Relief, SlowStart,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, OverloadBackoff,
+        SlowStart,
     },
     outcome::LoadReport,
     strategy::{
@@ -33,9 +34,9 @@ use tower_lb::{
 /// Answers at once. All clones share an instance, so that the instances are those of endpoints that
 /// somebody keeps.
 #[derive(Clone)]
-struct Backend(Arc<Instance>);
+struct Backend(Arc<EndpointId>);
 
-struct Instance {
+struct EndpointId {
     id: u64,
     /// Counts the instances.
     _alive: Arc<()>,
@@ -64,7 +65,7 @@ struct Fleet {
 
 impl Fleet {
     fn backend(&self, id: u64) -> Backend {
-        Backend(Arc::new(Instance { id, _alive: Arc::clone(&self.alive) }))
+        Backend(Arc::new(EndpointId { id, _alive: Arc::clone(&self.alive) }))
     }
 
     fn endpoint(&self, id: u64) -> Endpoint<Backend> {
@@ -241,7 +242,9 @@ fn stages_keep_nothing_of_endpoints_that_are_gone() {
     check("circuit breaker", P2c::default(), |targets| {
         targets.circuit_broken(CircuitBreaker::new()).unwrap()
     });
-    check("relief", P2c::default(), |targets| targets.relieved(Relief::new()).unwrap());
+    check("relief", P2c::default(), |targets| {
+        targets.overload_backoff(OverloadBackoff::new()).unwrap()
+    });
     check("slow start", P2c::default(), |targets| {
         targets.slow_start(SlowStart::over(Duration::from_secs(2))).unwrap()
     });
@@ -423,5 +426,5 @@ fn sessions_keep_nothing_of_endpoints_that_are_gone() {
     });
     println!("{} bytes", kept.bytes_current);
     assert!(kept.bytes_current < 4 * 1024, "{kept:?}");
-    assert!(many.iter().all(|(_, endpoint)| Arc::strong_count(endpoint.vitals()) == 1));
+    assert!(many.iter().all(|(_, endpoint)| Arc::strong_count(endpoint.stats()) == 1));
 }

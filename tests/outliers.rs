@@ -368,7 +368,7 @@ async fn what_upstream_says_is_made_no_better_and_comes_back() {
 async fn an_endpoint_that_was_removed_comes_back_without_a_past() {
     let (handle, mut fleet) = fleet(3, rows_only());
     send(&mut fleet, 0, vec![FAILED; 4]);
-    let old = Arc::clone(fleet.endpoint(&0).vitals());
+    let old = Arc::clone(fleet.endpoint(&0).stats());
     let leftover = fleet.request(&0);
     handle.remove(0).unwrap();
     handle.insert(0, ()).unwrap();
@@ -376,7 +376,7 @@ async fn an_endpoint_that_was_removed_comes_back_without_a_past() {
     leftover.finish(FAILED);
     send(&mut fleet, 0, vec![FAILED; 4]);
     assert!(!is_out(&fleet, 0));
-    assert!(!Arc::ptr_eq(&old, fleet.endpoint(&0).vitals()));
+    assert!(!Arc::ptr_eq(&old, fleet.endpoint(&0).stats()));
     send(&mut fleet, 0, [FAILED]);
     assert!(is_out(&fleet, 0));
 }

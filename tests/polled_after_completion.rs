@@ -21,7 +21,7 @@ use tower_lb::{
     hedge::{Delay, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer, Order, RateLimitLayer},
     outcome::{LoadReport, ResultOnly},
-    retry::{Backoff, Failures, RetryLayer},
+    retry::{Backoff, RetryFailures, RetryLayer},
     strategy::AwaitProbesLayer,
     strategy::{Candidate, Freshest, P2c, Probed},
     timeout::{FirstByteTimeoutLayer, OverallTimeoutLayer},
@@ -81,7 +81,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     let query = Query::idempotent;
     let once = || Once { first: true };
 
-    let retry = || RetryLayer::builder(Failures::default()).overall(10_000 * MS);
+    let retry = || RetryLayer::builder(RetryFailures::default()).overall(10_000 * MS);
     let retries = retry().build().unwrap();
     panics("RetryFuture", retries.layer(service_fn(good)).call(query())).await;
     panics("RetryFuture", retries.layer(service_fn(bad)).call(query())).await;
@@ -89,17 +89,19 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     let short = retry().backoff(backoff).overall(101 * MS).build().unwrap();
     panics("RetryFuture", short.layer(service_fn(bad)).call(query())).await;
 
-    let failover = FailoverLayer::builder(service_fn(good), Failures::default()).build().unwrap();
+    let failover =
+        FailoverLayer::builder(service_fn(good), RetryFailures::default()).build().unwrap();
     panics("FailoverFuture", failover.layer(service_fn(good)).call(query())).await;
     panics("FailoverFuture", failover.layer(service_fn(bad)).call(query())).await;
-    let unready = FailoverLayer::builder(Once { first: false }, Failures::default());
+    let unready = FailoverLayer::builder(Once { first: false }, RetryFailures::default());
     let unready = unready.when(When::Failed).build().unwrap();
     panics("FailoverFuture", unready.layer(service_fn(bad)).call(query())).await;
 
-    let hedge = HedgeLayer::builder(Failures::default(), Delay::fixed(10 * MS)).build().unwrap();
+    let hedge =
+        HedgeLayer::builder(RetryFailures::default(), Delay::fixed(10 * MS)).build().unwrap();
     panics("HedgeFuture", hedge.layer(service_fn(good)).call(query())).await;
     panics("HedgeFuture", hedge.layer(service_fn(bad)).call(query())).await;
-    let unsafe_query = Query::new(tower_lb::retry::Safety::Never);
+    let unsafe_query = Query::new(tower_lb::retry::RetrySafety::Never);
     panics("HedgeFuture", hedge.layer(service_fn(good)).call(unsafe_query)).await;
 
     let limit = |queue| {
@@ -131,7 +133,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     panics("TimeoutFuture", OverallTimeoutLayer::new(10 * MS).layer(once()).call(query())).await;
     let canary = CanaryLayer::new(once(), 0.0).unwrap();
     panics("CanaryFuture", canary.layer(once()).call(query())).await;
-    let throttle = tower_lb::limit::ThrottleLayer::new(ResultOnly, 2.0).unwrap();
+    let throttle = tower_lb::limit::AdaptiveThrottleLayer::new(ResultOnly, 2.0).unwrap();
     panics("ThrottleFuture", throttle.layer(once()).call(query())).await;
     let endpoints = discover::list([("a", Endpoint::new(once()))]);
     let mut balancer = Balancer::spawn(P2c::default(), endpoints);
@@ -172,7 +174,9 @@ async fn those_of_http_too() {
 #[cfg(feature = "lambda")]
 #[tokio::test(start_paused = true)]
 async fn those_of_lambda_too() {
-    use tower_lb::lambda::{Function, FunctionName, Invocation, InvokeError, Invoked, Limits};
+    use tower_lb::lambda::{
+        Function, FunctionName, Invocation, InvokeError, Invoked, PayloadLimits,
+    };
 
     let invoke = |_: &FunctionName, _: Invocation| {
         ready(Err::<Invoked, _>(InvokeError::Unreachable("broken".into())))

@@ -10,18 +10,18 @@ use tokio::time::advance;
 use tower_lb::{
     discover,
     endpoint::Endpoint,
-    health::{HealthExt, Relief, Relieved},
+    health::{BackedOff, HealthExt, OverloadBackoff},
     outcome::Outcome,
 };
 
-type Fleet = Watched<Relieved<discover::Channel<usize, ()>>>;
+type Fleet = Watched<BackedOff<discover::Channel<usize, ()>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn fleet(relief: Relief) -> (discover::Handle<usize, ()>, Fleet) {
+fn fleet(relief: OverloadBackoff) -> (discover::Handle<usize, ()>, Fleet) {
     let (handle, stream) = discover::channel();
     handle.reset([(0, Endpoint::new(())), (1, Endpoint::new(()).with_weight(2))]).unwrap();
-    let mut fleet = Watched::new(stream.relieved(relief).unwrap());
+    let mut fleet = Watched::new(stream.overload_backoff(relief).unwrap());
     fleet.settle();
     (handle, fleet)
 }
@@ -36,7 +36,7 @@ async fn second(fleet: &mut Fleet, well: usize, busy: usize, retry_after: Option
 
 #[tokio::test(start_paused = true)]
 async fn the_share_of_overloads_lowers_the_weight_and_quiet_raises_it() {
-    let (_handle, mut fleet) = fleet(Relief::new());
+    let (_handle, mut fleet) = fleet(OverloadBackoff::new());
     let weight = |fleet: &Fleet| fleet.endpoint(&0).weight();
     assert_eq!(weight(&fleet), 100);
     second(&mut fleet, 80, 20, None).await;
@@ -57,7 +57,7 @@ async fn the_share_of_overloads_lowers_the_weight_and_quiet_raises_it() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_heeded_up_to_a_limit() {
-    let (_handle, mut fleet) = fleet(Relief::new().longest_pause(5 * SECOND));
+    let (_handle, mut fleet) = fleet(OverloadBackoff::new().longest_pause(5 * SECOND));
     second(&mut fleet, 0, 10, Some(Duration::MAX)).await;
     for _ in 0..5 {
         assert_eq!(fleet.endpoint(&0).weight(), 50);
@@ -69,10 +69,11 @@ async fn retry_after_is_heeded_up_to_a_limit() {
 #[test]
 fn nonsense_is_rejected() {
     for (relief, text) in [
-        (Relief::new().interval(Duration::ZERO), "interval is 0"),
-        (Relief::new().floor(2.0), "floor must be a number from 0 to 1"),
+        (OverloadBackoff::new().interval(Duration::ZERO), "interval is 0"),
+        (OverloadBackoff::new().floor(2.0), "floor must be a number from 0 to 1"),
     ] {
-        let error = discover::channel::<usize, ()>().1.relieved(relief).unwrap_err().to_string();
+        let error =
+            discover::channel::<usize, ()>().1.overload_backoff(relief).unwrap_err().to_string();
         assert!(error.starts_with(text), "{error}");
     }
 }
@@ -87,7 +88,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let (_handle, mut fleet) = fleet(Relief::new());
+            let (_handle, mut fleet) = fleet(OverloadBackoff::new());
             for (well, busy) in answers {
                 second(&mut fleet, well, busy, None).await;
                 prop_assert!((5..=100).contains(&fleet.endpoint(&0).weight()));

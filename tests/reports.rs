@@ -60,7 +60,7 @@ where
         let (due, waiting) = attempts.into_iter().partition::<Vec<_>, _>(|(due, ..)| *due <= now);
         attempts = waiting;
         for (due, server, mut attempt) in due {
-            let there = candidates.get(server).unwrap().vitals().outstanding() - 1;
+            let there = candidates.get(server).unwrap().stats().outstanding() - 1;
             if let Some(report) = says(server, there) {
                 attempt.report_at(&report, due);
             }
@@ -204,7 +204,7 @@ impl Fleet {
             now += Duration::from_secs_f64(-gap * (1.0 - rng.unit()).ln());
             while let Some(first) = attempts.first_entry().filter(|first| first.key().0 <= now) {
                 let ((due, _), (server, began, mut attempt)) = first.remove_entry();
-                let there = candidates.get(server).unwrap().vitals().outstanding() - 1;
+                let there = candidates.get(server).unwrap().stats().outstanding() - 1;
                 attempt.report_at(&self.report(there, due - began), due);
                 attempt.first_byte_at(due);
                 attempt.finish_at(Outcome::Success, due);
@@ -212,7 +212,7 @@ impl Fleet {
             if self.probed {
                 let probed = candidates.get(rng.below(counts.len())).unwrap();
                 let report = LoadReport::new();
-                let there = probed.vitals().outstanding().into();
+                let there = probed.stats().outstanding().into();
                 probed.report(&report.with_requests_in_flight(there), now);
             }
             let mut context = PickContext::new(&mut rng, Now::at(now), &tried);

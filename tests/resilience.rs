@@ -26,7 +26,7 @@ use tower_lb::{
     http::{
         self as lb, GrpcStatus, ReplayBody, ReplayLayer, ResilienceLayer, RetryOn, UntilBodyEnd,
     },
-    retry::{Budget, RetryLayer, Safety},
+    retry::{Budget, RetryLayer, RetrySafety},
     strategy::{P2c, PickFirst, RoundRobin},
     timeout::OverallTimeoutLayer,
 };
@@ -109,11 +109,11 @@ async fn a_grpc_failure_without_a_body_is_retried_if_the_method_may_be() {
     let tracker = UntilBodyEnd::new(GrpcStatus);
     let balancer = || lb::builder().track(tracker).spawn(RoundRobin::starting_at(0), servers());
     let reads = |head: &http::request::Parts| {
-        head.uri.path().ends_with("/Get").then_some(Safety::Idempotent)
+        head.uri.path().ends_with("/Get").then_some(RetrySafety::Idempotent)
     };
     let layer = ResilienceLayer::builder()
         .retry_on(RetryOn::grpc())
-        .replay(ReplayLayer::new().safety(reads))
+        .replay(ReplayLayer::new().retry_safety(reads))
         .build()
         .unwrap();
     for (path, attempts) in [("/shop.Items/Get", 2), ("/shop.Items/Buy", 1)] {
@@ -284,19 +284,22 @@ fn a_request_that_succeeds_at_once_allocates_only_what_is_copied() {
         let cost = measure(|| requests.into_iter().for_each(&mut send));
         assert_eq!(cost.count_total, 0, "GET");
 
-        let with = |safety: Safety| {
+        let with = |retry_safety: RetrySafety| {
             let mut request = put("hello");
             request.headers_mut().insert("accept", "*/*".parse().unwrap());
-            request.extensions_mut().insert(safety);
+            request.extensions_mut().insert(retry_safety);
             request
         };
-        let mut allocations = |safety| {
-            let request = with(safety);
+        let mut allocations = |retry_safety| {
+            let request = with(retry_safety);
             measure(|| send(request)).count_total
         };
-        assert_eq!(allocations(Safety::Never), 0);
-        println!("a PUT with a body and a header: {} allocations", allocations(Safety::Idempotent));
-        assert!(allocations(Safety::Idempotent) <= 8);
+        assert_eq!(allocations(RetrySafety::Never), 0);
+        println!(
+            "a PUT with a body and a header: {} allocations",
+            allocations(RetrySafety::Idempotent)
+        );
+        assert!(allocations(RetrySafety::Idempotent) <= 8);
     });
 }
 

@@ -17,7 +17,7 @@ use tower_lb::{
     Balancer, BoxError, Error, discover,
     endpoint::Endpoint,
     outcome::{Attempts, Carry, Classify, Following, OnResponse, Outcome},
-    retry::{Backoff, Budget, Failures, Retry, RetryBuilder, RetryLayer, Safety},
+    retry::{Backoff, Budget, Retry, RetryBuilder, RetryFailures, RetryLayer, RetrySafety},
     strategy::RoundRobin,
     timeout::{Bound, Elapsed},
 };
@@ -42,8 +42,8 @@ impl Classify<Answer> for ByStatus {
 }
 
 /// No delay but what is asked for, and a budget that never ends.
-fn retries() -> RetryBuilder<Failures<ByStatus>> {
-    RetryLayer::builder(Failures::new(ByStatus))
+fn retries() -> RetryBuilder<RetryFailures<ByStatus>> {
+    RetryLayer::builder(RetryFailures::new(ByStatus))
         .backoff(Backoff::full(Duration::ZERO, Duration::ZERO))
         .budget(Budget::unlimited())
 }
@@ -144,10 +144,10 @@ async fn what_was_never_sent_is_repeated_at_once_and_for_nothing() {
     let budget = Budget::builder().share(0.0).floor(0.1).build().unwrap();
     let retry = retries().attempts(1).budget(budget.clone()).build().unwrap();
     // Not even idempotent.
-    for safety in [Safety::IfUnsent, Safety::Idempotent] {
+    for retry_safety in [RetrySafety::IfUnsent, RetrySafety::Idempotent] {
         for _ in 0..8 {
             let service = retry.layer(balancer.clone());
-            assert_eq!(send(&service, Query::new(safety)).await.unwrap(), ("d", 0));
+            assert_eq!(send(&service, Query::new(retry_safety)).await.unwrap(), ("d", 0));
         }
     }
     assert!(log.delays().iter().all(Duration::is_zero));
@@ -165,14 +165,18 @@ async fn what_was_never_sent_is_repeated_at_once_and_for_nothing() {
 async fn only_what_is_safe_is_repeated() {
     let log = Log::default();
     let service = retries().build().unwrap().layer(balancer!(&log, a: broken, b: ok));
-    for safety in [Safety::IfUnsent, Safety::Never] {
-        let query = Query::new(safety);
+    for retry_safety in [RetrySafety::IfUnsent, RetrySafety::Never] {
+        let query = Query::new(retry_safety);
         let copies = query.copies();
         let results =
             [send(&service, query.clone()).await.is_ok(), send(&service, query).await.is_ok()];
         assert_eq!(results.iter().filter(|good| **good).count(), 1);
         let copied = copies.load(Ordering::SeqCst);
-        assert_eq!(copied, if safety == Safety::Never { 0 } else { 2 }, "{safety:?}");
+        assert_eq!(
+            copied,
+            if retry_safety == RetrySafety::Never { 0 } else { 2 },
+            "{retry_safety:?}"
+        );
     }
     assert_eq!(log.names().len(), 4);
 }
@@ -328,7 +332,7 @@ async fn an_empty_balancer_is_not_asked_again() {
 async fn every_attempt_is_sent_by_a_service_that_was_polled_ready() {
     let backend = support::Backend::new("a");
     backend.set_failing(true);
-    let judge = Failures::default();
+    let judge = RetryFailures::default();
     let retry = RetryLayer::builder(judge).attempts(3).budget(Budget::unlimited()).build().unwrap();
     // The backend itself panics if it is called without being ready.
     let mut service: Retry<_, _> = retry.layer(backend.clone());
@@ -396,10 +400,10 @@ async fn the_overall_time_bounds_all_attempts_together() {
     assert_eq!(began.elapsed(), 90 * MS, "0 to 30, 60 to 90, and the next would be at 120");
 
     let hangs = service_fn(|_: Query| std::future::pending::<Result<Answer, io::Error>>());
-    for safety in [Safety::Idempotent, Safety::Never] {
+    for retry_safety in [RetrySafety::Idempotent, RetrySafety::Never] {
         let service = retry.clone().overall(100 * MS).build().unwrap().layer(hangs);
         let began = Instant::now();
-        let error = service.oneshot(Query::new(safety)).await.unwrap_err();
+        let error = service.oneshot(Query::new(retry_safety)).await.unwrap_err();
         assert_eq!(error.downcast_ref::<Elapsed>().unwrap().bound(), Bound::Overall);
         assert_eq!(began.elapsed(), 100 * MS);
     }

@@ -407,7 +407,7 @@ async fn a_retry_goes_elsewhere_and_the_session_with_it_unless_it_must_not() {
             (name, context.note() != 0)
         };
         assert_eq!(pick(&tried), ("a".into(), false));
-        tried.add(endpoints[0].vitals());
+        tried.add(endpoints[0].stats());
         let expected = if moves { ("b".into(), true) } else { ("a".into(), false) };
         assert_eq!(pick(&tried), expected);
     }

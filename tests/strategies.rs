@@ -213,8 +213,8 @@ fn tried_endpoints_are_avoided_as_long_as_there_is_another() {
         let mut tried = Tried::none();
         for _ in 0..endpoints.len() {
             let picked = pick_once(&mut strategy, &endpoints, &tried).unwrap();
-            assert!(!tried.contains(endpoints[picked].vitals()), "{name}");
-            tried.add(endpoints[picked].vitals());
+            assert!(!tried.contains(endpoints[picked].stats()), "{name}");
+            tried.add(endpoints[picked].stats());
         }
         let again = pick_once(&mut strategy, &endpoints, &tried);
         assert!(again.is_some(), "{name}: a preference, not a veto");
@@ -337,7 +337,7 @@ fn loads_that_are_no_numbers_harm_nobody() {
     struct Broken(f64);
     impl Load for Broken {
         fn score(&self, gauge: &Gauge<'_>, _now: &mut Now) -> Score {
-            if gauge.vitals().outstanding() > 0 {
+            if gauge.stats().outstanding() > 0 {
                 Score { cost: self.0, backlog: self.0 }
             } else {
                 Score { cost: 1.0, backlog: 0.0 }

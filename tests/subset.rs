@@ -10,7 +10,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 use tower_lb::{
     discover::{
         self, Aperture, Channel, DiscoverExt, FleetMember, Handle, InvalidSubset, Placement,
-        Rendezvous, Subset, Subsetting, Update,
+        RendezvousSubset, Subset, Subsetting, Update,
     },
     endpoint::{Endpoint, Health},
     strategy::Rng,
@@ -58,7 +58,7 @@ impl<S: Subsetting> Client<S> {
 
 #[test]
 fn an_endpoint_that_leaves_is_replaced_by_one_and_the_others_stay() {
-    let mut client = Client::new(Rendezvous::new("a", 5).unwrap());
+    let mut client = Client::new(RendezvousSubset::new("a", 5).unwrap());
     client.see(&fleet(0..100));
     assert_eq!(client.subset.len(), 5);
     let before = client.subset.clone();
@@ -78,7 +78,7 @@ fn an_endpoint_that_leaves_is_replaced_by_one_and_the_others_stay() {
 
 #[test]
 fn what_may_get_no_requests_does_not_count_and_is_kept() {
-    let mut client = Client::new(Rendezvous::new("a", 5).unwrap());
+    let mut client = Client::new(RendezvousSubset::new("a", 5).unwrap());
     client.see(&fleet(0..50));
     let (&gone, _) = client.subset.first_key_value().unwrap();
     let draining = Endpoint::new(gone).with_health(Health::draining("deploy"));
@@ -96,7 +96,7 @@ fn what_may_get_no_requests_does_not_count_and_is_kept() {
 
 #[test]
 fn each_tier_has_a_subset_of_its_own() {
-    let mut client = Client::new(Rendezvous::new("a", 4).unwrap());
+    let mut client = Client::new(RendezvousSubset::new("a", 4).unwrap());
     let tiers = |(key, endpoint): (u32, Endpoint<u32>)| {
         let tier = u32::from(key > 2);
         (key, endpoint.with_tier(tier))
@@ -109,7 +109,7 @@ fn each_tier_has_a_subset_of_its_own() {
 #[test]
 fn an_endpoint_that_comes_back_is_a_new_one_and_one_that_stays_keeps_its_figures() {
     let (handle, stream) = discover::channel();
-    let mut stream = Box::pin(stream.subset(Rendezvous::new("a", 1).unwrap()));
+    let mut stream = Box::pin(stream.subset(RendezvousSubset::new("a", 1).unwrap()));
     let mut next = || match stream.next().now_or_never().flatten() {
         Some(Ok(Update::Reset(all))) => all.into_iter().next().unwrap(),
         other => panic!("{other:?}"),
@@ -118,7 +118,7 @@ fn an_endpoint_that_comes_back_is_a_new_one_and_one_that_stays_keeps_its_figures
     let (best, first) = next();
     handle.insert(best, Endpoint::new(best).with_weight(2)).unwrap();
     let (_, heavier) = next();
-    assert!(std::sync::Arc::ptr_eq(first.vitals(), heavier.vitals()));
+    assert!(std::sync::Arc::ptr_eq(first.stats(), heavier.stats()));
     handle.insert(best, Endpoint::new(best).with_tier(1)).unwrap();
     let _both = next();
     handle.remove(best).unwrap();
@@ -126,7 +126,7 @@ fn an_endpoint_that_comes_back_is_a_new_one_and_one_that_stays_keeps_its_figures
     handle.insert(best, best).unwrap();
     let (key, again) = next();
     assert_eq!(key, best);
-    assert!(!std::sync::Arc::ptr_eq(first.vitals(), again.vitals()));
+    assert!(!std::sync::Arc::ptr_eq(first.stats(), again.stats()));
 }
 
 #[test]
@@ -166,13 +166,13 @@ fn an_aperture_goes_on_when_the_source_has_ended() {
     placement.set(1, 2).unwrap();
     assert!(matches!(stream.next().now_or_never(), Some(Some(Ok(Update::Reset(_))))));
 
-    let stream = discover::list(fleet(0..10)).subset(Rendezvous::new(1, 1).unwrap());
+    let stream = discover::list(fleet(0..10)).subset(RendezvousSubset::new(1, 1).unwrap());
     assert_eq!(stream.collect::<Vec<Result<_, Infallible>>>().now_or_never().unwrap().len(), 1);
 }
 
 #[test]
 fn subsets_of_nothing_are_rejected() {
-    assert_eq!(Rendezvous::new("a", 0).unwrap_err(), InvalidSubset::Empty);
+    assert_eq!(RendezvousSubset::new("a", 0).unwrap_err(), InvalidSubset::Empty);
     let placement = Placement::new(0, 1).unwrap();
     assert_eq!(Aperture::new(&placement, 0).unwrap_err(), InvalidSubset::Empty);
     assert!(Placement::new(0, 0).is_err());
@@ -229,7 +229,7 @@ proptest! {
             member.eligible = eligible;
             member
         }).collect();
-        let chosen = Rendezvous::new("client", size).unwrap().choose(&fleet);
+        let chosen = RendezvousSubset::new("client", size).unwrap().choose(&fleet);
         let eligible = chosen.iter().filter(|(position, _)| fleet[*position].eligible).count();
         prop_assert_eq!(eligible, size.min(fleet.iter().filter(|m| m.eligible).count()));
         prop_assert!(chosen.len() - eligible <= size);
@@ -323,8 +323,8 @@ fn measure<S: Subsetting>(subsetting: impl Fn(u32) -> S) -> (Figures, Vec<Client
 fn consequences() {
     let size = 20;
     let (drawn, _) = measure(|n| DrawnAnew { rng: Rng::seeded(n.into()), size });
-    let (rendezvous, _) = measure(|n| Rendezvous::new(format!("client-{n}"), size).unwrap());
-    let (large, _) = measure(|n| Rendezvous::new(format!("client-{n}"), 100).unwrap());
+    let (rendezvous, _) = measure(|n| RendezvousSubset::new(format!("client-{n}"), size).unwrap());
+    let (large, _) = measure(|n| RendezvousSubset::new(format!("client-{n}"), 100).unwrap());
     let placements: Vec<_> = (0..CLIENTS).map(|n| Placement::new(n, CLIENTS).unwrap()).collect();
     let (aperture, mut clients) =
         measure(|n| Aperture::new(&placements[n as usize], size).unwrap());

@@ -11,7 +11,7 @@ use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
     outcome::{Attempts, Carry, Outcome},
-    retry::Verdict,
+    retry::RetryDecision,
     strategy::P2c,
     timeout::{Bound, ConnectTimeoutLayer, Elapsed, FirstByteTimeoutLayer, OverallTimeoutLayer},
 };
@@ -66,10 +66,10 @@ async fn a_connection_that_is_not_made_in_time_carried_no_request() {
     let error = connector.oneshot("10.0.0.1:80").await.unwrap_err();
     assert_eq!(began.elapsed(), 100 * MS);
     assert_eq!(error.to_string(), "no connection within 100ms");
-    assert_eq!(Verdict::of_error(&*error), Verdict::Unsent);
+    assert_eq!(RetryDecision::of_error(&*error), RetryDecision::Unsent);
     // Behind the errors of a client it is the same.
     let error = io::Error::other(error);
-    assert_eq!(Verdict::of_error(&error), Verdict::Unsent);
+    assert_eq!(RetryDecision::of_error(&error), RetryDecision::Unsent);
     assert_eq!(Outcome::of_error(&error), Outcome::Timeout);
 }
 

@@ -21,7 +21,7 @@ use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
     outcome::{Attempts, Carry},
-    retry::Safety,
+    retry::RetrySafety,
     strategy::P2c,
     traffic::{CanaryLayer, Shadow, ShadowCounts},
 };
@@ -116,7 +116,7 @@ async fn copies_go_to_the_mirror_and_nobody_waits_for_them() {
     let began = Instant::now();
     for _ in 0..10 {
         shadow.clone().oneshot(Query::idempotent()).await.unwrap();
-        shadow.clone().oneshot(Query::new(Safety::IfUnsent)).await.unwrap();
+        shadow.clone().oneshot(Query::new(RetrySafety::IfUnsent)).await.unwrap();
     }
     assert_eq!(began.elapsed(), 20 * MS);
     assert_eq!(seen.load(Ordering::SeqCst), 2);
@@ -136,7 +136,7 @@ async fn what_becomes_of_a_copy_is_no_matter_of_the_request() {
     let mirror = service_fn(|query: Query| async move {
         let attempts = query.attempts().unwrap();
         attempts.begin_next();
-        attempts.went_to(Endpoint::new(()).vitals());
+        attempts.went_to(Endpoint::new(()).stats());
         Ok::<_, Infallible>(())
     });
     let service = service_fn(|_: Query| async {

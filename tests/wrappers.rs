@@ -280,7 +280,7 @@ fn a_retry_leaves_its_group_if_that_has_nobody_else() {
     let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
     let pick = |tried: &[usize]| {
         let mut been = Tried::none();
-        tried.iter().for_each(|&index| been.add(endpoints[index].vitals()));
+        tried.iter().for_each(|&index| been.add(endpoints[index].stats()));
         let mut rng = Rng::seeded(1);
         let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
         picker.pick(&(), &mut context).unwrap().name().parse::<usize>().unwrap()
@@ -507,7 +507,7 @@ proptest! {
         }).collect();
         let mut tried = Tried::none();
         endpoints.iter().zip(&labelled).filter(|((.., been), _)| *been)
-            .for_each(|(_, endpoint)| tried.add(endpoint.vitals()));
+            .for_each(|(_, endpoint)| tried.add(endpoint.stats()));
         let wish = Wish { version: Some(VALUES[wish.0]), stage: Some(VALUES[wish.1]) };
 
         let mut fixed = Subset::new(
@@ -529,7 +529,7 @@ proptest! {
         let level = |accepts: &dyn Fn(&Endpoint<()>) -> bool| {
             (0..3).find(|&level| labelled.iter().any(|e| matches(e, level) && accepts(e)))
         };
-        let untried = level(&|endpoint| !tried.contains(endpoint.vitals()));
+        let untried = level(&|endpoint| !tried.contains(endpoint.stats()));
         let expected = untried.or_else(|| level(&|_| true));
 
         let candidates = Candidates::for_strategy(&fixed, labelled.iter().enumerate());
@@ -542,7 +542,7 @@ proptest! {
                 prop_assert_eq!(picked.is_some(), expected.is_some());
                 let Some((picked, level)) = picked.zip(expected) else { continue };
                 prop_assert!(matches(picked, level));
-                prop_assert!(untried.is_none() || !tried.contains(picked.vitals()));
+                prop_assert!(untried.is_none() || !tried.contains(picked.stats()));
             }
         }
     }

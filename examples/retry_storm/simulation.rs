@@ -22,7 +22,7 @@ use tower_lb::{
     discover,
     endpoint::Endpoint,
     http::{self, HttpStatus, ReplayBody, ResilienceLayer},
-    limit::ThrottleLayer,
+    limit::AdaptiveThrottleLayer,
     load::Outstanding,
     retry::Budget,
     strategy::{P2c, Rng},
@@ -135,7 +135,8 @@ async fn simulate(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     let resilience = ResilienceLayer::builder().attempts(attempts).budget(budget).seed(seed);
     let resilience = resilience.build().expect("no contradictions");
     if client == Client::BudgetAndThrottle {
-        let throttle = ThrottleLayer::new(HttpStatus, 2.0).expect("no contradictions").seed(seed);
+        let throttle =
+            AdaptiveThrottleLayer::new(HttpStatus, 2.0).expect("no contradictions").seed(seed);
         arrivals(resilience.layer(throttle.layer(balancer)), &record, phases, seed).await;
     } else {
         arrivals(resilience.layer(balancer), &record, phases, seed).await;

@@ -14,7 +14,7 @@ pub mod catalog;
 pub mod clock;
 pub mod engine;
 /// What servers measure of themselves: the very code of `tower_lb::http::ReportLoad`.
-#[path = "../../src/http/latency_by_load.rs"]
+#[path = "../../src/http/load/latency_by_load.rs"]
 mod latency_by_load;
 pub mod measure;
 pub mod oracles;

@@ -226,7 +226,7 @@ impl Balance for Ours {
         let now = Instant::now();
         let mut tried = Tried::none();
         let endpoint = |server: u32| &self.endpoints[self.current[server as usize]];
-        before.iter().for_each(|&server| tried.add(endpoint(server).vitals()));
+        before.iter().for_each(|&server| tried.add(endpoint(server).stats()));
         let mut context = PickContext::new(world.rng, Now::at(now), &tried);
         let picked = self.picker.pick(&(), &mut context).expect("all have room");
         let server = (self::number(picked) % self.current.len()) as u32;

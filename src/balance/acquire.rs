@@ -7,12 +7,12 @@ use tower_service::Service;
 
 use super::{
     future::polled_after_completion,
-    patience::Patience,
-    shared::{Lack, Outlook, Shared},
+    shared::{Lack, Readiness, Shared},
+    wait_timer::Patience,
 };
 use crate::{
     BoxError, Error,
-    endpoint::{Look, Member, Take, Ticket, Tried, Vitals, Watch},
+    endpoint::{EndpointState, EndpointStats, Look, Take, Ticket, Tried, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Track},
     strategy::{Candidate, Pick, PickContext, Rng},
@@ -89,8 +89,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
 
     /// An endpoint that was picked and is not ready yet.
     pub(super) fn wait_for(&mut self, service: S, attempt: Attempt) {
-        if let Some(member) = attempt.member() {
-            self.tried.add(&member.vitals);
+        if let Some(endpoint_state) = attempt.endpoint_state() {
+            self.tried.add(&endpoint_state.stats);
         }
         self.pending.push((service, attempt));
     }
@@ -102,8 +102,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
         S::Error: Into<BoxError>,
         T: Track<S::Response>,
     {
-        if let Some(member) = attempt.member() {
-            self.tried.add(&member.vitals);
+        if let Some(endpoint_state) = attempt.endpoint_state() {
+            self.tried.add(&endpoint_state.stats);
         }
         self.failed = Some(endpoint_failed(error, attempt, tracker));
     }
@@ -152,11 +152,11 @@ impl<S, P, Req> Acquire<S, P, Req> {
             if !self.pending.is_empty() {
                 return self.wait_for_more(Lack::Ready, cx);
             }
-            let lack = match self.shared.outlook(&mut self.rng) {
-                Outlook::Never(reason) => return Poll::Ready(Err(reason)),
-                Outlook::Wait(lack) => lack,
+            let lack = match self.shared.readiness(&mut self.rng) {
+                Readiness::Never(reason) => return Poll::Ready(Err(reason)),
+                Readiness::Wait(lack) => lack,
                 // There is room, but not where this request may go.
-                Outlook::Ready => Lack::Room,
+                Readiness::Ready => Lack::Room,
             };
             if self.impatient {
                 return Poll::Ready(Err(self.shared.error(lack)));
@@ -201,15 +201,15 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
-            let stays = attempt.member().filter(|member| {
-                let now = snapshot.candidates.find(member);
-                now.is_some_and(|now| is_the_same(&now.member, member))
+            let stays = attempt.endpoint_state().filter(|endpoint_state| {
+                let now = snapshot.candidates.find(endpoint_state);
+                now.is_some_and(|now| is_the_same(&now.endpoint_state, endpoint_state))
             });
-            if let Some(member) = stays {
-                self.tried.add(&member.vitals);
+            if let Some(endpoint_state) = stays {
+                self.tried.add(&endpoint_state.stats);
                 self.pending.push((service, attempt));
             } else {
-                attempt.forgo();
+                attempt.abandon();
             }
         }
     }
@@ -228,7 +228,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Poll::Ready(Ok(())) => {
                     let Some(request) = self.request.take() else { polled_after_completion() };
                     let (mut service, attempt) = self.pending.swap_remove(index);
-                    self.pending.drain(..).for_each(|(_, attempt)| attempt.forgo());
+                    self.pending.drain(..).for_each(|(_, attempt)| attempt.abandon());
                     return Some((service.call(request), attempt));
                 }
                 Poll::Ready(Err(error)) => {
@@ -278,14 +278,14 @@ impl<S, P, Req> Acquire<S, P, Req> {
             (tried, attempts.number())
         });
         let (mut avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
-        let mut in_vain: Option<&Arc<Vitals>> = None;
+        let mut in_vain: Option<&Arc<EndpointStats>> = None;
         for _ in 0..RACES {
             let mut now = Now::lazy();
             let started = snapshot.timed.then(|| now.get());
             let context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
             let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);
-            let remarks = context.remarks();
+            let pick_metadata = context.pick_metadata();
             let Some(candidate) = picked.filter(|picked| !context.is_refused_at(picked)) else {
                 if context.waits() || !snapshot.candidates.any_has_room_for(&mut context) {
                     return Picked::Nothing;
@@ -293,13 +293,13 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 refused = true;
                 continue;
             };
-            let tried = self.tried.contains(candidate.vitals());
+            let tried = self.tried.contains(candidate.stats());
             if tried && !self.elsewhere && avoided.len() > self.tried.len() {
                 // Where earlier attempts have been is better than where this one has been.
                 avoided = &self.tried;
                 continue;
             }
-            refused = !tried && self.elsewhere && avoided.contains(candidate.vitals());
+            refused = !tried && self.elsewhere && avoided.contains(candidate.stats());
             if !tried && !refused {
                 let Some(service) = snapshot.service(candidate) else {
                     refused = true;
@@ -308,21 +308,22 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 match enter(candidate, self.ticket.as_ref(), look) {
                     Entry::Entered => {
                         if let Some(attempts) = &self.attempts {
-                            attempts.went_to(candidate.vitals());
+                            attempts.went_to(candidate.stats());
                         }
-                        let attempt = Attempt::entered(&candidate.member, started, remarks);
+                        let attempt =
+                            Attempt::entered(&candidate.endpoint_state, started, pick_metadata);
                         return Picked::Engaged(service.clone(), attempt);
                     }
                     Entry::Ceded => return Picked::Ceded,
-                    Entry::Full => look.wanted.clone_from(&candidate.member.slots),
+                    Entry::Full => look.wanted.clone_from(&candidate.endpoint_state.slots),
                     Entry::Spent => {}
                 }
             }
             // Picked again, it was not for a slot that another has just taken: it is all that would do.
-            if in_vain.is_some_and(|earlier| Arc::ptr_eq(earlier, candidate.vitals())) {
+            if in_vain.is_some_and(|earlier| Arc::ptr_eq(earlier, candidate.stats())) {
                 break;
             }
-            in_vain = Some(candidate.vitals());
+            in_vain = Some(candidate.stats());
         }
         if refused { Picked::Refused } else { Picked::Nothing }
     }
@@ -346,9 +347,9 @@ enum Entry {
 
 /// True if it is the same service, in the same place: a rule of the strategy that sent the request there
 /// still does. Its health and weight may be others.
-fn is_the_same(now: &Member, before: &Member) -> bool {
+fn is_the_same(now: &EndpointState, before: &EndpointState) -> bool {
     let (now_at, before_at) = (&now.attributes, &before.attributes);
-    Arc::ptr_eq(&now.vitals, &before.vitals)
+    Arc::ptr_eq(&now.stats, &before.stats)
         && now.origin == before.origin
         && now_at.tier() == before_at.tier()
         && now_at.locality() == before_at.locality()
@@ -357,25 +358,25 @@ fn is_the_same(now: &Member, before: &Member) -> bool {
 
 /// Takes room at a candidate: the slot that is kept for the request, or a free one.
 fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Entry {
-    let member = &candidate.member;
-    if member.is_spent() {
+    let endpoint_state = &candidate.endpoint_state;
+    if endpoint_state.is_spent() {
         return Entry::Spent;
     }
-    let offer = member
+    let offer = endpoint_state
         .slots
         .as_ref()
         .and_then(|slots| look.offers.iter().position(|offer| Arc::ptr_eq(offer, slots)));
     let entered = match (ticket, offer) {
         (Some(ticket), Some(offer)) => match ticket.take(&look.offers.swap_remove(offer)) {
-            Take::Taken => member.enter_with_slot(),
+            Take::Taken => endpoint_state.enter_with_slot(),
             Take::Ceded => return Entry::Ceded,
             Take::Withdrawn => false,
         },
-        _ => member.enter(),
+        _ => endpoint_state.enter(),
     };
     match entered {
         true => Entry::Entered,
-        false if member.is_spent() => Entry::Spent,
+        false if endpoint_state.is_spent() => Entry::Spent,
         false => Entry::Full,
     }
 }
@@ -386,7 +387,7 @@ where
     E: Into<BoxError>,
     T: Track<Rsp>,
 {
-    let Some(endpoint) = attempt.instance() else { polled_after_completion() };
+    let Some(endpoint) = attempt.endpoint_id() else { polled_after_completion() };
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
     Error::Endpoint { endpoint, source }

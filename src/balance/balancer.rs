@@ -11,8 +11,8 @@ use tower_service::Service;
 use super::{
     Builder, Driver, EndpointStatus, ResponseFuture, Status,
     acquire::Acquire,
-    patience::Patience,
-    shared::{Outlook, Shared},
+    shared::{Readiness, Shared},
+    wait_timer::Patience,
 };
 use crate::{
     BoxError, Error,
@@ -141,7 +141,9 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.waiting.is_none() && matches!(self.shared.outlook(&mut self.rng), Outlook::Ready) {
+        if self.waiting.is_none()
+            && matches!(self.shared.readiness(&mut self.rng), Readiness::Ready)
+        {
             return Poll::Ready(Ok(()));
         }
         self.wait(cx)
@@ -151,7 +153,7 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let impatient = std::mem::take(&mut self.out_of_patience);
         let (engaged, version) = match self.tracker.attempts(&request) {
-            None => self.engage(&request),
+            None => self.start_attempt(&request),
             Some(attempts) => self.engage_again(&request, attempts),
         };
         let Some((mut service, attempt)) = engaged else {
@@ -183,7 +185,7 @@ impl<S, P, T> Balancer<S, P, T> {
     /// Picks an endpoint and takes a slot there, if one is free. Slots that requests in line are to have
     /// are not. Tells the version of the snapshot picked from.
     #[inline]
-    fn engage<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
+    fn start_attempt<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
         P: Pick<Req>,
@@ -197,8 +199,9 @@ impl<S, P, T> Balancer<S, P, T> {
             PickContext::new(&mut self.rng, now, &UNTRIED)
         };
         let candidate = snapshot.picker.pick(request, &mut context);
-        let remarks = context.remarks();
-        let engaged = candidate.and_then(|candidate| snapshot.engage(candidate, started, remarks));
+        let pick_metadata = context.pick_metadata();
+        let engaged = candidate
+            .and_then(|candidate| snapshot.start_attempt(candidate, started, pick_metadata));
         (engaged, snapshot.version)
     }
 
@@ -219,12 +222,12 @@ impl<S, P, T> Balancer<S, P, T> {
         let context = PickContext::new(&mut self.rng, now, &tried);
         let mut context = context.for_attempt(attempts.number());
         let picked = snapshot.picker.pick(request, &mut context);
-        let remarks = context.remarks();
+        let pick_metadata = context.pick_metadata();
         let elsewhere = attempts.is_elsewhere();
-        let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.vitals())));
+        let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.stats())));
         let engaged = candidate.and_then(|candidate| {
-            let engaged = snapshot.engage(candidate, started, remarks)?;
-            attempts.went_to(candidate.vitals());
+            let engaged = snapshot.start_attempt(candidate, started, pick_metadata)?;
+            attempts.went_to(candidate.stats());
             Some(engaged)
         });
         (engaged, snapshot.version)
@@ -258,10 +261,10 @@ impl<S, P, T> Balancer<S, P, T> {
         let waiting = self.waiting.get_or_insert_with(|| Waiting::new(queue));
         // Registered before looking, so that no change goes by unseen.
         waiting.watch.register(cx.waker());
-        match self.shared.outlook(&mut self.rng) {
-            Outlook::Ready => {}
-            Outlook::Never(reason) => return Poll::Ready(Err(reason)),
-            Outlook::Wait(lack) => {
+        match self.shared.readiness(&mut self.rng) {
+            Readiness::Ready => {}
+            Readiness::Never(reason) => return Poll::Ready(Err(reason)),
+            Readiness::Wait(lack) => {
                 ready!(waiting.patience.poll(cx, self.shared.patience(lack)));
                 self.out_of_patience = true;
             }

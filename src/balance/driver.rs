@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     DriverState,
-    roster::{Hangings, Roster},
+    endpoint_set::{EndpointHooks, EndpointSet},
     shared::{Config, Shared},
     snapshot::Snapshot,
 };
@@ -67,7 +67,7 @@ struct Core<K, S, St: Strategy> {
     strategy: St,
     /// After what the strategy wants to build a new picker.
     events: BuildContext,
-    roster: Roster<K, S>,
+    endpoint_set: EndpointSet<K, S>,
     shared: Weak<Shared<S, St::Picker>>,
     orphaned: Arc<AtomicWaker>,
     /// The roster has changed since the last snapshot.
@@ -94,16 +94,16 @@ where
         config: Config,
         seed: u64,
     ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
-        let roster = Roster::new();
+        let endpoint_set = EndpointSet::new();
         let mut events = BuildContext::new();
-        let snapshot = snapshot(&mut strategy, &mut events, &roster, 0);
+        let snapshot = snapshot(&mut strategy, &mut events, &endpoint_set, 0);
         let orphaned = Arc::new(AtomicWaker::new());
         let shared = Shared::new(snapshot, config, seed, Arc::clone(&orphaned));
         let shared = Arc::new(shared);
         let core = Core {
             strategy,
             events,
-            roster,
+            endpoint_set,
             shared: Arc::downgrade(&shared),
             orphaned,
             changed: false,
@@ -121,7 +121,7 @@ where
 fn snapshot<K, S, St>(
     strategy: &mut St,
     events: &mut BuildContext,
-    roster: &Roster<K, S>,
+    endpoint_set: &EndpointSet<K, S>,
     version: u64,
 ) -> Snapshot<S, St::Picker>
 where
@@ -129,15 +129,15 @@ where
     S: Clone,
     St: Strategy,
 {
-    let candidates = roster.candidates();
+    let candidates = endpoint_set.candidates();
     let Built { picker, eligible, notices } = strategy.build(&candidates, events);
     Snapshot {
         picker,
         candidates: eligible.restored(&candidates),
-        services: roster.services(),
-        endpoints: roster.len(),
-        timed: roster.is_timed(),
-        rationed: roster.is_rationed(),
+        services: endpoint_set.services(),
+        endpoints: endpoint_set.len(),
+        timed: endpoint_set.is_timed(),
+        rationed: endpoint_set.is_rationed(),
         notices: notices.iter().map(|notice| Escaped(notice).to_string()).collect(),
         version,
     }
@@ -175,9 +175,8 @@ where
                     };
                     let (strategy, limit) = (&self.strategy, shared.config.max_outstanding);
                     let slots = |limit| Arc::new(Slots::new(limit, Arc::clone(&shared.queue)));
-                    self.changed |= self.roster.apply(update, &shared.queue, || Hangings {
-                        meter: strategy.meter(),
-                        slots: limit.map(slots),
+                    self.changed |= self.endpoint_set.apply(update, &shared.queue, || {
+                        EndpointHooks { meter: strategy.meter(), slots: limit.map(slots) }
                     });
                 }
             }
@@ -217,9 +216,9 @@ where
         // Those of the last picker go when the new one is built, so that the strategy can hand on what
         // they share.
         let mut events = BuildContext::new();
-        let snapshot = snapshot(&mut self.strategy, &mut events, &self.roster, self.version);
+        let snapshot = snapshot(&mut self.strategy, &mut events, &self.endpoint_set, self.version);
         self.events = events;
-        tracing::trace!(version = self.version, endpoints = self.roster.len(), "published");
+        tracing::trace!(version = self.version, endpoints = self.endpoint_set.len(), "published");
         shared.publish(snapshot);
     }
 }

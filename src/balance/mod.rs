@@ -31,12 +31,12 @@ mod acquire;
 mod balancer;
 mod builder;
 mod driver;
+mod endpoint_set;
 mod future;
-mod patience;
-mod roster;
 mod shared;
 mod snapshot;
 mod status;
+mod wait_timer;
 
 pub use self::{
     balancer::Balancer,

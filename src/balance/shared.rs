@@ -36,7 +36,7 @@ pub(super) struct Config {
 }
 
 /// Whether a request could be served at this moment.
-pub(super) enum Outlook {
+pub(super) enum Readiness {
     Ready,
     /// Not now, because something is lacking, but perhaps later.
     Wait(Lack),
@@ -109,36 +109,36 @@ impl<S, P> Shared<S, P> {
     }
 
     #[inline]
-    pub(super) fn outlook(&self, rng: &mut Rng) -> Outlook {
+    pub(super) fn readiness(&self, rng: &mut Rng) -> Readiness {
         if !self.eligible.load(Ordering::SeqCst) {
             return self.outlook_without_candidates();
         }
         match self.config.max_outstanding {
-            None if !self.rationed.load(Ordering::SeqCst) => Outlook::Ready,
+            None if !self.rationed.load(Ordering::SeqCst) => Readiness::Ready,
             _ => self.outlook_by_room(rng),
         }
     }
 
-    fn outlook_by_room(&self, rng: &mut Rng) -> Outlook {
+    fn outlook_by_room(&self, rng: &mut Rng) -> Readiness {
         let snapshot = self.snapshot.load();
         // A slot that is kept for a request in line is in use, so this is room for any request.
         if snapshot.candidates.any_has_room(rng) {
-            return Outlook::Ready;
+            return Readiness::Ready;
         }
-        Outlook::Wait(Lack::Room)
+        Readiness::Wait(Lack::Room)
     }
 
     #[cold]
-    fn outlook_without_candidates(&self) -> Outlook {
+    fn outlook_without_candidates(&self) -> Readiness {
         // Before the snapshot: a driver publishes for the last time before it goes.
         let driver_gone = self.driver_gone.load(Ordering::SeqCst);
         let snapshot = self.snapshot.load();
         match (snapshot.endpoints, driver_gone) {
-            _ if !snapshot.candidates.is_empty() => Outlook::Ready,
-            (0, true) => Outlook::Never(Error::Closed),
-            (0, false) => Outlook::Wait(Lack::Endpoints),
-            (_, true) => Outlook::Never(snapshot.unavailable()),
-            (_, false) => Outlook::Wait(Lack::Eligible),
+            _ if !snapshot.candidates.is_empty() => Readiness::Ready,
+            (0, true) => Readiness::Never(Error::Closed),
+            (0, false) => Readiness::Wait(Lack::Endpoints),
+            (_, true) => Readiness::Never(snapshot.unavailable()),
+            (_, false) => Readiness::Wait(Lack::Eligible),
         }
     }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::{
     Error, Unavailable,
     endpoint::Health,
-    outcome::{Attempt, Remarks},
+    outcome::{Attempt, PickMetadata},
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
 
@@ -30,17 +30,17 @@ impl<S, P> Snapshot<S, P> {
     /// Takes a slot at a candidate of this snapshot and a clone of its service; `None` if no slot is
     /// free.
     #[inline]
-    pub(super) fn engage(
+    pub(super) fn start_attempt(
         &self,
         candidate: &Candidate,
         started: Option<Instant>,
-        remarks: Remarks,
+        pick_metadata: PickMetadata,
     ) -> Option<(S, Attempt)>
     where
         S: Clone,
     {
         let service = self.service(candidate)?.clone();
-        Some((service, Attempt::begin(&candidate.member, started, remarks)?))
+        Some((service, Attempt::begin(&candidate.endpoint_state, started, pick_metadata)?))
     }
 
     /// The service of a candidate of this snapshot.
@@ -61,7 +61,7 @@ impl<S, P> Snapshot<S, P> {
         let mut draining = None;
         for candidate in self.candidates.everyone() {
             let health = candidate.health();
-            let example = || (Arc::clone(&candidate.member.name), health.clone());
+            let example = || (Arc::clone(&candidate.endpoint_state.name), health.clone());
             match health {
                 _ if eligible[candidate.position()] => why.not_ready += 1,
                 Health::Draining(_) => {
@@ -85,6 +85,6 @@ impl<S, P> Snapshot<S, P> {
     pub(super) fn position(&self, candidate: &Candidate) -> Option<usize> {
         let position = candidate.position();
         let ours = self.candidates.at(position)?;
-        Arc::ptr_eq(ours.vitals(), candidate.vitals()).then_some(position)
+        Arc::ptr_eq(ours.stats(), candidate.stats()).then_some(position)
     }
 }

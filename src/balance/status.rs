@@ -66,13 +66,13 @@ pub enum DriverState {
 
 impl EndpointStatus {
     pub(super) fn of(candidate: &Candidate) -> Self {
-        let vitals = candidate.vitals();
+        let stats = candidate.stats();
         Self {
-            name: Arc::clone(&candidate.member.name),
+            name: Arc::clone(&candidate.endpoint_state.name),
             attributes: (**candidate).clone(),
-            outstanding: vitals.outstanding(),
-            outcomes: vitals.outcomes(),
-            latency: PeakEwma::last_estimate(vitals),
+            outstanding: stats.outstanding(),
+            outcomes: stats.outcomes(),
+            latency: PeakEwma::last_estimate(stats),
         }
     }
 }

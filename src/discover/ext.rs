@@ -92,7 +92,7 @@ pub trait DiscoverExt: Discover + Sized {
     }
 
     /// Passes on a subset of a large fleet, another for each client:
-    /// [`Rendezvous`](super::Rendezvous) or [`Aperture`](super::Aperture). Comes before
+    /// [`RendezvousSubset`](super::RendezvousSubset) or [`Aperture`](super::Aperture). Comes before
     /// [`connect`](Self::connect).
     fn subset<S>(self, subsetting: S) -> Subset<Self, S> {
         Subset::new(self, subsetting)

@@ -83,6 +83,8 @@ pub use self::{
         InvalidSchedule, List, Refresh, RejectedAddress, Schedule, Sets, SourceError, SourceReport,
         SourceStatus, addresses, channel, from_tower, list, refresh, sets,
     },
-    subset::{Aperture, FleetMember, InvalidSubset, Placement, Rendezvous, Subset, Subsetting},
+    subset::{
+        Aperture, FleetMember, InvalidSubset, Placement, RendezvousSubset, Subset, Subsetting,
+    },
     update::Update,
 };

@@ -6,7 +6,9 @@ use std::{
     },
 };
 
-use super::{Allowance, Attributes, Health, Locality, Metadata, Vitals, member::Meters};
+use super::{
+    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, endpoint_state::Meters,
+};
 use crate::outcome::Meter;
 
 /// One backend: a target with its attributes and its vitals.
@@ -15,7 +17,7 @@ use crate::outcome::Meter;
 /// connected ([`map`](Self::map) turns one into the other). The [attributes](Attributes) are reached
 /// by dereferencing.
 ///
-/// Clones share the [`Vitals`]. A fresh `Endpoint` under a key that a balancer knows already
+/// Clones share the [`EndpointStats`]. A fresh `Endpoint` under a key that a balancer knows already
 /// changes target and attributes in place; the balancer goes on with the vitals it has. Requests that
 /// wait for the earlier target to get ready pick again. A clone of the earlier `Endpoint` with other
 /// attributes has the same target, and they go on waiting for it. The same holds where a stage of
@@ -25,7 +27,7 @@ use crate::outcome::Meter;
 pub struct Endpoint<T> {
     target: T,
     attributes: Attributes,
-    vitals: Arc<Vitals>,
+    stats: Arc<EndpointStats>,
     meters: Meters,
     origin: u32,
 }
@@ -40,9 +42,9 @@ fn new_origin() -> u32 {
 impl<T> Endpoint<T> {
     /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
     pub fn new(target: T) -> Self {
-        let vitals = Arc::new(Vitals::new());
+        let stats = Arc::new(EndpointStats::new());
         let attributes = Attributes::default();
-        Self { target, attributes, vitals, meters: None, origin: new_origin() }
+        Self { target, attributes, stats, meters: None, origin: new_origin() }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -103,8 +105,8 @@ impl<T> Endpoint<T> {
     }
 
     /// What requests to this endpoint have left behind.
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
+    pub fn stats(&self) -> &Arc<EndpointStats> {
+        &self.stats
     }
 
     /// Turns the target into another, an address into a service for example. Attributes stay and
@@ -113,7 +115,7 @@ impl<T> Endpoint<T> {
         Endpoint {
             target: f(self.target),
             attributes: self.attributes,
-            vitals: self.vitals,
+            stats: self.stats,
             meters: self.meters,
             origin: self.origin,
         }
@@ -124,7 +126,7 @@ impl<T> Endpoint<T> {
         Endpoint {
             target: &self.target,
             attributes: self.attributes.clone(),
-            vitals: Arc::clone(&self.vitals),
+            stats: Arc::clone(&self.stats),
             meters: self.meters.clone(),
             origin: self.origin,
         }
@@ -135,8 +137,8 @@ impl<T> Endpoint<T> {
     /// A stage that is given an endpoint under a key it knows calls this, so that all stages and the
     /// balancer read and write one set of vitals.
     #[must_use]
-    pub fn with_vitals(mut self, vitals: Arc<Vitals>) -> Self {
-        self.vitals = vitals;
+    pub fn with_vitals(mut self, stats: Arc<EndpointStats>) -> Self {
+        self.stats = stats;
         self
     }
 
@@ -155,7 +157,7 @@ impl<T> Endpoint<T> {
         T: PartialEq,
     {
         let origin = if self.target == before.target { before.origin } else { new_origin() };
-        Self { vitals: Arc::clone(&before.vitals), origin, ..self }
+        Self { stats: Arc::clone(&before.stats), origin, ..self }
     }
 
     /// The same endpoint with a new origin. A stage that makes a service of the target calls this,
@@ -171,8 +173,8 @@ impl<T> Endpoint<T> {
         self.origin
     }
 
-    pub(crate) fn into_parts(self) -> (T, Attributes, Arc<Vitals>, Meters) {
-        (self.target, self.attributes, self.vitals, self.meters)
+    pub(crate) fn into_parts(self) -> (T, Attributes, Arc<EndpointStats>, Meters) {
+        (self.target, self.attributes, self.stats, self.meters)
     }
 }
 
@@ -205,7 +207,7 @@ mod tests {
     fn clones_and_mapped_endpoints_share_vitals() {
         let first = Endpoint::new(1).with_weight(3);
         let second = first.clone().map(|n| n + 1);
-        assert!(Arc::ptr_eq(first.vitals(), second.vitals()));
+        assert!(Arc::ptr_eq(first.stats(), second.stats()));
         assert_eq!((second.weight(), *second.target()), (3, 2));
     }
 

@@ -1,9 +1,9 @@
 //! The nouns: one backend, what is known of it, and what it has been seen to do.
 //!
 //! An [`Endpoint`] is a target (an address, later a service) with the attributes that discovery
-//! gives it: weight, priority tier, locality, [`Health`], metadata. Its [`Vitals`] are what requests
+//! gives it: weight, priority tier, locality, [`Health`], metadata. Its [`EndpointStats`] are what requests
 //! leave behind: how many are in flight, how they ended, how long they took. Clones of an endpoint
-//! share the vitals. An [`Instance`] names one of them for as long as it is in the balancer: what an error
+//! share the vitals. An [`EndpointId`] names one of them for as long as it is in the balancer: what an error
 //! or a response says of where it came from, and what a request has [`Tried`].
 //!
 //! ```
@@ -23,30 +23,30 @@ mod allowance;
 mod attributes;
 #[allow(clippy::module_inception)]
 mod endpoint;
+mod endpoint_id;
+mod endpoint_state;
+mod endpoint_stats;
 mod health;
-mod instance;
 mod locality;
-mod member;
 mod metadata;
 mod moment;
 mod slots;
 mod tried;
-mod vitals;
 mod wait_queue;
 
 pub use self::{
     allowance::Allowance,
     attributes::Attributes,
     endpoint::Endpoint,
+    endpoint_id::EndpointId,
+    endpoint_stats::{EndpointStats, OutcomeCounts},
     health::Health,
-    instance::Instance,
     locality::Locality,
     metadata::Metadata,
     tried::Tried,
-    vitals::{OutcomeCounts, Vitals},
 };
 pub(crate) use self::{
-    member::{Member, Meters},
+    endpoint_state::{EndpointState, Meters},
     moment::Moment,
     slots::Slots,
     wait_queue::{Look, Take, Ticket, WaitQueue, Watch},

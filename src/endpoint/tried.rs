@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
-use super::Vitals;
+use super::EndpointStats;
 
 /// The endpoints that a request has been to already.
 ///
 /// Picks avoid them as long as another will do. Endpoints are told apart by instance: one that was
 /// removed and has come back has not been tried. Empty, it allocates nothing.
 #[derive(Clone, Debug, Default)]
-pub struct Tried(Vec<Arc<Vitals>>);
+pub struct Tried(Vec<Arc<EndpointStats>>);
 
 impl Tried {
     /// No endpoint tried yet.
@@ -17,24 +17,24 @@ impl Tried {
     }
 
     /// Adds an endpoint by its vitals. Adding it twice is no harm.
-    pub fn add(&mut self, vitals: &Arc<Vitals>) {
-        if !self.contains(vitals) {
-            self.0.push(Arc::clone(vitals));
+    pub fn add(&mut self, stats: &Arc<EndpointStats>) {
+        if !self.contains(stats) {
+            self.0.push(Arc::clone(stats));
         }
     }
 
-    pub(crate) fn extend<'a>(&mut self, vitals: impl IntoIterator<Item = &'a Arc<Vitals>>) {
-        vitals.into_iter().for_each(|vitals| self.add(vitals));
+    pub(crate) fn extend<'a>(&mut self, stats: impl IntoIterator<Item = &'a Arc<EndpointStats>>) {
+        stats.into_iter().for_each(|stats| self.add(stats));
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Vitals>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<EndpointStats>> {
         self.0.iter()
     }
 
     /// True if the endpoint with these vitals has been tried.
     #[must_use]
-    pub fn contains(&self, vitals: &Arc<Vitals>) -> bool {
-        self.0.iter().any(|tried| Arc::ptr_eq(tried, vitals))
+    pub fn contains(&self, stats: &Arc<EndpointStats>) -> bool {
+        self.0.iter().any(|tried| Arc::ptr_eq(tried, stats))
     }
 
     /// How many endpoints have been tried.

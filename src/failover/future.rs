@@ -17,7 +17,9 @@ use crate::{
     future::{LazySleep, polled_after_completion},
     limit::Rejected,
     outcome::Attempts,
-    retry::{Judge, Repeat, Safety, Verdict, begins_in_time, poll_ready_until},
+    retry::{
+        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, begins_in_time, poll_ready_until,
+    },
 };
 
 pin_project! {
@@ -50,7 +52,7 @@ pub(super) struct Again<B, J, Req> {
     pub(super) rules: Arc<Rules<J>>,
     pub(super) switch: Arc<Switch>,
     pub(super) copy: Option<Req>,
-    pub(super) safety: Safety,
+    pub(super) retry_safety: RetrySafety,
     pub(super) second: B,
 }
 
@@ -80,14 +82,14 @@ impl<B, J, Req> Again<B, J, Req> {
     /// Whether a request goes over that ended so at the first service.
     fn goes_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> bool
     where
-        J: Judge<Rsp>,
+        J: RetryPolicy<Rsp>,
     {
         let unserved = result.as_ref().err().and_then(|error| Unserved::of(&**error));
         let verdict = match result {
-            Ok(response) => self.rules.judge.judge(Ok(response)),
-            Err(error) => self.rules.judge.judge(Err(&**error)),
+            Ok(response) => self.rules.policy.decide(Ok(response)),
+            Err(error) => self.rules.policy.decide(Err(&**error)),
         };
-        if unserved.is_none() && verdict == Verdict::Final {
+        if unserved.is_none() && verdict == RetryDecision::Final {
             self.switch.succeeded();
             return false;
         }
@@ -96,8 +98,8 @@ impl<B, J, Req> Again<B, J, Req> {
             When::Overloaded => matches!(unserved, Some(Unserved::Overloaded)),
             When::Failed => {
                 unserved.is_some()
-                    || matches!(verdict, Verdict::Unsent | Verdict::Refused(_))
-                    || self.safety == Safety::Idempotent
+                    || matches!(verdict, RetryDecision::Unsent | RetryDecision::Refused(_))
+                    || self.retry_safety == RetrySafety::Idempotent
             }
         }
     }
@@ -125,8 +127,8 @@ where
     A::Error: Into<BoxError>,
     B: Service<Req, Response = A::Response>,
     B::Error: Into<BoxError>,
-    J: Judge<A::Response>,
-    Req: Repeat,
+    J: RetryPolicy<A::Response>,
+    Req: RetryableRequest,
 {
     type Output = Result<A::Response, BoxError>;
 
@@ -141,7 +143,7 @@ where
                         return Poll::Ready(result);
                     };
                     // A copy of the copy, because a body that was used up can't be repeated.
-                    let Some(copy) = copy.as_ref().and_then(Repeat::repeat) else {
+                    let Some(copy) = copy.as_ref().and_then(RetryableRequest::try_clone) else {
                         return Poll::Ready(result);
                     };
                     let longest = Instant::now().checked_add(rules.max_wait);

@@ -27,18 +27,18 @@ pub struct FailoverLayer<B, J> {
 /// What all clones of a [`Failover`] go by.
 #[derive(Debug)]
 pub(super) struct Rules<J> {
-    pub(super) judge: J,
+    pub(super) policy: J,
     pub(super) when: When,
     pub(super) max_wait: Duration,
     sticky: (u32, Duration),
 }
 
 impl<B, J> FailoverLayer<B, J> {
-    /// Settings; `judge` says what is a failure of the first service.
-    pub fn builder(second: B, judge: J) -> FailoverBuilder<B, J> {
+    /// Settings; `policy` says what is a failure of the first service.
+    pub fn builder(second: B, policy: J) -> FailoverBuilder<B, J> {
         FailoverBuilder {
             second,
-            judge,
+            policy,
             when: When::default(),
             max_wait: DEFAULT_LONGEST,
             sticky: None,
@@ -66,7 +66,7 @@ impl<A, B: Clone, J> Layer<A> for FailoverLayer<B, J> {
 #[derive(Clone, Debug)]
 pub struct FailoverBuilder<B, J> {
     second: B,
-    judge: J,
+    policy: J,
     when: When,
     max_wait: Duration,
     sticky: Option<(u32, Duration)>,
@@ -108,7 +108,7 @@ impl<B, J> FailoverBuilder<B, J> {
     ///
     /// For a sticky failover after 0 failures, or with probes all the time, or on overload.
     pub fn build(self) -> Result<FailoverLayer<B, J>, InvalidConfig> {
-        let Self { second, judge, when, max_wait, sticky } = self;
+        let Self { second, policy, when, max_wait, sticky } = self;
         if let Some((failures, probe_every)) = sticky {
             InvalidConfig::unless(
                 failures > 0,
@@ -124,7 +124,7 @@ impl<B, J> FailoverBuilder<B, J> {
                 "overload passes, so failover on overload can't be sticky: leave one of them out",
             )?;
         }
-        let rules = Rules { judge, when, max_wait, sticky: sticky.unwrap_or_default() };
+        let rules = Rules { policy, when, max_wait, sticky: sticky.unwrap_or_default() };
         Ok(FailoverLayer { second, rules: Arc::new(rules) })
     }
 }

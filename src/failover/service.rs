@@ -14,7 +14,7 @@ use super::{
 use crate::{
     BoxError,
     escape::EscapedChain,
-    retry::{Judge, Repeat, Safety},
+    retry::{RetryPolicy, RetrySafety, RetryableRequest},
 };
 
 /// Sends requests to a first service, and to a second if that can't serve them.
@@ -89,8 +89,8 @@ where
     A::Error: Into<BoxError>,
     B: Service<Req, Response = A::Response> + Clone,
     B::Error: Into<BoxError>,
-    J: Judge<A::Response>,
-    Req: Repeat,
+    J: RetryPolicy<A::Response>,
+    Req: RetryableRequest,
 {
     type Response = A::Response;
     type Error = BoxError;
@@ -136,13 +136,13 @@ where
             return FailoverFuture::second(self.second.call(request));
         }
         self.probing = false;
-        let safety = request.safety();
-        let copy = if safety == Safety::Never { None } else { request.repeat() };
+        let retry_safety = request.retry_safety();
+        let copy = if retry_safety == RetrySafety::Never { None } else { request.try_clone() };
         let again = Again {
             rules: Arc::clone(&self.rules),
             switch: Arc::clone(&self.switch),
             copy,
-            safety,
+            retry_safety,
             second: self.second.clone(),
         };
         FailoverFuture::first(self.first.call(request), again)

@@ -126,7 +126,7 @@ impl Leavers {
     }
 
     fn tell<K: Display, T>(&self, member: &Member<K, T, State>, time: Duration) {
-        let outstanding = member.endpoint.vitals().outstanding();
+        let outstanding = member.endpoint.stats().outstanding();
         let endpoint = &*member.key.to_string();
         tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
@@ -144,7 +144,7 @@ impl Leavers {
             let Some(member) = members.get_mut(id) else { continue };
             let State::Leaving { since, removed } = member.state else { continue };
             let over = now >= after(since, self.draining.deadline);
-            if member.endpoint.vitals().outstanding() > 0 && !over {
+            if member.endpoint.stats().outstanding() > 0 && !over {
                 self.leaving.insert(id);
                 continue;
             }
@@ -188,7 +188,7 @@ where
     fn leave(&mut self, id: Id, member: &mut Member<K, T, State>) -> bool {
         match &mut member.state {
             State::Leaving { removed, .. } => *removed = true,
-            State::Serving if member.endpoint.vitals().outstanding() > 0 => {
+            State::Serving if member.endpoint.stats().outstanding() > 0 => {
                 member.state = self.see_off(id, true);
             }
             State::Serving => {

@@ -1,6 +1,6 @@
 use super::{
-    Check, CircuitBreaker, CircuitBroken, Draining, Drains, HealthCheck, HealthChecked,
-    InvalidSetting, OutlierDetected, OutlierDetection, Relief, Relieved, SlowStart, SlowStarting,
+    BackedOff, Check, CircuitBreaker, CircuitBroken, Draining, Drains, HealthCheck, HealthChecked,
+    InvalidSetting, OutlierDetected, OutlierDetection, OverloadBackoff, SlowStart, SlowStarting,
 };
 use crate::discover::Discover;
 
@@ -50,13 +50,13 @@ pub trait HealthExt: Discover + Sized {
         CircuitBroken::new(self, breaker)
     }
 
-    /// Gives endpoints that say they have too much to do a smaller share; see [`Relieved`].
+    /// Gives endpoints that say they have too much to do a smaller share; see [`BackedOff`].
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] if the settings make no sense.
-    fn relieved(self, relief: Relief) -> Result<Relieved<Self>, InvalidSetting> {
-        Relieved::new(self, relief)
+    fn overload_backoff(self, relief: OverloadBackoff) -> Result<BackedOff<Self>, InvalidSetting> {
+        BackedOff::new(self, relief)
     }
 
     /// Gives endpoints that come into service their share bit by bit; see [`SlowStarting`].

@@ -5,7 +5,7 @@
 //! | [`health_checked`](HealthExt::health_checked) | asks endpoints how they are | a [`Check`], again and again |
 //! | [`outlier_detected`](HealthExt::outlier_detected) | ejects those that do worse than others | what requests see |
 //! | [`circuit_broken`](HealthExt::circuit_broken) | leaves one alone that fails | what requests see |
-//! | [`relieved`](HealthExt::relieved) | gives less to one that has too much to do | answers that say so |
+//! | [`overload_backoff`](HealthExt::overload_backoff) | gives less to one that has too much to do | answers that say so |
 //! | [`slow_start`](HealthExt::slow_start) | gives its share bit by bit to one that comes into service | weights |
 //! | [`drained`](HealthExt::drained) | lets one that leaves finish its requests | the count of those in flight |
 //!
@@ -74,6 +74,6 @@ pub use self::{
     outlier::{
         FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls, SuccessRate,
     },
-    overload_backoff::{Relief, Relieved},
+    overload_backoff::{BackedOff, OverloadBackoff},
     slow_start::{SlowStart, SlowStarting},
 };

@@ -20,19 +20,19 @@ use super::{
 };
 use crate::{
     discover::Discover,
-    endpoint::{Endpoint, OutcomeCounts, Vitals},
+    endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     outcome::{Meter, Outcome, Sample},
 };
 
 /// How endpoints that say they have too much to do get less.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Relief {
+pub struct OverloadBackoff {
     interval: Duration,
     floor: f64,
     longest: Duration,
 }
 
-impl Relief {
+impl OverloadBackoff {
     /// Looks each second, leaves 5 % of the weight, heeds a `Retry-After` of up to a minute.
     #[must_use]
     pub fn new() -> Self {
@@ -80,7 +80,7 @@ impl Relief {
     }
 }
 
-impl Default for Relief {
+impl Default for OverloadBackoff {
     fn default() -> Self {
         Self::new()
     }
@@ -91,7 +91,7 @@ const STEP: f64 = 0.1;
 
 stage! {
     /// Gives endpoints that answer with an overload (HTTP 429 or 503, a throttled function) a smaller share,
-    /// without calling them broken. The stream of [`HealthExt::relieved`](crate::health::HealthExt::relieved).
+    /// without calling them broken. The stream of [`HealthExt::overload_backoff`](crate::health::HealthExt::overload_backoff).
     ///
     /// In each interval an endpoint's weight is lowered by half the share of its answers that told of
     /// overload, and raised by a tenth of the whole if none did. While an answer's `Retry-After` runs,
@@ -102,13 +102,13 @@ stage! {
     ///
     /// Source: DCTCP (Alizadeh et al., 2010), whose window answers to the share of marked packets like
     /// that.
-    Relieved, Relieving, State
+    BackedOff, OverloadBackoffPolicy, State
 }
 
-impl<D: Discover> Relieved<D> {
-    pub(super) fn new(discover: D, relief: Relief) -> Result<Self, InvalidSetting> {
+impl<D: Discover> BackedOff<D> {
+    pub(super) fn new(discover: D, relief: OverloadBackoff) -> Result<Self, InvalidSetting> {
         relief.validate()?;
-        let policy = Relieving { relief, tick: Every::new(relief.interval) };
+        let policy = OverloadBackoffPolicy { relief, tick: Every::new(relief.interval) };
         Ok(Self { stage: Stage::new(discover, policy) })
     }
 }
@@ -129,11 +129,11 @@ struct Pause {
 }
 
 impl Meter for Pause {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Outcome::Overload { retry_after: Some(pause) } = sample.outcome() {
             let pause = (*pause).min(self.longest).as_nanos();
             let pause = u64::try_from(pause).unwrap_or(u64::MAX);
-            let until = vitals.age(Instant::now()).saturating_add(pause);
+            let until = stats.age(Instant::now()).saturating_add(pause);
             self.until.fetch_max(until, Ordering::Relaxed);
         }
     }
@@ -143,20 +143,20 @@ impl Meter for Pause {
     }
 }
 
-struct Relieving {
-    relief: Relief,
+struct OverloadBackoffPolicy {
+    relief: OverloadBackoff,
     tick: Every,
 }
 
-impl Relieving {
+impl OverloadBackoffPolicy {
     fn look<K, T>(&self, members: &mut Members<K, T, State>) {
         let now = Instant::now();
         let mut changed = Vec::new();
         for (id, member) in members.iter_mut() {
-            let (vitals, state) = (member.endpoint.vitals(), &mut member.state);
-            let outcomes = vitals.outcomes().since(&state.seen);
-            state.seen = vitals.outcomes();
-            let pauses = state.pause.until.load(Ordering::Relaxed) > vitals.age(now);
+            let (stats, state) = (member.endpoint.stats(), &mut member.state);
+            let outcomes = stats.outcomes().since(&state.seen);
+            state.seen = stats.outcomes();
+            let pauses = state.pause.until.load(Ordering::Relaxed) > stats.age(now);
             let part = self.relief.next(state.part, &outcomes, pauses);
             if part != state.part {
                 state.part = part;
@@ -167,10 +167,10 @@ impl Relieving {
     }
 }
 
-impl<K, T: Clone> Policy<K, T, State> for Relieving {
+impl<K, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
     fn join(&mut self, _id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let pause = Pause { until: AtomicU64::new(0), longest: self.relief.longest };
-        State { part: 1.0, seen: endpoint.vitals().outcomes(), pause: Arc::new(pause) }
+        State { part: 1.0, seen: endpoint.stats().outcomes(), pause: Arc::new(pause) }
     }
 
     fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {

@@ -17,7 +17,7 @@ use crate::{
     future::polled_after_completion,
     limit::is_turned_away,
     outcome::Attempts,
-    retry::{DEFAULT_LONGEST, Judge, Repeat, Verdict, in_time},
+    retry::{DEFAULT_LONGEST, RetryDecision, RetryPolicy, RetryableRequest, in_time},
 };
 
 pin_project! {
@@ -98,8 +98,8 @@ impl<S, J, Req> Future for HedgeFuture<S, J, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -123,8 +123,8 @@ impl<S, J, Req> Others<S, J, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     /// The answer to the request: the first good one, or a failure if there is none to wait for.
     fn poll_answer(
@@ -177,7 +177,7 @@ where
         is_first: bool,
     ) -> Option<Result<S::Response, BoxError>> {
         let good = match &result {
-            Ok(response) => self.rules.judge.judge(Ok(response)) == Verdict::Final,
+            Ok(response) => self.rules.policy.decide(Ok(response)) == RetryDecision::Final,
             Err(_) => false,
         };
         if !good {
@@ -233,7 +233,7 @@ where
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(next) = &mut self.next else { return Poll::Ready(()) };
         let ready = ready!(next.service.poll_ready(cx)).is_ok();
-        let copy = ready.then(|| next.copy.repeat()).flatten();
+        let copy = ready.then(|| next.copy.try_clone()).flatten();
         match copy.filter(|_| self.rules.budget.withdraw()) {
             Some(copy) => {
                 next.left -= 1;

@@ -14,16 +14,16 @@ pub struct HedgeLayer<J> {
 /// What all clones of a [`Hedge`] go by.
 #[derive(Debug)]
 pub(super) struct Rules<J> {
-    pub(super) judge: J,
+    pub(super) policy: J,
     pub(super) clock: Clock,
     pub(super) hedges: u32,
     pub(super) budget: Budget,
 }
 
 impl<J> HedgeLayer<J> {
-    /// Settings; `judge` tells good answers from failures.
-    pub fn builder(judge: J, delay: Delay) -> HedgeBuilder<J> {
-        HedgeBuilder { judge, delay, hedges: 1, budget: Budget::default() }
+    /// Settings; `policy` tells good answers from failures.
+    pub fn builder(policy: J, delay: Delay) -> HedgeBuilder<J> {
+        HedgeBuilder { policy, delay, hedges: 1, budget: Budget::default() }
     }
 
     /// The budget, to look at or to share.
@@ -50,7 +50,7 @@ impl<S, J> Layer<S> for HedgeLayer<J> {
 /// Configures a [`HedgeLayer`].
 #[derive(Clone, Debug)]
 pub struct HedgeBuilder<J> {
-    judge: J,
+    policy: J,
     delay: Delay,
     hedges: u32,
     budget: Budget,
@@ -92,8 +92,8 @@ impl<J> HedgeBuilder<J> {
     }
 
     pub(crate) fn assemble(self) -> HedgeLayer<J> {
-        let Self { judge, delay, hedges, budget } = self;
-        let rules = Rules { judge, clock: delay.into_clock(), hedges, budget };
+        let Self { policy, delay, hedges, budget } = self;
+        let rules = Rules { policy, clock: delay.into_clock(), hedges, budget };
         HedgeLayer { rules: Arc::new(rules) }
     }
 }

@@ -11,19 +11,19 @@
 //! use tower::{Layer, ServiceExt};
 //! use tower_lb::{
 //!     service::{Delay, HedgeLayer},
-//!     retry::{Budget, Failures},
+//!     retry::{Budget, RetryFailures},
 //! };
 //!
 //! # fn main() -> Result<(), tower_lb::InvalidConfig> {
 //! let budget = Budget::default();
-//! let hedge = HedgeLayer::builder(Failures::default(), Delay::quantile(0.99))
+//! let hedge = HedgeLayer::builder(RetryFailures::default(), Delay::quantile(0.99))
 //!     .budget(budget.clone())
 //!     .build()?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What may be hedged is what may be sent twice: see [`Repeat`](crate::retry::Repeat).
+//! What may be hedged is what may be sent twice: see [`RetryableRequest`](crate::retry::RetryableRequest).
 
 mod delay;
 mod future;

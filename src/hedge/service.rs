@@ -9,12 +9,12 @@ use super::{HedgeFuture, HedgeLayer, future::Next};
 use crate::{
     BoxError,
     outcome::Attempts,
-    retry::{Judge, Repeat, Safety},
+    retry::{RetryPolicy, RetrySafety, RetryableRequest},
 };
 
 /// Sends a copy of a request to another endpoint when the first attempt takes too long.
 ///
-/// - Only requests that are [`Idempotent`](Safety::Idempotent) are hedged; others pass through.
+/// - Only requests that are [`Idempotent`](RetrySafety::Idempotent) are hedged; others pass through.
 /// - The first good answer wins. The other attempts are dropped, which their endpoints' figures count
 ///   as cancelled, not as failed.
 /// - A failure waits for the attempts that are still under way; if all fail, it is the answer. To
@@ -51,8 +51,8 @@ impl<S, J, Req> Service<Req> for Hedge<S, J>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -69,7 +69,9 @@ where
         rules.budget.deposit();
         let started = rules.clock.start();
         let delay = rules.clock.delay();
-        if request.safety() != Safety::Idempotent || (started.is_none() && delay.is_none()) {
+        if request.retry_safety() != RetrySafety::Idempotent
+            || (started.is_none() && delay.is_none())
+        {
             return HedgeFuture::single(self.inner.call(request));
         }
         let Some(delay) = delay else {
@@ -80,7 +82,7 @@ where
             request.carry(attempts.clone());
             attempts
         });
-        let next = request.repeat().map(|copy| {
+        let next = request.try_clone().map(|copy| {
             let (service, left) = (self.inner.clone(), rules.hedges);
             Next { copy, attempts, service, delay, left }
         });

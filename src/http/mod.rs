@@ -10,7 +10,7 @@
 //!
 //! [`resilient`] puts retries around it, which repeat request bodies byte for byte ([`Replay`]) where that
 //! is safe; limits of time are [`AttemptTimeout`] and [`IdleBodyTimeout`] here, and
-//! [`timeout`](crate::timeout). A limit on what is under way counts bodies, too, by [`HoldUntilBodyEnd`].
+//! [`timeout`](crate::timeout). A limit on what is under way counts bodies, too, by [`PermitUntilBodyEnd`].
 //!
 //! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
 //! errors into responses for those who serve what they balance, and, with feature `http-client`,
@@ -58,8 +58,8 @@ pub use self::client::{Client, Pool};
 pub use self::load::load_report;
 pub use self::{
     body::{
-        Balancer, HeldBody, HoldUntilBodyEnd, IdleBody, IdleBodyFuture, IdleBodyTimeout,
-        IdleBodyTimeoutLayer, TrackedBody, UntilBodyEnd, builder,
+        Balancer, HeldBody, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
+        PermitUntilBodyEnd, TrackedBody, UntilBodyEnd, builder,
     },
     classify::{ClassifyHttp, GrpcStatus, HttpStatus, RetryOn},
     client::{

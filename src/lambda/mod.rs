@@ -58,18 +58,19 @@ mod throttle;
 pub use self::{
     check::{DryRun, EventCheck, WarmUp},
     event::{
-        AlbEvent, EventFormat, Http, HttpAnswer, HttpBody, HttpFuture, MalformedAnswer,
-        Unspeakable, UrlEvent,
+        AlbEvent, EventFormat, Http, HttpBody, HttpFuture, HttpResponse, InvalidResponse,
+        UnsupportedRequest, UrlEvent,
     },
     invoke::{
-        AnswerBody, Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName,
-        InvalidName, Invocation, InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked,
-        InvokedStream, Limits, NameProblem, Qualifier, Refusal, StreamingFunction, functions,
+        Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName, InvalidName,
+        Invocation, InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedBody,
+        InvokedStream, NameProblem, PayloadLimits, Qualifier, Refusal, StreamingFunction,
+        functions,
     },
     outcome::{Advice, Execution, InvocationStatus, Remedy, UntilAnswer, UntilStreamEnd, builder},
     strategy::{Aimd, AimdPicker, CostAware, CostAwarePicker, Pack, PackPicker, Price},
     throttle::{
-        Shed, ShedFuture, ShedLayer, Steer, Throttle, ThrottleReason, ThrottleScope, Throttles,
-        TrackThrottles,
+        AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleReason, ThrottleScope,
+        Throttles, TrackThrottles,
     },
 };

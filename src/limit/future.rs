@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Hold, Place, Rejected, gate::Ticket, layer::Rules};
+use super::{Permit, PermitScope, Rejected, layer::Rules, limiter::Ticket};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -33,7 +33,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F> {
         Outside { waiting: Option<Box<Waiting<S, Req>>> },
-        Inside { #[pin] response: F, place: Option<Place>, started: Option<Instant> },
+        Inside { #[pin] response: F, permit: Option<Permit>, started: Option<Instant> },
         Rejected { rejected: Option<Rejected> },
     }
 }
@@ -51,8 +51,8 @@ struct Waiting<S, Req> {
 
 impl<S: Service<Req>, C, I, H, Req> ConcurrencyLimitFuture<S, C, I, H, Req> {
     #[inline]
-    pub(super) fn inside(response: S::Future, place: Place, rules: Arc<Rules<C, I, H>>) -> Self {
-        Self { state: State::inside(response, place, &rules), rules }
+    pub(super) fn inside(response: S::Future, permit: Permit, rules: Arc<Rules<C, I, H>>) -> Self {
+        Self { state: State::inside(response, permit, &rules), rules }
     }
 
     #[cold]
@@ -76,14 +76,14 @@ impl<S: Service<Req>, C, I, H, Req> ConcurrencyLimitFuture<S, C, I, H, Req> {
 
 impl<S, Req, F> State<S, Req, F> {
     #[inline]
-    fn inside<C, I, H>(response: F, place: Place, rules: &Rules<C, I, H>) -> Self {
+    fn inside<C, I, H>(response: F, permit: Permit, rules: &Rules<C, I, H>) -> Self {
         let started = rules.control.is_some().then(Instant::now);
-        Self::Inside { response, place: Some(place), started }
+        Self::Inside { response, permit: Some(permit), started }
     }
 }
 
 impl<S, Req> Waiting<S, Req> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Rejected>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
         if let Poll::Ready(entry) = self.ticket.poll(cx) {
             return Poll::Ready(entry);
         }
@@ -101,7 +101,7 @@ where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
-    H: Hold<S::Response>,
+    H: PermitScope<S::Response>,
 {
     type Output = Result<H::Response, BoxError>;
 
@@ -110,12 +110,12 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Inside { response, place, started } => {
+                StateProjection::Inside { response, permit, started } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let place = place.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    this.rules.learn(&result, &place, *started);
-                    let hold = |response| this.rules.hold.hold(response, place);
-                    return Poll::Ready(result.map(hold));
+                    let permit = permit.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    this.rules.learn(&result, &permit, *started);
+                    let keep = |response| this.rules.permit_scope.keep_permit(response, permit);
+                    return Poll::Ready(result.map(keep));
                 }
                 StateProjection::Outside { waiting } => {
                     let entry = waiting.as_mut().map(|queued| queued.poll(cx));
@@ -123,9 +123,9 @@ where
                     // Also what is rejected leaves the queue now, and not when it is dropped.
                     let queued = waiting.take();
                     let queued = queued.unwrap_or_else(|| polled_after_completion(NAME));
-                    let (Waiting { mut service, request, .. }, place) = (*queued, entry?);
+                    let (Waiting { mut service, request, .. }, permit) = (*queued, entry?);
                     let response = service.call(request);
-                    this.state.set(State::inside(response, place, this.rules));
+                    this.state.set(State::inside(response, permit, this.rules));
                 }
                 StateProjection::Rejected { rejected } => {
                     let rejected = rejected.take();
@@ -139,7 +139,7 @@ where
 
 impl<C, I, H> Rules<C, I, H> {
     #[inline]
-    fn learn<Rsp>(&self, result: &Result<Rsp, BoxError>, place: &Place, started: Option<Instant>)
+    fn learn<Rsp>(&self, result: &Result<Rsp, BoxError>, permit: &Permit, started: Option<Instant>)
     where
         C: Classify<Rsp>,
     {
@@ -149,7 +149,7 @@ impl<C, I, H> Rules<C, I, H> {
             Err(error) => self.classify.classify(Err(&**error)),
         };
         let dropped = matches!(outcome, Outcome::Overload { .. } | Outcome::Timeout);
-        let gate = place.gate();
+        let gate = permit.gate();
         if !dropped && outcome != Outcome::Success {
             // Says nothing of how much the endpoints can do.
             return;

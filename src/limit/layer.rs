@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Concurrency, ConcurrencyLimit, Order, concurrency::Control, gate::Gate};
+use super::{Concurrency, ConcurrencyLimit, Order, concurrency::Control, limiter::Limiter};
 use crate::{InvalidConfig, outcome::ResultOnly};
 
 /// Wraps services into [`ConcurrencyLimit`]. All share one limit.
@@ -14,12 +14,12 @@ pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), H = ()> {
 /// What all clones of a [`ConcurrencyLimit`] share.
 #[derive(Debug)]
 pub(super) struct Rules<C, I, H> {
-    pub(super) gate: Arc<Gate>,
+    pub(super) gate: Arc<Limiter>,
     pub(super) control: Option<Control>,
     pub(super) max_wait: Option<Duration>,
     pub(super) classify: C,
     pub(super) inspect: I,
-    pub(super) hold: H,
+    pub(super) permit_scope: H,
 }
 
 impl ConcurrencyLimitLayer {
@@ -33,7 +33,7 @@ impl ConcurrencyLimitLayer {
             max_wait: None,
             classify: ResultOnly,
             inspect: (),
-            hold: (),
+            permit_scope: (),
         }
     }
 }
@@ -81,7 +81,7 @@ pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), H = ()> {
     max_wait: Option<Duration>,
     classify: C,
     inspect: I,
-    hold: H,
+    permit_scope: H,
 }
 
 impl<C, I, H> ConcurrencyLimitBuilder<C, I, H> {
@@ -111,22 +111,46 @@ impl<C, I, H> ConcurrencyLimitBuilder<C, I, H> {
     /// [`ResultOnly`]: errors that are timeouts.
     #[must_use]
     pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, H> {
-        let Self { concurrency, queue, order, max_wait, inspect, hold, .. } = self;
-        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
+        let Self { concurrency, queue, order, max_wait, inspect, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder {
+            concurrency,
+            queue,
+            order,
+            max_wait,
+            classify,
+            inspect,
+            permit_scope,
+        }
     }
 
     /// How to find a request's deadline and priority. Default `()`: all are the same.
     #[must_use]
     pub fn inspect<K>(self, inspect: K) -> ConcurrencyLimitBuilder<C, K, H> {
-        let Self { concurrency, queue, order, max_wait, classify, hold, .. } = self;
-        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
+        let Self { concurrency, queue, order, max_wait, classify, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder {
+            concurrency,
+            queue,
+            order,
+            max_wait,
+            classify,
+            inspect,
+            permit_scope,
+        }
     }
 
     /// How long an answered request keeps its place. Default `()`: until its response begins.
     #[must_use]
-    pub fn hold<K>(self, hold: K) -> ConcurrencyLimitBuilder<C, I, K> {
+    pub fn permit_scope<K>(self, permit_scope: K) -> ConcurrencyLimitBuilder<C, I, K> {
         let Self { concurrency, queue, order, max_wait, classify, inspect, .. } = self;
-        ConcurrencyLimitBuilder { concurrency, queue, order, max_wait, classify, inspect, hold }
+        ConcurrencyLimitBuilder {
+            concurrency,
+            queue,
+            order,
+            max_wait,
+            classify,
+            inspect,
+            permit_scope,
+        }
     }
 
     /// The layer.
@@ -141,12 +165,12 @@ impl<C, I, H> ConcurrencyLimitBuilder<C, I, H> {
             "max_wait without a queue: set how many requests may wait, or not how long",
         )?;
         let rules = Rules {
-            gate: Arc::new(Gate::new(self.concurrency.initial(), self.queue, self.order)),
+            gate: Arc::new(Limiter::new(self.concurrency.initial(), self.queue, self.order)),
             control: self.concurrency.control(),
             max_wait: self.max_wait,
             classify: self.classify,
             inspect: self.inspect,
-            hold: self.hold,
+            permit_scope: self.permit_scope,
         };
         Ok(ConcurrencyLimitLayer { rules: Arc::new(rules) })
     }

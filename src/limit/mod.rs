@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | [`Builder::max_outstanding`](crate::balance::Builder::max_outstanding) | requests at each endpoint | waits in the balancer |
 //! | [`ConcurrencyLimit`] | requests at all endpoints together | waits in a bounded queue, or is [`Rejected`] |
-//! | [`Throttle`] | requests that would not be accepted anyway | is rejected with the probability that fits |
+//! | [`AdaptiveThrottle`] | requests that would not be accepted anyway | is rejected with the probability that fits |
 //! | [`RateLimit`] | requests in a time | waits a little, or is rejected |
 //!
 //! The bound of a [`ConcurrencyLimit`] is fixed, or finds itself ([`Concurrency`]). What is rejected says
 //! why, is not charged to any endpoint, and is not retried. A request counts until its response begins, or for as
-//! long as a [`Hold`] says.
+//! long as a [`PermitScope`] says.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -37,28 +37,28 @@
 //! # }
 //! ```
 
+mod adaptive_throttle;
 mod concurrency;
 mod counts;
 mod future;
-mod gate;
-mod hold;
 mod inspect;
 mod layer;
+mod limiter;
+mod permit_scope;
 mod rate;
 mod rejected;
 mod service;
-mod throttle;
 
 pub(crate) use self::rejected::is_turned_away;
 pub use self::{
+    adaptive_throttle::{AdaptiveThrottle, AdaptiveThrottleFuture, AdaptiveThrottleLayer},
     concurrency::Concurrency,
     future::ConcurrencyLimitFuture,
-    gate::{Order, Place},
-    hold::Hold,
     inspect::{Carried, Inspect, Priority},
     layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
+    limiter::{Order, Permit},
+    permit_scope::PermitScope,
     rate::{RateLimit, RateLimitFuture, RateLimitLayer},
     rejected::Rejected,
     service::ConcurrencyLimit,
-    throttle::{Throttle, ThrottleFuture, ThrottleLayer},
 };

@@ -6,14 +6,14 @@ use std::{
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{ConcurrencyLimitFuture, ConcurrencyLimitLayer, Hold, Inspect, gate::Entry};
+use super::{ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, PermitScope, limiter::Entry};
 use crate::{
     BoxError,
     outcome::{Classify, ResultOnly},
 };
 
 /// Bounds how many requests are under way: from here to the beginning of their responses, or for as long
-/// as [`hold`](super::ConcurrencyLimitBuilder::hold) says, at all endpoints together.
+/// as [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says, at all endpoints together.
 ///
 /// A request too many waits in its response future, in a bounded queue, for a bounded time and not
 /// beyond its deadline; or it is [`Rejected`](super::Rejected) at once. `poll_ready` is that of the
@@ -44,7 +44,7 @@ where
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     I: Inspect<Req>,
-    H: Hold<S::Response>,
+    H: PermitScope<S::Response>,
 {
     type Response = H::Response;
     type Error = BoxError;
@@ -59,9 +59,9 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let rules = &self.layer.rules;
         match rules.gate.enter(rules.inspect.priority(&request)) {
-            Entry::Inside(place) => {
+            Entry::Inside(permit) => {
                 let response = self.inner.call(request);
-                ConcurrencyLimitFuture::inside(response, place, Arc::clone(rules))
+                ConcurrencyLimitFuture::inside(response, permit, Arc::clone(rules))
             }
             Entry::Rejected(rejected) => {
                 ConcurrencyLimitFuture::rejected(rejected, Arc::clone(rules))

@@ -11,7 +11,7 @@ use super::{
     decayed::{Decayed, exp_neg},
 };
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
 };
 
@@ -142,15 +142,15 @@ impl<L> FailureAware<L> {
         &self,
         score: Score,
         failures: Decayed,
-        vitals: &Vitals,
+        stats: &EndpointStats,
         now: &mut Now,
     ) -> Score {
         if failures.value == 0.0 {
-            self.learn_clean(score, vitals.successes());
+            self.learn_clean(score, stats.successes());
             return score;
         }
-        let failing = is_failing(vitals);
-        let rate = failure_rate(failures, vitals.age_at(now.moment()), failing);
+        let failing = is_failing(stats);
+        let rate = failure_rate(failures, stats.age_at(now.moment()), failing);
         let charged = f64::from(self.charged(rate));
         self.learn_common(rate, 1);
         let charge = (1.0 - charged).powi(-3).min(1e12);
@@ -204,20 +204,20 @@ fn failure_rate(failures: Decayed, age: u64, failing: bool) -> f32 {
     failures.value * exp_neg(failures.seconds_since(age) / forgiven) as f32
 }
 
-fn is_failing(vitals: &Vitals) -> bool {
-    vitals.failures_in_a_row() >= FAILING
+fn is_failing(stats: &EndpointStats) -> bool {
+    stats.failures_in_a_row() >= FAILING
 }
 
 impl<L: Load> Load for FailureAware<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
-        let (score, vitals) = (self.inner.score(gauge, now), gauge.vitals());
-        let (failures, successes) = (Decayed::load(vitals.failure_cell()), vitals.successes());
+        let (score, stats) = (self.inner.score(gauge, now), gauge.stats());
+        let (failures, successes) = (Decayed::load(stats.failure_cell()), stats.successes());
         if failures.value == 0.0 && successes % CLEAN_EVERY != 0 {
             return score;
         }
         // Kept out of the way of scans: most looks end above.
-        self.look_closer(score, failures, vitals, now)
+        self.look_closer(score, failures, stats, now)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -232,15 +232,15 @@ struct FailureMeter {
 
 impl Meter for FailureMeter {
     #[inline]
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
-        let clean = Decayed::load(vitals.failure_cell()).value == 0.0;
+        let clean = Decayed::load(stats.failure_cell()).value == 0.0;
         match sample.outcome() {
             Outcome::Success if clean => {}
             Outcome::Cancelled => {}
-            outcome => learn(outcome, vitals, sample.age(vitals)),
+            outcome => learn(outcome, stats, sample.age(stats)),
         }
     }
 
@@ -258,14 +258,14 @@ impl Meter for FailureMeter {
 }
 
 #[cold]
-fn learn(outcome: &Outcome, vitals: &Vitals, age: u64) {
+fn learn(outcome: &Outcome, stats: &EndpointStats, age: u64) {
     let excused = match *outcome {
         Outcome::Overload { retry_after } => retry_after.unwrap_or_default().min(LONGEST_EXCUSE),
         _ => Duration::ZERO,
     };
     let failed = if outcome.is_failure() { 1.0 } else { 0.0 };
-    Decayed::update(vitals.failure_cell(), |failures| {
-        let rate = failure_rate(failures, age, is_failing(vitals));
+    Decayed::update(stats.failure_cell(), |failures| {
+        let rate = failure_rate(failures, age, is_failing(stats));
         let rate = rate + STEP * (failed - rate);
         let rate = if rate < CLEAN { 0.0 } else { rate };
         Some(Decayed::new(rate, age + excused.as_nanos() as u64))
@@ -282,38 +282,38 @@ mod tests {
     use super::*;
     use crate::load::Outstanding;
 
-    fn record(vitals: &Vitals, outcome: Outcome, now: Instant) {
-        vitals.begin();
-        vitals.end(&outcome);
-        let age = vitals.age(now);
+    fn record(stats: &EndpointStats, outcome: Outcome, now: Instant) {
+        stats.begin();
+        stats.end(&outcome);
+        let age = stats.age(now);
         let sample = Sample::new(&outcome).measured(age, age);
-        FailureAware::new(Outstanding).meter().unwrap().record(vitals, &sample);
+        FailureAware::new(Outstanding).meter().unwrap().record(stats, &sample);
     }
 
-    fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        FailureAware::new(Outstanding).score(&Gauge::new(vitals), &mut Now::at(now)).cost
+    fn cost(stats: &EndpointStats, now: Instant) -> f64 {
+        FailureAware::new(Outstanding).score(&Gauge::new(stats), &mut Now::at(now)).cost
     }
 
     #[test]
     fn failures_multiply_the_load_as_documented() {
-        let (vitals, now) = (Vitals::new(), Instant::now());
-        assert_eq!(cost(&vitals, now), 1.0);
+        let (stats, now) = (EndpointStats::new(), Instant::now());
+        assert_eq!(cost(&stats, now), 1.0);
         for (failures, expected) in [(1, 1.95), (5, 28.4), (10, 807.0)] {
-            while vitals.outcomes().failures() < failures {
-                record(&vitals, Outcome::TransportFailure, now);
+            while stats.outcomes().failures() < failures {
+                record(&stats, Outcome::TransportFailure, now);
             }
-            let cost = cost(&vitals, now);
+            let cost = cost(&stats, now);
             assert!((cost / expected - 1.0).abs() < 0.01, "{failures}: {cost}");
         }
     }
 
     #[test]
     fn failures_are_forgiven_with_time_and_with_successes() {
-        let (vitals, now) = (Vitals::new(), Instant::now());
-        (0..5).for_each(|_| record(&vitals, Outcome::ApplicationError, now));
-        assert!(cost(&vitals, now + Duration::from_secs(60)) < 1.2);
-        (0..40).for_each(|_| record(&vitals, Outcome::Success, now));
-        assert_eq!(Decayed::load(vitals.failure_cell()).value, 0.0, "clean, and free again");
+        let (stats, now) = (EndpointStats::new(), Instant::now());
+        (0..5).for_each(|_| record(&stats, Outcome::ApplicationError, now));
+        assert!(cost(&stats, now + Duration::from_secs(60)) < 1.2);
+        (0..40).for_each(|_| record(&stats, Outcome::Success, now));
+        assert_eq!(Decayed::load(stats.failure_cell()).value, 0.0, "clean, and free again");
     }
 
     /// A latency fades while nothing succeeds; what a failing endpoint costs does not fade with it.
@@ -321,8 +321,8 @@ mod tests {
     fn an_endpoint_that_fails_in_a_row_costs_ten_typical_loads_on_top() {
         // Looked at out of turn, which must excuse nothing.
         let load = FailureAware::new(Outstanding).strict();
-        let (clean, bad, now) = (Vitals::new(), Vitals::new(), Instant::now());
-        let cost = |vitals, now| load.score(&Gauge::new(vitals), &mut Now::at(now)).cost;
+        let (clean, bad, now) = (EndpointStats::new(), EndpointStats::new(), Instant::now());
+        let cost = |stats, now| load.score(&Gauge::new(stats), &mut Now::at(now)).cost;
         (0..64).for_each(|_| record(&clean, Outcome::Success, now));
         assert_eq!(cost(&clean, now), 1.0);
         assert_eq!(load.typical(), 1.0);
@@ -341,14 +341,15 @@ mod tests {
     /// strategy looks at all of them all the time: the mean, and by how much they differ.
     fn costs(load: &FailureAware<Outstanding>, failing: &[f64]) -> (Vec<f64>, f64) {
         let (now, mut rng) = (Instant::now(), crate::strategy::Rng::seeded(1));
-        let endpoints: Vec<_> = failing.iter().map(|share| (Vitals::new(), *share)).collect();
+        let endpoints: Vec<_> =
+            failing.iter().map(|share| (EndpointStats::new(), *share)).collect();
         let (mut sums, mut spread) = (vec![0.0; failing.len()], 0.0);
         for _ in 0..1000 {
-            let costs = endpoints.iter().map(|(vitals, share)| {
+            let costs = endpoints.iter().map(|(stats, share)| {
                 let failed = rng.unit() < *share;
                 let outcome = if failed { Outcome::ApplicationError } else { Outcome::Success };
-                record(vitals, outcome, now);
-                load.score(&Gauge::new(vitals), &mut Now::at(now)).cost
+                record(stats, outcome, now);
+                load.score(&Gauge::new(stats), &mut Now::at(now)).cost
             });
             let costs: Vec<_> = costs.collect();
             sums.iter_mut().zip(&costs).for_each(|(sum, cost)| *sum += cost / 1000.0);
@@ -388,21 +389,21 @@ mod tests {
 
     #[test]
     fn cancelled_requests_say_nothing() {
-        let (vitals, now) = (Vitals::new(), Instant::now());
-        record(&vitals, Outcome::Cancelled, now);
-        assert_eq!(cost(&vitals, now), 1.0);
+        let (stats, now) = (EndpointStats::new(), Instant::now());
+        record(&stats, Outcome::Cancelled, now);
+        assert_eq!(cost(&stats, now), 1.0);
     }
 
     #[test]
     fn an_overloaded_endpoint_is_left_alone_as_long_as_it_asks() {
-        let (vitals, now) = (Vitals::new(), Instant::now());
+        let (stats, now) = (EndpointStats::new(), Instant::now());
         let retry_after = Some(Duration::from_secs(60));
-        record(&vitals, Outcome::Overload { retry_after }, now);
-        let at = |seconds| cost(&vitals, now + Duration::from_secs(seconds));
+        record(&stats, Outcome::Overload { retry_after }, now);
+        let at = |seconds| cost(&stats, now + Duration::from_secs(seconds));
         assert_eq!(at(0), at(60));
         assert!(at(75) < at(60));
 
-        record(&vitals, Outcome::Overload { retry_after: Some(Duration::MAX) }, now);
+        record(&stats, Outcome::Overload { retry_after: Some(Duration::MAX) }, now);
         assert!(at(330) < at(300), "five minutes at the most");
     }
 }

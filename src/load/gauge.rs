@@ -1,5 +1,5 @@
 use crate::{
-    endpoint::{Member, Vitals},
+    endpoint::{EndpointState, EndpointStats},
     outcome::Meter,
 };
 
@@ -7,8 +7,8 @@ use crate::{
 /// request that is about to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge<'a> {
-    vitals: &'a Vitals,
-    member: Option<&'a Member>,
+    stats: &'a EndpointStats,
+    endpoint_state: Option<&'a EndpointState>,
     weight: u32,
     class: u32,
 }
@@ -16,13 +16,18 @@ pub struct Gauge<'a> {
 impl<'a> Gauge<'a> {
     /// For vitals alone: no meter is to be found.
     #[must_use]
-    pub fn new(vitals: &'a Vitals) -> Self {
-        Self { vitals, member: None, weight: 1, class: 0 }
+    pub fn new(stats: &'a EndpointStats) -> Self {
+        Self { stats, endpoint_state: None, weight: 1, class: 0 }
     }
 
     #[inline]
-    pub(crate) fn of(member: &'a Member, vitals: &'a Vitals, weight: u32, class: u32) -> Self {
-        Self { vitals, member: Some(member), weight, class }
+    pub(crate) fn of(
+        endpoint_state: &'a EndpointState,
+        stats: &'a EndpointStats,
+        weight: u32,
+        class: u32,
+    ) -> Self {
+        Self { stats, endpoint_state: Some(endpoint_state), weight, class }
     }
 
     /// The endpoint's weight in the eyes of the strategy.
@@ -34,22 +39,22 @@ impl<'a> Gauge<'a> {
     /// The same endpoint read by other vitals: those that one class of requests has left.
     #[inline]
     #[must_use]
-    pub fn with_vitals(self, vitals: &'a Vitals) -> Self {
-        Self { vitals, ..self }
+    pub fn with_vitals(self, stats: &'a EndpointStats) -> Self {
+        Self { stats, ..self }
     }
 
     /// The endpoint's live figures.
     #[inline]
     #[must_use]
-    pub fn vitals(&self) -> &'a Vitals {
-        self.vitals
+    pub fn stats(&self) -> &'a EndpointStats {
+        self.stats
     }
 
     /// The endpoint's meter that is an `M`, if there is one.
     #[inline]
     #[must_use]
     pub fn meter<M: Meter>(&self) -> Option<&'a M> {
-        self.member?.meters().find_map(|meter| meter.find())
+        self.endpoint_state?.meters().find_map(|meter| meter.find())
     }
 
     /// The class of the request; 0 unless the strategy tells classes apart.

@@ -5,7 +5,7 @@ use std::sync::{
 
 use super::{Gauge, Load, Now, PeakEwma, Score};
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Sample, Start},
 };
 
@@ -35,7 +35,7 @@ impl<L: Load> Load for HangAware<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let score = self.inner.score(gauge, now);
-        let ages = gauge.meter::<Ages>().map(|ages| ages.mean(gauge.vitals().age_at(now.moment())));
+        let ages = gauge.meter::<Ages>().map(|ages| ages.mean(gauge.stats().age_at(now.moment())));
         Score { cost: ages.map_or(score.cost, |age| score.cost.max(age)), ..score }
     }
 
@@ -79,17 +79,17 @@ impl Ages {
 }
 
 impl Meter for Ages {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         self.starts.fetch_sub(Self::word(sample.start()), Ordering::Relaxed);
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
     }
 
-    fn start(&self, vitals: &Vitals, start: Start) {
+    fn start(&self, stats: &EndpointStats, start: Start) {
         self.starts.fetch_add(Self::word(start), Ordering::Relaxed);
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
-            inner.start(vitals, start);
+            inner.start(stats, start);
         }
     }
 

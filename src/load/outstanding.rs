@@ -10,6 +10,6 @@ pub struct Outstanding;
 impl Load for Outstanding {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, _now: &mut Now) -> Score {
-        Score { cost: 1.0, backlog: f64::from(gauge.vitals().outstanding()) }
+        Score { cost: 1.0, backlog: f64::from(gauge.stats().outstanding()) }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     decayed::{Decayed, exp_neg},
 };
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Sample},
 };
 
@@ -54,8 +54,8 @@ impl PeakEwma {
 
     /// The estimate that was last measured for an endpoint, not decayed; `None` if there is none.
     #[must_use]
-    pub fn last_estimate(vitals: &Vitals) -> Option<Duration> {
-        let value = Decayed::load(vitals.latency_cell()).value;
+    pub fn last_estimate(stats: &EndpointStats) -> Option<Duration> {
+        let value = Decayed::load(stats.latency_cell()).value;
         (value > 0.0).then(|| Duration::try_from_secs_f32(value).unwrap_or(Duration::MAX))
     }
 
@@ -81,14 +81,14 @@ impl Default for PeakEwma {
 impl Load for PeakEwma {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
-        let vitals = gauge.vitals();
-        let outstanding = vitals.outstanding();
-        let estimate = Decayed::load(vitals.latency_cell());
-        let successes = vitals.successes();
+        let stats = gauge.stats();
+        let outstanding = stats.outstanding();
+        let estimate = Decayed::load(stats.latency_cell());
+        let successes = stats.successes();
         let is_warm = successes >= WARM_AFTER || u64::from(outstanding) <= successes;
         let cost = match (estimate.value > 0.0 && is_warm, outstanding) {
             (true, _) => {
-                let seconds = estimate.seconds_since(vitals.age_at(now.moment()));
+                let seconds = estimate.seconds_since(stats.age_at(now.moment()));
                 f64::from(estimate.value) * self.remains(seconds)
             }
             (false, 0) => 0.0,
@@ -107,15 +107,15 @@ impl Meter for PeakEwma {
         true
     }
 
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let Some(latency) = sample.latency() else {
             return;
         };
-        let age = sample.age(vitals);
+        let age = sample.age(stats);
         // A latency of 0 (paused clocks) must still count as measured.
         let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
         let may_lower = sample.has_response() && !sample.outcome().is_failure();
-        Decayed::update(vitals.latency_cell(), |estimate| {
+        Decayed::update(stats.latency_cell(), |estimate| {
             let kept = self.remains(estimate.seconds_since(age)) as f32;
             let current = estimate.value * kept;
             if latency >= current {
@@ -140,14 +140,14 @@ mod tests {
     /// Long before anything here, the vitals began.
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn observe(vitals: &Vitals, outcome: Outcome, latency: Duration, now: Instant) {
-        let ended = vitals.age(now + HOUR);
+    fn observe(stats: &EndpointStats, outcome: Outcome, latency: Duration, now: Instant) {
+        let ended = stats.age(now + HOUR);
         let started = ended - latency.as_nanos() as u64;
-        PeakEwma::new().record(vitals, &Sample::new(&outcome).measured(started, ended));
+        PeakEwma::new().record(stats, &Sample::new(&outcome).measured(started, ended));
     }
 
-    fn cost(vitals: &Vitals, now: Instant) -> f64 {
-        PeakEwma::new().score(&Gauge::new(vitals), &mut Now::at(now + HOUR)).cost
+    fn cost(stats: &EndpointStats, now: Instant) -> f64 {
+        PeakEwma::new().score(&Gauge::new(stats), &mut Now::at(now + HOUR)).cost
     }
 
     fn assert_close(actual: f64, expected: f64) {
@@ -156,67 +156,67 @@ mod tests {
 
     #[test]
     fn a_peak_counts_at_once_and_decays_with_the_time_constant() {
-        let (vitals, start) = (Vitals::new(), Instant::now());
-        observe(&vitals, Outcome::Success, 10 * MS, start);
-        assert_close(cost(&vitals, start), 0.010);
-        observe(&vitals, Outcome::Success, 500 * MS, start);
-        assert_close(cost(&vitals, start), 0.500);
+        let (stats, start) = (EndpointStats::new(), Instant::now());
+        observe(&stats, Outcome::Success, 10 * MS, start);
+        assert_close(cost(&stats, start), 0.010);
+        observe(&stats, Outcome::Success, 500 * MS, start);
+        assert_close(cost(&stats, start), 0.500);
 
         let later = start + Duration::from_secs(10);
         let left = (-1.0_f64).exp();
-        assert_close(cost(&vitals, later), 0.500 * left);
-        observe(&vitals, Outcome::Success, 10 * MS, later);
-        assert_close(cost(&vitals, later), 0.500 * left + 0.010 * (1.0 - left));
+        assert_close(cost(&stats, later), 0.500 * left);
+        observe(&stats, Outcome::Success, 10 * MS, later);
+        assert_close(cost(&stats, later), 0.500 * left + 0.010 * (1.0 - left));
     }
 
     #[test]
     fn an_unmeasured_endpoint_is_free_while_idle_and_shunned_while_busy() {
-        let (vitals, now) = (Vitals::new(), Instant::now());
-        assert_eq!(cost(&vitals, now), 0.0);
-        vitals.begin();
-        assert_eq!(cost(&vitals, now), UNMEASURED);
-        observe(&vitals, Outcome::Success, Duration::ZERO, now);
-        vitals.end(&Outcome::Success);
-        vitals.begin();
-        assert!(cost(&vitals, now) < 1e-30, "measured, if as 0");
-        vitals.begin();
-        assert_eq!(cost(&vitals, now), UNMEASURED, "more are in flight than have succeeded");
+        let (stats, now) = (EndpointStats::new(), Instant::now());
+        assert_eq!(cost(&stats, now), 0.0);
+        stats.begin();
+        assert_eq!(cost(&stats, now), UNMEASURED);
+        observe(&stats, Outcome::Success, Duration::ZERO, now);
+        stats.end(&Outcome::Success);
+        stats.begin();
+        assert!(cost(&stats, now) < 1e-30, "measured, if as 0");
+        stats.begin();
+        assert_eq!(cost(&stats, now), UNMEASURED, "more are in flight than have succeeded");
         (0..WARM_AFTER).for_each(|_| {
-            vitals.begin();
-            vitals.end(&Outcome::Success);
+            stats.begin();
+            stats.end(&Outcome::Success);
         });
-        assert!(cost(&vitals, now) < 1e-30, "it is known now");
+        assert!(cost(&stats, now) < 1e-30, "it is known now");
     }
 
     #[test]
     fn failures_and_cancellations_can_only_raise_the_estimate() {
-        let (vitals, start) = (Vitals::new(), Instant::now());
-        observe(&vitals, Outcome::Success, 50 * MS, start);
+        let (stats, start) = (EndpointStats::new(), Instant::now());
+        observe(&stats, Outcome::Success, 50 * MS, start);
         for outcome in [Outcome::TransportFailure, Outcome::Cancelled] {
-            observe(&vitals, outcome, MS, start + Duration::from_secs(1));
-            assert_close(cost(&vitals, start), 0.050);
+            observe(&stats, outcome, MS, start + Duration::from_secs(1));
+            assert_close(cost(&stats, start), 0.050);
         }
-        observe(&vitals, Outcome::Timeout, 900 * MS, start + Duration::from_secs(1));
-        assert_close(cost(&vitals, start), 0.900);
+        observe(&stats, Outcome::Timeout, 900 * MS, start + Duration::from_secs(1));
+        assert_close(cost(&stats, start), 0.900);
     }
 
     #[test]
     fn a_peak_is_one_above_what_is_left_of_the_estimate() {
-        let (vitals, start) = (Vitals::new(), Instant::now());
-        observe(&vitals, Outcome::TransportFailure, 11 * MS, start);
+        let (stats, start) = (EndpointStats::new(), Instant::now());
+        observe(&stats, Outcome::TransportFailure, 11 * MS, start);
         let later = start + Duration::from_secs(100);
-        observe(&vitals, Outcome::TransportFailure, 10 * MS, later);
-        assert_close(cost(&vitals, later), 0.010);
+        observe(&stats, Outcome::TransportFailure, 10 * MS, later);
+        assert_close(cost(&stats, later), 0.010);
     }
 
     #[test]
     fn clocks_that_step_back_do_no_harm() {
-        let (vitals, start) = (Vitals::new(), Instant::now() + Duration::from_secs(100));
-        observe(&vitals, Outcome::Success, 10 * MS, start);
-        observe(&vitals, Outcome::Success, 5 * MS, start - Duration::from_secs(50));
-        assert_close(cost(&vitals, start - Duration::from_secs(99)), 0.010);
+        let (stats, start) = (EndpointStats::new(), Instant::now() + Duration::from_secs(100));
+        observe(&stats, Outcome::Success, 10 * MS, start);
+        observe(&stats, Outcome::Success, 5 * MS, start - Duration::from_secs(50));
+        assert_close(cost(&stats, start - Duration::from_secs(99)), 0.010);
         let forgetful = PeakEwma::new().with_decay(Duration::ZERO);
-        let score = forgetful.score(&Gauge::new(&vitals), &mut Now::at(start + 2 * HOUR));
+        let score = forgetful.score(&Gauge::new(&stats), &mut Now::at(start + 2 * HOUR));
         assert_eq!(score.sanitized().cost, 0.0);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::{Gauge, Load, Now, Score};
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Sample, Start},
 };
 
@@ -29,54 +29,54 @@ impl<L> PerClass<L> {
 impl<L: Load> Load for PerClass<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
-        let class = gauge.meter::<Classes>().and_then(|classes| classes.vitals(gauge.class()));
-        let Some(vitals) = class else {
+        let class = gauge.meter::<Classes>().and_then(|classes| classes.stats(gauge.class()));
+        let Some(stats) = class else {
             return self.inner.score(gauge, now);
         };
-        let score = self.inner.score(&gauge.with_vitals(vitals), now);
-        Score { backlog: score.backlog.max(gauge.vitals().outstanding().into()), ..score }
+        let score = self.inner.score(&gauge.with_vitals(stats), now);
+        Score { backlog: score.backlog.max(gauge.stats().outstanding().into()), ..score }
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        let vitals = (0..self.classes).map(|_| Vitals::new()).collect();
-        Some(Arc::new(Classes { vitals, inner: self.inner.meter() }))
+        let stats = (0..self.classes).map(|_| EndpointStats::new()).collect();
+        Some(Arc::new(Classes { stats, inner: self.inner.meter() }))
     }
 }
 
 /// The figures of each class at one endpoint.
 #[derive(Debug)]
 struct Classes {
-    vitals: Box<[Vitals]>,
+    stats: Box<[EndpointStats]>,
     inner: Option<Arc<dyn Meter>>,
 }
 
 impl Classes {
-    fn vitals(&self, class: u32) -> Option<&Vitals> {
-        self.vitals.get(class as usize).or_else(|| self.vitals.last())
+    fn stats(&self, class: u32) -> Option<&EndpointStats> {
+        self.stats.get(class as usize).or_else(|| self.stats.last())
     }
 }
 
 impl Meter for Classes {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
-        let Some(class) = self.vitals(sample.start().class()) else { return };
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
+        let Some(class) = self.stats(sample.start().class()) else { return };
         class.end(sample.outcome());
         if let Some(inner) = &self.inner {
-            inner.record(class, &sample.rebased(vitals, class));
+            inner.record(class, &sample.rebased(stats, class));
         }
     }
 
-    fn start(&self, vitals: &Vitals, start: Start) {
-        let Some(class) = self.vitals(start.class()) else { return };
+    fn start(&self, stats: &EndpointStats, start: Start) {
+        let Some(class) = self.stats(start.class()) else { return };
         class.begin();
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
-            inner.start(class, start.rebased(vitals, class));
+            inner.start(class, start.rebased(stats, class));
         }
     }
 
-    fn first_byte(&self, vitals: &Vitals, start: Start) {
-        let Some(class) = self.vitals(start.class()) else { return };
+    fn first_byte(&self, stats: &EndpointStats, start: Start) {
+        let Some(class) = self.stats(start.class()) else { return };
         if let Some(inner) = &self.inner {
-            inner.first_byte(class, start.rebased(vitals, class));
+            inner.first_byte(class, start.rebased(stats, class));
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     fleet::{Fleet, Means, Weights},
 };
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{LoadReport, Meter, Sample, Start},
 };
 
@@ -113,8 +113,8 @@ impl<L: Load> Load for PredictedLatency<L> {
         let Some(means) = self.fleet.means() else { return self.inner.score(gauge, now) };
         let weights = self.fleet.weights();
         let (share, inverse) = weights.share(weight);
-        let age = gauge.vitals().age_at(now.moment());
-        let own = gauge.vitals().outstanding();
+        let age = gauge.stats().age_at(now.moment());
+        let own = gauge.stats().outstanding();
         let known = endpoint.known(own, weight, weights);
         let in_flight = endpoint.in_flight(own, age, means, share * known);
         // As many for its weight as these are for the mean weight.
@@ -229,11 +229,11 @@ impl Reported {
     }
 
     /// An answer took so long.
-    fn check(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn check(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let Some(latency) = sample.latency() else { return };
         let Some(slowness) = self.beside_others(latency.as_secs_f64()) else { return };
         let slowness = slowness.min(LONGEST);
-        let age = sample.age(vitals);
+        let age = sample.age(stats);
         Decayed::update(&self.measured, |measured| {
             let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
             let current = f64::from(measured.value) * forgiven;
@@ -246,16 +246,16 @@ impl Reported {
 }
 
 impl Meter for Reported {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
         if sample.outcome().is_failure() || !sample.has_response() {
             return;
         }
-        self.check(vitals, sample);
+        self.check(stats, sample);
         if let Some((latency, level)) = sample.latency().zip(self.reported_level()) {
-            let now = vitals.at(sample.age(vitals));
+            let now = stats.at(sample.age(stats));
             self.fleet.learn(level, latency.as_secs_f64(), now);
         }
     }
@@ -264,11 +264,11 @@ impl Meter for Reported {
         true
     }
 
-    fn start(&self, vitals: &Vitals, start: Start) {
+    fn start(&self, stats: &EndpointStats, start: Start) {
         self.since.fetch_add(1, Ordering::Relaxed);
         self.asked.store(self.fleet.answers(), Ordering::Relaxed);
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
-            inner.start(vitals, start);
+            inner.start(stats, start);
         }
     }
 
@@ -276,11 +276,11 @@ impl Meter for Reported {
         true
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if let Some(in_flight) = report.requests_in_flight() {
             let in_flight = in_flight.min(MOST_IN_FLIGHT);
             self.since.store(0, Ordering::Relaxed);
-            let last = Decayed::new(in_flight as f32 + 1.0, vitals.age(now));
+            let last = Decayed::new(in_flight as f32 + 1.0, stats.age(now));
             Decayed::update(&self.last, |_| Some(last));
             if let Some(level) = self.reported_level() {
                 self.fleet.learn_untimed(level);
@@ -294,7 +294,7 @@ impl Meter for Reported {
             }
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
-            inner.report(vitals, report, now);
+            inner.report(stats, report, now);
         }
     }
 

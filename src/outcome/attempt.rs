@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{LoadReport, Outcome, Remarks, Sample, Start};
-use crate::endpoint::{Instance, Member};
+use super::{LoadReport, Outcome, PickMetadata, Sample, Start};
+use crate::endpoint::{EndpointId, EndpointState};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
@@ -15,11 +15,11 @@ use crate::endpoint::{Instance, Member};
 #[derive(Debug)]
 pub struct Attempt {
     /// Empty once the outcome is recorded.
-    member: Option<Arc<Member>>,
+    endpoint_state: Option<Arc<EndpointState>>,
     /// Ages of the vitals, in nanoseconds; 0 if not measured.
     started: u64,
     first_byte: u64,
-    remarks: Remarks,
+    pick_metadata: PickMetadata,
 }
 
 impl Attempt {
@@ -27,40 +27,45 @@ impl Attempt {
     /// it started.
     #[inline]
     pub(crate) fn begin(
-        member: &Arc<Member>,
+        endpoint_state: &Arc<EndpointState>,
         started: Option<Instant>,
-        remarks: Remarks,
+        pick_metadata: PickMetadata,
     ) -> Option<Self> {
-        member.enter().then(|| Self::entered(member, started, remarks))
+        endpoint_state.enter().then(|| Self::entered(endpoint_state, started, pick_metadata))
     }
 
     /// The same at an endpoint at which room has been taken.
     #[inline]
     pub(crate) fn entered(
-        member: &Arc<Member>,
+        endpoint_state: &Arc<EndpointState>,
         started: Option<Instant>,
-        remarks: Remarks,
+        pick_metadata: PickMetadata,
     ) -> Self {
-        member.vitals.begin();
-        let started = started.map_or(0, |started| member.vitals.age(started));
-        if member.interest.starts {
-            member.start(Start { class: remarks.class, started });
+        endpoint_state.stats.begin();
+        let started = started.map_or(0, |started| endpoint_state.stats.age(started));
+        if endpoint_state.interest.starts {
+            endpoint_state.start(Start { class: pick_metadata.class, started });
         }
-        Self { member: Some(Arc::clone(member)), started, first_byte: 0, remarks }
+        Self {
+            endpoint_state: Some(Arc::clone(endpoint_state)),
+            started,
+            first_byte: 0,
+            pick_metadata,
+        }
     }
 
     /// The endpoint's name, as errors and the status view give it.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        self.member.as_ref().map_or("", |member| &member.name)
+        self.endpoint_state.as_ref().map_or("", |endpoint_state| &endpoint_state.name)
     }
 
     /// What the strategy has to say to the tracker about this request
-    /// ([`PickContext::set_note`](crate::strategy::PickContext::set_note)); 0 if nothing.
+    /// ([`PickContext::set_metadata`](crate::strategy::PickContext::set_metadata)); 0 if nothing.
     #[inline]
     #[must_use]
     pub fn note(&self) -> u64 {
-        self.remarks.note
+        self.pick_metadata.note
     }
 
     /// The response has begun. Reads the clock if the strategy measures latency.
@@ -76,10 +81,13 @@ impl Attempt {
 
     #[inline]
     fn respond(&mut self, now: impl FnOnce() -> Instant) {
-        if let (1.., 0, Some(member)) = (self.started, self.first_byte, &self.member) {
-            self.first_byte = member.vitals.age(now());
-            if member.interest.first_bytes {
-                member.first_byte(Start { class: self.remarks.class, started: self.started });
+        if let (1.., 0, Some(endpoint_state)) =
+            (self.started, self.first_byte, &self.endpoint_state)
+        {
+            self.first_byte = endpoint_state.stats.age(now());
+            if endpoint_state.interest.first_bytes {
+                endpoint_state
+                    .first_byte(Start { class: self.pick_metadata.class, started: self.started });
             }
         }
     }
@@ -88,7 +96,7 @@ impl Attempt {
     #[inline]
     #[must_use]
     pub fn wants_reports(&self) -> bool {
-        self.member.as_ref().is_some_and(|member| member.interest.reports)
+        self.endpoint_state.as_ref().is_some_and(|endpoint_state| endpoint_state.interest.reports)
     }
 
     /// Passes on what the endpoint says of its load.
@@ -100,8 +108,8 @@ impl Attempt {
 
     /// Passes on what the endpoint says of its load, in the time of a simulation.
     pub fn report_at(&self, report: &LoadReport, now: Instant) {
-        if let Some(member) = &self.member {
-            member.report(report, now);
+        if let Some(endpoint_state) = &self.endpoint_state {
+            endpoint_state.report(report, now);
         }
     }
 
@@ -118,51 +126,53 @@ impl Attempt {
 
     /// The request was never sent there: counts it out without an outcome. Meters that were told of
     /// the start are told that it was cancelled.
-    pub(crate) fn forgo(mut self) {
-        if let Some(member) = self.member.take() {
-            member.vitals.forgo();
-            member.give_back();
-            if member.interest.starts {
-                let sample = Sample::new(&Outcome::Cancelled).of_class(self.remarks.class);
+    pub(crate) fn abandon(mut self) {
+        if let Some(endpoint_state) = self.endpoint_state.take() {
+            endpoint_state.stats.abandon();
+            endpoint_state.give_back();
+            if endpoint_state.interest.starts {
+                let sample = Sample::new(&Outcome::Cancelled).of_class(self.pick_metadata.class);
                 let sample = sample.measured(self.started, self.started);
-                let told = member.meters().filter(|meter| meter.needs_starts());
-                told.for_each(|meter| meter.record(&member.vitals, &sample));
+                let told = endpoint_state.meters().filter(|meter| meter.needs_starts());
+                told.for_each(|meter| meter.record(&endpoint_state.stats, &sample));
             }
-            member.exit();
+            endpoint_state.exit();
         }
     }
 
     /// The endpoint; `None` once the attempt is over.
     #[must_use]
-    pub fn instance(&self) -> Option<Instance> {
-        self.member.as_ref().map(|member| Instance::of(&member.name, &member.vitals))
+    pub fn endpoint_id(&self) -> Option<EndpointId> {
+        self.endpoint_state
+            .as_ref()
+            .map(|endpoint_state| EndpointId::of(&endpoint_state.name, &endpoint_state.stats))
     }
 
-    pub(crate) fn member(&self) -> Option<&Arc<Member>> {
-        self.member.as_ref()
+    pub(crate) fn endpoint_state(&self) -> Option<&Arc<EndpointState>> {
+        self.endpoint_state.as_ref()
     }
 
     #[inline]
     fn end(&mut self, outcome: &Outcome, now: impl FnOnce() -> Instant) {
-        let Some(member) = self.member.take() else { return };
-        member.vitals.end(outcome);
-        let mut meters = member.meters();
+        let Some(endpoint_state) = self.endpoint_state.take() else { return };
+        endpoint_state.stats.end(outcome);
+        let mut meters = endpoint_state.meters();
         if let Some(meter) = meters.next() {
             let mut sample = Sample::new(outcome).begun(self.first_byte > 0);
-            sample = sample.of_class(self.remarks.class);
+            sample = sample.of_class(self.pick_metadata.class);
             if self.started > 0 {
                 let ended = match self.first_byte {
-                    0 => member.vitals.age(now()),
+                    0 => endpoint_state.stats.age(now()),
                     first_byte => first_byte,
                 };
                 sample = sample.measured(self.started, ended);
             }
-            meter.record(&member.vitals, &sample);
+            meter.record(&endpoint_state.stats, &sample);
             for meter in meters {
-                meter.record(&member.vitals, &sample);
+                meter.record(&endpoint_state.stats, &sample);
             }
         }
-        member.exit();
+        endpoint_state.exit();
     }
 
     #[cold]
@@ -174,7 +184,7 @@ impl Attempt {
 impl Drop for Attempt {
     #[inline]
     fn drop(&mut self) {
-        if self.member.is_some() {
+        if self.endpoint_state.is_some() {
             self.cancel();
         }
     }
@@ -183,36 +193,37 @@ impl Drop for Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Attributes, OutcomeCounts, Vitals};
+    use crate::endpoint::{Attributes, EndpointStats, OutcomeCounts};
 
-    fn member() -> Arc<Member> {
-        let vitals = Arc::new(Vitals::new());
-        Arc::new(Member::new("a".into(), Attributes::default(), vitals, None, None, None))
+    fn endpoint_state() -> Arc<EndpointState> {
+        let stats = Arc::new(EndpointStats::new());
+        Arc::new(EndpointState::new("a".into(), Attributes::default(), stats, None, None, None))
     }
 
-    fn begin(member: &Arc<Member>) -> Attempt {
-        Attempt::begin(member, None, Remarks::default()).unwrap()
+    fn begin(endpoint_state: &Arc<EndpointState>) -> Attempt {
+        Attempt::begin(endpoint_state, None, PickMetadata::default()).unwrap()
     }
 
     #[test]
     fn an_attempt_is_in_flight_until_it_is_over_and_counted_once() {
-        let member = member();
-        let (first, second, third) = (begin(&member), begin(&member), begin(&member));
-        assert_eq!(member.vitals.outstanding(), 3);
+        let endpoint_state = endpoint_state();
+        let (first, second, third) =
+            (begin(&endpoint_state), begin(&endpoint_state), begin(&endpoint_state));
+        assert_eq!(endpoint_state.stats.outstanding(), 3);
         first.finish(Outcome::Success);
         second.finish(Outcome::Overload { retry_after: None });
         drop(third);
-        assert_eq!(member.vitals.outstanding(), 0);
+        assert_eq!(endpoint_state.stats.outstanding(), 0);
         let expected =
             OutcomeCounts { success: 1, overload: 1, cancelled: 1, ..OutcomeCounts::default() };
-        assert_eq!(member.vitals.outcomes(), expected);
+        assert_eq!(endpoint_state.stats.outcomes(), expected);
     }
 
     #[test]
     fn an_attempt_that_was_not_sent_leaves_no_outcome() {
-        let member = member();
-        begin(&member).forgo();
-        assert_eq!(member.vitals.outstanding(), 0);
-        assert_eq!(member.vitals.outcomes().total(), 0);
+        let endpoint_state = endpoint_state();
+        begin(&endpoint_state).abandon();
+        assert_eq!(endpoint_state.stats.outstanding(), 0);
+        assert_eq!(endpoint_state.stats.outcomes().total(), 0);
     }
 }

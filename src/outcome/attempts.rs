@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 use super::Outcome;
-use crate::endpoint::{Tried, Vitals};
+use crate::endpoint::{EndpointStats, Tried};
 
 /// What became of one request so far: which attempt this is, which endpoints have been tried, how
 /// the last attempt failed, and when all must be done.
@@ -94,8 +94,8 @@ impl Attempts {
     }
 
     /// The request goes, or went, to the endpoint with these vitals.
-    pub fn went_to(&self, vitals: &Arc<Vitals>) {
-        self.state(|state| state.tried.add(vitals));
+    pub fn went_to(&self, stats: &Arc<EndpointStats>) {
+        self.state(|state| state.tried.add(stats));
     }
 
     /// The endpoints that the request has been to.

@@ -52,13 +52,13 @@ fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::{Endpoint, Instance};
+    use crate::endpoint::{Endpoint, EndpointId};
 
     #[test]
     fn timeouts_are_found_behind_other_errors() {
         let timeout = io::Error::from(io::ErrorKind::TimedOut);
         assert_eq!(Outcome::of_error(&timeout), Outcome::Timeout);
-        let endpoint = Instance::new("a", &Endpoint::new(()));
+        let endpoint = EndpointId::new("a", &Endpoint::new(()));
         let wrapped = crate::Error::Endpoint { endpoint, source: Box::new(timeout) };
         assert_eq!(Outcome::of_error(&wrapped), Outcome::Timeout);
         let elapsed = tower::timeout::error::Elapsed::new();

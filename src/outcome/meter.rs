@@ -3,18 +3,18 @@ use std::{any::Any, fmt::Debug, time::Duration};
 use tokio::time::Instant;
 
 use super::{LoadReport, Outcome};
-use crate::endpoint::Vitals;
+use crate::endpoint::EndpointStats;
 
 /// Learns from attempts; a strategy hangs one on each endpoint, and so may a stage of discovery
 /// ([`Endpoint::with_meter`](crate::Endpoint::with_meter)).
 ///
 /// A meter may keep the state of its endpoint itself, and the strategy reads it back from
 /// [`Candidate::meter`](crate::strategy::Candidate::meter); the built-in loads keep theirs in the
-/// [`Vitals`] and share one meter between all endpoints.
+/// [`EndpointStats`] and share one meter between all endpoints.
 pub trait Meter: Any + Debug + Send + Sync {
     /// Takes note of a finished attempt. Called once for each, on the path of the request: it must
     /// not block.
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>);
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>);
 
     /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Asked each time that
     /// the endpoint changes. Default true, or what the wrapped meter says.
@@ -24,18 +24,18 @@ pub trait Meter: Any + Debug + Send + Sync {
 
     /// An attempt has begun; called only if [`needs_starts`](Self::needs_starts). Default: passed on
     /// to the wrapped meter.
-    fn start(&self, vitals: &Vitals, start: Start) {
+    fn start(&self, stats: &EndpointStats, start: Start) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_starts()) {
-            inner.start(vitals, start);
+            inner.start(stats, start);
         }
     }
 
     /// The response to an attempt has begun; called only if
     /// [`needs_first_bytes`](Self::needs_first_bytes), and only where responses have a beginning before
     /// their end, as in HTTP. Default: passed on to the wrapped meter.
-    fn first_byte(&self, vitals: &Vitals, start: Start) {
+    fn first_byte(&self, stats: &EndpointStats, start: Start) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_first_bytes()) {
-            inner.first_byte(vitals, start);
+            inner.first_byte(stats, start);
         }
     }
 
@@ -52,9 +52,9 @@ pub trait Meter: Any + Debug + Send + Sync {
 
     /// The endpoint has told how loaded it is; called only if
     /// [`needs_reports`](Self::needs_reports). Default: passed on to the wrapped meter.
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_reports()) {
-            inner.report(vitals, report, now);
+            inner.report(stats, report, now);
         }
     }
 
@@ -119,7 +119,7 @@ impl Start {
     }
 
     /// The same by the age of other vitals.
-    pub(crate) fn rebased(self, from: &Vitals, to: &Vitals) -> Self {
+    pub(crate) fn rebased(self, from: &EndpointStats, to: &EndpointStats) -> Self {
         Self { started: to.age_of(self.started, from), ..self }
     }
 
@@ -163,7 +163,7 @@ impl<'a> Sample<'a> {
     }
 
     /// The same by the age of other vitals.
-    pub(crate) fn rebased(self, from: &Vitals, to: &Vitals) -> Self {
+    pub(crate) fn rebased(self, from: &EndpointStats, to: &EndpointStats) -> Self {
         let rebased = |age| to.age_of(age, from);
         Self { started: rebased(self.started), ended: rebased(self.ended), ..self }
     }
@@ -214,7 +214,7 @@ impl<'a> Sample<'a> {
 
     /// The age of the vitals when the attempt ended, or got its first byte. Reads the clock if
     /// nobody has yet.
-    pub(crate) fn age(&self, vitals: &Vitals) -> u64 {
-        if self.ended > 0 { self.ended } else { vitals.age(Instant::now()) }
+    pub(crate) fn age(&self, stats: &EndpointStats) -> u64 {
+        if self.ended > 0 { self.ended } else { stats.age(Instant::now()) }
     }
 }

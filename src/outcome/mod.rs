@@ -40,10 +40,10 @@ mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
 mod outcome;
-mod remarks;
+mod pick_metadata;
 mod track;
 
-pub(crate) use self::remarks::Remarks;
+pub(crate) use self::pick_metadata::PickMetadata;
 pub use self::{
     attempt::Attempt,
     attempts::Attempts,

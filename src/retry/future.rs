@@ -12,12 +12,12 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    Judge, Repeat, Safety, Verdict, begins_in_time, judge::endpoint_of, layer::Rules,
-    poll_ready_until,
+    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, begins_in_time, layer::Rules,
+    policy::endpoint_of, poll_ready_until,
 };
 use crate::{
     BoxError,
-    endpoint::Instance,
+    endpoint::EndpointId,
     future::{LazySleep, polled_after_completion},
     outcome::{Attempts, Bound, Elapsed, Outcome},
 };
@@ -75,7 +75,7 @@ const NAME: &str = "RetryFuture";
 /// What it takes to send a request again, and how often that was done.
 pub(super) struct Again<S, J, Req> {
     copy: Req,
-    safety: Safety,
+    retry_safety: RetrySafety,
     service: S,
     rules: Arc<Rules<J>>,
     /// From the first failure on, if the request did not carry them before.
@@ -100,13 +100,18 @@ pub(crate) fn in_time(delay: Duration, deadline: Instant) -> bool {
     Instant::now().checked_add(delay).is_some_and(|begins| begins < deadline)
 }
 
-impl<S, J, Req: Repeat> Again<S, J, Req> {
+impl<S, J, Req: RetryableRequest> Again<S, J, Req> {
     #[inline]
-    pub(super) fn new(copy: Req, safety: Safety, service: S, rules: Arc<Rules<J>>) -> Self {
+    pub(super) fn new(
+        copy: Req,
+        retry_safety: RetrySafety,
+        service: S,
+        rules: Arc<Rules<J>>,
+    ) -> Self {
         let (attempts, delay) = (None, Duration::ZERO);
         Self {
             copy,
-            safety,
+            retry_safety,
             service,
             rules,
             attempts,
@@ -120,16 +125,20 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
 
     /// `None` if the result is the caller's.
     #[inline]
-    fn judge<Rsp>(&mut self, result: &Result<Rsp, BoxError>, until: Option<Instant>) -> Option<Next>
+    fn decide<Rsp>(
+        &mut self,
+        result: &Result<Rsp, BoxError>,
+        until: Option<Instant>,
+    ) -> Option<Next>
     where
-        J: Judge<Rsp>,
+        J: RetryPolicy<Rsp>,
     {
         let verdict = match result {
-            Ok(response) => self.rules.judge.judge(Ok(response)),
-            Err(error) => self.rules.judge.judge(Err(&**error)),
+            Ok(response) => self.rules.policy.decide(Ok(response)),
+            Err(error) => self.rules.policy.decide(Err(&**error)),
         };
         match verdict {
-            Verdict::Final => None,
+            RetryDecision::Final => None,
             failed => self.failed(result, failed, until),
         }
     }
@@ -138,24 +147,24 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
     fn failed<Rsp>(
         &mut self,
         result: &Result<Rsp, BoxError>,
-        verdict: Verdict,
+        verdict: RetryDecision,
         until: Option<Instant>,
     ) -> Option<Next>
     where
-        J: Judge<Rsp>,
+        J: RetryPolicy<Rsp>,
     {
-        let unsent = verdict == Verdict::Unsent;
+        let unsent = verdict == RetryDecision::Unsent;
         let (outcome, undone) = match verdict {
-            Verdict::Final => return None,
-            Verdict::Failed(outcome) => (outcome, false),
-            Verdict::Refused(outcome) => (outcome, true),
-            Verdict::Unsent => (Outcome::TransportFailure, true),
+            RetryDecision::Final => return None,
+            RetryDecision::Failed(outcome) => (outcome, false),
+            RetryDecision::Refused(outcome) => (outcome, true),
+            RetryDecision::Unsent => (Outcome::TransportFailure, true),
         };
-        if self.safety != Safety::Idempotent && !undone {
+        if self.retry_safety != RetrySafety::Idempotent && !undone {
             return None;
         }
         let endpoint = match result {
-            Ok(response) => self.rules.judge.endpoint(response),
+            Ok(response) => self.rules.policy.endpoint(response),
             Err(error) => endpoint_of(&**error),
         };
         let asked = outcome.retry_after();
@@ -180,7 +189,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
     }
 
     /// Takes note of the failure and its endpoint. True if the attempt was the first one there.
-    fn note(&mut self, outcome: Outcome, endpoint: Option<&Instance>) -> bool {
+    fn note(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> bool {
         let attempts = self.attempts.get_or_insert_with(|| {
             let attempts = self.copy.attempts().cloned();
             attempts.unwrap_or_else(|| {
@@ -191,7 +200,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         });
         attempts.failed(outcome);
         let Some(endpoint) = endpoint else { return false };
-        attempts.went_to(endpoint.vitals());
+        attempts.went_to(endpoint.stats());
         attempts.tried().len() > self.known
     }
 
@@ -200,7 +209,7 @@ impl<S, J, Req: Repeat> Again<S, J, Req> {
         if !begins_in_time(self.attempts.as_ref()) {
             return None;
         }
-        let request = self.copy.repeat()?;
+        let request = self.copy.try_clone()?;
         (self.free || self.rules.budget.withdraw()).then_some(request)
     }
 
@@ -232,8 +241,8 @@ impl<S, J, Req> Future for RetryFuture<S, J, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -261,8 +270,8 @@ impl<S, J, Req> RetryFuture<S, J, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     #[inline]
     fn poll_attempts(
@@ -277,7 +286,7 @@ where
                     let until = this.patience.deadline();
                     let mut next = None;
                     let again = again.take_if(|again| {
-                        next = again.judge(&result, until);
+                        next = again.decide(&result, until);
                         next.is_some()
                     });
                     let (Some(again), Some(next)) = (again, next) else {

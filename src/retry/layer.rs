@@ -21,7 +21,7 @@ pub struct RetryLayer<J> {
 /// What all clones of a [`Retry`] go by.
 #[derive(Debug)]
 pub(super) struct Rules<J> {
-    pub(super) judge: J,
+    pub(super) policy: J,
     pub(super) attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) max_pushback: Duration,
@@ -47,10 +47,10 @@ impl<J> Rules<J> {
 }
 
 impl<J> RetryLayer<J> {
-    /// Settings; `judge` decides what is worth another attempt.
-    pub fn builder(judge: J) -> RetryBuilder<J> {
+    /// Settings; `policy` decides what is worth another attempt.
+    pub fn builder(policy: J) -> RetryBuilder<J> {
         RetryBuilder {
-            judge,
+            policy,
             attempts: 3,
             backoff: Backoff::default(),
             max_pushback: Duration::from_secs(1),
@@ -85,7 +85,7 @@ impl<S, J> Layer<S> for RetryLayer<J> {
 /// Configures a [`RetryLayer`].
 #[derive(Clone, Debug)]
 pub struct RetryBuilder<J> {
-    judge: J,
+    policy: J,
     attempts: u32,
     backoff: Backoff,
     max_pushback: Duration,
@@ -179,10 +179,10 @@ impl<J> RetryBuilder<J> {
 
     pub(crate) fn assemble(self) -> RetryLayer<J> {
         let seed = self.seed.unwrap_or_else(|| Rng::from_entropy().bits());
-        let Self { judge, attempts, backoff, max_pushback, overall, carries, budget, .. } = self;
+        let Self { policy, attempts, backoff, max_pushback, overall, carries, budget, .. } = self;
         let seed = AtomicU64::new(seed);
         let rules =
-            Rules { judge, attempts, backoff, max_pushback, overall, carries, budget, seed };
+            Rules { policy, attempts, backoff, max_pushback, overall, carries, budget, seed };
         RetryLayer { rules: Arc::new(rules) }
     }
 }

@@ -1,8 +1,8 @@
 //! Trying again, elsewhere, without making an overload worse.
 //!
-//! [`Retry`] sends a request again when its [`Judge`] says that another attempt may do better, after
+//! [`Retry`] sends a request again when its [`RetryPolicy`] says that another attempt may do better, after
 //! a [`Backoff`], as far as the [`Budget`] goes. The balancer below it prefers endpoints that have
-//! not been tried. What may be sent twice is the request's own matter ([`Repeat`]); HTTP requests
+//! not been tried. What may be sent twice is the request's own matter ([`RetryableRequest`]); HTTP requests
 //! get that from `http::Replay`.
 //!
 //! tower's `Retry` does not suffice: it does not know which endpoint failed, keeps no deadline, charges
@@ -15,7 +15,7 @@
 //! use tower_lb::{
 //!     Balancer, discover,
 //!     outcome::{Attempts, Carry, Following, OnResponse, ResultOnly},
-//!     service::{Failures, Repeat, RetryLayer, Safety},
+//!     service::{RetryFailures, RetryableRequest, RetryLayer, RetrySafety},
 //!     strategy::P2c,
 //! };
 //!
@@ -34,11 +34,11 @@
 //!     }
 //! }
 //!
-//! impl Repeat for Query {
-//!     fn safety(&self) -> Safety {
-//!         Safety::Idempotent
+//! impl RetryableRequest for Query {
+//!     fn retry_safety(&self) -> RetrySafety {
+//!         RetrySafety::Idempotent
 //!     }
-//!     fn repeat(&self) -> Option<Self> {
+//!     fn try_clone(&self) -> Option<Self> {
 //!         Some(self.clone())
 //!     }
 //! }
@@ -55,7 +55,7 @@
 //! let builder = Balancer::builder().track(Following::new(OnResponse::new(ResultOnly)));
 //! let balancer = builder.spawn(P2c::default(), endpoints)?;
 //!
-//! let retry = RetryLayer::builder(Failures::default()).attempts(2).build()?;
+//! let retry = RetryLayer::builder(RetryFailures::default()).attempts(2).build()?;
 //! let mut service = retry.layer(balancer);
 //! for _ in 0..10 {
 //!     let query = Query { text: "hello", attempts: None };
@@ -68,10 +68,10 @@
 mod backoff;
 mod budget;
 mod future;
-mod judge;
 mod layer;
+mod policy;
 mod ready;
-mod repeat;
+mod request;
 mod service;
 mod window;
 
@@ -79,9 +79,9 @@ pub use self::{
     backoff::Backoff,
     budget::{Budget, BudgetBuilder},
     future::RetryFuture,
-    judge::{Failures, Judge, Verdict},
     layer::{RetryBuilder, RetryLayer},
-    repeat::{Repeat, Safety},
+    policy::{RetryDecision, RetryFailures, RetryPolicy},
+    request::{RetrySafety, RetryableRequest},
     service::Retry,
 };
 pub(crate) use self::{

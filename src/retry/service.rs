@@ -5,12 +5,12 @@ use std::{
 
 use tower_service::Service;
 
-use super::{Judge, Repeat, RetryFuture, RetryLayer, Safety, future::Again};
+use super::{RetryFuture, RetryLayer, RetryPolicy, RetrySafety, RetryableRequest, future::Again};
 use crate::BoxError;
 
 /// Sends a request again when an attempt has failed.
 ///
-/// - A request that may not be sent again ([`Safety::Never`]) passes through untouched and uncopied.
+/// - A request that may not be sent again ([`RetrySafety::Never`]) passes through untouched and uncopied.
 /// - An attempt that failed before anything was sent is repeated at once at another endpoint. It costs
 ///   no attempt and no budget, up to five times; for it, requests that are not idempotent do as well.
 /// - Any other failure counts: there are so many attempts, each after a backoff or what the endpoint
@@ -48,8 +48,8 @@ impl<S, J, Req> Service<Req> for Retry<S, J>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    J: Judge<S::Response>,
-    Req: Repeat,
+    J: RetryPolicy<S::Response>,
+    Req: RetryableRequest,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -64,13 +64,14 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let rules = &self.layer.rules;
         rules.budget.deposit();
-        let safety = request.safety();
-        if rules.carries && safety == Safety::Idempotent && request.attempts().is_none() {
+        let retry_safety = request.retry_safety();
+        if rules.carries && retry_safety == RetrySafety::Idempotent && request.attempts().is_none()
+        {
             request.carry(rules.attempts_until());
         }
-        let copy = if safety == Safety::Never { None } else { request.repeat() };
+        let copy = if retry_safety == RetrySafety::Never { None } else { request.try_clone() };
         let again =
-            copy.map(|copy| Again::new(copy, safety, self.inner.clone(), Arc::clone(rules)));
+            copy.map(|copy| Again::new(copy, retry_safety, self.inner.clone(), Arc::clone(rules)));
         RetryFuture::new(self.inner.call(request), rules.overall, again)
     }
 }

@@ -3,39 +3,40 @@ use std::{ops::Deref, sync::Arc};
 use tokio::time::Instant;
 
 use crate::{
-    endpoint::{Attributes, Member, Vitals},
+    endpoint::{Attributes, EndpointState, EndpointStats},
     load::Gauge,
-    outcome::{Attempt, LoadReport, Meter, Remarks},
+    outcome::{Attempt, LoadReport, Meter, PickMetadata},
 };
 
 /// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
 /// vitals, but not the service behind it.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    pub(crate) member: Arc<Member>,
-    vitals: Arc<Vitals>,
+    pub(crate) endpoint_state: Arc<EndpointState>,
+    stats: Arc<EndpointStats>,
     weight: u32,
     position: u32,
 }
 
 impl Candidate {
-    pub(crate) fn new(member: Arc<Member>, position: u32) -> Self {
-        let (vitals, weight) = (Arc::clone(&member.vitals), member.attributes.weight());
-        member.set_position(position);
-        Self { member, vitals, weight, position }
+    pub(crate) fn new(endpoint_state: Arc<EndpointState>, position: u32) -> Self {
+        let (stats, weight) =
+            (Arc::clone(&endpoint_state.stats), endpoint_state.attributes.weight());
+        endpoint_state.set_position(position);
+        Self { endpoint_state, stats, weight, position }
     }
 
     /// The endpoint's key, as text.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.member.name
+        &self.endpoint_state.name
     }
 
     /// The endpoint's live figures.
     #[inline]
     #[must_use]
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
+    pub fn stats(&self) -> &Arc<EndpointStats> {
+        &self.stats
     }
 
     /// The share of traffic relative to other candidates' weights; not 0 if the candidate is
@@ -50,14 +51,14 @@ impl Candidate {
     /// [context](super::PickContext::has_room) that is asked: it knows who asks.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.member.has_room()
+        self.endpoint_state.has_room()
     }
 
     /// What a load reads of it, for a request of this class.
     #[inline]
     #[must_use]
     pub fn gauge(&self, class: u32) -> Gauge<'_> {
-        Gauge::of(&self.member, &self.vitals, self.weight, class)
+        Gauge::of(&self.endpoint_state, &self.stats, self.weight, class)
     }
 
     /// The endpoint's meter that is an `M`, if there is one.
@@ -68,7 +69,7 @@ impl Candidate {
 
     /// Passes on to the endpoint's meters what it says of its load.
     pub fn report(&self, report: &LoadReport, now: Instant) {
-        self.member.report(report, now);
+        self.endpoint_state.report(report, now);
     }
 
     /// Begins an attempt at the endpoint, as the balancer does, for trying out a strategy without
@@ -82,7 +83,7 @@ impl Candidate {
     /// after the pick.
     #[must_use]
     pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
-        Attempt::begin(&self.member, started, Remarks { class, note: 0 })
+        Attempt::begin(&self.endpoint_state, started, PickMetadata { class, note: 0 })
     }
 
     /// The same candidate with another weight in the eyes of a strategy.
@@ -96,7 +97,7 @@ impl Candidate {
 
     pub(crate) fn set_position(&mut self, position: u32) {
         self.position = position;
-        self.member.set_position(position);
+        self.endpoint_state.set_position(position);
     }
 }
 
@@ -104,6 +105,6 @@ impl Deref for Candidate {
     type Target = Attributes;
 
     fn deref(&self) -> &Attributes {
-        &self.member.attributes
+        &self.endpoint_state.attributes
     }
 }

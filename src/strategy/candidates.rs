@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt, hash::Hash, ops::Range, sync::Arc};
 use tokio::time::Instant;
 
 use super::{Candidate, PickContext, Rng};
-use crate::endpoint::{Endpoint, Member};
+use crate::endpoint::{Endpoint, EndpointState};
 
 /// Candidates are kept in chunks of this many, so that a change of one endpoint copies one chunk and
 /// shares the rest with the snapshot before.
@@ -112,13 +112,13 @@ impl Candidates {
         endpoints: impl IntoIterator<Item = (N, &'a Endpoint<T>)>,
     ) -> Self {
         let members = endpoints.into_iter().map(|(name, endpoint)| {
-            let (_, attributes, vitals, meters) = endpoint.as_ref().into_parts();
+            let (_, attributes, stats, meters) = endpoint.as_ref().into_parts();
             let name = name.to_string().into();
-            Member::new(name, attributes, vitals, strategy.meter(), meters, None)
+            EndpointState::new(name, attributes, stats, strategy.meter(), meters, None)
         });
         let candidates: Vec<_> = members
             .zip(0..)
-            .map(|(member, position)| Candidate::new(Arc::new(member), position))
+            .map(|(endpoint_state, position)| Candidate::new(Arc::new(endpoint_state), position))
             .collect();
         let len = candidates.len() as u32;
         let store = candidates
@@ -395,17 +395,17 @@ impl Candidates {
         self.store.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
-    /// The eligible candidate of the same endpoint as `member`, which may be of an earlier snapshot.
+    /// The eligible candidate of the same endpoint as `endpoint_state`, which may be of an earlier snapshot.
     /// Takes time in proportion to the number of candidates only if the endpoint is gone, or was moved
     /// after its attributes changed.
-    pub(crate) fn find(&self, member: &Member) -> Option<&Candidate> {
-        let same = |candidate: &&Candidate| Arc::ptr_eq(candidate.vitals(), &member.vitals);
-        let position = member.position();
+    pub(crate) fn find(&self, endpoint_state: &EndpointState) -> Option<&Candidate> {
+        let same = |candidate: &&Candidate| Arc::ptr_eq(candidate.stats(), &endpoint_state.stats);
+        let position = endpoint_state.position();
         if let Some(candidate) = self.at(position as usize).filter(same) {
             return self.eligible.contains(position).then_some(candidate);
         }
         let found = self.iter().find(same)?;
-        member.set_position(found.position() as u32);
+        endpoint_state.set_position(found.position() as u32);
         Some(found)
     }
 

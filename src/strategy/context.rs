@@ -6,7 +6,7 @@ use super::{Candidate, Rng};
 use crate::{
     endpoint::{Slots, Tried},
     load::Now,
-    outcome::Remarks,
+    outcome::PickMetadata,
 };
 
 /// What a pick may know beside the request: the time, random numbers, and which candidates will not
@@ -19,7 +19,7 @@ pub struct PickContext<'a> {
     /// Slots that are kept for the request, which has waited for them.
     offers: &'a [Arc<Slots>],
     attempt: u32,
-    remarks: Remarks,
+    pick_metadata: PickMetadata,
     /// Not every candidate will do.
     restricted: bool,
     /// Tells candidates that have room by a limit of the strategy's own.
@@ -53,11 +53,23 @@ impl<'a> PickContext<'a> {
     #[inline]
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
-        let remarks = Remarks::default();
+        let pick_metadata = PickMetadata::default();
         let (tried, offers, attempt): (_, &[_], _) = (&UNTRIED, &[], 1);
         let (restricted, limit) = (false, None);
         let (away, waits, refused) = (false, false, false);
-        Self { rng, now, tried, offers, attempt, remarks, restricted, limit, away, waits, refused }
+        Self {
+            rng,
+            now,
+            tried,
+            offers,
+            attempt,
+            pick_metadata,
+            restricted,
+            limit,
+            away,
+            waits,
+            refused,
+        }
     }
 
     /// The generator of random numbers.
@@ -94,7 +106,7 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn has_tried(&self, candidate: &Candidate) -> bool {
-        self.tried.contains(candidate.vitals())
+        self.tried.contains(candidate.stats())
     }
 
     /// The class of the request, by which loads may be kept apart; 0 unless
@@ -102,13 +114,13 @@ impl<'a> PickContext<'a> {
     #[inline]
     #[must_use]
     pub fn class(&self) -> u32 {
-        self.remarks.class
+        self.pick_metadata.class
     }
 
     /// Says what class the request is of. Meters are told with the attempt.
     #[inline]
     pub fn set_class(&mut self, class: u32) {
-        self.remarks.class = class;
+        self.pick_metadata.class = class;
     }
 
     /// True if the balancer may send this request to the candidate at once. For a request that has
@@ -117,7 +129,7 @@ impl<'a> PickContext<'a> {
     #[must_use]
     pub fn has_room(&self, candidate: &Candidate) -> bool {
         (candidate.has_room()
-            || !self.offers.is_empty() && candidate.member.is_offered(self.offers))
+            || !self.offers.is_empty() && candidate.endpoint_state.is_offered(self.offers))
             && self.limit.is_none_or(|has_room| has_room(candidate))
     }
 
@@ -132,15 +144,15 @@ impl<'a> PickContext<'a> {
     /// Leaves a word for the balancer's tracker, which finds it in the
     /// [attempt](crate::outcome::Attempt::note). Of several the last counts.
     #[inline]
-    pub fn set_note(&mut self, note: u64) {
-        self.remarks.note = note;
+    pub fn set_metadata(&mut self, note: u64) {
+        self.pick_metadata.note = note;
     }
 
     /// The word that was left; 0 if none was.
     #[inline]
     #[must_use]
     pub fn note(&self) -> u64 {
-        self.remarks.note
+        self.pick_metadata.note
     }
 
     /// Says whether nothing was picked because no candidate is for the request: it must not wait for
@@ -192,8 +204,8 @@ impl<'a> PickContext<'a> {
     }
 
     #[inline]
-    pub(crate) fn remarks(&self) -> Remarks {
-        self.remarks
+    pub(crate) fn pick_metadata(&self) -> PickMetadata {
+        self.pick_metadata
     }
 
     /// True if every candidate is accepted, so that there is no need to ask.

@@ -13,7 +13,7 @@ use crate::BoxError;
 /// addresses as hyper's and tonic's are.
 ///
 /// A connection that was not made in time is known not to have carried the request: a retry sends it
-/// elsewhere at once, whatever it does ([`Verdict::Unsent`](crate::retry::Verdict::Unsent)).
+/// elsewhere at once, whatever it does ([`RetryDecision::Unsent`](crate::retry::RetryDecision::Unsent)).
 #[derive(Clone, Debug)]
 pub struct ConnectTimeout<S> {
     inner: S,

@@ -21,14 +21,14 @@ use crate::{
     BoxError, InvalidConfig,
     escape::EscapedChain,
     future::LazySleep,
-    retry::{Repeat, Safety},
+    retry::{RetrySafety, RetryableRequest},
     strategy::Rng,
 };
 
 /// Sends copies of a share of the requests to another service, whose answers nobody waits for.
 ///
 /// The copies are sent by the [`ShadowDriver`]. Only requests that are
-/// [`Idempotent`](Safety::Idempotent) are copied. If too many copies are in flight, or the other service
+/// [`Idempotent`](RetrySafety::Idempotent) are copied. If too many copies are in flight, or the other service
 /// is not ready for a second, copies are left out: the requests themselves never wait.
 #[derive(Debug)]
 pub struct Shadow<S, Req> {
@@ -133,7 +133,7 @@ impl<S: Clone, Req> Clone for Shadow<S, Req> {
 impl<S, Req> Service<Req> for Shadow<S, Req>
 where
     S: Service<Req>,
-    Req: Repeat,
+    Req: RetryableRequest,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -144,9 +144,10 @@ where
     }
 
     fn call(&mut self, request: Req) -> S::Future {
-        if request.safety() == Safety::Idempotent && self.rng.unit() < self.shared.share {
+        if request.retry_safety() == RetrySafety::Idempotent && self.rng.unit() < self.shared.share
+        {
             let place = self.copies.try_reserve();
-            match place.ok().and_then(|place| Some((place, request.repeat()?))) {
+            match place.ok().and_then(|place| Some((place, request.try_clone()?))) {
                 Some((place, mut copy)) => {
                     // What becomes of the copy is nothing that the request's own attempts should know.
                     if let Some(attempts) = copy.attempts() {

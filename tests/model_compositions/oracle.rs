@@ -33,7 +33,7 @@ impl Fact {
             locality: candidate.locality().cloned(),
             version: label("version"),
             stage: label("stage"),
-            failures: candidate.vitals().failures_in_a_row(),
+            failures: candidate.stats().failures_in_a_row(),
         }
     }
 
@@ -233,7 +233,7 @@ impl Oracle<'_> {
                 });
                 parts.flatten().collect()
             }
-            Tree::Steer(inner) => {
+            Tree::AvoidThrottled(inner) => {
                 let (regions, functions): (Vec<_>, Vec<_>) = self
                     .env
                     .throttled

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tower::Service;
 use tower_lb::{
     BoxError,
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     lambda::{InvokeError, Throttle, ThrottleReason},
 };
 
@@ -59,9 +59,9 @@ pub(crate) struct Log {
 
 /// An endpoint from its insertion to its removal: what the limit of requests is about.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct HashEntry {
     pub(crate) key: usize,
-    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) stats: Arc<EndpointStats>,
     /// Requests that are in flight, or hold a slot while the service is not ready.
     pub(crate) used: AtomicU32,
     pub(crate) limit: Option<u32>,
@@ -69,7 +69,7 @@ pub(crate) struct Seat {
 
 pub(crate) struct State {
     pub(crate) id: usize,
-    seat: Mutex<Arc<Seat>>,
+    seat: Mutex<Arc<HashEntry>>,
     log: Arc<Log>,
     /// Removed or replaced.
     pub(crate) retired: AtomicBool,
@@ -98,7 +98,7 @@ struct Inner {
 
 /// One slot in use.
 #[derive(Debug)]
-struct Use(Arc<Seat>);
+struct Use(Arc<HashEntry>);
 
 impl Use {
     fn of(state: &State) -> Arc<Self> {
@@ -118,13 +118,13 @@ impl Drop for Use {
 
 /// A request that waits for the server to get ready.
 #[derive(Debug)]
-struct Hold {
+struct PermitScope {
     state: Arc<State>,
     slot: Arc<Use>,
     request: usize,
 }
 
-impl Drop for Hold {
+impl Drop for PermitScope {
     fn drop(&mut self) {
         let mut inner = self.state.inner.lock().unwrap();
         let at = inner.holders.iter().position(|&holder| holder == self.request);
@@ -135,7 +135,7 @@ impl Drop for Hold {
 pub(crate) struct Server {
     pub(crate) state: Arc<State>,
     polled_ready: bool,
-    hold: Option<Hold>,
+    hold: Option<PermitScope>,
 }
 
 impl fmt::Debug for Server {
@@ -153,7 +153,7 @@ impl Clone for Server {
 impl Server {
     pub(crate) fn new(
         id: usize,
-        seat: Arc<Seat>,
+        seat: Arc<HashEntry>,
         log: &Arc<Log>,
         readiness: Readiness,
         answer: Answer,
@@ -177,12 +177,12 @@ impl Server {
 }
 
 impl State {
-    pub(crate) fn seat(&self) -> Arc<Seat> {
+    pub(crate) fn seat(&self) -> Arc<HashEntry> {
         Arc::clone(&self.seat.lock().unwrap())
     }
 
     /// It was removed, and is there again.
-    pub(crate) fn move_to(&self, seat: Arc<Seat>) {
+    pub(crate) fn move_to(&self, seat: Arc<HashEntry>) {
         *self.seat.lock().unwrap() = seat;
         self.retired.store(false, SeqCst);
     }
@@ -245,7 +245,7 @@ impl Service<Request> for Server {
                 if self.hold.is_none() {
                     let (state, slot) = (Arc::clone(&self.state), Use::of(&self.state));
                     self.state.inner.lock().unwrap().holders.push(request);
-                    self.hold = Some(Hold { state, slot, request });
+                    self.hold = Some(PermitScope { state, slot, request });
                 }
                 Poll::Pending
             }

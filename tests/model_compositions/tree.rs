@@ -177,7 +177,7 @@ pub(crate) enum Tree {
         max: u32,
         inner: Box<Self>,
     },
-    Steer(Box<Self>),
+    AvoidThrottled(Box<Self>),
 }
 
 /// What a tree is grown with, and what it consists of.
@@ -314,7 +314,7 @@ impl Tree {
                 let initial = 1 + rng.below(3) as u32;
                 Self::Aimd { initial, max: one_of(rng, &[1, 3, 1000]), inner: inner(rng, growth) }
             }
-            12 => Self::Steer(inner(rng, growth)),
+            12 => Self::AvoidThrottled(inner(rng, growth)),
             _ => Self::Tiers {
                 overprovisioning: 1.4,
                 backup_from: None,
@@ -413,7 +413,9 @@ impl Tree {
             Self::Aimd { initial, max, inner } => {
                 Any::new(Aimd::new(inner.strategy(controls)).initial(*initial).max(*max))
             }
-            Self::Steer(inner) => Any::new(controls.throttles.steer(inner.strategy(controls))),
+            Self::AvoidThrottled(inner) => {
+                Any::new(controls.throttles.avoid_throttled(inner.strategy(controls)))
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ use tower_lb::{
 use crate::{
     checked::{Checked, CheckedPicker, Shared, Wants},
     oracle::Class,
-    server::{Answer, Event, Id, Log, Readiness, Request, Response, Seat, Server, State},
+    server::{Answer, Event, HashEntry, Id, Log, Readiness, Request, Response, Server, State},
     tree::{Controls, Growth, Tree, ZONES, locality, sessions},
 };
 
@@ -156,7 +156,7 @@ pub(crate) struct World {
     known: BTreeMap<usize, Endpoint<Server>>,
     removed: Vec<Endpoint<Server>>,
     servers: Vec<Arc<State>>,
-    seats: Vec<Arc<Seat>>,
+    seats: Vec<Arc<HashEntry>>,
     shared_allowance: Allowance,
     /// The driver has yet to see what was sent.
     dirty: bool,
@@ -302,10 +302,10 @@ impl World {
         self.source.is_some() && self.driver.is_some()
     }
 
-    fn seat(&mut self, key: usize, endpoint: &Endpoint<()>) -> Arc<Seat> {
-        let seat = Arc::new(Seat {
+    fn seat(&mut self, key: usize, endpoint: &Endpoint<()>) -> Arc<HashEntry> {
+        let seat = Arc::new(HashEntry {
             key,
-            vitals: Arc::clone(endpoint.vitals()),
+            stats: Arc::clone(endpoint.stats()),
             used: AtomicU32::new(0),
             limit: self.settings.limit,
         });
@@ -313,7 +313,7 @@ impl World {
         seat
     }
 
-    fn server(&mut self, rng: &mut Rng, seat: Arc<Seat>) -> Server {
+    fn server(&mut self, rng: &mut Rng, seat: Arc<HashEntry>) -> Server {
         let readiness = draw_readiness(rng);
         let server = Server::new(self.servers.len(), seat, &self.log, readiness, draw_answer(rng));
         self.servers.push(Arc::clone(&server.state));
@@ -954,8 +954,8 @@ impl World {
         for (key, one) in keys.iter().zip(&status.endpoints) {
             let known = &self.known[key];
             assert!(one.attributes == **known, "{key}: {one:?}");
-            let vitals = &known.target().state.seat().vitals;
-            let seats = self.seats.iter().filter(|seat| Arc::ptr_eq(&seat.vitals, vitals));
+            let stats = &known.target().state.seat().stats;
+            let seats = self.seats.iter().filter(|seat| Arc::ptr_eq(&seat.stats, stats));
             let used: u32 = seats.map(|seat| seat.used.load(SeqCst)).sum();
             assert_eq!(one.outstanding, used, "requests in flight at {key}");
         }
@@ -1013,9 +1013,9 @@ impl World {
             for &key in record.allowed(class).iter().filter(|&&key| self.has_room(key)) {
                 let endpoint = &self.known[&key];
                 let server = endpoint.target().state.id;
-                let idle = endpoint.target().state.seat().vitals.outstanding() == 0;
-                let vitals = &endpoint.target().state.seat().vitals;
-                let been = tried.as_ref().is_some_and(|tried| tried.contains(vitals));
+                let idle = endpoint.target().state.seat().stats.outstanding() == 0;
+                let stats = &endpoint.target().state.seat().stats;
+                let been = tried.as_ref().is_some_and(|tried| tried.contains(stats));
                 let here = asked.iter().any(|one| one.id == server);
                 let may = !been && !here && !call.failed.contains(&server);
                 let may = may && (idle || !self.shared.refuses);

@@ -51,7 +51,7 @@ pub(crate) fn pick_after<'a, P: Pick<()>>(
     now: Instant,
 ) -> Option<&'a Candidate> {
     let mut been = Tried::none();
-    tried.iter().for_each(|candidate| been.add(candidate.vitals()));
+    tried.iter().for_each(|candidate| been.add(candidate.stats()));
     picker.pick(&(), &mut PickContext::new(rng, Now::at(now), &been))
 }
 

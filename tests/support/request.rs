@@ -7,23 +7,23 @@ use std::sync::{
 
 use tower_lb::{
     outcome::{Attempts, Carry},
-    retry::{Repeat, Safety},
+    retry::{RetrySafety, RetryableRequest},
 };
 
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
-    safety: Safety,
+    retry_safety: RetrySafety,
     attempts: Option<Attempts>,
     copies: Arc<AtomicU32>,
 }
 
 impl Query {
-    pub(crate) fn new(safety: Safety) -> Self {
-        Self { safety, attempts: None, copies: Arc::default() }
+    pub(crate) fn new(retry_safety: RetrySafety) -> Self {
+        Self { retry_safety, attempts: None, copies: Arc::default() }
     }
 
     pub(crate) fn idempotent() -> Self {
-        Self::new(Safety::Idempotent)
+        Self::new(RetrySafety::Idempotent)
     }
 
     pub(crate) fn copies(&self) -> Arc<AtomicU32> {
@@ -41,12 +41,12 @@ impl Carry for Query {
     }
 }
 
-impl Repeat for Query {
-    fn safety(&self) -> Safety {
-        self.safety
+impl RetryableRequest for Query {
+    fn retry_safety(&self) -> RetrySafety {
+        self.retry_safety
     }
 
-    fn repeat(&self) -> Option<Self> {
+    fn try_clone(&self) -> Option<Self> {
         self.copies.fetch_add(1, Ordering::SeqCst);
         Some(self.clone())
     }

@@ -29,7 +29,7 @@ use tower_lb::{
     discover::{self, Channel, Discover, Handle},
     endpoint::{Endpoint, Health, Locality},
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, Relief, SlowStart,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, OverloadBackoff, SlowStart,
     },
     http::{
         HttpStatus,
@@ -199,7 +199,7 @@ where
 }
 
 fn endpoint(id: u64) -> Endpoint<Backend> {
-    Endpoint::new(Backend(Arc::new(Instance::new(id))))
+    Endpoint::new(Backend(Arc::new(EndpointId::new(id))))
         .with_weight(1 + (id % 3) as u32)
         .with_tier((id % 2) as u32)
         .with_locality(locality(id))
@@ -224,7 +224,7 @@ fn watched(targets: Targets) -> impl Discover<Key = u64, Target = Backend, Error
         .health_checked(checks)
         .and_then(|stages| stages.outlier_detected(OutlierDetection::new()))
         .and_then(|stages| stages.circuit_broken(CircuitBreaker::new()))
-        .and_then(|stages| stages.relieved(Relief::new()))
+        .and_then(|stages| stages.overload_backoff(OverloadBackoff::new()))
         .and_then(|stages| stages.slow_start(SlowStart::over(Duration::from_secs(5))))
         .and_then(|stages| stages.drained(Draining::within(Duration::from_secs(5))))
         .expect("valid settings")
@@ -306,13 +306,13 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// One endpoint's service, which all its clones share; the number of them that are alive tells whether
 /// removed endpoints are kept.
-struct Instance {
+struct EndpointId {
     id: u64,
 }
 
 static INSTANCES: AtomicU64 = AtomicU64::new(0);
 
-impl Instance {
+impl EndpointId {
     fn new(id: u64) -> Self {
         INSTANCES.fetch_add(1, Relaxed);
         Self { id }
@@ -324,14 +324,14 @@ impl Instance {
     }
 }
 
-impl Drop for Instance {
+impl Drop for EndpointId {
     fn drop(&mut self) {
         INSTANCES.fetch_sub(1, Relaxed);
     }
 }
 
 #[derive(Clone)]
-struct Backend(Arc<Instance>);
+struct Backend(Arc<EndpointId>);
 
 impl Service<Request<()>> for Backend {
     type Response = Response<()>;
@@ -343,11 +343,11 @@ impl Service<Request<()>> for Backend {
     }
 
     fn call(&mut self, _request: Request<()>) -> Self::Future {
-        let instance = Arc::clone(&self.0);
+        let endpoint_id = Arc::clone(&self.0);
         Box::pin(async move {
             sleep(SERVICE_TIME).await;
             let mut response = Response::new(());
-            if instance.is_down() {
+            if endpoint_id.is_down() {
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             }
             Ok(response)

@@ -13,16 +13,16 @@ use crate::discover::{FleetMember, InvalidSubset, Subsetting};
 /// in use.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    seat: Arc<watch::Sender<Seat>>,
+    seat: Arc<watch::Sender<HashEntry>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seat {
+struct HashEntry {
     index: u32,
     clients: u32,
 }
 
-impl Seat {
+impl HashEntry {
     fn new(index: u32, clients: u32) -> Result<Self, InvalidSubset> {
         let invalid = InvalidSubset::Placement { index, clients };
         (index < clients).then_some(Self { index, clients }).ok_or(invalid)
@@ -36,7 +36,7 @@ impl Placement {
     ///
     /// [`InvalidSubset::Placement`] if the index is not below the number of clients.
     pub fn new(index: u32, clients: u32) -> Result<Self, InvalidSubset> {
-        let (sender, _) = watch::channel(Seat::new(index, clients)?);
+        let (sender, _) = watch::channel(HashEntry::new(index, clients)?);
         Ok(Self { seat: Arc::new(sender) })
     }
 
@@ -47,7 +47,7 @@ impl Placement {
     /// [`InvalidSubset::Placement`] if the index is not below the number of clients; nothing
     /// changes then.
     pub fn set(&self, index: u32, clients: u32) -> Result<(), InvalidSubset> {
-        let new = Seat::new(index, clients)?;
+        let new = HashEntry::new(index, clients)?;
         self.seat.send_if_modified(|seat| std::mem::replace(seat, new) != new);
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Placement {
 /// As in Finagle, from where the algorithm is; the arithmetic here is exact. An endpoint that comes
 /// or goes moves the borders of the others: a client exchanges about one endpoint for each end of
 /// its window. Another number of clients moves all windows. Who can't number clients takes
-/// [`Rendezvous`](crate::discover::Rendezvous).
+/// [`RendezvousSubset`](crate::discover::RendezvousSubset).
 ///
 /// Endpoints that may get no requests have no arc, and so are left out; if that is all, each has
 /// one.
@@ -78,7 +78,7 @@ pub struct Aperture {
 }
 
 /// Waits for a change of the seat, and gives the receiver back for the next.
-type Changed = Pin<Box<dyn Future<Output = watch::Receiver<Seat>> + Send + Sync>>;
+type Changed = Pin<Box<dyn Future<Output = watch::Receiver<HashEntry>> + Send + Sync>>;
 
 /// One unit of weight, in the weights that come out.
 const SCALE: u128 = 1000;
@@ -99,7 +99,7 @@ impl Aperture {
     }
 }
 
-fn changed(mut seat: watch::Receiver<Seat>) -> Changed {
+fn changed(mut seat: watch::Receiver<HashEntry>) -> Changed {
     Box::pin(async move {
         // The sender lives on in the aperture, so that this does not fail.
         let _ = seat.changed().await;

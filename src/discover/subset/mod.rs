@@ -1,11 +1,11 @@
 mod aperture;
-mod rendezvous;
+mod rendezvous_subset;
 mod stable_hash;
 #[allow(clippy::module_inception)]
 mod subset;
 
 pub use self::{
     aperture::{Aperture, Placement},
-    rendezvous::Rendezvous,
+    rendezvous_subset::RendezvousSubset,
     subset::{FleetMember, InvalidSubset, Subset, Subsetting},
 };

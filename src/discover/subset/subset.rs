@@ -18,11 +18,11 @@ use crate::{
         Discover, Update,
         adapter::known::{self, Known},
     },
-    endpoint::{Endpoint, Vitals},
+    endpoint::{Endpoint, EndpointStats},
 };
 
 /// How one client of many chooses the endpoints it uses of a large fleet:
-/// [`Rendezvous`](crate::discover::Rendezvous), [`Aperture`](crate::discover::Aperture), or your own.
+/// [`RendezvousSubset`](crate::discover::RendezvousSubset), [`Aperture`](crate::discover::Aperture), or your own.
 pub trait Subsetting {
     /// Chooses among the endpoints of one tier, which come in no particular order: the positions of
     /// the chosen, each once, with the weight it shall have. Positions out of range are ignored.
@@ -168,11 +168,11 @@ where
                 else {
                     continue;
                 };
-                let vitals = match self.shown.get(key) {
-                    Some(shown) => Arc::clone(shown.vitals()),
-                    None => Arc::new(Vitals::new()),
+                let stats = match self.shown.get(key) {
+                    Some(shown) => Arc::clone(shown.stats()),
+                    None => Arc::new(EndpointStats::new()),
                 };
-                let endpoint = endpoint.clone().with_weight(weight).with_vitals(vitals);
+                let endpoint = endpoint.clone().with_weight(weight).with_vitals(stats);
                 chosen.insert(key.clone(), endpoint);
             }
         }

@@ -164,8 +164,8 @@ impl<C> Checks<C> {
     {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
         let now = Instant::now();
-        let vitals = endpoint.vitals();
-        let requests = vitals.outcomes().total() + u64::from(vitals.outstanding());
+        let stats = endpoint.stats();
+        let requests = stats.outcomes().total() + u64::from(stats.outstanding());
         if std::mem::replace(&mut state.requests, requests) != requests {
             self.traffic = Some(now);
         }

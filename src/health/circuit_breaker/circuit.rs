@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     health::{CircuitBreaker, stage::members::Id},
     outcome::{Meter, Outcome, Sample},
 };
@@ -61,9 +61,9 @@ impl Circuit {
         }
     }
 
-    pub(super) fn half_open(&self, vitals: &Vitals, now: Instant) {
+    pub(super) fn half_open(&self, stats: &EndpointStats, now: Instant) {
         self.passed.store(0, Ordering::Relaxed);
-        self.trial.store(vitals.age(now), Ordering::Release);
+        self.trial.store(stats.age(now), Ordering::Release);
     }
 
     /// Counts from nothing.
@@ -139,7 +139,7 @@ impl Meter for Circuit {
         self.trial.load(Ordering::Relaxed) > 0
     }
 
-    fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
         let failed = match sample.outcome() {
             Outcome::ApplicationError | Outcome::TransportFailure | Outcome::Timeout => true,
             Outcome::Success => false,

@@ -113,7 +113,7 @@ impl Breakers {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&*key), "circuit half-open");
         state.position = Position::HalfOpen(Allowance::of(self.breaker.trials));
-        state.circuit.half_open(endpoint.vitals(), Instant::now());
+        state.circuit.half_open(endpoint.stats(), Instant::now());
         members.announce(id);
     }
 }

@@ -12,7 +12,7 @@ use crate::health::{
 
 /// Who is out, and until when. One whose time is over is out still, until it is let back in.
 #[derive(Debug, Default)]
-pub(super) struct Absent {
+pub(super) struct Ejected {
     by_id: HashMap<Id, (Rank, Instant)>,
     /// Ordered by rank, and among equals by the time of return.
     by_rank: BTreeSet<(Rank, Instant, Id)>,
@@ -27,7 +27,7 @@ pub(super) struct Rank {
     pub(super) severity: Severity,
 }
 
-impl Absent {
+impl Ejected {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -12,10 +12,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::ejected::{Absent, Rank};
+use super::ejected::{Ejected, Rank};
 use crate::{
     discover::Discover,
-    endpoint::{Allowance, Endpoint, Health, OutcomeCounts, Vitals},
+    endpoint::{Allowance, Endpoint, EndpointStats, Health, OutcomeCounts},
     escape::Escaped,
     health::{
         InvalidSetting, OutlierDetection,
@@ -92,8 +92,8 @@ impl State {
     ///
     /// Looks are counted and not the time between them: if the process itself was stopped, answers may
     /// lie in its sockets that nobody has looked at.
-    fn listen(&mut self, vitals: &Vitals, least: u32) -> u32 {
-        let (waiting, life) = self.watch.pulse(vitals);
+    fn listen(&mut self, stats: &EndpointStats, least: u32) -> u32 {
+        let (waiting, life) = self.watch.pulse(stats);
         let is_silent = waiting >= least && life == self.life;
         (self.life, self.silent) =
             (life, if is_silent { self.silent.saturating_add(1) } else { 0 });
@@ -107,7 +107,7 @@ struct Outliers {
     tick: Every,
     stall_tick: Every,
     /// Who is ejected or on trial.
-    absent: Absent,
+    ejected: Ejected,
     rng: fastrand::Rng,
 }
 
@@ -121,7 +121,7 @@ impl Outliers {
             alarms: unbounded_channel(),
             tick: Every::new(detection.interval),
             stall_tick: Every::new(silence),
-            absent: Absent::default(),
+            ejected: Ejected::default(),
             rng: detection.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
             detection,
         }
@@ -152,7 +152,7 @@ impl Outliers {
             other != id && member.endpoint.is_eligible() && member.state.is_good()
         };
         let is_last = !self.detection.may_eject_all() && !members.iter().any(serves);
-        if is_last || self.absent.len() >= self.detection.cap(members.len()) {
+        if is_last || self.ejected.len() >= self.detection.cap(members.len()) {
             let least_bad = self.least_bad(members, is_last);
             let Some((other, _)) = least_bad.filter(|(_, other)| gives_way(*other, severity))
             else {
@@ -169,13 +169,13 @@ impl Outliers {
     /// Returns the endpoint that is replaced first; the first eligible one if it `must_serve`.
     fn least_bad<K, T>(&mut self, members: &Members<K, T>, must_serve: bool) -> Option<(Id, Rank)> {
         loop {
-            let (id, rank) = self.absent.least_bad(must_serve)?;
+            let (id, rank) = self.ejected.least_bad(must_serve)?;
             // Requests that were in flight at the ejection may have raised it since.
             let severity = members.get(id)?.state.watch.severity();
             if severity <= rank.severity {
                 return Some((id, rank));
             }
-            self.absent.change(id, |rank| rank.severity = severity);
+            self.ejected.change(id, |rank| rank.severity = severity);
         }
     }
 
@@ -203,7 +203,7 @@ impl Outliers {
         tracing::warn!(endpoint = %Escaped(&member.key), reason, ?severity, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
         (state.standing, state.slow) = (Standing::Ejected(reason), 0);
-        self.absent.send(id, until, Rank { serves: member.endpoint.is_eligible(), severity });
+        self.ejected.send(id, until, Rank { serves: member.endpoint.is_eligible(), severity });
         members.announce(id);
     }
 
@@ -218,16 +218,16 @@ impl Outliers {
         let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), "on trial");
         member.state.standing = Standing::OnTrial(Allowance::of(1));
-        member.state.watch.begin_trial(member.endpoint.vitals(), Instant::now());
+        member.state.watch.begin_trial(member.endpoint.stats(), Instant::now());
         members.announce(id);
     }
 
     fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
-        self.absent.let_in(id);
+        self.ejected.let_in(id);
         let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), reason, "no longer ejected");
         (member.state.standing, member.state.returned) = (Standing::Good, true);
-        member.state.seen = member.endpoint.vitals().outcomes();
+        member.state.seen = member.endpoint.stats().outcomes();
         member.state.watch.start_over();
         member.state.watch.take_latencies();
         member.state.watch.take_unread();
@@ -265,7 +265,7 @@ impl Outliers {
     fn judge<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         let mut fleet = Vec::new();
         for (id, member) in members.iter_mut() {
-            let (now, state) = (member.endpoint.vitals().outcomes(), &mut member.state);
+            let (now, state) = (member.endpoint.stats().outcomes(), &mut member.state);
             let mut outcomes = now.since(&state.seen);
             outcomes.success += u64::from(state.watch.take_unread());
             state.seen = now;
@@ -325,7 +325,7 @@ impl Outliers {
                 Standing::OnTrial(ref allowance) if allowance.left() == 0 => 1,
                 Standing::OnTrial(_) | Standing::Ejected(_) => u32::MAX,
             };
-            let looks = member.state.listen(member.endpoint.vitals(), least);
+            let looks = member.state.listen(member.endpoint.stats(), least);
             if looks >= LOOKS {
                 silent.push((id, self.stall_tick.period().saturating_mul(looks)));
             }
@@ -352,7 +352,7 @@ impl Outliers {
 
     /// Endpoints were removed: lets those back in that are now too many, the least bad first.
     fn keep_to_the_cap<K: Display, T>(&mut self, members: &mut Members<K, T>) {
-        while self.absent.len() > self.detection.cap(members.len()) {
+        while self.ejected.len() > self.detection.cap(members.len()) {
             let Some((id, _)) = self.least_bad(members, false) else { return };
             self.reinstate(members, id, "too many of the endpoints are out");
         }
@@ -377,18 +377,18 @@ where
             ejections: 0,
             returned: false,
             slow: 0,
-            seen: endpoint.vitals().outcomes(),
+            seen: endpoint.stats().outcomes(),
             life: 0,
             silent: 0,
         }
     }
 
     fn change(&mut self, id: Id, member: &mut members::Member<K, T, State>) {
-        self.absent.change(id, |rank| rank.serves = member.endpoint.is_eligible());
+        self.ejected.change(id, |rank| rank.serves = member.endpoint.is_eligible());
     }
 
     fn leave(&mut self, id: Id, _member: &mut members::Member<K, T, State>) -> bool {
-        self.absent.let_in(id);
+        self.ejected.let_in(id);
         false
     }
 
@@ -414,7 +414,7 @@ where
         while !members.has_changes() {
             if let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
                 self.answer(members, alarm);
-            } else if let Poll::Ready(id) = self.absent.poll_over(cx) {
+            } else if let Poll::Ready(id) = self.ejected.poll_over(cx) {
                 self.bring_back(members, id);
             } else if members.is_empty() {
                 self.tick.stop();

@@ -10,7 +10,7 @@ use super::{
     severity::{Ending, Recent, Severity},
 };
 use crate::{
-    endpoint::{OutcomeCounts, Vitals},
+    endpoint::{EndpointStats, OutcomeCounts},
     health::stage::members::Id,
     outcome::{Meter, Outcome, Sample, Start},
 };
@@ -99,8 +99,8 @@ impl Watch {
     }
 
     /// The next request that begins decides.
-    pub(crate) fn begin_trial(&self, vitals: &Vitals, now: Instant) {
-        self.trial.store(vitals.age(now), Ordering::Release);
+    pub(crate) fn begin_trial(&self, stats: &EndpointStats, now: Instant) {
+        self.trial.store(stats.age(now), Ordering::Release);
     }
 
     /// How many responses began well that nobody read to the end; starts over.
@@ -121,10 +121,10 @@ impl Watch {
 
     /// How many requests wait for their responses to begin, and how many responses have begun or
     /// ended, which changes with each sign of life.
-    pub(crate) fn pulse(&self, vitals: &Vitals) -> (u32, u64) {
+    pub(crate) fn pulse(&self, stats: &EndpointStats) -> (u32, u64) {
         let begun = self.begun.load(Ordering::Relaxed);
-        let waiting = vitals.outstanding().saturating_sub(begun as u32);
-        let OutcomeCounts { success, application, overload, .. } = vitals.outcomes();
+        let waiting = stats.outstanding().saturating_sub(begun as u32);
+        let OutcomeCounts { success, application, overload, .. } = stats.outcomes();
         (waiting, success.wrapping_add(application + overload + (begun >> 32)))
     }
 
@@ -188,7 +188,7 @@ fn forget(failures: &AtomicU32) {
 }
 
 impl Meter for Watch {
-    fn record(&self, _vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
         if self.limits.stalls && sample.had_first_byte() {
             self.begun.fetch_sub(1, Ordering::Relaxed);
         }
@@ -227,7 +227,7 @@ impl Meter for Watch {
         self.limits.latency || self.limits.stalls || on_trial
     }
 
-    fn first_byte(&self, _vitals: &Vitals, _start: Start) {
+    fn first_byte(&self, _vitals: &EndpointStats, _start: Start) {
         self.begun.fetch_add(BEGUN | 1, Ordering::Relaxed);
     }
 

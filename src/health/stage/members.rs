@@ -154,8 +154,8 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
             Entry::Occupied(known) => {
                 let id = *known.get();
                 if let Some(member) = self.members.get_mut(&id) {
-                    let vitals = Arc::clone(member.endpoint.vitals());
-                    member.endpoint = endpoint.with_vitals(vitals);
+                    let stats = Arc::clone(member.endpoint.stats());
+                    member.endpoint = endpoint.with_vitals(stats);
                     policy.change(id, member);
                 }
                 id

@@ -1,12 +1,12 @@
 mod carry;
-mod held_body;
 mod idle_body;
+mod permit_body;
 mod tracked_body;
 mod until_body_end;
 
 pub use self::{
-    held_body::{HeldBody, HoldUntilBodyEnd},
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
+    permit_body::{HeldBody, PermitUntilBodyEnd},
     tracked_body::TrackedBody,
     until_body_end::{Balancer, UntilBodyEnd, builder},
 };

@@ -23,7 +23,7 @@ pub fn builder() -> Builder<UntilBodyEnd> {
 /// The attempt is over at the end of the response's body; latency is measured to its head.
 ///
 /// A response whose head says that the endpoint failed tells which in its extensions, as an
-/// [`Instance`](crate::endpoint::Instance).
+/// [`EndpointId`](crate::endpoint::EndpointId).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilBodyEnd<C = HttpStatus>(C);
 
@@ -62,7 +62,7 @@ where
         let outcome = self.0.head(&head);
         if outcome.is_failure() {
             // For those who try again elsewhere.
-            attempt.instance().map(|endpoint| head.extensions.insert(endpoint));
+            attempt.endpoint_id().map(|endpoint| head.extensions.insert(endpoint));
         }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)

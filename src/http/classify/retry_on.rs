@@ -7,14 +7,14 @@ use super::{
     http_status,
 };
 use crate::{
-    endpoint::Instance,
+    endpoint::EndpointId,
     outcome::Outcome,
-    retry::{Judge, Verdict},
+    retry::{RetryDecision, RetryPolicy},
 };
 
 /// Which HTTP and gRPC responses are worth another attempt.
 ///
-/// Errors are judged by [`Verdict::of_error`]; of pooled clients (feature `http-client`), it is known
+/// Errors are judged by [`RetryDecision::of_error`]; of pooled clients (feature `http-client`), it is known
 /// besides which failed while connecting, and which streams an HTTP/2 server refused before it looked at
 /// them. A request that could not be signed (feature `sigv4`) is not tried again: it would not be another
 /// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number
@@ -70,37 +70,43 @@ impl Default for RetryOn {
     }
 }
 
-impl<B> Judge<Response<B>> for RetryOn {
+impl<B> RetryPolicy<Response<B>> for RetryOn {
     #[inline]
-    fn judge(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Verdict {
+    fn decide(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> RetryDecision {
         let response = match result {
             Ok(response) => response,
             #[cfg(feature = "sigv4")]
-            Err(error) if crate::http::sigv4::SignError::is_in(error) => return Verdict::Final,
+            Err(error) if crate::http::sigv4::SignError::is_in(error) => {
+                return RetryDecision::Final;
+            }
             Err(error) => return of_error(error),
         };
         let headers = response.headers();
         let by_code = !self.codes.is_empty() && self.has_code(headers);
         if !by_code && !self.statuses.contains(&response.status()) {
-            return Verdict::Final;
+            return RetryDecision::Final;
         }
         let outcome = match Pushback::of(headers) {
-            Some(Pushback::Stop) => return Verdict::Final,
+            Some(Pushback::Stop) => return RetryDecision::Final,
             Some(Pushback::After(delay)) => Outcome::Overload { retry_after: Some(delay) },
             None if by_code => grpc_status::of_status(headers).unwrap_or(Outcome::Success),
             None => http_status::of_status(response.status(), headers),
         };
         // It was said to be one, whatever it is by itself.
-        Verdict::Failed(if outcome.is_failure() { outcome } else { Outcome::ApplicationError })
+        RetryDecision::Failed(if outcome.is_failure() {
+            outcome
+        } else {
+            Outcome::ApplicationError
+        })
     }
 
-    fn endpoint<'r>(&self, response: &'r Response<B>) -> Option<&'r Instance> {
+    fn endpoint<'r>(&self, response: &'r Response<B>) -> Option<&'r EndpointId> {
         response.extensions().get()
     }
 }
 
 #[cfg(feature = "http-client")]
-fn of_error(error: &(dyn StdError + 'static)) -> Verdict {
+fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
     use hyper_util::client::legacy::Error;
 
     use crate::error::chain;
@@ -110,14 +116,14 @@ fn of_error(error: &(dyn StdError + 'static)) -> Verdict {
             || error.downcast_ref().is_some_and(refused)
     };
     if chain(error).any(unsent) {
-        return Verdict::Unsent;
+        return RetryDecision::Unsent;
     }
-    Verdict::of_error(error)
+    RetryDecision::of_error(error)
 }
 
 #[cfg(not(feature = "http-client"))]
-fn of_error(error: &(dyn StdError + 'static)) -> Verdict {
-    Verdict::of_error(error)
+fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
+    RetryDecision::of_error(error)
 }
 
 #[cfg(test)]
@@ -126,50 +132,52 @@ mod tests {
 
     use super::*;
 
-    fn judge(on: &RetryOn, status: u16, headers: &[(&'static str, &'static str)]) -> Verdict {
+    fn judge(on: &RetryOn, status: u16, headers: &[(&'static str, &'static str)]) -> RetryDecision {
         let response =
             headers.iter().fold(Response::builder().status(status), |builder, header| {
                 builder.header(header.0, header.1)
             });
-        on.judge(Ok(&response.body(()).unwrap()))
+        on.decide(Ok(&response.body(()).unwrap()))
     }
 
-    fn overload(millis: u64) -> Verdict {
-        Verdict::Failed(Outcome::Overload { retry_after: Some(Duration::from_millis(millis)) })
+    fn overload(millis: u64) -> RetryDecision {
+        RetryDecision::Failed(Outcome::Overload {
+            retry_after: Some(Duration::from_millis(millis)),
+        })
     }
 
-    const BUSY: Verdict = Verdict::Failed(Outcome::Overload { retry_after: None });
-    const BROKEN: Verdict = Verdict::Failed(Outcome::ApplicationError);
+    const BUSY: RetryDecision = RetryDecision::Failed(Outcome::Overload { retry_after: None });
+    const BROKEN: RetryDecision = RetryDecision::Failed(Outcome::ApplicationError);
 
     #[test]
     fn gateway_errors_and_overload_are_tried_again() {
         let on = RetryOn::http();
-        let late = Verdict::Failed(Outcome::Timeout);
+        let late = RetryDecision::Failed(Outcome::Timeout);
         for (status, verdict) in [(429, BUSY), (502, BROKEN), (503, BUSY), (504, late)] {
             assert_eq!(judge(&on, status, &[]), verdict, "{status}");
         }
         for status in [200, 301, 404, 500, 501] {
-            assert_eq!(judge(&on, status, &[]), Verdict::Final, "{status}");
+            assert_eq!(judge(&on, status, &[]), RetryDecision::Final, "{status}");
         }
         assert_eq!(judge(&on, 503, &[("retry-after", "2")]), overload(2000));
         let on = on.statuses([StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND]);
         assert_eq!(judge(&on, 500, &[]), BROKEN);
         assert_eq!(judge(&on, 404, &[]), BROKEN);
-        assert_eq!(judge(&on, 503, &[]), Verdict::Final);
+        assert_eq!(judge(&on, 503, &[]), RetryDecision::Final);
     }
 
     #[test]
     fn grpc_codes_and_pushback_are_honoured() {
         let on = RetryOn::grpc();
         assert_eq!(judge(&on, 200, &[("grpc-status", "14")]), BROKEN);
-        assert_eq!(judge(&on, 200, &[("grpc-status", "13")]), Verdict::Final);
-        assert_eq!(judge(&on, 200, &[("grpc-status", "0")]), Verdict::Final);
+        assert_eq!(judge(&on, 200, &[("grpc-status", "13")]), RetryDecision::Final);
+        assert_eq!(judge(&on, 200, &[("grpc-status", "0")]), RetryDecision::Final);
         assert_eq!(judge(&on, 503, &[]), BUSY);
         let pushback =
             |value| judge(&on, 200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
         assert_eq!(pushback("70"), overload(70));
-        assert_eq!(pushback("-1"), Verdict::Final);
-        assert_eq!(pushback("soon"), Verdict::Final);
+        assert_eq!(pushback("-1"), RetryDecision::Final);
+        assert_eq!(pushback("soon"), RetryDecision::Final);
         let on = on.codes([8]);
         assert_eq!(judge(&on, 200, &[("grpc-status", "8")]), BUSY);
     }

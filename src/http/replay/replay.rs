@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     http::ReplayBody,
-    retry::{Repeat, Safety},
+    retry::{RetrySafety, RetryableRequest},
 };
 
 /// Makes HTTP requests repeatable, for the [retries](crate::retry) below
@@ -19,12 +19,12 @@ use crate::{
 ///
 /// | request | safety |
 /// |---|---|
-/// | with a [`Safety`] in its extensions | that one: the caller's word |
-/// | `CONNECT`, or with `Upgrade` | [`Never`](Safety::Never) |
-/// | of an idempotent method (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`), or with an `Idempotency-Key` | [`Idempotent`](Safety::Idempotent) |
-/// | any other, gRPC's among them | [`IfUnsent`](Safety::IfUnsent) |
+/// | with a [`RetrySafety`] in its extensions | that one: the caller's word |
+/// | `CONNECT`, or with `Upgrade` | [`Never`](RetrySafety::Never) |
+/// | of an idempotent method (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`), or with an `Idempotency-Key` | [`Idempotent`](RetrySafety::Idempotent) |
+/// | any other, gRPC's among them | [`IfUnsent`](RetrySafety::IfUnsent) |
 ///
-/// A body that is longer than the cap of what is kept makes it [`IfUnsent`](Safety::IfUnsent). A
+/// A body that is longer than the cap of what is kept makes it [`IfUnsent`](RetrySafety::IfUnsent). A
 /// request that may never be sent again, or has no body, costs nothing here; for any other, the body
 /// is put on the heap.
 #[derive(Clone, Debug)]
@@ -37,14 +37,14 @@ pub struct Replay<S> {
 #[derive(Clone)]
 pub struct ReplayLayer {
     cap: usize,
-    safety: Option<Arc<dyn Fn(&Parts) -> Option<Safety> + Send + Sync>>,
+    retry_safety: Option<Arc<dyn Fn(&Parts) -> Option<RetrySafety> + Send + Sync>>,
 }
 
 impl ReplayLayer {
     /// Keeps up to 64 KiB of a body and its trailers, and decides by the table of [`Replay`].
     #[must_use]
     pub fn new() -> Self {
-        Self { cap: 64 << 10, safety: None }
+        Self { cap: 64 << 10, retry_safety: None }
     }
 
     /// How many bytes of a body are kept, trailers included; [`ReplayBody`] says what counts. The
@@ -58,28 +58,28 @@ impl ReplayLayer {
     /// Decides what may be sent again, before the table is looked at: gRPC methods by their path,
     /// for example. `None` leaves it to the table.
     #[must_use]
-    pub fn safety(
+    pub fn retry_safety(
         mut self,
-        decide: impl Fn(&Parts) -> Option<Safety> + Send + Sync + 'static,
+        decide: impl Fn(&Parts) -> Option<RetrySafety> + Send + Sync + 'static,
     ) -> Self {
-        self.safety = Some(Arc::new(decide));
+        self.retry_safety = Some(Arc::new(decide));
         self
     }
 
-    fn safety_of(&self, head: &Parts) -> Safety {
+    fn safety_of(&self, head: &Parts) -> RetrySafety {
         let told = || head.extensions.get().copied();
-        let decided = || self.safety.as_ref().and_then(|decide| decide(head));
+        let decided = || self.retry_safety.as_ref().and_then(|decide| decide(head));
         told().or_else(decided).unwrap_or_else(|| by_method(head))
     }
 }
 
-fn by_method(head: &Parts) -> Safety {
+fn by_method(head: &Parts) -> RetrySafety {
     if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
-        Safety::Never
+        RetrySafety::Never
     } else if head.method.is_idempotent() || head.headers.contains_key("idempotency-key") {
-        Safety::Idempotent
+        RetrySafety::Idempotent
     } else {
-        Safety::IfUnsent
+        RetrySafety::IfUnsent
     }
 }
 
@@ -125,14 +125,14 @@ where
     }
 }
 
-impl<B> Repeat for Request<ReplayBody<B>> {
+impl<B> RetryableRequest for Request<ReplayBody<B>> {
     #[inline]
-    fn safety(&self) -> Safety {
-        self.body().safety()
+    fn retry_safety(&self) -> RetrySafety {
+        self.body().retry_safety()
     }
 
-    fn repeat(&self) -> Option<Self> {
-        let mut copy = Self::new(self.body().repeat()?);
+    fn try_clone(&self) -> Option<Self> {
+        let mut copy = Self::new(self.body().try_clone()?);
         *copy.method_mut() = self.method().clone();
         *copy.uri_mut() = self.uri().clone();
         *copy.version_mut() = self.version();
@@ -148,10 +148,10 @@ mod tests {
 
     use super::*;
 
-    fn safety(layer: &ReplayLayer, request: http::request::Builder) -> Safety {
+    fn retry_safety(layer: &ReplayLayer, request: http::request::Builder) -> RetrySafety {
         let (head, ()) = request.body(()).unwrap().into_parts();
         let body = Empty::<bytes::Bytes>::new();
-        ReplayBody::new(body, layer.safety_of(&head), layer.cap).safety()
+        ReplayBody::new(body, layer.safety_of(&head), layer.cap).retry_safety()
     }
 
     #[test]
@@ -159,38 +159,41 @@ mod tests {
         let layer = ReplayLayer::new();
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
             let request = Request::builder().method(method);
-            assert_eq!(safety(&layer, request), Safety::Idempotent, "{method}");
+            assert_eq!(retry_safety(&layer, request), RetrySafety::Idempotent, "{method}");
         }
         for method in ["POST", "PATCH", "BREW"] {
             let request = || Request::builder().method(method);
-            assert_eq!(safety(&layer, request()), Safety::IfUnsent, "{method}");
+            assert_eq!(retry_safety(&layer, request()), RetrySafety::IfUnsent, "{method}");
             let keyed = request().header("Idempotency-Key", "\"7\"");
-            assert_eq!(safety(&layer, keyed), Safety::Idempotent);
-            let told = request().extension(Safety::Idempotent);
-            assert_eq!(safety(&layer, told), Safety::Idempotent);
+            assert_eq!(retry_safety(&layer, keyed), RetrySafety::Idempotent);
+            let told = request().extension(RetrySafety::Idempotent);
+            assert_eq!(retry_safety(&layer, told), RetrySafety::Idempotent);
         }
         let upgrade = Request::get("/").header("upgrade", "websocket");
-        assert_eq!(safety(&layer, upgrade), Safety::Never);
-        assert_eq!(safety(&layer, Request::connect("a:1")), Safety::Never);
-        let told = Request::get("/").extension(Safety::Never);
-        assert_eq!(safety(&layer, told), Safety::Never);
+        assert_eq!(retry_safety(&layer, upgrade), RetrySafety::Never);
+        assert_eq!(retry_safety(&layer, Request::connect("a:1")), RetrySafety::Never);
+        let told = Request::get("/").extension(RetrySafety::Never);
+        assert_eq!(retry_safety(&layer, told), RetrySafety::Never);
     }
 
     #[test]
     fn a_function_decides_before_the_table() {
-        let layer = ReplayLayer::new().safety(|head| {
-            head.uri.path().starts_with("/shop.Catalog/").then_some(Safety::Idempotent)
+        let layer = ReplayLayer::new().retry_safety(|head| {
+            head.uri.path().starts_with("/shop.Catalog/").then_some(RetrySafety::Idempotent)
         });
-        assert_eq!(safety(&layer, Request::post("/shop.Catalog/List")), Safety::Idempotent);
-        assert_eq!(safety(&layer, Request::post("/shop.Orders/Pay")), Safety::IfUnsent);
+        assert_eq!(
+            retry_safety(&layer, Request::post("/shop.Catalog/List")),
+            RetrySafety::Idempotent
+        );
+        assert_eq!(retry_safety(&layer, Request::post("/shop.Orders/Pay")), RetrySafety::IfUnsent);
     }
 
     #[test]
     fn copies_have_the_whole_head() {
-        let body = ReplayBody::new(Empty::<bytes::Bytes>::new(), Safety::Idempotent, 0);
+        let body = ReplayBody::new(Empty::<bytes::Bytes>::new(), RetrySafety::Idempotent, 0);
         let request = Request::put("http://a/b?c").version(http::Version::HTTP_2);
         let request = request.header("x", "1").header("x", "2").extension(7_u8).body(body).unwrap();
-        let copy = request.repeat().unwrap();
+        let copy = request.try_clone().unwrap();
         assert_eq!((copy.method(), copy.uri()), (request.method(), request.uri()));
         assert_eq!((copy.version(), copy.headers()), (request.version(), request.headers()));
         assert_eq!(copy.extensions().get::<u8>(), Some(&7));

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::replay_buffer::{Reader, to_bytes};
-use crate::{BoxError, retry::Safety};
+use crate::{BoxError, retry::RetrySafety};
 
 pin_project! {
     /// A request body that can be sent more than once, byte for byte and with its trailers; made by
@@ -39,23 +39,23 @@ pin_project! {
     enum Kind<B> {
         // Never sent again: passes through.
         Once { #[pin] body: B },
-        Empty { safety: Safety },
+        Empty { retry_safety: RetrySafety },
         Taped { reader: Reader<B> },
     }
 }
 
 impl<B: Body> ReplayBody<B> {
     /// A body for a request of this safety, of which `cap` bytes may be kept.
-    pub(super) fn new(body: B, safety: Safety, cap: usize) -> Self {
-        let kind = if safety == Safety::Never {
+    pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {
+        let kind = if retry_safety == RetrySafety::Never {
             Kind::Once { body }
         } else if body.is_end_stream() {
-            Kind::Empty { safety }
+            Kind::Empty { retry_safety }
         } else if body.size_hint().lower() > cap as u64 {
             // As soon as some of it is read, it can't be sent again: nothing need be kept.
-            Kind::Taped { reader: Reader::new(body, Safety::IfUnsent, 0) }
+            Kind::Taped { reader: Reader::new(body, RetrySafety::IfUnsent, 0) }
         } else {
-            Kind::Taped { reader: Reader::new(body, safety, cap) }
+            Kind::Taped { reader: Reader::new(body, retry_safety, cap) }
         };
         Self { kind }
     }
@@ -64,24 +64,24 @@ impl<B: Body> ReplayBody<B> {
 impl<B> Default for ReplayBody<B> {
     /// An empty body, as health checks have.
     fn default() -> Self {
-        Self { kind: Kind::Empty { safety: Safety::Idempotent } }
+        Self { kind: Kind::Empty { retry_safety: RetrySafety::Idempotent } }
     }
 }
 
 impl<B> ReplayBody<B> {
-    pub(super) fn safety(&self) -> Safety {
+    pub(super) fn retry_safety(&self) -> RetrySafety {
         match &self.kind {
-            Kind::Once { .. } => Safety::Never,
-            Kind::Empty { safety } => *safety,
-            Kind::Taped { reader } => reader.safety,
+            Kind::Once { .. } => RetrySafety::Never,
+            Kind::Empty { retry_safety } => *retry_safety,
+            Kind::Taped { reader } => reader.retry_safety,
         }
     }
 
     /// The same body from the beginning; `None` if that is not kept (any more).
-    pub(super) fn repeat(&self) -> Option<Self> {
+    pub(super) fn try_clone(&self) -> Option<Self> {
         let kind = match &self.kind {
             Kind::Once { .. } => return None,
-            Kind::Empty { safety } => Kind::Empty { safety: *safety },
+            Kind::Empty { retry_safety } => Kind::Empty { retry_safety: *retry_safety },
             Kind::Taped { reader } => Kind::Taped { reader: reader.rewound()? },
         };
         Some(Self { kind })
@@ -128,7 +128,7 @@ where
 
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody").field("safety", &self.safety()).finish_non_exhaustive()
+        f.debug_struct("ReplayBody").field("safety", &self.retry_safety()).finish_non_exhaustive()
     }
 }
 
@@ -181,15 +181,15 @@ mod tests {
         fn replays_are_exact_wherever_the_attempt_before_ended(
             frames in frames(), trailers: bool, gives_up in prop::collection::vec(0..12_usize, 0..4),
         ) {
-            let kept = ReplayBody::new(streamed(&frames, trailers), Safety::Idempotent, 1000);
+            let kept = ReplayBody::new(streamed(&frames, trailers), RetrySafety::Idempotent, 1000);
             for after in gives_up {
-                let mut attempt = kept.repeat().unwrap();
+                let mut attempt = kept.try_clone().unwrap();
                 for _ in 0..after {
                     block_on(attempt.frame());
                 }
             }
             for _ in 0..2 {
-                let (bytes, read_trailers) = read(kept.repeat().unwrap());
+                let (bytes, read_trailers) = read(kept.try_clone().unwrap());
                 prop_assert_eq!(&bytes[..], frames.concat());
                 prop_assert_eq!(read_trailers, trailers.then(sum));
             }
@@ -198,20 +198,20 @@ mod tests {
         /// Over the cap the attempt that is under way is not disturbed, and the last.
         #[test]
         fn over_the_cap_it_goes_through_once(frames in frames(), cap in 0..400_usize) {
-            let body = ReplayBody::new(streamed(&frames, true), Safety::Idempotent, cap);
-            let kept = body.repeat().unwrap();
+            let body = ReplayBody::new(streamed(&frames, true), RetrySafety::Idempotent, cap);
+            let kept = body.try_clone().unwrap();
             let (bytes, trailers) = read(body);
             prop_assert_eq!(&bytes[..], frames.concat());
             prop_assert_eq!(trailers, Some(sum()));
             let cost = bytes.len() + "etag".len() + "sum".len() + TRAILER_COST;
-            prop_assert_eq!(kept.repeat().is_some(), cost <= cap);
+            prop_assert_eq!(kept.try_clone().is_some(), cost <= cap);
         }
     }
 
     #[test]
     fn nothing_is_kept_when_nobody_may_repeat_it() {
         let body =
-            ReplayBody::new(streamed(&["a".into(), "b".into()], false), Safety::Idempotent, 9);
+            ReplayBody::new(streamed(&["a".into(), "b".into()], false), RetrySafety::Idempotent, 9);
         let Kind::Taped { mut reader } = body.kind else { panic!("not empty") };
         block_on(std::future::poll_fn(|cx| reader.poll_frame(cx)));
         assert!(reader.is_nothing_kept() && reader.rewound().is_none());
@@ -219,34 +219,34 @@ mod tests {
 
     #[test]
     fn lengths_are_told_for_every_attempt() {
-        let body = ReplayBody::new(Full::<Bytes>::from("hello"), Safety::Idempotent, 9);
-        let mut first = body.repeat().unwrap();
+        let body = ReplayBody::new(Full::<Bytes>::from("hello"), RetrySafety::Idempotent, 9);
+        let mut first = body.try_clone().unwrap();
         assert_eq!(first.size_hint().exact(), Some(5));
         block_on(first.frame());
         assert!(first.is_end_stream());
         assert_eq!(first.size_hint().exact(), Some(0));
-        let second = body.repeat().unwrap();
+        let second = body.try_clone().unwrap();
         assert!(!second.is_end_stream());
         assert_eq!(second.size_hint().exact(), Some(5));
-        let empty = ReplayBody::new(Full::<Bytes>::default(), Safety::Idempotent, 9);
-        assert!(empty.repeat().unwrap().is_end_stream());
+        let empty = ReplayBody::new(Full::<Bytes>::default(), RetrySafety::Idempotent, 9);
+        assert!(empty.try_clone().unwrap().is_end_stream());
     }
 
     #[test]
     fn with_trailers_no_length_is_told() {
-        let body = ReplayBody::new(streamed(&["a".into()], true), Safety::Idempotent, 999);
-        read(body.repeat().unwrap());
-        assert_eq!(body.repeat().unwrap().size_hint().exact(), None);
+        let body = ReplayBody::new(streamed(&["a".into()], true), RetrySafety::Idempotent, 999);
+        read(body.try_clone().unwrap());
+        assert_eq!(body.try_clone().unwrap().size_hint().exact(), None);
     }
 
     #[test]
     fn a_body_too_long_from_the_start_can_be_sent_again_only_if_unsent() {
-        let long = ReplayBody::new(Full::<Bytes>::from("hello"), Safety::Idempotent, 4);
-        assert_eq!(long.safety(), Safety::IfUnsent);
-        drop(long.repeat().unwrap());
-        let mut attempt = long.repeat().unwrap();
+        let long = ReplayBody::new(Full::<Bytes>::from("hello"), RetrySafety::Idempotent, 4);
+        assert_eq!(long.retry_safety(), RetrySafety::IfUnsent);
+        drop(long.try_clone().unwrap());
+        let mut attempt = long.try_clone().unwrap();
         block_on(attempt.frame());
-        assert!(long.repeat().is_none(), "some of it may have been sent");
+        assert!(long.try_clone().is_none(), "some of it may have been sent");
     }
 
     /// Frames of any length, around that from which on they are not copied.
@@ -262,8 +262,8 @@ mod tests {
         fn readers_that_overtake_each_other_read_the_same(
             frames in frames_of_any_length(), turns in prop::collection::vec(0..4_usize, 0..100),
         ) {
-            let body = ReplayBody::new(streamed(&frames, true), Safety::Idempotent, 1 << 20);
-            let mut readers: Vec<_> = (0..3).map(|_| body.repeat().unwrap()).collect();
+            let body = ReplayBody::new(streamed(&frames, true), RetrySafety::Idempotent, 1 << 20);
+            let mut readers: Vec<_> = (0..3).map(|_| body.try_clone().unwrap()).collect();
             readers.push(body);
             let mut seen = vec![Vec::new(); readers.len()];
             let everybody = (0..4).cycle().take(4 * 30);
@@ -325,13 +325,13 @@ mod tests {
                     8192.. => Bytes::from(vec![0; len]),
                     _ => Bytes::from_static(&[0; 8191]).slice(..len),
                 };
-                let body = ReplayBody::new(made(count, frame), Safety::Idempotent, CAP);
-                let kept = body.repeat().unwrap();
+                let body = ReplayBody::new(made(count, frame), RetrySafety::Idempotent, CAP);
+                let kept = body.try_clone().unwrap();
                 assert_eq!(drain(body), count * len);
                 held = Some(kept);
             });
             let kept = held.unwrap();
-            assert_eq!(kept.repeat().is_some(), is_kept, "{count} frames of {len} bytes");
+            assert_eq!(kept.try_clone().is_some(), is_kept, "{count} frames of {len} bytes");
             // While it grows, a buffer is there twice.
             let bound = (CAP + rest + (16 << 10)) as u64;
             assert!(cost.bytes_max < bound, "{count} frames of {len}: {cost:?}");
@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn a_body_in_one_frame_is_not_copied() {
         let data = Bytes::from(vec![1; 100]);
-        let body = ReplayBody::new(Full::new(data.clone()), Safety::Idempotent, 1000);
-        let kept = body.repeat().unwrap();
+        let body = ReplayBody::new(Full::new(data.clone()), RetrySafety::Idempotent, 1000);
+        let kept = body.try_clone().unwrap();
         for mut attempt in [body, kept] {
             let frame = block_on(attempt.frame()).unwrap().unwrap();
             assert_eq!(frame.data_ref().unwrap().as_ptr(), data.as_ptr());
@@ -362,10 +362,10 @@ mod tests {
                 names.map(|name: http::HeaderName| (name, HeaderValue::from_static(""))).collect();
             let frames: Frames = vec![Ok(Frame::data("a".into())), Ok(Frame::trailers(trailers))];
             let source = StreamBody::new(futures::stream::iter(frames));
-            let body = ReplayBody::new(source, Safety::Idempotent, 64 << 10);
-            let kept = body.repeat().unwrap();
+            let body = ReplayBody::new(source, RetrySafety::Idempotent, 64 << 10);
+            let kept = body.try_clone().unwrap();
             assert_eq!(read(body).1.unwrap().len(), fields);
-            assert_eq!(kept.repeat().is_some(), is_kept);
+            assert_eq!(kept.try_clone().is_some(), is_kept);
         }
     }
 
@@ -374,15 +374,15 @@ mod tests {
     fn a_copy_that_gets_ahead_beyond_the_cap_fails_and_not_the_first_attempt() {
         let frames = ["ab", "cd", "ef", "gh"].map(Bytes::from);
         for read_before in 0..3 {
-            let mut first = ReplayBody::new(streamed(&frames, true), Safety::Idempotent, 4);
-            let copy = first.repeat().unwrap();
+            let mut first = ReplayBody::new(streamed(&frames, true), RetrySafety::Idempotent, 4);
+            let copy = first.try_clone().unwrap();
             let mut begun = Vec::new();
             for _ in 0..read_before {
                 let frame = block_on(first.frame()).unwrap().unwrap();
                 begun.extend_from_slice(frame.data_ref().unwrap());
             }
             assert!(block_on(copy.collect()).is_err(), "it is too far ahead");
-            assert!(first.repeat().is_none());
+            assert!(first.try_clone().is_none());
             let (rest, trailers) = read(first);
             begun.extend_from_slice(&rest);
             assert_eq!((&*begun, trailers), (&b"abcdefgh"[..], Some(sum())));
@@ -393,8 +393,8 @@ mod tests {
     #[test]
     fn a_copy_goes_beyond_the_cap_when_the_first_attempt_is_gone() {
         let frames = ["ab", "cd", "ef"].map(Bytes::from);
-        let mut first = ReplayBody::new(streamed(&frames, false), Safety::Idempotent, 4);
-        let copy = first.repeat().unwrap();
+        let mut first = ReplayBody::new(streamed(&frames, false), RetrySafety::Idempotent, 4);
+        let copy = first.try_clone().unwrap();
         block_on(first.frame()).unwrap().unwrap();
         drop(first);
         assert_eq!(read(copy).0, "abcdef");
@@ -403,8 +403,8 @@ mod tests {
     #[test]
     fn attempts_at_the_same_time_read_the_same_source() {
         let (sender, receiver): (_, UnboundedReceiver<_>) = mpsc::unbounded();
-        let body = ReplayBody::new(StreamBody::new(receiver), Safety::Idempotent, 100);
-        let (one, other) = (body.repeat().unwrap(), body.repeat().unwrap());
+        let body = ReplayBody::new(StreamBody::new(receiver), RetrySafety::Idempotent, 100);
+        let (one, other) = (body.try_clone().unwrap(), body.try_clone().unwrap());
         let feeder = std::thread::spawn(move || {
             for n in 0..50_u8 {
                 let frame: Result<_, BoxError> = Ok(Frame::data(Bytes::from(vec![n])));
@@ -423,9 +423,9 @@ mod tests {
     fn a_source_that_fails_is_not_repeated() {
         let frames: Frames = vec![Ok(Frame::data("a".into())), Err("reset".into())];
         let source = StreamBody::new(futures::stream::iter(frames));
-        let body = ReplayBody::new(source, Safety::Idempotent, 100);
-        let error = block_on(body.repeat().unwrap().collect()).unwrap_err();
+        let body = ReplayBody::new(source, RetrySafety::Idempotent, 100);
+        let error = block_on(body.try_clone().unwrap().collect()).unwrap_err();
         assert_eq!(error.to_string(), "reset");
-        assert!(body.repeat().is_none());
+        assert!(body.try_clone().is_none());
     }
 }

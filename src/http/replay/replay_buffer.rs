@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{BoxError, retry::Safety};
+use crate::{BoxError, retry::RetrySafety};
 
 /// No copy if it is `Bytes` already.
 pub(super) fn to_bytes(mut data: impl Buf) -> Bytes {
@@ -23,7 +23,7 @@ const SMALL_FRAME: usize = 8 << 10;
 pub(super) const TRAILER_COST: usize = 128;
 
 /// What has been read of a body, and the rest of it.
-pub(super) struct Tape<B> {
+pub(super) struct ReplayBuffer<B> {
     /// `None` at the end.
     source: Option<Pin<Box<B>>>,
     kept: Kept,
@@ -121,8 +121,8 @@ fn cost(trailers: &HeaderMap) -> usize {
 
 /// One attempt's place on the tape.
 pub(super) struct Reader<B> {
-    tape: Arc<Mutex<Tape<B>>>,
-    pub(super) safety: Safety,
+    tape: Arc<Mutex<ReplayBuffer<B>>>,
+    pub(super) retry_safety: RetrySafety,
     number: u64,
     /// How far it has read.
     at: Position,
@@ -146,8 +146,8 @@ impl fmt::Display for Lost {
 impl std::error::Error for Lost {}
 
 impl<B> Reader<B> {
-    pub(super) fn new(body: B, safety: Safety, cap: usize) -> Self {
-        let tape = Tape {
+    pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {
+        let tape = ReplayBuffer {
             source: Some(Box::pin(body)),
             kept: Kept::default(),
             trailers: None,
@@ -158,12 +158,12 @@ impl<B> Reader<B> {
             waiting: Vec::new(),
             readers: 1,
         };
-        Self::at_start(Arc::new(Mutex::new(tape)), safety, 0)
+        Self::at_start(Arc::new(Mutex::new(tape)), retry_safety, 0)
     }
 
-    fn at_start(tape: Arc<Mutex<Tape<B>>>, safety: Safety, number: u64) -> Self {
+    fn at_start(tape: Arc<Mutex<ReplayBuffer<B>>>, retry_safety: RetrySafety, number: u64) -> Self {
         let (at, is_first) = (Position::default(), number == 0);
-        Self { tape, safety, number, at, trailers_read: false, is_first, live: false }
+        Self { tape, retry_safety, number, at, trailers_read: false, is_first, live: false }
     }
 
     pub(super) fn rewound(&self) -> Option<Self> {
@@ -174,10 +174,10 @@ impl<B> Reader<B> {
         let number = tape.readers;
         tape.readers += 1;
         drop(tape);
-        Some(Self::at_start(Arc::clone(&self.tape), self.safety, number))
+        Some(Self::at_start(Arc::clone(&self.tape), self.retry_safety, number))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Tape<B>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ReplayBuffer<B>> {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,7 +186,7 @@ impl<B> Reader<B> {
         self.lock().kept.is_empty()
     }
 
-    pub(super) fn is_end(&self, tape: &Tape<B>) -> bool {
+    pub(super) fn is_end(&self, tape: &ReplayBuffer<B>) -> bool {
         let trailers_due = tape.trailers.is_some() && !self.trailers_read;
         tape.source.is_none() && tape.kept.rest(self.at) == 0 && !trailers_due
     }
@@ -282,7 +282,7 @@ enum Fate {
     Withheld,
 }
 
-impl<B: Body> Tape<B> {
+impl<B: Body> ReplayBuffer<B> {
     fn keep(&mut self, frame: &Frame<Bytes>, is_shared: bool, is_first: bool) -> Fate {
         let cost = match (frame.data_ref(), frame.trailers_ref()) {
             // Nothing to keep, however many there are.
@@ -306,7 +306,7 @@ impl<B: Body> Tape<B> {
     }
 }
 
-impl<B> Tape<B> {
+impl<B> ReplayBuffer<B> {
     fn wake(&mut self) {
         self.waiting.drain(..).for_each(|(_, waker)| waker.wake());
     }

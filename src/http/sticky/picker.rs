@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     capacity::shrunk,
-    endpoint::{Health, Vitals},
+    endpoint::{EndpointStats, Health},
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
@@ -38,7 +38,7 @@ pub struct Sticky<St> {
 
 #[derive(Clone, Debug)]
 struct Known {
-    vitals: Arc<Vitals>,
+    stats: Arc<EndpointStats>,
     /// By each of the keys.
     tags: Box<[Tag]>,
 }
@@ -64,10 +64,10 @@ impl<St> Sticky<St> {
             self.known.resize(position + 1, None);
         }
         let known = &mut self.known[position];
-        known.take_if(|known| !Arc::ptr_eq(&known.vitals, candidate.vitals()));
+        known.take_if(|known| !Arc::ptr_eq(&known.stats, candidate.stats()));
         let keys = &self.sessions.config().keys;
         let known = known.get_or_insert_with(|| Known {
-            vitals: Arc::clone(candidate.vitals()),
+            stats: Arc::clone(candidate.stats()),
             tags: keys.iter().map(|key| key.endpoint(candidate.name())).collect(),
         });
         &known.tags
@@ -221,7 +221,7 @@ where
             }
             Session::Nowhere { binding } => (self.inner.pick(request, context), binding),
         };
-        context.set_note(note);
+        context.set_metadata(note);
         picked
     }
 }

@@ -8,7 +8,7 @@ use super::{
     answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
 };
-use crate::lambda::{EventFormat, MalformedAnswer, Unspeakable};
+use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that an Application Load Balancer sends to a function in a target group.
 ///
@@ -91,9 +91,9 @@ struct Multi<Q: Serialize, H: Serialize> {
 }
 
 impl EventFormat for AlbEvent {
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, Unspeakable> {
+    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
         if is_upgrade(&head.headers) {
-            return Err(Unspeakable::Upgrade);
+            return Err(UnsupportedRequest::Upgrade);
         }
         let values = if self.multi_value {
             let mut query = IndexMap::<_, Vec<_>>::new();
@@ -122,9 +122,9 @@ impl EventFormat for AlbEvent {
         Ok(event(&event_head, &head.headers, body))
     }
 
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
+    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
         if answer.len() > LARGEST {
-            return Err(MalformedAnswer::TooLarge { bytes: answer.len(), limit: LARGEST });
+            return Err(InvalidResponse::TooLarge { bytes: answer.len(), limit: LARGEST });
         }
         let headers = if self.multi_value { HeaderMember::Multi } else { HeaderMember::Single };
         Answer::parse(&answer, headers)?.into_response(&answer)

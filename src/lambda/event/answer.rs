@@ -10,7 +10,7 @@ use super::{
     answer_json::{HeaderMember, Members, MembersVisitor, Scalar},
     json_string::unescape,
 };
-use crate::lambda::MalformedAnswer;
+use crate::lambda::InvalidResponse;
 
 /// A function's answer to an HTTP event.
 pub(super) struct Answer<'a> {
@@ -21,13 +21,13 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, MalformedAnswer> {
+    pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, InvalidResponse> {
         let mut json = serde_json::Deserializer::from_slice(json);
         let members = json.deserialize_any(MembersVisitor(member));
         let members = members.and_then(|members| json.end().map(|()| members));
         let Members { status, headers, body, is_base64 } =
-            members.map_err(|error| MalformedAnswer::Json(error.to_string().into()))?;
-        let status = status.0.ok_or(MalformedAnswer::NoStatus)?;
+            members.map_err(|error| InvalidResponse::Json(error.to_string().into()))?;
+        let status = status.0.ok_or(InvalidResponse::NoStatus)?;
         Ok(Self {
             status: status_code(&status)?,
             headers: header_map(headers)?,
@@ -37,11 +37,11 @@ impl<'a> Answer<'a> {
     }
 
     /// `json` is what the answer was parsed from: a body that is there literally is not copied.
-    pub(super) fn into_response(self, json: &Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
+    pub(super) fn into_response(self, json: &Bytes) -> Result<Response<Bytes>, InvalidResponse> {
         let body = match self.body {
             body if self.is_base64 => {
                 let decoded = STANDARD.decode(body);
-                decoded.map_err(|error| MalformedAnswer::Base64(error.to_string().into()))?.into()
+                decoded.map_err(|error| InvalidResponse::Base64(error.to_string().into()))?.into()
             }
             Cow::Borrowed(body) => json.slice_ref(body),
             Cow::Owned(body) => body.into(),
@@ -54,8 +54,8 @@ impl<'a> Answer<'a> {
 }
 
 /// The text of a body. What is no string is taken as it is written, if it is not made of parts.
-fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, MalformedAnswer> {
-    let malformed = |why: &str| Err(MalformedAnswer::Json(why.into()));
+fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, InvalidResponse> {
+    let malformed = |why: &str| Err(InvalidResponse::Json(why.into()));
     let json = body.get();
     match json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain.as_bytes())),
@@ -69,17 +69,17 @@ fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, MalformedAnswer> {
     }
 }
 
-fn status_code(status: &str) -> Result<StatusCode, MalformedAnswer> {
+fn status_code(status: &str) -> Result<StatusCode, InvalidResponse> {
     let code = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
     // What is informational is no answer.
     code.filter(|code| !code.is_informational())
-        .ok_or_else(|| MalformedAnswer::Status(shortened(status)))
+        .ok_or_else(|| InvalidResponse::Status(shortened(status)))
 }
 
-fn header_map(members: Vec<(Cow<'_, str>, Scalar<'_>)>) -> Result<HeaderMap, MalformedAnswer> {
+fn header_map(members: Vec<(Cow<'_, str>, Scalar<'_>)>) -> Result<HeaderMap, InvalidResponse> {
     let mut headers = HeaderMap::new();
     for (name, Scalar(value)) in members {
-        let invalid = || MalformedAnswer::Header(shortened(&name));
+        let invalid = || InvalidResponse::Header(shortened(&name));
         let value = value.ok_or_else(invalid)?;
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn decode(json: &str, member: HeaderMember) -> Result<Response<Bytes>, MalformedAnswer> {
+    fn decode(json: &str, member: HeaderMember) -> Result<Response<Bytes>, InvalidResponse> {
         let json = Bytes::copy_from_slice(json.as_bytes());
         Answer::parse(&json, member)?.into_response(&json)
     }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_an_answer_is_said() {
-        use MalformedAnswer::{Base64, Header, Json, NoStatus, Status};
+        use InvalidResponse::{Base64, Header, Json, NoStatus, Status};
         let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
         let no_json = [
             "",

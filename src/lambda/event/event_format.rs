@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{Response, request};
 
-use crate::lambda::{MalformedAnswer, Unspeakable};
+use crate::lambda::{InvalidResponse, UnsupportedRequest};
 
 /// How an HTTP request becomes a function's event, and its answer a response.
 ///
@@ -12,15 +12,15 @@ pub trait EventFormat {
     ///
     /// # Errors
     ///
-    /// [`Unspeakable`] for a request that the format has no event for.
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, Unspeakable>;
+    /// [`UnsupportedRequest`] for a request that the format has no event for.
+    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest>;
 
     /// The response that a function's answer stands for.
     ///
     /// # Errors
     ///
-    /// [`MalformedAnswer`] for an answer that stands for none.
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, MalformedAnswer>;
+    /// [`InvalidResponse`] for an answer that stands for none.
+    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse>;
 
     /// The largest body of a request, in bytes. What is larger is answered by 413.
     fn max_body(&self) -> usize;

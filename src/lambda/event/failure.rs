@@ -8,7 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use crate::{
     escape::EscapedChain,
     lambda::{
-        FunctionError, HttpBody, InvocationStatus, InvokeError, MalformedAnswer, Unspeakable,
+        FunctionError, HttpBody, InvalidResponse, InvocationStatus, InvokeError, UnsupportedRequest,
     },
     limit::{Rejected, is_turned_away},
     outcome::Outcome,
@@ -19,12 +19,12 @@ use crate::{
 pub(super) enum Failure<'a> {
     /// The request is larger than this.
     TooLarge(usize),
-    Unspeakable(Unspeakable),
+    UnsupportedRequest(UnsupportedRequest),
     /// The client went away in the middle of the request, or sent nonsense.
     Body(&'a (dyn StdError + 'static)),
     Service(&'a (dyn StdError + 'static)),
     Function(FunctionError),
-    Malformed(MalformedAnswer),
+    Malformed(InvalidResponse),
 }
 
 impl Failure<'_> {
@@ -50,7 +50,7 @@ impl Failure<'_> {
     fn answer(&self) -> (StatusCode, &'static str, Option<Duration>) {
         match self {
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n", None),
-            Self::Unspeakable(_) | Self::Body(_) => {
+            Self::UnsupportedRequest(_) | Self::Body(_) => {
                 (StatusCode::BAD_REQUEST, "the request can't be passed on\n", None)
             }
             Self::Function(_) | Self::Malformed(_) => {
@@ -104,7 +104,7 @@ impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge(limit) => write!(f, "a body of more than {limit} bytes"),
-            Self::Unspeakable(error) => error.fmt(f),
+            Self::UnsupportedRequest(error) => error.fmt(f),
             Self::Function(error) => error.fmt(f),
             Self::Malformed(error) => error.fmt(f),
             Self::Body(error) | Self::Service(error) => write!(f, "{}", EscapedChain(*error)),

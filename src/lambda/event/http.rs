@@ -22,7 +22,7 @@ use crate::{
     escape::EscapedChain,
     lambda::{EventFormat, HttpBody, Invocation, Invoked, InvokedStream},
     outcome::{Attempts, Carry},
-    retry::Safety,
+    retry::RetrySafety,
 };
 
 /// Functions that serve HTTP: turns requests into events, and answers into responses.
@@ -37,7 +37,7 @@ use crate::{
 ///
 /// | what happened | status |
 /// |---|---|
-/// | the function failed, or its answer is [malformed](crate::lambda::MalformedAnswer) | 502 |
+/// | the function failed, or its answer is [malformed](crate::lambda::InvalidResponse) | 502 |
 /// | the invocation failed | 502 |
 /// | throttled, or not ready | 503, with `Retry-After` |
 /// | no function could be picked | 503 |
@@ -50,7 +50,7 @@ use crate::{
 /// may help. Reasons are told as `tracing` events; responses do not give them away.
 ///
 /// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), with an
-/// `Idempotency-Key` become invocations that are [`idempotent`](Invocation::idempotent); a [`Safety`] in
+/// `Idempotency-Key` become invocations that are [`idempotent`](Invocation::idempotent); a [`RetrySafety`] in
 /// their extensions goes before that. So retries and hedges go between this and the balancer:
 ///
 /// ```
@@ -89,7 +89,7 @@ impl<S: Clone, F> Clone for Http<S, F> {
 
 impl<S, F, B> Service<Request<B>> for Http<S, F>
 where
-    S: Service<Invocation, Response: Into<HttpAnswer>> + Clone,
+    S: Service<Invocation, Response: Into<HttpResponse>> + Clone,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -145,12 +145,12 @@ pin_project! {
     }
 }
 
-fn safety(head: &request::Parts) -> Safety {
-    match head.extensions.get::<Safety>() {
-        Some(safety) => *safety,
-        None if head.method.is_idempotent() => Safety::Idempotent,
-        None if head.headers.contains_key("idempotency-key") => Safety::Idempotent,
-        None => Safety::IfUnsent,
+fn retry_safety(head: &request::Parts) -> RetrySafety {
+    match head.extensions.get::<RetrySafety>() {
+        Some(retry_safety) => *retry_safety,
+        None if head.method.is_idempotent() => RetrySafety::Idempotent,
+        None if head.headers.contains_key("idempotency-key") => RetrySafety::Idempotent,
+        None => RetrySafety::IfUnsent,
     }
 }
 
@@ -215,7 +215,7 @@ enum Trouble<E> {
 
 impl<S, F, B> Future for HttpFuture<S, F, B>
 where
-    S: Service<Invocation, Response: Into<HttpAnswer>>,
+    S: Service<Invocation, Response: Into<HttpResponse>>,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -238,10 +238,10 @@ where
                     let event = match this.format.encode(head, read.pieces()) {
                         Ok(event) => event,
                         Err(error) => {
-                            return Poll::Ready(Ok(Failure::Unspeakable(error).response()));
+                            return Poll::Ready(Ok(Failure::UnsupportedRequest(error).response()));
                         }
                     };
-                    let mut invocation = Invocation::new(event).with_safety(safety(head));
+                    let mut invocation = Invocation::new(event).with_safety(retry_safety(head));
                     if let Some(attempts) = head.extensions.get::<Attempts>() {
                         invocation.carry(attempts.clone());
                     }
@@ -292,7 +292,7 @@ fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
 
 /// What [`Http`] makes a response of: an [`Invoked`] or an [`InvokedStream`].
 #[derive(Debug)]
-pub struct HttpAnswer(Answer);
+pub struct HttpResponse(Answer);
 
 #[derive(Debug)]
 enum Answer {
@@ -300,13 +300,13 @@ enum Answer {
     Streamed(InvokedStream),
 }
 
-impl From<Invoked> for HttpAnswer {
+impl From<Invoked> for HttpResponse {
     fn from(invoked: Invoked) -> Self {
         Self(Answer::Whole(invoked))
     }
 }
 
-impl From<InvokedStream> for HttpAnswer {
+impl From<InvokedStream> for HttpResponse {
     fn from(streamed: InvokedStream) -> Self {
         Self(Answer::Streamed(streamed))
     }

@@ -6,18 +6,18 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::lambda::{AnswerBody, InvokeError};
+use crate::lambda::{InvokeError, InvokedBody};
 
 /// The body of a response of [`Http`](crate::lambda::Http): what a function answered, at once or as it is
 /// written, or a line that says what went wrong.
 #[derive(Debug, Default)]
 pub struct HttpBody {
     first: Bytes,
-    rest: Option<AnswerBody>,
+    rest: Option<InvokedBody>,
 }
 
 impl HttpBody {
-    pub(super) fn streamed(first: Bytes, rest: AnswerBody) -> Self {
+    pub(super) fn streamed(first: Bytes, rest: InvokedBody) -> Self {
         Self { first, rest: Some(rest) }
     }
 }

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Body;
 
-use crate::lambda::{AnswerBody, EventFormat, HttpBody, InvokeError, MalformedAnswer};
+use crate::lambda::{EventFormat, HttpBody, InvalidResponse, InvokeError, InvokedBody};
 
 /// The beginning of a streamed HTTP answer: status and headers as JSON, then eight zero bytes, then
 /// the body.
 pub(super) struct Prelude {
-    body: Option<AnswerBody>,
+    body: Option<InvokedBody>,
     read: Vec<u8>,
 }
 
@@ -24,11 +24,11 @@ const LARGEST: usize = 64 * 1024;
 /// Why there is none.
 pub(super) enum NoPrelude {
     Invocation(InvokeError),
-    Malformed(MalformedAnswer),
+    Malformed(InvalidResponse),
 }
 
 impl Prelude {
-    pub(super) fn of(body: AnswerBody) -> Self {
+    pub(super) fn of(body: InvokedBody) -> Self {
         Self { body: Some(body), read: Vec::new() }
     }
 
@@ -38,7 +38,7 @@ impl Prelude {
         format: &impl EventFormat,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<HttpBody>, NoPrelude>> {
-        let missing = || Poll::Ready(Err(NoPrelude::Malformed(MalformedAnswer::NoPrelude)));
+        let missing = || Poll::Ready(Err(NoPrelude::Malformed(InvalidResponse::NoPrelude)));
         while let Some(body) = &mut self.body {
             let Some(frame) = ready!(Pin::new(body).poll_frame(cx)) else { return missing() };
             let piece = match frame {

@@ -12,7 +12,7 @@ use super::{
     utc::Utc,
     uuid::uuid,
 };
-use crate::lambda::{EventFormat, MalformedAnswer, Unspeakable};
+use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that a function URL sends, which is API Gateway's for HTTP APIs: payload format 2.0.
 ///
@@ -94,7 +94,7 @@ struct Http<'a> {
 const ROUTE: &str = "$default";
 
 impl EventFormat for UrlEvent {
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, Unspeakable> {
+    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
         let headers = &head.headers;
         let mut query = IndexMap::<_, String>::new();
         for (name, value) in parameters(head.uri.query()) {
@@ -136,10 +136,10 @@ impl EventFormat for UrlEvent {
         Ok(event(&event_head, headers, body))
     }
 
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, MalformedAnswer> {
+    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
         match Answer::parse(&answer, HeaderMember::SingleAndCookies) {
             Ok(parsed) => parsed.into_response(&answer),
-            Err(MalformedAnswer::NoStatus) => {
+            Err(InvalidResponse::NoStatus) => {
                 let mut response = Response::new(answer);
                 let json = HeaderValue::from_static("application/json");
                 response.headers_mut().insert(header::CONTENT_TYPE, json);

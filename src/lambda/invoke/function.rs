@@ -11,7 +11,7 @@ use crate::{
     future::polled_after_completion,
     lambda::{
         FunctionName, Invocation, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedStream,
-        Limits,
+        PayloadLimits,
     },
 };
 
@@ -23,13 +23,13 @@ use crate::{
 pub struct Function<I> {
     invoke: I,
     name: FunctionName,
-    limits: Limits,
+    limits: PayloadLimits,
 }
 
 impl<I> Function<I> {
     /// The function of this name, under the qualifier that the name has.
     pub fn new(invoke: I, name: FunctionName) -> Self {
-        Self { invoke, name, limits: Limits::new() }
+        Self { invoke, name, limits: PayloadLimits::new() }
     }
 
     /// A function that makes functions, for
@@ -43,7 +43,7 @@ impl<I> Function<I> {
 
     /// Sets how large payloads may be. Default: as large as the service takes them.
     #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> Self {
+    pub fn with_limits(mut self, limits: PayloadLimits) -> Self {
         self.limits = limits;
         self
     }

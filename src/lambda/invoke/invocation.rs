@@ -3,7 +3,7 @@ use bytes::Bytes;
 use crate::{
     lambda::Qualifier,
     outcome::{Attempts, Carry},
-    retry::{Repeat, Safety},
+    retry::{RetrySafety, RetryableRequest},
 };
 
 /// What a function is invoked with: the payload, and how.
@@ -16,7 +16,7 @@ pub struct Invocation {
     kind: InvocationType,
     log_tail: bool,
     client_context: Option<Bytes>,
-    safety: Option<Safety>,
+    retry_safety: Option<RetrySafety>,
     attempts: Option<Attempts>,
 }
 
@@ -71,14 +71,14 @@ impl Invocation {
     /// run already. Default: it is not said.
     #[must_use]
     pub fn idempotent(self) -> Self {
-        self.with_safety(Safety::Idempotent)
+        self.with_safety(RetrySafety::Idempotent)
     }
 
-    /// Says when it may be sent again. Default [`Safety::IfUnsent`], if the function did not run; for
+    /// Says when it may be sent again. Default [`RetrySafety::IfUnsent`], if the function did not run; for
     /// [`InvocationType::DryRun`], whenever it failed.
     #[must_use]
-    pub fn with_safety(mut self, safety: Safety) -> Self {
-        self.safety = Some(safety);
+    pub fn with_safety(mut self, retry_safety: RetrySafety) -> Self {
+        self.retry_safety = Some(retry_safety);
         self
     }
 
@@ -121,7 +121,7 @@ impl Invocation {
     /// True if it may be run twice.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.safety == Some(Safety::Idempotent)
+        self.retry_safety == Some(RetrySafety::Idempotent)
     }
 
     /// Fills in the qualifier if there is none.
@@ -141,16 +141,16 @@ impl Carry for Invocation {
     }
 }
 
-impl Repeat for Invocation {
+impl RetryableRequest for Invocation {
     /// What was [said](Self::with_safety), or its default.
-    fn safety(&self) -> Safety {
-        self.safety.unwrap_or(match self.kind {
-            InvocationType::DryRun => Safety::Idempotent,
-            _ => Safety::IfUnsent,
+    fn retry_safety(&self) -> RetrySafety {
+        self.retry_safety.unwrap_or(match self.kind {
+            InvocationType::DryRun => RetrySafety::Idempotent,
+            _ => RetrySafety::IfUnsent,
         })
     }
 
-    fn repeat(&self) -> Option<Self> {
+    fn try_clone(&self) -> Option<Self> {
         Some(self.clone())
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::{endpoint::Instance, escape::Escaped, lambda::Qualifier};
+use crate::{endpoint::EndpointId, escape::Escaped, lambda::Qualifier};
 
 /// What came of an invocation that the service took.
 ///
@@ -22,7 +22,7 @@ struct Details {
     executed_version: Option<Qualifier>,
     request_id: Option<Box<str>>,
     log_tail: Option<Box<str>>,
-    instance: Option<Instance>,
+    endpoint_id: Option<EndpointId>,
 }
 
 /// Who caught the function's error.
@@ -114,12 +114,12 @@ impl Invoked {
     /// The endpoint of a balancer that a failed function was; `None` if it did not fail, or if nobody
     /// took note ([`UntilAnswer`](crate::lambda::UntilAnswer)).
     #[must_use]
-    pub fn instance(&self) -> Option<&Instance> {
-        self.details.instance.as_ref()
+    pub fn endpoint_id(&self) -> Option<&EndpointId> {
+        self.details.endpoint_id.as_ref()
     }
 
-    pub(crate) fn came_from(&mut self, instance: Option<Instance>) {
-        self.details.instance = instance;
+    pub(crate) fn came_from(&mut self, endpoint_id: Option<EndpointId>) {
+        self.details.endpoint_id = endpoint_id;
     }
 
     /// The last 4 KB of the function's log, if they were asked for.

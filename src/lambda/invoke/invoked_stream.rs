@@ -18,13 +18,13 @@ use crate::{
 pub struct InvokedStream {
     executed_version: Option<Qualifier>,
     request_id: Option<Box<str>>,
-    body: AnswerBody,
+    body: InvokedBody,
 }
 
 impl InvokedStream {
     /// An answer as transports make it: its pieces, or an error in the middle.
     pub fn new(pieces: impl Stream<Item = Result<Bytes, InvokeError>> + Send + 'static) -> Self {
-        let body = AnswerBody { pieces: Some(Box::pin(pieces)), attempt: None };
+        let body = InvokedBody { pieces: Some(Box::pin(pieces)), attempt: None };
         Self { executed_version: None, request_id: None, body }
     }
 
@@ -56,7 +56,7 @@ impl InvokedStream {
 
     /// What the function writes.
     #[must_use]
-    pub fn into_body(self) -> AnswerBody {
+    pub fn into_body(self) -> InvokedBody {
         self.body
     }
 
@@ -71,13 +71,13 @@ impl InvokedStream {
 /// A function may fail after it has written: then the last frame is an error,
 /// [`InvokeError::FunctionFailed`] or that of a broken connection. There is nothing to fail over to
 /// any more. Dropped before its end, it counts as cancelled.
-pub struct AnswerBody {
+pub struct InvokedBody {
     /// Empty once it has ended.
     pieces: Option<BoxStream<'static, Result<Bytes, InvokeError>>>,
     attempt: Option<Attempt>,
 }
 
-impl AnswerBody {
+impl InvokedBody {
     fn end(&mut self, outcome: Outcome) {
         self.pieces = None;
         if let Some(attempt) = self.attempt.take() {
@@ -86,7 +86,7 @@ impl AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for InvokedBody {
     type Data = Bytes;
     type Error = InvokeError;
 
@@ -115,7 +115,7 @@ impl Body for AnswerBody {
     }
 }
 
-impl fmt::Debug for AnswerBody {
+impl fmt::Debug for InvokedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerBody").field("ended", &self.pieces.is_none()).finish_non_exhaustive()
     }

@@ -2,14 +2,14 @@ use crate::lambda::{Invocation, InvocationType, InvokeError};
 
 /// How large an invocation may be. What is larger is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct PayloadLimits {
     synchronous: usize,
     event: usize,
 }
 
 const MIB: usize = 1024 * 1024;
 
-impl Limits {
+impl PayloadLimits {
     /// Those of the service: 6 MiB for synchronous payloads, 1 MiB for events.
     #[must_use]
     pub const fn new() -> Self {
@@ -60,7 +60,7 @@ fn base64_len(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-impl Default for Limits {
+impl Default for PayloadLimits {
     fn default() -> Self {
         Self::new()
     }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn one_byte_decides() {
-        let check = |invocation: &Invocation| Limits::new().check(invocation);
+        let check = |invocation: &Invocation| PayloadLimits::new().check(invocation);
         let largest = Invocation::new(vec![0; 6 * MIB]);
         assert!(check(&largest).is_ok());
         let larger = Invocation::new(vec![0; 6 * MIB + 1]);
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_client_context_is_as_long_as_its_base64() {
         let context = |bytes| Invocation::default().with_client_context(vec![b' '; bytes]);
-        assert!(Limits::new().check(&context(LARGEST_CONTEXT)).is_ok());
-        assert!(Limits::new().check(&context(LARGEST_CONTEXT + 1)).is_err());
+        assert!(PayloadLimits::new().check(&context(LARGEST_CONTEXT)).is_ok());
+        assert!(PayloadLimits::new().check(&context(LARGEST_CONTEXT + 1)).is_err());
     }
 }

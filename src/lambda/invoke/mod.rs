@@ -20,7 +20,7 @@ pub use self::{
     invoke::{Invoke, InvokeStreaming},
     invoke_error::{InvokeError, Refusal},
     invoked::{FunctionError, FunctionErrorKind, Invoked},
-    invoked_stream::{AnswerBody, InvokedStream},
-    limits::Limits,
+    invoked_stream::{InvokedBody, InvokedStream},
+    limits::PayloadLimits,
     qualifier::Qualifier,
 };

@@ -60,7 +60,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::endpoint::{Endpoint, Instance};
+    use crate::endpoint::{Endpoint, EndpointId};
     use crate::lambda::{
         Advice,
         Execution::{self, DidNotRun, MayHaveRun},
@@ -131,7 +131,7 @@ mod tests {
     ];
 
     fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
-        let endpoint = Instance::new("a", &Endpoint::new(()));
+        let endpoint = EndpointId::new("a", &Endpoint::new(()));
         let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
         let advice = Advice::of_error(&error);
         (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
@@ -185,7 +185,7 @@ mod tests {
     fn what_a_limit_or_an_inner_balancer_turned_away_did_not_run() {
         use crate::limit::Rejected;
         let wrapped = |source: crate::BoxError| {
-            let endpoint = Instance::new("a", &Endpoint::new(()));
+            let endpoint = EndpointId::new("a", &Endpoint::new(()));
             crate::Error::Endpoint { endpoint, source }
         };
         for error in [

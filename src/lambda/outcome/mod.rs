@@ -1,6 +1,6 @@
 pub(super) mod advice;
 mod invocation_status;
-mod judge;
+mod retry_policy;
 mod until_answer;
 mod until_stream_end;
 

@@ -14,7 +14,7 @@ pub fn builder() -> Builder<UntilAnswer> {
 
 /// The attempt is over with the answer, and judged by [`InvocationStatus`].
 ///
-/// The answer of a function that failed [tells](Invoked::instance) which endpoint that was, and
+/// The answer of a function that failed [tells](Invoked::endpoint_id) which endpoint that was, and
 /// invocations that were somewhere before go elsewhere, if there is an elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilAnswer;
@@ -25,7 +25,7 @@ impl Track<Invoked> for UntilAnswer {
     fn response(&self, mut response: Invoked, attempt: Attempt) -> Invoked {
         if response.is_function_error() {
             // For those who try again elsewhere.
-            response.came_from(attempt.instance());
+            response.came_from(attempt.endpoint_id());
         }
         attempt.finish(InvocationStatus.classify(Ok(&response)));
         response

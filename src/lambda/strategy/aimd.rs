@@ -75,7 +75,7 @@ pub struct AimdPicker<P> {
 fn is_below_limit(candidate: &Candidate) -> bool {
     candidate
         .meter::<Concurrency>()
-        .is_none_or(|concurrency| candidate.vitals().outstanding() < concurrency.limit())
+        .is_none_or(|concurrency| candidate.stats().outstanding() < concurrency.limit())
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    mean_duration::{Duration, Failures},
+    mean_duration::{Duration, RetryFailures},
     price::amount,
 };
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
 pub struct CostAware<F> {
     price: F,
     waiting: f64,
-    failures: Arc<Failures>,
+    failures: Arc<RetryFailures>,
 }
 
 impl<F> CostAware<F>
@@ -93,7 +93,7 @@ pub struct CostAwarePicker {
     candidates: Candidates,
     /// Of a request, and of a second.
     prices: Box<[[f64; 2]]>,
-    failures: Arc<Failures>,
+    failures: Arc<RetryFailures>,
 }
 
 impl CostAwarePicker {
@@ -103,9 +103,9 @@ impl CostAwarePicker {
         [request, second]: [f64; 2],
         context: &mut PickContext<'_>,
     ) -> f64 {
-        let (vitals, now) = (candidate.vitals(), context.now());
+        let (stats, now) = (candidate.stats(), context.now());
         let duration = candidate.meter::<Duration>();
-        let seconds = duration.map_or(0.0, |duration| duration.seconds(vitals, now));
+        let seconds = duration.map_or(0.0, |duration| duration.seconds(stats, now));
         // Without a price, the quicker is the cheaper.
         let cost = (request + second * seconds).max(f64::MIN_POSITIVE * seconds);
         cost * self.failures.score(&candidate.gauge(0), context.clock()).cost

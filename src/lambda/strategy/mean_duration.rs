@@ -3,7 +3,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use tokio::time::Instant;
 
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     load::{Decayed, FailureAware, Gauge, Load, Now, Score},
     outcome::{Meter, Outcome, Sample},
 };
@@ -21,7 +21,7 @@ const STEP: f32 = 1.0 / 16.0;
 const FORGOTTEN: f64 = 60.0;
 
 /// By how much failures multiply what a request costs.
-pub(super) type Failures = FailureAware<Flat>;
+pub(super) type RetryFailures = FailureAware<Flat>;
 
 /// What failures are charged for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,14 +34,14 @@ impl Load for Flat {
 }
 
 impl Duration {
-    pub(super) fn new(failures: &Failures) -> Self {
+    pub(super) fn new(failures: &RetryFailures) -> Self {
         Self { mean: AtomicU64::new(0), failures: failures.meter() }
     }
 
     /// The mean in seconds, less the longer nothing was measured; 0 before anything was.
-    pub(super) fn seconds(&self, vitals: &Vitals, now: Instant) -> f64 {
+    pub(super) fn seconds(&self, stats: &EndpointStats, now: Instant) -> f64 {
         let mean = Decayed::load(&self.mean);
-        f64::from(mean.value) * remains(mean, vitals.age(now))
+        f64::from(mean.value) * remains(mean, stats.age(now))
     }
 }
 
@@ -50,12 +50,12 @@ fn remains(mean: Decayed, age: u64) -> f64 {
 }
 
 impl Meter for Duration {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(failures) = &self.failures {
-            failures.record(vitals, sample);
+            failures.record(stats, sample);
         }
         let Some(latency) = sample.latency() else { return };
-        let (age, seconds) = (sample.age(vitals), latency.as_secs_f32().max(f32::MIN_POSITIVE));
+        let (age, seconds) = (sample.age(stats), latency.as_secs_f32().max(f32::MIN_POSITIVE));
         let succeeded = matches!(sample.outcome(), Outcome::Success);
         Decayed::update(&self.mean, |mean| {
             let remains = remains(mean, age) as f32;
@@ -80,14 +80,14 @@ mod tests {
 
     #[test]
     fn an_outlier_moves_it_little_and_silence_lets_it_fade() {
-        let (vitals, duration) = (Vitals::new(), Duration::new(&Failures::default()));
+        let (stats, duration) = (EndpointStats::new(), Duration::new(&RetryFailures::default()));
         let start = Instant::now() + 1000 * SECOND;
         let record = |outcome: Outcome, millis: u64, at: Instant| {
-            let ended = vitals.age(at);
+            let ended = stats.age(at);
             let started = ended - millis * 1_000_000;
-            duration.record(&vitals, &Sample::new(&outcome).measured(started, ended));
+            duration.record(&stats, &Sample::new(&outcome).measured(started, ended));
         };
-        let seconds = |at| duration.seconds(&vitals, at);
+        let seconds = |at| duration.seconds(&stats, at);
         assert_eq!(seconds(start), 0.0);
         record(Outcome::Success, 100, start);
         record(Outcome::ApplicationError, 1, start);

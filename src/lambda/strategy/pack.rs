@@ -84,15 +84,15 @@ impl<Req> Pick<Req> for PackPicker {
         let now = context.now();
         let accepted = self.candidates.iter().filter(|candidate| context.accepts(candidate));
         let warmest = accepted.max_by_key(|candidate| {
-            let vitals = candidate.vitals();
+            let stats = candidate.stats();
             let Some(warmth) = candidate.meter::<Warmth>() else { return Rank::default() };
-            let (warm, outstanding) = (warmth.environments(vitals, now), vitals.outstanding());
+            let (warm, outstanding) = (warmth.environments(stats, now), stats.outstanding());
             Rank {
-                works: !warmth.is_failing(vitals, now),
+                works: !warmth.is_failing(stats, now),
                 has_idle: warm > outstanding,
                 may_grow: outstanding < warm + warm.max(GROWTH),
                 warm,
-                last_used: warmth.last_used(vitals),
+                last_used: warmth.last_used(stats),
             }
         });
         warmest.or_else(|| self.candidates.fallback(context))

@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
 };
 
@@ -69,25 +69,25 @@ impl Warmth {
         Self { window, peaks, used, row: AtomicU32::new(0), failed }
     }
 
-    pub(super) fn environments(&self, vitals: &Vitals, now: Instant) -> u32 {
-        let window = self.window_at(vitals.age(now));
+    pub(super) fn environments(&self, stats: &EndpointStats, now: Instant) -> u32 {
+        let window = self.window_at(stats.age(now));
         let peaks = Peaks::unpack(self.peaks.load(Ordering::Relaxed)).at(window);
         peaks.before.max(peaks.current).into()
     }
 
     /// True from the third request in a row without success, for a time that doubles with each further one.
-    pub(super) fn is_failing(&self, vitals: &Vitals, now: Instant) -> bool {
+    pub(super) fn is_failing(&self, stats: &EndpointStats, now: Instant) -> bool {
         let row = self.row.load(Ordering::Relaxed);
         let Some(more) = row.checked_sub(FAILING) else { return false };
-        let since = vitals.age(now).saturating_sub(self.failed.load(Ordering::Relaxed));
+        let since = stats.age(now).saturating_sub(self.failed.load(Ordering::Relaxed));
         Duration::from_nanos(since) < FORGIVEN * (1 << more.min(DOUBLED))
     }
 
     /// When a request succeeded last, on the clock of all endpoints; `None` if none has.
-    pub(super) fn last_used(&self, vitals: &Vitals) -> Option<Instant> {
+    pub(super) fn last_used(&self, stats: &EndpointStats) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,
-            age => Some(vitals.at(age)),
+            age => Some(stats.at(age)),
         }
     }
 
@@ -97,8 +97,8 @@ impl Warmth {
 }
 
 impl Meter for Warmth {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
-        let age = sample.age(vitals);
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
+        let age = sample.age(stats);
         if *sample.outcome() != Outcome::Success {
             // It may have failed at once, without an environment.
             self.failed.store(age, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Meter for Warmth {
         }
         self.used.store(age, Ordering::Relaxed);
         // This one has been counted out already.
-        let busy = u16::try_from(vitals.outstanding() + 1).unwrap_or(u16::MAX);
+        let busy = u16::try_from(stats.outstanding() + 1).unwrap_or(u16::MAX);
         let window = self.window_at(age);
         let raise = |word| {
             let peaks = Peaks::unpack(word);
@@ -135,14 +135,15 @@ mod tests {
 
     #[test]
     fn peaks_are_remembered_as_long_as_environments_stay() {
-        let (vitals, warmth, start) = (Vitals::new(), Warmth::new(10 * SECOND), Instant::now());
-        (0..7).for_each(|_| vitals.begin());
+        let (stats, warmth, start) =
+            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        (0..7).for_each(|_| stats.begin());
         let record = |at: u32| {
-            vitals.end(&Outcome::Success);
-            let age = vitals.age(start + SECOND * at);
-            warmth.record(&vitals, &Sample::new(&Outcome::Success).measured(age, age));
+            stats.end(&Outcome::Success);
+            let age = stats.age(start + SECOND * at);
+            warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
         };
-        let warm = |at: u32| warmth.environments(&vitals, start + SECOND * at);
+        let warm = |at: u32| warmth.environments(&stats, start + SECOND * at);
         (0..6).for_each(|_| record(1));
         assert_eq!(warm(2), 7);
         record(6);
@@ -154,26 +155,27 @@ mod tests {
 
     #[test]
     fn only_success_shows_that_an_environment_is_warm() {
-        let (vitals, warmth, now) = (Vitals::new(), Warmth::new(10 * SECOND), Instant::now());
+        let (stats, warmth, now) = (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
         let throttled = Outcome::Overload { retry_after: None };
         for outcome in [Outcome::TransportFailure, throttled, Outcome::Cancelled] {
-            vitals.begin();
-            vitals.end(&outcome);
-            let age = vitals.age(now);
-            warmth.record(&vitals, &Sample::new(&outcome).measured(age, age));
+            stats.begin();
+            stats.end(&outcome);
+            let age = stats.age(now);
+            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
         }
-        assert_eq!((warmth.environments(&vitals, now), warmth.last_used(&vitals)), (0, None));
+        assert_eq!((warmth.environments(&stats, now), warmth.last_used(&stats)), (0, None));
     }
 
     #[test]
     fn a_row_of_failures_is_forgiven_later_each_time() {
-        let (vitals, warmth, start) = (Vitals::new(), Warmth::new(10 * SECOND), Instant::now());
+        let (stats, warmth, start) =
+            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
         let end = |outcome: Outcome, at: u32| {
-            let age = vitals.age(start + SECOND * at);
-            warmth.record(&vitals, &Sample::new(&outcome).measured(age, age));
+            let age = stats.age(start + SECOND * at);
+            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
         };
         let fail = |at: u32| end(Outcome::Timeout, at);
-        let failing = |at: u32| warmth.is_failing(&vitals, start + SECOND * at);
+        let failing = |at: u32| warmth.is_failing(&stats, start + SECOND * at);
         (0..2).for_each(|_| fail(100));
         assert!(!failing(100));
         end(Outcome::Cancelled, 100);
@@ -188,12 +190,13 @@ mod tests {
 
     #[test]
     fn environments_that_would_not_stay_at_all_stay_two_seconds() {
-        let (vitals, warmth, now) = (Vitals::new(), Warmth::new(Duration::ZERO), Instant::now());
-        vitals.begin();
-        vitals.end(&Outcome::Success);
-        let age = vitals.age(now);
-        warmth.record(&vitals, &Sample::new(&Outcome::Success).measured(age, age));
-        assert_eq!(warmth.environments(&vitals, now + SECOND / 2), 1);
-        assert_eq!(warmth.environments(&vitals, now + 3 * SECOND), 0);
+        let (stats, warmth, now) =
+            (EndpointStats::new(), Warmth::new(Duration::ZERO), Instant::now());
+        stats.begin();
+        stats.end(&Outcome::Success);
+        let age = stats.age(now);
+        warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
+        assert_eq!(warmth.environments(&stats, now + SECOND / 2), 1);
+        assert_eq!(warmth.environments(&stats, now + 3 * SECOND), 0);
     }
 }

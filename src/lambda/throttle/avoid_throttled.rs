@@ -19,19 +19,19 @@ use crate::{
 };
 
 /// Lets another strategy choose among the endpoints that are not throttled; made by
-/// [`Throttles::steer`](crate::lambda::Throttles::steer).
+/// [`Throttles::avoid_throttled`](crate::lambda::Throttles::avoid_throttled).
 ///
 /// It works in the driver: a pick costs no more than the inner strategy's.
 ///
 /// What is left out counts as missing to strategies that count, as [`Tiers`](crate::strategy::Tiers) do, and
 /// may be let in again by a [`Panic`](crate::strategy::Panic) further in, which belongs around this.
 #[derive(Clone, Debug)]
-pub struct Steer<St> {
+pub struct AvoidThrottled<St> {
     inner: St,
     memory: Arc<Memory>,
 }
 
-impl<St> Steer<St> {
+impl<St> AvoidThrottled<St> {
     pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
         Self { inner, memory }
     }
@@ -57,7 +57,7 @@ impl Memory {
     }
 }
 
-impl<St: Strategy> Strategy for Steer<St> {
+impl<St: Strategy> Strategy for AvoidThrottled<St> {
     type Picker = St::Picker;
 
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
 };
 
@@ -74,14 +74,14 @@ impl Concurrency {
 }
 
 impl Meter for Concurrency {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
-        let others = vitals.outstanding();
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
+        let others = stats.outstanding();
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let after = State::unpack(word).after(sample.outcome(), others, self.max).pack();
             (after != word).then_some(after)
         });
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
     }
 

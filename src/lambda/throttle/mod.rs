@@ -10,7 +10,7 @@ mod throttles;
 mod track_throttles;
 
 pub use self::{
-    avoid_throttled::Steer,
+    avoid_throttled::AvoidThrottled,
     shed::{Shed, ShedFuture, ShedLayer},
     throttle::{Throttle, ThrottleReason, ThrottleScope},
     throttles::Throttles,

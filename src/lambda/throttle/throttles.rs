@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{domain::Domain, pauses::Pauses, shedding::Shedding};
 use crate::{
     endpoint::Attributes,
-    lambda::{InvokeError, ShedLayer, Steer, Throttle, TrackThrottles},
+    lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle, TrackThrottles},
     strategy::{Registration, Wakers},
     sync::{Mutex, lock},
 };
@@ -42,7 +42,7 @@ use crate::{
 /// let throttles = Throttles::new();
 /// let (balancer, driver) = lambda::builder()
 ///     .track(throttles.track(UntilAnswer))
-///     .build(throttles.steer(P2c::default()), functions)?;
+///     .build(throttles.avoid_throttled(P2c::default()), functions)?;
 /// let service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
 /// # fn is_service<S: Service<Invocation>>(_: S) {}
 /// # is_service(service);
@@ -96,8 +96,8 @@ impl Throttles {
     }
 
     /// Lets `strategy` choose among the endpoints that are not throttled.
-    pub fn steer<St>(&self, strategy: St) -> Steer<St> {
-        Steer::new(strategy, Arc::clone(&self.memory))
+    pub fn avoid_throttled<St>(&self, strategy: St) -> AvoidThrottled<St> {
+        AvoidThrottled::new(strategy, Arc::clone(&self.memory))
     }
 
     /// Turns requests away while this caller calls too fast; to be put in front of the balancer.

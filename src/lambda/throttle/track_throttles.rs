@@ -27,7 +27,7 @@ where
     }
 
     fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
-        if let Some(member) = attempt.member() {
+        if let Some(member) = attempt.endpoint_state() {
             self.memory.learn(error, &member.name, &member.attributes);
         }
         self.inner.error(error, attempt);

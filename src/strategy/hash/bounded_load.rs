@@ -84,7 +84,7 @@ pub struct BoundedLoadPicker<P> {
 
 impl<P> BoundedLoadPicker<P> {
     fn is_within_bound(&self, candidate: &Candidate, in_flight: &mut InFlight<'_>) -> bool {
-        let own = f64::from(candidate.vitals().outstanding());
+        let own = f64::from(candidate.stats().outstanding());
         // own < factor * (all + 1) * weight / weights, solved for all.
         let weight = f64::from(candidate.weight());
         in_flight.exceed(own * self.weights / (self.factor * weight) - 1.0)
@@ -101,7 +101,7 @@ impl<P> BoundedLoadPicker<P> {
         P: Rank<Req>,
     {
         let load = |candidate: &Candidate| {
-            f64::from(candidate.vitals().outstanding()) / f64::from(candidate.weight())
+            f64::from(candidate.stats().outstanding()) / f64::from(candidate.weight())
         };
         let accepted = self.candidates.iter().filter(|candidate| accepts(candidate));
         let least = accepted.map(load).min_by(f64::total_cmp)?;
@@ -141,7 +141,7 @@ impl<'a> InFlight<'a> {
     fn exceed(&mut self, limit: f64) -> bool {
         while self.sum as f64 <= limit {
             let Some(candidate) = self.candidates.get(self.seen) else { return false };
-            self.sum += u64::from(candidate.vitals().outstanding());
+            self.sum += u64::from(candidate.stats().outstanding());
             self.seen += 1;
         }
         true

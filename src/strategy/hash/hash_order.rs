@@ -6,9 +6,9 @@ use crate::strategy::{Candidate, Candidates, rng::mix};
 /// The candidates in an order of their own, whatever order they came in: by the hashes of their
 /// names. Hash tables speak of a candidate by its place in it.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct HashOrder {
     candidates: Candidates,
-    pub(crate) seats: Arc<[Seat]>,
+    pub(crate) seats: Arc<[HashEntry]>,
     /// The candidates' indexes, in the order of the seats.
     indexes: Box<[u32]>,
     equal_weights: bool,
@@ -16,12 +16,12 @@ pub(crate) struct Places {
 
 /// What of a candidate decides which keys are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seat {
+pub(crate) struct HashEntry {
     pub(crate) hash: u64,
     pub(crate) weight: u32,
 }
 
-impl Seat {
+impl HashEntry {
     /// Its ticket in the draw for a hash, by weight.
     #[inline]
     pub(crate) fn draw(&self, hash: u64) -> Ticket {
@@ -33,11 +33,11 @@ impl Seat {
 /// The label that stands in for an endpoint's name.
 const LABEL: &str = "hash_key";
 
-impl Places {
+impl HashOrder {
     pub(crate) fn new(candidates: &Candidates) -> Self {
         // Of weight 0 are only those that a panic rule lets in.
         let all_zero = candidates.iter().all(|candidate| candidate.weight() == 0);
-        let seat = |candidate: &Candidate| Seat {
+        let seat = |candidate: &Candidate| HashEntry {
             hash: stable_hash(candidate.metadata().get(LABEL).unwrap_or_else(|| candidate.name())),
             weight: candidate.weight().max(u32::from(all_zero)),
         };
@@ -78,7 +78,7 @@ impl Places {
     fn win(
         &self,
         mut accepts: impl FnMut(&Candidate) -> bool,
-        ticket: impl Fn(&Seat) -> Ticket,
+        ticket: impl Fn(&HashEntry) -> Ticket,
     ) -> Option<&Candidate> {
         let mut best: Option<(Ticket, &Candidate)> = None;
         for (place, seat) in self.seats.iter().enumerate() {
@@ -123,7 +123,7 @@ pub(crate) struct Memo<T>(Vec<Weak<Memoized<T>>>);
 /// A table, and the seats it was built from.
 #[derive(Debug)]
 pub(crate) struct Memoized<T> {
-    seats: Arc<[Seat]>,
+    seats: Arc<[HashEntry]>,
     pub(crate) table: T,
 }
 
@@ -134,8 +134,8 @@ impl<T> Memo<T> {
 
     pub(crate) fn table(
         &mut self,
-        places: &Places,
-        build: impl FnOnce(&[Seat]) -> T,
+        places: &HashOrder,
+        build: impl FnOnce(&[HashEntry]) -> T,
     ) -> Arc<Memoized<T>> {
         self.0.retain(|built| built.strong_count() > 0);
         let mut in_use = self.0.iter().filter_map(Weak::upgrade);
@@ -157,9 +157,9 @@ mod tests {
         strategy::Random,
     };
 
-    fn places(endpoints: &[(&str, Endpoint<()>)]) -> Places {
+    fn places(endpoints: &[(&str, Endpoint<()>)]) -> HashOrder {
         let endpoints = endpoints.iter().map(|(name, endpoint)| (name, endpoint));
-        Places::new(&Candidates::for_strategy(&Random, endpoints))
+        HashOrder::new(&Candidates::for_strategy(&Random, endpoints))
     }
 
     #[test]
@@ -168,11 +168,11 @@ mod tests {
         let sick = ("c", Endpoint::new(()).with_health(Health::unhealthy("down")));
         let heavy = ("b", Endpoint::new(()).with_weight(2));
         let mut memo = Memo::new();
-        let first = memo.table(&places(&[a.clone(), b.clone()]), <[Seat]>::len);
+        let first = memo.table(&places(&[a.clone(), b.clone()]), <[HashEntry]>::len);
         for same in [vec![b.clone(), a.clone()], vec![sick, a.clone(), b.clone()]] {
             assert!(Arc::ptr_eq(&first, &memo.table(&places(&same), |_| unreachable!())));
         }
-        let other = memo.table(&places(&[a.clone(), heavy.clone()]), <[Seat]>::len);
+        let other = memo.table(&places(&[a.clone(), heavy.clone()]), <[HashEntry]>::len);
         assert!(!Arc::ptr_eq(&first, &other));
         // Both are in use and remembered; what is in use no more is forgotten.
         memo.table(&places(&[a.clone(), b.clone()]), |_| unreachable!());
@@ -186,7 +186,7 @@ mod tests {
         let endpoints = [0, 3, 0].map(|weight| Endpoint::new(()).with_weight(weight));
         let all = Candidates::for_strategy(&Random, ["a", "b", "c"].iter().zip(&endpoints));
         let weights = |candidates: Candidates| -> Vec<u32> {
-            Places::new(&candidates).seats.iter().map(|seat| seat.weight).collect()
+            HashOrder::new(&candidates).seats.iter().map(|seat| seat.weight).collect()
         };
         assert_eq!(weights(all.admit(|_| true)), [3]);
         assert_eq!(weights(all.admit(|candidate| candidate.name() != "b")), [1, 1]);

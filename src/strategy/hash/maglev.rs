@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    hash_order::{Memo, Memoized, Places, Seat},
+    hash_order::{HashEntry, HashOrder, Memo, Memoized},
     rank,
 };
 use crate::{
@@ -68,7 +68,7 @@ impl<K> Strategy for Maglev<K> {
     type Picker = MaglevPicker<K>;
 
     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
-        let places = Places::new(candidates);
+        let places = HashOrder::new(candidates);
         let memo = self.memo.table(&places, |seats| fill(seats, self.table_size));
         let picker = MaglevPicker { places, memo, key: Arc::clone(&self.key) };
         Built::new(picker, candidates.clone())
@@ -82,7 +82,7 @@ impl<K> Strategy for Maglev<K> {
 /// The picker of [`Maglev`].
 #[derive(Debug)]
 pub struct MaglevPicker<K> {
-    places: Places,
+    places: HashOrder,
     memo: Arc<Memoized<Table>>,
     key: Arc<K>,
 }
@@ -136,10 +136,10 @@ impl<K: HashKey<Req>, Req> Pick<Req> for MaglevPicker<K> {
 ///
 /// In each turn somebody takes the first free entry of a walk that is its own and leads through the
 /// whole table.
-fn fill(seats: &[Seat], size: u32) -> Table {
+fn fill(seats: &[HashEntry], size: u32) -> Table {
     const FREE: u32 = u32::MAX;
     let mut table = vec![FREE; if seats.is_empty() { 0 } else { size as usize }];
-    let walk = |seat: &Seat| {
+    let walk = |seat: &HashEntry| {
         let below = |hash, limit: u32| scale(hash, limit as usize).0 as u32;
         (below(seat.hash, size), below(mix(seat.hash), size - 1) + 1)
     };
@@ -165,7 +165,7 @@ fn fill(seats: &[Seat], size: u32) -> Table {
 ///
 /// Source: Webster's method of apportionment, also known as Sainte-Laguë's: the nth entry is due in
 /// proportion to (n - 1/2) / weight.
-fn turns(seats: &[Seat], size: usize) -> Vec<u32> {
+fn turns(seats: &[HashEntry], size: usize) -> Vec<u32> {
     let total: u64 = seats.iter().map(|seat| u64::from(seat.weight)).sum();
     let heaviest = seats.iter().map(|seat| seat.weight).max().unwrap_or_default();
     if seats.iter().all(|seat| seat.weight == heaviest) {
@@ -214,8 +214,8 @@ mod tests {
 
     use super::*;
 
-    fn seats(weights: &[u32]) -> Vec<Seat> {
-        weights.iter().zip(0..).map(|(&weight, n)| Seat { hash: mix(n), weight }).collect()
+    fn seats(weights: &[u32]) -> Vec<HashEntry> {
+        weights.iter().zip(0..).map(|(&weight, n)| HashEntry { hash: mix(n), weight }).collect()
     }
 
     fn entries(table: &Table, places: usize) -> Vec<u32> {

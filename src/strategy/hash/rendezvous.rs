@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{hash_order::Places, rank};
+use super::{hash_order::HashOrder, rank};
 use crate::{
     outcome::Meter,
     strategy::{
@@ -39,7 +39,7 @@ impl<K> Strategy for Rendezvous<K> {
     type Picker = RendezvousPicker<K>;
 
     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
-        let places = Places::new(candidates);
+        let places = HashOrder::new(candidates);
         Built::new(RendezvousPicker { places, key: Arc::clone(&self.key) }, candidates.clone())
     }
 
@@ -51,7 +51,7 @@ impl<K> Strategy for Rendezvous<K> {
 /// The picker of [`Rendezvous`].
 #[derive(Debug)]
 pub struct RendezvousPicker<K> {
-    places: Places,
+    places: HashOrder,
     key: Arc<K>,
 }
 

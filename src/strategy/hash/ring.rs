@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    hash_order::{Memo, Memoized, Places, Seat},
+    hash_order::{HashEntry, HashOrder, Memo, Memoized},
     rank,
 };
 use crate::{
@@ -70,7 +70,7 @@ impl<K> Strategy for Ring<K> {
     type Picker = RingPicker<K>;
 
     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
-        let places = Places::new(candidates);
+        let places = HashOrder::new(candidates);
         let memo = self.memo.table(&places, |seats| Points::new(seats, self.points, self.unit));
         let picker = RingPicker { places, memo, key: Arc::clone(&self.key) };
         Built::new(picker, candidates.clone())
@@ -84,7 +84,7 @@ impl<K> Strategy for Ring<K> {
 /// The picker of [`Ring`].
 #[derive(Debug)]
 pub struct RingPicker<K> {
-    places: Places,
+    places: HashOrder,
     memo: Arc<Memoized<Points>>,
     key: Arc<K>,
 }
@@ -150,7 +150,7 @@ const MAX_POINTS: u64 = 5 << 18;
 const MAX_POINTS_EACH: u64 = 1 << 15;
 
 impl Points {
-    fn new(seats: &[Seat], points: u32, unit: u32) -> Self {
+    fn new(seats: &[HashEntry], points: u32, unit: u32) -> Self {
         let seats = &seats[..seats.len().min(OWNER as usize)];
         let counts = counts(seats, points, unit);
         let total: u32 = counts.iter().sum();
@@ -199,8 +199,9 @@ impl Points {
 const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How many points each has.
-fn counts(seats: &[Seat], points: u32, unit: u32) -> Vec<u32> {
-    let count = |seat: &Seat| (u64::from(seat.weight) * u64::from(points)).div_ceil(unit.into());
+fn counts(seats: &[HashEntry], points: u32, unit: u32) -> Vec<u32> {
+    let count =
+        |seat: &HashEntry| (u64::from(seat.weight) * u64::from(points)).div_ceil(unit.into());
     let wanted: Vec<u64> = seats.iter().map(count).collect();
     let len = seats.len() as u64;
     let limit = MAX_POINTS.min(len * MAX_POINTS_EACH).max(len);
@@ -220,8 +221,8 @@ mod tests {
 
     use super::*;
 
-    fn seats(weights: &[u32]) -> Vec<Seat> {
-        weights.iter().zip(0..).map(|(&weight, n)| Seat { hash: mix(n), weight }).collect()
+    fn seats(weights: &[u32]) -> Vec<HashEntry> {
+        weights.iter().zip(0..).map(|(&weight, n)| HashEntry { hash: mix(n), weight }).collect()
     }
 
     proptest! {

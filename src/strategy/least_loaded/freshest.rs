@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::recent_reports::{Number, Recent};
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     load::{FailureAware, Load, PredictedLatency},
     outcome::{LoadReport, Meter, Sample, Start},
     strategy::{
@@ -134,15 +134,15 @@ struct LastReport {
 }
 
 impl Meter for LastReport {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
     }
 
-    fn start(&self, vitals: &Vitals, start: Start) {
+    fn start(&self, stats: &EndpointStats, start: Start) {
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
-            inner.start(vitals, start);
+            inner.start(stats, start);
         }
     }
 
@@ -150,13 +150,13 @@ impl Meter for LastReport {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if report.requests_in_flight().is_some() {
-            self.at.store(vitals.age(now), Ordering::Relaxed);
+            self.at.store(stats.age(now), Ordering::Relaxed);
             self.before.store(self.number.reported(), Ordering::Relaxed);
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
-            inner.report(vitals, report, now);
+            inner.report(stats, report, now);
         }
     }
 
@@ -223,14 +223,14 @@ impl<L: Load> FreshestPicker<L> {
 
     fn is_silent(&self, candidate: &Candidate, now: Instant) -> bool {
         let Some(last) = candidate.meter::<LastReport>() else { return true };
-        let (at, vitals) = (last.at.load(Ordering::Relaxed), candidate.vitals());
+        let (at, stats) = (last.at.load(Ordering::Relaxed), candidate.stats());
         let before = last.before.load(Ordering::Relaxed);
         // Negative if it reports at this moment: then `before` is ahead of what was counted.
         let since = self.recent.count().wrapping_sub(before) as isize;
         let turns = match at {
             0 => MISSED,
-            _ if vitals.age(now).saturating_sub(at) > SILENT => MISSED,
-            _ if vitals.outstanding() == 0 => FORGOTTEN,
+            _ if stats.age(now).saturating_sub(at) > SILENT => MISSED,
+            _ if stats.outstanding() == 0 => FORGOTTEN,
             _ => return false,
         };
         // Reports of all endpoints for one of this, going by weights.

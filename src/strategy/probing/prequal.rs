@@ -13,7 +13,7 @@ use super::{
     probed::ProbedPicker,
 };
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
         BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed,
@@ -190,7 +190,7 @@ impl Strategy for HotCold {
     type Picker = HotColdPicker;
 
     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<HotColdPicker> {
-        let ids = candidates.iter().map(|candidate| id(candidate.vitals()));
+        let ids = candidates.iter().map(|candidate| id(candidate.stats()));
         let picker = HotColdPicker {
             by_id: ids.zip(0..).collect(),
             sampler: Sampler::new(candidates),
@@ -215,7 +215,7 @@ struct IntoPool {
 }
 
 impl Meter for IntoPool {
-    fn record(&self, _vitals: &Vitals, _sample: &Sample<'_>) {}
+    fn record(&self, _vitals: &EndpointStats, _sample: &Sample<'_>) {}
 
     fn needs_latency(&self) -> bool {
         false
@@ -225,10 +225,10 @@ impl Meter for IntoPool {
         true
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         let Some(in_flight) = report.requests_in_flight() else { return };
         let latency = report.latency().unwrap_or_default().as_secs_f64();
-        let answer = Answer { endpoint: id(vitals), in_flight, latency, at: now, used: 0 };
+        let answer = Answer { endpoint: id(stats), in_flight, latency, at: now, used: 0 };
         // Responses report too, and don't wait: of two reports at the same time one will do.
         if let Ok(mut pool) = self.pool.try_lock() {
             pool.add(answer, self.quantile);

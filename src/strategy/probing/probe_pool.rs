@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{endpoint::Vitals, strategy::Rng};
+use crate::{endpoint::EndpointStats, strategy::Rng};
 
 pub(super) const POOL: usize = 16;
 const LIFETIME: Duration = Duration::from_secs(1);
@@ -26,8 +26,8 @@ pub(super) struct Answer {
 /// An endpoint by the address of its vitals.
 pub(super) type Id = usize;
 
-pub(super) fn id(vitals: &Vitals) -> Id {
-    std::ptr::from_ref(vitals) as usize
+pub(super) fn id(stats: &EndpointStats) -> Id {
+    std::ptr::from_ref(stats) as usize
 }
 
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     load::Decayed,
     outcome::{LoadReport, Meter, Sample},
     strategy::Candidate,
@@ -29,15 +29,15 @@ impl UtilizationMeter {
     pub(crate) fn fresh(candidate: &Candidate, now: Instant, expiry: Duration) -> Option<f64> {
         let meter: &Self = candidate.meter()?;
         let last = Decayed::load(&meter.last);
-        let age = last.seconds_since(candidate.vitals().age(now));
+        let age = last.seconds_since(candidate.stats().age(now));
         (last.value > 0.0 && age <= expiry.as_secs_f64()).then(|| last.value.into())
     }
 }
 
 impl Meter for UtilizationMeter {
-    fn record(&self, vitals: &Vitals, sample: &Sample<'_>) {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(inner) = &self.inner {
-            inner.record(vitals, sample);
+            inner.record(stats, sample);
         }
     }
 
@@ -45,13 +45,13 @@ impl Meter for UtilizationMeter {
         self.inner.as_ref().is_some_and(|inner| inner.needs_latency())
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if let Some(utilization) = report.utilization(&self.metrics) {
-            let age = vitals.age(now);
+            let age = stats.age(now);
             Decayed::update(&self.last, |_| Some(Decayed::new(utilization as f32, age)));
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
-            inner.report(vitals, report, now);
+            inner.report(stats, report, now);
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::static_stride::StaticStride;
 use crate::{
-    endpoint::Vitals,
+    endpoint::EndpointStats,
     load::Decayed,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
@@ -136,7 +136,7 @@ impl WeightedRoundRobin {
 fn weights(candidates: &Candidates, now: Instant) -> Vec<f64> {
     let reported: Vec<Option<f64>> = candidates
         .iter()
-        .map(|one| one.meter::<ReportedWeight>()?.usable(one.vitals().age(now)))
+        .map(|one| one.meter::<ReportedWeight>()?.usable(one.stats().age(now)))
         .collect();
     let usable: Vec<f64> = reported.iter().copied().flatten().collect();
     let mean = match usable.len() {
@@ -225,13 +225,13 @@ impl ReportedWeight {
 }
 
 impl Meter for ReportedWeight {
-    fn record(&self, _vitals: &Vitals, _sample: &Sample<'_>) {}
+    fn record(&self, _vitals: &EndpointStats, _sample: &Sample<'_>) {}
 
     fn needs_latency(&self) -> bool {
         false
     }
 
-    fn report(&self, vitals: &Vitals, report: &LoadReport, now: Instant) {
+    fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         let Some((qps, utilization)) = report
             .requests_per_second()
             .filter(|&qps| qps > 0.0)
@@ -242,7 +242,7 @@ impl Meter for ReportedWeight {
         let errors = report.errors_per_second().unwrap_or_default();
         let weight = qps / (utilization + errors / qps * self.rule.penalty);
         let weight = (weight as f32).clamp(f32::MIN_POSITIVE, f32::MAX);
-        let age = vitals.age(now);
+        let age = stats.age(now);
         let before = Decayed::load(&self.last);
         let silent = before.seconds_since(age) >= self.rule.expiry.as_secs_f64();
         if before.value == 0.0 || silent {

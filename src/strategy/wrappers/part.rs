@@ -102,22 +102,22 @@ mod tests {
 
     use super::*;
     use crate::{
-        endpoint::{Attributes, Member, Slots, Tried, Vitals, WaitQueue},
+        endpoint::{Attributes, EndpointState, EndpointStats, Slots, Tried, WaitQueue},
         load::Now,
         strategy::{BuildContext, CHUNK, Rng, RoundRobin, Strategy as _},
     };
 
     /// One candidate that takes so many requests at a time.
-    fn part(name: &str, limit: u32) -> (Arc<Vitals>, Part<impl Pick<()>>) {
-        let vitals = Arc::new(Vitals::new());
+    fn part(name: &str, limit: u32) -> (Arc<EndpointStats>, Part<impl Pick<()>>) {
+        let stats = Arc::new(EndpointStats::new());
         let slots = Some(Arc::new(Slots::new(limit, Arc::<WaitQueue>::default())));
-        let (known, attributes) = (Arc::clone(&vitals), Attributes::default());
-        let member = Member::new(name.into(), attributes, known, None, None, slots);
+        let (known, attributes) = (Arc::clone(&stats), Attributes::default());
+        let endpoint_state = EndpointState::new(name.into(), attributes, known, None, None, slots);
         let mut chunk = [const { None }; CHUNK];
-        chunk[0] = Some(Candidate::new(Arc::new(member), 0));
+        chunk[0] = Some(Candidate::new(Arc::new(endpoint_state), 0));
         let candidates = Candidates::from_store([Arc::new(chunk)].into(), 1, true, None);
         let built = RoundRobin::new().build(&candidates, &mut BuildContext::new());
-        (vitals, Assembly::default().add(name, built).unwrap())
+        (stats, Assembly::default().add(name, built).unwrap())
     }
 
     #[test]

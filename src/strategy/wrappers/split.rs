@@ -15,7 +15,7 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
         SplitError, Strategy,
-        hash::{hash_key::stable_hash, hash_order::Seat},
+        hash::{hash_key::stable_hash, hash_order::HashEntry},
         rng::mix,
         round_robin::order::Order,
     },
@@ -150,7 +150,7 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
         for ((index, group), share) in self.groups.iter_mut().enumerate().zip(shares) {
             let Some(part) = parts.remove(&index).filter(|_| share > 0) else { continue };
             let built = group.strategy.build(&part, context);
-            let seat = Seat { hash: stable_hash(&*group.name), weight: share };
+            let seat = HashEntry { hash: stable_hash(&*group.name), weight: share };
             let part = all.add(&group.name, built);
             groups.extend(part.map(|part| (Available { part, seat }, share)));
         }
@@ -182,7 +182,7 @@ pub struct SplitPicker<P, K> {
 struct Available<P> {
     part: Part<P>,
     /// What decides which keys are its own.
-    seat: Seat,
+    seat: HashEntry,
 }
 
 impl<P, K> SplitPicker<P, K> {

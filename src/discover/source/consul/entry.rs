@@ -26,7 +26,7 @@ struct Node {
     address: String,
     #[serde(default)]
     datacenter: String,
-    locality: Option<Place>,
+    locality: Option<Permit>,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Instance {
     tags: Option<Vec<String>>,
     meta: Option<BTreeMap<String, String>>,
     weights: Option<Weights>,
-    locality: Option<Place>,
+    locality: Option<Permit>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ impl Default for Weights {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Place {
+struct Permit {
     region: String,
     zone: String,
 }

@@ -37,15 +37,15 @@ use crate::{
 /// Source: "Site reliability engineering" (2016), chapter 21, client-side throttling. Where we differ:
 /// there, requests count when they are made, which turns a burst after a pause away.
 #[derive(Debug)]
-pub struct Throttle<S, C = ResultOnly> {
+pub struct AdaptiveThrottle<S, C = ResultOnly> {
     inner: S,
-    layer: ThrottleLayer<C>,
+    layer: AdaptiveThrottleLayer<C>,
     rng: Rng,
 }
 
-/// Wraps services into [`Throttle`]. All count together.
+/// Wraps services into [`AdaptiveThrottle`]. All count together.
 #[derive(Debug)]
-pub struct ThrottleLayer<C = ResultOnly> {
+pub struct AdaptiveThrottleLayer<C = ResultOnly> {
     shared: Arc<Shared<C>>,
 }
 
@@ -60,7 +60,7 @@ struct Shared<C> {
     seed: AtomicU64,
 }
 
-impl<C> ThrottleLayer<C> {
+impl<C> AdaptiveThrottleLayer<C> {
     /// Sends `k` requests for each one that is accepted, as `classify` judges; 2 is usual. The lower,
     /// the fewer requests are wasted, and the later it is noticed that more would be accepted.
     ///
@@ -127,29 +127,29 @@ impl<C> Shared<C> {
     }
 }
 
-impl<C> Clone for ThrottleLayer<C> {
+impl<C> Clone for AdaptiveThrottleLayer<C> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S: Clone, C> Clone for Throttle<S, C> {
+impl<S: Clone, C> Clone for AdaptiveThrottle<S, C> {
     /// Draws numbers of its own.
     fn clone(&self) -> Self {
         self.layer.layer(self.inner.clone())
     }
 }
 
-impl<S, C> Layer<S> for ThrottleLayer<C> {
-    type Service = Throttle<S, C>;
+impl<S, C> Layer<S> for AdaptiveThrottleLayer<C> {
+    type Service = AdaptiveThrottle<S, C>;
 
-    fn layer(&self, inner: S) -> Throttle<S, C> {
+    fn layer(&self, inner: S) -> AdaptiveThrottle<S, C> {
         let rng = Rng::seeded(self.shared.seed.fetch_add(1, Ordering::Relaxed));
-        Throttle { inner, layer: self.clone(), rng }
+        AdaptiveThrottle { inner, layer: self.clone(), rng }
     }
 }
 
-impl<S, C, Req> Service<Req> for Throttle<S, C>
+impl<S, C, Req> Service<Req> for AdaptiveThrottle<S, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
@@ -157,7 +157,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ThrottleFuture<S::Future, C>;
+    type Future = AdaptiveThrottleFuture<S::Future, C>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -173,14 +173,14 @@ where
             shared.requests.add(tick);
         }
         let response = sent.then(|| self.inner.call(request));
-        ThrottleFuture { response, share, shared: Arc::clone(shared) }
+        AdaptiveThrottleFuture { response, share, shared: Arc::clone(shared) }
     }
 }
 
 pin_project! {
-    /// The response of a [`Throttle`].
+    /// The response of a [`AdaptiveThrottle`].
     #[derive(Debug)]
-    pub struct ThrottleFuture<F, C> {
+    pub struct AdaptiveThrottleFuture<F, C> {
         // `None` if the request was turned away.
         #[pin]
         response: Option<F>,
@@ -189,7 +189,7 @@ pin_project! {
     }
 }
 
-impl<F, C, Rsp, E> Future for ThrottleFuture<F, C>
+impl<F, C, Rsp, E> Future for AdaptiveThrottleFuture<F, C>
 where
     F: Future<Output = Result<Rsp, E>>,
     E: Into<BoxError>,

@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Attributes, Endpoint, Member, Meters, Slots, WaitQueue},
+    endpoint::{Attributes, Endpoint, EndpointState, Meters, Slots, WaitQueue},
     escape::Escaped,
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
@@ -20,7 +20,7 @@ use crate::{
 ///
 /// Candidates and services lie in chunks that are shared with the snapshots taken; a change copies
 /// the chunks it touches. The last endpoint takes the place of a removed one.
-pub(super) struct Roster<K, S> {
+pub(super) struct EndpointSet<K, S> {
     keys: IndexSet<K>,
     candidates: Vec<Chunk<Candidate>>,
     services: Vec<Chunk<S>>,
@@ -31,7 +31,7 @@ pub(super) struct Roster<K, S> {
     rationed: usize,
 }
 
-impl<K, S> Roster<K, S>
+impl<K, S> EndpointSet<K, S>
 where
     K: Display + Eq + Hash,
     S: Clone,
@@ -81,11 +81,11 @@ where
         &mut self,
         update: Update<K, S>,
         queue: &Arc<WaitQueue>,
-        mut hangings: impl FnMut() -> Hangings,
+        mut hooks: impl FnMut() -> EndpointHooks,
     ) -> bool {
         match update {
             Update::Insert(key, endpoint) => {
-                self.insert(key, endpoint, queue, &mut hangings);
+                self.insert(key, endpoint, queue, &mut hooks);
                 true
             }
             Update::Remove(key) => self.remove(&key),
@@ -100,7 +100,7 @@ where
                 // From the back, so that no position still to be removed is moved.
                 gone.into_iter().for_each(|position| self.remove_at(position));
                 for (key, endpoint) in endpoints {
-                    self.insert(key, endpoint, queue, &mut hangings);
+                    self.insert(key, endpoint, queue, &mut hooks);
                     changed = true;
                 }
                 changed
@@ -113,24 +113,24 @@ where
         key: K,
         endpoint: Endpoint<S>,
         queue: &Arc<WaitQueue>,
-        hangings: &mut impl FnMut() -> Hangings,
+        hooks: &mut impl FnMut() -> EndpointHooks,
     ) {
         if let Some(allowance) = endpoint.allowance() {
             allowance.tell(queue);
         }
         let origin = endpoint.origin();
-        let (service, attributes, vitals, meters) = endpoint.into_parts();
+        let (service, attributes, stats, meters) = endpoint.into_parts();
         if let Some(position) = self.keys.get_index_of(&key) {
             return self.change(position, service, origin, attributes, meters);
         }
         tracing::debug!(endpoint = %Escaped(&key), weight = attributes.weight(), "endpoint added");
-        let Hangings { meter, slots } = hangings();
+        let EndpointHooks { meter, slots } = hooks();
         let name = key.to_string().into();
-        let member = Member::new(name, attributes, vitals, meter, meters, slots);
-        let member = Arc::new(member.of_origin(origin));
-        self.count_in(&member);
+        let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots);
+        let endpoint_state = Arc::new(endpoint_state.of_origin(origin));
+        self.count_in(&endpoint_state);
         let position = self.len();
-        push(&mut self.candidates, position, Candidate::new(member, position as u32));
+        push(&mut self.candidates, position, Candidate::new(endpoint_state, position as u32));
         push(&mut self.services, position, service);
         self.keys.insert(key);
     }
@@ -148,7 +148,7 @@ where
             *known = service;
         }
         let Some(candidate) = at_mut(&mut self.candidates, position) else { return };
-        let old = Arc::clone(&candidate.member);
+        let old = Arc::clone(&candidate.endpoint_state);
         if old.origin == origin && old.attributes == attributes && old.has_meters(&meters) {
             return;
         }
@@ -158,11 +158,11 @@ where
         }
         if !from.is_serving() && to.is_serving() {
             // Whoever put it back knows better than what was seen before.
-            old.vitals.forgive();
+            old.stats.forgive();
         }
-        let member = Arc::new(old.with(attributes, meters).of_origin(origin));
-        *candidate = Candidate::new(Arc::clone(&member), position as u32);
-        self.count_in(&member);
+        let endpoint_state = Arc::new(old.with(attributes, meters).of_origin(origin));
+        *candidate = Candidate::new(Arc::clone(&endpoint_state), position as u32);
+        self.count_in(&endpoint_state);
         self.count_out(&old);
     }
 
@@ -181,7 +181,7 @@ where
         tracing::debug!(endpoint = %Escaped(&key), "endpoint removed");
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
-            self.count_out(&removed.member);
+            self.count_out(&removed.endpoint_state);
         }
         swap_remove(&mut self.services, position, last);
         if let Some(moved) = at_mut(&mut self.candidates, position) {
@@ -194,16 +194,16 @@ where
         }
     }
 
-    fn count_in(&mut self, member: &Member) {
-        self.weights.count_in(&member.attributes);
-        self.timed += usize::from(member.interest.latency);
-        self.rationed += usize::from(member.interest.rationed);
+    fn count_in(&mut self, endpoint_state: &EndpointState) {
+        self.weights.count_in(&endpoint_state.attributes);
+        self.timed += usize::from(endpoint_state.interest.latency);
+        self.rationed += usize::from(endpoint_state.interest.rationed);
     }
 
-    fn count_out(&mut self, member: &Member) {
-        self.weights.count_out(&member.attributes);
-        self.timed -= usize::from(member.interest.latency);
-        self.rationed -= usize::from(member.interest.rationed);
+    fn count_out(&mut self, endpoint_state: &EndpointState) {
+        self.weights.count_out(&endpoint_state.attributes);
+        self.timed -= usize::from(endpoint_state.interest.latency);
+        self.rationed -= usize::from(endpoint_state.interest.rationed);
     }
 }
 
@@ -240,7 +240,7 @@ impl Weights {
 }
 
 /// What a balancer hangs on each endpoint that is new to it.
-pub(super) struct Hangings {
+pub(super) struct EndpointHooks {
     pub(super) meter: Option<Arc<dyn Meter>>,
     pub(super) slots: Option<Arc<Slots>>,
 }
@@ -279,8 +279,8 @@ mod tests {
 
     use super::*;
 
-    fn bare() -> Hangings {
-        Hangings { meter: None, slots: None }
+    fn bare() -> EndpointHooks {
+        EndpointHooks { meter: None, slots: None }
     }
 
     #[derive(Clone, Debug)]
@@ -309,42 +309,42 @@ mod tests {
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));
-            let (mut roster, queue) = (Roster::new(), Arc::default());
+            let (mut endpoint_set, queue) = (EndpointSet::new(), Arc::default());
             let mut model = HashMap::new();
             let mut snapshots = Vec::new();
-            let mut earlier = roster.candidates();
+            let mut earlier = endpoint_set.candidates();
             for step in steps {
                 match step {
                     Step::Insert(key, weight) => {
                         let (key, endpoint) = endpoint(key, weight);
-                        roster.apply(Update::Insert(key, endpoint), &queue, bare);
+                        endpoint_set.apply(Update::Insert(key, endpoint), &queue, bare);
                         model.insert(key, weight);
                     }
                     Step::Remove(key) => {
-                        let changed = roster.apply(Update::Remove(key), &queue, bare);
+                        let changed = endpoint_set.apply(Update::Remove(key), &queue, bare);
                         prop_assert_eq!(changed, model.remove(&key).is_some());
                     }
                     Step::Reset(set) => {
                         let all = set.iter().map(|&(key, weight)| endpoint(key, weight));
-                        roster.apply(Update::Reset(all.collect()), &queue, bare);
+                        endpoint_set.apply(Update::Reset(all.collect()), &queue, bare);
                         model = set.into_iter().collect();
                     }
                     Step::Snapshot => {
-                        let now = roster.candidates();
-                        let place = |now: &Candidate| (Arc::as_ptr(now.vitals()), now.position());
+                        let now = endpoint_set.candidates();
+                        let place = |now: &Candidate| (Arc::as_ptr(now.stats()), now.position());
                         let places: HashMap<_, _> = now.iter().map(place).collect();
                         for candidate in earlier.everyone() {
-                            let found = now.find(&candidate.member).map(Candidate::position);
-                            let place = places.get(&Arc::as_ptr(candidate.vitals()));
+                            let found = now.find(&candidate.endpoint_state).map(Candidate::position);
+                            let place = places.get(&Arc::as_ptr(candidate.stats()));
                             prop_assert_eq!(found, place.copied());
                         }
                         earlier = now.clone();
-                        let seen = contents(&now, &roster.services());
-                        snapshots.push((now, roster.services(), seen));
+                        let seen = contents(&now, &endpoint_set.services());
+                        snapshots.push((now, endpoint_set.services(), seen));
                     }
                 }
-                let candidates = roster.candidates();
-                prop_assert_eq!(&contents(&candidates, &roster.services()), &model);
+                let candidates = endpoint_set.candidates();
+                prop_assert_eq!(&contents(&candidates, &endpoint_set.services()), &model);
                 let eligible: Vec<_> = model.values().filter(|&&weight| weight > 0).collect();
                 prop_assert_eq!(candidates.len(), eligible.len());
                 let equal = eligible.windows(2).all(|pair| pair[0] == pair[1]);

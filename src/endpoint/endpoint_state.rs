@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Allowance, Attributes, Slots, Vitals};
+use super::{Allowance, Attributes, EndpointStats, Slots};
 use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint as one balancer has it: its name and attributes, and what the balancer hangs on it.
@@ -17,8 +17,8 @@ use crate::outcome::{LoadReport, Meter, Start};
 ///
 /// What each request touches comes first, on the cache line of the reference counts.
 #[repr(C)]
-pub(crate) struct Member {
-    pub(crate) vitals: Arc<Vitals>,
+pub(crate) struct EndpointState {
+    pub(crate) stats: Arc<EndpointStats>,
     pub(crate) slots: Option<Arc<Slots>>,
     /// The strategy's.
     meter: Option<Arc<dyn Meter>>,
@@ -47,34 +47,34 @@ pub(crate) struct Interest {
     pub(crate) rationed: bool,
 }
 
-impl Member {
+impl EndpointState {
     pub(crate) fn new(
         name: Arc<str>,
         attributes: Attributes,
-        vitals: Arc<Vitals>,
+        stats: Arc<EndpointStats>,
         meter: Option<Arc<dyn Meter>>,
         meters: Meters,
         slots: Option<Arc<Slots>>,
     ) -> Self {
         let interest = Interest::default();
         let (origin, position) = (0, AtomicU32::new(0));
-        let mut member =
-            Self { vitals, slots, meter, meters, interest, name, attributes, origin, position };
-        let any = |wants: fn(&dyn Meter) -> bool| member.meters().any(wants);
-        member.interest = Interest {
+        let mut endpoint_state =
+            Self { stats, slots, meter, meters, interest, name, attributes, origin, position };
+        let any = |wants: fn(&dyn Meter) -> bool| endpoint_state.meters().any(wants);
+        endpoint_state.interest = Interest {
             latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
             first_bytes: any(|meter| meter.needs_first_bytes()),
             starts: any(|meter| meter.needs_starts()),
             reports: any(|meter| meter.needs_reports()),
-            rationed: member.attributes.allowance().is_some(),
+            rationed: endpoint_state.attributes.allowance().is_some(),
         };
-        member
+        endpoint_state
     }
 
     /// The same endpoint with other attributes, and other meters of its own.
     pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
-        let (vitals, slots) = (Arc::clone(&self.vitals), self.slots.clone());
-        Self::new(Arc::clone(&self.name), attributes, vitals, self.meter.clone(), meters, slots)
+        let (stats, slots) = (Arc::clone(&self.stats), self.slots.clone());
+        Self::new(Arc::clone(&self.name), attributes, stats, self.meter.clone(), meters, slots)
             .of_origin(self.origin)
     }
 
@@ -165,20 +165,20 @@ impl Member {
     /// Tells the meters that want it that a response has begun.
     pub(crate) fn first_byte(&self, start: Start) {
         let told = self.meters().filter(|meter| meter.needs_first_bytes());
-        told.for_each(|meter| meter.first_byte(&self.vitals, start));
+        told.for_each(|meter| meter.first_byte(&self.stats, start));
     }
 
     /// Tells the meters that want it that an attempt has begun.
     #[cold]
     pub(crate) fn start(&self, start: Start) {
         let told = self.meters().filter(|meter| meter.needs_starts());
-        told.for_each(|meter| meter.start(&self.vitals, start));
+        told.for_each(|meter| meter.start(&self.stats, start));
     }
 
     /// Passes on to the meters that want it what the endpoint says of its load.
     pub(crate) fn report(&self, report: &LoadReport, now: Instant) {
         let told = self.meters().filter(|meter| meter.needs_reports());
-        told.for_each(|meter| meter.report(&self.vitals, report, now));
+        told.for_each(|meter| meter.report(&self.stats, report, now));
     }
 
     /// True if these are the meters that came with the endpoint.
@@ -194,12 +194,12 @@ impl Member {
     }
 }
 
-impl fmt::Debug for Member {
+impl fmt::Debug for EndpointState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member")
             .field("name", &self.name)
             .field("attributes", &self.attributes)
-            .field("vitals", &self.vitals)
+            .field("vitals", &self.stats)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 /// What a pick has left for the attempt that follows from it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Remarks {
+pub(crate) struct PickMetadata {
     /// Of the request, as the strategy has it.
     pub(crate) class: u32,
     /// For the tracker.

@@ -2,20 +2,20 @@ use std::{error::Error as StdError, io};
 
 use crate::{
     Error,
-    endpoint::Instance,
+    endpoint::EndpointId,
     error::chain,
     limit::is_turned_away,
     outcome::{Bound, Classify, Elapsed, Outcome, ResultOnly},
 };
 
 /// Decides whether another attempt may do better.
-pub trait Judge<Response> {
+pub trait RetryPolicy<Response> {
     /// What to make of how an attempt ended.
-    fn judge(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Verdict;
+    fn decide(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> RetryDecision;
 
     /// Which endpoint a response that is not good enough came from, if it tells. Default: it does
     /// not. Errors of the balancer tell anyhow.
-    fn endpoint<'r>(&self, response: &'r Response) -> Option<&'r Instance> {
+    fn endpoint<'r>(&self, response: &'r Response) -> Option<&'r EndpointId> {
         let _ = response;
         None
     }
@@ -24,7 +24,7 @@ pub trait Judge<Response> {
 /// What to make of how an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum RetryDecision {
     /// It is for the caller: a good answer, or one that another attempt would not better.
     Final,
     /// It failed like this, and another attempt may do better, after what the endpoint asked to wait
@@ -38,7 +38,7 @@ pub enum Verdict {
     Unsent,
 }
 
-impl Verdict {
+impl RetryDecision {
     /// What an error says if nothing more is known of it: an endpoint's is worth another attempt, the
     /// balancer's own (no endpoints, all busy) is not, for it has waited as long as it may, and nor
     /// is one that was [`Rejected`](crate::limit::Rejected).
@@ -65,37 +65,37 @@ fn is_unsent(error: &io::Error) -> bool {
 }
 
 /// The endpoint that an error names, perhaps behind other errors.
-pub(crate) fn endpoint_of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Instance> {
-    chain(error).find_map(|error| error.downcast_ref::<Error>()?.instance())
+pub(crate) fn endpoint_of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e EndpointId> {
+    chain(error).find_map(|error| error.downcast_ref::<Error>()?.endpoint_id())
 }
 
 /// What a classifier calls a failure is worth another attempt; the balancer's classifier will do.
 ///
-/// Errors are judged by [`Verdict::of_error`].
+/// Errors are judged by [`RetryDecision::of_error`].
 #[derive(Clone, Copy, Debug)]
-pub struct Failures<C = ResultOnly>(C);
+pub struct RetryFailures<C = ResultOnly>(C);
 
-impl<C> Failures<C> {
+impl<C> RetryFailures<C> {
     /// Goes by `classify`.
     pub fn new(classify: C) -> Self {
         Self(classify)
     }
 }
 
-impl Default for Failures {
+impl Default for RetryFailures {
     /// Any response is good enough.
     fn default() -> Self {
         Self::new(ResultOnly)
     }
 }
 
-impl<C: Classify<Response>, Response> Judge<Response> for Failures<C> {
-    fn judge(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Verdict {
+impl<C: Classify<Response>, Response> RetryPolicy<Response> for RetryFailures<C> {
+    fn decide(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> RetryDecision {
         match result {
-            Err(error) => Verdict::of_error(error),
+            Err(error) => RetryDecision::of_error(error),
             Ok(response) => match self.0.classify(Ok(response)) {
-                outcome if outcome.is_failure() => Verdict::Failed(outcome),
-                _ => Verdict::Final,
+                outcome if outcome.is_failure() => RetryDecision::Failed(outcome),
+                _ => RetryDecision::Final,
             },
         }
     }

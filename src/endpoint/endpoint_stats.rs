@@ -15,7 +15,7 @@ use crate::outcome::Outcome;
 /// a strategy that doesn't look at latencies none is measured.
 #[derive(Debug)]
 #[repr(align(64))]
-pub struct Vitals {
+pub struct EndpointStats {
     /// Requests in flight in the low bits, successes in the others: most requests add to one and
     /// take from the other at the same moment.
     flow: AtomicU64,
@@ -35,7 +35,7 @@ pub struct Vitals {
 const IN_FLIGHT: u64 = 1;
 const SUCCESS: u64 = 1 << 24;
 
-impl Vitals {
+impl EndpointStats {
     pub(crate) fn new() -> Self {
         Self {
             flow: AtomicU64::new(0),
@@ -95,7 +95,7 @@ impl Vitals {
     }
 
     /// Counts a request out that was not sent.
-    pub(crate) fn forgo(&self) {
+    pub(crate) fn abandon(&self) {
         self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
     }
 
@@ -210,6 +210,6 @@ mod tests {
 
     #[test]
     fn vitals_fill_one_cache_line() {
-        assert_eq!((size_of::<Vitals>(), align_of::<Vitals>()), (64, 64));
+        assert_eq!((size_of::<EndpointStats>(), align_of::<EndpointStats>()), (64, 64));
     }
 }

@@ -17,12 +17,12 @@ use crate::discover::{FleetMember, InvalidSubset, Subsetting};
 /// don't influence the choice; for many clients the shares of traffic come out in proportion to
 /// them.
 #[derive(Clone, Copy, Debug)]
-pub struct Rendezvous {
+pub struct RendezvousSubset {
     client: u64,
     size: usize,
 }
 
-impl Rendezvous {
+impl RendezvousSubset {
     /// A subset of `size` endpoints in each tier, for the client of this name: one that stays the
     /// same over restarts keeps the same subset. No two clients should share a name.
     ///
@@ -50,7 +50,7 @@ impl Rendezvous {
     }
 }
 
-impl Subsetting for Rendezvous {
+impl Subsetting for RendezvousSubset {
     fn choose(&mut self, fleet: &[FleetMember]) -> Vec<(usize, u32)> {
         let mut chosen = self.best(fleet, |member| member.eligible);
         let best = self.best(fleet, |_| true).into_iter();

@@ -26,7 +26,7 @@ pub enum Order {
 /// No wake-up is lost: who waits joins the queue first and looks for room then, who leaves makes room
 /// first and looks at the queue then, all sequentially consistent.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Limiter {
     inside: AtomicU32,
     limit: AtomicU32,
     outside: AtomicUsize,
@@ -52,22 +52,22 @@ enum Turn {
 
 /// A place among the requests under way; dropping it gives it back.
 #[derive(Debug)]
-pub struct Place(Arc<Gate>);
+pub struct Permit(Arc<Limiter>);
 
 /// A place in the queue; dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    gate: Arc<Gate>,
+    gate: Arc<Limiter>,
     waiter: Arc<Waiter>,
 }
 
 pub(super) enum Entry {
-    Inside(Place),
+    Inside(Permit),
     Outside(Ticket),
     Rejected(Rejected),
 }
 
-impl Gate {
+impl Limiter {
     pub(super) fn new(limit: u32, capacity: usize, order: Order) -> Self {
         Self {
             inside: AtomicU32::new(0),
@@ -102,13 +102,13 @@ impl Gate {
         let limit = self.limit();
         if let Some(part) = priority.part_of(limit) {
             return if self.outside() == 0 && self.take_place(part) {
-                Entry::Inside(Place(Arc::clone(self)))
+                Entry::Inside(Permit(Arc::clone(self)))
             } else {
                 Entry::Rejected(Rejected::Priority { limit: part })
             };
         }
         if self.outside() == 0 && self.take_place(limit) {
-            return Entry::Inside(Place(Arc::clone(self)));
+            return Entry::Inside(Permit(Arc::clone(self)));
         }
         self.queue_up()
     }
@@ -125,7 +125,7 @@ impl Gate {
                 Some(outdated) => outdated.turn(Turn::Outdated),
                 // It may be that room was made since, and nobody waits.
                 None if queue.is_empty() && self.take_place(self.limit()) => {
-                    return Entry::Inside(Place(Arc::clone(self)));
+                    return Entry::Inside(Permit(Arc::clone(self)));
                 }
                 None => return Entry::Rejected(Rejected::QueueFull { limit: self.limit() }),
             };
@@ -178,20 +178,20 @@ impl Waiter {
     }
 }
 
-impl Place {
-    pub(super) fn gate(&self) -> &Arc<Gate> {
+impl Permit {
+    pub(super) fn gate(&self) -> &Arc<Limiter> {
         &self.0
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.leave();
     }
 }
 
 impl Ticket {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Rejected>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
         let mut turn = lock(&self.waiter.turn);
         match &mut *turn {
             Turn::Waiting(waker) => {
@@ -200,7 +200,7 @@ impl Ticket {
             }
             Turn::Admitted => {
                 *turn = Turn::Gone;
-                Poll::Ready(Ok(Place(Arc::clone(&self.gate))))
+                Poll::Ready(Ok(Permit(Arc::clone(&self.gate))))
             }
             Turn::Outdated | Turn::Gone => Poll::Ready(Err(Rejected::Outdated)),
         }
@@ -249,17 +249,17 @@ mod tests {
         }
     }
 
-    fn enter(gate: &Arc<Gate>) -> Place {
+    fn enter(gate: &Arc<Limiter>) -> Permit {
         let mut ticket = match gate.enter(Priority::NORMAL) {
-            Entry::Inside(place) => return place,
+            Entry::Inside(permit) => return permit,
             Entry::Outside(ticket) => ticket,
             Entry::Rejected(rejected) => panic!("{rejected}"),
         };
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
         loop {
-            if let Poll::Ready(place) = ticket.poll(&mut Context::from_waker(&waker)) {
-                return place.unwrap();
+            if let Poll::Ready(permit) = ticket.poll(&mut Context::from_waker(&waker)) {
+                return permit.unwrap();
             }
             let mut woken = parker.woken.lock().unwrap();
             while !*woken {
@@ -280,16 +280,16 @@ mod tests {
     #[test]
     fn everybody_gets_in_and_one_at_a_time() {
         model(|| {
-            let gate = Arc::new(Gate::new(1, 2, Order::FirstInFirstOut));
+            let gate = Arc::new(Limiter::new(1, 2, Order::FirstInFirstOut));
             let inside = Arc::new(AtomicU32::new(0));
             let threads: Vec<_> = (0..2)
                 .map(|_| {
                     let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
                     thread::spawn(move || {
-                        let place = enter(&gate);
+                        let permit = enter(&gate);
                         assert_eq!(inside.fetch_add(1, SeqCst), 0);
                         inside.fetch_sub(1, SeqCst);
-                        drop(place);
+                        drop(permit);
                     })
                 })
                 .collect();
@@ -304,15 +304,15 @@ mod tests {
     #[test]
     fn who_gives_up_makes_room() {
         model(|| {
-            let gate = Arc::new(Gate::new(1, 2, Order::FirstInFirstOut));
-            let place = enter(&gate);
+            let gate = Arc::new(Limiter::new(1, 2, Order::FirstInFirstOut));
+            let permit = enter(&gate);
             let Entry::Outside(quitter) = gate.enter(Priority::NORMAL) else { panic!("full") };
             let waiter = {
                 let gate = Arc::clone(&gate);
                 thread::spawn(move || drop(enter(&gate)))
             };
             let canceller = thread::spawn(move || drop(quitter));
-            drop(place);
+            drop(permit);
             canceller.join().unwrap();
             waiter.join().unwrap();
             assert_eq!((gate.inside(), gate.outside()), (0, 0));

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{Endpoint, Vitals};
+use super::{Endpoint, EndpointStats};
 use crate::escape::Escaped;
 
 /// Which endpoint it was, down to the instance: one that was removed and has come back under the same
@@ -9,19 +9,19 @@ use crate::escape::Escaped;
 /// Errors name one, and so do the extensions of an HTTP response that says that
 /// its endpoint failed: whoever tries again knows which endpoint to avoid.
 #[derive(Clone)]
-pub struct Instance {
+pub struct EndpointId {
     name: Arc<str>,
-    vitals: Arc<Vitals>,
+    stats: Arc<EndpointStats>,
 }
 
-impl Instance {
+impl EndpointId {
     /// An endpoint under its key as text.
     pub fn new<T>(name: impl Into<Arc<str>>, endpoint: &Endpoint<T>) -> Self {
-        Self { name: name.into(), vitals: Arc::clone(endpoint.vitals()) }
+        Self { name: name.into(), stats: Arc::clone(endpoint.stats()) }
     }
 
-    pub(crate) fn of(name: &Arc<str>, vitals: &Arc<Vitals>) -> Self {
-        Self { name: Arc::clone(name), vitals: Arc::clone(vitals) }
+    pub(crate) fn of(name: &Arc<str>, stats: &Arc<EndpointStats>) -> Self {
+        Self { name: Arc::clone(name), stats: Arc::clone(stats) }
     }
 
     /// The endpoint's key, as text.
@@ -32,26 +32,26 @@ impl Instance {
 
     /// The endpoint's live figures.
     #[must_use]
-    pub fn vitals(&self) -> &Arc<Vitals> {
-        &self.vitals
+    pub fn stats(&self) -> &Arc<EndpointStats> {
+        &self.stats
     }
 }
 
-impl PartialEq for Instance {
+impl PartialEq for EndpointId {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.vitals, &other.vitals)
+        Arc::ptr_eq(&self.stats, &other.stats)
     }
 }
 
-impl Eq for Instance {}
+impl Eq for EndpointId {}
 
-impl fmt::Display for Instance {
+impl fmt::Display for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", Escaped(&self.name))
     }
 }
 
-impl fmt::Debug for Instance {
+impl fmt::Debug for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Instance").field(&self.name).finish()
     }

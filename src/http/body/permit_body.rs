@@ -7,27 +7,27 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::limit::{Hold, Place};
+use crate::limit::{Permit, PermitScope};
 
-/// A request keeps its place under a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until its response's
+/// A request keeps its permit under a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until its response's
 /// body has ended, failed, or been dropped.
 ///
 /// ```
 /// use tower_lb::{http, limit::{Concurrency, ConcurrencyLimitLayer}};
 ///
 /// let builder = ConcurrencyLimitLayer::builder(Concurrency::fixed(100));
-/// let layer = builder.queue(50).hold(http::HoldUntilBodyEnd).build()?;
-/// # let _: ConcurrencyLimitLayer<_, _, http::HoldUntilBodyEnd> = layer;
+/// let layer = builder.queue(50).permit_scope(http::PermitUntilBodyEnd).build()?;
+/// # let _: ConcurrencyLimitLayer<_, _, http::PermitUntilBodyEnd> = layer;
 /// # Ok::<_, tower_lb::InvalidConfig>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HoldUntilBodyEnd;
+pub struct PermitUntilBodyEnd;
 
-impl<B: Body> Hold<Response<B>> for HoldUntilBodyEnd {
-    type Response = Response<HeldBody<B, Place>>;
+impl<B: Body> PermitScope<Response<B>> for PermitUntilBodyEnd {
+    type Response = Response<HeldBody<B, Permit>>;
 
-    fn hold(&self, response: Response<B>, place: Place) -> Self::Response {
-        response.map(|body| HeldBody::new(body, place))
+    fn keep_permit(&self, response: Response<B>, permit: Permit) -> Self::Response {
+        response.map(|body| HeldBody::new(body, permit))
     }
 }
 

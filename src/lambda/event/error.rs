@@ -5,7 +5,7 @@ use crate::escape::Escaped;
 /// A function's answer that stands for no HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum MalformedAnswer {
+pub enum InvalidResponse {
     /// It is not the JSON that was expected, for this reason.
     Json(Box<str>),
     /// It has no `statusCode`.
@@ -27,7 +27,7 @@ pub enum MalformedAnswer {
     },
 }
 
-impl fmt::Display for MalformedAnswer {
+impl fmt::Display for InvalidResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the function's answer is no HTTP response: ")?;
         match self {
@@ -44,17 +44,17 @@ impl fmt::Display for MalformedAnswer {
     }
 }
 
-impl std::error::Error for MalformedAnswer {}
+impl std::error::Error for InvalidResponse {}
 
 /// An HTTP request that a format has no event for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Unspeakable {
+pub enum UnsupportedRequest {
     /// It wants to turn into a WebSocket.
     Upgrade,
 }
 
-impl fmt::Display for Unspeakable {
+impl fmt::Display for UnsupportedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upgrade => f.write_str("functions speak no WebSocket"),
@@ -62,4 +62,4 @@ impl fmt::Display for Unspeakable {
     }
 }
 
-impl std::error::Error for Unspeakable {}
+impl std::error::Error for UnsupportedRequest {}

@@ -1,0 +1,47 @@
+use std::error::Error as StdError;
+
+use crate::{
+    endpoint::EndpointId,
+    lambda::{Advice, Execution, InvocationStatus, Invoked, InvokedStream, Remedy},
+    outcome::Outcome,
+    retry::{RetryDecision, RetryPolicy},
+};
+
+/// What [`Advice`] says, for retries, hedges and failover.
+///
+/// An invocation that the service turned away undone may be sent again whatever it does, within the
+/// budget. One whose function ran, or may have run, is sent again only if it is
+/// [`idempotent`](crate::lambda::Invocation::idempotent). Where to wait is all that helps, as when the caller
+/// itself is too fast, nothing is sent again.
+impl RetryPolicy<Invoked> for InvocationStatus {
+    fn decide(&self, result: Result<&Invoked, &(dyn StdError + 'static)>) -> RetryDecision {
+        match result {
+            Err(error) => of_error(error),
+            Ok(invoked) if invoked.is_function_error() => {
+                RetryDecision::Failed(Outcome::ApplicationError)
+            }
+            Ok(_) => RetryDecision::Final,
+        }
+    }
+
+    fn endpoint<'r>(&self, response: &'r Invoked) -> Option<&'r EndpointId> {
+        response.endpoint_id()
+    }
+}
+
+/// A stream that has begun is for the caller.
+impl RetryPolicy<InvokedStream> for InvocationStatus {
+    fn decide(&self, result: Result<&InvokedStream, &(dyn StdError + 'static)>) -> RetryDecision {
+        result.map_or_else(of_error, |_| RetryDecision::Final)
+    }
+}
+
+fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
+    let (advice, outcome) = (Advice::of_error(error), InvocationStatus::of_error(error));
+    match (advice.remedy(), advice.execution()) {
+        (Remedy::Wait | Remedy::Nothing, _) => RetryDecision::Final,
+        (_, Execution::MayHaveRun | Execution::Ran) => RetryDecision::Failed(outcome),
+        (_, Execution::DidNotRun) if outcome == Outcome::TransportFailure => RetryDecision::Unsent,
+        (_, Execution::DidNotRun) => RetryDecision::Refused(outcome),
+    }
+}
