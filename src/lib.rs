@@ -91,6 +91,7 @@ mod error;
 mod escape;
 pub mod failover;
 mod future;
+mod hash;
 pub mod health;
 pub mod hedge;
 #[cfg(feature = "http")]
@@ -101,6 +102,7 @@ pub mod limit;
 pub mod load;
 pub mod outcome;
 pub mod retry;
+mod rng;
 pub mod strategy;
 mod sync;
 pub mod timeout;
@@ -109,7 +111,7 @@ pub mod traffic;
 pub use self::{
     balance::{Balancer, Driver},
     endpoint::Endpoint,
-    error::{BoxError, Error, InvalidConfig, Unavailable},
+    error::{BoxError, ConfigError, Error, InvalidConfig, ParseError, Unavailable},
 };
 
 /// The example of the README must compile, and those of these pages.

@@ -28,7 +28,7 @@ use tower_lb::{
     Balancer, discover,
     health::{HealthCheck, HealthExt, OutlierDetection},
     outcome::{Classify, Outcome},
-    strategy::{LeastLoaded, P2c, Panic, Pick, RoundRobin, Strategy},
+    strategy::{LeastLoaded, P2c, Panic, Pick, Rng, RoundRobin, Strategy},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,12 +47,12 @@ struct Server(Arc<State>);
 struct State {
     workers: Semaphore,
     fails: AtomicBool,
-    rng: Mutex<fastrand::Rng>,
+    rng: Mutex<Rng>,
     received: Mutex<Vec<Instant>>,
 }
 
-fn exponential(rng: &mut fastrand::Rng, mean: Duration) -> Duration {
-    mean.mul_f64(-(1.0 - rng.f64()).ln())
+fn exponential(rng: &mut Rng, mean: Duration) -> Duration {
+    mean.mul_f64(-(1.0 - rng.unit()).ln())
 }
 
 impl Server {
@@ -60,7 +60,7 @@ impl Server {
         Self(Arc::new(State {
             workers: Semaphore::new(WORKERS),
             fails: AtomicBool::new(false),
-            rng: Mutex::new(fastrand::Rng::with_seed(seed)),
+            rng: Mutex::new(Rng::seeded(seed)),
             received: Mutex::default(),
         }))
     }
@@ -222,7 +222,7 @@ where
     let results = Rc::new(RefCell::new(Vec::new()));
     let sender = tokio::task::spawn_local({
         let (results, balancer) = (Rc::clone(&results), balancer.clone());
-        let mut rng = fastrand::Rng::with_seed(scenario.seed);
+        let mut rng = Rng::seeded(scenario.seed);
         async move {
             let mut at = Instant::now();
             while at < start + END {

@@ -183,7 +183,7 @@ async fn those_of_lambda_too() {
     };
     let mut function = Function::new(invoke, "name".parse().unwrap());
     panics("FunctionFuture", function.call(Invocation::new("{}"))).await;
-    let mut small = function.with_limits(Limits::new().synchronous(1));
+    let mut small = function.with_limits(PayloadLimits::new().synchronous(1));
     panics("FunctionFuture", small.call(Invocation::new("{}"))).await;
 }
 

@@ -291,6 +291,6 @@ async fn what_can_not_be_signed_is_not_tried_again() {
     let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
     let request = Request::get("/").body(Body::empty()).unwrap();
     let Err(error) = balancer.oneshot(request).await else { panic!("its host tells no region") };
-    let judge: &dyn RetryPolicy<Response<()>> = &lb::RetryOn::http();
-    assert_eq!(judge.judge(Err(&error)), RetryDecision::Final, "{error:?}");
+    let policy: &dyn RetryPolicy<Response<()>> = &lb::RetryOn::http();
+    assert_eq!(policy.decide(Err(&error)), RetryDecision::Final, "{error:?}");
 }

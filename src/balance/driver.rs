@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_core::FusedFuture;
-use futures_util::task::AtomicWaker;
+use futures::{future::FusedFuture, task::AtomicWaker};
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::task::AtomicWaker;
+use futures::task::AtomicWaker;
 
 use super::{DriverStatus, snapshot::Snapshot};
 use crate::{Error, endpoint::WaitQueue, strategy::Rng};

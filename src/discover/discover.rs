@@ -3,7 +3,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::{Stream, TryStream};
+use futures::{Stream, TryStream};
 
 use super::Update;
 

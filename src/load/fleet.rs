@@ -6,7 +6,7 @@ use std::sync::{
 use tokio::time::Instant;
 
 use super::decayed::greater;
-use crate::strategy::mix;
+use crate::hash::mix;
 
 /// What all endpoints show together: how many requests an endpoint of the mean weight has in flight,
 /// how long requests take, and how the one depends on the other.

@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 
 use super::Candidates;
 

@@ -115,7 +115,6 @@ mod parameter;
 mod pick_first;
 mod probing;
 mod random;
-mod rng;
 mod round_robin;
 mod sampling;
 #[allow(clippy::module_inception)]
@@ -125,6 +124,7 @@ mod wakers;
 mod wrappers;
 mod zones;
 
+pub(crate) use self::candidates::{CHUNK, Chunk};
 #[cfg(feature = "lambda")]
 pub(crate) use self::wakers::{Registration, Wakers};
 pub use self::{
@@ -136,7 +136,6 @@ pub use self::{
     hash::{
         BoundedLoad, BoundedLoadPicker, HashKey, InvalidFactor, InvalidTableSize, Maglev,
         MaglevPicker, Rank, Rendezvous, RendezvousPicker, Ring, RingPicker, TopK, TopKPicker,
-        stable_hash,
     },
     least_loaded::{Freshest, FreshestPicker, LeastLoaded, LeastLoadedPicker},
     p2c::{P2c, P2cPicker},
@@ -147,7 +146,6 @@ pub use self::{
         ProbedPicker, Probes,
     },
     random::{Random, RandomPicker},
-    rng::Rng,
     round_robin::{RoundRobin, RoundRobinPicker, WeightedRoundRobin, WeightedRoundRobinPicker},
     strategy::{Pick, Strategy},
     wrappers::{
@@ -157,7 +155,4 @@ pub use self::{
     },
     zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware, ZonesPicker},
 };
-pub(crate) use self::{
-    candidates::{CHUNK, Chunk},
-    rng::mix,
-};
+pub use crate::{hash::stable_hash, rng::Rng};

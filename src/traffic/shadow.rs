@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures::stream::{FuturesUnordered, Stream};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},

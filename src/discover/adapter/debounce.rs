@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
+use futures::Stream;
 use indexmap::IndexMap;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 use pin_project_lite::pin_project;
 
 use super::known::{self, Known};

@@ -4,8 +4,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::{Stream, stream::BoxStream};
-use futures_util::StreamExt;
+use futures::StreamExt;
+use futures::{Stream, stream::BoxStream};
 
 use crate::{
     BoxError,

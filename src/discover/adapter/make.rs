@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use futures_core::{Stream, future::BoxFuture};
-use futures_util::stream::FuturesUnordered;
+use futures::stream::FuturesUnordered;
+use futures::{Stream, future::BoxFuture};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 
 use super::known::Known;
 use crate::discover::{Discover, Update};

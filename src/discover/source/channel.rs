@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 use tokio::sync::mpsc;
 
 use crate::{discover::Update, endpoint::Endpoint};

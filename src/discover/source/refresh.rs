@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use futures_core::{Stream, future::BoxFuture};
+use futures::{Stream, future::BoxFuture};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::{
     BoxError,
     discover::{InvalidSchedule, Schedule, SourceError, SourceStatus, Update},
     endpoint::Endpoint,
+    rng::Rng,
 };
 
 /// A source that is asked again and again, by an async function that gives the whole set.
@@ -56,7 +57,7 @@ where
         fetch: Box::new(move || Box::pin(fetch())),
         state: State::Due,
         last: None,
-        rng: fastrand::Rng::new(),
+        rng: Rng::from_entropy(),
         status: SourceStatus::new(Arc::clone(&name)),
         name,
     })
@@ -98,7 +99,7 @@ pub struct Refresh<K, T> {
     state: State<K, T>,
     /// The last answer, to tell whether another says the same.
     last: Option<Vec<(K, Endpoint<T>)>>,
-    rng: fastrand::Rng,
+    rng: Rng,
     status: SourceStatus,
 }
 
@@ -118,7 +119,7 @@ impl<K, T> Refresh<K, T> {
     /// The same random numbers for the same seed, for tests. Default a seed of its own.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.rng = fastrand::Rng::with_seed(seed);
+        self.rng = Rng::seeded(seed);
         self
     }
 
@@ -181,7 +182,7 @@ where
                 }
                 State::Fetching(fetching) => ready!(fetching.as_mut().poll(cx)),
             };
-            let random = this.rng.f64();
+            let random = this.rng.unit();
             match answer {
                 Ok(Fetched { endpoints, valid_for }) => {
                     this.status.succeeded(endpoints.as_ref().map(Vec::len));

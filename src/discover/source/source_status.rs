@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
+use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use crate::{BoxError, escape::Escaped};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use futures_core::{future::BoxFuture, stream::BoxStream};
-use futures_util::{StreamExt, stream};
+use futures::{StreamExt, stream};
+use futures::{future::BoxFuture, stream::BoxStream};
 use http::{Request, Response, StatusCode, Uri};
 use http_body::Body;
 use hyper_util::{

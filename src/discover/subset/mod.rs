@@ -1,6 +1,5 @@
 mod aperture;
 mod rendezvous_subset;
-mod stable_hash;
 #[allow(clippy::module_inception)]
 mod subset;
 

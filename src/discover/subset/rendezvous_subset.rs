@@ -1,7 +1,7 @@
 use std::{cmp::Reverse, fmt::Display};
 
-use super::stable_hash::{mix, stable_hash};
 use crate::discover::{FleetMember, InvalidSubset, Subsetting};
+use crate::hash::{mix, stable_hash_of};
 
 /// Rendezvous subsetting: each client scores the endpoints by a hash of both names and uses the
 /// best.
@@ -33,7 +33,7 @@ impl RendezvousSubset {
         if size == 0 {
             return Err(InvalidSubset::Empty);
         }
-        Ok(Self { client: stable_hash(&client), size })
+        Ok(Self { client: stable_hash_of(&client), size })
     }
 
     /// The positions of the best, of those asked for.

@@ -8,11 +8,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 use indexmap::IndexMap;
 use pin_project_lite::pin_project;
 
-use super::stable_hash::stable_hash;
+use crate::hash::stable_hash_of;
 use crate::{
     discover::{
         Discover, Update,
@@ -155,7 +155,7 @@ where
             let (positions, members) = tiers.entry(endpoint.tier()).or_default();
             positions.push(position);
             members.push(FleetMember {
-                id: stable_hash(key),
+                id: stable_hash_of(key),
                 weight: endpoint.weight(),
                 eligible: endpoint.is_eligible(),
             });

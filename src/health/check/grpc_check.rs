@@ -1,7 +1,7 @@
 use std::{fmt, marker::PhantomData};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONTENT_TYPE, TE},

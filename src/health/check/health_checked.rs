@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use futures_core::{Stream, future::BoxFuture};
-use futures_util::{
+use futures::{Stream, future::BoxFuture};
+use futures::{
     future::{AbortHandle, Abortable, FutureExt},
     stream::FuturesUnordered,
 };
@@ -30,6 +30,7 @@ use crate::{
             timer::{Deadlines, SHORTEST, after},
         },
     },
+    rng::Rng,
 };
 
 pin_project! {
@@ -106,7 +107,7 @@ struct Checks<C> {
     next_first: Option<Instant>,
     /// When requests were last seen.
     traffic: Option<Instant>,
-    rng: fastrand::Rng,
+    rng: Rng,
 }
 
 /// The time between two first checks, unless there are so many that the interval asks for less.
@@ -119,7 +120,7 @@ impl<C> Checks<C> {
             running: FuturesUnordered::new(),
             next_first: None,
             traffic: None,
-            rng: config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            rng: config.seed.map_or_else(Rng::from_entropy, Rng::seeded),
             config,
         }
     }
@@ -206,7 +207,7 @@ impl<C> Checks<C> {
         } else {
             self.config.idle
         };
-        let part = 1.0 + self.config.jitter * (2.0 * self.rng.f64() - 1.0);
+        let part = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
         let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause);
         pause.max(SHORTEST)
     }

@@ -1,6 +1,6 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST};
 use http_body::Body;
 use tower_service::Service;

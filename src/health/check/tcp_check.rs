@@ -1,4 +1,4 @@
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use tokio::net::{TcpStream, ToSocketAddrs};
 
 use crate::{BoxError, health::Check};

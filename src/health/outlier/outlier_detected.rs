@@ -30,6 +30,7 @@ use crate::{
             timer::{Every, after},
         },
     },
+    rng::Rng,
 };
 
 stage! {
@@ -108,7 +109,7 @@ struct Outliers {
     stall_tick: Every,
     /// Who is ejected or on trial.
     ejected: Ejected,
-    rng: fastrand::Rng,
+    rng: Rng,
 }
 
 /// How often silence is looked for, in parts of the time that makes one.
@@ -122,7 +123,7 @@ impl Outliers {
             tick: Every::new(detection.interval),
             stall_tick: Every::new(silence),
             ejected: Ejected::default(),
-            rng: detection.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            rng: detection.seed.map_or_else(Rng::from_entropy, Rng::seeded),
             detection,
         }
     }
@@ -130,7 +131,7 @@ impl Outliers {
     fn ejection_time(&mut self, ejections: u32) -> Duration {
         let time = self.detection.base_time.saturating_mul(ejections);
         let time = time.min(self.detection.max_time);
-        let jitter = time.as_secs_f64() * self.rng.f64() * self.detection.jitter;
+        let jitter = time.as_secs_f64() * self.rng.unit() * self.detection.jitter;
         time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
     }
 

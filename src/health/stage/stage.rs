@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_core::Stream;
+use futures::Stream;
 use pin_project_lite::pin_project;
 
 use super::members::{Id, Member, Members};
@@ -109,7 +109,7 @@ macro_rules! stage {
             }
         }
 
-        impl<D> futures_core::Stream for $name<D>
+        impl<D> futures::Stream for $name<D>
         where
             D: $crate::discover::Discover<
                     Key: Clone + Eq + std::fmt::Display + std::hash::Hash,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
 use http_body::Body;

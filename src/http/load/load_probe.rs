@@ -1,6 +1,6 @@
 use std::{future::poll_fn, pin::pin};
 
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::Body;
 use tower_service::Service;

@@ -244,7 +244,7 @@ where
 mod tests {
     use std::convert::Infallible;
 
-    use futures_util::FutureExt;
+    use futures::FutureExt;
     use http::Request;
     use http_body_util::{BodyExt, Full};
 
@@ -276,7 +276,7 @@ mod tests {
         drop(alone);
         for _ in 0..5 {
             _ = call("/404/20").await.unwrap();
-            let both = futures_util::future::join(call("/200/1000"), call("/200/100"));
+            let both = futures::future::join(call("/200/1000"), call("/200/100"));
             _ = both.await;
         }
         assert_eq!(layer.header().1, "0;latency-ms=20.000", "they came alone, but for the median");
@@ -296,7 +296,7 @@ mod tests {
         let mut service = layer.layer(tower::service_fn(answer));
         let mut call = |path: &str| service.call(Request::get(path).body(()).unwrap());
         for _ in 0..5 {
-            _ = futures_util::future::join(call("/200/20"), call("/200/5000")).await;
+            _ = futures::future::join(call("/200/20"), call("/200/5000")).await;
         }
         let hanging = call("/200/100");
         assert_eq!(layer.header().1, "1;latency-ms=5000.000");

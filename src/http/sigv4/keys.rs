@@ -11,7 +11,7 @@ use aws_credential_types::{
     Credentials,
     provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
 };
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -160,7 +160,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use aws_credential_types::provider::future;
-    use futures_util::future::join_all;
+    use futures::future::join_all;
     use tokio::time::sleep;
 
     use super::*;

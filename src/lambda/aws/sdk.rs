@@ -19,8 +19,8 @@ use aws_sdk_lambda::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures_core::{Stream, future::BoxFuture};
-use futures_util::stream;
+use futures::stream;
+use futures::{Stream, future::BoxFuture};
 
 use super::sent::Sent;
 use crate::{

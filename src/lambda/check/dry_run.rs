@@ -1,4 +1,4 @@
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use tower_service::Service;
 
 use super::check_invocation::probe;

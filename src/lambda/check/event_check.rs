@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use futures_core::future::BoxFuture;
+use futures::future::BoxFuture;
 use http::{HeaderValue, Request, StatusCode, Uri, header::USER_AGENT};
 use tower_service::Service;
 

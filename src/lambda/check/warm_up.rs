@@ -1,8 +1,8 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use futures_core::future::BoxFuture;
-use futures_util::future::try_join_all;
+use futures::future::BoxFuture;
+use futures::future::try_join_all;
 use serde::Serialize;
 use tower_service::Service;
 

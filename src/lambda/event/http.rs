@@ -320,7 +320,7 @@ impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFuture<S, F, B> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures::stream;
     use http_body::Frame;
     use http_body_util::StreamBody;
 

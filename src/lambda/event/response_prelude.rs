@@ -79,7 +79,7 @@ impl Prelude {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures::stream;
     use http_body_util::BodyExt;
     use proptest::prelude::*;
 

@@ -1,6 +1,9 @@
+use crate::rng::Rng;
+
 /// A random one, of version 4, for ids in events.
 pub(crate) fn uuid() -> String {
-    let [a, b] = [fastrand::u64(..), fastrand::u64(..)];
+    let mut rng = Rng::from_entropy();
+    let [a, b] = [rng.bits(), rng.bits()];
     let (time, version) = (a >> 16 & 0xffff, a & 0xfff);
     format!(
         "{:08x}-{time:04x}-4{version:03x}-{:04x}-{:012x}",

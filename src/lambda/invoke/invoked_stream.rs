@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::{Stream, stream::BoxStream};
+use futures::{Stream, stream::BoxStream};
 use http_body::{Body, Frame};
 
 use crate::{

@@ -5,8 +5,8 @@ use std::{
     task::{Poll, ready},
 };
 
-use futures_core::Stream;
-use futures_util::stream::poll_fn;
+use futures::Stream;
+use futures::stream::poll_fn;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{

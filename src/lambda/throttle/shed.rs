@@ -14,6 +14,7 @@ use super::throttles::Memory;
 use crate::{
     BoxError,
     lambda::{InvokeError, Throttle, ThrottleReason},
+    rng::Rng,
 };
 
 /// Makes [`Shed`]s; made by [`Throttles::shed`](crate::lambda::Throttles::shed).
@@ -62,7 +63,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let share = self.memory.shedding.share(Instant::now);
-        let passes = share == 0.0 || fastrand::f32() >= share;
+        let passes = share == 0.0 || Rng::from_entropy().unit() >= f64::from(share);
         ShedFuture { response: passes.then(|| self.inner.call(request)) }
     }
 }

@@ -1,7 +1,10 @@
 use std::sync::{Arc, Weak};
 
-use super::{hash_key::stable_hash, log2::neg_log2};
-use crate::strategy::{Candidate, Candidates, rng::mix};
+use super::log2::neg_log2;
+use crate::{
+    hash::{mix, stable_hash},
+    strategy::{Candidate, Candidates},
+};
 
 /// The candidates in an order of their own, whatever order they came in: by the hashes of their
 /// names. Hash tables speak of a candidate by its place in it.

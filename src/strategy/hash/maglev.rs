@@ -5,11 +5,11 @@ use super::{
     rank,
 };
 use crate::{
+    hash::mix,
     outcome::Meter,
+    rng::scale,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng,
-        Strategy,
-        rng::{mix, scale},
+        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
     },
 };
 

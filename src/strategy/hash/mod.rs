@@ -1,5 +1,5 @@
 mod bounded_load;
-pub(super) mod hash_key;
+mod hash_key;
 pub(super) mod hash_order;
 mod log2;
 mod maglev;
@@ -10,7 +10,7 @@ pub(super) mod top_k;
 
 pub use self::{
     bounded_load::{BoundedLoad, BoundedLoadPicker, InvalidFactor},
-    hash_key::{HashKey, stable_hash},
+    hash_key::HashKey,
     maglev::{InvalidTableSize, Maglev, MaglevPicker},
     rank::Rank,
     rendezvous::{Rendezvous, RendezvousPicker},

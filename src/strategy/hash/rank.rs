@@ -1,4 +1,7 @@
-use crate::strategy::{Candidate, HashKey, PickContext, Rng, rng::mix};
+use crate::{
+    hash::mix,
+    strategy::{Candidate, HashKey, PickContext, Rng},
+};
 
 /// A picker that ranks all its candidates for each key: the first of them is the key's home, the next
 /// takes over when that will not do, and so on, in the same order each time.

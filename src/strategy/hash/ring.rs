@@ -5,10 +5,10 @@ use super::{
     rank,
 };
 use crate::{
+    hash::mix,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng,
-        Strategy, rng::mix,
+        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
     },
 };
 

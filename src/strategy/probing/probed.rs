@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
+use futures::{
     StreamExt,
     stream::{FuturesUnordered, poll_fn},
     task::AtomicWaker,

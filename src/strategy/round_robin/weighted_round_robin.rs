@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::poll_fn;
+use futures::stream::poll_fn;
 use tokio::time::Instant;
 
 use super::static_stride::StaticStride;

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::alias::AliasTable;
 use crate::{
     load::{Load, Score},
-    strategy::{Candidate, Candidates, PickContext, Rng, rng::scale},
+    rng::scale,
+    strategy::{Candidate, Candidates, PickContext, Rng},
 };
 
 /// Draws candidates in proportion to their weights.

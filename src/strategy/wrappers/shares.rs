@@ -7,8 +7,8 @@ use std::{
     task::Poll,
 };
 
-use futures_core::Stream;
-use futures_util::stream::poll_fn;
+use futures::Stream;
+use futures::stream::poll_fn;
 
 use crate::{
     strategy::wakers::Wakers,

@@ -11,13 +11,11 @@ use super::{
     shares::{SharesReader, shares},
 };
 use crate::{
+    hash::{mix, stable_hash},
     outcome::Meter,
     strategy::{
         BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
-        SplitError, Strategy,
-        hash::{hash_key::stable_hash, hash_order::HashEntry},
-        rng::mix,
-        round_robin::order::Order,
+        SplitError, Strategy, hash::hash_order::HashEntry, round_robin::order::Order,
     },
 };
 

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use futures_core::Stream;
-use futures_util::stream::poll_fn;
+use futures::Stream;
+use futures::stream::poll_fn;
 use tokio::time::Instant;
 
 use crate::{

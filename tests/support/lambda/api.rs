@@ -97,7 +97,7 @@ impl Called {
             let alias = function.aliases.get(qualifier)?;
             match alias.additional {
                 // As AWS does it: a coin is tossed for each invocation.
-                Some((version, weight)) if fastrand::f64() < weight => Some(version),
+                Some((version, weight)) if rand::random::<f64>() < weight => Some(version),
                 _ => Some(alias.version),
             }
         })?
@@ -170,7 +170,7 @@ async fn invoke(
         let said = json!({ "Type": "User", "Message": "Could not parse request body into json" });
         return Ok(exception(400, "InvalidRequestContentException", said));
     }
-    let id = format!("{:016x}", fastrand::u64(..));
+    let id = format!("{:016x}", rand::random::<u64>());
     let kind = header("x-amz-invocation-type");
     if kind.as_deref() == Some("DryRun") {
         return Ok(Response::builder().status(204).body(full(Bytes::new())).unwrap_or_default());

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, join, stream};
+use futures::{StreamExt, future::join, stream};
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
@@ -338,7 +338,7 @@ impl Dns {
             Family::V4 => (Some(lookup(RecordType::A).await), None),
             Family::V6 => (None, Some(lookup(RecordType::AAAA).await)),
             Family::Any | Family::PreferV4 | Family::PreferV6 => {
-                let (v4, v6) = join!(lookup(RecordType::A), lookup(RecordType::AAAA));
+                let (v4, v6) = join(lookup(RecordType::A), lookup(RecordType::AAAA)).await;
                 (Some(v4), Some(v6))
             }
         };

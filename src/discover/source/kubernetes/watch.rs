@@ -7,8 +7,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use http::{HeaderMap, Request, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -429,7 +429,7 @@ mod tests {
         },
     };
 
-    use futures_util::stream;
+    use futures::stream;
     use http::Response;
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};

@@ -1,0 +1,78 @@
+use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc};
+
+use crate::escape::Escaped;
+
+/// A text that cannot be parsed, such as an origin, a function name or a document of endpoints.
+///
+/// `Display` names what was parsed, the text, and what was expected; control characters are escaped.
+#[derive(Clone, Debug)]
+pub struct ParseError {
+    what: &'static str,
+    text: Box<str>,
+    expected: Cow<'static, str>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl ParseError {
+    /// The longest text that is kept, in bytes. The rest is left out.
+    const MAX_TEXT_BYTES: usize = 200;
+
+    /// `text` is not a valid `what` ("origin"); `expected` says what one looks like.
+    pub(crate) fn new(
+        what: &'static str,
+        text: &str,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let mut end = text.len().min(Self::MAX_TEXT_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { what, text: text[..end].into(), expected: expected.into(), source: None }
+    }
+
+    /// The same error, caused by the error of a parser underneath.
+    #[must_use]
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Returns what was parsed, such as "origin" or "function name".
+    #[must_use]
+    pub fn what(&self) -> &str {
+        self.what
+    }
+
+    /// Returns the text, or its first 200 bytes.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns what was expected.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+}
+
+/// Two errors are equal if they are about the same text and expect the same; sources are not compared.
+impl PartialEq for ParseError {
+    fn eq(&self, other: &Self) -> bool {
+        (self.what, &self.text, &self.expected) == (other.what, &other.text, &other.expected)
+    }
+}
+
+impl Eq for ParseError {}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid {} \"{}\": expected {}", self.what, Escaped(&self.text), self.expected)
+    }
+}
+
+impl StdError for ParseError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
