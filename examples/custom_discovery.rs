@@ -2,8 +2,6 @@
 //! as an HTTP API or a database table would be; it fails now and then, as they do.
 //! `cargo run --example custom_discovery`
 
-mod backend;
-
 use std::{
     collections::BTreeMap,
     error::Error as StdError,
@@ -11,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use backend::Backend;
 use futures::{Stream, stream};
 use http_body_util::Empty;
 use hyper::{Request, body::Bytes};
@@ -23,6 +20,7 @@ use tower_lb::{
     http::{self, Origin},
     strategy::RoundRobin,
 };
+use tower_lb_examples::backend::Backend;
 
 /// The registry: names to addresses, weights and whether they are being taken out of service.
 type Registry = Arc<Mutex<Result<BTreeMap<&'static str, (Origin, u32, bool)>, &'static str>>>;

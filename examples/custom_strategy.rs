@@ -2,8 +2,6 @@
 //! ("shuffle sharding"), so that a tenant who brings its endpoints down leaves the others' alone.
 //! `cargo run --example custom_strategy`
 
-mod backend;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error as StdError,
@@ -12,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use backend::Backend;
 use futures::future::try_join_all;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes};
@@ -23,6 +20,7 @@ use tower_lb::{
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
+use tower_lb_examples::backend::Backend;
 
 /// Gives every tenant `shard` endpoints of its own choice, of which any takes the request.
 struct ShuffleShard<H> {

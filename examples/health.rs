@@ -2,11 +2,8 @@
 //! gets its share bit by bit.
 //! `cargo run --example health`
 
-mod backend;
-
 use std::{error::Error as StdError, time::Duration};
 
-use backend::Backend;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Uri, body::Bytes};
 use tokio::time::{Instant, interval, sleep};
@@ -17,6 +14,7 @@ use tower_lb::{
     http::{self, Origin},
     strategy::RoundRobin,
 };
+use tower_lb_examples::backend::Backend;
 
 type Body = Empty<Bytes>;
 

@@ -1,15 +1,12 @@
 //! Three HTTP backends of different speeds, requests at a steady rate, and one backend that is
 //! killed and comes back, which no caller notices: `cargo run --example quickstart`.
 
-mod backend;
-
 use std::{
     collections::BTreeMap,
     error::Error as StdError,
     time::{Duration, Instant},
 };
 
-use backend::Backend;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Request, Uri, body::Bytes};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,6 +19,7 @@ use tower_lb::{
     http::{self, Origin},
     strategy::P2c,
 };
+use tower_lb_examples::backend::Backend;
 
 const REQUESTS: u64 = 3000;
 const PER_SECOND: u64 = 500;

@@ -15,18 +15,18 @@ use tracing::{
 
 /// Events as text: the message, and ` name=value` for each field, nothing of it escaped.
 #[derive(Clone, Default)]
-pub(crate) struct Logs(Arc<Mutex<Vec<String>>>);
+pub struct Logs(Arc<Mutex<Vec<String>>>);
 
 impl Logs {
     /// Collects the events of this thread until the guard is dropped.
-    pub(crate) fn collect() -> (Self, DefaultGuard) {
+    pub fn collect() -> (Self, DefaultGuard) {
         let logs = Self::default();
         let guard = tracing::subscriber::set_default(logs.clone());
         (logs, guard)
     }
 
     /// The events of the library so far, which are forgotten.
-    pub(crate) fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }

@@ -1,5 +1,4 @@
 //! Strategies tried out without a balancer.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
 
@@ -10,10 +9,10 @@ use tower_lb::{
     strategy::{Candidate, Candidates, Pick, PickContext, Rng, Strategy},
 };
 
-pub(crate) type Named = (String, Endpoint<()>);
+pub type Named = (String, Endpoint<()>);
 
 /// Endpoints named by a letter and a number.
-pub(crate) fn some(letter: char, count: usize, endpoint: &Endpoint<()>) -> Vec<Named> {
+pub fn some(letter: char, count: usize, endpoint: &Endpoint<()>) -> Vec<Named> {
     let named = |number| (format!("{letter}{number}"), endpoint.clone().map(|()| ()));
     (0..count).map(named).map(|(name, endpoint)| (name, fresh(&endpoint))).collect()
 }
@@ -31,20 +30,20 @@ fn fresh(endpoint: &Endpoint<()>) -> Endpoint<()> {
     fresh
 }
 
-pub(crate) fn in_zone(zone: &str) -> Endpoint<()> {
+pub fn in_zone(zone: &str) -> Endpoint<()> {
     Endpoint::new(()).with_locality(zone_named(zone))
 }
 
-pub(crate) fn zone_named(zone: &str) -> Locality {
+pub fn zone_named(zone: &str) -> Locality {
     Locality::new("region", zone)
 }
 
-pub(crate) fn candidates(strategy: &impl Strategy, endpoints: &[Named]) -> Candidates {
+pub fn candidates(strategy: &impl Strategy, endpoints: &[Named]) -> Candidates {
     Candidates::for_strategy(strategy, endpoints.iter().map(|(name, one)| (name, one)))
 }
 
 /// One pick, of a request that has been to `tried`.
-pub(crate) fn pick_after<'a, P: Pick<()>>(
+pub fn pick_after<'a, P: Pick<()>>(
     picker: &'a P,
     tried: &[&Candidate],
     rng: &mut Rng,
@@ -56,7 +55,7 @@ pub(crate) fn pick_after<'a, P: Pick<()>>(
 }
 
 /// The share of each group of 20 000 picks; a group is what `group` makes of a name.
-pub(crate) fn shares<P: Pick<()>>(
+pub fn shares<P: Pick<()>>(
     picker: &P,
     group: impl Fn(&Candidate) -> String,
 ) -> BTreeMap<String, f64> {
@@ -72,12 +71,12 @@ pub(crate) fn shares<P: Pick<()>>(
 }
 
 /// Groups by the first letter of a name.
-pub(crate) fn letter(candidate: &Candidate) -> String {
+pub fn letter(candidate: &Candidate) -> String {
     candidate.name()[..1].to_owned()
 }
 
 /// Shares of letters as expected, to within one percentage point.
-pub(crate) fn assert_shares(actual: &BTreeMap<String, f64>, expected: &[(char, f64)]) {
+pub fn assert_shares(actual: &BTreeMap<String, f64>, expected: &[(char, f64)]) {
     let total: f64 = actual.values().sum();
     let listed: f64 = expected.iter().map(|(_, share)| share).sum();
     assert!((total - listed).abs() < 1e-9, "{actual:?} instead of {expected:?}");

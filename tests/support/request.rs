@@ -11,22 +11,22 @@ use tower_lb::{
 };
 
 #[derive(Clone, Debug)]
-pub(crate) struct Query {
+pub struct Query {
     retry_safety: RetrySafety,
     attempts: Option<Attempts>,
     copies: Arc<AtomicU32>,
 }
 
 impl Query {
-    pub(crate) fn new(retry_safety: RetrySafety) -> Self {
+    pub fn new(retry_safety: RetrySafety) -> Self {
         Self { retry_safety, attempts: None, copies: Arc::default() }
     }
 
-    pub(crate) fn idempotent() -> Self {
+    pub fn idempotent() -> Self {
         Self::new(RetrySafety::Idempotent)
     }
 
-    pub(crate) fn copies(&self) -> Arc<AtomicU32> {
+    pub fn copies(&self) -> Arc<AtomicU32> {
         Arc::clone(&self.copies)
     }
 }

@@ -1,5 +1,4 @@
 //! Functions in virtual time: Poisson arrivals, environments that start cold and expire, limits.
-#![allow(dead_code, reason = "each user uses its own part")]
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 

@@ -1,0 +1,61 @@
+//! A gateway: an axum server whose routes go to balanced backends.
+//! `cargo run -p tower-lb-framework-examples --example axum_gateway`
+
+use std::{error::Error as StdError, time::Duration};
+
+use axum::{Router, routing::get};
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Bytes};
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+use tower_lb::{
+    discover::{self, DiscoverExt},
+    http::{self, Gateway, HostHeader, Origin},
+    strategy::{LeastLoaded, RoundRobin},
+};
+use tower_lb_examples::backend::Backend;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let latency = Duration::from_millis(2);
+    let shop = [Backend::start("shop-1", latency).await?, Backend::start("shop-2", latency).await?];
+    let search = [Backend::start("search-1", latency).await?];
+
+    // One balancer for each group of backends, with retries around it. A gateway answers 503 rather than waiting for ever.
+    let balance = |backends: &[Backend]| {
+        let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
+        let pool = http::Pool::new().host_header(HostHeader::Keep);
+        discover::list(origins.collect::<Vec<_>>()).connect(pool.connector())
+    };
+    let builder = || http::builder().max_outstanding(100).fail_fast(Duration::from_secs(1));
+    let shop_balancer = builder().spawn(LeastLoaded::default(), balance(&shop))?;
+    let search_balancer = builder().spawn(RoundRobin::new(), balance(&search))?;
+
+    let status = shop_balancer.clone();
+    let app = Router::new()
+        .nest_service("/search", Gateway::new(http::resilient(search_balancer)))
+        .route("/status", get(async move || status.status().to_string()))
+        .fallback_service(Gateway::new(http::resilient(shop_balancer)));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let gateway = Origin::from(listener.local_addr()?);
+    println!("serving on {gateway}\n");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    // Try it out, as a client would.
+    let client = http::Pool::new().client::<Empty<Bytes>>(gateway);
+    let fetch = async |path: &str| -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let request = Request::get(path).body(Empty::new())?;
+        let response = client.clone().oneshot(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        println!("GET {path:9} {status}: {}", String::from_utf8_lossy(&body).trim_end());
+        Ok(())
+    };
+    for path in ["/", "/cart", "/", "/cart", "/search?q", "/status"] {
+        fetch(path).await?;
+    }
+    println!("\nall of search is killed:");
+    search.iter().for_each(Backend::kill);
+    fetch("/search?q").await
+}

@@ -1,0 +1,1 @@
+//! Only examples: axum, reqwest, tonic and documents.

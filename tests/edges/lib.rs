@@ -1,0 +1,1 @@
+//! Only tests: see `http`, `lambda`, `discovery` and `processes`.
