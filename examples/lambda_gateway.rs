@@ -17,7 +17,7 @@ use tower_lb::{
     discover::DiscoverExt,
     http::{self, Origin},
     lambda::{
-        self, AlbEvent, Function, Http, Throttles, UntilAnswer,
+        self, AlbEvent, Function, HttpFunction, Throttles, UntilResponse,
         aws::{AliasVersions, Sdk},
     },
     strategy::RoundRobin,
@@ -48,12 +48,12 @@ async fn gateway() -> Result<(), BoxError> {
         .connect(Function::connector(Sdk::new(client)));
     let balancer = lambda::builder()
         .fail_fast(Duration::from_secs(1))
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), versions)?;
     let invocations = ServiceBuilder::new().layer(throttles.shed()).service(balancer.clone());
     let target_group =
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/site/0123456789abcdef";
-    let site = Http::new(invocations, AlbEvent::new(target_group).multi_value());
+    let site = HttpFunction::new(invocations, AlbEvent::new(target_group).multi_value());
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let gateway = Origin::from(listener.local_addr()?);

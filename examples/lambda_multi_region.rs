@@ -19,7 +19,7 @@ use tower_lb::{
     discover::DiscoverExt,
     health::{CircuitBreaker, HealthExt},
     lambda::{
-        self, Function, FunctionName, Invocation, InvocationStatus, Throttles, UntilAnswer,
+        self, Function, FunctionName, Invocation, InvocationStatus, Throttles, UntilResponse,
         aws::Sdk,
     },
     retry::RetryLayer,
@@ -69,7 +69,7 @@ async fn regions() -> Result<(), BoxError> {
         )?;
     let throttles = Throttles::new();
     let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(Tiers::new(P2c::default())), endpoints)?;
 
     // One more attempt where that is safe and may help, in the other region: with and without it.

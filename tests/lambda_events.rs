@@ -20,8 +20,8 @@ use tower::{Layer, ServiceExt, timeout::TimeoutLayer};
 use tower_lb::{
     discover,
     lambda::{
-        self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, Http, Invocation,
-        Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
+        self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, HttpFunction,
+        Invocation, Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
     limit::Rejected,
     retry::{RetrySafety, RetryableRequest},
@@ -258,7 +258,7 @@ where
     B: hyper::body::Body<Error: Into<tower::BoxError>>,
 {
     let function = Function::new(invoke, "f".parse().unwrap());
-    let response = Http::new(function, AlbEvent::new("")).oneshot(request).await.unwrap();
+    let response = HttpFunction::new(function, AlbEvent::new("")).oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     (head.status, head.headers, body.collect().await.unwrap().to_bytes())
 }
@@ -312,7 +312,7 @@ async fn what_a_limit_turned_away_becomes_503() {
     let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
     for (rejected, retry_after) in [(rate, Some("2")), (Rejected::QueueFull { limit: 1 }, None)] {
         let limited = tower::service_fn(move |_: Invocation| ready(Err::<Invoked, _>(rejected)));
-        let response = Http::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
+        let response = HttpFunction::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let header = response.headers().get(header::RETRY_AFTER);
         assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after);
@@ -404,7 +404,7 @@ async fn a_balancer_of_functions_serves_http() {
     let functions = discover::list(["one", "two", "hangs"].map(function));
     let strategy = RoundRobin::starting_at(0);
     let balancer = lambda::builder().spawn(strategy, functions).unwrap();
-    let http = Http::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
+    let http = HttpFunction::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
     let mut answers = Vec::new();
     for _ in 0..3 {
         let response = http.clone().oneshot(get()).await.unwrap();

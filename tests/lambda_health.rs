@@ -17,8 +17,8 @@ use tower_lb::{
     health::{Check, HealthCheck, HealthExt},
     lambda::{
         self, AlbEvent, DryRun, EventCheck, Function, FunctionErrorKind, FunctionName, Invocation,
-        InvocationType, Invoke, InvokeError, Invoked, Refusal, Throttle, ThrottleReason, UrlEvent,
-        WarmUp,
+        InvocationType, Invoke, InvokeError, Invoked, ServiceError, Throttle, ThrottleReason,
+        UrlEvent, WarmUp,
     },
     strategy::RoundRobin,
 };
@@ -86,8 +86,8 @@ fn throttled() -> Answer {
 }
 
 fn missing() -> Answer {
-    let refusal = Refusal::new(404, "ResourceNotFoundException", "not found");
-    Err(InvokeError::Refused(Box::new(refusal)))
+    let refusal = ServiceError::new(404, "ResourceNotFoundException", "not found");
+    Err(InvokeError::Service(Box::new(refusal)))
 }
 
 const TARGET_GROUP: &str =

@@ -26,8 +26,8 @@ use tower_lb::{
     discover::{DiscoverExt, Update},
     http::{Origin, Pool},
     lambda::{
-        self as lb, AlbEvent, Function, Http, Invocation, InvocationType, InvokeError, Qualifier,
-        ThrottleReason, Throttles, UntilAnswer,
+        self as lb, AlbEvent, Function, HttpFunction, Invocation, InvocationType, InvokeError,
+        Qualifier, ThrottleReason, Throttles, UntilResponse,
         aws::{AliasVersions, FunctionSearch, Sdk},
     },
     strategy::RoundRobin,
@@ -132,7 +132,7 @@ async fn functions_are_invoked_by_name_version_and_alias() {
         let invocation = Invocation::from("{}").with_type(kind);
         assert_eq!(call("e2e-invoke", invocation).await.unwrap().status(), status);
     }
-    let Err(InvokeError::Refused(refusal)) = call("e2e-missing", "{}".into()).await else {
+    let Err(InvokeError::Service(refusal)) = call("e2e-missing", "{}".into()).await else {
         panic!("a function that is not there")
     };
     assert_eq!((refusal.status(), refusal.code()), (404, "ResourceNotFoundException"));
@@ -187,7 +187,7 @@ async fn a_region_whose_function_is_throttled_is_left_and_come_back_to() {
         Function::new(sdks[index].clone(), name.clone())
     });
     let balancer = lb::builder()
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let call = async || balancer.clone().oneshot("{}".into()).await;
@@ -329,7 +329,7 @@ async fn events_and_responses_are_those_of_its_load_balancer() {
     for balancer @ (name, host, group) in &balancers {
         let theirs = Pool::new().client::<Full<Bytes>>(endpoint.parse().unwrap());
         let function = Function::new(Sdk::new(client.clone()), name.parse().unwrap());
-        let ours = Http::new(function, AlbEvent::new(&**group));
+        let ours = HttpFunction::new(function, AlbEvent::new(&**group));
         for (request, same) in requests(balancer).into_iter().zip(requests(balancer)) {
             let line = format!("{} {}", request.method(), request.uri());
             let (mut head, body) = request.into_parts();

@@ -19,9 +19,10 @@ use tower_lb::{
     endpoint::{Endpoint, Locality},
     health::Check,
     lambda::{
-        Advice, AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
-        FunctionName, Http, Invocation, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
-        ThrottleReason, Throttles, UntilAnswer, UntilStreamEnd, UrlEvent, WarmUp,
+        AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
+        FunctionName, HttpFunction, Invocation, InvocationType, InvokeError, Invoked, Qualifier,
+        Remedy, RetryAdvice, ThrottleReason, Throttles, UntilResponse, UntilStreamEnd, UrlEvent,
+        WarmUp,
         aws::{AliasVersions, Provisioned, Sdk},
     },
     strategy::RoundRobin,
@@ -99,7 +100,7 @@ async fn a_function_that_fails_is_no_error_of_the_service() {
         assert_eq!(error.kind(), FunctionErrorKind::Unhandled);
         assert_eq!(error.message(), Some(message));
         assert!(kind.is_none_or(|kind| error.error_type() == Some(kind)), "{error}");
-        assert_eq!(Advice::of(&invoked).unwrap().execution(), Execution::Ran);
+        assert_eq!(RetryAdvice::of(&invoked).unwrap().execution(), Execution::Ran);
         let after = invoke(function(&shim, "f:1"), json!({})).await.unwrap();
         assert!(!after.is_function_error(), "and the next one succeeds");
     }
@@ -128,7 +129,7 @@ async fn the_services_errors_are_told_apart() {
         ("f:9", "{}", 404, "ResourceNotFoundException"),
         ("f", "{", 400, "InvalidRequestContentException"),
     ] {
-        let InvokeError::Refused(refusal) = error(name, event).await else { panic!("{name}") };
+        let InvokeError::Service(refusal) = error(name, event).await else { panic!("{name}") };
         assert_eq!((refusal.status(), refusal.code()), (status, code));
     }
     for (status, code, remedy) in [
@@ -138,8 +139,8 @@ async fn the_services_errors_are_told_apart() {
     ] {
         shim.with(REGION, "f", |f| f.fault = Some(Fault::Exception { status, code }));
         let refused = error("f", "{}").await;
-        assert_eq!(Advice::of_error(&refused).remedy(), remedy, "{refused}");
-        let InvokeError::Refused(refusal) = refused else { panic!("{code}") };
+        assert_eq!(RetryAdvice::of_error(&refused).remedy(), remedy, "{refused}");
+        let InvokeError::Service(refusal) = refused else { panic!("{code}") };
         assert_eq!((refusal.status(), refusal.code()), (status, code));
     }
     shim.with(REGION, "f", |f| f.fault = Some(Fault::Cut));
@@ -151,7 +152,7 @@ async fn the_services_errors_are_told_apart() {
     let dead = Sdk::new(client(&format!("http://{dead}"), REGION));
     let error = Function::new(dead, "f".parse().unwrap()).oneshot("{}".into()).await.unwrap_err();
     assert!(matches!(error, InvokeError::Unreachable(_)), "{error:?}");
-    assert!(Advice::of_error(&error).may_retry(false));
+    assert!(RetryAdvice::of_error(&error).may_retry(false));
 }
 
 #[tokio::test]
@@ -165,7 +166,7 @@ async fn an_answer_that_is_late_may_have_been_worked_on() {
     let sdk = Sdk::new(aws_sdk_lambda::Client::from_conf(config));
     let error = Function::new(sdk, "f".parse().unwrap()).oneshot("{}".into()).await.unwrap_err();
     assert!(matches!(error, InvokeError::TimedOut(_)), "{error:?}");
-    assert!(!Advice::of_error(&error).may_retry(false));
+    assert!(!RetryAdvice::of_error(&error).may_retry(false));
 }
 
 #[tokio::test]
@@ -247,7 +248,7 @@ async fn answers_are_streamed_and_may_fail_in_the_middle() {
     // One that does not stream, invoked so all the same.
     let plain = function(&shim, "f").streaming().oneshot(r#"{"fail":"early"}"#.into()).await;
     let error = plain.unwrap().into_body().collect().await.unwrap_err();
-    assert_eq!(Advice::of_error(&error).execution(), Execution::Ran);
+    assert_eq!(RetryAdvice::of_error(&error).execution(), Execution::Ran);
 }
 
 #[tokio::test]
@@ -255,9 +256,9 @@ async fn functions_written_with_lambda_http_serve_http_by_any_event() {
     let shim = shim().await;
     shim.publish(REGION, "site", "http");
     let site = || function(&shim, "site");
-    serve(Http::new(site(), AlbEvent::new("arn:of:target-group")), 1).await;
-    serve(Http::new(site(), AlbEvent::new("arn:of:target-group").multi_value()), 2).await;
-    serve(Http::new(site(), UrlEvent::new("abc.lambda-url.eu-west-1.on.aws")), 2).await;
+    serve(HttpFunction::new(site(), AlbEvent::new("arn:of:target-group")), 1).await;
+    serve(HttpFunction::new(site(), AlbEvent::new("arn:of:target-group").multi_value()), 2).await;
+    serve(HttpFunction::new(site(), UrlEvent::new("abc.lambda-url.eu-west-1.on.aws")), 2).await;
 }
 
 #[tokio::test]
@@ -266,7 +267,7 @@ async fn http_responses_are_streamed_as_they_are_written() {
     shim.publish(REGION, "slow", "http-stream");
     let site = |name| {
         let function = function(&shim, name).streaming();
-        Http::new(function, UrlEvent::new("abc.lambda-url.eu-west-1.on.aws"))
+        HttpFunction::new(function, UrlEvent::new("abc.lambda-url.eu-west-1.on.aws"))
     };
     let get = || Request::get("/").body(Full::<Bytes>::default()).unwrap();
     let response = site("slow").oneshot(get()).await.unwrap();
@@ -472,7 +473,7 @@ async fn a_region_that_is_exhausted_costs_one_request() {
     let functions = discover::list(regions.iter().map(endpoint).collect::<Vec<_>>())
         .connect(move |region| Function::new(clients[region].clone(), name.clone()));
     let balancer = tower_lb::lambda::builder()
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let failures = async |requests| {

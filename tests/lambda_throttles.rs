@@ -14,8 +14,8 @@ use tower_lb::{
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, Locality},
     lambda::{
-        self, Advice, Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, Throttle,
-        ThrottleReason, Throttles, UntilAnswer,
+        self, Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, RetryAdvice,
+        Throttle, ThrottleReason, Throttles, UntilResponse,
     },
     strategy::{Pick, RoundRobin, Strategy, Tiers},
 };
@@ -91,7 +91,7 @@ where
             Function::new(invoke, name.clone())
         });
     let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .seed(1)
         .spawn(throttles.avoid_throttled(strategy), functions)
         .unwrap();
@@ -242,14 +242,14 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
     };
     let functions = discover::list([("f", inner.into())]);
     let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let mut service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
     lambda.throttle("f", ThrottleReason::CallerRate, None);
     for _ in 0..1000 {
         let error = service.ready().await.unwrap().call(Invocation::default()).await.unwrap_err();
-        let advice = Advice::of_error(&*error);
+        let advice = RetryAdvice::of_error(&*error);
         assert_eq!(advice.remedy(), Remedy::Wait);
         assert!(!advice.may_retry(true), "no target would help");
     }

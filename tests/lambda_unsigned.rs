@@ -22,7 +22,7 @@ use tower::{Layer, ServiceExt};
 use tower_lb::{
     discover::DiscoverExt,
     lambda::{
-        self, Advice, Execution, Function, Invocation, InvocationStatus, InvokeError, Remedy,
+        self, Execution, Function, Invocation, InvocationStatus, InvokeError, Remedy, RetryAdvice,
         aws::Sdk,
     },
     retry::RetryLayer,
@@ -78,7 +78,7 @@ async fn without_credentials_an_invocation_is_not_sent() {
         let function = Function::new(sdk(provider), "f".parse().unwrap());
         let error = function.oneshot(Invocation::default()).await.unwrap_err();
         assert!(matches!(error, InvokeError::Unsigned(_)), "{error:?}");
-        let advice = Advice::of_error(&error);
+        let advice = RetryAdvice::of_error(&error);
         assert_eq!((advice.execution(), advice.remedy()), (Execution::DidNotRun, Remedy::Nothing));
     }
 }

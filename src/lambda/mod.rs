@@ -2,11 +2,11 @@
 //!
 //! A [`Function`] is a `Service` from [`Invocation`] to [`Invoked`], which a balancer takes like any
 //! other. How it gets there is up to an [`Invoke`]: the AWS SDK's client with feature `aws`, or
-//! another. [`Http`] puts HTTP in front, with the events that an Application Load Balancer
+//! another. [`HttpFunction`] puts HTTP in front, with the events that an Application Load Balancer
 //! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
 //!
 //! [`builder`] has the settings of a balancer of functions. [`InvocationStatus`] judges answers, for the
-//! balancer's figures and for retries, hedges and failover around it; [`Advice`] tells what may be tried again, and where.
+//! balancer's figures and for retries, hedges and failover around it; [`RetryAdvice`] tells what may be tried again, and where.
 //! [`Throttles`] keeps requests from functions and regions that have no room.
 //!
 //! Every strategy works over functions. Some are made for them:
@@ -58,16 +58,18 @@ mod throttle;
 pub use self::{
     check::{DryRun, EventCheck, WarmUp},
     event::{
-        AlbEvent, EventFormat, Http, HttpBody, HttpFuture, HttpResponse, InvalidResponse,
-        UnsupportedRequest, UrlEvent,
+        AlbEvent, EventFormat, FunctionResponse, HttpBody, HttpFunction, HttpFunctionFuture,
+        InvalidResponse, UnsupportedRequest, UrlEvent,
     },
     invoke::{
         Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName, InvalidName,
         Invocation, InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedBody,
-        InvokedStream, NameProblem, PayloadLimits, Qualifier, Refusal, StreamingFunction,
+        InvokedStream, NameProblem, PayloadLimits, Qualifier, ServiceError, StreamingFunction,
         functions,
     },
-    outcome::{Advice, Execution, InvocationStatus, Remedy, UntilAnswer, UntilStreamEnd, builder},
+    outcome::{
+        Execution, InvocationStatus, Remedy, RetryAdvice, UntilResponse, UntilStreamEnd, builder,
+    },
     strategy::{Aimd, AimdPicker, CostAware, CostAwarePicker, Pack, PackPicker, Price},
     throttle::{
         AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleReason, ThrottleScope,

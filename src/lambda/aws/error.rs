@@ -15,7 +15,7 @@ use aws_sdk_lambda::{
 };
 use hyper_util::client::legacy;
 
-use crate::lambda::{InvokeError, Refusal, Throttle, ThrottleReason};
+use crate::lambda::{InvokeError, ServiceError, Throttle, ThrottleReason};
 
 /// The exception that tells why there was too much.
 pub(super) trait TooMany {
@@ -56,7 +56,7 @@ where
             }
             let code = error.err().code().unwrap_or_default();
             let message = error.err().message().unwrap_or_default();
-            InvokeError::Refused(Box::new(Refusal::new(status, code, message)))
+            InvokeError::Service(Box::new(ServiceError::new(status, code, message)))
         }
         SdkError::ConstructionFailure(_) => InvokeError::Unsigned(error.into()),
         SdkError::TimeoutError(_) => InvokeError::TimedOut(error.into()),

@@ -60,7 +60,7 @@ use aws_sdk_lambda::Client;
 pub use self::{
     alias::AliasVersions,
     provisioned::Provisioned,
-    sdk::{Answer, Sdk},
+    sdk::{Sdk, SdkFuture},
     search::FunctionSearch,
 };
 use crate::{

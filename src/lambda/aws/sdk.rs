@@ -59,7 +59,7 @@ impl Sdk {
 }
 
 impl Invoke for Sdk {
-    type Future = Answer<Invoked>;
+    type Future = SdkFuture<Invoked>;
 
     fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
         let request = self
@@ -77,7 +77,7 @@ impl Invoke for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        Answer::new(async move {
+        SdkFuture::new(async move {
             match request.send().await {
                 Ok(output) => Ok(invoked(output)),
                 Err(error) => Err(sent.error(error)),
@@ -87,7 +87,7 @@ impl Invoke for Sdk {
 }
 
 impl InvokeStreaming for Sdk {
-    type Future = Answer<InvokedStream>;
+    type Future = SdkFuture<InvokedStream>;
 
     /// The end of the log is not to be had, and events are not for streaming: both are ignored.
     fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
@@ -104,7 +104,7 @@ impl InvokeStreaming for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        Answer::new(async move {
+        SdkFuture::new(async move {
             let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
             let request_id = output.request_id().map(str::to_owned);
@@ -181,17 +181,17 @@ fn pieces(
 }
 
 /// What an [`Sdk`] is going to answer. The SDK's futures have no names; this one is boxed.
-pub struct Answer<R> {
+pub struct SdkFuture<R> {
     future: BoxFuture<'static, Result<R, InvokeError>>,
 }
 
-impl<R> Answer<R> {
+impl<R> SdkFuture<R> {
     fn new(future: impl Future<Output = Result<R, InvokeError>> + Send + 'static) -> Self {
         Self { future: Box::pin(future) }
     }
 }
 
-impl<R> Future for Answer<R> {
+impl<R> Future for SdkFuture<R> {
     type Output = Result<R, InvokeError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -199,8 +199,8 @@ impl<R> Future for Answer<R> {
     }
 }
 
-impl<R> fmt::Debug for Answer<R> {
+impl<R> fmt::Debug for SdkFuture<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").finish_non_exhaustive()
+        f.debug_struct("SdkFuture").finish_non_exhaustive()
     }
 }

@@ -4,9 +4,9 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{
-    answer::Answer,
-    answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
+    json_response::JsonResponse,
+    json_response_members::HeaderMember,
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
@@ -127,7 +127,7 @@ impl EventFormat for AlbEvent {
             return Err(InvalidResponse::TooLarge { bytes: answer.len(), limit: LARGEST });
         }
         let headers = if self.multi_value { HeaderMember::Multi } else { HeaderMember::Single };
-        Answer::parse(&answer, headers)?.into_response(&answer)
+        JsonResponse::parse(&answer, headers)?.into_response(&answer)
     }
 
     fn max_body(&self) -> usize {

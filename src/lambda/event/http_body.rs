@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::lambda::{InvokeError, InvokedBody};
 
-/// The body of a response of [`Http`](crate::lambda::Http): what a function answered, at once or as it is
+/// The body of a response of [`HttpFunction`](crate::lambda::HttpFunction): what a function answered, at once or as it is
 /// written, or a line that says what went wrong.
 #[derive(Debug, Default)]
 pub struct HttpBody {

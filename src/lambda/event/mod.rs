@@ -1,12 +1,12 @@
 mod alb_event;
-mod answer;
-mod answer_json;
 mod error;
 mod event_format;
 mod event_json;
 mod failure;
-mod http;
 mod http_body;
+mod http_function;
+mod json_response;
+mod json_response_members;
 mod json_string;
 mod response_prelude;
 mod url_event;
@@ -17,7 +17,7 @@ pub use self::{
     alb_event::AlbEvent,
     error::{InvalidResponse, UnsupportedRequest},
     event_format::EventFormat,
-    http::{Http, HttpFuture, HttpResponse},
     http_body::HttpBody,
+    http_function::{FunctionResponse, HttpFunction, HttpFunctionFuture},
     url_event::UrlEvent,
 };

@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{
-    answer::Answer,
-    answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
+    json_response::JsonResponse,
+    json_response_members::HeaderMember,
     utc::Utc,
     uuid::uuid,
 };
@@ -71,7 +71,7 @@ struct RequestContext<'a> {
     api_id: &'a str,
     domain_name: &'a str,
     domain_prefix: &'a str,
-    http: Http<'a>,
+    http: HttpContext<'a>,
     request_id: String,
     route_key: &'a str,
     stage: &'a str,
@@ -81,7 +81,7 @@ struct RequestContext<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Http<'a> {
+struct HttpContext<'a> {
     method: &'a str,
     path: &'a str,
     protocol: &'a str,
@@ -119,7 +119,7 @@ impl EventFormat for UrlEvent {
                 api_id: &self.api,
                 domain_name: &self.domain,
                 domain_prefix: &self.api,
-                http: Http {
+                http: HttpContext {
                     method: head.method.as_str(),
                     path: head.uri.path(),
                     protocol: protocol(head.version),
@@ -137,7 +137,7 @@ impl EventFormat for UrlEvent {
     }
 
     fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
-        match Answer::parse(&answer, HeaderMember::SingleAndCookies) {
+        match JsonResponse::parse(&answer, HeaderMember::SingleAndCookies) {
             Ok(parsed) => parsed.into_response(&answer),
             Err(InvalidResponse::NoStatus) => {
                 let mut response = Response::new(answer);

@@ -3,13 +3,13 @@ use std::{error::Error as StdError, fmt};
 use crate::{
     BoxError,
     escape::Escaped,
-    lambda::{FunctionError, Throttle, outcome::advice::ServiceRule},
+    lambda::{FunctionError, Throttle, outcome::retry_advice::ServiceRule},
 };
 
 /// Why an invocation came to nothing. That the function itself failed is told by
 /// [`Invoked::function_error`](crate::lambda::Invoked::function_error) instead.
 ///
-/// What to do about it is told by [`Advice::of_error`](crate::lambda::Advice::of_error).
+/// What to do about it is told by [`RetryAdvice::of_error`](crate::lambda::RetryAdvice::of_error).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InvokeError {
@@ -30,7 +30,7 @@ pub enum InvokeError {
     /// The service turned the invocation away because there are too many. The function did not run.
     Throttled(Throttle),
     /// The service said no for another reason.
-    Refused(Box<Refusal>),
+    Service(Box<ServiceError>),
     /// It could not be signed, or not be written at all: there are no credentials, say. It was not sent, and
     /// no function is to blame.
     Unsigned(BoxError),
@@ -46,13 +46,13 @@ pub enum InvokeError {
 
 /// An exception of the Lambda service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ServiceError {
     status: u16,
     code: Box<str>,
     message: Box<str>,
 }
 
-impl Refusal {
+impl ServiceError {
     /// What the service answered: its HTTP status, the name of the exception (such as
     /// `ResourceNotFoundException`), and the message.
     pub fn new(status: u16, code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Self {
@@ -82,7 +82,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.status, Escaped(&self.code), Escaped(&self.message))
     }
@@ -107,7 +107,7 @@ impl fmt::Display for InvokeError {
                 write!(f, "a client context of {bytes} bytes: {limit} is the most")
             }
             Self::Throttled(throttle) => throttle.fmt(f),
-            Self::Refused(refusal) => write!(f, "the service refused: {refusal}"),
+            Self::Service(refusal) => write!(f, "the service refused: {refusal}"),
             Self::Unsigned(_) => {
                 f.write_str("the invocation could not be signed, and was not sent")
             }

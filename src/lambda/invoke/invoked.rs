@@ -112,7 +112,7 @@ impl Invoked {
     }
 
     /// The endpoint of a balancer that a failed function was; `None` if it did not fail, or if nobody
-    /// took note ([`UntilAnswer`](crate::lambda::UntilAnswer)).
+    /// took note ([`UntilResponse`](crate::lambda::UntilResponse)).
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&EndpointId> {
         self.details.endpoint_id.as_ref()

@@ -8,7 +8,7 @@ mod invoke;
 mod invoke_error;
 mod invoked;
 mod invoked_stream;
-mod limits;
+mod payload_limits;
 mod qualifier;
 
 pub use self::{
@@ -18,9 +18,9 @@ pub use self::{
     invalid_name::{InvalidName, NameProblem},
     invocation::{Invocation, InvocationType},
     invoke::{Invoke, InvokeStreaming},
-    invoke_error::{InvokeError, Refusal},
+    invoke_error::{InvokeError, ServiceError},
     invoked::{FunctionError, FunctionErrorKind, Invoked},
     invoked_stream::{InvokedBody, InvokedStream},
-    limits::PayloadLimits,
+    payload_limits::PayloadLimits,
     qualifier::Qualifier,
 };

@@ -20,7 +20,7 @@ use crate::{
 /// | not reached, or broken off | [`TransportFailure`](Outcome::TransportFailure) |
 /// | no answer in time | [`Timeout`](Outcome::Timeout) |
 ///
-/// What may be retried, and where, is told by [`Advice`](crate::lambda::Advice).
+/// What may be retried, and where, is told by [`RetryAdvice`](crate::lambda::RetryAdvice).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InvocationStatus;
 
@@ -35,7 +35,7 @@ impl InvocationStatus {
             Some(InvokeError::Throttled(throttle)) => {
                 Outcome::Overload { retry_after: throttle.retry_after() }
             }
-            Some(InvokeError::Refused(refusal)) => refusal.rule().outcome(),
+            Some(InvokeError::Service(refusal)) => refusal.rule().outcome(),
             Some(InvokeError::TimedOut(_)) => Outcome::Timeout,
             Some(InvokeError::FunctionFailed(_)) => Outcome::ApplicationError,
             Some(InvokeError::Unreachable(_) | InvokeError::Interrupted(_)) => {
@@ -62,11 +62,9 @@ mod tests {
     use super::*;
     use crate::endpoint::{Endpoint, EndpointId};
     use crate::lambda::{
-        Advice,
         Execution::{self, DidNotRun, MayHaveRun},
-        Refusal,
         Remedy::{self, Elsewhere, Nothing, OtherRegion, Wait},
-        Throttle,
+        RetryAdvice, ServiceError, Throttle,
     };
 
     const APPLICATION: Outcome = Outcome::ApplicationError;
@@ -133,7 +131,7 @@ mod tests {
     fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
         let endpoint = EndpointId::new("a", &Endpoint::new(()));
         let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
-        let advice = Advice::of_error(&error);
+        let advice = RetryAdvice::of_error(&error);
         (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
     }
 
@@ -141,8 +139,8 @@ mod tests {
     fn exceptions_are_judged_by_the_table() {
         for (status, codes, outcome, execution, remedy) in TABLE {
             for &code in codes {
-                let refusal = Refusal::new(status, code, "said so");
-                let judged = judge(InvokeError::Refused(Box::new(refusal)));
+                let refusal = ServiceError::new(status, code, "said so");
+                let judged = judge(InvokeError::Service(Box::new(refusal)));
                 assert_eq!(judged, (outcome.clone(), execution, remedy), "{status} {code}");
             }
         }
@@ -172,11 +170,11 @@ mod tests {
         assert_eq!(interrupted, (Outcome::TransportFailure, MayHaveRun, Elsewhere));
         let timed_out = judge(InvokeError::TimedOut(cause()));
         assert_eq!(timed_out, (Outcome::Timeout, MayHaveRun, Elsewhere));
-        assert!(!Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
-        assert!(Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
+        assert!(!RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
+        assert!(RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
         let elapsed = tower::timeout::error::Elapsed::new();
-        assert_eq!(Advice::of_error(&elapsed).execution(), MayHaveRun);
-        let advice = Advice::of_error(&crate::Error::NoEndpoints);
+        assert_eq!(RetryAdvice::of_error(&elapsed).execution(), MayHaveRun);
+        let advice = RetryAdvice::of_error(&crate::Error::NoEndpoints);
         assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait));
         assert_eq!(judge(InvokeError::Unsigned(cause())), (Outcome::Cancelled, DidNotRun, Nothing));
     }
@@ -194,7 +192,7 @@ mod tests {
             Box::new(wrapped(crate::Error::NoEndpoints.into())),
             Box::new(std::io::Error::other(Rejected::Outdated)),
         ] {
-            let advice = Advice::of_error(&*error);
+            let advice = RetryAdvice::of_error(&*error);
             assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait), "{error:?}");
             assert!(!advice.may_retry(true));
         }
@@ -205,8 +203,8 @@ mod tests {
         let failed =
             Invoked::new(200, "{}").with_function_error(crate::lambda::FunctionErrorKind::Handled);
         assert_eq!(InvocationStatus.classify(Ok(&failed)), APPLICATION);
-        let advice = Advice::of(&failed).unwrap();
+        let advice = RetryAdvice::of(&failed).unwrap();
         assert!(advice.may_retry(true) && !advice.may_retry(false));
-        assert_eq!(Advice::of(&Invoked::new(202, "")), None);
+        assert_eq!(RetryAdvice::of(&Invoked::new(202, "")), None);
     }
 }

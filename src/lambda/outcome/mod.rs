@@ -1,12 +1,12 @@
-pub(super) mod advice;
 mod invocation_status;
+pub(super) mod retry_advice;
 mod retry_policy;
-mod until_answer;
+mod until_response;
 mod until_stream_end;
 
 pub use self::{
-    advice::{Advice, Execution, Remedy},
     invocation_status::InvocationStatus,
-    until_answer::{UntilAnswer, builder},
+    retry_advice::{Execution, Remedy, RetryAdvice},
+    until_response::{UntilResponse, builder},
     until_stream_end::UntilStreamEnd,
 };

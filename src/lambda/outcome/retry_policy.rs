@@ -2,12 +2,12 @@ use std::error::Error as StdError;
 
 use crate::{
     endpoint::EndpointId,
-    lambda::{Advice, Execution, InvocationStatus, Invoked, InvokedStream, Remedy},
+    lambda::{Execution, InvocationStatus, Invoked, InvokedStream, Remedy, RetryAdvice},
     outcome::Outcome,
     retry::{RetryDecision, RetryPolicy},
 };
 
-/// What [`Advice`] says, for retries, hedges and failover.
+/// What [`RetryAdvice`] says, for retries, hedges and failover.
 ///
 /// An invocation that the service turned away undone may be sent again whatever it does, within the
 /// budget. One whose function ran, or may have run, is sent again only if it is
@@ -37,7 +37,7 @@ impl RetryPolicy<InvokedStream> for InvocationStatus {
 }
 
 fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
-    let (advice, outcome) = (Advice::of_error(error), InvocationStatus::of_error(error));
+    let (advice, outcome) = (RetryAdvice::of_error(error), InvocationStatus::of_error(error));
     match (advice.remedy(), advice.execution()) {
         (Remedy::Wait | Remedy::Nothing, _) => RetryDecision::Final,
         (_, Execution::MayHaveRun | Execution::Ran) => RetryDecision::Failed(outcome),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
+use super::aimd_limit::AimdLimit;
 use crate::{
-    lambda::throttle::concurrency::Concurrency,
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
@@ -62,7 +62,7 @@ impl<St: Strategy> Strategy for Aimd<St> {
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Concurrency::new(self.initial, self.max, self.inner.meter())))
+        Some(Arc::new(AimdLimit::new(self.initial, self.max, self.inner.meter())))
     }
 }
 
@@ -74,7 +74,7 @@ pub struct AimdPicker<P> {
 
 fn is_below_limit(candidate: &Candidate) -> bool {
     candidate
-        .meter::<Concurrency>()
+        .meter::<AimdLimit>()
         .is_none_or(|concurrency| candidate.stats().outstanding() < concurrency.limit())
 }
 

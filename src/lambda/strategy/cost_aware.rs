@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    mean_duration::{Duration, RetryFailures},
+    mean_duration::{FailureCost, MeanDuration},
     price::amount,
 };
 use crate::{
@@ -36,7 +36,7 @@ use crate::{
 pub struct CostAware<F> {
     price: F,
     waiting: f64,
-    failures: Arc<RetryFailures>,
+    failures: Arc<FailureCost>,
 }
 
 impl<F> CostAware<F>
@@ -77,7 +77,7 @@ where
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Duration::new(&self.failures)))
+        Some(Arc::new(MeanDuration::new(&self.failures)))
     }
 }
 
@@ -93,7 +93,7 @@ pub struct CostAwarePicker {
     candidates: Candidates,
     /// Of a request, and of a second.
     prices: Box<[[f64; 2]]>,
-    failures: Arc<RetryFailures>,
+    failures: Arc<FailureCost>,
 }
 
 impl CostAwarePicker {
@@ -104,7 +104,7 @@ impl CostAwarePicker {
         context: &mut PickContext<'_>,
     ) -> f64 {
         let (stats, now) = (candidate.stats(), context.now());
-        let duration = candidate.meter::<Duration>();
+        let duration = candidate.meter::<MeanDuration>();
         let seconds = duration.map_or(0.0, |duration| duration.seconds(stats, now));
         // Without a price, the quicker is the cheaper.
         let cost = (request + second * seconds).max(f64::MIN_POSITIVE * seconds);

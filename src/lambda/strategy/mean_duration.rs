@@ -10,7 +10,7 @@ use crate::{
 
 /// How long the requests of one endpoint take on average; its failures are charged for.
 #[derive(Debug)]
-pub(super) struct Duration {
+pub(super) struct MeanDuration {
     mean: AtomicU64,
     failures: Option<Arc<dyn Meter>>,
 }
@@ -21,7 +21,7 @@ const STEP: f32 = 1.0 / 16.0;
 const FORGOTTEN: f64 = 60.0;
 
 /// By how much failures multiply what a request costs.
-pub(super) type RetryFailures = FailureAware<Flat>;
+pub(super) type FailureCost = FailureAware<Flat>;
 
 /// What failures are charged for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,8 +33,8 @@ impl Load for Flat {
     }
 }
 
-impl Duration {
-    pub(super) fn new(failures: &RetryFailures) -> Self {
+impl MeanDuration {
+    pub(super) fn new(failures: &FailureCost) -> Self {
         Self { mean: AtomicU64::new(0), failures: failures.meter() }
     }
 
@@ -49,7 +49,7 @@ fn remains(mean: Decayed, age: u64) -> f64 {
     (-mean.seconds_since(age) / FORGOTTEN).exp()
 }
 
-impl Meter for Duration {
+impl Meter for MeanDuration {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(failures) = &self.failures {
             failures.record(stats, sample);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_outlier_moves_it_little_and_silence_lets_it_fade() {
-        let (stats, duration) = (EndpointStats::new(), Duration::new(&RetryFailures::default()));
+        let (stats, duration) = (EndpointStats::new(), MeanDuration::new(&FailureCost::default()));
         let start = Instant::now() + 1000 * SECOND;
         let record = |outcome: Outcome, millis: u64, at: Instant| {
             let ended = stats.age(at);

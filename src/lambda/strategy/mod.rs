@@ -1,4 +1,5 @@
 mod aimd;
+mod aimd_limit;
 mod cost_aware;
 mod mean_duration;
 mod pack;

@@ -1,9 +1,8 @@
 mod avoid_throttled;
-pub(super) mod concurrency;
 mod domain;
 mod pauses;
 mod shed;
-mod shedding;
+mod shed_share;
 #[allow(clippy::module_inception)]
 mod throttle;
 mod throttles;

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{domain::Domain, pauses::Pauses, shedding::Shedding};
+use super::{domain::Domain, pauses::Pauses, shed_share::ShedShare};
 use crate::{
     endpoint::Attributes,
     lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle, TrackThrottles},
@@ -33,7 +33,7 @@ use crate::{
 /// ```
 /// use tower::{Service, ServiceBuilder};
 /// use tower_lb::{
-///     lambda::{self, Throttles, UntilAnswer}, strategy::P2c,
+///     lambda::{self, Throttles, UntilResponse}, strategy::P2c,
 /// };
 /// # use tower_lb::{discover, lambda::{Function, FunctionName, Invocation, Invoked}};
 /// # let invoke = |_: &FunctionName, _: Invocation| std::future::ready(Ok(Invoked::new(200, "")));
@@ -41,7 +41,7 @@ use crate::{
 ///
 /// let throttles = Throttles::new();
 /// let (balancer, driver) = lambda::builder()
-///     .track(throttles.track(UntilAnswer))
+///     .track(throttles.track(UntilResponse))
 ///     .build(throttles.avoid_throttled(P2c::default()), functions)?;
 /// let service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
 /// # fn is_service<S: Service<Invocation>>(_: S) {}
@@ -58,7 +58,7 @@ pub(super) struct Memory {
     /// Touched when something is throttled, and by drivers.
     watched: Mutex<Watched>,
     drivers: Wakers,
-    pub(super) shedding: Shedding,
+    pub(super) shed_share: ShedShare,
 }
 
 #[derive(Debug, Default)]
@@ -85,8 +85,9 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let (watched, drivers, shedding) = (Mutex::default(), Wakers::default(), Shedding::new());
-        let memory = Memory { watched, drivers, shedding };
+        let (watched, drivers, shed_share) =
+            (Mutex::default(), Wakers::default(), ShedShare::new());
+        let memory = Memory { watched, drivers, shed_share };
         Self { memory: Arc::new(memory) }
     }
 
@@ -123,7 +124,7 @@ impl Memory {
     ) {
         if let Some(InvokeError::Throttled(throttle)) = InvokeError::find(error) {
             match Domain::of(name, attributes, throttle.scope()) {
-                None => self.shedding.throttled(Instant::now()),
+                None => self.shed_share.throttled(Instant::now()),
                 Some(domain) => self.pause(domain, throttle),
             }
         }

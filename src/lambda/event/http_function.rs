@@ -56,40 +56,40 @@ use crate::{
 /// ```
 /// use tower::Layer;
 /// use tower_lb::{
-///     lambda::{AlbEvent, Http, InvocationStatus},
+///     lambda::{AlbEvent, HttpFunction, InvocationStatus},
 ///     retry::RetryLayer,
 /// };
 /// # let balancer = ();
 ///
 /// let retry = RetryLayer::builder(InvocationStatus).attempts(3).build()?;
-/// let site = Http::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
+/// let site = HttpFunction::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
 /// # Ok::<_, tower_lb::InvalidConfig>(())
 /// ```
 #[derive(Debug)]
-pub struct Http<S, F> {
+pub struct HttpFunction<S, F> {
     inner: S,
     format: Arc<F>,
     /// The inner service can never work again and must not be called.
     broken: bool,
 }
 
-impl<S, F: EventFormat> Http<S, F> {
+impl<S, F: EventFormat> HttpFunction<S, F> {
     /// Sends requests to `inner` as events of this format.
     pub fn new(inner: S, format: F) -> Self {
         Self { inner, format: Arc::new(format), broken: false }
     }
 }
 
-impl<S: Clone, F> Clone for Http<S, F> {
+impl<S: Clone, F> Clone for HttpFunction<S, F> {
     fn clone(&self) -> Self {
         let format = Arc::clone(&self.format);
         Self { inner: self.inner.clone(), format, broken: self.broken }
     }
 }
 
-impl<S, F, B> Service<Request<B>> for Http<S, F>
+impl<S, F, B> Service<Request<B>> for HttpFunction<S, F>
 where
-    S: Service<Invocation, Response: Into<HttpResponse>> + Clone,
+    S: Service<Invocation, Response: Into<FunctionResponse>> + Clone,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -97,7 +97,7 @@ where
 {
     type Response = Response<HttpBody>;
     type Error = Infallible;
-    type Future = HttpFuture<S, F, B>;
+    type Future = HttpFunctionFuture<S, F, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if !self.broken {
@@ -118,13 +118,13 @@ where
             true => State::Broken,
             false => State::Reading { head, body, read: Read::default() },
         };
-        HttpFuture { state, inner, format: Arc::clone(&self.format) }
+        HttpFunctionFuture { state, inner, format: Arc::clone(&self.format) }
     }
 }
 
 pin_project! {
-    /// The response of an [`Http`].
-    pub struct HttpFuture<S, F, B>
+    /// The response of an [`HttpFunction`].
+    pub struct HttpFunctionFuture<S, F, B>
     where
         S: Service<Invocation>,
     {
@@ -213,9 +213,9 @@ enum Trouble<E> {
     Body(E),
 }
 
-impl<S, F, B> Future for HttpFuture<S, F, B>
+impl<S, F, B> Future for HttpFunctionFuture<S, F, B>
 where
-    S: Service<Invocation, Response: Into<HttpResponse>>,
+    S: Service<Invocation, Response: Into<FunctionResponse>>,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -256,10 +256,10 @@ where
                         }
                     };
                     match answer.0 {
-                        Answer::Whole(invoked) => {
+                        FunctionResponseKind::Whole(invoked) => {
                             return Poll::Ready(Ok(respond(invoked, &**this.format)));
                         }
-                        Answer::Streamed(streamed) => {
+                        FunctionResponseKind::Streamed(streamed) => {
                             let prelude = Prelude::of(streamed.into_body());
                             this.state.set(State::Beginning { prelude });
                         }
@@ -290,31 +290,31 @@ fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
     }
 }
 
-/// What [`Http`] makes a response of: an [`Invoked`] or an [`InvokedStream`].
+/// What [`HttpFunction`] makes a response of: an [`Invoked`] or an [`InvokedStream`].
 #[derive(Debug)]
-pub struct HttpResponse(Answer);
+pub struct FunctionResponse(FunctionResponseKind);
 
 #[derive(Debug)]
-enum Answer {
+enum FunctionResponseKind {
     Whole(Invoked),
     Streamed(InvokedStream),
 }
 
-impl From<Invoked> for HttpResponse {
+impl From<Invoked> for FunctionResponse {
     fn from(invoked: Invoked) -> Self {
-        Self(Answer::Whole(invoked))
+        Self(FunctionResponseKind::Whole(invoked))
     }
 }
 
-impl From<InvokedStream> for HttpResponse {
+impl From<InvokedStream> for FunctionResponse {
     fn from(streamed: InvokedStream) -> Self {
-        Self(Answer::Streamed(streamed))
+        Self(FunctionResponseKind::Streamed(streamed))
     }
 }
 
-impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFuture<S, F, B> {
+impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFunctionFuture<S, F, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpFuture").finish_non_exhaustive()
+        f.debug_struct("HttpFunctionFuture").finish_non_exhaustive()
     }
 }
 

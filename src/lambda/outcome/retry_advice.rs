@@ -10,16 +10,16 @@ use crate::{
 /// goes by.
 ///
 /// ```
-/// use tower_lb::lambda::{Advice, InvokeError, Refusal, Remedy};
+/// use tower_lb::lambda::{RetryAdvice, InvokeError, ServiceError, Remedy};
 ///
-/// let error = InvokeError::Refused(Box::new(Refusal::new(500, "ServiceException", "")));
-/// let advice = Advice::of_error(&error);
+/// let error = InvokeError::Service(Box::new(ServiceError::new(500, "ServiceException", "")));
+/// let advice = RetryAdvice::of_error(&error);
 /// assert_eq!(advice.remedy(), Remedy::Elsewhere);
 /// assert!(!advice.may_retry(false), "the function may have run");
 /// assert!(advice.may_retry(true));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advice {
+pub struct RetryAdvice {
     execution: Execution,
     remedy: Remedy,
 }
@@ -48,7 +48,7 @@ pub enum Remedy {
     Nothing,
 }
 
-impl Advice {
+impl RetryAdvice {
     const fn new(execution: Execution, remedy: Remedy) -> Self {
         Self { execution, remedy }
     }
@@ -86,7 +86,7 @@ impl Advice {
                 };
                 Self::new(Execution::DidNotRun, remedy)
             }
-            InvokeError::Refused(refusal) => refusal.rule().advice(),
+            InvokeError::Service(refusal) => refusal.rule().advice(),
             InvokeError::Unreachable(_) => Self::new(Execution::DidNotRun, Remedy::Elsewhere),
             InvokeError::TimedOut(_) | InvokeError::Interrupted(_) => {
                 Self::new(Execution::MayHaveRun, Remedy::Elsewhere)
@@ -144,11 +144,13 @@ impl ServiceRule {
         }
     }
 
-    fn advice(self) -> Advice {
+    fn advice(self) -> RetryAdvice {
         match self {
-            Self::Request => Advice::new(Execution::DidNotRun, Remedy::Nothing),
-            Self::Target | Self::NotReady => Advice::new(Execution::DidNotRun, Remedy::Elsewhere),
-            Self::Service => Advice::new(Execution::MayHaveRun, Remedy::Elsewhere),
+            Self::Request => RetryAdvice::new(Execution::DidNotRun, Remedy::Nothing),
+            Self::Target | Self::NotReady => {
+                RetryAdvice::new(Execution::DidNotRun, Remedy::Elsewhere)
+            }
+            Self::Service => RetryAdvice::new(Execution::MayHaveRun, Remedy::Elsewhere),
         }
     }
 

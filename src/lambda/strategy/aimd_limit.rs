@@ -10,7 +10,7 @@ use crate::{
 
 /// How many requests at once an endpoint takes, as far as it is known.
 #[derive(Debug)]
-pub(crate) struct Concurrency {
+pub(super) struct AimdLimit {
     state: AtomicU64,
     max: f32,
     inner: Option<Arc<dyn Meter>>,
@@ -60,20 +60,20 @@ impl State {
     }
 }
 
-impl Concurrency {
-    pub(crate) fn new(initial: u32, max: u32, inner: Option<Arc<dyn Meter>>) -> Self {
+impl AimdLimit {
+    pub(super) fn new(initial: u32, max: u32, inner: Option<Arc<dyn Meter>>) -> Self {
         let max = max.max(1) as f32;
         let limit = (initial.max(1) as f32).min(max);
         let state = State { limit, settling: 0, found: false };
         Self { state: AtomicU64::new(state.pack()), max, inner }
     }
 
-    pub(crate) fn limit(&self) -> u32 {
+    pub(super) fn limit(&self) -> u32 {
         State::unpack(self.state.load(Ordering::Relaxed)).limit as u32
     }
 }
 
-impl Meter for Concurrency {
+impl Meter for AimdLimit {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let others = stats.outstanding();
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(state.limit, 1.0);
         let most = (0..100).fold(state, |state, _| state.after(&Outcome::Success, 4, 5.0));
         assert_eq!(most.limit, 5.0);
-        assert_eq!(Concurrency::new(0, 0, None).limit(), 1);
+        assert_eq!(AimdLimit::new(0, 0, None).limit(), 1);
         let packed = State::unpack(State { settling: u32::MAX, ..most }.pack());
         assert!(packed.found && packed.limit == 5.0);
     }

@@ -7,20 +7,20 @@ use serde::Deserializer;
 use serde_json::value::RawValue;
 
 use super::{
-    answer_json::{HeaderMember, Members, MembersVisitor, Scalar},
+    json_response_members::{HeaderMember, Members, MembersVisitor, Scalar},
     json_string::unescape,
 };
 use crate::lambda::InvalidResponse;
 
 /// A function's answer to an HTTP event.
-pub(super) struct Answer<'a> {
+pub(super) struct JsonResponse<'a> {
     status: StatusCode,
     headers: HeaderMap,
     body: Cow<'a, [u8]>,
     is_base64: bool,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> JsonResponse<'a> {
     pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, InvalidResponse> {
         let mut json = serde_json::Deserializer::from_slice(json);
         let members = json.deserialize_any(MembersVisitor(member));
@@ -116,7 +116,7 @@ mod tests {
 
     fn decode(json: &str, member: HeaderMember) -> Result<Response<Bytes>, InvalidResponse> {
         let json = Bytes::copy_from_slice(json.as_bytes());
-        Answer::parse(&json, member)?.into_response(&json)
+        JsonResponse::parse(&json, member)?.into_response(&json)
     }
 
     fn single(json: &str) -> Response<Bytes> {
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_body_that_is_there_literally_is_not_copied() {
         let json = Bytes::from_static(br#"{"statusCode":200,"body":"literal"}"#);
-        let answer = Answer::parse(&json, HeaderMember::Single).unwrap();
+        let answer = JsonResponse::parse(&json, HeaderMember::Single).unwrap();
         let response = answer.into_response(&json).unwrap();
         assert!(json.as_ptr_range().contains(&response.body().as_ptr()));
     }
@@ -251,7 +251,7 @@ mod tests {
             for json in [bytes, text.into_bytes(), nearly.into_bytes()] {
                 let json = Bytes::from(json);
                 for member in MEMBERS {
-                    let answer = Answer::parse(&json, member);
+                    let answer = JsonResponse::parse(&json, member);
                     let _ = answer.and_then(|answer| answer.into_response(&json));
                 }
             }

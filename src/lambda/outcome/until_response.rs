@@ -6,10 +6,10 @@ use crate::{
     outcome::{Attempt, Attempts, Carry, Classify, Follow, Track},
 };
 
-/// Settings for a balancer of functions, whose answers are tracked by [`UntilAnswer`].
+/// Settings for a balancer of functions, whose answers are tracked by [`UntilResponse`].
 #[must_use]
-pub fn builder() -> Builder<UntilAnswer> {
-    crate::Balancer::builder().track(UntilAnswer)
+pub fn builder() -> Builder<UntilResponse> {
+    crate::Balancer::builder().track(UntilResponse)
 }
 
 /// The attempt is over with the answer, and judged by [`InvocationStatus`].
@@ -17,9 +17,9 @@ pub fn builder() -> Builder<UntilAnswer> {
 /// The answer of a function that failed [tells](Invoked::endpoint_id) which endpoint that was, and
 /// invocations that were somewhere before go elsewhere, if there is an elsewhere.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct UntilAnswer;
+pub struct UntilResponse;
 
-impl Track<Invoked> for UntilAnswer {
+impl Track<Invoked> for UntilResponse {
     type Response = Invoked;
 
     fn response(&self, mut response: Invoked, attempt: Attempt) -> Invoked {
@@ -36,7 +36,7 @@ impl Track<Invoked> for UntilAnswer {
     }
 }
 
-impl<Req: Carry> Follow<Req> for UntilAnswer {
+impl<Req: Carry> Follow<Req> for UntilResponse {
     fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
         request.attempts()
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// Each throttle takes 3 % of what passes, each second gives 10 % back: it settles where some three
 /// requests a second are throttled, whatever the rates are, and follows them.
 #[derive(Debug)]
-pub(super) struct Shedding {
+pub(super) struct ShedShare {
     /// The share that passes as an `f32`, and when it was set, in ticks since `epoch`; 0 if all
     /// pass.
     state: AtomicU64,
@@ -22,7 +22,7 @@ const TICK: u128 = 64;
 /// So much passes always, to find out.
 const LEAST: f32 = 0.001;
 
-impl Shedding {
+impl ShedShare {
     pub(super) fn new() -> Self {
         Self { state: AtomicU64::new(0), epoch: Instant::now() }
     }
@@ -83,7 +83,7 @@ mod tests {
     /// of the last half that were shed and throttled.
     fn simulate(rate: u32, limit: u32) -> (f64, f64) {
         let (start, mut rng) = (Instant::now(), Rng::seeded(7));
-        let shedding = Shedding { state: AtomicU64::new(0), epoch: start };
+        let shed_share = ShedShare { state: AtomicU64::new(0), epoch: start };
         let (mut shed, mut throttled, mut sent, mut counted) = (0, 0, 0, 0);
         for request in 0..rate * 60 {
             let now = start + Duration::from_secs(1) * request / rate;
@@ -92,13 +92,13 @@ mod tests {
             }
             let settled = request >= rate * 30;
             counted += u32::from(settled);
-            if rng.unit() < f64::from(shedding.share(|| now)) {
+            if rng.unit() < f64::from(shed_share.share(|| now)) {
                 shed += u32::from(settled);
             } else if sent < limit / 10 {
                 sent += 1;
             } else {
                 throttled += u32::from(settled);
-                shedding.throttled(now);
+                shed_share.throttled(now);
             }
         }
         (f64::from(shed) / f64::from(counted), f64::from(throttled) / f64::from(counted))
@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn shedding_ends() {
         let now = Instant::now();
-        let shedding = Shedding::new();
-        (0..1000).for_each(|_| shedding.throttled(now));
-        assert!(shedding.share(|| now) > 0.9);
-        assert_eq!(shedding.share(|| now + Duration::from_secs(100)), 0.0);
-        assert_eq!(shedding.share(|| unreachable!()), 0.0, "and asks for no time any more");
+        let shed_share = ShedShare::new();
+        (0..1000).for_each(|_| shed_share.throttled(now));
+        assert!(shed_share.share(|| now) > 0.9);
+        assert_eq!(shed_share.share(|| now + Duration::from_secs(100)), 0.0);
+        assert_eq!(shed_share.share(|| unreachable!()), 0.0, "and asks for no time any more");
     }
 }
