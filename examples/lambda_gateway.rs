@@ -14,10 +14,11 @@ use lambda_shim::{Alias, Fault, Shim, functions};
 use tokio::{net::TcpListener, process::Command};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     http::{self, Origin},
     lambda::{
-        self, AlbEvent, Function, HttpFunction, Throttles, UntilResponse,
+        AlbEvent, Function, HttpFunction, Throttles, UntilResponse,
         aws::{AliasVersions, Sdk},
     },
     strategy::RoundRobin,
@@ -46,7 +47,7 @@ async fn gateway() -> Result<(), BoxError> {
     let versions = AliasVersions::new(client.clone(), "site:live".parse()?)?
         .endpoints()?
         .connect(Function::connector(Sdk::new(client)));
-    let balancer = lambda::builder()
+    let balancer = Builder::lambda()
         .fail_fast(Duration::from_secs(1))
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), versions)?;

@@ -16,6 +16,7 @@ use lambda_shim::{Fault, Shim, functions};
 use tokio::{process::Command, time::sleep};
 use tower::{Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     health::{CircuitBreaker, HealthExt},
     lambda::{
@@ -68,7 +69,7 @@ async fn regions() -> Result<(), BoxError> {
                 .open_time(Duration::from_millis(500), Duration::from_secs(30)),
         )?;
     let throttles = Throttles::new();
-    let balancer = lambda::builder()
+    let balancer = Builder::lambda()
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(Tiers::new(P2c::default())), endpoints)?;
 

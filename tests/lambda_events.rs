@@ -18,10 +18,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, timeout::TimeoutLayer};
 use tower_lb::{
+    balance::Builder,
     discover,
     lambda::{
-        self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, HttpFunction,
-        Invocation, Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
+        AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, HttpFunction, Invocation,
+        Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
     limit::Rejected,
     retry::{RetrySafety, RetryableRequest},
@@ -403,7 +404,7 @@ async fn a_balancer_of_functions_serves_http() {
     };
     let functions = discover::list(["one", "two", "hangs"].map(function));
     let strategy = RoundRobin::starting_at(0);
-    let balancer = lambda::builder().spawn(strategy, functions).unwrap();
+    let balancer = Builder::lambda().spawn(strategy, functions).unwrap();
     let http = HttpFunction::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
     let mut answers = Vec::new();
     for _ in 0..3 {

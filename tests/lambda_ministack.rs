@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::{DiscoverExt, Update},
     http::{Origin, Pool},
     lambda::{
@@ -154,7 +155,7 @@ async fn functions_are_found_by_prefix_and_tags() {
         let arn = format!("arn:aws:lambda:{}:000000000000:function:{name}", REGIONS[1]);
         client.tag_resource().resource(arn).tags("stage", stage).send().await.unwrap();
     }
-    let search = FunctionSearch::new(client.clone()).prefix("e2e-find-").rate(100);
+    let search = FunctionSearch::new(client.clone()).prefix("e2e-find-").rate(100).unwrap();
     let found = async |search: FunctionSearch| -> Vec<_> {
         let mut source = search.endpoints().unwrap();
         let Some(Ok(Update::Reset(all))) = source.next().await else { panic!("no functions") };
@@ -186,7 +187,7 @@ async fn a_region_whose_function_is_throttled_is_left_and_come_back_to() {
         let index = usize::from(name.region() == Some(REGIONS[1]));
         Function::new(sdks[index].clone(), name.clone())
     });
-    let balancer = lb::builder()
+    let balancer = Builder::lambda()
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();

@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::{self, DiscoverExt, Schedule},
     endpoint::{Endpoint, Locality},
     health::Check,
@@ -282,7 +283,7 @@ async fn http_responses_are_streamed_as_they_are_written() {
     assert_eq!(site("f").oneshot(get()).await.unwrap().status(), 502);
 }
 
-async fn serve<F: EventFormat>(http: Http<Function<Sdk>, F>, cookies: usize) {
+async fn serve<F: EventFormat>(http: HttpFunction<Function<Sdk>, F>, cookies: usize) {
     let send = async |request: http::request::Builder, body: &'static [u8]| {
         let request = request.body(Full::<Bytes>::from(body)).unwrap();
         let (head, body) = http.clone().oneshot(request).await.unwrap().into_parts();
@@ -377,8 +378,7 @@ async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() 
     let alias = AliasVersions::new(client.clone(), "f:live".parse().unwrap()).unwrap();
     let functions =
         alias.schedule(often()).endpoints().unwrap().connect(Function::connector(Sdk::new(client)));
-    let balancer =
-        tower_lb::lambda::builder().spawn(RoundRobin::starting_at(0), functions).unwrap();
+    let balancer = Builder::lambda().spawn(RoundRobin::starting_at(0), functions).unwrap();
     assert_eq!(versions(&balancer, 100).await, [95, 5], "not a coin toss");
     let settled = Duration::from_millis(1500);
     shift(Some((2, 0.5)));
@@ -401,7 +401,7 @@ async fn weights_follow_the_concurrency_that_is_provisioned() {
     shim.with(REGION, "f", |f| f.provisioned = Some((3, 3)));
     let client = shim.client(REGION);
     let names = ["f:1", "g:1"].map(|name| (client.clone(), name.parse().unwrap()));
-    let functions = Provisioned::new(names).unwrap().schedule(often()).rate(100);
+    let functions = Provisioned::new(names).unwrap().schedule(often()).rate(100).unwrap();
     let functions = functions.endpoints().unwrap();
     let functions = functions.connect(Function::connector(Sdk::new(client.clone())));
     let balancer = Balancer::spawn(RoundRobin::new(), functions);
@@ -441,7 +441,7 @@ async fn functions_that_know_load_balancers_pass_their_checks() {
     assert!(DryRun.check(function(&shim, "missing")).await.is_err());
 
     // Two environments, because both invocations take a moment.
-    let warm_up = WarmUp::event(r#"{"sleep":200}"#).environments(2);
+    let warm_up = WarmUp::event(r#"{"sleep":200}"#).environments(2).unwrap();
     warm_up.check(function(&shim, "f")).await.unwrap();
     assert_eq!(shim.with(REGION, "f", |f| f.cold_starts), 2);
     warm_up.check(function(&shim, "f")).await.unwrap();
@@ -472,7 +472,7 @@ async fn a_region_that_is_exhausted_costs_one_request() {
     let name: FunctionName = "f".parse().unwrap();
     let functions = discover::list(regions.iter().map(endpoint).collect::<Vec<_>>())
         .connect(move |region| Function::new(clients[region].clone(), name.clone()));
-    let balancer = tower_lb::lambda::builder()
+    let balancer = Builder::lambda()
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::DiscoverExt,
     failover::FailoverLayer,
     hedge::{Delay, HedgeLayer},
@@ -82,7 +83,7 @@ async fn functions<const N: usize>(
     };
     let names = functions.map(|(name, _)| name);
     let source = lambda::functions(names).unwrap().connect(Function::connector(invoke));
-    let balancer = lambda::builder().spawn(PickFirst::new(), source).unwrap();
+    let balancer = Builder::lambda().spawn(PickFirst::new(), source).unwrap();
     tokio::task::yield_now().await;
     balancer
 }

@@ -11,11 +11,12 @@ use std::{
 use tokio::time::{advance, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, Locality},
     lambda::{
-        self, Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, RetryAdvice,
-        Throttle, ThrottleReason, Throttles, UntilResponse,
+        Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, RetryAdvice, Throttle,
+        ThrottleReason, Throttles, UntilResponse,
     },
     strategy::{Pick, RoundRobin, Strategy, Tiers},
 };
@@ -90,7 +91,7 @@ where
             let invoke = move |name: &FunctionName, _: Invocation| ready(lambda.answer(name));
             Function::new(invoke, name.clone())
         });
-    let balancer = lambda::builder()
+    let balancer = Builder::lambda()
         .track(throttles.track(UntilResponse))
         .seed(1)
         .spawn(throttles.avoid_throttled(strategy), functions)
@@ -241,7 +242,7 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
         Function::new(move |name: &FunctionName, _: Invocation| ready(lambda.answer(name)), name)
     };
     let functions = discover::list([("f", inner.into())]);
-    let balancer = lambda::builder()
+    let balancer = Builder::lambda()
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();

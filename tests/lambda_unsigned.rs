@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::{
 };
 use tower::{Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     lambda::{
         self, Execution, Function, Invocation, InvocationStatus, InvokeError, Remedy, RetryAdvice,
@@ -88,7 +89,7 @@ async fn no_endpoint_is_blamed_and_none_is_asked_again() {
     let provider = Provider::default();
     let names = lambda::functions(["a", "b"]).unwrap();
     let source = names.connect(Function::connector(sdk(Some(provider.clone()))));
-    let balancer = lambda::builder().spawn(RoundRobin::new(), source).unwrap();
+    let balancer = Builder::lambda().spawn(RoundRobin::new(), source).unwrap();
     let retry = RetryLayer::builder(InvocationStatus).attempts(5).build().unwrap();
     let invocation = Invocation::default().idempotent();
     retry.layer(balancer.clone()).oneshot(invocation).await.unwrap_err();

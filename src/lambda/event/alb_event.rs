@@ -12,35 +12,36 @@ use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that an Application Load Balancer sends to a function in a target group.
 ///
-/// Names of headers are in lower case. Of a header or query parameter that comes several times the
-/// last value counts, unless [multiple values](Self::multi_value) are on. The query stays
-/// percent-encoded. The body is passed on as it is if its type is text, JSON, JavaScript or XML
-/// and it has no content encoding, and in base64 otherwise.
+/// Names of headers are in lower case. If a header or query parameter is repeated, the last value
+/// counts, unless [multiple values](Self::multi_value) are on. The query stays percent-encoded. The
+/// body is passed on unchanged if its type is text, JSON, JavaScript or XML and it has no content
+/// encoding, and in base64 otherwise.
 ///
-/// The answer is to have `statusCode`, `headers` (or `multiValueHeaders`), `body` and
-/// `isBase64Encoded`, and to be no larger than 1 MiB. A header that belongs to one connection, and
-/// `content-length`, are ignored.
+/// The response must have `statusCode`, and may have `headers` (or `multiValueHeaders`), `body` and
+/// `isBase64Encoded`. It may have at most 1 MiB. Headers of one connection, and `content-length`,
+/// are ignored.
 ///
-/// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This does
-/// not: what stands before it knows the peer.
+/// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This type
+/// does not: add them in a layer that knows the peer.
 #[derive(Clone, Debug)]
 pub struct AlbEvent {
     target_group: Box<str>,
     multi_value: bool,
 }
 
-/// The largest body of a request, and the largest answer.
-const LARGEST: usize = 1024 * 1024;
+/// The largest request body, and the largest response, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
 
 impl AlbEvent {
-    /// Events as from this target group. Functions see its ARN in the event, and most do not care.
+    /// Creates events of the target group with this ARN. The event contains the ARN, which most
+    /// functions ignore.
     pub fn new(target_group_arn: impl Into<Box<str>>) -> Self {
         Self { target_group: target_group_arn.into(), multi_value: false }
     }
 
     /// Passes on all values of headers and query parameters, under `multiValueHeaders` and
-    /// `multiValueQueryStringParameters`, and takes `multiValueHeaders` from the answer: the target
-    /// group's attribute `lambda.multi_value_headers.enabled`. Default off.
+    /// `multiValueQueryStringParameters`, and reads `multiValueHeaders` from the response: the
+    /// target group's attribute `lambda.multi_value_headers.enabled`. Default off.
     #[must_use]
     pub fn multi_value(mut self) -> Self {
         self.multi_value = true;
@@ -122,16 +123,16 @@ impl EventFormat for AlbEvent {
         Ok(event(&event_head, &head.headers, body))
     }
 
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
-        if answer.len() > LARGEST {
-            return Err(InvalidResponse::TooLarge { bytes: answer.len(), limit: LARGEST });
+    fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
+        if response.len() > MAX_BYTES {
+            return Err(InvalidResponse::TooLarge { bytes: response.len(), limit: MAX_BYTES });
         }
         let headers = if self.multi_value { HeaderMember::Multi } else { HeaderMember::Single };
-        JsonResponse::parse(&answer, headers)?.into_response(&answer)
+        JsonResponse::parse(&response, headers)?.into_response(&response)
     }
 
     fn max_body(&self) -> usize {
-        LARGEST
+        MAX_BYTES
     }
 }
 

@@ -5,22 +5,29 @@ use crate::{
     outcome::{Classify, Outcome},
 };
 
-/// Judges an invocation.
+/// Classifies the result of an invocation.
 ///
-/// | answer | outcome |
+/// | result | outcome |
 /// |---|---|
-/// | the function answered, the service took the event | [`Success`](Outcome::Success) |
-/// | the function failed | [`ApplicationError`](Outcome::ApplicationError) |
-/// | throttled, whatever the reason (429) | [`Overload`](Outcome::Overload), with the delay asked for |
-/// | the function is not ready (408, 409) | [`Overload`](Outcome::Overload) |
-/// | it is missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`](Outcome::ApplicationError) |
-/// | the service failed (500 and others) | [`ApplicationError`](Outcome::ApplicationError) |
-/// | the invocation is wrong (400, 413, 415, too large) | [`Success`](Outcome::Success): the endpoint is not to blame |
-/// | it could not be signed | [`Cancelled`](Outcome::Cancelled): nor is it here |
-/// | not reached, or broken off | [`TransportFailure`](Outcome::TransportFailure) |
-/// | no answer in time | [`Timeout`](Outcome::Timeout) |
+/// | the function responded, or the service accepted the event | [`Success`] |
+/// | the function failed | [`ApplicationError`] |
+/// | throttled, for any reason (429) | [`Overload`], with the requested delay |
+/// | the function is not ready (408, 409) | [`Overload`] |
+/// | missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`] |
+/// | the service failed (500 and others) | [`ApplicationError`] |
+/// | the invocation is invalid (400, 413, 415, too large) | [`Success`]: not the endpoint's fault |
+/// | the invocation could not be signed | [`Cancelled`]: not the endpoint's fault |
+/// | not connected, or the connection was interrupted | [`TransportFailure`] |
+/// | no response in time | [`Timeout`] |
 ///
-/// What may be retried, and where, is told by [`RetryAdvice`](crate::lambda::RetryAdvice).
+/// [`RetryAdvice`](crate::lambda::RetryAdvice) says what may be retried, and where.
+///
+/// [`Success`]: Outcome::Success
+/// [`ApplicationError`]: Outcome::ApplicationError
+/// [`Overload`]: Outcome::Overload
+/// [`Cancelled`]: Outcome::Cancelled
+/// [`TransportFailure`]: Outcome::TransportFailure
+/// [`Timeout`]: Outcome::Timeout
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InvocationStatus;
 
@@ -70,7 +77,7 @@ mod tests {
     const APPLICATION: Outcome = Outcome::ApplicationError;
     const NOT_READY: Outcome = Outcome::Overload { retry_after: None };
 
-    /// Status, exceptions, and what is to follow.
+    /// The HTTP status, its exceptions, and the expected outcome, execution and remedy.
     const TABLE: [(u16, &[&str], Outcome, Execution, Remedy); 12] = [
         (500, &["ServiceException"], APPLICATION, MayHaveRun, Elsewhere),
         (
@@ -136,18 +143,18 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_judged_by_the_table() {
+    fn exceptions_are_classified_by_the_table() {
         for (status, codes, outcome, execution, remedy) in TABLE {
             for &code in codes {
-                let refusal = ServiceError::new(status, code, "said so");
-                let judged = judge(InvokeError::Service(Box::new(refusal)));
+                let error = ServiceError::new(status, code, "message");
+                let judged = judge(InvokeError::Service(Box::new(error)));
                 assert_eq!(judged, (outcome.clone(), execution, remedy), "{status} {code}");
             }
         }
     }
 
     #[test]
-    fn throttles_are_overload_wherever_they_reach() {
+    fn throttles_of_every_scope_are_overload() {
         let delay = Some(Duration::from_secs(2));
         for (reason, remedy) in [
             ("ReservedFunctionConcurrentInvocationLimitExceeded", Elsewhere),
@@ -162,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_safe_only_if_nothing_was_sent() {
+    fn without_a_response_a_retry_is_safe_only_if_nothing_was_sent() {
         let cause = || "cause".into();
         let unreachable = judge(InvokeError::Unreachable(cause()));
         assert_eq!(unreachable, (Outcome::TransportFailure, DidNotRun, Elsewhere));
@@ -180,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_limit_or_an_inner_balancer_turned_away_did_not_run() {
+    fn what_a_limit_or_an_inner_balancer_rejected_did_not_run() {
         use crate::limit::Rejected;
         let wrapped = |source: crate::BoxError| {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));
