@@ -435,7 +435,10 @@ async fn functions_that_know_load_balancers_pass_their_checks() {
         check.check(function(&shim, name)).await.map_err(|error| error.to_string())
     };
     assert_eq!(check("/hello", "site").await, Ok(()));
-    assert_eq!(check("/nowhere", "site").await, Err("answered 404 Not Found".into()));
+    assert_eq!(
+        check("/nowhere", "site").await,
+        Err("the function responded with status 404 Not Found".into())
+    );
     assert!(check("/fail", "site").await.unwrap_err().contains("the site is down"));
     assert_eq!(DryRun.check(function(&shim, "site")).await.map_err(drop), Ok(()));
     assert!(DryRun.check(function(&shim, "missing")).await.is_err());

@@ -7,6 +7,7 @@
 //!   between, all to the same function. The balancer then sees failures, throttles and latencies
 //!   late or never. [`Sdk::new`] logs a warning for a client that may retry.
 //! - **Timeouts.** By default only connecting has one.
+//!
 //! ```no_run
 //! use std::time::Duration;
 //! use aws_sdk_lambda::{
@@ -35,7 +36,6 @@
 //! # }
 //! ```
 //!
-//! With the crate `aws-config`, the same three settings go to
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!

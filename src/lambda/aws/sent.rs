@@ -19,6 +19,8 @@ use crate::{BoxError, lambda::InvokeError};
 
 /// Whether a request was signed, and so counts as sent.
 ///
+/// The flag is written and read by one task, so relaxed order is enough.
+///
 /// The SDK's errors don't tell: a failure to get credentials looks like a failed connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent(Arc<AtomicBool>);

@@ -23,7 +23,7 @@ use crate::{ParseError, lambda::Qualifier};
 /// # Ok::<_, tower_lb::ParseError>(())
 /// ```
 ///
-/// Cheap to clone.
+/// Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FunctionName {
     /// The name without the qualifier.

@@ -15,8 +15,8 @@ use crate::{
 ///     "arn:aws:lambda:eu-west-1:123456789012:function:orders:live",
 ///     "arn:aws:lambda:us-east-1:123456789012:function:orders:live",
 /// ])?;
-/// # Ok::<_, lambda::InvalidName>(())
 /// # Ok::<_, tower_lb::ParseError>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -11,6 +11,7 @@ use crate::{
 /// Adapts the number of concurrent requests that one endpoint accepts.
 #[derive(Debug)]
 pub(super) struct AimdLimit {
+    /// All of the state in one word, which guards no other memory: relaxed order is enough.
     state: AtomicU64,
     max: f32,
     inner: Option<Arc<dyn Meter>>,

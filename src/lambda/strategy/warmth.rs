@@ -13,6 +13,9 @@ use crate::{
 /// Estimates how many execution environments of one endpoint are warm: the most requests in flight
 /// when one succeeded, in this time window or the one before. Also tells whether the endpoint is
 /// failing.
+///
+/// The fields are estimates, read and written in relaxed order: a pick may see one without the
+/// other.
 #[derive(Debug)]
 pub(super) struct Warmth {
     /// Half of the time that an environment stays warm, in nanoseconds.

@@ -45,6 +45,7 @@ impl Memory {
         let (seen, next_end) = (paused.version, paused.next_end);
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(move |cx| {
+            // Before the check: a pause that starts in between must wake this task.
             registration.register(cx.waker());
             if memory.version() != seen {
                 return Poll::Ready(Some(()));

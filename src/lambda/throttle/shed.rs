@@ -63,6 +63,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let share = self.memory.shed_share.share(Instant::now);
+        // Nearly always 0: no random number is drawn then.
         let passes = share == 0.0 || Rng::from_entropy().unit() >= f64::from(share);
         ShedFuture { response: passes.then(|| self.inner.call(request)) }
     }

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 pub(super) struct ShedShare {
     /// The passing share as an `f32`, and the time when it was set in ticks since `epoch`; 0 if all
     /// requests pass.
+    ///
+    /// The word guards no other memory, so relaxed order is enough.
     state: AtomicU64,
     epoch: Instant,
 }
