@@ -51,12 +51,18 @@ impl AlbEvent {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Head<'a, Single: Serialize, Multi: Serialize> {
+struct Head<'a, H: Serialize, M: Serialize> {
     request_context: RequestContext<'a>,
     http_method: &'a str,
     path: &'a str,
-    #[serde(flatten)]
-    values: Values<Single, Multi>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_string_parameters: Option<IndexMap<&'a str, &'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<H>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_query_string_parameters: Option<IndexMap<&'a str, Vec<&'a str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<M>,
 }
 
 #[derive(Serialize)]
@@ -70,55 +76,31 @@ struct Elb<'a> {
     target_group_arn: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Values<Single, Multi> {
-    Single(Single),
-    Multi(Multi),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Single<Q: Serialize, H: Serialize> {
-    query_string_parameters: Q,
-    headers: H,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Multi<Q: Serialize, H: Serialize> {
-    multi_value_query_string_parameters: Q,
-    multi_value_headers: H,
-}
-
 impl EventFormat for AlbEvent {
     fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
         if is_upgrade(&head.headers) {
             return Err(UnsupportedRequest::Upgrade);
         }
-        let values = if self.multi_value {
-            let mut query = IndexMap::<_, Vec<_>>::new();
+        let (names, multi) = (|| head.headers.keys(), self.multi_value);
+        let last = |name| head.headers.get_all(name).iter().next_back().map(text);
+        let all = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
+        let queries = || {
+            let mut queries = IndexMap::<_, Vec<_>>::new();
             for (name, value) in parameters(head.uri.query()) {
-                query.entry(name).or_default().push(value);
+                queries.entry(name).or_default().push(value);
             }
-            let values = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
-            let headers =
-                move || head.headers.keys().map(move |name| (name.as_str(), values(name)));
-            Values::Multi(Multi {
-                multi_value_query_string_parameters: query,
-                multi_value_headers: Members(headers),
-            })
-        } else {
-            let query: IndexMap<_, _> = parameters(head.uri.query()).collect();
-            let last = |name| head.headers.get_all(name).iter().next_back().map(text);
-            let headers = move || head.headers.keys().map(move |name| (name.as_str(), last(name)));
-            Values::Single(Single { query_string_parameters: query, headers: Members(headers) })
+            queries
         };
         let event_head = Head {
             request_context: RequestContext { elb: Elb { target_group_arn: &self.target_group } },
             http_method: head.method.as_str(),
             path: head.uri.path(),
-            values,
+            query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),
+            headers: (!multi)
+                .then_some(Members(|| names().map(|name| (name.as_str(), last(name))))),
+            multi_value_query_string_parameters: multi.then(queries),
+            multi_value_headers: multi
+                .then_some(Members(|| names().map(|name| (name.as_str(), all(name))))),
         };
         Ok(event(&event_head, &head.headers, body))
     }
