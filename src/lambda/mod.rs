@@ -48,6 +48,8 @@
 //! # }).unwrap();
 //! ```
 
+// `invoke` has the services and what they exchange, `event` HTTP in front of them, `outcome` what a
+// result means. `throttle`, `strategy` and `check` are for balancers; `aws` has what needs the SDK.
 #[cfg(feature = "aws")]
 pub mod aws;
 mod check;

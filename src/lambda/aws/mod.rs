@@ -39,14 +39,15 @@
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!
-//! [`AliasVersions`] discovers the versions behind a weighted alias; [`FunctionSearch`] finds
-//! functions by prefix and tags; [`Provisioned`] weights functions by their provisioned
-//! concurrency. All three follow changes, and share `control_plane`. `error` and `sent` convert the
-//! SDK's errors.
+//! [`AliasVersions`] discovers the versions behind a weighted alias, [`FunctionSearch`] finds
+//! functions by prefix and tags, and [`Provisioned`] weights functions by their provisioned
+//! concurrency. All three follow changes.
 //!
 //! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones
 //! 1.86.
 
+// `sdk` invokes; `error` and `sent` convert its errors. The sources `alias`, `provisioned` and
+// `search` share `control_plane`.
 mod alias;
 mod control_plane;
 mod error;

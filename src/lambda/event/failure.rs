@@ -95,7 +95,7 @@ fn ran(error: &(dyn StdError + 'static)) -> bool {
     matches!(InvokeError::find(error), Some(InvokeError::FunctionFailed(_)))
 }
 
-/// Rounds up, so that clients don't retry too early.
+/// Rounded up: not too early.
 fn whole_seconds(delay: Duration) -> u64 {
     delay.as_secs() + u64::from(delay.subsec_nanos() > 0)
 }

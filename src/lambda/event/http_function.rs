@@ -41,9 +41,9 @@ use crate::{
 /// | the function failed, or its response is [invalid](crate::lambda::InvalidResponse) | 502 |
 /// | the invocation failed | 502 |
 /// | throttled, or not ready | 503, with `Retry-After` |
-/// | no function is available | 503 |
-/// | a limit [rejected](crate::limit::Rejected) it | 503, with `Retry-After` if known |
-/// | no response in time | 504 |
+/// | no function could be picked | 503 |
+/// | a limit [rejected](crate::limit::Rejected) it | 503, with `Retry-After` if it is known |
+/// | no answer in time | 504 |
 /// | the request is larger than the format allows | 413 |
 /// | the request is malformed, or asks for a WebSocket | 400 |
 ///
