@@ -22,7 +22,9 @@ use tower::ServiceExt;
 use tower_lb::{
     Balancer,
     discover::DiscoverExt,
-    lambda::{self, AlbEvent, EventFormat, Function, HttpFunction, Invocation, InvocationStatus, aws::Sdk},
+    lambda::{
+        self, AlbEvent, EventFormat, Function, HttpFunction, Invocation, InvocationStatus, aws::Sdk,
+    },
     strategy::P2c,
 };
 
