@@ -14,9 +14,10 @@ use std::{
 use tokio::{process::Command, time::sleep};
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt, Handle},
     endpoint::{Endpoint, OutcomeCounts},
-    lambda::{self, Function, FunctionName, Qualifier, aws::Sdk},
+    lambda::{Function, FunctionName, Qualifier, aws::Sdk},
     strategy::RoundRobin,
 };
 use tower_lb_test_functions::{Shim, functions};
@@ -47,7 +48,7 @@ async fn canary() -> Result<(), BoxError> {
     let sdk = Sdk::new(shim.client("eu-west-1"));
     let (versions, stream) = discover::channel();
     let balancer =
-        lambda::builder().spawn(RoundRobin::new(), stream.connect(Function::connector(sdk)))?;
+        Builder::lambda().spawn(RoundRobin::new(), stream.connect(Function::connector(sdk)))?;
     let figures = |version: u64| -> OutcomeCounts {
         let status = balancer.status();
         let name = format!("orders:{version}");

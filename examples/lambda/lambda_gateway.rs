@@ -10,10 +10,11 @@ use hyper::{Request, body::Bytes, http::request};
 use tokio::{net::TcpListener, process::Command};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     http::{self, Origin},
     lambda::{
-        self, AlbEvent, Function, Http, Throttles, UntilAnswer,
+        AlbEvent, Function, HttpFunction, Throttles, UntilResponse,
         aws::{AliasVersions, Sdk},
     },
     strategy::RoundRobin,
@@ -43,14 +44,14 @@ async fn gateway() -> Result<(), BoxError> {
     let versions = AliasVersions::new(client.clone(), "site:live".parse()?)?
         .endpoints()?
         .connect(Function::connector(Sdk::new(client)));
-    let balancer = lambda::builder()
+    let balancer = Builder::lambda()
         .fail_fast(Duration::from_secs(1))
-        .track(throttles.track(UntilAnswer))
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), versions)?;
     let invocations = ServiceBuilder::new().layer(throttles.shed()).service(balancer.clone());
     let target_group =
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/site/0123456789abcdef";
-    let site = Http::new(invocations, AlbEvent::new(target_group).multi_value());
+    let site = HttpFunction::new(invocations, AlbEvent::new(target_group).multi_value());
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let gateway = Origin::from(listener.local_addr()?);

@@ -12,10 +12,11 @@ use std::{
 use tokio::{process::Command, time::sleep};
 use tower::{Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     health::{CircuitBreaker, HealthExt},
     lambda::{
-        self, Function, FunctionName, Invocation, InvocationStatus, Throttles, UntilAnswer,
+        self, Function, FunctionName, Invocation, InvocationStatus, Throttles, UntilResponse,
         aws::Sdk,
     },
     retry::RetryLayer,
@@ -65,8 +66,8 @@ async fn regions() -> Result<(), BoxError> {
                 .open_time(Duration::from_millis(500), Duration::from_secs(30)),
         )?;
     let throttles = Throttles::new();
-    let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+    let balancer = Builder::lambda()
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(Tiers::new(P2c::default())), endpoints)?;
 
     // One more attempt where that is safe and may help, in the other region: with and without it.

@@ -1,44 +1,46 @@
 //! AWS Lambda functions as endpoints: functions, aliases, versions and regions.
 //!
-//! A [`Function`] is a `Service` from [`Invocation`] to [`Invoked`], which a balancer takes like any
-//! other. How it gets there is up to an [`Invoke`]: the AWS SDK's client with feature `aws`, or
-//! another. [`Http`] puts HTTP in front, with the events that an Application Load Balancer
-//! ([`AlbEvent`]) or a function URL ([`UrlEvent`]) sends, so that functions need no change.
+//! A [`Function`] is a `Service` from [`Invocation`] to [`Invoked`], for any balancer. It sends by
+//! an [`Invoke`]: the AWS SDK's client with feature `aws`, or another transport. [`HttpFunction`]
+//! serves HTTP, with the events of an Application Load Balancer ([`AlbEvent`]) or of a function URL
+//! ([`UrlEvent`]), so that functions need no change.
 //!
-//! [`builder`] has the settings of a balancer of functions. [`InvocationStatus`] judges answers, for the
-//! balancer's figures and for retries, hedges and failover around it; [`Advice`] tells what may be tried again, and where.
-//! [`Throttles`] keeps requests from functions and regions that have no room.
+//! [`Builder::lambda`](crate::balance::Builder::lambda) has the settings of a balancer of
+//! functions. [`InvocationStatus`] classifies results, for the balancer's figures and for retries,
+//! hedges and failover around it. [`RetryAdvice`] says what may be retried, and where.
+//! [`Throttles`] keeps requests away from functions and regions without capacity.
 //!
-//! Every strategy works over functions. Some are made for them:
+//! Every strategy works with functions. Some are made for them:
 //!
 //! | strategy | picks | use it when |
 //! |---|---|---|
 //! | [`Pack`] | where an environment is warm | cold starts hurt, and traffic is thin |
-//! | [`CostAware`] | what costs least | prices differ |
-//! | [`Aimd`] | as another does, within limits that follow throttles | functions throttle |
+//! | [`CostAware`] | where a request costs least | prices differ |
+//! | [`Aimd`] | like another strategy, within limits that follow throttles | functions throttle |
 //!
-//! What requests see is all that is known of a function's health, unless it is asked, which costs money:
-//! [`EventCheck`] asks as a load balancer does, [`DryRun`] whether it could be invoked (for nothing), and
-//! [`WarmUp`] keeps it warm. They are [checks](crate::health::Check) for
-//! [`health_checked`](crate::health::HealthExt::health_checked).
+//! A function's health is known from requests. Checks that invoke it cost money: [`EventCheck`]
+//! sends the event of a load balancer's check, and [`WarmUp`] keeps environments warm. [`DryRun`]
+//! is free and checks whether the function can be invoked. All are [checks](crate::health::Check)
+//! for [`health_checked`](crate::health::HealthExt::health_checked).
 //!
 //! ```
 //! use std::future::ready;
 //! use tower::ServiceExt;
 //! use tower_lb::{
+//!     balance::Builder,
 //!     discover::DiscoverExt,
 //!     lambda::{self, Function, FunctionName, Invocation, Invoked},
 //!     strategy::RoundRobin,
 //! };
 //!
 //! # tokio_test::block_on(async {
-//! // Two versions of a function. `invoke` is to be a client of the SDK.
+//! // Two versions of a function. `invoke` stands for a client of the SDK.
 //! let invoke = |_: &FunctionName, invocation: Invocation| {
 //!     ready(Ok(Invoked::new(200, invocation.into_payload())))
 //! };
 //! let functions =
 //!     lambda::functions(["orders:1", "orders:2"])?.connect(Function::connector(invoke));
-//! let balancer = lambda::builder().spawn(RoundRobin::new(), functions)?;
+//! let balancer = Builder::lambda().spawn(RoundRobin::new(), functions)?;
 //!
 //! let invoked = balancer.oneshot(Invocation::from(r#"{"order": 7}"#)).await?;
 //! assert_eq!(invoked.payload(), r#"{"order": 7}"#);
@@ -46,6 +48,8 @@
 //! # }).unwrap();
 //! ```
 
+// `invoke` has the services and what they exchange, `event` HTTP in front of them, `outcome` what a
+// result means. `throttle`, `strategy` and `check` are for balancers; `aws` has what needs the SDK.
 #[cfg(feature = "aws")]
 pub mod aws;
 mod check;
@@ -58,17 +62,16 @@ mod throttle;
 pub use self::{
     check::{DryRun, EventCheck, WarmUp},
     event::{
-        AlbEvent, EventFormat, Http, HttpBody, HttpFuture, HttpResponse, InvalidResponse,
-        UnsupportedRequest, UrlEvent,
+        AlbEvent, EventFormat, FunctionResponse, HttpBody, HttpFunction, HttpFunctionFuture,
+        InvalidResponse, UnsupportedRequest, UrlEvent,
     },
     invoke::{
-        Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName, InvalidName,
-        Invocation, InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedBody,
-        InvokedStream, NameProblem, PayloadLimits, Qualifier, Refusal, StreamingFunction,
-        functions,
+        Function, FunctionError, FunctionErrorKind, FunctionFuture, FunctionName, Invocation,
+        InvocationType, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedBody, InvokedStream,
+        PayloadLimits, Qualifier, ServiceError, StreamingFunction, functions,
     },
-    outcome::{Advice, Execution, InvocationStatus, Remedy, UntilAnswer, UntilStreamEnd, builder},
-    strategy::{Aimd, AimdPicker, CostAware, CostAwarePicker, Pack, PackPicker, Price},
+    outcome::{Execution, InvocationStatus, Remedy, RetryAdvice, UntilResponse, UntilStreamEnd},
+    strategy::{Aimd, CostAware, Pack, Price},
     throttle::{
         AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleReason, ThrottleScope,
         Throttles, TrackThrottles,

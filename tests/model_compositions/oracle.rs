@@ -97,7 +97,9 @@ impl Env {
     /// What the notices say of throttles.
     pub(crate) fn learn(&mut self, notices: &[String]) {
         for notice in notices {
-            let Some((_, domain)) = notice.split_once("throttled, so left out: ") else { continue };
+            let Some((_, domain)) = notice.split_once("left out because of throttles: ") else {
+                continue;
+            };
             let (what, region) = match domain.split_once(" in ") {
                 Some((what, region)) => (what, Some(region.to_owned())),
                 None => (domain, None),

@@ -411,7 +411,8 @@ impl Tree {
                 Any::new(sessions.stick(inner.strategy(controls)))
             }
             Self::Aimd { initial, max, inner } => {
-                Any::new(Aimd::new(inner.strategy(controls)).initial(*initial).max(*max))
+                let aimd = Aimd::new(inner.strategy(controls)).initial(*initial);
+                Any::new(aimd.and_then(|aimd| aimd.max(*max)).unwrap())
             }
             Self::AvoidThrottled(inner) => {
                 Any::new(controls.throttles.avoid_throttled(inner.strategy(controls)))

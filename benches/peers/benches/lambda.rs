@@ -22,7 +22,9 @@ use tower::ServiceExt;
 use tower_lb::{
     Balancer,
     discover::DiscoverExt,
-    lambda::{self, AlbEvent, EventFormat, Function, Http, Invocation, InvocationStatus, aws::Sdk},
+    lambda::{
+        self, AlbEvent, EventFormat, Function, HttpFunction, Invocation, InvocationStatus, aws::Sdk,
+    },
     strategy::P2c,
 };
 
@@ -112,7 +114,7 @@ fn invocation(c: &mut Criterion) {
         let (balancer, driver) = builder.build(P2c::default(), functions).expect("a balancer");
         let mut driver = Box::pin(driver);
         let _ = driver.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let http = Http::new(balancer, format);
+        let http = HttpFunction::new(balancer, format);
         group.bench_function("Http over a balancer over the SDK", |b| {
             b.iter(|| {
                 let (head, body) = (head.clone(), Full::new(body[0].clone()));

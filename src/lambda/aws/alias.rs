@@ -1,22 +1,22 @@
 use aws_sdk_lambda::{Client, operation::get_alias::GetAliasOutput};
 
-use super::{error::invoke_error, locality};
+use super::{control_plane::locality, error::invoke_error};
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::Endpoint,
-    lambda::{FunctionName, InvalidName, NameProblem, Qualifier},
+    lambda::{FunctionName, Qualifier},
 };
 
-/// The versions that an alias points to, as endpoints, with the alias's weights as theirs.
+/// A source of the versions that an alias points to, with the weights of the alias.
 ///
-/// Lambda tosses a coin for each invocation of a weighted alias: of 100 invocations at 5 %, anything
-/// from 1 to 10 may run the new version. A balancer over the versions themselves under
-/// [`RoundRobin`](crate::strategy::RoundRobin) sends it 5 in each 100, and tells the
-/// versions' figures apart.
+/// Lambda picks a version at random for each invocation of a weighted alias: of 100 invocations at
+/// 5 %, anything from 1 to 10 may run the new version. A balancer over the versions under
+/// [`RoundRobin`](crate::strategy::RoundRobin) sends it exactly 5 in each 100, and has separate
+/// figures for each version.
 ///
-/// The alias is asked for every 30 s, so that a shift is followed; the control plane takes 15 requests
-/// a second from all of an account together. While it fails, the last answer holds.
+/// The alias is fetched every 30 s, so shifts are followed. The control plane accepts 15 requests a
+/// second from one account in total. While a fetch fails, the last result stays in use.
 #[derive(Clone, Debug)]
 pub struct AliasVersions {
     client: Client,
@@ -25,26 +25,26 @@ pub struct AliasVersions {
 }
 
 impl AliasVersions {
-    /// The versions of this alias, `orders:live` for example.
+    /// Creates a source of the versions of `alias`, such as `orders:live`.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] if the name's qualifier is no alias.
-    pub fn new(client: Client, alias: FunctionName) -> Result<Self, InvalidName> {
+    /// [`ConfigError`] if the qualifier of `alias` is not an alias.
+    pub fn new(client: Client, alias: FunctionName) -> Result<Self, ConfigError> {
         match alias.qualifier() {
             Some(Qualifier::Alias(_)) => Ok(Self { client, alias, schedule: Schedule::new() }),
-            _ => Err(InvalidName::new(&alias.to_string(), NameProblem::Alias)),
+            _ => Err(ConfigError::new("alias", "an alias, as in orders:live").with_value(alias)),
         }
     }
 
-    /// When the alias is asked for. Default [`Schedule::new`]: every 30 s.
+    /// Sets when the alias is fetched. Default [`Schedule::new`]: every 30 s.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The versions, followed as they change: a source for discovery.
+    /// Returns the source of endpoints, which follows changes.
     ///
     /// # Errors
     ///
@@ -60,21 +60,21 @@ impl AliasVersions {
     async fn fetch(self) -> Result<Fetched<FunctionName, FunctionName>, BoxError> {
         let name = self.alias.qualifier().map(ToString::to_string);
         let request = self.client.get_alias().function_name(self.alias.unqualified());
-        let answer = request.set_name(name).send().await.map_err(invoke_error)?;
-        Ok(Fetched::new(self.versions(answer)))
+        let output = request.set_name(name).send().await.map_err(invoke_error)?;
+        Ok(Fetched::new(self.versions(output)))
     }
 
-    /// The versions with their weights, in ten-thousandths.
-    fn versions(self, answer: GetAliasOutput) -> Vec<(FunctionName, Endpoint<FunctionName>)> {
+    /// Returns the versions with their weights, in ten-thousandths.
+    fn versions(self, output: GetAliasOutput) -> Vec<(FunctionName, Endpoint<FunctionName>)> {
         let additional =
-            answer.routing_config.and_then(|routing| routing.additional_version_weights);
+            output.routing_config.and_then(|routing| routing.additional_version_weights);
         let additional = additional.into_iter().flatten();
         let mut weights: Vec<_> =
             additional.map(|(version, weight)| (version, parts(weight))).collect();
-        // They come in no order; one that changes would be news.
+        // The order is arbitrary, and a different one would count as a change.
         weights.sort_unstable();
         let left = parts(1.0).saturating_sub(weights.iter().map(|(_, weight)| weight).sum());
-        weights.extend(answer.function_version.map(|version| (version, left)));
+        weights.extend(output.function_version.map(|version| (version, left)));
         let endpoint = |(version, weight): (String, u32)| {
             let name = self.alias.clone().with_qualifier(version.parse().ok()?);
             let endpoint = Endpoint::new(name.clone()).with_weight(weight);

@@ -1,4 +1,4 @@
-//! The SDK's errors as ours.
+//! Converts the SDK's errors.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -15,9 +15,9 @@ use aws_sdk_lambda::{
 };
 use hyper_util::client::legacy;
 
-use crate::lambda::{InvokeError, Refusal, Throttle, ThrottleReason};
+use crate::lambda::{InvokeError, ServiceError, Throttle, ThrottleReason};
 
-/// The exception that tells why there was too much.
+/// An error that may be a throttle, with the exception that names the reason.
 pub(super) trait TooMany {
     fn too_many(&self) -> Option<&TooManyRequestsException>;
 }
@@ -56,7 +56,7 @@ where
             }
             let code = error.err().code().unwrap_or_default();
             let message = error.err().message().unwrap_or_default();
-            InvokeError::Refused(Box::new(Refusal::new(status, code, message)))
+            InvokeError::Service(Box::new(ServiceError::new(status, code, message)))
         }
         SdkError::ConstructionFailure(_) => InvokeError::Unsigned(error.into()),
         SdkError::TimeoutError(_) => InvokeError::TimedOut(error.into()),
@@ -82,7 +82,7 @@ fn throttle(exception: Option<&TooManyRequestsException>, response: &HttpRespons
     Throttle::new(reason.unwrap_or(ThrottleReason::Unknown), delay)
 }
 
-/// True if it is certain that nothing was sent: no connection came to be.
+/// Returns true if the request was certainly not sent, because no connection was established.
 fn never_connected(error: &(dyn StdError + 'static)) -> bool {
     let mut chain = std::iter::successors(Some(error), |&error| error.source());
     chain.any(|error| {

@@ -1,11 +1,11 @@
-//! Invocations by a client of the AWS SDK.
+//! Invocations and discovery with the AWS SDK.
 //!
-//! [`Sdk`] takes a ready `aws_sdk_lambda::Client`: region, credentials and TLS are the caller's. Two
-//! things must be set for a balancer to do its work:
+//! [`Sdk`] takes a configured `aws_sdk_lambda::Client`: region, credentials and TLS are the
+//! caller's. A balancer needs two settings:
 //!
-//! - **No retries.** The SDK sends an invocation up to three times by default, with pauses in
-//!   between, all to the same function. Failures, throttles and latencies are then seen late or
-//!   never. A client that may retry is warned about in a `tracing` event.
+//! - **No retries.** By default the SDK sends an invocation up to three times, with pauses in
+//!   between, all to the same function. The balancer then sees failures, throttles and latencies
+//!   late or never. [`Sdk::new`] logs a warning for a client that may retry.
 //! - **Timeouts.** By default only connecting has one.
 //!
 //! ```no_run
@@ -39,44 +39,26 @@
 //! With the crate `aws-config`, the same three settings go to
 //! `aws_sdk_lambda::config::Builder::from(&aws_config::load_defaults(..).await)`.
 //!
-//! [`AliasVersions`] discovers the versions behind a weighted alias, and follows it; [`FunctionSearch`]
-//! finds functions by prefix and tags; [`Provisioned`] weights them by the concurrency that is
-//! provisioned for them.
+//! [`AliasVersions`] discovers the versions behind a weighted alias, [`FunctionSearch`] finds
+//! functions by prefix and tags, and [`Provisioned`] weights functions by their provisioned
+//! concurrency. All three follow changes.
 //!
-//! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones 1.86.
+//! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones
+//! 1.86.
 
+// `sdk` invokes; `error` and `sent` convert its errors. The sources `alias`, `provisioned` and
+// `search` share `control_plane`.
 mod alias;
+mod control_plane;
 mod error;
-mod pace;
 mod provisioned;
 mod sdk;
 mod search;
 mod sent;
 
-use std::time::Duration;
-
-use aws_sdk_lambda::Client;
-
 pub use self::{
     alias::AliasVersions,
     provisioned::Provisioned,
-    sdk::{Answer, Sdk},
+    sdk::{Sdk, SdkFuture},
     search::FunctionSearch,
 };
-use crate::{
-    discover::Schedule,
-    endpoint::{Endpoint, Locality},
-};
-
-/// The endpoint in the region that the client asks.
-fn locality<T>(endpoint: Endpoint<T>, client: &Client) -> Endpoint<T> {
-    match client.config().region() {
-        Some(region) => endpoint.with_locality(Locality::new(region.as_ref(), "")),
-        None => endpoint,
-    }
-}
-
-/// For many requests one after the other, each of which has the client's timeout.
-fn every_minute() -> Schedule {
-    Schedule::new().interval(Duration::from_secs(60)).timeout(None)
-}

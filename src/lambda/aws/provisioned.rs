@@ -7,25 +7,24 @@ use aws_sdk_lambda::{
 use tokio::sync::Mutex;
 
 use super::{
+    control_plane::{self, Pace, locality},
     error::invoke_error,
-    locality,
-    pace::{self, Pace},
 };
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::{Endpoint, Health},
     escape::Escaped,
-    lambda::{FunctionName, InvalidName, InvokeError, NameProblem, Qualifier},
+    lambda::{FunctionName, InvokeError, Qualifier},
 };
 
-/// Aliases or versions as endpoints, weighted by the concurrency that is provisioned for them.
+/// A source of aliases or versions, weighted by the concurrency that is provisioned for them.
 ///
-/// An endpoint's weight is the number of environments that are available to it, so that those with
-/// more get more; it is [`Degraded`](Health::Degraded) while fewer are available than were
-/// asked for. One without provisioned concurrency has weight 1. All are asked for every minute, one
-/// after the other, five a second. One that can't be had stays as it was last known, with a
-/// `tracing` event; if none can be had, no endpoint changes.
+/// The weight of an endpoint is its number of available environments. It is
+/// [`Degraded`](Health::Degraded) while fewer are available than requested. An endpoint without
+/// provisioned concurrency has weight 1. All are fetched every minute, one after the other, five a
+/// second. If a fetch fails, its endpoint stays unchanged and a warning is logged; if all fail, no
+/// endpoint changes.
 #[derive(Debug)]
 pub struct Provisioned {
     targets: Vec<Target>,
@@ -40,43 +39,48 @@ struct Target {
 }
 
 impl Provisioned {
-    /// These aliases or versions, each with the client for its region.
+    /// Creates a source of these aliases or versions, each with the client of its region.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] for a name without an alias or version.
+    /// [`ConfigError`] for a name without an alias or a version.
     pub fn new(
         functions: impl IntoIterator<Item = (Client, FunctionName)>,
-    ) -> Result<Self, InvalidName> {
+    ) -> Result<Self, ConfigError> {
         let target = |(client, name): (Client, FunctionName)| match name.qualifier() {
             Some(Qualifier::Alias(_) | Qualifier::Version(_)) => {
                 let endpoint = locality(Endpoint::new(name), &client);
                 Ok(Target { client, endpoint })
             }
-            _ => Err(InvalidName::new(&name.to_string(), NameProblem::Unqualified)),
+            _ => Err(ConfigError::new("functions", "an alias or a version, as in orders:live")
+                .with_value(name)),
         };
         let targets = functions.into_iter().map(target).collect::<Result<Vec<_>, _>>()?;
-        let schedule = super::every_minute();
-        Ok(Self { targets, schedule, rate: pace::USUAL })
+        let schedule = control_plane::every_minute();
+        Ok(Self { targets, schedule, rate: control_plane::DEFAULT_RATE })
     }
 
-    /// When all are asked for. Default [`Schedule::new`] with an interval of 60 s, and no timeout for
-    /// the whole: that is the client's.
+    /// Sets when all are fetched. Default [`Schedule::new`] with an interval of 60 s and without a
+    /// timeout for the whole; the client's timeout bounds each request.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// How many are asked for in a second, at the most. Default 5; 0 counts as 1. The control plane
-    /// takes 15 requests a second from all of an account together.
-    #[must_use]
-    pub fn rate(mut self, per_second: u32) -> Self {
+    /// Sets how many requests are sent per second, at most. Default 5. The control plane accepts 15
+    /// requests a second from one account in total.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the rate is 0.
+    pub fn rate(mut self, per_second: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("rate", per_second.into())?;
         self.rate = per_second;
-        self
+        Ok(self)
     }
 
-    /// The aliases or versions, followed as they change: a source for discovery.
+    /// Returns the source of endpoints, which follows changes.
     ///
     /// # Errors
     ///
@@ -99,16 +103,20 @@ async fn fetch(
 ) -> Result<Fetched<FunctionName, FunctionName>, BoxError> {
     let (mut failures, mut last) = (0, None);
     for target in targets.iter_mut() {
-        pace.turn().await;
-        match ask(target).await {
-            Ok(answer) => {
-                let (weight, health) = judge(answer.as_ref());
+        pace.wait_turn().await;
+        match fetch_config(target).await {
+            Ok(config) => {
+                let (weight, health) = weight_and_health(config.as_ref());
                 let endpoint = target.endpoint.clone();
                 target.endpoint = endpoint.with_weight(weight).with_health(health);
             }
             Err(error) => {
                 let function = target.endpoint.target();
-                tracing::warn!(%function, error = %Escaped(&error), "provisioned concurrency is not to be had");
+                tracing::warn!(
+                    %function,
+                    error = %Escaped(&error),
+                    "provisioned concurrency could not be fetched"
+                );
                 (failures, last) = (failures + 1, Some(error));
             }
         }
@@ -123,7 +131,7 @@ async fn fetch(
     }
 }
 
-async fn ask(
+async fn fetch_config(
     target: &Target,
 ) -> Result<Option<GetProvisionedConcurrencyConfigOutput>, InvokeError> {
     let name = target.endpoint.target();
@@ -131,7 +139,7 @@ async fn ask(
     let request = request.function_name(name.unqualified());
     let request = request.set_qualifier(name.qualifier().map(ToString::to_string));
     match request.send().await {
-        Ok(answer) => Ok(Some(answer)),
+        Ok(config) => Ok(Some(config)),
         Err(error) => match error.as_service_error() {
             Some(error) if error.is_provisioned_concurrency_config_not_found_exception() => {
                 Ok(None)
@@ -141,14 +149,14 @@ async fn ask(
     }
 }
 
-fn judge(answer: Option<&GetProvisionedConcurrencyConfigOutput>) -> (u32, Health) {
-    let Some(answer) = answer else { return (1, Health::Healthy) };
-    let available = answer.available_provisioned_concurrent_executions().unwrap_or_default();
-    let requested = answer.requested_provisioned_concurrent_executions().unwrap_or_default();
+fn weight_and_health(config: Option<&GetProvisionedConcurrencyConfigOutput>) -> (u32, Health) {
+    let Some(config) = config else { return (1, Health::Healthy) };
+    let available = config.available_provisioned_concurrent_executions().unwrap_or_default();
+    let requested = config.requested_provisioned_concurrent_executions().unwrap_or_default();
     let weight = u32::try_from(available).unwrap_or_default().max(1);
-    let health = match answer.status() {
+    let health = match config.status() {
         Some(Status::Failed) => {
-            let reason = answer.status_reason().unwrap_or("no reason given");
+            let reason = config.status_reason().unwrap_or("no reason given");
             Health::degraded(format!("provisioning failed: {reason}"))
         }
         _ if available < requested => {

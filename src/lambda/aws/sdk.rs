@@ -31,27 +31,27 @@ use crate::{
     },
 };
 
-/// Invokes functions by a client of the AWS SDK; see the [module](super) on how to set it up.
+/// Invokes functions by a client of the AWS SDK. The [module](super) says how to configure it.
 #[derive(Clone, Debug)]
 pub struct Sdk {
     client: Client,
 }
 
 impl Sdk {
-    /// Invokes by this client. If it may retry, says so in an event, for that makes a balancer blind.
+    /// Creates a transport that invokes by `client`. Logs a warning if the client may retry, which
+    /// hides failures from the balancer.
     #[must_use]
     pub fn new(client: Client) -> Self {
         if client.config().retry_config().is_none_or(|retries| retries.has_retry()) {
             tracing::warn!(
-                "the SDK's client may retry invocations by itself, which hides failures and \
-                 throttles from the balancer and delays failover: \
-                 set retry_config(RetryConfig::disabled())"
+                "the SDK's client may retry invocations, which hides failures and throttles from \
+                 the balancer and delays failover: set retry_config(RetryConfig::disabled())"
             );
         }
         Self { client }
     }
 
-    /// The client.
+    /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
@@ -59,7 +59,7 @@ impl Sdk {
 }
 
 impl Invoke for Sdk {
-    type Future = Answer<Invoked>;
+    type Future = SdkFuture<Invoked>;
 
     fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
         let request = self
@@ -77,7 +77,7 @@ impl Invoke for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        Answer::new(async move {
+        SdkFuture::new(async move {
             match request.send().await {
                 Ok(output) => Ok(invoked(output)),
                 Err(error) => Err(sent.error(error)),
@@ -87,9 +87,9 @@ impl Invoke for Sdk {
 }
 
 impl InvokeStreaming for Sdk {
-    type Future = Answer<InvokedStream>;
+    type Future = SdkFuture<InvokedStream>;
 
-    /// The end of the log is not to be had, and events are not for streaming: both are ignored.
+    /// Ignores what streamed invocations don't support: the end of the log, and the type `Event`.
     fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future {
         let request = self
             .client
@@ -104,7 +104,7 @@ impl InvokeStreaming for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        Answer::new(async move {
+        SdkFuture::new(async move {
             let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
             let request_id = output.request_id().map(str::to_owned);
@@ -124,7 +124,7 @@ fn client_context(invocation: &Invocation) -> Option<String> {
     invocation.client_context().map(|json| STANDARD.encode(json))
 }
 
-/// Without a copy if nobody else holds the payload.
+/// Does not copy if the payload has no other owner.
 fn payload(invocation: Invocation) -> Blob {
     Blob::new(Vec::from(invocation.into_payload()))
 }
@@ -152,7 +152,7 @@ fn invoked(output: InvokeOutput) -> Invoked {
     invoked
 }
 
-/// The pieces of a streamed answer, up to its end or the first error.
+/// Returns the pieces of a streamed response, up to its end or the first error.
 fn pieces(
     output: InvokeWithResponseStreamOutput,
 ) -> impl Stream<Item = Result<Bytes, InvokeError>> + Send {
@@ -180,18 +180,18 @@ fn pieces(
     })
 }
 
-/// What an [`Sdk`] is going to answer. The SDK's futures have no names; this one is boxed.
-pub struct Answer<R> {
+/// The response future of an [`Sdk`]. Boxed, because the SDK's futures have no names.
+pub struct SdkFuture<R> {
     future: BoxFuture<'static, Result<R, InvokeError>>,
 }
 
-impl<R> Answer<R> {
+impl<R> SdkFuture<R> {
     fn new(future: impl Future<Output = Result<R, InvokeError>> + Send + 'static) -> Self {
         Self { future: Box::pin(future) }
     }
 }
 
-impl<R> Future for Answer<R> {
+impl<R> Future for SdkFuture<R> {
     type Output = Result<R, InvokeError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -199,8 +199,8 @@ impl<R> Future for Answer<R> {
     }
 }
 
-impl<R> fmt::Debug for Answer<R> {
+impl<R> fmt::Debug for SdkFuture<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").finish_non_exhaustive()
+        f.debug_struct("SdkFuture").finish_non_exhaustive()
     }
 }

@@ -11,37 +11,38 @@ use aws_sdk_lambda::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{
+    control_plane::{self, Pace, locality},
     error::invoke_error,
-    locality,
-    pace::{self, Pace},
 };
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
     endpoint::Endpoint,
     escape::Escaped,
     lambda::{FunctionName, Qualifier},
 };
 
-/// The most pages of a list of functions, of 50 functions each.
+/// The most pages of a function list; a page has 50 functions.
 const MAX_PAGES: usize = 2000;
 
-/// The functions of a region whose names begin as told and that have the tags told, as endpoints.
+/// A source of the functions of a region, selected by the prefix of their names and by tags.
 ///
-/// | Lambda | here |
+/// | Lambda | endpoint |
 /// |---|---|
 /// | the function's ARN, with the qualifier if one is set | key and target |
-/// | memory and architecture | metadata, [`MEMORY`](Self::MEMORY) and [`ARCHITECTURE`](Self::ARCHITECTURE) |
-/// | tags, if any are asked for | metadata |
+/// | memory and architecture | metadata, [`Self::MEMORY`] and [`Self::ARCHITECTURE`] |
+/// | tags, if any are required | metadata |
 ///
-/// Functions are listed every minute. Tags have to be asked for function by function: of those whose
-/// names fit only, and again after 5 min. Five requests a second are sent at the most, of the
-/// 15 that the control plane takes from all of an account together; the first answer for 100
-/// functions with tags takes 20 s. While the control plane fails, no endpoint changes. A function whose
-/// tags may not be read has those that were read last; without any it does not fit, which is told by a
-/// `tracing` event. If that is so for all whose names fit it is a failure, and so are more than 100 000
-/// functions. If no function fits there is no endpoint; put
-/// [`keep_last_good`](crate::discover::DiscoverExt::keep_last_good) behind it if that must be a
+/// Functions are listed every minute. Tags have to be fetched for each function: only for those
+/// whose names match, and again after 5 min. At most five requests a second are sent, of the 15
+/// that the control plane accepts from one account in total. The first result for 100 functions
+/// with tags takes 20 s.
+///
+/// While the control plane fails, no endpoint changes. If access to a function's tags is denied,
+/// its last known tags count and a warning is logged; without known tags the function does not
+/// match. The fetch fails if access is denied for all functions whose names match, or if there are
+/// more than 100 000 functions. If no function matches there is no endpoint; add
+/// [`keep_last_good`](crate::discover::DiscoverExt::keep_last_good) if an empty result must be a
 /// mistake.
 ///
 /// ```no_run
@@ -68,12 +69,12 @@ pub struct FunctionSearch {
 }
 
 impl FunctionSearch {
-    /// The label of a function's memory, in MB.
+    /// The metadata key of a function's memory, in MB.
     pub const MEMORY: &str = "lambda:memory";
-    /// The label of a function's architecture, `arm64` or `x86_64`.
+    /// The metadata key of a function's architecture, `arm64` or `x86_64`.
     pub const ARCHITECTURE: &str = "lambda:architecture";
 
-    /// All functions that this client sees in its region and account.
+    /// Creates a source of all functions in the region and account of `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
@@ -82,55 +83,60 @@ impl FunctionSearch {
             tags: Vec::new(),
             qualifier: None,
             tags_every: Duration::from_secs(300),
-            rate: pace::USUAL,
-            schedule: super::every_minute(),
+            rate: control_plane::DEFAULT_RATE,
+            schedule: control_plane::every_minute(),
         }
     }
 
-    /// Only functions whose names begin like this. Default: any.
+    /// Selects only functions whose names begin with `prefix`. Default: all.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Only functions that have this tag, and those of other calls. Default: any.
+    /// Selects only functions with this tag, in addition to the tags of other calls. Default: all.
     #[must_use]
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push((name.into(), value.into()));
         self
     }
 
-    /// The alias or version of them that is invoked, which all must have. Default none: `$LATEST`.
+    /// Sets the alias or version to invoke, which every function must have. Default none:
+    /// `$LATEST`.
     #[must_use]
     pub fn qualifier(mut self, qualifier: Qualifier) -> Self {
         self.qualifier = Some(qualifier);
         self
     }
 
-    /// For how long a function's tags are believed. Default 5 min.
+    /// Sets how long a function's tags are cached. Default 5 min.
     #[must_use]
     pub fn tags_every(mut self, time: Duration) -> Self {
         self.tags_every = time;
         self
     }
 
-    /// How many requests are sent in a second, at the most. Default 5; 0 counts as 1.
-    #[must_use]
-    pub fn rate(mut self, per_second: u32) -> Self {
+    /// Sets how many requests are sent per second, at most. Default 5.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the rate is 0.
+    pub fn rate(mut self, per_second: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("rate", per_second.into())?;
         self.rate = per_second;
-        self
+        Ok(self)
     }
 
-    /// When functions are listed. Default [`Schedule::new`] with an interval of 60 s, and no timeout
-    /// for the whole: that is the client's.
+    /// Sets when functions are listed. Default [`Schedule::new`] with an interval of 60 s and
+    /// without a timeout for the whole; the client's timeout bounds each request.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The functions, followed as they come and go: a source for discovery.
+    /// Returns the source of endpoints, which follows changes.
     ///
     /// # Errors
     ///
@@ -154,18 +160,19 @@ impl FunctionSearch {
         known: &mut Known,
     ) -> Result<Fetched<FunctionName, FunctionName>, BoxError> {
         let mut functions = self.list(&mut known.pace).await?;
-        // They come in any order, another time in another, and in two pages if one is moved on.
+        // The order differs between lists, and a function that moves to another page is listed
+        // twice.
         functions.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         functions.dedup_by(|(one, _), (other, _)| one == other);
         if !self.tags.is_empty() {
-            known.ask_for_tags(self, &functions).await?;
-            let fits = |(arn, _): &(String, _)| {
+            known.fetch_tags(self, &functions).await?;
+            let matches = |(arn, _): &(String, _)| {
                 let tags = known.tags_of(arn);
                 self.tags
                     .iter()
                     .all(|(name, value)| tags.and_then(|tags| tags.get(name)) == Some(value))
             };
-            functions.retain(fits);
+            functions.retain(matches);
         }
         let endpoints = functions.iter().filter_map(|(arn, function)| {
             let tags = known.tags_of(arn);
@@ -174,28 +181,29 @@ impl FunctionSearch {
         Ok(Fetched::new(endpoints))
     }
 
-    /// The functions whose names fit, by their ARNs.
+    /// Lists the functions whose names match, with their ARNs.
     async fn list(
         &self,
         pace: &mut Pace,
     ) -> Result<Vec<(String, FunctionConfiguration)>, BoxError> {
         let (mut found, mut marker, mut seen) = (Vec::new(), None, HashSet::new());
         for _ in 0..MAX_PAGES {
-            pace.turn().await;
+            pace.wait_turn().await;
             let page = self.client.list_functions().set_marker(marker).send().await;
             let page = page.map_err(invoke_error)?;
             for function in page.functions.into_iter().flatten() {
-                let fits =
+                let matches =
                     function.function_name().is_some_and(|name| name.starts_with(&self.prefix));
-                if let (true, Some(arn)) = (fits, function.function_arn()) {
+                if let (true, Some(arn)) = (matches, function.function_arn()) {
                     found.push((arn.to_owned(), function));
                 }
             }
             marker = page.next_marker.filter(|marker| !marker.is_empty());
             match &marker {
                 None => return Ok(found),
+                // A repeated marker would page in a circle.
                 Some(marker) if !seen.insert(marker.clone()) => {
-                    return Err("the list of functions has no end: a marker came again".into());
+                    return Err("the list of functions does not end: a marker was repeated".into());
                 }
                 Some(_) => {}
             }
@@ -212,7 +220,7 @@ impl FunctionSearch {
         let mut name: FunctionName = match arn.parse() {
             Ok(name) => name,
             Err(error) => {
-                tracing::warn!(error = %Escaped(error), "a function that is listed is left out");
+                tracing::warn!(error = %Escaped(error), "left out a function with an invalid ARN");
                 return None;
             }
         };
@@ -230,7 +238,7 @@ impl FunctionSearch {
     }
 }
 
-/// What is kept from one time to the next, and when the next time fails.
+/// The state that is kept between fetches, also when one fails.
 #[derive(Debug)]
 struct Known {
     pace: Pace,
@@ -240,9 +248,9 @@ struct Known {
 
 #[derive(Debug)]
 struct Tags {
-    /// `None` if they may not be read.
+    /// `None` if access is denied.
     tags: Option<HashMap<String, String>>,
-    asked: Instant,
+    fetched: Instant,
 }
 
 impl Known {
@@ -250,8 +258,8 @@ impl Known {
         self.tags.get(arn)?.tags.as_ref()
     }
 
-    /// Asks for the tags of functions whose tags are not known, or not any more.
-    async fn ask_for_tags(
+    /// Fetches the tags of functions whose tags are not cached, or too old.
+    async fn fetch_tags(
         &mut self,
         search: &FunctionSearch,
         functions: &[(String, FunctionConfiguration)],
@@ -260,24 +268,29 @@ impl Known {
         self.tags.retain(|arn, _| listed.contains(arn));
         for (arn, _) in functions {
             let known = self.tags.get(arn);
-            if known.is_some_and(|known| known.asked.elapsed() < search.tags_every) {
+            if known.is_some_and(|known| known.fetched.elapsed() < search.tags_every) {
                 continue;
             }
-            self.pace.turn().await;
+            self.pace.wait_turn().await;
             match search.client.list_tags().resource(arn).send().await {
-                Ok(answer) => {
-                    let tags = Some(answer.tags.unwrap_or_default());
-                    self.tags.insert(arn.clone(), Tags { tags, asked: Instant::now() });
+                Ok(output) => {
+                    let tags = Some(output.tags.unwrap_or_default());
+                    self.tags.insert(arn.clone(), Tags { tags, fetched: Instant::now() });
                 }
                 Err(error) => match error.as_service_error() {
-                    // It has been deleted since it was listed.
+                    // The function has been deleted since it was listed.
                     Some(gone) if gone.is_resource_not_found_exception() => {
                         self.tags.remove(arn);
                     }
                     Some(error) if is_about_one_function(error) => {
-                        tracing::warn!(arn = %Escaped(arn), error = %Escaped(error), "a function's tags may not be read");
+                        tracing::warn!(
+                            arn = %Escaped(arn),
+                            error = %Escaped(error),
+                            "access to a function's tags is denied"
+                        );
+                        // The time of the attempt: a denial is cached like tags.
                         let tags = self.tags.remove(arn).and_then(|known| known.tags);
-                        self.tags.insert(arn.clone(), Tags { tags, asked: Instant::now() });
+                        self.tags.insert(arn.clone(), Tags { tags, fetched: Instant::now() });
                     }
                     _ => return Err(invoke_error(error).into()),
                 },
@@ -287,13 +300,13 @@ impl Known {
         match !functions.is_empty()
             && functions.iter().all(|(arn, _)| self.tags.get(arn).is_some_and(denied))
         {
-            true => Err("lambda:ListTags is denied for all functions whose names fit".into()),
+            true => Err("lambda:ListTags is denied for all functions whose names match".into()),
             false => Ok(()),
         }
     }
 }
 
-/// Not about the control plane, or the credentials that all are asked with.
+/// Returns true for an error of one function, not of the control plane or of the credentials.
 fn is_about_one_function(error: &ListTagsError) -> bool {
     error.is_invalid_parameter_value_exception() || error.code() == Some("AccessDeniedException")
 }

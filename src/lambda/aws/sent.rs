@@ -17,14 +17,16 @@ use aws_sdk_lambda::{
 use super::error::{TooMany, invoke_error};
 use crate::{BoxError, lambda::InvokeError};
 
-/// Watches one request: from when it is signed it counts as sent.
+/// Whether a request was signed, and so counts as sent.
 ///
-/// The SDK's errors do not tell. A failure to get credentials looks like one of the connection.
+/// The flag is written and read by one task, so relaxed order is enough.
+///
+/// The SDK's errors don't tell: a failure to get credentials looks like a failed connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent(Arc<AtomicBool>);
 
 impl Sent {
-    /// The error of the request that was watched, as ours.
+    /// Converts the error of the request that this interceptor watched.
     pub(super) fn error<E>(&self, error: SdkError<E, HttpResponse>) -> InvokeError
     where
         E: TooMany + ProvideErrorMetadata + StdError + Send + Sync + 'static,

@@ -7,8 +7,8 @@ use crate::{
     lambda::{Invocation, InvokeError, Invoked},
 };
 
-/// Invokes an endpoint's own service for a check. `None` if it is throttled: it has too much to do,
-/// which is no illness, and [`Throttles`](crate::lambda::Throttles) knows what to do about it.
+/// Invokes an endpoint's service for a check. Returns `None` if the invocation is throttled: a
+/// throttled function is not unhealthy, and [`Throttles`](crate::lambda::Throttles) handles it.
 pub(super) async fn probe<S>(
     mut service: S,
     invocation: Invocation,

@@ -8,11 +8,12 @@ use crate::{
     lambda::{Invocation, InvocationType, Invoked},
 };
 
-/// A function is healthy if it could be invoked: its region answers, it is there, and the caller may.
+/// Checks that a function can be invoked: its region responds, the function exists, and the caller
+/// is allowed to invoke it.
 ///
-/// Lambda checks that without running any code, and charges nothing. So it says nothing of what the
-/// code does, and keeps nothing warm; for that there is [`WarmUp`](crate::lambda::WarmUp). A throttled function
-/// passes.
+/// Lambda verifies this without running code, and free of charge. The check therefore says nothing
+/// about the code and keeps no environment warm; [`WarmUp`](crate::lambda::WarmUp) does. A
+/// throttled function passes.
 ///
 /// ```
 /// use std::time::Duration;

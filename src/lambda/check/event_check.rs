@@ -11,15 +11,15 @@ use crate::{
     lambda::{EventFormat, Invocation, Invoked},
 };
 
-/// A function is healthy if it answers the event of a load balancer's health check: with status 200,
-/// unless told otherwise.
+/// Checks that a function responds to the event of a load balancer's health check, by default with
+/// status 200.
 ///
-/// The event is a `GET` without a body, by the user agent `ELB-HealthChecker/2.0`, so that functions
-/// which know an Application Load Balancer's checks know these. A throttled function passes: it has too
-/// much to do, which is the business of [`Throttles`](crate::lambda::Throttles).
+/// The event is a `GET` without a body from the user agent `ELB-HealthChecker/2.0`. Functions that
+/// recognize an Application Load Balancer's checks recognize these. A throttled function passes:
+/// [`Throttles`](crate::lambda::Throttles) handles throttles.
 ///
-/// Each check is an invocation **that costs money**, at each endpoint, from each balancer. An Application
-/// Load Balancer checks functions every 35 s and waits 30 s for the answer, so:
+/// Each check is an invocation **that costs money**, at each endpoint, from each balancer. An
+/// Application Load Balancer checks functions every 35 s with a timeout of 30 s, as here:
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,19 +38,22 @@ pub struct EventCheck<F> {
     status: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
 }
 
-/// What functions know a load balancer's checks by.
+/// The user agent of a load balancer's checks.
 const HEALTH_CHECKER: HeaderValue = HeaderValue::from_static("ELB-HealthChecker/2.0");
 
 impl<F: EventFormat> EventCheck<F> {
-    /// `GET` of a path, with a query if there is one.
+    /// Creates a check that requests `path`, with its query if it has one.
     pub fn get(format: F, path: Uri) -> Self {
         Self { format, path, status: Arc::new(|status| status == StatusCode::OK) }
     }
 
-    /// Which status is good. Default 200.
+    /// Sets which status passes. Default 200.
     #[must_use]
-    pub fn status(mut self, is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.status = Arc::new(is_good);
+    pub fn status(
+        mut self,
+        is_healthy: impl Fn(StatusCode) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.status = Arc::new(is_healthy);
         self
     }
 
@@ -80,7 +83,7 @@ where
             let status = this.format.decode(invoked.into_payload())?.status();
             match (this.status)(status) {
                 true => Ok(()),
-                false => Err(format!("answered {status}").into()),
+                false => Err(format!("the function responded with status {status}").into()),
             }
         })
     }

@@ -1,3 +1,6 @@
+//! Health checks that invoke functions: `DryRun` is free, `EventCheck` and `WarmUp` cost an
+//! invocation.
+
 mod check_invocation;
 mod dry_run;
 mod event_check;

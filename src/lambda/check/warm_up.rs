@@ -1,41 +1,38 @@
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use serde::Serialize;
 use tower_service::Service;
 
 use super::check_invocation::probe;
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     health::Check,
-    lambda::{
-        Invocation, Invoked,
-        event::{utc::Utc, uuid::uuid},
-    },
+    lambda::{Invocation, Invoked, event::uuid::uuid},
 };
 
-/// Keeps environments of functions warm by invoking them, in the guise of a health check.
+/// Keeps environments of functions warm by invoking them as a health check.
 ///
-/// A function passes if it ran, whatever it made of the event: what is not there, may not be invoked or
-/// is not reached does not serve. A throttled function passes too. As of any health check, a new
-/// endpoint gets no request before it has passed, so that it is warm when it gets its first.
+/// A function passes if it ran, whatever its response. A function that is missing, forbidden or not
+/// reachable fails. A throttled function passes. As with every health check, a new endpoint gets no
+/// request before it has passed, so it is warm for its first request.
 ///
-/// Each time is an invocation **that costs money**. Lambda keeps an idle environment for some minutes and
-/// promises nothing:
+/// Each check is an invocation **that costs money**. Lambda keeps an idle environment for some
+/// minutes and guarantees nothing:
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_lb::{health::HealthCheck, lambda::WarmUp};
 ///
-/// // The functions see what a rule of EventBridge sends them on schedule.
+/// // The functions receive what a scheduled rule of EventBridge sends.
 /// let warm = WarmUp::scheduled("arn:aws:events:eu-west-1:123456789012:rule/warm-up");
-/// let every = Duration::from_secs(240);
-/// let check = HealthCheck::new(warm.environments(3))
-///     .interval(every)
-///     .idle_interval(every)
+/// let interval = Duration::from_secs(240);
+/// let check = HealthCheck::new(warm.environments(3)?)
+///     .interval(interval)
+///     .idle_interval(interval)
 ///     .timeout(Duration::from_secs(10));
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct WarmUp {
@@ -46,33 +43,39 @@ pub struct WarmUp {
 #[derive(Clone, Debug)]
 enum Event {
     Scheduled { rule: Box<str> },
-    Own(Bytes),
+    Custom(Bytes),
 }
 
 impl WarmUp {
-    /// By an event of yours: JSON, which the function knows to do nothing for.
+    /// Creates a check that sends `event`: JSON, which the function recognizes and ignores.
     pub fn event(event: impl Into<Bytes>) -> Self {
-        Self { event: Event::Own(event.into()), environments: 1 }
+        Self { event: Event::Custom(event.into()), environments: 1 }
     }
 
-    /// By the event that a rule of EventBridge sends on schedule: its `source` is `aws.events`, its
-    /// `detail-type` is `Scheduled Event`. Account and region are those of the rule's ARN.
+    /// Creates a check that sends the event of a scheduled rule of EventBridge: `source` is
+    /// `aws.events`, `detail-type` is `Scheduled Event`, account and region are those of the ARN
+    /// `rule`.
     pub fn scheduled(rule: impl Into<Box<str>>) -> Self {
         Self { event: Event::Scheduled { rule: rule.into() }, environments: 1 }
     }
 
-    /// How many environments are kept warm, by so many invocations at once. For each of them to get an
-    /// environment of its own, the function must take a moment for the event. Default 1; 0 counts as 1.
-    #[must_use]
-    pub fn environments(mut self, environments: u32) -> Self {
-        self.environments = environments.max(1);
-        self
+    /// Sets the number of environments to keep warm, by as many concurrent invocations. The
+    /// function must take a moment for the event, or two invocations share an environment. Default
+    /// 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if `environments` is 0.
+    pub fn environments(mut self, environments: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("environments", environments.into())?;
+        self.environments = environments;
+        Ok(self)
     }
 
     fn payload(&self) -> Bytes {
         match &self.event {
-            Event::Own(event) => event.clone(),
-            Event::Scheduled { rule } => scheduled(rule, SystemTime::now()),
+            Event::Custom(event) => event.clone(),
+            Event::Scheduled { rule } => scheduled(rule, Timestamp::now()),
         }
     }
 }
@@ -94,7 +97,7 @@ struct Scheduled<'a> {
 #[derive(Serialize)]
 struct Empty {}
 
-fn scheduled(rule: &str, now: SystemTime) -> Bytes {
+fn scheduled(rule: &str, now: Timestamp) -> Bytes {
     let part = |index| rule.split(':').nth(index).unwrap_or_default();
     let event = Scheduled {
         version: "0",
@@ -102,12 +105,12 @@ fn scheduled(rule: &str, now: SystemTime) -> Bytes {
         detail_type: "Scheduled Event",
         source: "aws.events",
         account: part(4),
-        time: Utc::at(now).to_rfc3339(),
+        time: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         region: part(3),
         resources: [rule],
         detail: Empty {},
     };
-    // Strings in memory: it can't fail.
+    // Serializing strings cannot fail.
     serde_json::to_vec(&event).unwrap_or_default().into()
 }
 
@@ -128,16 +131,14 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use serde_json::{Value, json};
 
     use super::*;
 
     #[test]
-    fn scheduled_events_are_those_of_eventbridge() {
+    fn scheduled_events_match_those_of_eventbridge() {
         let rule = "arn:aws:events:eu-west-1:123456789012:rule/warm-up";
-        let now = UNIX_EPOCH + Duration::from_secs(1_584_039_838);
+        let now = Timestamp::from_second(1_584_039_838).unwrap();
         let mut event: Value = serde_json::from_slice(&scheduled(rule, now)).unwrap();
         assert_eq!(event["id"].take().as_str().unwrap().len(), 36);
         let expected = json!({

@@ -4,43 +4,44 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{
-    answer::Answer,
-    answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
+    json_response::JsonResponse,
+    json_response_members::HeaderMember,
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that an Application Load Balancer sends to a function in a target group.
 ///
-/// Names of headers are in lower case. Of a header or query parameter that comes several times the
-/// last value counts, unless [multiple values](Self::multi_value) are on. The query stays
-/// percent-encoded. The body is passed on as it is if its type is text, JSON, JavaScript or XML
-/// and it has no content encoding, and in base64 otherwise.
+/// Names of headers are in lower case. If a header or query parameter is repeated, the last value
+/// counts, unless [multiple values](Self::multi_value) are on. The query stays percent-encoded. The
+/// body is passed on unchanged if its type is text, JSON, JavaScript or XML and it has no content
+/// encoding, and in base64 otherwise.
 ///
-/// The answer is to have `statusCode`, `headers` (or `multiValueHeaders`), `body` and
-/// `isBase64Encoded`, and to be no larger than 1 MiB. A header that belongs to one connection, and
-/// `content-length`, are ignored.
+/// The response must have `statusCode`, and may have `headers` (or `multiValueHeaders`), `body` and
+/// `isBase64Encoded`. It may have at most 1 MiB. Headers of one connection, and `content-length`,
+/// are ignored.
 ///
-/// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This does
-/// not: what stands before it knows the peer.
+/// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This type
+/// does not: add them in a layer that knows the peer.
 #[derive(Clone, Debug)]
 pub struct AlbEvent {
     target_group: Box<str>,
     multi_value: bool,
 }
 
-/// The largest body of a request, and the largest answer.
-const LARGEST: usize = 1024 * 1024;
+/// The largest request body, and the largest response, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
 
 impl AlbEvent {
-    /// Events as from this target group. Functions see its ARN in the event, and most do not care.
+    /// Creates events of the target group with this ARN. The event contains the ARN, which most
+    /// functions ignore.
     pub fn new(target_group_arn: impl Into<Box<str>>) -> Self {
         Self { target_group: target_group_arn.into(), multi_value: false }
     }
 
     /// Passes on all values of headers and query parameters, under `multiValueHeaders` and
-    /// `multiValueQueryStringParameters`, and takes `multiValueHeaders` from the answer: the target
-    /// group's attribute `lambda.multi_value_headers.enabled`. Default off.
+    /// `multiValueQueryStringParameters`, and reads `multiValueHeaders` from the response: the
+    /// target group's attribute `lambda.multi_value_headers.enabled`. Default off.
     #[must_use]
     pub fn multi_value(mut self) -> Self {
         self.multi_value = true;
@@ -50,12 +51,18 @@ impl AlbEvent {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Head<'a, Single: Serialize, Multi: Serialize> {
+struct Head<'a, H: Serialize, M: Serialize> {
     request_context: RequestContext<'a>,
     http_method: &'a str,
     path: &'a str,
-    #[serde(flatten)]
-    values: Values<Single, Multi>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_string_parameters: Option<IndexMap<&'a str, &'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<H>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_query_string_parameters: Option<IndexMap<&'a str, Vec<&'a str>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<M>,
 }
 
 #[derive(Serialize)]
@@ -69,69 +76,45 @@ struct Elb<'a> {
     target_group_arn: &'a str,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Values<Single, Multi> {
-    Single(Single),
-    Multi(Multi),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Single<Q: Serialize, H: Serialize> {
-    query_string_parameters: Q,
-    headers: H,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Multi<Q: Serialize, H: Serialize> {
-    multi_value_query_string_parameters: Q,
-    multi_value_headers: H,
-}
-
 impl EventFormat for AlbEvent {
     fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
         if is_upgrade(&head.headers) {
             return Err(UnsupportedRequest::Upgrade);
         }
-        let values = if self.multi_value {
-            let mut query = IndexMap::<_, Vec<_>>::new();
+        let (names, multi) = (|| head.headers.keys(), self.multi_value);
+        let last = |name| head.headers.get_all(name).iter().next_back().map(text);
+        let all = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
+        let queries = || {
+            let mut queries = IndexMap::<_, Vec<_>>::new();
             for (name, value) in parameters(head.uri.query()) {
-                query.entry(name).or_default().push(value);
+                queries.entry(name).or_default().push(value);
             }
-            let values = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
-            let headers =
-                move || head.headers.keys().map(move |name| (name.as_str(), values(name)));
-            Values::Multi(Multi {
-                multi_value_query_string_parameters: query,
-                multi_value_headers: Members(headers),
-            })
-        } else {
-            let query: IndexMap<_, _> = parameters(head.uri.query()).collect();
-            let last = |name| head.headers.get_all(name).iter().next_back().map(text);
-            let headers = move || head.headers.keys().map(move |name| (name.as_str(), last(name)));
-            Values::Single(Single { query_string_parameters: query, headers: Members(headers) })
+            queries
         };
         let event_head = Head {
             request_context: RequestContext { elb: Elb { target_group_arn: &self.target_group } },
             http_method: head.method.as_str(),
             path: head.uri.path(),
-            values,
+            query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),
+            headers: (!multi)
+                .then_some(Members(|| names().map(|name| (name.as_str(), last(name))))),
+            multi_value_query_string_parameters: multi.then(queries),
+            multi_value_headers: multi
+                .then_some(Members(|| names().map(|name| (name.as_str(), all(name))))),
         };
         Ok(event(&event_head, &head.headers, body))
     }
 
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
-        if answer.len() > LARGEST {
-            return Err(InvalidResponse::TooLarge { bytes: answer.len(), limit: LARGEST });
+    fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
+        if response.len() > MAX_BYTES {
+            return Err(InvalidResponse::TooLarge { bytes: response.len(), limit: MAX_BYTES });
         }
         let headers = if self.multi_value { HeaderMember::Multi } else { HeaderMember::Single };
-        Answer::parse(&answer, headers)?.into_response(&answer)
+        JsonResponse::parse(&response, headers)?.into_response(&response)
     }
 
     fn max_body(&self) -> usize {
-        LARGEST
+        MAX_BYTES
     }
 }
 

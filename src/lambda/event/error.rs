@@ -2,43 +2,43 @@ use std::fmt;
 
 use crate::escape::Escaped;
 
-/// A function's answer that stands for no HTTP response.
+/// A function's response that can't be converted to an HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidResponse {
-    /// It is not the JSON that was expected, for this reason.
+    /// The response is not the expected JSON, for this reason.
     Json(Box<str>),
-    /// It has no `statusCode`.
+    /// `statusCode` is missing.
     NoStatus,
-    /// Its `statusCode` is none.
+    /// `statusCode` is not a valid HTTP status.
     Status(Box<str>),
-    /// A header of this name is none, or has a value that is none, one with a line break for example.
+    /// The header of this name has an invalid name or value, for example a value with a line break.
     Header(Box<str>),
-    /// The body says that it is base64, and is not, for this reason.
+    /// The body is declared as base64 but is not valid, for this reason.
     Base64(Box<str>),
-    /// It is streamed, and does not begin with status and headers.
+    /// The streamed response does not begin with status and headers.
     NoPrelude,
-    /// It is too large.
+    /// The response is too large.
     TooLarge {
-        /// How many bytes it has.
+        /// The size of the response.
         bytes: usize,
-        /// How many it may have.
+        /// The largest size.
         limit: usize,
     },
 }
 
 impl fmt::Display for InvalidResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the function's answer is no HTTP response: ")?;
+        f.write_str("the function's response is not a valid HTTP response: ")?;
         match self {
-            Self::Json(reason) => write!(f, "not the JSON expected: {}", Escaped(reason)),
-            Self::NoStatus => f.write_str("no statusCode"),
-            Self::Status(status) => write!(f, "{status:?} is no status"),
-            Self::Header(name) => write!(f, "the header {name:?} is not valid"),
+            Self::Json(reason) => write!(f, "not the expected JSON: {}", Escaped(reason)),
+            Self::NoStatus => f.write_str("`statusCode` is missing"),
+            Self::Status(status) => write!(f, "{status:?} is not a valid `statusCode`"),
+            Self::Header(name) => write!(f, "the header {name:?} is invalid"),
             Self::Base64(reason) => write!(f, "the body is not base64: {}", Escaped(reason)),
             Self::NoPrelude => f.write_str("it does not begin with status and headers"),
             Self::TooLarge { bytes, limit } => {
-                write!(f, "{bytes} bytes, and {limit} is the most")
+                write!(f, "it has {bytes} bytes: send at most {limit}")
             }
         }
     }
@@ -46,18 +46,18 @@ impl fmt::Display for InvalidResponse {
 
 impl std::error::Error for InvalidResponse {}
 
-/// An HTTP request that a format has no event for.
+/// An HTTP request that an [`EventFormat`](crate::lambda::EventFormat) can't express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnsupportedRequest {
-    /// It wants to turn into a WebSocket.
+    /// The request asks for an upgrade to WebSocket.
     Upgrade,
 }
 
 impl fmt::Display for UnsupportedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Upgrade => f.write_str("functions speak no WebSocket"),
+            Self::Upgrade => f.write_str("functions do not support WebSocket upgrades"),
         }
     }
 }

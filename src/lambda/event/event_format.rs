@@ -3,25 +3,26 @@ use http::{Response, request};
 
 use crate::lambda::{InvalidResponse, UnsupportedRequest};
 
-/// How an HTTP request becomes a function's event, and its answer a response.
+/// Converts HTTP requests to events of a function, and its responses to HTTP responses.
 ///
-/// [`AlbEvent`](crate::lambda::AlbEvent) and [`UrlEvent`](crate::lambda::UrlEvent) are those of an Application Load
-/// Balancer and of function URLs.
+/// [`AlbEvent`](crate::lambda::AlbEvent) is the format of an Application Load Balancer,
+/// [`UrlEvent`](crate::lambda::UrlEvent) that of function URLs.
 pub trait EventFormat {
-    /// The event, as JSON. `body` is in pieces, as it came.
+    /// Returns the event, as JSON. `body` is in the pieces that it arrived in.
     ///
     /// # Errors
     ///
-    /// [`UnsupportedRequest`] for a request that the format has no event for.
+    /// [`UnsupportedRequest`] for a request that the format can't express.
     fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest>;
 
-    /// The response that a function's answer stands for.
+    /// Returns the HTTP response that a function's `response` stands for.
     ///
     /// # Errors
     ///
-    /// [`InvalidResponse`] for an answer that stands for none.
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse>;
+    /// [`InvalidResponse`] for a response that can't be converted.
+    fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse>;
 
-    /// The largest body of a request, in bytes. What is larger is answered by 413.
+    /// Returns the largest body of a request, in bytes.
+    /// [`HttpFunction`](crate::lambda::HttpFunction) responds with 413 to a larger one.
     fn max_body(&self) -> usize;
 }

@@ -1,4 +1,4 @@
-//! JSON events: what both formats write in the same way. The body is copied once, into its place.
+//! Writes events as JSON, for both formats. The body is copied once, to its place in the event.
 
 use std::{io::Write, str};
 
@@ -9,16 +9,16 @@ use serde::{Serialize, Serializer};
 
 use super::json_string::{escape, escaped_len};
 
-/// The event's head with the body as its last members.
+/// Writes `head` as a JSON object, with the body as its last members.
 pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) -> Bytes {
     let len: usize = body.iter().map(Bytes::len).sum();
     let text = is_text(headers);
-    let room = match text {
+    let body_capacity = match text {
         true => body.iter().map(|piece| escaped_len(piece)).sum(),
         false => len.div_ceil(3) * 4,
     };
-    let mut json = Vec::with_capacity(HEAD + room);
-    // A map of strings in memory: it can't fail.
+    let mut json = Vec::with_capacity(HEAD_CAPACITY_BYTES + body_capacity);
+    // Serializing strings to memory cannot fail.
     let _ = serde_json::to_writer(&mut json, head);
     if json.pop() != Some(b'}') {
         json = b"{".to_vec();
@@ -31,12 +31,13 @@ pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) 
     if text {
         body.iter().for_each(|piece| escape(piece, &mut json));
     }
-    // What calls itself text and is none must go as base64, for JSON has no other way.
+    // A body that is declared as text but is not valid UTF-8 must go as base64: JSON strings are
+    // UTF-8. Only known here, since escaping works on pieces that may split a character.
     let text = text && str::from_utf8(&json[start..]).is_ok();
     if !text {
         json.truncate(start);
         let mut base64 = EncoderWriter::new(&mut json, &STANDARD);
-        // Into memory: it can't fail.
+        // Writing to memory cannot fail.
         body.iter().for_each(|piece| base64.write_all(piece).unwrap_or_default());
         drop(base64);
     }
@@ -47,10 +48,11 @@ pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) 
     json.into()
 }
 
-/// Room for the head of most requests.
-const HEAD: usize = 2048;
+/// Capacity for the head of most requests, in bytes.
+const HEAD_CAPACITY_BYTES: usize = 2048;
 
-/// True for bodies that are passed on as they are: of a type that is text, and not compressed.
+/// Returns true for bodies that are passed on as text: of a textual type, and without content
+/// encoding.
 fn is_text(headers: &HeaderMap) -> bool {
     if headers.contains_key(header::CONTENT_ENCODING) {
         return false;
@@ -60,17 +62,18 @@ fn is_text(headers: &HeaderMap) -> bool {
     };
     let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let is_in = |top: &[u8]| kind.len() >= top.len() && kind[..top.len()].eq_ignore_ascii_case(top);
-    is_in(b"text/") || TEXT.iter().any(|text| kind.eq_ignore_ascii_case(text))
+    is_in(b"text/") || TEXT_TYPES.iter().any(|text| kind.eq_ignore_ascii_case(text))
 }
 
-const TEXT: [&[u8]; 3] = [b"application/json", b"application/javascript", b"application/xml"];
+const TEXT_TYPES: [&[u8]; 3] = [b"application/json", b"application/javascript", b"application/xml"];
 
-/// A header's value as text. What is not ASCII is taken for Latin-1, as HTTP had it.
+/// Returns a header's value as text. Bytes outside of ASCII are read as Latin-1, the historical
+/// charset of HTTP.
 pub(super) fn text(value: &HeaderValue) -> String {
     value.as_bytes().iter().copied().map(char::from).collect()
 }
 
-/// Names to values, in the order that a function gives them.
+/// Serializes the pairs that a closure returns as an object, in their order.
 pub(super) struct Members<F>(pub(super) F);
 
 impl<F, I, K, V> Serialize for Members<F>
@@ -85,7 +88,7 @@ where
     }
 }
 
-/// The parameters of a query as they are written, still encoded.
+/// Returns the parameters of a query as they are written, still percent-encoded.
 pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn types_decide_how_a_body_is_written() {
+    fn the_content_type_decides_how_a_body_is_encoded() {
         for (kind, text) in [
             ("text/plain", true),
             ("TEXT/html; charset=utf-8", true),
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_is_no_text() {
+    fn compressed_bodies_are_not_text() {
         let headers = [
             (header::CONTENT_TYPE, "text/plain".parse().unwrap()),
             (header::CONTENT_ENCODING, "gzip".parse().unwrap()),
@@ -137,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_text_goes_as_base64() {
+    fn text_that_is_not_utf8_goes_as_base64() {
         let (_, value) = encoded("text/plain", &[Bytes::from_static(b"\xff\xfe")]);
         assert_eq!(value["body"], "//4=");
         assert_eq!(value["isBase64Encoded"], true);
     }
 
     #[test]
-    fn a_query_is_taken_apart_but_not_decoded() {
+    fn a_query_is_split_but_not_decoded() {
         let all: Vec<_> = parameters(Some("a=1&b&c=%20=&&a=2")).collect();
         assert_eq!(all, [("a", "1"), ("b", ""), ("c", "%20="), ("a", "2")]);
         assert_eq!(parameters(None).count(), 0);

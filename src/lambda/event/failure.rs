@@ -1,4 +1,4 @@
-//! Errors as responses.
+//! Errors as HTTP responses.
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     outcome::Outcome,
 };
 
-/// Why there is no response of the function.
+/// Why the function gave no response.
 #[derive(Debug)]
 pub(super) enum Failure<'a> {
-    /// The request is larger than this.
+    /// The request body is larger than this limit.
     TooLarge(usize),
     UnsupportedRequest(UnsupportedRequest),
-    /// The client went away in the middle of the request, or sent nonsense.
+    /// The client disconnected within the request, or the request is malformed.
     Body(&'a (dyn StdError + 'static)),
     Service(&'a (dyn StdError + 'static)),
     Function(FunctionError),
@@ -28,7 +28,7 @@ pub(super) enum Failure<'a> {
 }
 
 impl Failure<'_> {
-    /// The response, and an event that tells the reason. The response does not.
+    /// Returns the response, and logs the cause. The response does not reveal it.
     pub(super) fn response(&self) -> Response<HttpBody> {
         let (status, text, retry_after) = self.answer();
         if status.is_server_error() {
@@ -90,7 +90,7 @@ fn of_service(error: &(dyn StdError + 'static)) -> (StatusCode, &'static str, Op
     }
 }
 
-/// True if it is the function that failed.
+/// Returns true if the function itself failed.
 fn ran(error: &(dyn StdError + 'static)) -> bool {
     matches!(InvokeError::find(error), Some(InvokeError::FunctionFailed(_)))
 }
@@ -103,7 +103,7 @@ fn whole_seconds(delay: Duration) -> u64 {
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge(limit) => write!(f, "a body of more than {limit} bytes"),
+            Self::TooLarge(limit) => write!(f, "the body has more than {limit} bytes"),
             Self::UnsupportedRequest(error) => error.fmt(f),
             Self::Function(error) => error.fmt(f),
             Self::Malformed(error) => error.fmt(f),

@@ -8,8 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::lambda::{InvokeError, InvokedBody};
 
-/// The body of a response of [`Http`](crate::lambda::Http): what a function answered, at once or as it is
-/// written, or a line that says what went wrong.
+/// The response body of [`HttpFunction`](crate::lambda::HttpFunction): the function's body, whole
+/// or streamed, or a line that describes the error.
 #[derive(Debug, Default)]
 pub struct HttpBody {
     first: Bytes,

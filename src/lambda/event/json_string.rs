@@ -1,6 +1,7 @@
-//! Text to and from JSON strings, with no copy but the one that changes it.
+//! Escapes and unescapes JSON strings without intermediate copies.
 
-/// Escapes a piece of a text. A character may lie across pieces: nothing of it is escaped.
+/// Appends `piece` to `json`, escaped. A character may be split across pieces: its bytes are never
+/// escaped.
 pub(super) fn escape(mut piece: &[u8], json: &mut Vec<u8>) {
     while let Some((word, rest)) = piece.split_first_chunk() {
         escape_word(word, json);
@@ -9,23 +10,24 @@ pub(super) fn escape(mut piece: &[u8], json: &mut Vec<u8>) {
     piece.iter().for_each(|&byte| escape_byte(byte, json));
 }
 
-/// At least as long as a piece is once it is escaped, with room to work, and not much longer.
+/// Returns an upper bound of the length of an escaped piece, including the spare room that `escape`
+/// needs.
 pub(super) fn escaped_len(piece: &[u8]) -> usize {
     let more = |&byte: &u8| match byte {
         0..0x20 => 5,
         b'"' | b'\\' => 1,
         _ => 0_u8,
     };
-    // The sum of so few fits a byte, which lets the compiler add up many at a time.
+    // A sum of 32 such numbers fits a byte, so the compiler can vectorize the addition.
     let sum = |few: &[u8]| usize::from(few.iter().map(more).sum::<u8>());
     ESCAPED_WORD + piece.len() + piece.chunks(32).map(sum).sum::<usize>()
 }
 
 const WORD: usize = size_of::<u64>();
-/// A word of nothing but short escapes.
+/// The length of a word in which each byte has a short escape.
 const ESCAPED_WORD: usize = 2 * WORD;
 
-/// What follows the backslash for each byte: 0 for no escape, `u` for a long one.
+/// The character after the backslash for each byte: 0 for no escape, `u` for `\u00XX`.
 const ESCAPES: [u8; 256] = {
     let mut escapes = [0; 256];
     let mut control = 0;
@@ -46,7 +48,7 @@ fn escape_word(word: &[u8; WORD], json: &mut Vec<u8>) {
     if first_special(word) == WORD {
         return json.extend_from_slice(word);
     }
-    // Without a branch for each byte: what comes next in JSON nobody can predict.
+    // Branch-free per byte: the position of escapes in JSON is unpredictable.
     let (mut escaped, mut len, mut is_long) = ([0; ESCAPED_WORD], 0, false);
     for &byte in word {
         let escape = ESCAPES[usize::from(byte)];
@@ -59,7 +61,7 @@ fn escape_word(word: &[u8; WORD], json: &mut Vec<u8>) {
     if is_long {
         return word.iter().for_each(|&byte| escape_byte(byte, json));
     }
-    // All of it, and some back, is quicker than as much as there is.
+    // Appending a fixed length and truncating is faster than appending a variable length.
     json.extend_from_slice(&escaped);
     json.truncate(json.len() - ESCAPED_WORD + len);
 }
@@ -76,9 +78,10 @@ fn escape_byte(byte: u8, json: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes come before the first that must be escaped. All are looked at at once, by the
-/// tricks for "has a byte less than n" and "has a zero byte" from Anderson's "Bit Twiddling Hacks"; the
-/// lowest bit that these find is right.
+/// Returns the number of bytes before the first that must be escaped. Compares all bytes at once.
+///
+/// Source: "has a byte less than n" and "has a zero byte" in Anderson's "Bit Twiddling Hacks". Only
+/// the lowest bit that these find is reliable, and only that one is used.
 #[inline]
 fn first_special(word: &[u8; WORD]) -> usize {
     const fn all(byte: u8) -> u64 {
@@ -90,7 +93,7 @@ fn first_special(word: &[u8; WORD]) -> usize {
     found.trailing_zeros() as usize / 8
 }
 
-/// Copies the bytes up to the first that must be escaped, and tells how many they are.
+/// Appends the bytes up to the first that must be escaped, and returns how many they are.
 #[inline]
 fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
     let plain = first_special(word);
@@ -99,8 +102,8 @@ fn push_plain(word: &[u8; WORD], to: &mut Vec<u8>) -> usize {
     plain
 }
 
-/// What stands between the quotes of a JSON string, as the text that it stands for. `None` if an
-/// escape is none.
+/// Returns the text of a JSON string, given what is between its quotes. `None` for an invalid
+/// escape.
 pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
     let bytes = json.as_bytes();
     let mut text = Vec::with_capacity(json.len());
@@ -139,7 +142,7 @@ pub(super) fn unescape(json: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The character of one `\u` escape, or of two that are surrogates, after the first `\u`.
+/// Decodes one `\u` escape, or a surrogate pair of two, after the first `\u`. Returns the rest too.
 fn unicode(json: &str) -> Option<(char, &str)> {
     let unit = |json: &str| {
         let digits = json.get(..4).filter(|four| four.bytes().all(|b| b.is_ascii_hexdigit()))?;
@@ -169,21 +172,21 @@ mod tests {
         String::from_utf8(json).unwrap()
     }
 
-    /// As another library reads it.
+    /// Reads a string with `serde_json`.
     fn read(json: &str) -> Option<String> {
         serde_json::from_str(&format!("\"{json}\"")).ok()
     }
 
     proptest! {
         #[test]
-        fn what_is_escaped_is_read_as_it_was(text in "[\\x00-\\x7f\u{e9}\u{1f600}]{0,40}") {
+        fn escaped_text_is_read_unchanged(text in "[\\x00-\\x7f\u{e9}\u{1f600}]{0,40}") {
             let json = escaped(text.as_bytes());
             prop_assert_eq!(read(&json), Some(text.clone()));
             prop_assert_eq!(unescape(&json), Some(text.into_bytes()));
         }
 
         #[test]
-        fn it_is_unescaped_as_by_others(
+        fn unescape_agrees_with_serde_json(
             parts in prop::collection::vec(
                 prop::sample::select(vec![
                     "a", "\u{e9}", "\\n", "\\/", "\\\"", "\\\\", "\\b", "\\f", "\\u00e9", "\\u0000",

@@ -9,19 +9,19 @@ use http_body::Body;
 
 use crate::lambda::{EventFormat, HttpBody, InvalidResponse, InvokeError, InvokedBody};
 
-/// The beginning of a streamed HTTP answer: status and headers as JSON, then eight zero bytes, then
-/// the body.
+/// The beginning of a streamed HTTP response: status and headers as JSON, then eight zero bytes,
+/// then the body.
 pub(super) struct Prelude {
     body: Option<InvokedBody>,
     read: Vec<u8>,
 }
 
-/// What stands between prelude and body.
-const MARK: [u8; 8] = [0; 8];
-/// The longest prelude.
-const LARGEST: usize = 64 * 1024;
+/// Separates the prelude from the body.
+const SEPARATOR: [u8; 8] = [0; 8];
+/// The longest prelude, in bytes.
+const MAX_PRELUDE_BYTES: usize = 64 * 1024;
 
-/// Why there is none.
+/// Why there is no prelude.
 pub(super) enum NoPrelude {
     Invocation(InvokeError),
     Malformed(InvalidResponse),
@@ -32,7 +32,7 @@ impl Prelude {
         Self { body: Some(body), read: Vec::new() }
     }
 
-    /// The response, once the prelude is there.
+    /// Returns the response when the prelude is complete.
     pub(super) fn poll(
         &mut self,
         format: &impl EventFormat,
@@ -46,7 +46,7 @@ impl Prelude {
                 Err(error) => return Poll::Ready(Err(NoPrelude::Invocation(error))),
             };
             let Some((head, first)) = self.split(piece) else {
-                if self.read.len() > LARGEST {
+                if self.read.len() > MAX_PRELUDE_BYTES {
                     return missing();
                 }
                 continue;
@@ -64,14 +64,16 @@ impl Prelude {
         missing()
     }
 
-    /// One more piece: the prelude and the beginning of the body, if the mark has come.
+    /// Adds a piece. Returns the prelude and the beginning of the body once the separator has
+    /// arrived.
     fn split(&mut self, piece: Bytes) -> Option<(Bytes, Bytes)> {
         let before = self.read.len();
         self.read.extend_from_slice(&piece);
-        let from = before.saturating_sub(MARK.len() - 1);
-        let found = self.read[from..].windows(MARK.len()).position(|window| window == MARK)?;
-        let head = from + found;
-        let first = piece.slice(head + MARK.len() - before..);
+        // The separator may have begun in an earlier piece.
+        let from = before.saturating_sub(SEPARATOR.len() - 1);
+        let mut windows = self.read[from..].windows(SEPARATOR.len());
+        let head = from + windows.position(|window| window == SEPARATOR)?;
+        let first = piece.slice(head + SEPARATOR.len() - before..);
         self.read.truncate(head);
         Some((std::mem::take(&mut self.read).into(), first))
     }
@@ -87,8 +89,8 @@ mod tests {
     use crate::lambda::{InvokedStream, UrlEvent};
 
     fn read(pieces: Vec<Bytes>) -> Result<(Response<()>, Bytes), NoPrelude> {
-        let answer = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
-        let mut prelude = Prelude::of(answer.into_body());
+        let streamed = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
+        let mut prelude = Prelude::of(streamed.into_body());
         let format = UrlEvent::new("a");
         tokio_test::block_on(async {
             let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await?;
@@ -100,12 +102,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_found_in_any_pieces(
+        fn the_prelude_is_found_in_any_pieces(
             body: Vec<u8>,
             cuts in prop::collection::vec(0_usize..40, 0..8),
         ) {
             let head = br#"{"statusCode":201,"headers":{"a":"b"},"cookies":["c=d"]}"#;
-            let mut rest = Bytes::from([&head[..], &MARK, &body].concat());
+            let mut rest = Bytes::from([&head[..], &SEPARATOR, &body].concat());
             let mut pieces: Vec<_> =
                 cuts.iter().map(|&cut| rest.split_to(cut.min(rest.len()))).collect();
             pieces.push(rest);
@@ -117,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn without_one_there_is_no_response() {
+    fn without_a_prelude_there_is_no_response() {
         for pieces in [
             vec![],
             vec![Bytes::from("{}")],
             vec![Bytes::from("\0\0\0\0\0\0\0\0body")],
             vec![Bytes::from("{\"statusCode\":7}\0\0\0\0\0\0\0\0")],
-            vec![Bytes::from(vec![b' '; LARGEST]); 2],
+            vec![Bytes::from(vec![b' '; MAX_PRELUDE_BYTES]); 2],
         ] {
             assert!(matches!(read(pieces), Err(NoPrelude::Malformed(_))));
         }

@@ -1,28 +1,26 @@
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, Version, header, request};
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    answer::Answer,
-    answer_json::HeaderMember,
     event_json::{Members, event, parameters, text},
-    utc::Utc,
+    json_response::JsonResponse,
+    json_response_members::HeaderMember,
     uuid::uuid,
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
-/// The event that a function URL sends, which is API Gateway's for HTTP APIs: payload format 2.0.
+/// The event that a function URL sends: payload format 2.0 of API Gateway's HTTP APIs.
 ///
-/// Values of a header or query parameter that comes several times are joined by commas; cookies have
-/// a member of their own. The query is there as it was written (`rawQueryString`) and taken apart.
-/// `sourceIp` is the last address of `X-Forwarded-For`, if there is one.
+/// Values of a repeated header or query parameter are joined by commas; cookies have their own
+/// member. The query is included both as written (`rawQueryString`) and split. `sourceIp` is the
+/// last address of `X-Forwarded-For`, if there is one.
 ///
-/// The answer is to have `statusCode`, `headers`, `cookies`, `body` and `isBase64Encoded`. One
-/// without a `statusCode` is the body itself, of type JSON and status 200. A header that
-/// belongs to one connection, and `content-length`, are ignored.
+/// The response may have `statusCode`, `headers`, `cookies`, `body` and `isBase64Encoded`. A
+/// response without `statusCode` is itself the body, of type JSON with status 200. Headers of one
+/// connection, and `content-length`, are ignored.
 #[derive(Clone, Debug)]
 pub struct UrlEvent {
     account: Box<str>,
@@ -30,18 +28,19 @@ pub struct UrlEvent {
     domain: Box<str>,
 }
 
-const LARGEST: usize = 6 * 1024 * 1024;
+/// The largest request body, in bytes.
+const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 impl UrlEvent {
-    /// Events as from this domain, such as `abcdefgh.lambda-url.eu-west-1.on.aws`. What stands before
-    /// its first dot is the id of the API.
+    /// Creates events of this domain, such as `abcdefgh.lambda-url.eu-west-1.on.aws`. The part
+    /// before its first dot is the id of the API.
     pub fn new(domain: impl Into<Box<str>>) -> Self {
         let domain = domain.into();
         let api = domain.split('.').next().unwrap_or_default().into();
         Self { account: "anonymous".into(), api, domain }
     }
 
-    /// Sets the account that functions see. Default `anonymous`, as without authentication.
+    /// Sets the account id in events. Default `anonymous`, as without authentication.
     #[must_use]
     pub fn account(mut self, account: impl Into<Box<str>>) -> Self {
         self.account = account.into();
@@ -71,17 +70,17 @@ struct RequestContext<'a> {
     api_id: &'a str,
     domain_name: &'a str,
     domain_prefix: &'a str,
-    http: Http<'a>,
+    http: HttpContext<'a>,
     request_id: String,
     route_key: &'a str,
     stage: &'a str,
     time: String,
-    time_epoch: u64,
+    time_epoch: i64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Http<'a> {
+struct HttpContext<'a> {
     method: &'a str,
     path: &'a str,
     protocol: &'a str,
@@ -105,7 +104,7 @@ impl EventFormat for UrlEvent {
             query.entry(name).and_modify(more).or_insert_with(|| value.to_owned());
         }
         let names = || headers.keys().filter(|name| **name != header::COOKIE);
-        let now = Utc::at(SystemTime::now());
+        let now = Timestamp::now();
         let event_head = Head {
             version: "2.0",
             route_key: ROUTE,
@@ -119,7 +118,7 @@ impl EventFormat for UrlEvent {
                 api_id: &self.api,
                 domain_name: &self.domain,
                 domain_prefix: &self.api,
-                http: Http {
+                http: HttpContext {
                     method: head.method.as_str(),
                     path: head.uri.path(),
                     protocol: protocol(head.version),
@@ -129,29 +128,34 @@ impl EventFormat for UrlEvent {
                 request_id: uuid(),
                 route_key: ROUTE,
                 stage: ROUTE,
-                time: now.to_string(),
-                time_epoch: now.millis(),
+                time: access_log_time(now),
+                time_epoch: now.as_millisecond(),
             },
         };
         Ok(event(&event_head, headers, body))
     }
 
-    fn decode(&self, answer: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
-        match Answer::parse(&answer, HeaderMember::SingleAndCookies) {
-            Ok(parsed) => parsed.into_response(&answer),
+    fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
+        match JsonResponse::parse(&response, HeaderMember::SingleAndCookies) {
+            Ok(parsed) => parsed.into_response(&response),
             Err(InvalidResponse::NoStatus) => {
-                let mut response = Response::new(answer);
+                let mut whole = Response::new(response);
                 let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(header::CONTENT_TYPE, json);
-                Ok(response)
+                whole.headers_mut().insert(header::CONTENT_TYPE, json);
+                Ok(whole)
             }
-            Err(malformed) => Err(malformed),
+            Err(error) => Err(error),
         }
     }
 
     fn max_body(&self) -> usize {
-        LARGEST
+        MAX_BODY_BYTES
     }
+}
+
+/// Writes a time as API Gateway does: `12/Mar/2020:19:03:58 +0000`.
+fn access_log_time(time: Timestamp) -> String {
+    time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
 }
 
 fn cookies(headers: &HeaderMap) -> Vec<String> {
@@ -176,5 +180,22 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_2 => "HTTP/2.0",
         Version::HTTP_3 => "HTTP/3.0",
         _ => "HTTP/1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_in_access_logs() {
+        for (seconds, expected) in [
+            (0, "01/Jan/1970:00:00:00 +0000"),
+            (1_584_039_838, "12/Mar/2020:19:03:58 +0000"),
+            (951_782_400, "29/Feb/2000:00:00:00 +0000"),
+        ] {
+            let time = Timestamp::from_second(seconds).unwrap();
+            assert_eq!(access_log_time(time), expected);
+        }
     }
 }

@@ -1,6 +1,6 @@
 use crate::rng::Rng;
 
-/// A random one, of version 4, for ids in events.
+/// Returns a random UUID of version 4, for ids in events.
 pub(crate) fn uuid() -> String {
     let mut rng = Rng::from_entropy();
     let [a, b] = [rng.bits(), rng.bits()];
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_have_the_form_of_version_4() {
+    fn ids_have_the_form_of_version_4() {
         for _ in 0..100 {
             let id = uuid();
             let parts: Vec<_> = id.split('-').map(str::len).collect();

@@ -18,7 +18,8 @@ use crate::{
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
 ///
-/// Always ready; Lambda says when it has enough. A payload that is too large is not sent.
+/// `poll_ready` always returns ready; Lambda rejects invocations that exceed its limits. A payload
+/// larger than the [`PayloadLimits`] is not sent: the call fails with [`InvokeError::TooLarge`].
 #[derive(Clone, Debug)]
 pub struct Function<I> {
     invoke: I,
@@ -27,12 +28,12 @@ pub struct Function<I> {
 }
 
 impl<I> Function<I> {
-    /// The function of this name, under the qualifier that the name has.
+    /// Creates a service that invokes `name`, under the qualifier of that name if it has one.
     pub fn new(invoke: I, name: FunctionName) -> Self {
         Self { invoke, name, limits: PayloadLimits::new() }
     }
 
-    /// A function that makes functions, for
+    /// Returns a closure that creates a function for each name, for
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
     pub fn connector(invoke: I) -> impl Fn(&FunctionName) -> Self + Clone
     where
@@ -41,20 +42,20 @@ impl<I> Function<I> {
         move |name| Self::new(invoke.clone(), name.clone())
     }
 
-    /// Sets how large payloads may be. Default: as large as the service takes them.
+    /// Sets the largest payloads that are sent. Default: the limits of the service.
     #[must_use]
     pub fn with_limits(mut self, limits: PayloadLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The function's name.
+    /// Returns the function's name.
     #[must_use]
     pub fn name(&self) -> &FunctionName {
         &self.name
     }
 
-    /// The same function with its answers streamed.
+    /// Returns the same function with streamed responses.
     #[must_use]
     pub fn streaming(self) -> StreamingFunction<I> {
         StreamingFunction { function: self }
@@ -88,8 +89,8 @@ impl<I: Invoke> Service<Invocation> for Function<I> {
     }
 }
 
-/// A function whose answers are streamed, made by [`Function::streaming`]. In a balancer,
-/// [`UntilStreamEnd`](crate::lambda::UntilStreamEnd) tracks them to their end.
+/// A function with streamed responses, created by [`Function::streaming`]. In a balancer,
+/// [`UntilStreamEnd`](crate::lambda::UntilStreamEnd) tracks each response to its end.
 #[derive(Clone, Debug)]
 pub struct StreamingFunction<I> {
     function: Function<I>,
@@ -110,7 +111,7 @@ impl<I: InvokeStreaming> Service<Invocation> for StreamingFunction<I> {
 }
 
 pin_project! {
-    /// The answer of a [`Function`] or [`StreamingFunction`].
+    /// The response future of [`Function`] and [`StreamingFunction`].
     #[derive(Debug)]
     pub struct FunctionFuture<F> {
         #[pin]

@@ -1,11 +1,12 @@
 use crate::{
+    ParseError,
     discover::{List, list},
     endpoint::{Endpoint, Locality},
-    lambda::{FunctionName, InvalidName},
+    lambda::FunctionName,
 };
 
-/// Functions that are known beforehand: a source of endpoints, each its own key, in the region that
-/// its ARN has.
+/// Returns a source of endpoints with a fixed list of functions. Each function is its own key; its
+/// locality is the region of its ARN, if it has one.
 ///
 /// ```
 /// use tower_lb::lambda;
@@ -14,15 +15,15 @@ use crate::{
 ///     "arn:aws:lambda:eu-west-1:123456789012:function:orders:live",
 ///     "arn:aws:lambda:us-east-1:123456789012:function:orders:live",
 /// ])?;
-/// # Ok::<_, lambda::InvalidName>(())
+/// # Ok::<_, tower_lb::ParseError>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`InvalidName`] for the first that names no function.
+/// Fails with a [`ParseError`] for the first text that is not a [`FunctionName`].
 pub fn functions<'a>(
     names: impl IntoIterator<Item = &'a str>,
-) -> Result<List<FunctionName, FunctionName>, InvalidName> {
+) -> Result<List<FunctionName, FunctionName>, ParseError> {
     let endpoint = |name: &str| {
         let name: FunctionName = name.parse()?;
         let mut endpoint = Endpoint::new(name.clone());

@@ -6,9 +6,9 @@ use crate::{
     retry::{RetrySafety, RetryableRequest},
 };
 
-/// What a function is invoked with: the payload, and how.
+/// A request to a function: the payload, and how to invoke it.
 ///
-/// Cheap to clone, so that it can be sent again.
+/// Cloning is cheap, which retries rely on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
     payload: Bytes,
@@ -23,108 +23,111 @@ pub struct Invocation {
 /// Whether an invocation waits for the function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum InvocationType {
-    /// Waits, and gives the function's answer. The default.
+    /// Waits for the function and returns its response. The default.
     #[default]
     RequestResponse,
-    /// Is put in the function's queue; the answer is empty.
+    /// Queues the event for the function; the response is empty.
     Event,
-    /// Only checks that the function could be invoked.
+    /// Only checks whether the function can be invoked.
     DryRun,
 }
 
 impl Invocation {
-    /// A synchronous invocation with this payload: JSON, or nothing.
+    /// Creates a synchronous invocation with `payload`: JSON, or empty.
     pub fn new(payload: impl Into<Bytes>) -> Self {
         Self { payload: payload.into(), ..Self::default() }
     }
 
-    /// Sets whether to wait for the function. Default [`InvocationType::RequestResponse`].
+    /// Sets whether the invocation waits for the function. Default
+    /// [`InvocationType::RequestResponse`].
     #[must_use]
     pub fn with_type(mut self, kind: InvocationType) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Chooses an alias or version, before what the [`Function`](crate::lambda::Function) has. Default none.
+    /// Sets an alias or version, which takes precedence over that of the
+    /// [`Function`](crate::lambda::Function). Default none.
     #[must_use]
     pub fn with_qualifier(mut self, qualifier: Qualifier) -> Self {
         self.qualifier = Some(qualifier);
         self
     }
 
-    /// Asks for the last 4 KB of the function's log. Synchronous invocations only.
+    /// Requests the last 4 KB of the function's log. Synchronous invocations only.
     #[must_use]
     pub fn with_log_tail(mut self) -> Self {
         self.log_tail = true;
         self
     }
 
-    /// Sets the client context, JSON of up to 2685 bytes (3583 in base64). Synchronous invocations
-    /// only.
+    /// Sets the client context, JSON of at most 2685 bytes (3583 in base64). Synchronous
+    /// invocations only.
     #[must_use]
     pub fn with_client_context(mut self, json: impl Into<Bytes>) -> Self {
         self.client_context = Some(json.into());
         self
     }
 
-    /// Says that to run it twice is as good as once, so that it may be sent again when it may have
-    /// run already. Default: it is not said.
+    /// Declares that running the invocation twice has the same effect as once, so that it may be
+    /// retried even after it may have run. Default: not idempotent.
     #[must_use]
     pub fn idempotent(self) -> Self {
         self.with_safety(RetrySafety::Idempotent)
     }
 
-    /// Says when it may be sent again. Default [`RetrySafety::IfUnsent`], if the function did not run; for
-    /// [`InvocationType::DryRun`], whenever it failed.
+    /// Sets when the invocation may be retried. Default [`RetrySafety::IfUnsent`]: only if the
+    /// function did not run. For [`InvocationType::DryRun`] the default is
+    /// [`RetrySafety::Idempotent`].
     #[must_use]
     pub fn with_safety(mut self, retry_safety: RetrySafety) -> Self {
         self.retry_safety = Some(retry_safety);
         self
     }
 
-    /// What the function gets.
+    /// Returns the payload.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// The payload itself, without a copy.
+    /// Returns the payload without a copy.
     #[must_use]
     pub fn into_payload(self) -> Bytes {
         self.payload
     }
 
-    /// The alias or version, if one was chosen.
+    /// Returns the alias or version, if one was set.
     #[must_use]
     pub fn qualifier(&self) -> Option<&Qualifier> {
         self.qualifier.as_ref()
     }
 
-    /// Whether it waits for the function.
+    /// Returns whether the invocation waits for the function.
     #[must_use]
     pub fn kind(&self) -> InvocationType {
         self.kind
     }
 
-    /// True if the end of the log is asked for.
+    /// Returns true if the end of the log is requested.
     #[must_use]
     pub fn wants_log_tail(&self) -> bool {
         self.log_tail
     }
 
-    /// The client context, as JSON.
+    /// Returns the client context, as JSON.
     #[must_use]
     pub fn client_context(&self) -> Option<&Bytes> {
         self.client_context.as_ref()
     }
 
-    /// True if it may be run twice.
+    /// Returns true if the invocation may run twice.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         self.retry_safety == Some(RetrySafety::Idempotent)
     }
 
-    /// Fills in the qualifier if there is none.
+    /// Sets the qualifier unless the invocation has one.
     pub(super) fn or_qualifier(mut self, qualifier: Option<&Qualifier>) -> Self {
         self.qualifier = self.qualifier.or_else(|| qualifier.cloned());
         self
@@ -142,7 +145,7 @@ impl Carry for Invocation {
 }
 
 impl RetryableRequest for Invocation {
-    /// What was [said](Self::with_safety), or its default.
+    /// Returns what [`with_safety`](Self::with_safety) set, or its default.
     fn retry_safety(&self) -> RetrySafety {
         self.retry_safety.unwrap_or(match self.kind {
             InvocationType::DryRun => RetrySafety::Idempotent,

@@ -2,9 +2,9 @@ use std::future::Future;
 
 use crate::lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream};
 
-/// Gets invocations to Lambda: what a [`Function`](crate::lambda::Function) sends by.
+/// Sends invocations to Lambda; the transport of a [`Function`](crate::lambda::Function).
 ///
-/// `aws::Sdk` (feature `aws`) does it by the AWS SDK; a test may do it by a closure:
+/// `aws::Sdk` (feature `aws`) implements it with the AWS SDK. Tests can pass a closure:
 ///
 /// ```
 /// use std::future::ready;
@@ -21,12 +21,12 @@ use crate::lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStrea
 /// # }).unwrap();
 /// ```
 pub trait Invoke {
-    /// The answer to come.
+    /// The future response.
     type Future: Future<Output = Result<Invoked, InvokeError>>;
 
-    /// Sends an invocation to a function, once: it must not be repeated underneath.
+    /// Sends `invocation` to `function` once. Implementations must not retry.
     ///
-    /// The qualifier, if any, is the invocation's; that of the name is not to be looked at.
+    /// The qualifier is that of the invocation; implementations ignore the qualifier of `function`.
     fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Self::Future;
 }
 
@@ -42,11 +42,11 @@ where
     }
 }
 
-/// An [`Invoke`] that streams answers too.
+/// An [`Invoke`] that also supports streamed responses.
 pub trait InvokeStreaming {
-    /// The beginning of the answer to come.
+    /// The future beginning of a streamed response.
     type Future: Future<Output = Result<InvokedStream, InvokeError>>;
 
-    /// Sends an invocation to a function, once; its answer is passed on as it is written.
+    /// Sends `invocation` to `function` once. The response is passed on as the function writes it.
     fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future;
 }

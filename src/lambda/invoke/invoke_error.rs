@@ -3,75 +3,76 @@ use std::{error::Error as StdError, fmt};
 use crate::{
     BoxError,
     escape::Escaped,
-    lambda::{FunctionError, Throttle, outcome::advice::ServiceRule},
+    lambda::{FunctionError, Throttle, outcome::retry_advice::ServiceRule},
 };
 
-/// Why an invocation came to nothing. That the function itself failed is told by
-/// [`Invoked::function_error`](crate::lambda::Invoked::function_error) instead.
+/// Why an invocation failed. A failure of the function itself is not such an error, but
+/// [`Invoked::function_error`](crate::lambda::Invoked::function_error).
 ///
-/// What to do about it is told by [`Advice::of_error`](crate::lambda::Advice::of_error).
+/// [`RetryAdvice::of_error`](crate::lambda::RetryAdvice::of_error) says whether a retry is safe and
+/// may help.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum InvokeError {
     /// The payload is too large. It was not sent.
     TooLarge {
-        /// How many bytes it has.
+        /// The size of the payload.
         bytes: usize,
-        /// How many it may have.
+        /// The largest size that is sent.
         limit: usize,
     },
     /// The client context is too large. It was not sent.
     ContextTooLarge {
-        /// How many bytes it has, before they are encoded.
+        /// The size of the client context, before base64.
         bytes: usize,
-        /// How many it may have.
+        /// The largest size that is sent.
         limit: usize,
     },
-    /// The service turned the invocation away because there are too many. The function did not run.
+    /// The service throttled the invocation. The function did not run.
     Throttled(Throttle),
-    /// The service said no for another reason.
-    Refused(Box<Refusal>),
-    /// It could not be signed, or not be written at all: there are no credentials, say. It was not sent, and
-    /// no function is to blame.
+    /// The service failed the invocation with another exception.
+    Service(Box<ServiceError>),
+    /// The request could not be built or signed, for example because there are no credentials. It
+    /// was not sent, and the endpoint is not at fault.
     Unsigned(BoxError),
-    /// The service could not be reached; it has not seen the invocation.
+    /// The service could not be reached. It has not received the invocation.
     Unreachable(BoxError),
-    /// There was no answer in time. The function may have run.
+    /// No response arrived in time. The function may have run.
     TimedOut(BoxError),
-    /// The exchange broke off. The function may have run.
+    /// The exchange was interrupted. The function may have run.
     Interrupted(BoxError),
-    /// The function failed in the middle of a streamed answer.
+    /// The function failed in the middle of a streamed response.
     FunctionFailed(FunctionError),
 }
 
 /// An exception of the Lambda service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ServiceError {
     status: u16,
     code: Box<str>,
     message: Box<str>,
 }
 
-impl Refusal {
-    /// What the service answered: its HTTP status, the name of the exception (such as
-    /// `ResourceNotFoundException`), and the message.
+impl ServiceError {
+    /// Creates an exception from the response of the service: its HTTP status, the name of the
+    /// exception (such as `ResourceNotFoundException`), and the message.
     pub fn new(status: u16, code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Self {
         Self { status, code: code.into(), message: message.into() }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The name of the exception; empty if the service gave none.
+    /// Returns the name of the exception, which is empty if the service gave none.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// What the service said about it.
+    /// Returns the message of the service.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -82,14 +83,15 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.status, Escaped(&self.code), Escaped(&self.message))
     }
 }
 
 impl InvokeError {
-    /// The one in an error or among its sources, a balancer's error for example.
+    /// Returns the `InvokeError` that `error` is, or that is among its sources, as in a balancer's
+    /// error.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
         std::iter::successors(Some(error), |&error| error.source())
@@ -101,19 +103,19 @@ impl fmt::Display for InvokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { bytes, limit } => {
-                write!(f, "a payload of {bytes} bytes: {limit} is the most")
+                write!(f, "the payload has {bytes} bytes: send at most {limit}")
             }
             Self::ContextTooLarge { bytes, limit } => {
-                write!(f, "a client context of {bytes} bytes: {limit} is the most")
+                write!(f, "the client context has {bytes} bytes: send at most {limit}")
             }
             Self::Throttled(throttle) => throttle.fmt(f),
-            Self::Refused(refusal) => write!(f, "the service refused: {refusal}"),
+            Self::Service(error) => write!(f, "the service failed the invocation: {error}"),
             Self::Unsigned(_) => {
                 f.write_str("the invocation could not be signed, and was not sent")
             }
             Self::Unreachable(_) => f.write_str("the service could not be reached"),
-            Self::TimedOut(_) => f.write_str("no answer in time; the function may have run"),
-            Self::Interrupted(_) => f.write_str("no answer; the function may have run"),
+            Self::TimedOut(_) => f.write_str("no response in time; the function may have run"),
+            Self::Interrupted(_) => f.write_str("no response; the function may have run"),
             Self::FunctionFailed(error) => error.fmt(f),
         }
     }

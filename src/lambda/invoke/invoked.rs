@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use crate::{endpoint::EndpointId, escape::Escaped, lambda::Qualifier};
 
-/// What came of an invocation that the service took.
+/// The response to an invocation that the service accepted.
 ///
-/// That the function failed is no error of the service: look at
+/// A failure of the function is not an error of the service: see
 /// [`function_error`](Self::function_error).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invoked {
@@ -25,36 +25,36 @@ struct Details {
     endpoint_id: Option<EndpointId>,
 }
 
-/// Who caught the function's error.
+/// Where a function's error was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FunctionErrorKind {
-    /// The function's own code, which returned it.
+    /// In the function's own code, which returned the error.
     Handled,
-    /// Nobody: an exception, a crash, running out of time or of memory.
+    /// Nowhere: an exception, a crash, a timeout, or out of memory.
     Unhandled,
 }
 
 impl Invoked {
-    /// An answer as transports make it; `status` is 200, or 202 and 204 for events and dry runs.
+    /// Creates a response, for transports. `status` is 200, or 202 for events and 204 for dry runs.
     pub fn new(status: u16, payload: impl Into<Bytes>) -> Self {
         Self { payload: payload.into(), status, ..Self::default() }
     }
 
-    /// Says that the function failed.
+    /// Marks the function as failed.
     #[must_use]
     pub fn with_function_error(mut self, kind: FunctionErrorKind) -> Self {
         self.details.function_error = Some(kind);
         self
     }
 
-    /// Says which version ran.
+    /// Sets the version that ran.
     #[must_use]
     pub fn with_executed_version(mut self, version: Qualifier) -> Self {
         self.details.executed_version = Some(version);
         self
     }
 
-    /// Sets the id by which the service's logs know the invocation.
+    /// Sets the request id, which the service's logs contain.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<Box<str>>) -> Self {
         self.details.request_id = Some(id.into());
@@ -68,117 +68,118 @@ impl Invoked {
         self
     }
 
-    /// What the function answered; its error if it failed; empty for events and dry runs.
+    /// Returns the function's response, or its error if it failed. Empty for events and dry runs.
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
-    /// The payload itself, without a copy.
+    /// Returns the payload without a copy.
     #[must_use]
     pub fn into_payload(self) -> Bytes {
         self.payload
     }
 
-    /// The service's status: 200, 202 or 204.
+    /// Returns the HTTP status of the service: 200, 202 or 204.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// How the function failed; `None` if it did not.
+    /// Returns the function's error, or `None` if it did not fail.
     #[must_use]
     pub fn function_error(&self) -> Option<FunctionError> {
         let kind = self.details.function_error?;
         Some(FunctionError::new(kind, &self.payload))
     }
 
-    /// True if the function failed.
+    /// Returns true if the function failed.
     #[must_use]
     pub fn is_function_error(&self) -> bool {
         self.details.function_error.is_some()
     }
 
-    /// The version that ran, also where an alias was invoked.
+    /// Returns the version that ran, also if an alias was invoked.
     #[must_use]
     pub fn executed_version(&self) -> Option<&Qualifier> {
         self.details.executed_version.as_ref()
     }
 
-    /// The id by which the service's logs know the invocation.
+    /// Returns the request id, which the service's logs contain.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.details.request_id.as_deref()
     }
 
-    /// The endpoint of a balancer that a failed function was; `None` if it did not fail, or if nobody
-    /// took note ([`UntilAnswer`](crate::lambda::UntilAnswer)).
+    /// Returns the balancer's endpoint of a function that failed. `None` if the function did not
+    /// fail, or if the balancer does not track by [`UntilResponse`](crate::lambda::UntilResponse).
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&EndpointId> {
         self.details.endpoint_id.as_ref()
     }
 
-    pub(crate) fn came_from(&mut self, endpoint_id: Option<EndpointId>) {
+    pub(crate) fn set_endpoint_id(&mut self, endpoint_id: Option<EndpointId>) {
         self.details.endpoint_id = endpoint_id;
     }
 
-    /// The last 4 KB of the function's log, if they were asked for.
+    /// Returns the last 4 KB of the function's log, if they were requested.
     #[must_use]
     pub fn log_tail(&self) -> Option<&str> {
         self.details.log_tail.as_deref()
     }
 }
 
-/// A function's error, as far as its payload tells it.
+/// A function's error, as its payload describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionError {
     kind: FunctionErrorKind,
-    said: Said,
+    details: ErrorDetails,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-struct Said {
+struct ErrorDetails {
     error_type: Option<Box<str>>,
     error_message: Option<Box<str>>,
 }
 
 impl FunctionError {
     pub(crate) fn new(kind: FunctionErrorKind, payload: &[u8]) -> Self {
-        Self { kind, said: serde_json::from_slice(payload).unwrap_or_default() }
+        Self { kind, details: serde_json::from_slice(payload).unwrap_or_default() }
     }
 
-    /// With this type, if the payload has none.
+    /// Sets the error's type unless the payload has one.
     #[cfg(feature = "aws")]
     pub(crate) fn or_type(mut self, error_type: impl Into<Box<str>>) -> Self {
-        self.said.error_type.get_or_insert_with(|| error_type.into());
+        self.details.error_type.get_or_insert_with(|| error_type.into());
         self
     }
 
-    /// Who caught it.
+    /// Returns where the error was caught.
     #[must_use]
     pub fn kind(&self) -> FunctionErrorKind {
         self.kind
     }
 
-    /// The error's type, in the function's language.
+    /// Returns the error's type, in the function's language.
     #[must_use]
     pub fn error_type(&self) -> Option<&str> {
-        self.said.error_type.as_deref()
+        self.details.error_type.as_deref()
     }
 
-    /// The error's message.
+    /// Returns the error's message.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
-        self.said.error_message.as_deref()
+        self.details.error_message.as_deref()
     }
 }
 
 impl fmt::Display for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the function failed")?;
-        for said in [&self.said.error_type, &self.said.error_message].into_iter().flatten() {
-            write!(f, ": {}", Escaped(said))?;
+        let details = &self.details;
+        for detail in [&details.error_type, &details.error_message].into_iter().flatten() {
+            write!(f, ": {}", Escaped(detail))?;
         }
         Ok(())
     }
@@ -191,16 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_error_tells_what_its_payload_tells() {
+    fn a_function_error_shows_the_type_and_message_of_its_payload() {
         let failed = |payload: &'static str| {
             let invoked = Invoked::new(200, payload);
             let invoked = invoked.with_function_error(FunctionErrorKind::Unhandled);
             invoked.function_error().unwrap().to_string()
         };
-        let told = failed(r#"{"errorType":"Oops","errorMessage":"no luck","stackTrace":[]}"#);
-        assert_eq!(told, "the function failed: Oops: no luck");
-        for said_nothing in ["", "null", "[]", r#"{"errorType":7}"#, "no JSON"] {
-            assert_eq!(failed(said_nothing), "the function failed");
+        let shown = failed(r#"{"errorType":"Oops","errorMessage":"no luck","stackTrace":[]}"#);
+        assert_eq!(shown, "the function failed: Oops: no luck");
+        for no_details in ["", "null", "[]", r#"{"errorType":7}"#, "no JSON"] {
+            assert_eq!(failed(no_details), "the function failed");
         }
         assert_eq!(Invoked::new(200, "{}").function_error(), None);
     }

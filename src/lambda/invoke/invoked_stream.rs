@@ -13,7 +13,7 @@ use crate::{
     outcome::{Attempt, Outcome},
 };
 
-/// The beginning of a streamed answer, and the body that is to come.
+/// The beginning of a streamed response, and its body.
 #[derive(Debug)]
 pub struct InvokedStream {
     executed_version: Option<Qualifier>,
@@ -22,39 +22,39 @@ pub struct InvokedStream {
 }
 
 impl InvokedStream {
-    /// An answer as transports make it: its pieces, or an error in the middle.
+    /// Creates a streamed response, for transports. An error ends `pieces`.
     pub fn new(pieces: impl Stream<Item = Result<Bytes, InvokeError>> + Send + 'static) -> Self {
         let body = InvokedBody { pieces: Some(Box::pin(pieces)), attempt: None };
         Self { executed_version: None, request_id: None, body }
     }
 
-    /// Says which version runs.
+    /// Sets the version that runs.
     #[must_use]
     pub fn with_executed_version(mut self, version: Qualifier) -> Self {
         self.executed_version = Some(version);
         self
     }
 
-    /// Sets the id by which the service's logs know the invocation.
+    /// Sets the request id, which the service's logs contain.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<Box<str>>) -> Self {
         self.request_id = Some(id.into());
         self
     }
 
-    /// The version that runs, also where an alias was invoked.
+    /// Returns the version that runs, also if an alias was invoked.
     #[must_use]
     pub fn executed_version(&self) -> Option<&Qualifier> {
         self.executed_version.as_ref()
     }
 
-    /// The id by which the service's logs know the invocation.
+    /// Returns the request id, which the service's logs contain.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
 
-    /// What the function writes.
+    /// Returns the body, which the function writes.
     #[must_use]
     pub fn into_body(self) -> InvokedBody {
         self.body
@@ -66,13 +66,13 @@ impl InvokedStream {
     }
 }
 
-/// The body of a streamed answer.
+/// The body of a streamed response.
 ///
-/// A function may fail after it has written: then the last frame is an error,
-/// [`InvokeError::FunctionFailed`] or that of a broken connection. There is nothing to fail over to
-/// any more. Dropped before its end, it counts as cancelled.
+/// A function may fail after it has started to write. The last frame is then an error:
+/// [`InvokeError::FunctionFailed`], or that of an interrupted connection. The response can't be
+/// failed over any more. A body that is dropped before its end counts as cancelled.
 pub struct InvokedBody {
-    /// Empty once it has ended.
+    /// `None` after the end.
     pieces: Option<BoxStream<'static, Result<Bytes, InvokeError>>>,
     attempt: Option<Attempt>,
 }
@@ -117,6 +117,6 @@ impl Body for InvokedBody {
 
 impl fmt::Debug for InvokedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnswerBody").field("ended", &self.pieces.is_none()).finish_non_exhaustive()
+        f.debug_struct("InvokedBody").field("ended", &self.pieces.is_none()).finish_non_exhaustive()
     }
 }

@@ -1,26 +1,30 @@
+//! Invocations of functions, independent of a transport.
+//!
+//! `function` has the services: they send an `Invocation` by an `Invoke`, and return an `Invoked`,
+//! an `InvokedStream` or an `InvokeError`. `function_name` and `qualifier` parse names; `functions`
+//! makes a source of endpoints of them.
+
 mod function;
 mod function_name;
 mod functions;
-mod invalid_name;
 mod invocation;
 #[allow(clippy::module_inception)]
 mod invoke;
 mod invoke_error;
 mod invoked;
 mod invoked_stream;
-mod limits;
+mod payload_limits;
 mod qualifier;
 
 pub use self::{
     function::{Function, FunctionFuture, StreamingFunction},
     function_name::FunctionName,
     functions::functions,
-    invalid_name::{InvalidName, NameProblem},
     invocation::{Invocation, InvocationType},
     invoke::{Invoke, InvokeStreaming},
-    invoke_error::{InvokeError, Refusal},
+    invoke_error::{InvokeError, ServiceError},
     invoked::{FunctionError, FunctionErrorKind, Invoked},
     invoked_stream::{InvokedBody, InvokedStream},
-    limits::PayloadLimits,
+    payload_limits::PayloadLimits,
     qualifier::Qualifier,
 };

@@ -1,13 +1,13 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::function_name::is_word;
-use crate::lambda::{InvalidName, NameProblem};
+use crate::ParseError;
 
-/// Which version of a function is invoked: a version itself, or an alias that points to one or two.
+/// The version of a function to invoke: a version, or an alias that points to one or two.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Qualifier {
-    /// `$LATEST`: the code as last uploaded.
+    /// `$LATEST`: the code as uploaded last.
     Latest,
     /// `$LATEST.PUBLISHED`: the version published last.
     LatestPublished,
@@ -17,19 +17,21 @@ pub enum Qualifier {
     Alias(Arc<str>),
 }
 
-/// Longest qualifier, in bytes.
-const LONGEST: usize = 128;
+/// The longest qualifier, in bytes.
+const MAX_QUALIFIER_BYTES: usize = 128;
+const EXPECTED: &str = "$LATEST, a version or an alias as the qualifier";
 
 impl Qualifier {
-    pub(super) fn parse(text: &str) -> Result<Self, NameProblem> {
+    /// Parses `text`, or fails with what was expected.
+    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "$LATEST" => Ok(Self::Latest),
             "$LATEST.PUBLISHED" => Ok(Self::LatestPublished),
-            _ if text.len() > LONGEST => Err(NameProblem::TooLong { limit: LONGEST }),
-            _ if text.is_empty() || !text.bytes().all(is_word) => Err(NameProblem::Qualifier),
+            _ if text.len() > MAX_QUALIFIER_BYTES => Err("a qualifier of at most 128 bytes"),
+            _ if text.is_empty() || !text.bytes().all(is_word) => Err(EXPECTED),
             _ if text.bytes().all(|byte| byte.is_ascii_digit()) => match text.parse() {
                 Ok(version) if !text.starts_with('0') => Ok(Self::Version(version)),
-                _ => Err(NameProblem::Qualifier),
+                _ => Err(EXPECTED),
             },
             _ => Ok(Self::Alias(text.into())),
         }
@@ -37,10 +39,10 @@ impl Qualifier {
 }
 
 impl FromStr for Qualifier {
-    type Err = InvalidName;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        Self::parse(text).map_err(|problem| InvalidName::new(text, problem))
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text).map_err(|expected| ParseError::new("qualifier", text, expected))
     }
 }
 

@@ -5,22 +5,29 @@ use crate::{
     outcome::{Classify, Outcome},
 };
 
-/// Judges an invocation.
+/// Classifies the result of an invocation.
 ///
-/// | answer | outcome |
+/// | result | outcome |
 /// |---|---|
-/// | the function answered, the service took the event | [`Success`](Outcome::Success) |
-/// | the function failed | [`ApplicationError`](Outcome::ApplicationError) |
-/// | throttled, whatever the reason (429) | [`Overload`](Outcome::Overload), with the delay asked for |
-/// | the function is not ready (408, 409) | [`Overload`](Outcome::Overload) |
-/// | it is missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`](Outcome::ApplicationError) |
-/// | the service failed (500 and others) | [`ApplicationError`](Outcome::ApplicationError) |
-/// | the invocation is wrong (400, 413, 415, too large) | [`Success`](Outcome::Success): the endpoint is not to blame |
-/// | it could not be signed | [`Cancelled`](Outcome::Cancelled): nor is it here |
-/// | not reached, or broken off | [`TransportFailure`](Outcome::TransportFailure) |
-/// | no answer in time | [`Timeout`](Outcome::Timeout) |
+/// | the function responded, or the service accepted the event | [`Success`] |
+/// | the function failed | [`ApplicationError`] |
+/// | throttled, for any reason (429) | [`Overload`], with the requested delay |
+/// | the function is not ready (408, 409) | [`Overload`] |
+/// | missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`] |
+/// | the service failed (500 and others) | [`ApplicationError`] |
+/// | the invocation is invalid (400, 413, 415, too large) | [`Success`]: not the endpoint's fault |
+/// | the invocation could not be signed | [`Cancelled`]: not the endpoint's fault |
+/// | not connected, or the connection was interrupted | [`TransportFailure`] |
+/// | no response in time | [`Timeout`] |
 ///
-/// What may be retried, and where, is told by [`Advice`](crate::lambda::Advice).
+/// [`RetryAdvice`](crate::lambda::RetryAdvice) says what may be retried, and where.
+///
+/// [`Success`]: Outcome::Success
+/// [`ApplicationError`]: Outcome::ApplicationError
+/// [`Overload`]: Outcome::Overload
+/// [`Cancelled`]: Outcome::Cancelled
+/// [`TransportFailure`]: Outcome::TransportFailure
+/// [`Timeout`]: Outcome::Timeout
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InvocationStatus;
 
@@ -35,7 +42,7 @@ impl InvocationStatus {
             Some(InvokeError::Throttled(throttle)) => {
                 Outcome::Overload { retry_after: throttle.retry_after() }
             }
-            Some(InvokeError::Refused(refusal)) => refusal.rule().outcome(),
+            Some(InvokeError::Service(refusal)) => refusal.rule().outcome(),
             Some(InvokeError::TimedOut(_)) => Outcome::Timeout,
             Some(InvokeError::FunctionFailed(_)) => Outcome::ApplicationError,
             Some(InvokeError::Unreachable(_) | InvokeError::Interrupted(_)) => {
@@ -62,94 +69,57 @@ mod tests {
     use super::*;
     use crate::endpoint::{Endpoint, EndpointId};
     use crate::lambda::{
-        Advice,
         Execution::{self, DidNotRun, MayHaveRun},
-        Refusal,
         Remedy::{self, Elsewhere, Nothing, OtherRegion, Wait},
-        Throttle,
+        RetryAdvice, ServiceError, Throttle,
     };
 
     const APPLICATION: Outcome = Outcome::ApplicationError;
     const NOT_READY: Outcome = Outcome::Overload { retry_after: None };
 
-    /// Status, exceptions, and what is to follow.
-    const TABLE: [(u16, &[&str], Outcome, Execution, Remedy); 12] = [
-        (500, &["ServiceException"], APPLICATION, MayHaveRun, Elsewhere),
-        (
-            502,
-            &["EC2ThrottledException", "EC2UnexpectedException", "ENINotReadyException"],
-            APPLICATION,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (
-            502,
-            &["ENILimitReachedException", "SubnetIPAddressLimitReachedException"],
-            APPLICATION,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (
-            502,
-            &["InvalidRuntimeException", "KMSDisabledException", "InvalidZipFileException"],
-            APPLICATION,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (502, &[""], APPLICATION, MayHaveRun, Elsewhere),
-        (
-            409,
-            &["ResourceConflictException", "SnapStartNotReadyException"],
-            NOT_READY,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (
-            408,
-            &["EFSMountTimeoutException", "SnapStartTimeoutException"],
-            NOT_READY,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (404, &["ResourceNotFoundException"], APPLICATION, DidNotRun, Elsewhere),
-        (
-            403,
-            &["EFSMountFailureException", "AccessDeniedException"],
-            APPLICATION,
-            DidNotRun,
-            Elsewhere,
-        ),
-        (410, &["EFSIOException"], APPLICATION, DidNotRun, Elsewhere),
-        (
-            400,
-            &["InvalidRequestContentException", "RecursiveInvocationException"],
-            Outcome::Success,
-            DidNotRun,
-            Nothing,
-        ),
-        (413, &["RequestTooLargeException"], Outcome::Success, DidNotRun, Nothing),
+    /// The expected outcome, execution and remedy, by HTTP status and exceptions.
+    const TABLE: [(u16, &str, Outcome, Execution, Remedy); 18] = [
+        (500, "ServiceException", APPLICATION, MayHaveRun, Elsewhere),
+        (502, "EC2ThrottledException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "EC2UnexpectedException ENINotReadyException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "ENILimitReachedException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "SubnetIPAddressLimitReachedException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "InvalidRuntimeException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "KMSDisabledException InvalidZipFileException", APPLICATION, DidNotRun, Elsewhere),
+        (502, "", APPLICATION, MayHaveRun, Elsewhere),
+        (409, "ResourceConflictException", NOT_READY, DidNotRun, Elsewhere),
+        (409, "SnapStartNotReadyException", NOT_READY, DidNotRun, Elsewhere),
+        (408, "EFSMountTimeoutException", NOT_READY, DidNotRun, Elsewhere),
+        (408, "SnapStartTimeoutException", NOT_READY, DidNotRun, Elsewhere),
+        (404, "ResourceNotFoundException", APPLICATION, DidNotRun, Elsewhere),
+        (403, "EFSMountFailureException AccessDeniedException", APPLICATION, DidNotRun, Elsewhere),
+        (410, "EFSIOException", APPLICATION, DidNotRun, Elsewhere),
+        (400, "InvalidRequestContentException", Outcome::Success, DidNotRun, Nothing),
+        (400, "RecursiveInvocationException", Outcome::Success, DidNotRun, Nothing),
+        (413, "RequestTooLargeException", Outcome::Success, DidNotRun, Nothing),
     ];
 
     fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
         let endpoint = EndpointId::new("a", &Endpoint::new(()));
         let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
-        let advice = Advice::of_error(&error);
+        let advice = RetryAdvice::of_error(&error);
         (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
     }
 
     #[test]
-    fn exceptions_are_judged_by_the_table() {
+    fn exceptions_are_classified_by_the_table() {
         for (status, codes, outcome, execution, remedy) in TABLE {
-            for &code in codes {
-                let refusal = Refusal::new(status, code, "said so");
-                let judged = judge(InvokeError::Refused(Box::new(refusal)));
+            // Splits "" into one empty code.
+            for code in codes.split(' ') {
+                let error = ServiceError::new(status, code, "message");
+                let judged = judge(InvokeError::Service(Box::new(error)));
                 assert_eq!(judged, (outcome.clone(), execution, remedy), "{status} {code}");
             }
         }
     }
 
     #[test]
-    fn throttles_are_overload_wherever_they_reach() {
+    fn throttles_of_every_scope_are_overload() {
         let delay = Some(Duration::from_secs(2));
         for (reason, remedy) in [
             ("ReservedFunctionConcurrentInvocationLimitExceeded", Elsewhere),
@@ -164,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_safe_only_if_nothing_was_sent() {
+    fn without_a_response_a_retry_is_safe_only_if_nothing_was_sent() {
         let cause = || "cause".into();
         let unreachable = judge(InvokeError::Unreachable(cause()));
         assert_eq!(unreachable, (Outcome::TransportFailure, DidNotRun, Elsewhere));
@@ -172,17 +142,17 @@ mod tests {
         assert_eq!(interrupted, (Outcome::TransportFailure, MayHaveRun, Elsewhere));
         let timed_out = judge(InvokeError::TimedOut(cause()));
         assert_eq!(timed_out, (Outcome::Timeout, MayHaveRun, Elsewhere));
-        assert!(!Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
-        assert!(Advice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
+        assert!(!RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
+        assert!(RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
         let elapsed = tower::timeout::error::Elapsed::new();
-        assert_eq!(Advice::of_error(&elapsed).execution(), MayHaveRun);
-        let advice = Advice::of_error(&crate::Error::NoEndpoints);
+        assert_eq!(RetryAdvice::of_error(&elapsed).execution(), MayHaveRun);
+        let advice = RetryAdvice::of_error(&crate::Error::NoEndpoints);
         assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait));
         assert_eq!(judge(InvokeError::Unsigned(cause())), (Outcome::Cancelled, DidNotRun, Nothing));
     }
 
     #[test]
-    fn what_a_limit_or_an_inner_balancer_turned_away_did_not_run() {
+    fn what_a_limit_or_an_inner_balancer_rejected_did_not_run() {
         use crate::limit::Rejected;
         let wrapped = |source: crate::BoxError| {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));
@@ -194,7 +164,7 @@ mod tests {
             Box::new(wrapped(crate::Error::NoEndpoints.into())),
             Box::new(std::io::Error::other(Rejected::Outdated)),
         ] {
-            let advice = Advice::of_error(&*error);
+            let advice = RetryAdvice::of_error(&*error);
             assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait), "{error:?}");
             assert!(!advice.may_retry(true));
         }
@@ -205,8 +175,8 @@ mod tests {
         let failed =
             Invoked::new(200, "{}").with_function_error(crate::lambda::FunctionErrorKind::Handled);
         assert_eq!(InvocationStatus.classify(Ok(&failed)), APPLICATION);
-        let advice = Advice::of(&failed).unwrap();
+        let advice = RetryAdvice::of(&failed).unwrap();
         assert!(advice.may_retry(true) && !advice.may_retry(false));
-        assert_eq!(Advice::of(&Invoked::new(202, "")), None);
+        assert_eq!(RetryAdvice::of(&Invoked::new(202, "")), None);
     }
 }

@@ -2,17 +2,17 @@ use std::error::Error as StdError;
 
 use crate::{
     endpoint::EndpointId,
-    lambda::{Advice, Execution, InvocationStatus, Invoked, InvokedStream, Remedy},
+    lambda::{Execution, InvocationStatus, Invoked, InvokedStream, Remedy, RetryAdvice},
     outcome::Outcome,
     retry::{RetryDecision, RetryPolicy},
 };
 
-/// What [`Advice`] says, for retries, hedges and failover.
+/// Decides by [`RetryAdvice`], for retries, hedges and failover.
 ///
-/// An invocation that the service turned away undone may be sent again whatever it does, within the
-/// budget. One whose function ran, or may have run, is sent again only if it is
-/// [`idempotent`](crate::lambda::Invocation::idempotent). Where to wait is all that helps, as when the caller
-/// itself is too fast, nothing is sent again.
+/// An invocation that the service rejected before it ran may always be retried, within the budget.
+/// One whose function ran, or may have run, is retried only if it is
+/// [`idempotent`](crate::lambda::Invocation::idempotent). Where only waiting helps, for example
+/// because the caller's own rate is too high, nothing is retried.
 impl RetryPolicy<Invoked> for InvocationStatus {
     fn decide(&self, result: Result<&Invoked, &(dyn StdError + 'static)>) -> RetryDecision {
         match result {
@@ -29,7 +29,7 @@ impl RetryPolicy<Invoked> for InvocationStatus {
     }
 }
 
-/// A stream that has begun is for the caller.
+/// A stream that has begun is final: it belongs to the caller.
 impl RetryPolicy<InvokedStream> for InvocationStatus {
     fn decide(&self, result: Result<&InvokedStream, &(dyn StdError + 'static)>) -> RetryDecision {
         result.map_or_else(of_error, |_| RetryDecision::Final)
@@ -37,7 +37,7 @@ impl RetryPolicy<InvokedStream> for InvocationStatus {
 }
 
 fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
-    let (advice, outcome) = (Advice::of_error(error), InvocationStatus::of_error(error));
+    let (advice, outcome) = (RetryAdvice::of_error(error), InvocationStatus::of_error(error));
     match (advice.remedy(), advice.execution()) {
         (Remedy::Wait | Remedy::Nothing, _) => RetryDecision::Final,
         (_, Execution::MayHaveRun | Execution::Ran) => RetryDecision::Failed(outcome),

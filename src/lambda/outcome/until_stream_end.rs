@@ -5,8 +5,8 @@ use crate::{
     outcome::{Attempt, Attempts, Carry, Follow, Track},
 };
 
-/// The attempt is over at the end of the streamed answer, and judged by
-/// [`InvocationStatus`]; latency is measured to its beginning.
+/// Ends the attempt at the end of the streamed response, and classifies it by [`InvocationStatus`].
+/// Latency is measured to the beginning of the response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilStreamEnd;
 

@@ -1,26 +1,29 @@
 use std::sync::Arc;
 
+use super::aimd_limit::AimdLimit;
 use crate::{
-    lambda::throttle::concurrency::Concurrency,
+    ConfigError,
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Finds out how many requests at once each endpoint takes, by additive increase and multiplicative
-/// decrease: a function that throttles is approached, not hammered.
+/// Limits the concurrency of each endpoint, by additive increase and multiplicative decrease: it
+/// approaches the limit of a function that throttles.
 ///
-/// The limit begins low and grows by 1 with each success, until the endpoint says that it has too
-/// much (an [`Overload`](crate::outcome::Outcome::Overload), as throttles are). Then it falls to 80 %
-/// of what was in flight, and grows by about 1 per round trip from there on, while it is made use of.
+/// The limit starts low and grows by 1 with each success, until the endpoint reports
+/// [`Overload`](crate::outcome::Outcome::Overload), as throttles do. Then it falls to 80 % of the
+/// requests in flight, and from there grows by about 1 per round trip, while at least half of it is
+/// in use.
 ///
-/// The inner strategy picks. If that endpoint is at its limit, the inner strategy picks again, and
-/// endpoints at their limits count as full. If it finds no other, the request is rejected as
-/// [`Error::Refused`](crate::Error::Refused), which costs less than being throttled, even if it could
-/// wait for a full endpoint: nothing tells a request that waits when a limit has grown. Inside of
-/// [`Tiers`](crate::strategy::Tiers), what is too much for one tier goes to the next.
+/// The inner strategy picks. If the endpoint that it picks is at its limit, it picks again, with
+/// endpoints at their limits counted as full. If it finds no other, the request is rejected as
+/// [`Error::Refused`](crate::Error::Refused), which costs less than a throttled invocation. The
+/// request is rejected even if it could wait for a full endpoint: nothing wakes a waiting request
+/// when a limit grows. Within [`Tiers`](crate::strategy::Tiers), requests over the limits of one
+/// tier go to the next.
 ///
-/// Source: TCP's congestion control (Jacobson, 1988). Where we differ: a round trip is counted in
-/// requests, not time, so that a burst of throttles lowers the limit once.
+/// Source: TCP's congestion control (Jacobson, 1988). Where this differs: a round trip is counted
+/// in requests, not time, so that a burst of throttles lowers the limit once.
 #[derive(Clone, Debug)]
 pub struct Aimd<St> {
     inner: St,
@@ -29,24 +32,31 @@ pub struct Aimd<St> {
 }
 
 impl<St> Aimd<St> {
-    /// Limits the endpoints that `inner` picks: 10 at first, 1000 at the most.
+    /// Limits the endpoints that `inner` picks. Limits start at 10 and reach 1000 at most.
     pub fn new(inner: St) -> Self {
         Self { inner, initial: 10, max: 1000 }
     }
 
-    /// Sets the limit of a new endpoint. Default 10; 0 counts as 1, and more than [`max`](Self::max) as
-    /// that.
-    #[must_use]
-    pub fn initial(mut self, requests: u32) -> Self {
+    /// Sets the limit of a new endpoint, at most [`max`](Self::max). Default 10.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if `requests` is 0.
+    pub fn initial(mut self, requests: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("initial", requests.into())?;
         self.initial = requests;
-        self
+        Ok(self)
     }
 
-    /// Sets the highest limit, for all that is known beforehand. Default 1000; 0 counts as 1.
-    #[must_use]
-    pub fn max(mut self, requests: u32) -> Self {
+    /// Sets the highest limit, such as a known quota. Default 1000.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if `requests` is 0.
+    pub fn max(mut self, requests: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("max", requests.into())?;
         self.max = requests;
-        self
+        Ok(self)
     }
 }
 
@@ -62,11 +72,12 @@ impl<St: Strategy> Strategy for Aimd<St> {
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Concurrency::new(self.initial, self.max, self.inner.meter())))
+        Some(Arc::new(AimdLimit::new(self.initial, self.max, self.inner.meter())))
     }
 }
 
 /// The picker of [`Aimd`].
+#[expect(unnameable_types, reason = "named as <Aimd as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct AimdPicker<P> {
     inner: P,
@@ -74,7 +85,7 @@ pub struct AimdPicker<P> {
 
 fn is_below_limit(candidate: &Candidate) -> bool {
     candidate
-        .meter::<Concurrency>()
+        .meter::<AimdLimit>()
         .is_none_or(|concurrency| candidate.stats().outstanding() < concurrency.limit())
 }
 
@@ -84,7 +95,7 @@ impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
         if is_below_limit(picked) {
             return Some(picked);
         }
-        // The inner strategy knows which others the request may go to.
+        // Pick again by the inner strategy: it knows which endpoints the request may go to.
         let other = context.with_limit(is_below_limit, |context| {
             let other = self.inner.pick(request, context);
             other.filter(|other| context.has_room(other))

@@ -1,59 +1,64 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    mean_duration::{Duration, RetryFailures},
-    price::amount,
+    mean_duration::{FailureCost, MeanDuration},
+    price::MAX_AMOUNT,
 };
 use crate::{
+    ConfigError,
     lambda::Price,
     load::Load,
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Sends each request where it is expected to cost least.
+/// Sends each request to the endpoint where it is expected to cost least.
 ///
-/// The caller gives the [`Price`] of each endpoint; nothing of any price list is in here. A request
-/// is expected to take as long as the endpoint's recent ones on average, and failures multiply its
-/// cost, as [`FailureAware`](crate::load::FailureAware) has it. The average fades while nothing is
-/// measured, with a time constant of a minute: so an endpoint that was dear is tried again, and one that was measured in a cold start too.
+/// The caller provides the [`Price`] of each endpoint; this crate contains no price list. A request
+/// is expected to take the mean duration of the endpoint's recent requests. Failures multiply its
+/// cost, as in [`FailureAware`](crate::load::FailureAware). The mean decays without new
+/// measurements, with a time constant of a minute. An endpoint that was expensive, or was measured
+/// in a cold start, is therefore tried again.
 ///
-/// By itself it takes a slow and cheap endpoint over a fast one. [`waiting`](Self::waiting) puts a
-/// price on the caller's time too.
+/// A slow and cheap endpoint wins over a fast and expensive one. [`waiting`](Self::waiting) adds a
+/// price for the caller's time.
 ///
 /// ```
 /// use tower_lb::lambda::{CostAware, Price};
 ///
-/// // Those whose names begin with "arm" are cheaper by the second.
+/// // Endpoints whose names begin with "arm" have a lower price per second.
 /// let strategy = CostAware::new(|candidate| {
 ///     let gb_second = if candidate.name().starts_with("arm") { 0.8 } else { 1.0 };
 ///     Price::new().per_request(0.01).per_gb_second(gb_second).memory_mb(512)
 /// });
 /// ```
 ///
-/// Weights do not matter, but for 0. Looks at all endpoints for each pick.
+/// Ignores weights, except for 0. Examines all endpoints for each pick.
 #[derive(Clone)]
 pub struct CostAware<F> {
     price: F,
     waiting: f64,
-    failures: Arc<RetryFailures>,
+    failures: Arc<FailureCost>,
 }
 
 impl<F> CostAware<F>
 where
     F: Fn(&Candidate) -> Price,
 {
-    /// Prices by a function, which is asked at each change of the endpoints.
+    /// Prices each endpoint by `price`, which is called when the endpoints change.
     pub fn new(price: F) -> Self {
         Self { price, waiting: 0.0, failures: Arc::default() }
     }
 
-    /// What a second of waiting is worth to the caller, in the currency of the prices. Default 0;
-    /// what is negative or no number counts as that, and what is more than 1e100 as 1e100.
-    #[must_use]
-    pub fn waiting(mut self, per_second: f64) -> Self {
-        self.waiting = amount(per_second);
-        self
+    /// Sets the price of a second of the caller's time, in the currency of the prices. Default 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] unless `per_second` is from 0 to 1e100.
+    pub fn waiting(mut self, per_second: f64) -> Result<Self, ConfigError> {
+        ConfigError::unless_within("waiting", per_second, [0.0, MAX_AMOUNT])?;
+        self.waiting = per_second;
+        Ok(self)
     }
 }
 
@@ -77,7 +82,7 @@ where
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(Duration::new(&self.failures)))
+        Some(Arc::new(MeanDuration::new(&self.failures)))
     }
 }
 
@@ -88,12 +93,13 @@ impl<F> fmt::Debug for CostAware<F> {
 }
 
 /// The picker of [`CostAware`].
+#[expect(unnameable_types, reason = "named as <CostAware as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct CostAwarePicker {
     candidates: Candidates,
-    /// Of a request, and of a second.
+    /// The prices of a request and of a second, for each candidate.
     prices: Box<[[f64; 2]]>,
-    failures: Arc<RetryFailures>,
+    failures: Arc<FailureCost>,
 }
 
 impl CostAwarePicker {
@@ -104,9 +110,9 @@ impl CostAwarePicker {
         context: &mut PickContext<'_>,
     ) -> f64 {
         let (stats, now) = (candidate.stats(), context.now());
-        let duration = candidate.meter::<Duration>();
+        let duration = candidate.meter::<MeanDuration>();
         let seconds = duration.map_or(0.0, |duration| duration.seconds(stats, now));
-        // Without a price, the quicker is the cheaper.
+        // If everything is free, the fastest endpoint wins.
         let cost = (request + second * seconds).max(f64::MIN_POSITIVE * seconds);
         cost * self.failures.score(&candidate.gauge(0), context.clock()).cost
     }

@@ -8,22 +8,22 @@ use crate::{
     outcome::{Meter, Outcome, Sample},
 };
 
-/// How long the requests of one endpoint take on average; its failures are charged for.
+/// The mean duration of one endpoint's requests. Also records its failures, which multiply costs.
 #[derive(Debug)]
-pub(super) struct Duration {
+pub(super) struct MeanDuration {
     mean: AtomicU64,
     failures: Option<Arc<dyn Meter>>,
 }
 
-/// Share of the mean that one more request has.
-const STEP: f32 = 1.0 / 16.0;
-/// Time constant, in seconds, with which a mean is forgotten that nothing is added to.
-const FORGOTTEN: f64 = 60.0;
+/// The share of one more request in the mean.
+const SAMPLE_SHARE: f32 = 1.0 / 16.0;
+/// The time constant with which the mean decays without new samples, in seconds.
+const DECAY_SECS: f64 = 60.0;
 
-/// By how much failures multiply what a request costs.
-pub(super) type RetryFailures = FailureAware<Flat>;
+/// The factor by which failures multiply the cost of a request.
+pub(super) type FailureCost = FailureAware<Flat>;
 
-/// What failures are charged for.
+/// The constant cost that failures multiply.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flat;
 
@@ -33,12 +33,12 @@ impl Load for Flat {
     }
 }
 
-impl Duration {
-    pub(super) fn new(failures: &RetryFailures) -> Self {
+impl MeanDuration {
+    pub(super) fn new(failures: &FailureCost) -> Self {
         Self { mean: AtomicU64::new(0), failures: failures.meter() }
     }
 
-    /// The mean in seconds, less the longer nothing was measured; 0 before anything was.
+    /// Returns the mean in seconds, decayed since the last sample; 0 before the first.
     pub(super) fn seconds(&self, stats: &EndpointStats, now: Instant) -> f64 {
         let mean = Decayed::load(&self.mean);
         f64::from(mean.value) * remains(mean, stats.age(now))
@@ -46,10 +46,10 @@ impl Duration {
 }
 
 fn remains(mean: Decayed, age: u64) -> f64 {
-    (-mean.seconds_since(age) / FORGOTTEN).exp()
+    (-mean.seconds_since(age) / DECAY_SECS).exp()
 }
 
-impl Meter for Duration {
+impl Meter for MeanDuration {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Some(failures) = &self.failures {
             failures.record(stats, sample);
@@ -60,11 +60,11 @@ impl Meter for Duration {
         Decayed::update(&self.mean, |mean| {
             let remains = remains(mean, age) as f32;
             let updated = if succeeded {
-                // What has been forgotten of the mean makes room for what is new.
-                let kept = if mean.value > 0.0 { remains.min(1.0 - STEP) } else { 0.0 };
+                // The part of the mean that has decayed makes room for the new sample.
+                let kept = if mean.value > 0.0 { remains.min(1.0 - SAMPLE_SHARE) } else { 0.0 };
                 mean.value * kept + seconds * (1.0 - kept)
             } else {
-                // A failure may be quick: it can only raise the mean.
+                // A failure may be quick, so it can only raise the mean.
                 seconds.max(mean.value * remains)
             };
             Some(Decayed::new(updated, age))
@@ -79,8 +79,8 @@ mod tests {
     const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
     #[test]
-    fn an_outlier_moves_it_little_and_silence_lets_it_fade() {
-        let (stats, duration) = (EndpointStats::new(), Duration::new(&RetryFailures::default()));
+    fn an_outlier_moves_the_mean_little_and_it_decays_without_samples() {
+        let (stats, duration) = (EndpointStats::new(), MeanDuration::new(&FailureCost::default()));
         let start = Instant::now() + 1000 * SECOND;
         let record = |outcome: Outcome, millis: u64, at: Instant| {
             let ended = stats.age(at);
@@ -97,6 +97,6 @@ mod tests {
         let later = start + 60 * SECOND;
         assert!((seconds(later) / 0.15 - (-1.0_f64).exp()).abs() < 0.01);
         record(Outcome::Success, 150, later);
-        assert!((seconds(later) - 0.15).abs() < 1e-3, "as it was");
+        assert!((seconds(later) - 0.15).abs() < 1e-3, "the new sample replaces what decayed");
     }
 }

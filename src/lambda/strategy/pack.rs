@@ -8,43 +8,43 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Keeps few execution environments warm: a request goes where one is idle, and traffic grows where
-/// most are.
+/// Keeps few execution environments warm: prefers endpoints with an idle environment, and grows
+/// where most are warm.
 ///
-/// Lambda keeps an environment for some minutes after its last request, and serves a request that
-/// finds none idle by a cold start. Traffic that is spread over several functions needs, at each of
-/// them, as many environments as its own peaks ask for; packed on one it needs fewer in all, and
-/// what is packed stays warm. Others serve when the one has no room, is throttled or left out. It pays
-/// where traffic is so thin, at times at least, that spread it would leave functions cold between two of their
-/// requests; where each stays warm by itself, spreading takes up bursts better.
+/// Lambda keeps an environment for some minutes after its last request. A request that finds no
+/// idle environment has a cold start. Traffic spread over several functions needs environments for
+/// the peaks of each; packed on one function it needs fewer in total, and those stay warm. The
+/// other endpoints serve when the preferred one has no room, is throttled or is left out. This pays
+/// off where spread traffic would, at least at times, be too thin to keep each function warm. Where
+/// every function stays warm, spreading absorbs bursts better.
 ///
-/// How many environments are warm is not told by Lambda. It is taken to be the most requests that
-/// were in flight at once lately when one succeeded; other callers' are not seen. Of endpoints that are as
-/// warm as each other, the one used last is preferred. Weights do not matter, but for 0.
+/// Lambda does not report the number of warm environments. The estimate is the most requests
+/// recently in flight when one succeeded; requests of other callers are not seen. Among equally
+/// warm endpoints, the one used last is preferred. Weights are ignored, except for 0.
 ///
-/// Where nothing comes back, nothing grows: an endpoint with as many requests in flight as are warm, and
-/// as many again (10 at least), is filled further only if all are like that. One that failed or was
-/// given up three times in a row gets requests only if no other can take them, for 10 s; each further
-/// time doubles that, up to 320 s.
+/// Growth is bounded for endpoints that don't respond. An endpoint whose requests in flight are
+/// twice its warm environments (at least 10 above them) gets more only if all endpoints are like
+/// that. After three consecutive requests that failed or were cancelled, an endpoint gets requests
+/// only if no other can take them, for 10 s. Each further one doubles that time, up to 320 s.
 ///
-/// For the opposite, which is right where failures must touch as few requests as possible, take
+/// To do the opposite, which is right where failures must affect as few requests as possible, use
 /// [`RoundRobin`](crate::strategy::RoundRobin) or [`LeastLoaded`](crate::strategy::LeastLoaded).
 ///
-/// Looks at all endpoints for each pick, without a lock or an allocation.
+/// Examines all endpoints for each pick, without a lock or an allocation.
 #[derive(Clone, Debug)]
 pub struct Pack {
     idle_after: Duration,
 }
 
 impl Pack {
-    /// Environments stay warm for five minutes.
+    /// Creates the strategy; environments stay warm for five minutes.
     #[must_use]
     pub const fn new() -> Self {
         Self { idle_after: Duration::from_secs(300) }
     }
 
-    /// How long an environment is thought to stay warm without a request, to within half of that.
-    /// Default 5 min; less than 2 s counts as that.
+    /// Sets how long an environment is assumed to stay warm without a request, accurate to half of
+    /// `time`. Default 5 min; the minimum of 2 s applies to shorter times.
     #[must_use]
     pub const fn warm_for(mut self, time: Duration) -> Self {
         self.idle_after = time;
@@ -71,6 +71,7 @@ impl Strategy for Pack {
 }
 
 /// The picker of [`Pack`].
+#[expect(unnameable_types, reason = "named as <Pack as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct PackPicker {
     candidates: Candidates,
@@ -90,7 +91,7 @@ impl<Req> Pick<Req> for PackPicker {
             Rank {
                 works: !warmth.is_failing(stats, now),
                 has_idle: warm > outstanding,
-                may_grow: outstanding < warm + warm.max(GROWTH),
+                may_grow: outstanding < warm + warm.max(MIN_GROWTH),
                 warm,
                 last_used: warmth.last_used(stats),
             }
@@ -99,10 +100,10 @@ impl<Req> Pick<Req> for PackPicker {
     }
 }
 
-/// So many requests may wait for environments to start, however few are warm.
-const GROWTH: u32 = 10;
+/// The number of requests that may wait for environments to start, if fewer are warm.
+const MIN_GROWTH: u32 = 10;
 
-/// What counts most comes first.
+/// Compared field by field, the most important first.
 #[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     works: bool,

@@ -10,31 +10,36 @@ use crate::{
     outcome::{Meter, Outcome, Sample},
 };
 
-/// How many execution environments of one endpoint are likely to be warm: the most requests that
-/// in flight at once when one succeeded, in this window of time or the one before. And whether it is failing.
+/// Estimates how many execution environments of one endpoint are warm: the most requests in flight
+/// when one succeeded, in this time window or the one before. Also tells whether the endpoint is
+/// failing.
+///
+/// The fields are estimates, read and written in relaxed order: a pick may see one without the
+/// other.
 #[derive(Debug)]
 pub(super) struct Warmth {
-    /// Half of how long an environment stays, in nanoseconds.
+    /// Half of the time that an environment stays warm, in nanoseconds.
     window: u64,
-    /// Number of the window (32 bits), peaks of the one before and of this one (16 bits each).
+    /// The number of the window (32 bits), the peaks of the previous and of this window (16 bits
+    /// each).
     peaks: AtomicU64,
-    /// When a request succeeded last, as an age of the vitals.
+    /// The time of the last success, as an age of the stats; 0 before the first.
     used: AtomicU64,
-    /// How many in a row did not succeed: those given up count too, for a function that hangs may have no
-    /// others.
-    row: AtomicU32,
-    /// When one did not succeed last.
+    /// Consecutive requests without success. Cancelled ones count too, because a function that
+    /// hangs may have no others.
+    consecutive_failures: AtomicU32,
+    /// The time of the last request without success.
     failed: AtomicU64,
 }
 
-/// The shortest time that environments stay: its half has a number of 32 bits.
-const LEAST: Duration = Duration::from_secs(2);
-/// Requests in a row without success that make an endpoint failing.
-const FAILING: u32 = 3;
-/// How long the first such row keeps requests away. Each further failure doubles it.
-const FORGIVEN: Duration = Duration::from_secs(10);
-/// How often it is doubled at the most: to 320 s.
-const DOUBLED: u32 = 5;
+/// The shortest time that environments stay warm, so that the number of a window has 32 bits.
+const MIN_WARM_TIME: Duration = Duration::from_secs(2);
+/// The number of consecutive requests without success that make an endpoint failing.
+const FAILING_AFTER: u32 = 3;
+/// How long an endpoint is failing at first. Each further failure doubles it.
+const FAILING_FOR: Duration = Duration::from_secs(10);
+/// How often the time is doubled at most: up to 320 s.
+const MAX_DOUBLINGS: u32 = 5;
 
 #[derive(Clone, Copy)]
 struct Peaks {
@@ -52,7 +57,7 @@ impl Peaks {
         u64::from(self.window) << 32 | u64::from(self.before) << 16 | u64::from(self.current)
     }
 
-    /// As they look in a later window.
+    /// Returns the peaks as they count in a later window.
     fn at(self, window: u32) -> Self {
         match window.saturating_sub(self.window) {
             0 => self,
@@ -64,9 +69,10 @@ impl Peaks {
 
 impl Warmth {
     pub(super) fn new(idle_after: Duration) -> Self {
-        let window = u64::try_from(idle_after.max(LEAST).as_nanos() / 2).unwrap_or(u64::MAX);
+        let idle_after = idle_after.max(MIN_WARM_TIME);
+        let window = u64::try_from(idle_after.as_nanos() / 2).unwrap_or(u64::MAX);
         let [peaks, used, failed] = [0; 3].map(AtomicU64::new);
-        Self { window, peaks, used, row: AtomicU32::new(0), failed }
+        Self { window, peaks, used, consecutive_failures: AtomicU32::new(0), failed }
     }
 
     pub(super) fn environments(&self, stats: &EndpointStats, now: Instant) -> u32 {
@@ -75,15 +81,16 @@ impl Warmth {
         peaks.before.max(peaks.current).into()
     }
 
-    /// True from the third request in a row without success, for a time that doubles with each further one.
+    /// Returns true from the third consecutive request without success, for a time that doubles
+    /// with each further one.
     pub(super) fn is_failing(&self, stats: &EndpointStats, now: Instant) -> bool {
-        let row = self.row.load(Ordering::Relaxed);
-        let Some(more) = row.checked_sub(FAILING) else { return false };
+        let failures = self.consecutive_failures.load(Ordering::Relaxed);
+        let Some(further) = failures.checked_sub(FAILING_AFTER) else { return false };
         let since = stats.age(now).saturating_sub(self.failed.load(Ordering::Relaxed));
-        Duration::from_nanos(since) < FORGIVEN * (1 << more.min(DOUBLED))
+        Duration::from_nanos(since) < FAILING_FOR * (1 << further.min(MAX_DOUBLINGS))
     }
 
-    /// When a request succeeded last, on the clock of all endpoints; `None` if none has.
+    /// Returns the time of the last success, comparable across endpoints; `None` before the first.
     pub(super) fn last_used(&self, stats: &EndpointStats) -> Option<Instant> {
         match self.used.load(Ordering::Relaxed) {
             0 => None,
@@ -100,16 +107,17 @@ impl Meter for Warmth {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let age = sample.age(stats);
         if *sample.outcome() != Outcome::Success {
-            // It may have failed at once, without an environment.
+            // A failure does not show a warm environment: it may have been immediate.
             self.failed.store(age, Ordering::Relaxed);
-            self.row.fetch_add(1, Ordering::Relaxed);
+            self.consecutive_failures.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        if self.row.load(Ordering::Relaxed) != 0 {
-            self.row.store(0, Ordering::Relaxed);
+        // Checked first, since a load is cheaper than a store to a shared cache line.
+        if self.consecutive_failures.load(Ordering::Relaxed) != 0 {
+            self.consecutive_failures.store(0, Ordering::Relaxed);
         }
         self.used.store(age, Ordering::Relaxed);
-        // This one has been counted out already.
+        // This request is no longer counted as outstanding.
         let busy = u16::try_from(stats.outstanding() + 1).unwrap_or(u16::MAX);
         let window = self.window_at(age);
         let raise = |word| {
@@ -134,7 +142,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn peaks_are_remembered_as_long_as_environments_stay() {
+    fn peaks_are_remembered_as_long_as_environments_stay_warm() {
         let (stats, warmth, start) =
             (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
         (0..7).for_each(|_| stats.begin());
@@ -150,7 +158,7 @@ mod tests {
         assert_eq!((warm(6), warm(9)), (7, 7));
         assert_eq!(warm(11), 1, "only the last was used since");
         assert_eq!(warm(20), 0);
-        assert_eq!(warm(0), 7, "clocks that step back");
+        assert_eq!(warm(0), 7, "a clock that steps back");
     }
 
     #[test]
@@ -167,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_failures_is_forgiven_later_each_time() {
+    fn consecutive_failures_keep_an_endpoint_failing_longer_each_time() {
         let (stats, warmth, start) =
             (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
         let end = |outcome: Outcome, at: u32| {
@@ -183,13 +191,13 @@ mod tests {
         fail(120);
         assert!(failing(139) && !failing(141));
         (0..100).for_each(|_| fail(200));
-        assert!(failing(519) && !failing(521), "320 s at the most");
+        assert!(failing(519) && !failing(521), "at most 320 s");
         end(Outcome::Success, 200);
         assert!(!failing(200), "it works again");
     }
 
     #[test]
-    fn environments_that_would_not_stay_at_all_stay_two_seconds() {
+    fn environments_stay_warm_for_at_least_two_seconds() {
         let (stats, warmth, now) =
             (EndpointStats::new(), Warmth::new(Duration::ZERO), Instant::now());
         stats.begin();

@@ -6,10 +6,11 @@ use crate::{
     lambda::{FunctionName, ThrottleScope},
 };
 
-/// Who is out of the pick while a throttle lasts: a function in a region, or a region of an account.
+/// The endpoints that a throttle affects: a function in a region, or all functions of an account in
+/// a region.
 ///
-/// Function and account are taken from the endpoint's name if it reads as a [`FunctionName`], the
-/// region from its locality, or else from that name.
+/// Function and account are read from the endpoint's name if it is a [`FunctionName`]. The region
+/// is that of the endpoint's locality, or else of the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Domain {
     account: Option<Box<str>>,
@@ -19,7 +20,8 @@ pub(super) struct Domain {
 }
 
 impl Domain {
-    /// The domain of a throttle at an endpoint; `None` if no endpoint is to be left out.
+    /// Returns the domain of a throttle at an endpoint; `None` if the throttle affects every
+    /// endpoint, since leaving some out would not help.
     pub(super) fn of(name: &str, attributes: &Attributes, scope: ThrottleScope) -> Option<Self> {
         match scope {
             ThrottleScope::Function => Some(Self::of_function(name, attributes)),
@@ -30,7 +32,7 @@ impl Domain {
         }
     }
 
-    /// The narrowest domain of an endpoint. One whose name is none of a function is by itself.
+    /// Returns the function's domain. An endpoint whose name is not a function name has its own.
     pub(super) fn of_function(name: &str, attributes: &Attributes) -> Self {
         let parsed = name.parse::<FunctionName>().ok();
         let parsed = parsed.as_ref();
@@ -81,11 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_aliases_of_a_function_share_its_fate() {
+    fn versions_and_aliases_of_a_function_share_a_domain() {
         let of = |name| domain(name, None, ThrottleScope::Function);
         assert!(of("orders:1").contains(&of("orders:live")));
         assert!(!of("orders:1").contains(&of("stock:1")));
-        assert!(!of("eu/orders").contains(&of("us/orders")), "names of functions they are not");
+        assert!(!of("eu/orders").contains(&of("us/orders")), "not names of functions");
         let eu = of("arn:aws:lambda:eu-west-1:123456789012:function:orders:1");
         let us = of("arn:aws:lambda:us-east-1:123456789012:function:orders:1");
         assert!(!eu.contains(&us));

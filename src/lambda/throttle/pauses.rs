@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::domain::Domain;
 
-/// Which domains are left alone at the moment, and until when.
+/// The domains that are left out at present, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(Vec<Pause>);
 
@@ -15,13 +15,13 @@ struct Pause {
     until: Instant,
 }
 
-/// However long the service asks for.
-const LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause, even if the service asks for more.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 impl Pauses {
-    /// Leaves a domain alone for so long: the `shortest` pause, twice as long as the last one if it
-    /// has only just ended, and no less than the service asked for. Tells how long; `None` if that
-    /// changes nothing, because it is paused already.
+    /// Pauses a domain and returns for how long: for `shortest`, or twice the last pause if that
+    /// has only just ended, and at least for the time that the service `asked` for. Returns `None`
+    /// for a domain that is paused already.
     pub(super) fn pause(
         &mut self,
         domain: Domain,
@@ -29,23 +29,24 @@ impl Pauses {
         asked: Option<Duration>,
         now: Instant,
     ) -> Option<Duration> {
+        // A pause is kept for its length after its end, to tell whether it has helped.
         self.0.retain(|pause| now < pause.until + pause.length);
         let last = self.0.iter().position(|pause| pause.domain == domain);
         if last.is_some_and(|last| now < self.0[last].until) {
             return None;
         }
         let again = last.map(|last| self.0.swap_remove(last).length * 2);
-        let length = again.unwrap_or(shortest).max(asked.unwrap_or_default()).min(LONGEST);
+        let length = again.unwrap_or(shortest).max(asked.unwrap_or_default()).min(MAX_PAUSE);
         self.0.push(Pause { domain, length, until: now + length });
         Some(length)
     }
 
-    /// The domains that are paused.
+    /// Returns the paused domains.
     pub(super) fn active(&self, now: Instant) -> impl Iterator<Item = &Domain> {
         self.0.iter().filter(move |pause| now < pause.until).map(|pause| &pause.domain)
     }
 
-    /// When the next pause ends.
+    /// Returns when the next pause ends.
     pub(super) fn next_end(&self, now: Instant) -> Option<Instant> {
         self.0.iter().map(|pause| pause.until).filter(|&until| now < until).min()
     }
@@ -72,15 +73,15 @@ mod tests {
         assert_eq!(pauses.active(at(1)).count(), 0);
         assert_eq!(pauses.pause(orders(), SECOND, None, at(1)), Some(2 * SECOND));
         assert_eq!(pauses.pause(orders(), SECOND, None, at(4)), Some(4 * SECOND));
-        assert_eq!(pauses.pause(orders(), SECOND, None, at(12)), Some(SECOND), "it had helped");
+        assert_eq!(pauses.pause(orders(), SECOND, None, at(12)), Some(SECOND), "it has helped");
     }
 
     #[test]
-    fn the_service_is_heeded_within_reason() {
+    fn a_pause_is_as_long_as_the_service_asks_up_to_a_maximum() {
         let (mut pauses, now) = (Pauses::default(), Instant::now());
         let asked = Some(5 * SECOND);
         assert_eq!(pauses.pause(orders(), SECOND, asked, now), asked);
-        let forever = pauses.pause(orders(), SECOND, Some(Duration::MAX), now + 5 * SECOND);
-        assert_eq!(forever, Some(LONGEST));
+        let longest = pauses.pause(orders(), SECOND, Some(Duration::MAX), now + 5 * SECOND);
+        assert_eq!(longest, Some(MAX_PAUSE));
     }
 }

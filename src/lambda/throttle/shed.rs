@@ -17,7 +17,7 @@ use crate::{
     rng::Rng,
 };
 
-/// Makes [`Shed`]s; made by [`Throttles::shed`](crate::lambda::Throttles::shed).
+/// Wraps services in [`Shed`]; created by [`Throttles::shed`](crate::lambda::Throttles::shed).
 #[derive(Clone, Debug)]
 pub struct ShedLayer {
     memory: Arc<Memory>,
@@ -37,11 +37,11 @@ impl<S> Layer<S> for ShedLayer {
     }
 }
 
-/// Turns requests away while this caller calls Lambda too fast: just so many that hardly one is
-/// throttled by the service.
+/// Rejects a share of requests while the rate of this caller is too high for Lambda, so that the
+/// service throttles few of the others.
 ///
-/// They fail as [`InvokeError::Throttled`] for [`ThrottleReason::CallerRate`], as they would have
-/// failed there.
+/// A rejected request fails with [`InvokeError::Throttled`] for [`ThrottleReason::CallerRate`],
+/// like one that the service throttles.
 #[derive(Clone, Debug)]
 pub struct Shed<S> {
     inner: S,
@@ -62,14 +62,15 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let share = self.memory.shedding.share(Instant::now);
+        let share = self.memory.shed_share.share(Instant::now);
+        // Nearly always 0: no random number is drawn then.
         let passes = share == 0.0 || Rng::from_entropy().unit() >= f64::from(share);
         ShedFuture { response: passes.then(|| self.inner.call(request)) }
     }
 }
 
 pin_project! {
-    /// The response of a [`Shed`].
+    /// The response future of [`Shed`].
     #[derive(Debug)]
     pub struct ShedFuture<F> {
         #[pin]

@@ -1,63 +1,63 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-/// The service turned an invocation away because there are too many.
+/// The service rejected an invocation because there are too many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Throttle {
     reason: ThrottleReason,
     retry_after: Option<Duration>,
 }
 
-/// Which limit was reached, as `TooManyRequestsException` gives it.
+/// The limit that was reached, as `TooManyRequestsException` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ThrottleReason {
     /// The concurrency reserved for the function.
     ReservedFunctionConcurrentInvocations,
-    /// The rate that goes with the concurrency reserved for the function.
+    /// The rate that follows from the concurrency reserved for the function.
     ReservedFunctionInvocationRate,
     /// The concurrency that the account's functions share in the region.
     ConcurrentInvocations,
     /// The rate that the account's functions share in the region.
     FunctionInvocationRate,
-    /// How fast this caller may call.
+    /// The rate of calls of this caller.
     CallerRate,
-    /// Snapshots of starting functions.
+    /// The concurrent creation of snapshots, for functions that start.
     ConcurrentSnapshotCreate,
-    /// One that is not known here, or none.
+    /// An unknown reason, or none.
     Unknown,
 }
 
-/// How far a throttle reaches: whom it is no use to try next.
+/// The scope of a throttle: what would be throttled as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThrottleScope {
-    /// The function, all its aliases and versions; others have room.
+    /// The function, with all its aliases and versions; other functions have room.
     Function,
     /// All functions of the account in the region.
     Region,
-    /// The caller, wherever it calls.
+    /// The caller, at every endpoint.
     Caller,
 }
 
 impl Throttle {
-    /// A throttle as transports make it, with how long to wait before the next attempt.
+    /// Creates a throttle, for transports. `retry_after` is the delay that the service asks for.
     #[must_use]
     pub fn new(reason: ThrottleReason, retry_after: Option<Duration>) -> Self {
         Self { reason, retry_after }
     }
 
-    /// Which limit was reached.
+    /// Returns the limit that was reached.
     #[must_use]
     pub fn reason(&self) -> ThrottleReason {
         self.reason
     }
 
-    /// How long the service asks to wait.
+    /// Returns the delay that the service asks for.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// How far it reaches.
+    /// Returns the scope of the throttle.
     #[must_use]
     pub fn scope(&self) -> ThrottleScope {
         self.reason.scope()
@@ -77,7 +77,7 @@ const NAMES: [(&str, ThrottleReason); 6] = [
 ];
 
 impl ThrottleReason {
-    /// How far the limit reaches. One that is not known is taken for the function's.
+    /// Returns the scope of the limit. An unknown limit counts as the function's.
     #[must_use]
     pub fn scope(self) -> ThrottleScope {
         match self {
@@ -91,7 +91,7 @@ impl ThrottleReason {
 impl FromStr for ThrottleReason {
     type Err = std::convert::Infallible;
 
-    /// The reason by its name in the API.
+    /// Returns the reason with this name in the API, or [`Unknown`](Self::Unknown).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = NAMES.iter().find(|(name, _)| *name == text);
         Ok(known.map_or(Self::Unknown, |&(_, reason)| reason))
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_known_by_their_names_and_reach_as_far_as_documented() {
+    fn reasons_have_their_names_and_scopes() {
         for (name, reason) in NAMES {
             assert_eq!(name.parse(), Ok(reason));
             assert_eq!(reason.to_string(), name);

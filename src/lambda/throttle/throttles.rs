@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{domain::Domain, pauses::Pauses, shedding::Shedding};
+use super::{domain::Domain, pauses::Pauses, shed_share::ShedShare};
 use crate::{
     endpoint::Attributes,
     lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle, TrackThrottles},
@@ -10,38 +10,41 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// Remembers throttles, and keeps requests from where they would be throttled again.
+/// Remembers throttles, and keeps requests away from where they would be throttled again.
 ///
-/// What is done depends on how far a throttle [reaches](crate::lambda::ThrottleScope):
+/// The reaction depends on the [scope](crate::lambda::ThrottleScope) of a throttle:
 ///
-/// - **A function's own limit**: all endpoints of that function (its aliases and versions, in that
+/// - **A function's own limit**: all endpoints of the function (its aliases and versions, in that
 ///   region) are left out of the pick for 100 ms.
-/// - **The account's limit in a region**: all endpoints of that account and region are left out for
+/// - **The account's limit in a region**: all endpoints of the account and region are left out for
 ///   1 s.
-/// - **The caller's rate**: no endpoint would help. So many requests are shed before they are sent
-///   that hardly one is throttled; [`shed`](Self::shed) does that.
+/// - **The caller's rate**: no endpoint would help. A share of requests is shed before they are
+///   sent, so that few of the others are throttled; [`shed`](Self::shed) does that.
 ///
-/// A pause is longer if the service asks for it, and doubles each time that it did not help, up to a
-/// minute. To leave endpoints out is a preference: if none would be left, all stay.
+/// A pause is longer if the service asks for it. It doubles each time that it did not help, up to a
+/// minute. Leaving out endpoints is a preference: if none would be left, all stay.
 ///
-/// Which function an endpoint is, and of which account, is read from its name, if that is a
-/// [`FunctionName`](crate::lambda::FunctionName); its region is that of its
+/// The function and the account of an endpoint are read from its name, if that is a
+/// [`FunctionName`](crate::lambda::FunctionName). The region is that of the
 /// [`Locality`](crate::endpoint::Locality), or else of its ARN.
 ///
-/// The three parts go to three places. Clones share what they know, and balancers may share one.
+/// The three parts go to three places. Clones share their memory, and several balancers may use
+/// one.
 ///
 /// ```
 /// use tower::{Service, ServiceBuilder};
 /// use tower_lb::{
-///     lambda::{self, Throttles, UntilAnswer}, strategy::P2c,
+///     balance::Builder,
+///     lambda::{Throttles, UntilResponse},
+///     strategy::P2c,
 /// };
 /// # use tower_lb::{discover, lambda::{Function, FunctionName, Invocation, Invoked}};
 /// # let invoke = |_: &FunctionName, _: Invocation| std::future::ready(Ok(Invoked::new(200, "")));
 /// # let functions = discover::list([("f", Function::new(invoke, "f".parse()?).into())]);
 ///
 /// let throttles = Throttles::new();
-/// let (balancer, driver) = lambda::builder()
-///     .track(throttles.track(UntilAnswer))
+/// let (balancer, driver) = Builder::lambda()
+///     .track(throttles.track(UntilResponse))
 ///     .build(throttles.avoid_throttled(P2c::default()), functions)?;
 /// let service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
 /// # fn is_service<S: Service<Invocation>>(_: S) {}
@@ -55,16 +58,16 @@ pub struct Throttles {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// Touched when something is throttled, and by drivers.
+    /// Locked for each throttle, and by drivers; never by a pick.
     watched: Mutex<Watched>,
     drivers: Wakers,
-    pub(super) shedding: Shedding,
+    pub(super) shed_share: ShedShare,
 }
 
 #[derive(Debug, Default)]
 struct Watched {
     pauses: Pauses,
-    /// Goes up with each new pause.
+    /// The number of pauses so far.
     version: u64,
 }
 
@@ -72,9 +75,9 @@ struct Watched {
 #[derive(Debug)]
 pub(super) struct Paused {
     pub(super) domains: Vec<Domain>,
-    /// How many pauses there have been.
+    /// The number of pauses so far.
     pub(super) version: u64,
-    /// When the next one ends.
+    /// When the next pause ends.
     pub(super) next_end: Option<Instant>,
 }
 
@@ -85,22 +88,24 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let (watched, drivers, shedding) = (Mutex::default(), Wakers::default(), Shedding::new());
-        let memory = Memory { watched, drivers, shedding };
+        let (watched, drivers, shed_share) =
+            (Mutex::default(), Wakers::default(), ShedShare::new());
+        let memory = Memory { watched, drivers, shed_share };
         Self { memory: Arc::new(memory) }
     }
 
-    /// Learns from what `tracker` is told of.
+    /// Returns a tracker that records throttles and otherwise behaves like `tracker`.
     pub fn track<T>(&self, tracker: T) -> TrackThrottles<T> {
         TrackThrottles::new(tracker, Arc::clone(&self.memory))
     }
 
-    /// Lets `strategy` choose among the endpoints that are not throttled.
+    /// Returns a strategy that lets `strategy` pick among the endpoints that are not throttled.
     pub fn avoid_throttled<St>(&self, strategy: St) -> AvoidThrottled<St> {
         AvoidThrottled::new(strategy, Arc::clone(&self.memory))
     }
 
-    /// Turns requests away while this caller calls too fast; to be put in front of the balancer.
+    /// Returns a layer that sheds requests while the caller's rate is too high. It belongs in front
+    /// of the balancer.
     #[must_use]
     pub fn shed(&self) -> ShedLayer {
         ShedLayer::new(Arc::clone(&self.memory))
@@ -114,7 +119,7 @@ impl Default for Throttles {
 }
 
 impl Memory {
-    /// An attempt at an endpoint failed.
+    /// Records the error of an attempt at an endpoint, if it is a throttle.
     pub(super) fn learn(
         &self,
         error: &(dyn std::error::Error + 'static),
@@ -123,7 +128,7 @@ impl Memory {
     ) {
         if let Some(InvokeError::Throttled(throttle)) = InvokeError::find(error) {
             match Domain::of(name, attributes, throttle.scope()) {
-                None => self.shedding.throttled(Instant::now()),
+                None => self.shed_share.record_throttle(Instant::now()),
                 Some(domain) => self.pause(domain, throttle),
             }
         }
@@ -136,23 +141,29 @@ impl Memory {
         let (asked, now) = (throttle.retry_after(), Instant::now());
         if let Some(pause) = watched.pauses.pause(domain, shortest, asked, now) {
             watched.version += 1;
+            // Drivers take the lock when they wake.
             drop(watched);
             self.drivers.wake();
-            tracing::info!(domain = name, reason = %throttle.reason(), ?pause, "left out of the pick");
+            tracing::info!(
+                domain = name,
+                reason = %throttle.reason(),
+                ?pause,
+                "left out throttled endpoints"
+            );
         }
     }
 
-    /// A place among the drivers that are woken when there is a new pause.
+    /// Registers a driver to be woken by each new pause.
     pub(super) fn registration(&self) -> Registration {
         self.drivers.registration()
     }
 
-    /// How many pauses there have been.
+    /// Returns the number of pauses so far.
     pub(super) fn version(&self) -> u64 {
         lock(&self.watched).version
     }
 
-    /// The pauses at this moment.
+    /// Returns the present pauses.
     pub(super) fn paused(&self) -> Paused {
         let (watched, now) = (lock(&self.watched), Instant::now());
         Paused {

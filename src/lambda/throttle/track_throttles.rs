@@ -3,7 +3,7 @@ use std::{error::Error as StdError, sync::Arc};
 use super::throttles::Memory;
 use crate::outcome::{Attempt, Attempts, Follow, Track};
 
-/// Tells [`Throttles`](crate::lambda::Throttles) of those it sees, and tracks by another tracker.
+/// Records throttles for [`Throttles`](crate::lambda::Throttles), and tracks by another tracker.
 #[derive(Clone, Debug)]
 pub struct TrackThrottles<T> {
     inner: T,

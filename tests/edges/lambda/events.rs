@@ -16,9 +16,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, timeout::TimeoutLayer};
 use tower_lb::{
+    balance::Builder,
     discover,
     lambda::{
-        self, AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, Http, Invocation,
+        AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, HttpFunction, Invocation,
         Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
     limit::Rejected,
@@ -256,7 +257,7 @@ where
     B: hyper::body::Body<Error: Into<tower::BoxError>>,
 {
     let function = Function::new(invoke, "f".parse().unwrap());
-    let response = Http::new(function, AlbEvent::new("")).oneshot(request).await.unwrap();
+    let response = HttpFunction::new(function, AlbEvent::new("")).oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     (head.status, head.headers, body.collect().await.unwrap().to_bytes())
 }
@@ -310,7 +311,7 @@ async fn what_a_limit_turned_away_becomes_503() {
     let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
     for (rejected, retry_after) in [(rate, Some("2")), (Rejected::QueueFull { limit: 1 }, None)] {
         let limited = tower::service_fn(move |_: Invocation| ready(Err::<Invoked, _>(rejected)));
-        let response = Http::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
+        let response = HttpFunction::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let header = response.headers().get(header::RETRY_AFTER);
         assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after);
@@ -401,8 +402,8 @@ async fn a_balancer_of_functions_serves_http() {
     };
     let functions = discover::list(["one", "two", "hangs"].map(function));
     let strategy = RoundRobin::starting_at(0);
-    let balancer = lambda::builder().spawn(strategy, functions).unwrap();
-    let http = Http::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
+    let balancer = Builder::lambda().spawn(strategy, functions).unwrap();
+    let http = HttpFunction::new(balancer.clone(), AlbEvent::new(TARGET_GROUP));
     let mut answers = Vec::new();
     for _ in 0..3 {
         let response = http.clone().oneshot(get()).await.unwrap();

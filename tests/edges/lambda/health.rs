@@ -15,8 +15,8 @@ use tower_lb::{
     health::{Check, HealthCheck, HealthExt},
     lambda::{
         self, AlbEvent, DryRun, EventCheck, Function, FunctionErrorKind, FunctionName, Invocation,
-        InvocationType, Invoke, InvokeError, Invoked, Refusal, Throttle, ThrottleReason, UrlEvent,
-        WarmUp,
+        InvocationType, Invoke, InvokeError, Invoked, ServiceError, Throttle, ThrottleReason,
+        UrlEvent, WarmUp,
     },
     strategy::RoundRobin,
 };
@@ -84,8 +84,8 @@ fn throttled() -> Answer {
 }
 
 fn missing() -> Answer {
-    let refusal = Refusal::new(404, "ResourceNotFoundException", "not found");
-    Err(InvokeError::Refused(Box::new(refusal)))
+    let refusal = ServiceError::new(404, "ResourceNotFoundException", "not found");
+    Err(InvokeError::Service(Box::new(refusal)))
 }
 
 const TARGET_GROUP: &str =
@@ -118,11 +118,11 @@ async fn the_event_is_that_of_a_load_balancers_health_check() {
 }
 
 #[tokio::test]
-async fn answers_are_judged_by_their_status() {
+async fn responses_are_judged_by_their_status() {
     for (answer, expected) in [
         (ok as fn() -> Answer, None),
-        (unavailable, Some("answered 503 Service Unavailable")),
-        (nonsense, Some("the function's answer is no HTTP response")),
+        (unavailable, Some("responded with status 503 Service Unavailable")),
+        (nonsense, Some("the function's response is not a valid HTTP response")),
         (failed, Some("no such event")),
         (missing, Some("ResourceNotFoundException")),
         (throttled, None),
@@ -148,14 +148,15 @@ async fn a_dry_run_runs_nothing() {
 #[tokio::test]
 async fn what_ran_is_warm() {
     let lambda = Lambda::new(ok);
-    lambda.check(WarmUp::event(r#"{"warm":true}"#).environments(3)).await.unwrap();
+    lambda.check(WarmUp::event(r#"{"warm":true}"#).environments(3).unwrap()).await.unwrap();
     let payloads = lambda.invocations();
     assert_eq!(payloads.len(), 3);
     assert!(payloads.iter().all(|one| one.payload() == r#"{"warm":true}"#));
     for answer in [failed, throttled, nonsense] {
-        assert!(Lambda::new(answer).check(WarmUp::event("{}").environments(0)).await.is_ok());
+        assert!(Lambda::new(answer).check(WarmUp::event("{}")).await.is_ok());
     }
     assert!(Lambda::new(missing).check(WarmUp::event("{}")).await.is_err());
+    assert!(WarmUp::event("{}").environments(0).is_err());
 }
 
 fn health(balancer: &Balancer<Function<Lambda>, impl Sized>) -> Health {

@@ -11,12 +11,13 @@ use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::DiscoverExt,
     failover::FailoverLayer,
     hedge::{Delay, HedgeLayer},
     lambda::{
-        self, AlbEvent, Function, FunctionErrorKind, FunctionName, Http, Invocation,
-        InvocationStatus, InvokeError, Invoked, Throttle, ThrottleReason, UntilAnswer,
+        self, AlbEvent, Function, FunctionErrorKind, FunctionName, HttpFunction, Invocation,
+        InvocationStatus, InvokeError, Invoked, Throttle, ThrottleReason, UntilResponse,
     },
     retry::{Backoff, Budget, RetryBuilder, RetryLayer},
     strategy::{PickFirst, PickFirstPicker},
@@ -54,7 +55,7 @@ async fn functions<const N: usize>(
 ) -> Balancer<
     Function<impl lambda::Invoke<Future = Invoking> + Clone + use<N>>,
     PickFirstPicker,
-    UntilAnswer,
+    UntilResponse,
 > {
     let answers = BTreeMap::from(functions);
     let log = log.clone();
@@ -80,7 +81,7 @@ async fn functions<const N: usize>(
     };
     let names = functions.map(|(name, _)| name);
     let source = lambda::functions(names).unwrap().connect(Function::connector(invoke));
-    let balancer = lambda::builder().spawn(PickFirst::new(), source).unwrap();
+    let balancer = Builder::lambda().spawn(PickFirst::new(), source).unwrap();
     tokio::task::yield_now().await;
     balancer
 }
@@ -168,7 +169,8 @@ async fn http_requests_are_retried_by_their_method() {
     let log = Log::default();
     let balancer = functions(&log, [("a", Answer::Fails), ("b", Answer::Fine)]).await;
     let retry = retry().build().unwrap();
-    let site = Http::new(retry.layer(balancer), AlbEvent::new("arn:aws:elasticloadbalancing"));
+    let site =
+        HttpFunction::new(retry.layer(balancer), AlbEvent::new("arn:aws:elasticloadbalancing"));
     let send = async |request: http::request::Builder| {
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
         site.clone().oneshot(request).await.unwrap().status()

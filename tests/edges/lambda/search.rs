@@ -202,7 +202,7 @@ async fn no_more_is_asked_than_the_rate_allows() {
     let plane = Plane::of(&NAMES.map(|name| (name, LIVE)));
     let quick = Schedule::new().interval(SECOND).timeout(None);
     let search = plane.search().tag("stage", "live").tags_every(Duration::ZERO).schedule(quick);
-    let mut source = search.rate(10).endpoints().unwrap();
+    let mut source = search.rate(10).unwrap().endpoints().unwrap();
     assert_eq!(names(&mut source).await.unwrap().len(), 12);
     assert_eq!(names(&mut source).await, None);
     let asked = plane.asked();
@@ -230,14 +230,14 @@ async fn while_the_control_plane_fails_nothing_is_lost() {
 
     plane.with(|state| state.endless = true);
     let error = timeout(100 * SECOND, source.next()).await.unwrap().unwrap().unwrap_err();
-    assert!(format!("{error:?}").contains("has no end"), "{error:?}");
+    assert!(format!("{error:?}").contains("does not end"), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_has_a_bound_on_its_pages() {
     let plane = Plane::of(&[("a", LIVE), ("b", LIVE), ("c", LIVE)]);
     plane.with(|state| state.long = true);
-    let mut source = plane.search().rate(1000).endpoints().unwrap();
+    let mut source = plane.search().rate(1000).unwrap().endpoints().unwrap();
     let error = timeout(100 * SECOND, source.next()).await.unwrap().unwrap().unwrap_err();
     assert!(
         error.to_string().ends_with("the list of functions has more than 2000 pages"),

@@ -152,7 +152,8 @@ fn the_cheaper_function_gets_the_requests() {
     // It is cheaper by far, but waiting for it is not.
     let cheap_one = share(CostAware::new(prices([1.0, 10.0])), [slow, FUNCTION]);
     assert!(cheap_one > 0.95, "{cheap_one}");
-    let hurried = share(CostAware::new(prices([1.0, 10.0])).waiting(20.0), [slow, FUNCTION]);
+    let hurried =
+        share(CostAware::new(prices([1.0, 10.0])).waiting(20.0).unwrap(), [slow, FUNCTION]);
     assert!(hurried < 0.1, "{hurried}");
 }
 
@@ -166,16 +167,19 @@ fn a_cheap_function_that_fails_is_not_cheap() {
 #[test]
 fn prices_that_are_none_do_no_harm() {
     for price in [0.0, f64::NAN, -1.0, f64::INFINITY] {
-        let strategy = CostAware::new(prices([price, price])).waiting(f64::NAN);
+        let strategy = CostAware::new(prices([price, price]));
         let counts = simulate(strategy, &[FUNCTION; 2], MINUTE, |_| 20.0);
         assert!(counts.requests.iter().sum::<u32>() > 1000);
+    }
+    for waiting in [f64::NAN, -1.0, f64::INFINITY] {
+        assert!(CostAware::new(prices([1.0; 2])).waiting(waiting).is_err());
     }
 }
 
 #[test]
 fn where_any_cost_is_too_much_the_quicker_function_still_gets_the_requests() {
     let slow = Function { latency: 200 * MS, ..FUNCTION };
-    let hurried = CostAware::new(prices([1.0, 1.0])).waiting(f64::INFINITY);
+    let hurried = CostAware::new(prices([1.0, 1.0])).waiting(1e100).unwrap();
     let dear = CostAware::new(prices([f64::INFINITY; 2]));
     for (name, strategy) in [("hurried", hurried), ("dear", dear)] {
         let share = share(strategy, [slow, FUNCTION]);
@@ -202,7 +206,7 @@ fn a_pick_allocates_nothing() {
     }
     check("pack", Pack::new());
     check("aimd", Aimd::new(P2c::default()));
-    check("cost", CostAware::new(prices_of_all).waiting(1.0));
+    check("cost", CostAware::new(prices_of_all).waiting(1.0).unwrap());
     check("steered", Throttles::new().avoid_throttled(P2c::default()));
 }
 
@@ -248,7 +252,7 @@ fn an_endpoint_at_its_limit_sends_nothing_where_the_request_may_not_go() {
         Some(request)
     }
     let by_version = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
-    let mut strategy = Aimd::new(by_version).initial(1);
+    let mut strategy = Aimd::new(by_version).initial(1).unwrap();
     let endpoints = [("a1", "a"), ("b1", "b"), ("a2", "a")]
         .map(|(name, version)| (name, Endpoint::new(()).with_metadata("version", version)));
     let named = endpoints.iter().map(|(name, endpoint)| (name, endpoint));
@@ -277,7 +281,7 @@ async fn a_request_that_a_limit_keeps_out_does_not_wait_for_another_endpoint() {
     let hangs =
         || tower::service_fn(|()| std::future::pending::<Result<(), std::convert::Infallible>>());
     let spent = Endpoint::new(hangs()).with_allowance(Allowance::of(0)).with_tier(1);
-    let strategy = Tiers::new(Aimd::new(PickFirst::new()).initial(1));
+    let strategy = Tiers::new(Aimd::new(PickFirst::new()).initial(1).unwrap());
     let endpoints = [("a", Endpoint::new(hangs())), ("spent", spent)];
     let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
     driver.await;

@@ -9,11 +9,12 @@ use std::{
 use tokio::time::{advance, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, Locality},
     lambda::{
-        self, Advice, Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, Throttle,
-        ThrottleReason, Throttles, UntilAnswer,
+        Function, FunctionName, Invocation, InvokeError, Invoked, Remedy, RetryAdvice, Throttle,
+        ThrottleReason, Throttles, UntilResponse,
     },
     strategy::{Pick, RoundRobin, Strategy, Tiers},
 };
@@ -88,8 +89,8 @@ where
             let invoke = move |name: &FunctionName, _: Invocation| ready(lambda.answer(name));
             Function::new(invoke, name.clone())
         });
-    let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+    let balancer = Builder::lambda()
+        .track(throttles.track(UntilResponse))
         .seed(1)
         .spawn(throttles.avoid_throttled(strategy), functions)
         .unwrap();
@@ -239,15 +240,15 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
         Function::new(move |name: &FunctionName, _: Invocation| ready(lambda.answer(name)), name)
     };
     let functions = discover::list([("f", inner.into())]);
-    let balancer = lambda::builder()
-        .track(throttles.track(UntilAnswer))
+    let balancer = Builder::lambda()
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let mut service = ServiceBuilder::new().layer(throttles.shed()).service(balancer);
     lambda.throttle("f", ThrottleReason::CallerRate, None);
     for _ in 0..1000 {
         let error = service.ready().await.unwrap().call(Invocation::default()).await.unwrap_err();
-        let advice = Advice::of_error(&*error);
+        let advice = RetryAdvice::of_error(&*error);
         assert_eq!(advice.remedy(), Remedy::Wait);
         assert!(!advice.may_retry(true), "no target would help");
     }

@@ -18,9 +18,10 @@ use aws_smithy_runtime_api::client::{
 };
 use tower::{Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::DiscoverExt,
     lambda::{
-        self, Advice, Execution, Function, Invocation, InvocationStatus, InvokeError, Remedy,
+        self, Execution, Function, Invocation, InvocationStatus, InvokeError, Remedy, RetryAdvice,
         aws::Sdk,
     },
     retry::RetryLayer,
@@ -76,7 +77,7 @@ async fn without_credentials_an_invocation_is_not_sent() {
         let function = Function::new(sdk(provider), "f".parse().unwrap());
         let error = function.oneshot(Invocation::default()).await.unwrap_err();
         assert!(matches!(error, InvokeError::Unsigned(_)), "{error:?}");
-        let advice = Advice::of_error(&error);
+        let advice = RetryAdvice::of_error(&error);
         assert_eq!((advice.execution(), advice.remedy()), (Execution::DidNotRun, Remedy::Nothing));
     }
 }
@@ -86,7 +87,7 @@ async fn no_endpoint_is_blamed_and_none_is_asked_again() {
     let provider = Provider::default();
     let names = lambda::functions(["a", "b"]).unwrap();
     let source = names.connect(Function::connector(sdk(Some(provider.clone()))));
-    let balancer = lambda::builder().spawn(RoundRobin::new(), source).unwrap();
+    let balancer = Builder::lambda().spawn(RoundRobin::new(), source).unwrap();
     let retry = RetryLayer::builder(InvocationStatus).attempts(5).build().unwrap();
     let invocation = Invocation::default().idempotent();
     retry.layer(balancer.clone()).oneshot(invocation).await.unwrap_err();

@@ -17,11 +17,12 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::{DiscoverExt, Update},
     http::{Origin, Pool},
     lambda::{
-        self as lb, AlbEvent, Function, Http, Invocation, InvocationType, InvokeError, Qualifier,
-        ThrottleReason, Throttles, UntilAnswer,
+        self as lb, AlbEvent, Function, HttpFunction, Invocation, InvocationType, InvokeError,
+        Qualifier, ThrottleReason, Throttles, UntilResponse,
         aws::{AliasVersions, FunctionSearch, Sdk},
     },
     strategy::RoundRobin,
@@ -127,7 +128,7 @@ async fn functions_are_invoked_by_name_version_and_alias() {
         let invocation = Invocation::from("{}").with_type(kind);
         assert_eq!(call("e2e-invoke", invocation).await.unwrap().status(), status);
     }
-    let Err(InvokeError::Refused(refusal)) = call("e2e-missing", "{}".into()).await else {
+    let Err(InvokeError::Service(refusal)) = call("e2e-missing", "{}".into()).await else {
         panic!("a function that is not there")
     };
     assert_eq!((refusal.status(), refusal.code()), (404, "ResourceNotFoundException"));
@@ -149,7 +150,7 @@ async fn functions_are_found_by_prefix_and_tags() {
         let arn = format!("arn:aws:lambda:{}:000000000000:function:{name}", REGIONS[1]);
         client.tag_resource().resource(arn).tags("stage", stage).send().await.unwrap();
     }
-    let search = FunctionSearch::new(client.clone()).prefix("e2e-find-").rate(100);
+    let search = FunctionSearch::new(client.clone()).prefix("e2e-find-").rate(100).unwrap();
     let found = async |search: FunctionSearch| -> Vec<_> {
         let mut source = search.endpoints().unwrap();
         let Some(Ok(Update::Reset(all))) = source.next().await else { panic!("no functions") };
@@ -181,8 +182,8 @@ async fn a_region_whose_function_is_throttled_is_left_and_come_back_to() {
         let index = usize::from(name.region() == Some(REGIONS[1]));
         Function::new(sdks[index].clone(), name.clone())
     });
-    let balancer = lb::builder()
-        .track(throttles.track(UntilAnswer))
+    let balancer = Builder::lambda()
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let call = async || balancer.clone().oneshot("{}".into()).await;
@@ -324,7 +325,7 @@ async fn events_and_responses_are_those_of_its_load_balancer() {
     for balancer @ (name, host, group) in &balancers {
         let theirs = Pool::new().client::<Full<Bytes>>(endpoint.parse().unwrap());
         let function = Function::new(Sdk::new(client.clone()), name.parse().unwrap());
-        let ours = Http::new(function, AlbEvent::new(&**group));
+        let ours = HttpFunction::new(function, AlbEvent::new(&**group));
         for (request, same) in requests(balancer).into_iter().zip(requests(balancer)) {
             let line = format!("{} {}", request.method(), request.uri());
             let (mut head, body) = request.into_parts();

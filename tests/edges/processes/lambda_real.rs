@@ -9,13 +9,15 @@ use tokio::process::Command;
 use tower::ServiceExt;
 use tower_lb::{
     Balancer,
+    balance::Builder,
     discover::{self, DiscoverExt, Schedule},
     endpoint::{Endpoint, Locality},
     health::Check,
     lambda::{
-        Advice, AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
-        FunctionName, Http, Invocation, InvocationType, InvokeError, Invoked, Qualifier, Remedy,
-        ThrottleReason, Throttles, UntilAnswer, UntilStreamEnd, UrlEvent, WarmUp,
+        AlbEvent, DryRun, EventCheck, EventFormat, Execution, Function, FunctionErrorKind,
+        FunctionName, HttpFunction, Invocation, InvocationType, InvokeError, Invoked, Qualifier,
+        Remedy, RetryAdvice, ThrottleReason, Throttles, UntilResponse, UntilStreamEnd, UrlEvent,
+        WarmUp,
         aws::{AliasVersions, Provisioned, Sdk},
     },
     strategy::RoundRobin,
@@ -94,7 +96,7 @@ async fn a_function_that_fails_is_no_error_of_the_service() {
         assert_eq!(error.kind(), FunctionErrorKind::Unhandled);
         assert_eq!(error.message(), Some(message));
         assert!(kind.is_none_or(|kind| error.error_type() == Some(kind)), "{error}");
-        assert_eq!(Advice::of(&invoked).unwrap().execution(), Execution::Ran);
+        assert_eq!(RetryAdvice::of(&invoked).unwrap().execution(), Execution::Ran);
         let after = invoke(function(&shim, "f:1"), json!({})).await.unwrap();
         assert!(!after.is_function_error(), "and the next one succeeds");
     }
@@ -123,7 +125,7 @@ async fn the_services_errors_are_told_apart() {
         ("f:9", "{}", 404, "ResourceNotFoundException"),
         ("f", "{", 400, "InvalidRequestContentException"),
     ] {
-        let InvokeError::Refused(refusal) = error(name, event).await else { panic!("{name}") };
+        let InvokeError::Service(refusal) = error(name, event).await else { panic!("{name}") };
         assert_eq!((refusal.status(), refusal.code()), (status, code));
     }
     for (status, code, remedy) in [
@@ -133,8 +135,8 @@ async fn the_services_errors_are_told_apart() {
     ] {
         shim.with(REGION, "f", |f| f.fault = Some(Fault::Exception { status, code }));
         let refused = error("f", "{}").await;
-        assert_eq!(Advice::of_error(&refused).remedy(), remedy, "{refused}");
-        let InvokeError::Refused(refusal) = refused else { panic!("{code}") };
+        assert_eq!(RetryAdvice::of_error(&refused).remedy(), remedy, "{refused}");
+        let InvokeError::Service(refusal) = refused else { panic!("{code}") };
         assert_eq!((refusal.status(), refusal.code()), (status, code));
     }
     shim.with(REGION, "f", |f| f.fault = Some(Fault::Cut));
@@ -146,7 +148,7 @@ async fn the_services_errors_are_told_apart() {
     let dead = Sdk::new(client(&format!("http://{dead}"), REGION));
     let error = Function::new(dead, "f".parse().unwrap()).oneshot("{}".into()).await.unwrap_err();
     assert!(matches!(error, InvokeError::Unreachable(_)), "{error:?}");
-    assert!(Advice::of_error(&error).may_retry(false));
+    assert!(RetryAdvice::of_error(&error).may_retry(false));
 }
 
 #[tokio::test]
@@ -160,7 +162,7 @@ async fn an_answer_that_is_late_may_have_been_worked_on() {
     let sdk = Sdk::new(aws_sdk_lambda::Client::from_conf(config));
     let error = Function::new(sdk, "f".parse().unwrap()).oneshot("{}".into()).await.unwrap_err();
     assert!(matches!(error, InvokeError::TimedOut(_)), "{error:?}");
-    assert!(!Advice::of_error(&error).may_retry(false));
+    assert!(!RetryAdvice::of_error(&error).may_retry(false));
 }
 
 #[tokio::test]
@@ -242,7 +244,7 @@ async fn answers_are_streamed_and_may_fail_in_the_middle() {
     // One that does not stream, invoked so all the same.
     let plain = function(&shim, "f").streaming().oneshot(r#"{"fail":"early"}"#.into()).await;
     let error = plain.unwrap().into_body().collect().await.unwrap_err();
-    assert_eq!(Advice::of_error(&error).execution(), Execution::Ran);
+    assert_eq!(RetryAdvice::of_error(&error).execution(), Execution::Ran);
 }
 
 #[tokio::test]
@@ -250,9 +252,9 @@ async fn functions_written_with_lambda_http_serve_http_by_any_event() {
     let shim = shim().await;
     shim.publish(REGION, "site", "http");
     let site = || function(&shim, "site");
-    serve(Http::new(site(), AlbEvent::new("arn:of:target-group")), 1).await;
-    serve(Http::new(site(), AlbEvent::new("arn:of:target-group").multi_value()), 2).await;
-    serve(Http::new(site(), UrlEvent::new("abc.lambda-url.eu-west-1.on.aws")), 2).await;
+    serve(HttpFunction::new(site(), AlbEvent::new("arn:of:target-group")), 1).await;
+    serve(HttpFunction::new(site(), AlbEvent::new("arn:of:target-group").multi_value()), 2).await;
+    serve(HttpFunction::new(site(), UrlEvent::new("abc.lambda-url.eu-west-1.on.aws")), 2).await;
 }
 
 #[tokio::test]
@@ -261,7 +263,7 @@ async fn http_responses_are_streamed_as_they_are_written() {
     shim.publish(REGION, "slow", "http-stream");
     let site = |name| {
         let function = function(&shim, name).streaming();
-        Http::new(function, UrlEvent::new("abc.lambda-url.eu-west-1.on.aws"))
+        HttpFunction::new(function, UrlEvent::new("abc.lambda-url.eu-west-1.on.aws"))
     };
     let get = || Request::get("/").body(Full::<Bytes>::default()).unwrap();
     let response = site("slow").oneshot(get()).await.unwrap();
@@ -276,7 +278,7 @@ async fn http_responses_are_streamed_as_they_are_written() {
     assert_eq!(site("f").oneshot(get()).await.unwrap().status(), 502);
 }
 
-async fn serve<F: EventFormat>(http: Http<Function<Sdk>, F>, cookies: usize) {
+async fn serve<F: EventFormat>(http: HttpFunction<Function<Sdk>, F>, cookies: usize) {
     let send = async |request: http::request::Builder, body: &'static [u8]| {
         let request = request.body(Full::<Bytes>::from(body)).unwrap();
         let (head, body) = http.clone().oneshot(request).await.unwrap().into_parts();
@@ -371,8 +373,7 @@ async fn an_aliases_versions_get_exactly_their_shares_and_shifts_are_followed() 
     let alias = AliasVersions::new(client.clone(), "f:live".parse().unwrap()).unwrap();
     let functions =
         alias.schedule(often()).endpoints().unwrap().connect(Function::connector(Sdk::new(client)));
-    let balancer =
-        tower_lb::lambda::builder().spawn(RoundRobin::starting_at(0), functions).unwrap();
+    let balancer = Builder::lambda().spawn(RoundRobin::starting_at(0), functions).unwrap();
     assert_eq!(versions(&balancer, 100).await, [95, 5], "not a coin toss");
     let settled = Duration::from_millis(1500);
     shift(Some((2, 0.5)));
@@ -395,7 +396,7 @@ async fn weights_follow_the_concurrency_that_is_provisioned() {
     shim.with(REGION, "f", |f| f.provisioned = Some((3, 3)));
     let client = shim.client(REGION);
     let names = ["f:1", "g:1"].map(|name| (client.clone(), name.parse().unwrap()));
-    let functions = Provisioned::new(names).unwrap().schedule(often()).rate(100);
+    let functions = Provisioned::new(names).unwrap().schedule(often()).rate(100).unwrap();
     let functions = functions.endpoints().unwrap();
     let functions = functions.connect(Function::connector(Sdk::new(client.clone())));
     let balancer = Balancer::spawn(RoundRobin::new(), functions);
@@ -429,13 +430,16 @@ async fn functions_that_know_load_balancers_pass_their_checks() {
         check.check(function(&shim, name)).await.map_err(|error| error.to_string())
     };
     assert_eq!(check("/hello", "site").await, Ok(()));
-    assert_eq!(check("/nowhere", "site").await, Err("answered 404 Not Found".into()));
+    assert_eq!(
+        check("/nowhere", "site").await,
+        Err("the function responded with status 404 Not Found".into())
+    );
     assert!(check("/fail", "site").await.unwrap_err().contains("the site is down"));
     assert_eq!(DryRun.check(function(&shim, "site")).await.map_err(drop), Ok(()));
     assert!(DryRun.check(function(&shim, "missing")).await.is_err());
 
     // Two environments, because both invocations take a moment.
-    let warm_up = WarmUp::event(r#"{"sleep":200}"#).environments(2);
+    let warm_up = WarmUp::event(r#"{"sleep":200}"#).environments(2).unwrap();
     warm_up.check(function(&shim, "f")).await.unwrap();
     assert_eq!(shim.with(REGION, "f", |f| f.cold_starts), 2);
     warm_up.check(function(&shim, "f")).await.unwrap();
@@ -466,8 +470,8 @@ async fn a_region_that_is_exhausted_costs_one_request() {
     let name: FunctionName = "f".parse().unwrap();
     let functions = discover::list(regions.iter().map(endpoint).collect::<Vec<_>>())
         .connect(move |region| Function::new(clients[region].clone(), name.clone()));
-    let balancer = tower_lb::lambda::builder()
-        .track(throttles.track(UntilAnswer))
+    let balancer = Builder::lambda()
+        .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(RoundRobin::new()), functions)
         .unwrap();
     let failures = async |requests| {

@@ -2,42 +2,45 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-/// The share of requests that is turned away at once, because the caller calls too fast.
+/// The share of requests to shed because the caller's rate is too high.
 ///
-/// Each throttle takes 3 % of what passes, each second gives 10 % back: it settles where some three
-/// requests a second are throttled, whatever the rates are, and follows them.
+/// Each throttle reduces the passing share by 3 %, and each second raises it by 10 %. It settles
+/// where about three requests a second are throttled, at any rate.
 #[derive(Debug)]
-pub(super) struct Shedding {
-    /// The share that passes as an `f32`, and when it was set, in ticks since `epoch`; 0 if all
-    /// pass.
+pub(super) struct ShedShare {
+    /// The passing share as an `f32`, and the time when it was set in ticks since `epoch`; 0 if all
+    /// requests pass.
+    ///
+    /// The word guards no other memory, so relaxed order is enough.
     state: AtomicU64,
     epoch: Instant,
 }
 
-const TAKEN: f32 = 0.03;
-/// Each second.
-const GIVEN_BACK: f32 = 0.1;
-/// Milliseconds; they wrap around after 8 years.
-const TICK: u128 = 64;
-/// So much passes always, to find out.
-const LEAST: f32 = 0.001;
+/// The part of the passing share that a throttle removes.
+const DECREASE_PER_THROTTLE: f32 = 0.03;
+/// The exponential growth of the passing share, per second.
+const GROWTH_PER_SEC: f32 = 0.1;
+/// The unit of times; ticks wrap around after 8 years.
+const TICK_MILLIS: u128 = 64;
+/// This share always passes, to find out whether the rate is still too high.
+const MIN_PASSING: f32 = 0.001;
 
-impl Shedding {
+impl ShedShare {
     pub(super) fn new() -> Self {
         Self { state: AtomicU64::new(0), epoch: Instant::now() }
     }
 
-    /// Something was throttled.
-    pub(super) fn throttled(&self, now: Instant) {
+    /// Lowers the passing share after a throttle.
+    pub(super) fn record_throttle(&self, now: Instant) {
         let ticks = self.ticks(now);
         let lower = |state| {
             let passing = passing(state, ticks).min(1.0);
-            Some(pack((passing * (1.0 - TAKEN)).max(LEAST), ticks))
+            Some(pack((passing * (1.0 - DECREASE_PER_THROTTLE)).max(MIN_PASSING), ticks))
         };
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower);
     }
 
-    /// The share that is shed, 0 to 1. Reads no clock while nothing is.
+    /// Returns the share to shed, 0 to 1. Does not read the clock while nothing is shed.
     pub(super) fn share(&self, now: impl FnOnce() -> Instant) -> f32 {
         let state = self.state.load(Ordering::Relaxed);
         if state == 0 {
@@ -47,13 +50,13 @@ impl Shedding {
         if passing < 1.0 {
             return 1.0 - passing;
         }
-        // If something was throttled meanwhile, that counts.
+        // If a throttle was recorded meanwhile, the exchange fails and that one counts.
         let _ = self.state.compare_exchange(state, 0, Ordering::Relaxed, Ordering::Relaxed);
         0.0
     }
 
     fn ticks(&self, now: Instant) -> u32 {
-        (now.saturating_duration_since(self.epoch).as_millis() / TICK) as u32
+        (now.saturating_duration_since(self.epoch).as_millis() / TICK_MILLIS) as u32
     }
 }
 
@@ -61,15 +64,15 @@ fn pack(passing: f32, ticks: u32) -> u64 {
     u64::from(passing.to_bits()) << 32 | u64::from(ticks)
 }
 
-/// More than 1 once all may pass again.
+/// Returns the passing share, above 1 once all requests may pass again.
 fn passing(state: u64, ticks: u32) -> f32 {
     if state == 0 {
         return 1.0;
     }
-    // A clock that steps back passes no time.
+    // A clock that steps back counts as no time passed.
     let passed = ticks.wrapping_sub(state as u32) as i32;
-    let seconds = passed.max(0) as f32 * (TICK as f32 / 1000.0);
-    f32::from_bits((state >> 32) as u32) * (seconds * GIVEN_BACK).exp()
+    let seconds = passed.max(0) as f32 * (TICK_MILLIS as f32 / 1000.0);
+    f32::from_bits((state >> 32) as u32) * (seconds * GROWTH_PER_SEC).exp()
 }
 
 #[cfg(test)]
@@ -79,11 +82,11 @@ mod tests {
     use super::*;
     use crate::strategy::Rng;
 
-    /// One minute of a caller at a rate, against a limit counted in windows of 100 ms; gives the shares
-    /// of the last half that were shed and throttled.
+    /// Simulates a minute of a caller at `rate`, against a limit counted in windows of 100 ms.
+    /// Returns the shares that were shed and throttled in the last half.
     fn simulate(rate: u32, limit: u32) -> (f64, f64) {
         let (start, mut rng) = (Instant::now(), Rng::seeded(7));
-        let shedding = Shedding { state: AtomicU64::new(0), epoch: start };
+        let share = ShedShare { state: AtomicU64::new(0), epoch: start };
         let (mut shed, mut throttled, mut sent, mut counted) = (0, 0, 0, 0);
         for request in 0..rate * 60 {
             let now = start + Duration::from_secs(1) * request / rate;
@@ -92,20 +95,20 @@ mod tests {
             }
             let settled = request >= rate * 30;
             counted += u32::from(settled);
-            if rng.unit() < f64::from(shedding.share(|| now)) {
+            if rng.unit() < f64::from(share.share(|| now)) {
                 shed += u32::from(settled);
             } else if sent < limit / 10 {
                 sent += 1;
             } else {
                 throttled += u32::from(settled);
-                shedding.throttled(now);
+                share.record_throttle(now);
             }
         }
         (f64::from(shed) / f64::from(counted), f64::from(throttled) / f64::from(counted))
     }
 
     #[test]
-    fn what_is_too_much_is_shed_and_hardly_anything_throttled() {
+    fn the_excess_is_shed_and_few_requests_are_throttled() {
         for (rate, limit) in [(1000, 500), (1000, 900), (200, 50), (5000, 500)] {
             let (shed, throttled) = simulate(rate, limit);
             let excess = 1.0 - f64::from(limit) / f64::from(rate);
@@ -116,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn shedding_ends() {
+    fn shedding_ends_without_throttles() {
         let now = Instant::now();
-        let shedding = Shedding::new();
-        (0..1000).for_each(|_| shedding.throttled(now));
-        assert!(shedding.share(|| now) > 0.9);
-        assert_eq!(shedding.share(|| now + Duration::from_secs(100)), 0.0);
-        assert_eq!(shedding.share(|| unreachable!()), 0.0, "and asks for no time any more");
+        let share = ShedShare::new();
+        (0..1000).for_each(|_| share.record_throttle(now));
+        assert!(share.share(|| now) > 0.9);
+        assert_eq!(share.share(|| now + Duration::from_secs(100)), 0.0);
+        assert_eq!(share.share(|| unreachable!()), 0.0, "and the clock is not read");
     }
 }

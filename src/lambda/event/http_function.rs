@@ -25,71 +25,73 @@ use crate::{
     retry::RetrySafety,
 };
 
-/// Functions that serve HTTP: turns requests into events, and answers into responses.
+/// A function that serves HTTP: converts requests to events, and responses of the function to HTTP
+/// responses.
 ///
-/// The inner service takes invocations: a [`Function`](crate::lambda::Function), a balancer of functions, or
-/// layers around one. The [`EventFormat`] is the one that the functions expect.
+/// The inner service takes invocations: a [`Function`](crate::lambda::Function), a balancer of
+/// functions, or layers around one. The [`EventFormat`] is the one that the functions expect.
 ///
-/// Over a [`StreamingFunction`](crate::lambda::StreamingFunction), responses begin when the function has
-/// written status and headers, and go on as it writes: what a function URL does that is set to
-/// `RESPONSE_STREAM`. Functions must write such answers, as `lambda_http` does with
-/// `run_with_streaming_response`.
+/// Over a [`StreamingFunction`](crate::lambda::StreamingFunction), a response begins when the
+/// function has written status and headers, and continues as the function writes, as with a
+/// function URL in mode `RESPONSE_STREAM`. Functions must write such responses, as `lambda_http`
+/// does with `run_with_streaming_response`.
 ///
 /// | what happened | status |
 /// |---|---|
-/// | the function failed, or its answer is [malformed](crate::lambda::InvalidResponse) | 502 |
+/// | the function failed, or its response is [invalid](crate::lambda::InvalidResponse) | 502 |
 /// | the invocation failed | 502 |
 /// | throttled, or not ready | 503, with `Retry-After` |
 /// | no function could be picked | 503 |
 /// | a limit [rejected](crate::limit::Rejected) it | 503, with `Retry-After` if it is known |
 /// | no answer in time | 504 |
 /// | the request is larger than the format allows | 413 |
-/// | the request is broken, or wants a WebSocket | 400 |
+/// | the request is malformed, or asks for a WebSocket | 400 |
 ///
-/// An Application Load Balancer answers 502 to throttles as well; 503 says that another attempt
-/// may help. Reasons are told as `tracing` events; responses do not give them away.
+/// For throttles, an Application Load Balancer responds with 502; 503 says that a retry may help.
+/// The causes are logged as `tracing` events; responses do not reveal them.
 ///
-/// Requests with a method that is idempotent (GET, HEAD, OPTIONS, TRACE, PUT, DELETE), with an
-/// `Idempotency-Key` become invocations that are [`idempotent`](Invocation::idempotent); a [`RetrySafety`] in
-/// their extensions goes before that. So retries and hedges go between this and the balancer:
+/// A request with an idempotent method (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or an
+/// `Idempotency-Key` becomes an [`idempotent`](Invocation::idempotent) invocation. A
+/// [`RetrySafety`] in its extensions takes precedence. Retries and hedges therefore belong between
+/// this service and the balancer:
 ///
 /// ```
 /// use tower::Layer;
 /// use tower_lb::{
-///     lambda::{AlbEvent, Http, InvocationStatus},
+///     lambda::{AlbEvent, HttpFunction, InvocationStatus},
 ///     retry::RetryLayer,
 /// };
 /// # let balancer = ();
 ///
 /// let retry = RetryLayer::builder(InvocationStatus).attempts(3).build()?;
-/// let site = Http::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
+/// let site = HttpFunction::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
 /// # Ok::<_, tower_lb::InvalidConfig>(())
 /// ```
 #[derive(Debug)]
-pub struct Http<S, F> {
+pub struct HttpFunction<S, F> {
     inner: S,
     format: Arc<F>,
-    /// The inner service can never work again and must not be called.
+    /// True once the inner service has failed for good: it must not be called any more.
     broken: bool,
 }
 
-impl<S, F: EventFormat> Http<S, F> {
-    /// Sends requests to `inner` as events of this format.
+impl<S, F: EventFormat> HttpFunction<S, F> {
+    /// Creates a service that sends requests to `inner` as events of `format`.
     pub fn new(inner: S, format: F) -> Self {
         Self { inner, format: Arc::new(format), broken: false }
     }
 }
 
-impl<S: Clone, F> Clone for Http<S, F> {
+impl<S: Clone, F> Clone for HttpFunction<S, F> {
     fn clone(&self) -> Self {
         let format = Arc::clone(&self.format);
         Self { inner: self.inner.clone(), format, broken: self.broken }
     }
 }
 
-impl<S, F, B> Service<Request<B>> for Http<S, F>
+impl<S, F, B> Service<Request<B>> for HttpFunction<S, F>
 where
-    S: Service<Invocation, Response: Into<HttpResponse>> + Clone,
+    S: Service<Invocation, Response: Into<FunctionResponse>> + Clone,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -97,12 +99,15 @@ where
 {
     type Response = Response<HttpBody>;
     type Error = Infallible;
-    type Future = HttpFuture<S, F, B>;
+    type Future = HttpFunctionFuture<S, F, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if !self.broken {
             if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                tracing::error!(error = %EscapedChain(&*error.into()), "no function will be reached any more");
+                tracing::error!(
+                    error = %EscapedChain(&*error.into()),
+                    "the inner service failed for good: every request fails from now on"
+                );
                 self.broken = true;
             }
         }
@@ -110,21 +115,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The instance that is ready is the one to call, once the body is there.
+        // Call the instance that is ready, once the body has been read; keep a clone.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         let (head, body) = request.into_parts();
         let state = match self.broken {
             true => State::Broken,
-            false => State::Reading { head, body, read: Read::default() },
+            false => State::Reading { head, body, read: BodyReader::default() },
         };
-        HttpFuture { state, inner, format: Arc::clone(&self.format) }
+        HttpFunctionFuture { state, inner, format: Arc::clone(&self.format) }
     }
 }
 
 pin_project! {
-    /// The response of an [`Http`].
-    pub struct HttpFuture<S, F, B>
+    /// The response future of [`HttpFunction`].
+    pub struct HttpFunctionFuture<S, F, B>
     where
         S: Service<Invocation>,
     {
@@ -138,9 +143,9 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<Fut, B> {
-        Reading { head: request::Parts, #[pin] body: B, read: Read },
+        Reading { head: request::Parts, #[pin] body: B, read: BodyReader },
         Invoking { #[pin] future: Fut },
-        Beginning { prelude: Prelude },
+        ReadingPrelude { prelude: Prelude },
         Broken,
     }
 }
@@ -154,39 +159,40 @@ fn retry_safety(head: &request::Parts) -> RetrySafety {
     }
 }
 
-/// What has been read of a body. Small pieces are put together, so that many of them are few.
+/// Reads a body into pieces, as event formats take it. Small pieces are joined, so that a body in
+/// many small frames needs few allocations; large ones are not copied.
 #[derive(Default)]
-struct Read {
+struct BodyReader {
     pieces: Vec<Bytes>,
-    /// Behind the pieces.
+    /// The small pieces since the last large one.
     small: BytesMut,
     bytes: usize,
 }
 
-/// A piece of so many bytes is kept as it came.
-const LARGE: usize = 1024;
+/// Pieces of at least this size, in bytes, are not copied.
+const LARGE_PIECE_BYTES: usize = 1024;
 
-impl Read {
-    /// Reads all of a body, if it is no larger than that.
+impl BodyReader {
+    /// Reads the whole body, or fails if it has more than `limit` bytes.
     fn poll<B: Body>(
         &mut self,
         mut body: Pin<&mut B>,
         limit: usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Trouble<B::Error>>> {
+    ) -> Poll<Result<(), ReadError<B::Error>>> {
         if body.size_hint().lower() > limit as u64 {
-            return Poll::Ready(Err(Trouble::TooLarge));
+            return Poll::Ready(Err(ReadError::TooLarge));
         }
         while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
-            let frame = frame.map_err(Trouble::Body)?;
-            // Trailers have no place in an event.
+            let frame = frame.map_err(ReadError::Body)?;
+            // Events have no place for trailers.
             let Ok(mut data) = frame.into_data() else { continue };
             let len = data.remaining();
             self.bytes += len;
             if self.bytes > limit {
-                return Poll::Ready(Err(Trouble::TooLarge));
+                return Poll::Ready(Err(ReadError::TooLarge));
             }
-            if len < LARGE {
+            if len < LARGE_PIECE_BYTES {
                 self.small.put(data);
             } else {
                 self.flush();
@@ -208,14 +214,14 @@ impl Read {
     }
 }
 
-enum Trouble<E> {
+enum ReadError<E> {
     TooLarge,
     Body(E),
 }
 
-impl<S, F, B> Future for HttpFuture<S, F, B>
+impl<S, F, B> Future for HttpFunctionFuture<S, F, B>
 where
-    S: Service<Invocation, Response: Into<HttpResponse>>,
+    S: Service<Invocation, Response: Into<FunctionResponse>>,
     S::Error: Into<BoxError>,
     F: EventFormat,
     B: Body,
@@ -229,10 +235,10 @@ where
             match this.state.as_mut().project() {
                 StateProjection::Reading { head, body, read } => {
                     let limit = this.format.max_body();
-                    if let Err(trouble) = ready!(read.poll(body, limit, cx)) {
-                        return Poll::Ready(Ok(match trouble {
-                            Trouble::TooLarge => Failure::TooLarge(limit).response(),
-                            Trouble::Body(error) => Failure::Body(&*error.into()).response(),
+                    if let Err(error) = ready!(read.poll(body, limit, cx)) {
+                        return Poll::Ready(Ok(match error {
+                            ReadError::TooLarge => Failure::TooLarge(limit).response(),
+                            ReadError::Body(error) => Failure::Body(&*error.into()).response(),
                         }));
                     }
                     let event = match this.format.encode(head, read.pieces()) {
@@ -249,23 +255,23 @@ where
                     this.state.set(State::Invoking { future });
                 }
                 StateProjection::Invoking { future } => {
-                    let answer = match ready!(future.poll(cx)) {
-                        Ok(answer) => answer.into(),
+                    let response = match ready!(future.poll(cx)) {
+                        Ok(response) => response.into(),
                         Err(error) => {
                             return Poll::Ready(Ok(Failure::Service(&*error.into()).response()));
                         }
                     };
-                    match answer.0 {
-                        Answer::Whole(invoked) => {
+                    match response.0 {
+                        FunctionResponseKind::Whole(invoked) => {
                             return Poll::Ready(Ok(respond(invoked, &**this.format)));
                         }
-                        Answer::Streamed(streamed) => {
+                        FunctionResponseKind::Streamed(streamed) => {
                             let prelude = Prelude::of(streamed.into_body());
-                            this.state.set(State::Beginning { prelude });
+                            this.state.set(State::ReadingPrelude { prelude });
                         }
                     }
                 }
-                StateProjection::Beginning { prelude } => {
+                StateProjection::ReadingPrelude { prelude } => {
                     let response = ready!(prelude.poll(&**this.format, cx));
                     return Poll::Ready(Ok(response.unwrap_or_else(|missing| match missing {
                         NoPrelude::Invocation(error) => Failure::Service(&error).response(),
@@ -290,31 +296,32 @@ fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
     }
 }
 
-/// What [`Http`] makes a response of: an [`Invoked`] or an [`InvokedStream`].
+/// The response that [`HttpFunction`] accepts from its inner service: an [`Invoked`] or an
+/// [`InvokedStream`].
 #[derive(Debug)]
-pub struct HttpResponse(Answer);
+pub struct FunctionResponse(FunctionResponseKind);
 
 #[derive(Debug)]
-enum Answer {
+enum FunctionResponseKind {
     Whole(Invoked),
     Streamed(InvokedStream),
 }
 
-impl From<Invoked> for HttpResponse {
+impl From<Invoked> for FunctionResponse {
     fn from(invoked: Invoked) -> Self {
-        Self(Answer::Whole(invoked))
+        Self(FunctionResponseKind::Whole(invoked))
     }
 }
 
-impl From<InvokedStream> for HttpResponse {
+impl From<InvokedStream> for FunctionResponse {
     fn from(streamed: InvokedStream) -> Self {
-        Self(Answer::Streamed(streamed))
+        Self(FunctionResponseKind::Streamed(streamed))
     }
 }
 
-impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFuture<S, F, B> {
+impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFunctionFuture<S, F, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpFuture").finish_non_exhaustive()
+        f.debug_struct("HttpFunctionFuture").finish_non_exhaustive()
     }
 }
 
@@ -327,8 +334,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn small_pieces_of_a_body_are_put_together() {
-        let large = vec![b'l'; LARGE];
+    async fn small_pieces_of_a_body_are_joined() {
+        let large = vec![b'l'; LARGE_PIECE_BYTES];
         let pieces = (0..10_000).map(|n| match n {
             5000 => Bytes::from(large.clone()),
             n if n % 2 == 0 => Bytes::new(),
@@ -337,7 +344,7 @@ mod tests {
         let sent: Vec<Bytes> = pieces.collect();
         let frames = sent.iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece.clone())));
         let mut body = StreamBody::new(stream::iter(frames));
-        let mut read = Read::default();
+        let mut read = BodyReader::default();
         let done =
             std::future::poll_fn(|cx| read.poll(Pin::new(&mut body), 1 << 20, cx)).await.is_ok();
         assert!(done);

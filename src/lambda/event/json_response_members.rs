@@ -1,14 +1,14 @@
-//! The JSON of an answer, read without a copy of what is there literally.
+//! Reads the members of a JSON response. Strings without escapes are borrowed, not copied.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-/// From which members headers are taken.
+/// The members that headers are read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeaderMember {
     /// `headers`.
@@ -19,12 +19,12 @@ pub(super) enum HeaderMember {
     SingleAndCookies,
 }
 
-/// An answer's members before they are looked at.
+/// The members of a response, not validated.
 #[derive(Default)]
 pub(super) struct Members<'a> {
     pub(super) status: Scalar<'a>,
     pub(super) headers: Vec<(Cow<'a, str>, Scalar<'a>)>,
-    /// As it is written.
+    /// The body as it is written, with quotes and escapes.
     pub(super) body: Option<&'a RawValue>,
     pub(super) is_base64: bool,
 }
@@ -35,7 +35,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer")
+        f.write_str("a response")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
@@ -48,12 +48,15 @@ impl<'de> Visitor<'de> for MembersVisitor {
                     members.is_base64 = map.next_value::<Option<bool>>()?.unwrap_or_default();
                 }
                 ("headers", HeaderMember::Single | HeaderMember::SingleAndCookies) => {
-                    let headers = map.next_value::<Option<Single<'de>>>()?;
-                    members.headers.extend(headers.into_iter().flat_map(|all| all.0));
+                    let headers: Option<Pairs<'de, Scalar<'de>>> = map.next_value()?;
+                    members.headers.extend(headers.into_iter().flat_map(|pairs| pairs.0));
                 }
                 ("multiValueHeaders", HeaderMember::Multi) => {
-                    let headers = map.next_value::<Option<Multi<'de>>>()?;
-                    members.headers.extend(headers.into_iter().flat_map(|all| all.0));
+                    let headers: Option<Pairs<'de, Vec<Scalar<'de>>>> = map.next_value()?;
+                    for (name, values) in headers.into_iter().flat_map(|pairs| pairs.0) {
+                        let values = values.into_iter().map(|value| (name.clone(), value));
+                        members.headers.extend(values);
+                    }
                 }
                 ("cookies", HeaderMember::SingleAndCookies) => {
                     let cookies: Option<Vec<Scalar<'de>>> = map.next_value()?;
@@ -67,97 +70,41 @@ impl<'de> Visitor<'de> for MembersVisitor {
         }
         Ok(members)
     }
-
-    // Any other JSON has no members.
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Members<'de>, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Members::default())
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Members<'de>, E> {
-        Ok(Members::default())
-    }
 }
 
+/// A string, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Names to values, in order, repeated or not.
-struct Single<'a>(Vec<(Cow<'a, str>, Scalar<'a>)>);
+/// The members of an object in order, including repeated names.
+struct Pairs<'a, V>(Vec<(Cow<'a, str>, V)>);
 
-impl<'de> Deserialize<'de> for Single<'de> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<'de, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Headers;
+        struct PairsVisitor<V>(PhantomData<V>);
 
-        impl<'de> Visitor<'de> for Headers {
-            type Value = Single<'de>;
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
+            type Value = Pairs<'de, V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("headers")
+                f.write_str("an object of headers")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Single<'de>, A::Error> {
-                let mut headers = Vec::new();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
                 while let Some((Text(name), value)) = map.next_entry()? {
-                    headers.push((name, value));
+                    pairs.push((name, value));
                 }
-                Ok(Single(headers))
+                Ok(Pairs(pairs))
             }
         }
 
-        deserializer.deserialize_map(Headers)
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
     }
 }
 
-/// Names to lists of values.
-struct Multi<'a>(Vec<(Cow<'a, str>, Scalar<'a>)>);
-
-impl<'de> Deserialize<'de> for Multi<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Headers;
-
-        impl<'de> Visitor<'de> for Headers {
-            type Value = Multi<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("headers with lists of values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Multi<'de>, A::Error> {
-                let mut headers = Vec::new();
-                while let Some((Text(name), values)) = map.next_entry::<_, Vec<_>>()? {
-                    headers.extend(values.into_iter().map(|value| (name.clone(), value)));
-                }
-                Ok(Multi(headers))
-            }
-        }
-
-        deserializer.deserialize_map(Headers)
-    }
-}
-
-/// A text, or nothing. Numbers and booleans will do: functions in looser languages write them.
+/// A string, or `None` for `null`. Numbers and booleans are accepted, since functions in dynamic
+/// languages write them.
 #[derive(Default)]
 pub(super) struct Scalar<'a>(pub(super) Option<Cow<'a, str>>);
 
@@ -169,7 +116,7 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
             type Value = Scalar<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a string")
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {

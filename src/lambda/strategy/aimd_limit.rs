@@ -8,49 +8,53 @@ use crate::{
     outcome::{Meter, Outcome, Sample},
 };
 
-/// How many requests at once an endpoint takes, as far as it is known.
+/// Adapts the number of concurrent requests that one endpoint accepts.
 #[derive(Debug)]
-pub(crate) struct Concurrency {
+pub(super) struct AimdLimit {
+    /// All of the state in one word, which guards no other memory: relaxed order is enough.
     state: AtomicU64,
     max: f32,
     inner: Option<Arc<dyn Meter>>,
 }
 
-/// Packed in one word.
+/// The state, packed into one word.
 #[derive(Clone, Copy)]
 struct State {
     limit: f32,
-    /// Requests yet to end that were sent before the limit last fell; they say nothing new.
+    /// The number of requests that were sent before the limit last fell and have not ended. They
+    /// don't change the limit, so that a burst of throttles lowers it once.
     settling: u32,
-    /// Something was throttled already.
+    /// Whether the endpoint has throttled before: the limit then grows slowly.
     found: bool,
 }
 
-const FOUND: u64 = 1 << 31;
-/// What is left of the requests in flight.
-const LEFT: f32 = 0.8;
+const FOUND_BIT: u64 = 1 << 31;
+/// The factor by which a throttle reduces the requests in flight to the new limit.
+const DECREASE_FACTOR: f32 = 0.8;
 
 impl State {
     fn unpack(word: u64) -> Self {
         let limit = f32::from_bits((word >> 32) as u32);
-        Self { limit, settling: (word & (FOUND - 1)) as u32, found: word & FOUND > 0 }
+        let found = word & FOUND_BIT > 0;
+        Self { limit, settling: (word & (FOUND_BIT - 1)) as u32, found }
     }
 
     fn pack(self) -> u64 {
-        let settling = u64::from(self.settling).min(FOUND - 1);
-        u64::from(self.limit.to_bits()) << 32 | settling | if self.found { FOUND } else { 0 }
+        let settling = u64::from(self.settling).min(FOUND_BIT - 1);
+        let found = if self.found { FOUND_BIT } else { 0 };
+        u64::from(self.limit.to_bits()) << 32 | settling | found
     }
 
-    /// After a request that was in flight with so many others.
+    /// Returns the state after a request that was in flight with `others`.
     fn after(self, outcome: &Outcome, others: u32, max: f32) -> Self {
         let in_flight = others as f32 + 1.0;
         let settling = self.settling.saturating_sub(1);
         match outcome {
             Outcome::Overload { .. } if self.settling == 0 => {
-                let limit = (self.limit.min(in_flight) * LEFT).max(1.0);
+                let limit = (self.limit.min(in_flight) * DECREASE_FACTOR).max(1.0);
                 Self { limit, settling: others, found: true }
             }
-            // A limit that is not made use of is not put to the test.
+            // A limit that is less than half used is not tested, so it must not grow.
             Outcome::Success if in_flight * 2.0 >= self.limit => {
                 let step = if self.found { 1.0 / self.limit } else { 1.0 };
                 Self { limit: (self.limit + step).min(max), settling, ..self }
@@ -60,20 +64,20 @@ impl State {
     }
 }
 
-impl Concurrency {
-    pub(crate) fn new(initial: u32, max: u32, inner: Option<Arc<dyn Meter>>) -> Self {
-        let max = max.max(1) as f32;
-        let limit = (initial.max(1) as f32).min(max);
+impl AimdLimit {
+    pub(super) fn new(initial: u32, max: u32, inner: Option<Arc<dyn Meter>>) -> Self {
+        let max = max as f32;
+        let limit = (initial as f32).min(max);
         let state = State { limit, settling: 0, found: false };
         Self { state: AtomicU64::new(state.pack()), max, inner }
     }
 
-    pub(crate) fn limit(&self) -> u32 {
+    pub(super) fn limit(&self) -> u32 {
         State::unpack(self.state.load(Ordering::Relaxed)).limit as u32
     }
 }
 
-impl Meter for Concurrency {
+impl Meter for AimdLimit {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let others = stats.outstanding();
         let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -101,13 +105,13 @@ mod tests {
     const THROTTLED: Outcome = Outcome::Overload { retry_after: None };
 
     #[test]
-    fn it_grows_fast_until_it_is_throttled_and_slowly_after() {
+    fn it_grows_fast_until_the_first_throttle_and_slowly_after() {
         let start = State { limit: 10.0, settling: 0, found: false };
         let more = (0..10).fold(start, |state, _| state.after(&Outcome::Success, 9, 1000.0));
         assert_eq!(more.limit, 20.0);
         let less = more.after(&THROTTLED, 19, 1000.0);
         assert_eq!((less.limit, less.settling), (16.0, 19));
-        // The burst that it was part of lowers it no further.
+        // The rest of the same burst does not lower it further.
         let burst = (0..19).fold(less, |state, _| state.after(&THROTTLED, 15, 1000.0));
         assert_eq!((burst.limit, burst.settling), (16.0, 0));
         let round = (0..16).fold(burst, |state, _| state.after(&Outcome::Success, 15, 1000.0));
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_least_and_a_most() {
+    fn the_limit_stays_between_1_and_the_maximum() {
         let mut state = State { limit: 2.0, settling: 0, found: false };
         for _ in 0..100 {
             state = State { settling: 0, ..state.after(&THROTTLED, 0, 5.0) };
@@ -124,7 +128,6 @@ mod tests {
         assert_eq!(state.limit, 1.0);
         let most = (0..100).fold(state, |state, _| state.after(&Outcome::Success, 4, 5.0));
         assert_eq!(most.limit, 5.0);
-        assert_eq!(Concurrency::new(0, 0, None).limit(), 1);
         let packed = State::unpack(State { settling: u32::MAX, ..most }.pack());
         assert!(packed.found && packed.limit == 5.0);
     }

@@ -6,26 +6,29 @@ use crate::{
     outcome::{Attempt, Attempts, Carry, Classify, Follow, Track},
 };
 
-/// Settings for a balancer of functions, whose answers are tracked by [`UntilAnswer`].
-#[must_use]
-pub fn builder() -> Builder<UntilAnswer> {
-    crate::Balancer::builder().track(UntilAnswer)
+impl Builder<UntilResponse> {
+    /// Returns the settings of a balancer of Lambda functions, whose responses [`UntilResponse`]
+    /// tracks.
+    #[must_use]
+    pub fn lambda() -> Self {
+        crate::Balancer::builder().track(UntilResponse)
+    }
 }
 
-/// The attempt is over with the answer, and judged by [`InvocationStatus`].
+/// Ends the attempt with the response, and classifies it by [`InvocationStatus`].
 ///
-/// The answer of a function that failed [tells](Invoked::endpoint_id) which endpoint that was, and
-/// invocations that were somewhere before go elsewhere, if there is an elsewhere.
+/// The response of a failed function [names](Invoked::endpoint_id) its endpoint. A retry prefers
+/// endpoints that the invocation has not been sent to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct UntilAnswer;
+pub struct UntilResponse;
 
-impl Track<Invoked> for UntilAnswer {
+impl Track<Invoked> for UntilResponse {
     type Response = Invoked;
 
     fn response(&self, mut response: Invoked, attempt: Attempt) -> Invoked {
         if response.is_function_error() {
-            // For those who try again elsewhere.
-            response.came_from(attempt.endpoint_id());
+            // Retries avoid this endpoint.
+            response.set_endpoint_id(attempt.endpoint_id());
         }
         attempt.finish(InvocationStatus.classify(Ok(&response)));
         response
@@ -36,7 +39,7 @@ impl Track<Invoked> for UntilAnswer {
     }
 }
 
-impl<Req: Carry> Follow<Req> for UntilAnswer {
+impl<Req: Carry> Follow<Req> for UntilResponse {
     fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
         request.attempts()
     }

@@ -6,20 +6,19 @@ use crate::{
     outcome::Outcome,
 };
 
-/// What is known about an invocation that did not succeed, and what may help: what a retry policy
-/// goes by.
+/// What is known about a failed invocation, and what may help. Retry policies build on it.
 ///
 /// ```
-/// use tower_lb::lambda::{Advice, InvokeError, Refusal, Remedy};
+/// use tower_lb::lambda::{RetryAdvice, InvokeError, ServiceError, Remedy};
 ///
-/// let error = InvokeError::Refused(Box::new(Refusal::new(500, "ServiceException", "")));
-/// let advice = Advice::of_error(&error);
+/// let error = InvokeError::Service(Box::new(ServiceError::new(500, "ServiceException", "")));
+/// let advice = RetryAdvice::of_error(&error);
 /// assert_eq!(advice.remedy(), Remedy::Elsewhere);
 /// assert!(!advice.may_retry(false), "the function may have run");
 /// assert!(advice.may_retry(true));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advice {
+pub struct RetryAdvice {
     execution: Execution,
     remedy: Remedy,
 }
@@ -27,41 +26,41 @@ pub struct Advice {
 /// Whether the function's code ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Execution {
-    /// It did not: to send the invocation again is safe.
+    /// The code did not run: a retry is safe.
     DidNotRun,
-    /// Nobody can tell.
+    /// It is not known whether the code ran.
     MayHaveRun,
-    /// It did, wholly or in part.
+    /// The code ran, completely or partly.
     Ran,
 }
 
-/// What may help.
+/// What may help after a failed invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Another attempt, better at another function, alias or region.
+    /// A retry, preferably at another function, alias or region.
     Elsewhere,
-    /// Another attempt in another region or account; in this one nobody has room.
+    /// A retry in another region or account: this one has no capacity.
     OtherRegion,
-    /// To wait; no target would help now.
+    /// Waiting: no target would accept the invocation now.
     Wait,
-    /// Nothing: it is the invocation that is wrong, or the credentials that it needs are missing.
+    /// Nothing: the invocation itself is invalid, or its credentials are missing.
     Nothing,
 }
 
-impl Advice {
+impl RetryAdvice {
     const fn new(execution: Execution, remedy: Remedy) -> Self {
         Self { execution, remedy }
     }
 
-    /// About an answer of the service: something to do only if the function failed.
+    /// Returns advice about a response: only a function that failed calls for a retry.
     #[must_use]
     pub fn of(invoked: &Invoked) -> Option<Self> {
         invoked.is_function_error().then_some(Self::new(Execution::Ran, Remedy::Elsewhere))
     }
 
-    /// About an error: an [`InvokeError`], a balancer's own, one by which a limit
-    /// [`Rejected`](crate::limit::Rejected) it, or one that
-    /// has such an error among its sources. Of others it is not known whether the function ran.
+    /// Returns advice about an error: an [`InvokeError`], a balancer's own error, a limit's
+    /// [`Rejected`](crate::limit::Rejected), or an error with one of these among its sources. For
+    /// other errors it is not known whether the function ran.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         if let Some(error) = InvokeError::find(error) {
@@ -86,7 +85,7 @@ impl Advice {
                 };
                 Self::new(Execution::DidNotRun, remedy)
             }
-            InvokeError::Refused(refusal) => refusal.rule().advice(),
+            InvokeError::Service(refusal) => refusal.rule().advice(),
             InvokeError::Unreachable(_) => Self::new(Execution::DidNotRun, Remedy::Elsewhere),
             InvokeError::TimedOut(_) | InvokeError::Interrupted(_) => {
                 Self::new(Execution::MayHaveRun, Remedy::Elsewhere)
@@ -95,20 +94,20 @@ impl Advice {
         }
     }
 
-    /// Whether the function's code ran.
+    /// Returns whether the function's code ran.
     #[must_use]
     pub fn execution(self) -> Execution {
         self.execution
     }
 
-    /// What may help.
+    /// Returns what may help.
     #[must_use]
     pub fn remedy(self) -> Remedy {
         self.remedy
     }
 
-    /// True if another attempt is safe and may help: elsewhere or in another region, and only if the
-    /// function did not run, or running it twice does no harm.
+    /// Returns true if a retry is safe and may help: the remedy is another endpoint or region, and
+    /// the function did not run or the invocation is `idempotent`.
     #[must_use]
     pub fn may_retry(self, idempotent: bool) -> bool {
         let helps = matches!(self.remedy, Remedy::Elsewhere | Remedy::OtherRegion);
@@ -116,20 +115,20 @@ impl Advice {
     }
 }
 
-/// What an exception of the service is about.
+/// The cause of a service exception.
 ///
-/// Statuses tell it, but for the invalid set-ups of a function that come as 502 and mean that
-/// it can't start: those look like the other 502s until somebody repairs them.
+/// The HTTP status tells the cause, with one exception: a function with an invalid configuration
+/// also fails with 502. It can't be told apart from other failures to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServiceRule {
-    /// 400, 413, 415: the invocation is wrong.
+    /// 400, 413, 415: the invocation is invalid.
     Request,
-    /// 402, 403, 404, 410, and the failures to start that come as 502: the function is not there,
-    /// may not be invoked, or can't be started. Others may be.
+    /// 402, 403, 404, 410, and failures to start that come as 502: this function is missing,
+    /// forbidden, or can't start. Others may work.
     Target,
     /// 408, 409: the function is not ready.
     NotReady,
-    /// 500 and everything unknown.
+    /// 500 and every unknown status.
     Service,
 }
 
@@ -144,11 +143,13 @@ impl ServiceRule {
         }
     }
 
-    fn advice(self) -> Advice {
+    fn advice(self) -> RetryAdvice {
         match self {
-            Self::Request => Advice::new(Execution::DidNotRun, Remedy::Nothing),
-            Self::Target | Self::NotReady => Advice::new(Execution::DidNotRun, Remedy::Elsewhere),
-            Self::Service => Advice::new(Execution::MayHaveRun, Remedy::Elsewhere),
+            Self::Request => RetryAdvice::new(Execution::DidNotRun, Remedy::Nothing),
+            Self::Target | Self::NotReady => {
+                RetryAdvice::new(Execution::DidNotRun, Remedy::Elsewhere)
+            }
+            Self::Service => RetryAdvice::new(Execution::MayHaveRun, Remedy::Elsewhere),
         }
     }
 

@@ -3,30 +3,35 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde::Deserializer;
+use serde::{Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{
-    answer_json::{HeaderMember, Members, MembersVisitor, Scalar},
+    json_response_members::{HeaderMember, Members, MembersVisitor, Scalar},
     json_string::unescape,
 };
 use crate::lambda::InvalidResponse;
 
-/// A function's answer to an HTTP event.
-pub(super) struct Answer<'a> {
+/// A function's response to an HTTP event, parsed from JSON.
+pub(super) struct JsonResponse<'a> {
     status: StatusCode,
     headers: HeaderMap,
     body: Cow<'a, [u8]>,
     is_base64: bool,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> JsonResponse<'a> {
     pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, InvalidResponse> {
+        let invalid = |error: serde_json::Error| InvalidResponse::Json(error.to_string().into());
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            // Valid JSON other than an object has no `statusCode`, which `UrlEvent` accepts.
+            serde_json::from_slice::<IgnoredAny>(json).map_err(invalid)?;
+            return Err(InvalidResponse::NoStatus);
+        }
         let mut json = serde_json::Deserializer::from_slice(json);
-        let members = json.deserialize_any(MembersVisitor(member));
-        let members = members.and_then(|members| json.end().map(|()| members));
+        let members = json.deserialize_map(MembersVisitor(member));
         let Members { status, headers, body, is_base64 } =
-            members.map_err(|error| InvalidResponse::Json(error.to_string().into()))?;
+            members.and_then(|members| json.end().map(|()| members)).map_err(invalid)?;
         let status = status.0.ok_or(InvalidResponse::NoStatus)?;
         Ok(Self {
             status: status_code(&status)?,
@@ -36,7 +41,8 @@ impl<'a> Answer<'a> {
         })
     }
 
-    /// `json` is what the answer was parsed from: a body that is there literally is not copied.
+    /// Converts to an HTTP response. `json` is what this was parsed from: a body without escapes is
+    /// a slice of it, not a copy.
     pub(super) fn into_response(self, json: &Bytes) -> Result<Response<Bytes>, InvalidResponse> {
         let body = match self.body {
             body if self.is_base64 => {
@@ -53,25 +59,25 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The text of a body. What is no string is taken as it is written, if it is not made of parts.
+/// Returns the text of a body. A number or a boolean counts as the text that it is written as.
 fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, InvalidResponse> {
-    let malformed = |why: &str| Err(InvalidResponse::Json(why.into()));
+    let invalid = |reason: &str| Err(InvalidResponse::Json(reason.into()));
     let json = body.get();
     match json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain.as_bytes())),
         Some(escaped) => match unescape(escaped) {
             Some(text) => Ok(Cow::Owned(text)),
-            None => malformed("the body has an escape that is none"),
+            None => invalid("the body has an invalid escape"),
         },
         None if json == "null" => Ok(Cow::default()),
-        None if json.starts_with(['{', '[']) => malformed("the body is no text"),
+        None if json.starts_with(['{', '[']) => invalid("the body is not a string"),
         None => Ok(Cow::Borrowed(json.as_bytes())),
     }
 }
 
 fn status_code(status: &str) -> Result<StatusCode, InvalidResponse> {
     let code = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
-    // What is informational is no answer.
+    // A response can't be informational (1xx).
     code.filter(|code| !code.is_informational())
         .ok_or_else(|| InvalidResponse::Status(shortened(status)))
 }
@@ -90,7 +96,7 @@ fn header_map(members: Vec<(Cow<'_, str>, Scalar<'_>)>) -> Result<HeaderMap, Inv
     Ok(headers)
 }
 
-/// Headers that belong to one connection, or follow from the body.
+/// Headers of one connection, and `content-length`, which follows from the body.
 const IGNORED: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -103,7 +109,7 @@ const IGNORED: [HeaderName; 9] = [
     header::CONTENT_LENGTH,
 ];
 
-/// The beginning of what may be long.
+/// Returns the first 100 characters, for errors.
 fn shortened(text: &str) -> Box<str> {
     text.chars().take(100).collect::<String>().into()
 }
@@ -116,7 +122,7 @@ mod tests {
 
     fn decode(json: &str, member: HeaderMember) -> Result<Response<Bytes>, InvalidResponse> {
         let json = Bytes::copy_from_slice(json.as_bytes());
-        Answer::parse(&json, member)?.into_response(&json)
+        JsonResponse::parse(&json, member)?.into_response(&json)
     }
 
     fn single(json: &str) -> Response<Bytes> {
@@ -124,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_becomes_a_response() {
+    fn a_json_response_becomes_an_http_response() {
         let response = single(
             r#"{"statusCode":201,"statusDescription":"201 Created","headers":
             {"Content-Type":"text/plain","X-Count":7,"x-ok":true},"body":"h\u00e9llo",
@@ -166,13 +172,13 @@ mod tests {
     #[test]
     fn a_body_that_is_there_literally_is_not_copied() {
         let json = Bytes::from_static(br#"{"statusCode":200,"body":"literal"}"#);
-        let answer = Answer::parse(&json, HeaderMember::Single).unwrap();
-        let response = answer.into_response(&json).unwrap();
+        let parsed = JsonResponse::parse(&json, HeaderMember::Single).unwrap();
+        let response = parsed.into_response(&json).unwrap();
         assert!(json.as_ptr_range().contains(&response.body().as_ptr()));
     }
 
     #[test]
-    fn what_is_wrong_with_an_answer_is_said() {
+    fn errors_name_what_is_invalid_in_a_response() {
         use InvalidResponse::{Base64, Header, Json, NoStatus, Status};
         let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
         let no_json = [
@@ -212,7 +218,7 @@ mod tests {
     const MEMBERS: [HeaderMember; 3] =
         [HeaderMember::Single, HeaderMember::Multi, HeaderMember::SingleAndCookies];
 
-    /// JSON that is an answer, nearly.
+    /// JSON that is close to a valid response.
     fn nearly() -> impl Strategy<Value = String> {
         let name = prop::sample::select(vec![
             "statusCode",
@@ -247,12 +253,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_answer_makes_it_panic(bytes: Vec<u8>, text in "\\PC*", nearly in nearly()) {
+        fn no_response_causes_a_panic(bytes: Vec<u8>, text in "\\PC*", nearly in nearly()) {
             for json in [bytes, text.into_bytes(), nearly.into_bytes()] {
                 let json = Bytes::from(json);
                 for member in MEMBERS {
-                    let answer = Answer::parse(&json, member);
-                    let _ = answer.and_then(|answer| answer.into_response(&json));
+                    let parsed = JsonResponse::parse(&json, member);
+                    let _ = parsed.and_then(|parsed| parsed.into_response(&json));
                 }
             }
         }
