@@ -38,27 +38,17 @@
 //! ```
 
 mod adaptive_throttle;
-mod concurrency;
-mod counts;
-mod future;
-mod inspect;
-mod layer;
-mod limiter;
-mod permit_scope;
-mod rate;
+mod concurrency_limit;
+mod rate_limit;
 mod rejected;
-mod service;
 
 pub(crate) use self::rejected::is_turned_away;
 pub use self::{
     adaptive_throttle::{AdaptiveThrottle, AdaptiveThrottleFuture, AdaptiveThrottleLayer},
-    concurrency::Concurrency,
-    future::ConcurrencyLimitFuture,
-    inspect::{Carried, Inspect, Priority},
-    layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
-    limiter::{Order, Permit},
-    permit_scope::PermitScope,
-    rate::{RateLimit, RateLimitFuture, RateLimitLayer},
+    concurrency_limit::{
+        Carried, Concurrency, ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitFuture,
+        ConcurrencyLimitLayer, Inspect, Order, Permit, PermitScope, Priority,
+    },
+    rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer},
     rejected::Rejected,
-    service::ConcurrencyLimit,
 };
