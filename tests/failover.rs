@@ -328,7 +328,7 @@ async fn dropping_it_at_any_time_leaks_nothing() {
             let again = region.oneshot(Query::idempotent()).now_or_never();
             assert!(again.is_none(), "the place is free, so the request is under way");
         }
-        assert_eq!((limit.under_way(), limit.waiting()), (0, 0), "after {millis} ms");
+        assert_eq!((limit.in_flight(), limit.waiting()), (0, 0), "after {millis} ms");
     }
 }
 

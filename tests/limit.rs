@@ -20,8 +20,8 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     limit::{
-        AdaptiveThrottleLayer, Carried, Concurrency, ConcurrencyLimitLayer, Inspect, Order,
-        Priority, RateLimitLayer, Rejected,
+        AdaptiveThrottleLayer, Concurrency, ConcurrencyLimitLayer, Inspect, InspectDeadline,
+        Priority, QueueOrder, RateLimitLayer, Rejected,
     },
     outcome::{Attempts, Carry, Classify, Outcome},
 };
@@ -60,7 +60,7 @@ async fn no_more_than_the_limit_get_in_and_the_others_in_order() {
     let answers = futures::future::try_join_all(requests).await.unwrap();
     assert!(answers.is_sorted_by_key(|(_, at)| *at));
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +73,7 @@ async fn dropping_at_any_time_gives_the_place_to_the_next() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     assert_pending!(third.poll());
-    assert_eq!((layer.under_way(), layer.waiting()), (1, 2));
+    assert_eq!((layer.in_flight(), layer.waiting()), (1, 2));
     assert_eq!(
         why(&service.clone().oneshot(()).await.unwrap_err()),
         Rejected::QueueFull { limit: 1 }
@@ -86,14 +86,14 @@ async fn dropping_at_any_time_gives_the_place_to_the_next() {
     assert_pending!(third.poll());
     advance(101 * MS).await;
     assert_ready!(third.poll()).unwrap();
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn under_overload_the_newest_come_first_and_the_oldest_are_turned_away() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(1))
         .queue(4)
-        .order(Order::LastInFirstOutUnderOverload);
+        .order(QueueOrder::AdaptiveLifo);
     let service = layer.build().unwrap().layer(slow());
     let mut done = JoinSet::new();
     for n in 0..7 {
@@ -118,7 +118,7 @@ async fn under_overload_the_newest_come_first_and_the_oldest_are_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_beyond_the_limit_or_the_deadline() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(10).max_wait(50 * MS);
-    let service = layer.inspect(Carried).build().unwrap().layer(slow());
+    let service = layer.inspect(InspectDeadline).build().unwrap().layer(slow());
     let mut first = spawn(service.clone().oneshot(Query::idempotent()));
     assert_pending!(first.poll());
     let began = Instant::now();
@@ -253,7 +253,7 @@ async fn throttling_sends_twice_what_is_accepted() {
     accepting.store(20, Ordering::SeqCst);
     run(600).await;
     assert!(run(60).await < 50.0);
-    assert!(layer.share() > 0.5);
+    assert!(layer.rejected_share() > 0.5);
     accepting.store(100, Ordering::SeqCst);
     run(1200).await;
     assert_eq!(run(60).await, 100.0);
@@ -273,7 +273,7 @@ async fn throttling_lets_a_burst_through_that_is_answered_later() {
     for _ in 0..100 {
         drop(spawn(layer.layer(slow::<()>()).oneshot(())).poll());
     }
-    assert_eq!(layer.share(), 0.0);
+    assert_eq!(layer.rejected_share(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +332,7 @@ fn many_threads_share_a_limit() {
             task.unwrap();
         }
     });
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tower_lb::{
     endpoint::Endpoint,
     failover::{FailoverLayer, When},
     hedge::{Delay, HedgeLayer},
-    limit::{Concurrency, ConcurrencyLimitLayer, Order, RateLimitLayer},
+    limit::{Concurrency, ConcurrencyLimitLayer, QueueOrder, RateLimitLayer},
     outcome::{LoadReport, ResultOnly},
     retry::{Backoff, RetryFailures, RetryLayer},
     strategy::AwaitProbesLayer,
@@ -106,7 +106,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
 
     let limit = |queue| {
         let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(queue);
-        limit.order(Order::LastInFirstOutUnderOverload)
+        limit.order(QueueOrder::AdaptiveLifo)
     };
     let layer = limit(1).max_wait(10 * MS).build().unwrap();
     panics("ConcurrencyLimitFuture", layer.layer(once()).call(query())).await;

@@ -15,7 +15,7 @@ use super::layer::Rules;
 use crate::{
     BoxError,
     future::polled_after_completion,
-    limit::is_turned_away,
+    limit::is_rejected,
     outcome::Attempts,
     retry::{DEFAULT_LONGEST, RetryDecision, RetryPolicy, RetryableRequest, in_time},
 };
@@ -206,7 +206,7 @@ where
             let result = result.map_err(Into::into);
             match &result {
                 // There was no other endpoint, or no room, and none is to be expected.
-                Err(error) if is_turned_away(&**error) => {
+                Err(error) if is_rejected(&**error) => {
                     self.rules.budget.give_back(withdrawn);
                     self.next = None;
                 }

@@ -4,7 +4,7 @@ use crate::{
     Error,
     endpoint::EndpointId,
     error::chain,
-    limit::is_turned_away,
+    limit::is_rejected,
     outcome::{Bound, Classify, Elapsed, Outcome, ResultOnly},
 };
 
@@ -44,7 +44,7 @@ impl RetryDecision {
     /// is one that was [`Rejected`](crate::limit::Rejected).
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        if is_turned_away(error) {
+        if is_rejected(error) {
             return Self::Final;
         }
         for error in chain(error) {

@@ -1,7 +1,11 @@
 //! Rejects requests that the endpoints would most likely not accept.
 
-mod counts;
+mod future;
+mod layer;
+mod recent_counts;
 mod service;
 
-pub use self::service::{AdaptiveThrottle, AdaptiveThrottleFuture, AdaptiveThrottleLayer};
-use super::{Rejected, is_turned_away};
+pub use self::{
+    future::AdaptiveThrottleFuture, layer::AdaptiveThrottleLayer, service::AdaptiveThrottle,
+};
+use super::{Rejected, is_rejected};

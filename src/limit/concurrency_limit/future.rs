@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Permit, PermitScope, Rejected, layer::Rules, limiter::Ticket};
+use super::{Permit, PermitScope, Rejected, layer::Shared, limiter::QueueEntry};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -19,113 +19,120 @@ use crate::{
 
 pin_project! {
     /// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
-    pub struct ConcurrencyLimitFuture<S, C, I, H, Req>
+    pub struct ConcurrencyLimitFuture<S, C, I, P, Req>
     where
         S: Service<Req>,
     {
         #[pin]
         state: State<S, Req, S::Future>,
-        rules: Arc<Rules<C, I, H>>,
+        shared: Arc<Shared<C, I, P>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F> {
-        Outside { waiting: Option<Box<Waiting<S, Req>>> },
-        Inside { #[pin] response: F, permit: Option<Permit>, started: Option<Instant> },
+        // Boxed, so that the future of a request that need not wait stays small.
+        Queued { queued: Option<Box<Queued<S, Req>>> },
+        // `started` is measured only for an adaptive limit.
+        Calling { #[pin] response: F, permit: Option<Permit>, started: Option<Instant> },
         Rejected { rejected: Option<Rejected> },
     }
 }
 
 const NAME: &str = "ConcurrencyLimitFuture";
 
-/// A request in the queue.
-struct Waiting<S, Req> {
+/// A request that waits in the queue.
+struct Queued<S, Req> {
     service: S,
     request: Req,
-    ticket: Ticket,
+    entry: QueueEntry,
     since: Instant,
-    patience: Option<Pin<Box<Sleep>>>,
+    wait_timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S: Service<Req>, C, I, H, Req> ConcurrencyLimitFuture<S, C, I, H, Req> {
+impl<S: Service<Req>, C, I, P, Req> ConcurrencyLimitFuture<S, C, I, P, Req> {
     #[inline]
-    pub(super) fn inside(response: S::Future, permit: Permit, rules: Arc<Rules<C, I, H>>) -> Self {
-        Self { state: State::inside(response, permit, &rules), rules }
+    pub(super) fn calling(
+        response: S::Future,
+        permit: Permit,
+        shared: Arc<Shared<C, I, P>>,
+    ) -> Self {
+        Self { state: State::calling(response, permit, &shared), shared }
     }
 
     #[cold]
-    pub(super) fn outside(
+    pub(super) fn queued(
         service: S,
         request: Req,
-        ticket: Ticket,
+        entry: QueueEntry,
         until: Option<Instant>,
-        rules: Arc<Rules<C, I, H>>,
+        shared: Arc<Shared<C, I, P>>,
     ) -> Self {
-        let patience = until.map(|until| Box::pin(sleep_until(until)));
-        let waiting = Waiting { service, request, ticket, since: Instant::now(), patience };
-        Self { state: State::Outside { waiting: Some(Box::new(waiting)) }, rules }
+        let wait_timer = until.map(|until| Box::pin(sleep_until(until)));
+        let queued = Queued { service, request, entry, since: Instant::now(), wait_timer };
+        Self { state: State::Queued { queued: Some(Box::new(queued)) }, shared }
     }
 
     #[cold]
-    pub(super) fn rejected(rejected: Rejected, rules: Arc<Rules<C, I, H>>) -> Self {
-        Self { state: State::Rejected { rejected: Some(rejected) }, rules }
+    pub(super) fn rejected(rejected: Rejected, shared: Arc<Shared<C, I, P>>) -> Self {
+        Self { state: State::Rejected { rejected: Some(rejected) }, shared }
     }
 }
 
 impl<S, Req, F> State<S, Req, F> {
     #[inline]
-    fn inside<C, I, H>(response: F, permit: Permit, rules: &Rules<C, I, H>) -> Self {
-        let started = rules.control.is_some().then(Instant::now);
-        Self::Inside { response, permit: Some(permit), started }
+    fn calling<C, I, P>(response: F, permit: Permit, shared: &Shared<C, I, P>) -> Self {
+        let started = shared.adaptive.is_some().then(Instant::now);
+        Self::Calling { response, permit: Some(permit), started }
     }
 }
 
-impl<S, Req> Waiting<S, Req> {
+impl<S, Req> Queued<S, Req> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
-        if let Poll::Ready(entry) = self.ticket.poll(cx) {
-            return Poll::Ready(entry);
+        if let Poll::Ready(result) = self.entry.poll(cx) {
+            return Poll::Ready(result);
         }
-        match &mut self.patience {
-            Some(patience) => ready!(patience.as_mut().poll(cx)),
-            // The ticket has registered the waker.
+        match &mut self.wait_timer {
+            Some(wait_timer) => ready!(wait_timer.as_mut().poll(cx)),
+            // The queue entry has registered the waker.
             None => return Poll::Pending,
         }
         Poll::Ready(Err(Rejected::WaitedTooLong { waited: self.since.elapsed() }))
     }
 }
 
-impl<S, C, I, H, Req> Future for ConcurrencyLimitFuture<S, C, I, H, Req>
+impl<S, C, I, P, Req> Future for ConcurrencyLimitFuture<S, C, I, P, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
-    H: PermitScope<S::Response>,
+    P: PermitScope<S::Response>,
 {
-    type Output = Result<H::Response, BoxError>;
+    type Output = Result<P::Response, BoxError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Inside { response, permit, started } => {
+                StateProjection::Calling { response, permit, started } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
                     let permit = permit.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    this.rules.learn(&result, &permit, *started);
-                    let keep = |response| this.rules.permit_scope.keep_permit(response, permit);
+                    // Before the permit is released: this request counts as in flight for the sample.
+                    this.shared.record(&result, &permit, *started);
+                    let keep = |response| this.shared.permit_scope.keep_permit(response, permit);
                     return Poll::Ready(result.map(keep));
                 }
-                StateProjection::Outside { waiting } => {
-                    let entry = waiting.as_mut().map(|queued| queued.poll(cx));
-                    let entry = ready!(entry.unwrap_or_else(|| polled_after_completion(NAME)));
-                    // Also what is rejected leaves the queue now, and not when it is dropped.
-                    let queued = waiting.take();
+                StateProjection::Queued { queued } => {
+                    let result = queued.as_mut().map(|queued| queued.poll(cx));
+                    let result = ready!(result.unwrap_or_else(|| polled_after_completion(NAME)));
+                    // A rejected request leaves the queue now, not when its future is dropped.
+                    let queued = queued.take();
                     let queued = queued.unwrap_or_else(|| polled_after_completion(NAME));
-                    let (Waiting { mut service, request, .. }, permit) = (*queued, entry?);
+                    let (Queued { mut service, request, .. }, permit) = (*queued, result?);
                     let response = service.call(request);
-                    this.state.set(State::inside(response, permit, this.rules));
+                    this.state.set(State::calling(response, permit, this.shared));
                 }
                 StateProjection::Rejected { rejected } => {
                     let rejected = rejected.take();
@@ -137,35 +144,36 @@ where
     }
 }
 
-impl<C, I, H> Rules<C, I, H> {
+impl<C, I, P> Shared<C, I, P> {
+    /// Adapts the limit to a result, if it is adaptive.
     #[inline]
-    fn learn<Rsp>(&self, result: &Result<Rsp, BoxError>, permit: &Permit, started: Option<Instant>)
+    fn record<Rsp>(&self, result: &Result<Rsp, BoxError>, permit: &Permit, started: Option<Instant>)
     where
         C: Classify<Rsp>,
     {
-        let (Some(control), Some(started)) = (&self.control, started) else { return };
+        let (Some(adaptive), Some(started)) = (&self.adaptive, started) else { return };
         let outcome = match result {
             Ok(response) => self.classify.classify(Ok(response)),
             Err(error) => self.classify.classify(Err(&**error)),
         };
-        let dropped = matches!(outcome, Outcome::Overload { .. } | Outcome::Timeout);
-        let gate = permit.gate();
-        if !dropped && outcome != Outcome::Success {
-            // Says nothing of how much the endpoints can do.
+        let is_overload = matches!(outcome, Outcome::Overload { .. } | Outcome::Timeout);
+        if !is_overload && outcome != Outcome::Success {
+            // Other failures say nothing about the endpoints' capacity.
             return;
         }
-        let set = |limit| gate.set_limit(limit);
-        control.answered(started.elapsed(), gate.inside(), dropped, set);
+        let limiter = permit.limiter();
+        let set_limit = |limit| limiter.set_limit(limit);
+        adaptive.record(started.elapsed(), limiter.in_flight(), is_overload, set_limit);
     }
 }
 
-impl<S: Service<Req>, C, I, H, Req> fmt::Debug for ConcurrencyLimitFuture<S, C, I, H, Req> {
+impl<S: Service<Req>, C, I, P, Req> fmt::Debug for ConcurrencyLimitFuture<S, C, I, P, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Outside { .. } => "waiting for its turn",
-            State::Inside { .. } => "waiting for the response",
+            State::Queued { .. } => "waiting in the queue",
+            State::Calling { .. } => "waiting for the response",
             State::Rejected { .. } => "rejected",
         };
-        f.debug_struct("ConcurrencyLimitFuture").field("state", &state).finish_non_exhaustive()
+        f.debug_struct(NAME).field("state", &state).finish_non_exhaustive()
     }
 }

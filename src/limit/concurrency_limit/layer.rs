@@ -2,70 +2,66 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Concurrency, ConcurrencyLimit, Order, concurrency::Control, limiter::Limiter};
-use crate::{InvalidConfig, outcome::ResultOnly};
+use super::{
+    Concurrency, ConcurrencyLimit, QueueOrder, adaptive_limit::AdaptiveLimit, limiter::Limiter,
+};
+use crate::{ConfigError, outcome::ResultOnly};
 
-/// Wraps services into [`ConcurrencyLimit`]. All share one limit.
+/// Wraps services into [`ConcurrencyLimit`]. All of them share one limit.
 #[derive(Debug)]
-pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), H = ()> {
-    pub(super) rules: Arc<Rules<C, I, H>>,
+pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), P = ()> {
+    pub(super) shared: Arc<Shared<C, I, P>>,
 }
 
-/// What all clones of a [`ConcurrencyLimit`] share.
+/// State of all services made by one layer.
 #[derive(Debug)]
-pub(super) struct Rules<C, I, H> {
-    pub(super) gate: Arc<Limiter>,
-    pub(super) control: Option<Control>,
+pub(super) struct Shared<C, I, P> {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) adaptive: Option<AdaptiveLimit>,
     pub(super) max_wait: Option<Duration>,
     pub(super) classify: C,
     pub(super) inspect: I,
-    pub(super) permit_scope: H,
+    pub(super) permit_scope: P,
 }
 
 impl ConcurrencyLimitLayer {
-    /// Settings.
+    /// Returns a builder with default settings.
     #[must_use]
     pub fn builder(concurrency: Concurrency) -> ConcurrencyLimitBuilder {
-        ConcurrencyLimitBuilder {
-            concurrency,
-            queue: 0,
-            order: Order::default(),
-            max_wait: None,
-            classify: ResultOnly,
-            inspect: (),
-            permit_scope: (),
-        }
+        let (queue, order, max_wait) = (0, QueueOrder::default(), None);
+        let settings = Settings { concurrency, queue, order, max_wait };
+        ConcurrencyLimitBuilder { settings, classify: ResultOnly, inspect: (), permit_scope: () }
     }
 }
 
-impl<C, I, H> ConcurrencyLimitLayer<C, I, H> {
-    /// How many requests may be under way at this moment.
+impl<C, I, P> ConcurrencyLimitLayer<C, I, P> {
+    /// Returns how many requests may be in flight at this moment.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.rules.gate.limit()
+        self.shared.limiter.limit()
     }
 
-    /// How many are.
+    /// Returns how many requests are in flight.
     #[must_use]
-    pub fn under_way(&self) -> u32 {
-        self.rules.gate.inside()
+    pub fn in_flight(&self) -> u32 {
+        self.shared.limiter.in_flight()
     }
 
-    /// How many wait for their turn.
+    /// Returns how many requests wait in the queue.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.rules.gate.outside()
+        self.shared.limiter.waiting()
     }
 }
 
-impl<C, I, H> Clone for ConcurrencyLimitLayer<C, I, H> {
+impl<C, I, P> Clone for ConcurrencyLimitLayer<C, I, P> {
     fn clone(&self) -> Self {
-        Self { rules: Arc::clone(&self.rules) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S, C, I, H> Layer<S> for ConcurrencyLimitLayer<C, I, H> {
-    type Service = ConcurrencyLimit<S, C, I, H>;
+impl<S, C, I, P> Layer<S> for ConcurrencyLimitLayer<C, I, P> {
+    type Service = ConcurrencyLimit<S, C, I, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ConcurrencyLimit::new(inner, self.clone())
@@ -74,104 +70,87 @@ impl<S, C, I, H> Layer<S> for ConcurrencyLimitLayer<C, I, H> {
 
 /// Configures a [`ConcurrencyLimitLayer`].
 #[derive(Clone, Debug)]
-pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), H = ()> {
-    concurrency: Concurrency,
-    queue: usize,
-    order: Order,
-    max_wait: Option<Duration>,
+pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), P = ()> {
+    settings: Settings,
     classify: C,
     inspect: I,
-    permit_scope: H,
+    permit_scope: P,
 }
 
-impl<C, I, H> ConcurrencyLimitBuilder<C, I, H> {
-    /// How many requests may wait for their turn. Default 0: those are rejected at once.
+/// The settings that do not depend on a type parameter.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    concurrency: Concurrency,
+    queue: usize,
+    order: QueueOrder,
+    max_wait: Option<Duration>,
+}
+
+impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
+    /// Sets how many requests may wait in the queue. Default 0: requests above the limit are rejected at
+    /// once.
     #[must_use]
     pub fn queue(mut self, requests: usize) -> Self {
-        self.queue = requests;
+        self.settings.queue = requests;
         self
     }
 
-    /// Who is next. Default [`Order::FirstInFirstOut`].
+    /// Sets which waiting request is next. Default [`QueueOrder::Fifo`].
     #[must_use]
-    pub fn order(mut self, order: Order) -> Self {
-        self.order = order;
+    pub fn order(mut self, order: QueueOrder) -> Self {
+        self.settings.order = order;
         self
     }
 
-    /// How long a request waits for its turn at the most. Default: as long as it takes, or until the
-    /// deadline that [`inspect`](Self::inspect) finds.
+    /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline that
+    /// [`inspect`](Self::inspect) finds.
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
-        self.max_wait = Some(time);
+        self.settings.max_wait = Some(time);
         self
     }
 
-    /// What an adaptive limit goes by: overload and timeouts lower it. Default
+    /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it. Default
     /// [`ResultOnly`]: errors that are timeouts.
     #[must_use]
-    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, H> {
-        let Self { concurrency, queue, order, max_wait, inspect, permit_scope, .. } = self;
-        ConcurrencyLimitBuilder {
-            concurrency,
-            queue,
-            order,
-            max_wait,
-            classify,
-            inspect,
-            permit_scope,
-        }
+    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, P> {
+        let Self { settings, inspect, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
     }
 
-    /// How to find a request's deadline and priority. Default `()`: all are the same.
+    /// Sets how to find a request's deadline and priority. Default `()`: all requests are alike.
     #[must_use]
-    pub fn inspect<K>(self, inspect: K) -> ConcurrencyLimitBuilder<C, K, H> {
-        let Self { concurrency, queue, order, max_wait, classify, permit_scope, .. } = self;
-        ConcurrencyLimitBuilder {
-            concurrency,
-            queue,
-            order,
-            max_wait,
-            classify,
-            inspect,
-            permit_scope,
-        }
+    pub fn inspect<J>(self, inspect: J) -> ConcurrencyLimitBuilder<C, J, P> {
+        let Self { settings, classify, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
     }
 
-    /// How long an answered request keeps its place. Default `()`: until its response begins.
+    /// Sets how long a request keeps its permit. Default `()`: until its response begins.
     #[must_use]
-    pub fn permit_scope<K>(self, permit_scope: K) -> ConcurrencyLimitBuilder<C, I, K> {
-        let Self { concurrency, queue, order, max_wait, classify, inspect, .. } = self;
-        ConcurrencyLimitBuilder {
-            concurrency,
-            queue,
-            order,
-            max_wait,
-            classify,
-            inspect,
-            permit_scope,
-        }
+    pub fn permit_scope<Q>(self, permit_scope: Q) -> ConcurrencyLimitBuilder<C, I, Q> {
+        let Self { settings, classify, inspect, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// For a limit of 0, a least limit above the greatest, and a time to wait without a queue.
-    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, H>, InvalidConfig> {
-        self.concurrency.check()?;
-        InvalidConfig::unless(
-            self.queue > 0 || self.max_wait.is_none(),
-            "max_wait without a queue: set how many requests may wait, or not how long",
-        )?;
-        let rules = Rules {
-            gate: Arc::new(Limiter::new(self.concurrency.initial(), self.queue, self.order)),
-            control: self.concurrency.control(),
-            max_wait: self.max_wait,
+    /// If the limit is 0, its minimum is above its maximum, or `max_wait` is set without a `queue`.
+    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, P>, ConfigError> {
+        let Settings { concurrency, queue, order, max_wait } = self.settings;
+        concurrency.check()?;
+        if queue == 0 && max_wait.is_some() {
+            return Err(ConfigError::new("max_wait", "`queue` to be set as well"));
+        }
+        let shared = Shared {
+            limiter: Arc::new(Limiter::new(concurrency.initial(), queue, order)),
+            adaptive: AdaptiveLimit::new(concurrency),
+            max_wait,
             classify: self.classify,
             inspect: self.inspect,
             permit_scope: self.permit_scope,
         };
-        Ok(ConcurrencyLimitLayer { rules: Arc::new(rules) })
+        Ok(ConcurrencyLimitLayer { shared: Arc::new(shared) })
     }
 }

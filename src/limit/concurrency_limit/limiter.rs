@@ -7,72 +7,78 @@ use std::{
 use super::{Priority, Rejected};
 use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::SeqCst, between_seq_cst, lock};
 
-/// Who is next when a place gets free.
+/// The order in which waiting requests get permits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Order {
-    /// Who has waited longest. When the queue is full, who comes is turned away. The default.
+pub enum QueueOrder {
+    /// First in, first out. When the queue is full, new requests are rejected. The default.
     #[default]
-    FirstInFirstOut,
-    /// The same while the queue is less than half full; then who came last, because those who came
-    /// before will hardly be in time. When the queue is full, who has waited longest is turned away.
+    Fifo,
+    /// First in, first out while the queue is at most half full; last in, first out above, because the
+    /// older requests would hardly be in time. When the queue is full, the oldest request is rejected.
     ///
     /// Source: "Fail at scale" (Maurer, 2015), adaptive LIFO.
-    LastInFirstOutUnderOverload,
+    AdaptiveLifo,
 }
 
-/// Lets so many in, and others wait outside in a bounded queue. Who finds room takes no lock.
+/// A semaphore with a variable number of permits and a bounded queue. A request that gets a permit at
+/// once takes no lock.
 ///
-/// No wake-up is lost: who waits joins the queue first and looks for room then, who leaves makes room
-/// first and looks at the queue then, all sequentially consistent.
+/// No wake-up is lost. A waiter joins the queue first, and looks for a permit after that. A permit is
+/// released first, and the queue is looked at after that. All four are sequentially consistent, so at
+/// least one of the two sees the other.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    inside: AtomicU32,
+    in_flight: AtomicU32,
     limit: AtomicU32,
-    outside: AtomicUsize,
+    /// The length of `queue`, to be read without the lock.
+    waiting: AtomicUsize,
     queue: Mutex<VecDeque<Arc<Waiter>>>,
     capacity: usize,
-    order: Order,
+    order: QueueOrder,
 }
 
 #[derive(Debug)]
 struct Waiter {
-    turn: Mutex<Turn>,
+    state: Mutex<WaiterState>,
 }
 
 #[derive(Debug)]
-enum Turn {
-    /// With the waker of who waits, once it has been polled.
+enum WaiterState {
+    /// In the queue, with the waker of the last poll.
     Waiting(Option<Waker>),
-    Admitted,
+    /// Owns a permit, which the entry has not taken yet.
+    Granted,
+    /// Replaced by a newer request.
     Outdated,
-    /// Inside, or given up.
-    Gone,
+    /// The entry has taken its permit, or was dropped.
+    Done,
 }
 
-/// A place among the requests under way; dropping it gives it back.
+/// Counts one request as in flight under a concurrency limit, until it is dropped.
 #[derive(Debug)]
 pub struct Permit(Arc<Limiter>);
 
-/// A place in the queue; dropping it gives it up.
+/// A request's entry in the queue. Dropping it leaves the queue.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    gate: Arc<Limiter>,
+pub(super) struct QueueEntry {
+    limiter: Arc<Limiter>,
     waiter: Arc<Waiter>,
 }
 
-pub(super) enum Entry {
-    Inside(Permit),
-    Outside(Ticket),
+/// The result of asking for a permit.
+pub(super) enum Acquired {
+    Permit(Permit),
+    Queued(QueueEntry),
     Rejected(Rejected),
 }
 
 impl Limiter {
-    pub(super) fn new(limit: u32, capacity: usize, order: Order) -> Self {
+    pub(super) fn new(limit: u32, capacity: usize, order: QueueOrder) -> Self {
         Self {
-            inside: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
             limit: AtomicU32::new(limit),
-            outside: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             queue: Mutex::new(VecDeque::new()),
             capacity,
             order,
@@ -83,95 +89,99 @@ impl Limiter {
         self.limit.load(SeqCst)
     }
 
-    pub(super) fn inside(&self) -> u32 {
-        self.inside.load(SeqCst)
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(SeqCst)
     }
 
-    pub(super) fn outside(&self) -> usize {
-        self.outside.load(SeqCst)
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(SeqCst)
     }
 
     pub(super) fn set_limit(&self, limit: u32) {
-        if self.limit.swap(limit, SeqCst) < limit && self.outside() > 0 {
-            self.admit(&mut lock(&self.queue));
+        if self.limit.swap(limit, SeqCst) < limit && self.waiting() > 0 {
+            self.grant(&mut lock(&self.queue));
         }
     }
 
     #[inline]
-    pub(super) fn enter(self: &Arc<Self>, priority: Priority) -> Entry {
+    pub(super) fn acquire(self: &Arc<Self>, priority: Priority) -> Acquired {
         let limit = self.limit();
+        // While requests wait, no other may overtake them.
         if let Some(part) = priority.part_of(limit) {
-            return if self.outside() == 0 && self.take_place(part) {
-                Entry::Inside(Permit(Arc::clone(self)))
+            return if self.waiting() == 0 && self.try_take(part) {
+                Acquired::Permit(Permit(Arc::clone(self)))
             } else {
-                Entry::Rejected(Rejected::Priority { limit: part })
+                Acquired::Rejected(Rejected::Priority { limit: part })
             };
         }
-        if self.outside() == 0 && self.take_place(limit) {
-            return Entry::Inside(Permit(Arc::clone(self)));
+        if self.waiting() == 0 && self.try_take(limit) {
+            return Acquired::Permit(Permit(Arc::clone(self)));
         }
-        self.queue_up()
+        self.join_queue()
     }
 
     #[cold]
-    fn queue_up(self: &Arc<Self>) -> Entry {
+    fn join_queue(self: &Arc<Self>) -> Acquired {
         let mut queue = lock(&self.queue);
         if queue.len() >= self.capacity {
-            let outdated = match self.order {
-                Order::FirstInFirstOut => None,
-                Order::LastInFirstOutUnderOverload => queue.pop_front(),
+            let oldest = match self.order {
+                QueueOrder::Fifo => None,
+                QueueOrder::AdaptiveLifo => queue.pop_front(),
             };
-            match outdated {
-                Some(outdated) => outdated.turn(Turn::Outdated),
-                // It may be that room was made since, and nobody waits.
-                None if queue.is_empty() && self.take_place(self.limit()) => {
-                    return Entry::Inside(Permit(Arc::clone(self)));
+            match oldest {
+                Some(oldest) => oldest.set(WaiterState::Outdated),
+                // Capacity is 0, and a permit may have been released in the meantime.
+                None if queue.is_empty() && self.try_take(self.limit()) => {
+                    return Acquired::Permit(Permit(Arc::clone(self)));
                 }
-                None => return Entry::Rejected(Rejected::QueueFull { limit: self.limit() }),
+                None => return Acquired::Rejected(Rejected::QueueFull { limit: self.limit() }),
             };
         }
-        let waiter = Arc::new(Waiter { turn: Mutex::new(Turn::Waiting(None)) });
+        let waiter = Arc::new(Waiter { state: Mutex::new(WaiterState::Waiting(None)) });
         queue.push_back(Arc::clone(&waiter));
-        self.outside.store(queue.len(), SeqCst);
+        self.waiting.store(queue.len(), SeqCst);
         between_seq_cst();
-        self.admit(&mut queue);
-        Entry::Outside(Ticket { gate: Arc::clone(self), waiter })
+        // A permit that was released before the store above did not see this waiter.
+        self.grant(&mut queue);
+        Acquired::Queued(QueueEntry { limiter: Arc::clone(self), waiter })
     }
 
-    fn take_place(&self, limit: u32) -> bool {
-        let one_more = |inside| (inside < limit).then(|| inside + 1);
-        self.inside.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+    fn try_take(&self, limit: u32) -> bool {
+        let one_more = |in_flight| (in_flight < limit).then(|| in_flight + 1);
+        self.in_flight.fetch_update(SeqCst, SeqCst, one_more).is_ok()
     }
 
-    /// Lets in as many as there is room for.
-    fn admit(&self, queue: &mut VecDeque<Arc<Waiter>>) {
-        while !queue.is_empty() && self.take_place(self.limit()) {
-            let newest =
-                self.order == Order::LastInFirstOutUnderOverload && queue.len() * 2 > self.capacity;
-            let next = if newest { queue.pop_back() } else { queue.pop_front() };
-            if !next.is_some_and(|next| next.turn(Turn::Admitted)) {
-                self.inside.fetch_sub(1, SeqCst);
+    /// Grants the free permits to waiters.
+    fn grant(&self, queue: &mut VecDeque<Arc<Waiter>>) {
+        while !queue.is_empty() && self.try_take(self.limit()) {
+            let newest_first =
+                self.order == QueueOrder::AdaptiveLifo && queue.len() * 2 > self.capacity;
+            let next = if newest_first { queue.pop_back() } else { queue.pop_front() };
+            if !next.is_some_and(|next| next.set(WaiterState::Granted)) {
+                // The waiter's entry was dropped in the meantime: the permit is free again.
+                self.in_flight.fetch_sub(1, SeqCst);
             }
         }
-        self.outside.store(queue.len(), SeqCst);
+        self.waiting.store(queue.len(), SeqCst);
     }
 
-    fn leave(&self) {
-        self.inside.fetch_sub(1, SeqCst);
+    fn release(&self) {
+        self.in_flight.fetch_sub(1, SeqCst);
         between_seq_cst();
-        if self.outside() > 0 {
-            self.admit(&mut lock(&self.queue));
+        if self.waiting() > 0 {
+            self.grant(&mut lock(&self.queue));
         }
     }
 }
 
 impl Waiter {
-    /// False if it has given up.
-    fn turn(&self, turn: Turn) -> bool {
-        let mut state = lock(&self.turn);
-        let Turn::Waiting(waker) = &mut *state else { return false };
+    /// Ends the wait with `state`, and wakes the task. Returns false if the entry was dropped.
+    fn set(&self, new: WaiterState) -> bool {
+        let mut state = lock(&self.state);
+        let WaiterState::Waiting(waker) = &mut *state else { return false };
         let waker = waker.take();
-        *state = turn;
+        *state = new;
+        // A waker may run the task at once, which locks the state.
         drop(state);
         waker.into_iter().for_each(Waker::wake);
         true
@@ -179,45 +189,48 @@ impl Waiter {
 }
 
 impl Permit {
-    pub(super) fn gate(&self) -> &Arc<Limiter> {
+    pub(super) fn limiter(&self) -> &Arc<Limiter> {
         &self.0
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.release();
     }
 }
 
-impl Ticket {
+impl QueueEntry {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
-        let mut turn = lock(&self.waiter.turn);
-        match &mut *turn {
-            Turn::Waiting(waker) => {
+        let mut state = lock(&self.waiter.state);
+        match &mut *state {
+            WaiterState::Waiting(waker) => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
-            Turn::Admitted => {
-                *turn = Turn::Gone;
-                Poll::Ready(Ok(Permit(Arc::clone(&self.gate))))
+            WaiterState::Granted => {
+                *state = WaiterState::Done;
+                Poll::Ready(Ok(Permit(Arc::clone(&self.limiter))))
             }
-            Turn::Outdated | Turn::Gone => Poll::Ready(Err(Rejected::Outdated)),
+            WaiterState::Outdated | WaiterState::Done => Poll::Ready(Err(Rejected::Outdated)),
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for QueueEntry {
     fn drop(&mut self) {
-        let turn = std::mem::replace(&mut *lock(&self.waiter.turn), Turn::Gone);
-        match turn {
-            Turn::Waiting(_) => {
-                let mut queue = lock(&self.gate.queue);
+        // The lock of the state is released before the queue is locked: `grant` holds the queue's lock
+        // while it locks states.
+        let state = std::mem::replace(&mut *lock(&self.waiter.state), WaiterState::Done);
+        match state {
+            WaiterState::Waiting(_) => {
+                let mut queue = lock(&self.limiter.queue);
                 queue.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
-                self.gate.outside.store(queue.len(), SeqCst);
+                self.limiter.waiting.store(queue.len(), SeqCst);
             }
-            Turn::Admitted => self.gate.leave(),
-            Turn::Outdated | Turn::Gone => {}
+            // A permit was granted, but never taken.
+            WaiterState::Granted => self.limiter.release(),
+            WaiterState::Outdated | WaiterState::Done => {}
         }
     }
 }
@@ -249,16 +262,16 @@ mod tests {
         }
     }
 
-    fn enter(gate: &Arc<Limiter>) -> Permit {
-        let mut ticket = match gate.enter(Priority::NORMAL) {
-            Entry::Inside(permit) => return permit,
-            Entry::Outside(ticket) => ticket,
-            Entry::Rejected(rejected) => panic!("{rejected}"),
+    fn acquire(limiter: &Arc<Limiter>) -> Permit {
+        let mut entry = match limiter.acquire(Priority::NORMAL) {
+            Acquired::Permit(permit) => return permit,
+            Acquired::Queued(entry) => entry,
+            Acquired::Rejected(rejected) => panic!("{rejected}"),
         };
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
         loop {
-            if let Poll::Ready(permit) = ticket.poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(permit) = entry.poll(&mut Context::from_waker(&waker)) {
                 return permit.unwrap();
             }
             let mut woken = parker.woken.lock().unwrap();
@@ -275,20 +288,20 @@ mod tests {
         builder.check(threads);
     }
 
-    /// Everybody gets in in every interleaving (loom reports a lost wake-up as a deadlock), and never
-    /// two at once.
+    /// Every request gets a permit in every interleaving (loom reports a lost wake-up as a deadlock), and
+    /// never two at once.
     #[test]
-    fn everybody_gets_in_and_one_at_a_time() {
+    fn every_request_gets_a_permit_and_one_at_a_time() {
         model(|| {
-            let gate = Arc::new(Limiter::new(1, 2, Order::FirstInFirstOut));
-            let inside = Arc::new(AtomicU32::new(0));
+            let limiter = Arc::new(Limiter::new(1, 2, QueueOrder::Fifo));
+            let holders = Arc::new(AtomicU32::new(0));
             let threads: Vec<_> = (0..2)
                 .map(|_| {
-                    let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+                    let (limiter, holders) = (Arc::clone(&limiter), Arc::clone(&holders));
                     thread::spawn(move || {
-                        let permit = enter(&gate);
-                        assert_eq!(inside.fetch_add(1, SeqCst), 0);
-                        inside.fetch_sub(1, SeqCst);
+                        let permit = acquire(&limiter);
+                        assert_eq!(holders.fetch_add(1, SeqCst), 0);
+                        holders.fetch_sub(1, SeqCst);
                         drop(permit);
                     })
                 })
@@ -296,26 +309,28 @@ mod tests {
             for thread in threads {
                 thread.join().unwrap();
             }
-            assert_eq!((gate.inside(), gate.outside()), (0, 0));
+            assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
         });
     }
 
-    /// One that gives up while it is let in makes room for the next.
+    /// An entry that is dropped while it gets a permit passes the permit on.
     #[test]
-    fn who_gives_up_makes_room() {
+    fn a_dropped_entry_passes_its_permit_on() {
         model(|| {
-            let gate = Arc::new(Limiter::new(1, 2, Order::FirstInFirstOut));
-            let permit = enter(&gate);
-            let Entry::Outside(quitter) = gate.enter(Priority::NORMAL) else { panic!("full") };
+            let limiter = Arc::new(Limiter::new(1, 2, QueueOrder::Fifo));
+            let permit = acquire(&limiter);
+            let Acquired::Queued(quitter) = limiter.acquire(Priority::NORMAL) else {
+                panic!("a permit above the limit")
+            };
             let waiter = {
-                let gate = Arc::clone(&gate);
-                thread::spawn(move || drop(enter(&gate)))
+                let limiter = Arc::clone(&limiter);
+                thread::spawn(move || drop(acquire(&limiter)))
             };
             let canceller = thread::spawn(move || drop(quitter));
             drop(permit);
             canceller.join().unwrap();
             waiter.join().unwrap();
-            assert_eq!((gate.inside(), gate.outside()), (0, 0));
+            assert_eq!((limiter.in_flight(), limiter.waiting()), (0, 0));
         });
     }
 }

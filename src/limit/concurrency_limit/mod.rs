@@ -1,5 +1,8 @@
-//! A limit on the number of requests in flight, with a bounded queue.
+//! A fixed or adaptive limit on the number of requests in flight, with a bounded queue.
+//!
+//! `limiter.rs` hands out the permits and keeps the queue; `adaptive_limit.rs` finds the limit.
 
+mod adaptive_limit;
 mod concurrency;
 mod future;
 mod inspect;
@@ -11,9 +14,9 @@ mod service;
 pub use self::{
     concurrency::Concurrency,
     future::ConcurrencyLimitFuture,
-    inspect::{Carried, Inspect, Priority},
+    inspect::{Inspect, InspectDeadline, Priority},
     layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
-    limiter::{Order, Permit},
+    limiter::{Permit, QueueOrder},
     permit_scope::PermitScope,
     service::ConcurrencyLimit,
 };

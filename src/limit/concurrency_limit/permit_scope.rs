@@ -1,18 +1,23 @@
 use super::Permit;
 
-/// How long an answered request keeps its place under a [`ConcurrencyLimit`](super::ConcurrencyLimit).
+/// Decides how long a request keeps its permit of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
 ///
-/// `()` gives it back when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps it until the body has
-/// ended. An adaptive limit goes by latencies to the beginning of the response in any case.
+/// `()` releases the permit when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps it
+/// until the end of the body. An adaptive limit measures latency to the beginning of the response in any
+/// case.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not decide how long a response of type `{Response}` keeps its permit",
+    note = "pass `()` to `permit_scope` to release the permit when the response begins, or implement `PermitScope<{Response}>`"
+)]
 pub trait PermitScope<Response> {
-    /// The response as the caller gets it.
+    /// The response that the caller gets.
     type Response;
 
-    /// Makes the response keep `permit` for as long as the request is under way.
+    /// Makes `response` keep `permit` for as long as the request counts as in flight.
     fn keep_permit(&self, response: Response, permit: Permit) -> Self::Response;
 }
 
-/// Until the response begins.
+/// Releases the permit when the response begins.
 impl<Response> PermitScope<Response> for () {
     type Response = Response;
 

@@ -6,49 +6,51 @@ use std::{
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, PermitScope, limiter::Entry};
+use super::{
+    ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, PermitScope, limiter::Acquired,
+};
 use crate::{
     BoxError,
     outcome::{Classify, ResultOnly},
 };
 
-/// Bounds how many requests are under way: from here to the beginning of their responses, or for as long
-/// as [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says, at all endpoints together.
+/// Limits how many requests are in flight at all endpoints together.
 ///
-/// A request too many waits in its response future, in a bounded queue, for a bounded time and not
-/// beyond its deadline; or it is [`Rejected`](super::Rejected) at once. `poll_ready` is that of the
-/// service inside and reserves nothing.
+/// A request is in flight from the call to the beginning of its response, or as long as
+/// [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says. A request above the limit waits in
+/// its response future, in a bounded queue, for a bounded time and at most until its deadline; or it is
+/// [`Rejected`](super::Rejected) at once. `poll_ready` polls the inner service and reserves nothing.
 ///
-/// A request that finds room takes no lock and allocates nothing.
+/// A request that gets a permit at once takes no lock and allocates nothing.
 #[derive(Debug)]
-pub struct ConcurrencyLimit<S, C = ResultOnly, I = (), H = ()> {
+pub struct ConcurrencyLimit<S, C = ResultOnly, I = (), P = ()> {
     inner: S,
-    layer: ConcurrencyLimitLayer<C, I, H>,
+    layer: ConcurrencyLimitLayer<C, I, P>,
 }
 
-impl<S, C, I, H> ConcurrencyLimit<S, C, I, H> {
-    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I, H>) -> Self {
+impl<S, C, I, P> ConcurrencyLimit<S, C, I, P> {
+    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I, P>) -> Self {
         Self { inner, layer }
     }
 }
 
-impl<S: Clone, C, I, H> Clone for ConcurrencyLimit<S, C, I, H> {
+impl<S: Clone, C, I, P> Clone for ConcurrencyLimit<S, C, I, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 
-impl<S, C, I, H, Req> Service<Req> for ConcurrencyLimit<S, C, I, H>
+impl<S, C, I, P, Req> Service<Req> for ConcurrencyLimit<S, C, I, P>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classify<S::Response>,
     I: Inspect<Req>,
-    H: PermitScope<S::Response>,
+    P: PermitScope<S::Response>,
 {
-    type Response = H::Response;
+    type Response = P::Response;
     type Error = BoxError;
-    type Future = ConcurrencyLimitFuture<S, C, I, H, Req>;
+    type Future = ConcurrencyLimitFuture<S, C, I, P, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
@@ -57,25 +59,25 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let rules = &self.layer.rules;
-        match rules.gate.enter(rules.inspect.priority(&request)) {
-            Entry::Inside(permit) => {
+        let shared = &self.layer.shared;
+        match shared.limiter.acquire(shared.inspect.priority(&request)) {
+            Acquired::Permit(permit) => {
                 let response = self.inner.call(request);
-                ConcurrencyLimitFuture::inside(response, permit, Arc::clone(rules))
+                ConcurrencyLimitFuture::calling(response, permit, Arc::clone(shared))
             }
-            Entry::Rejected(rejected) => {
-                ConcurrencyLimitFuture::rejected(rejected, Arc::clone(rules))
+            Acquired::Rejected(rejected) => {
+                ConcurrencyLimitFuture::rejected(rejected, Arc::clone(shared))
             }
-            Entry::Outside(ticket) => {
+            Acquired::Queued(entry) => {
                 let now = Instant::now();
-                let patience = rules.max_wait.and_then(|time| now.checked_add(time));
-                let deadline = rules.inspect.deadline(&request);
-                let until = patience.into_iter().chain(deadline).min();
-                // The instance that was polled ready waits with the request.
+                let longest = shared.max_wait.and_then(|time| now.checked_add(time));
+                let deadline = shared.inspect.deadline(&request);
+                let until = longest.into_iter().chain(deadline).min();
+                // The service that was polled ready waits with the request; a clone takes its place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                let rules = Arc::clone(rules);
-                ConcurrencyLimitFuture::outside(ready, request, ticket, until, rules)
+                let shared = Arc::clone(shared);
+                ConcurrencyLimitFuture::queued(ready, request, entry, until, shared)
             }
         }
     }

@@ -1,5 +1,9 @@
 //! Sends copies of a share of the requests to another service.
 
+mod driver;
 mod service;
 
-pub use self::service::{Shadow, ShadowCounts, ShadowDriver};
+pub use self::{
+    driver::ShadowDriver,
+    service::{Shadow, ShadowCounts},
+};
