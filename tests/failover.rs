@@ -23,7 +23,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSync
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    failover::{Failover, FailoverLayer, When},
+    failover::{Failover, FailoverLayer, FailoverOn},
     limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Attempts, Carry, Classify, Outcome},
     retry::{RetryFailures, RetrySafety},
@@ -156,7 +156,7 @@ async fn on_overload_only_what_is_too_much_spills_over() {
     let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(2)).build().unwrap();
     let near = BoxCloneSyncService::new(limit.layer(near));
     let (_, far) = region("far");
-    let failover = FailoverLayer::builder(far, RetryFailures::default()).when(When::Overloaded);
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).on(FailoverOn::Overload);
     let failover = failover.build().unwrap();
     let service = failover.layer(near);
     // Not sent, so it need not be idempotent.
@@ -223,7 +223,7 @@ impl Service<Query> for Roomy {
     type Future = Ready<Result<Held, BoxError>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // What holds the room here keeps it, so there is nobody to wake.
+        // The permit is never released here, so there is no task to wake.
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return Poll::Pending };
         self.taken = Some(Arc::new(permit));
         Poll::Ready(Ok(()))
@@ -337,5 +337,5 @@ fn contradictions_are_rejected() {
     let build = || FailoverLayer::builder((), ());
     assert!(build().sticky(0, MS).build().is_err());
     assert!(build().sticky(1, Duration::ZERO).build().is_err());
-    assert!(build().sticky(1, MS).when(When::Overloaded).build().is_err());
+    assert!(build().sticky(1, MS).on(FailoverOn::Overload).build().is_err());
 }

@@ -1,4 +1,4 @@
-//! Who gets in, who waits, and who is turned away.
+//! Which requests get a permit, wait or are rejected.
 
 mod support;
 
@@ -142,8 +142,8 @@ impl Inspect<u8> for ByNumber {
 async fn the_less_important_are_turned_away_first() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(10)).queue(1).inspect(ByNumber);
     let service = layer.build().unwrap().layer(slow());
-    let mut under_way: Vec<_> = (0..5).map(|_| spawn(service.clone().oneshot(50))).collect();
-    under_way.iter_mut().for_each(|request| assert_pending!(request.poll()));
+    let mut in_flight: Vec<_> = (0..5).map(|_| spawn(service.clone().oneshot(50))).collect();
+    in_flight.iter_mut().for_each(|request| assert_pending!(request.poll()));
     let error = service.clone().oneshot(50).await.unwrap_err();
     assert_eq!(why(&error), Rejected::Priority { limit: 5 });
     let mut more: Vec<_> = (0..6).map(|_| spawn(service.clone().oneshot(100))).collect();
@@ -164,7 +164,7 @@ impl Classify<bool> for Accepted {
     }
 }
 
-/// A server with eight workers: whoever comes beyond waits there, and above 32 is turned away.
+/// A server with eight workers: further requests wait there, and above 32 are rejected.
 async fn adaptive(concurrency: Concurrency) -> (u32, u32, u32) {
     let workers = Arc::new(tokio::sync::Semaphore::new(8));
     let refused = Arc::new(AtomicU32::new(0));
@@ -219,8 +219,8 @@ async fn adaptive_limits_use_the_capacity_and_spare_the_server() {
     }
 }
 
-/// Of 100 requests a second the server accepts 20: about 2 * 20 get through to it (within 20 %), and
-/// all of them a few minutes after it has recovered.
+/// Of 100 requests a second the server accepts 20: about 2 * 20 get through to it (within 20 %),
+/// and all of them a few minutes after it has recovered.
 #[tokio::test(start_paused = true)]
 async fn throttling_sends_twice_what_is_accepted() {
     let accepting = Arc::new(AtomicU32::new(20));
@@ -248,8 +248,8 @@ async fn throttling_sends_twice_what_is_accepted() {
     };
     accepting.store(100, Ordering::SeqCst);
     assert_eq!(run(60).await, 100.0);
-    // What is accepted is a share of what is sent: the share that is sent falls until nearly all that
-    // is left is the one in K that keeps trying.
+    // What is accepted is a share of what is sent: the share that is sent falls until nearly all
+    // that is left is the one in K that keeps trying.
     accepting.store(20, Ordering::SeqCst);
     run(600).await;
     assert!(run(60).await < 50.0);
@@ -269,7 +269,7 @@ async fn throttling_lets_a_burst_through_that_is_answered_later() {
         // What was counted is forgotten.
         advance(Duration::from_secs(300)).await;
     }
-    // Those that nobody waited for say nothing.
+    // Requests that the caller cancelled do not count.
     for _ in 0..100 {
         drop(spawn(layer.layer(slow::<()>()).oneshot(())).poll());
     }

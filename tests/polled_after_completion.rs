@@ -17,7 +17,7 @@ use tower::{Layer, Service, service_fn};
 use tower_lb::{
     Balancer, BoxError, discover,
     endpoint::Endpoint,
-    failover::{FailoverLayer, When},
+    failover::{FailoverLayer, FailoverOn},
     hedge::{Delay, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer, QueueOrder, RateLimitLayer},
     outcome::{LoadReport, ResultOnly},
@@ -94,7 +94,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     panics("FailoverFuture", failover.layer(service_fn(good)).call(query())).await;
     panics("FailoverFuture", failover.layer(service_fn(bad)).call(query())).await;
     let unready = FailoverLayer::builder(Once { first: false }, RetryFailures::default());
-    let unready = unready.when(When::Failed).build().unwrap();
+    let unready = unready.on(FailoverOn::Failure).build().unwrap();
     panics("FailoverFuture", unready.layer(service_fn(bad)).call(query())).await;
 
     let hedge =

@@ -121,7 +121,7 @@ async fn copies_go_to_the_mirror_and_nobody_waits_for_them() {
     assert_eq!(began.elapsed(), 20 * MS);
     assert_eq!(seen.load(Ordering::SeqCst), 2);
     let counts = shadow.counts();
-    // Two are under way, and two wait.
+    // Two are in flight, and two wait.
     assert_eq!((counts.sent, counts.skipped, counts.failed), (2, 6, 0));
     let counts = || shadow.counts();
     sleep(2500 * MS).await;

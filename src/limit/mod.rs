@@ -2,14 +2,16 @@
 //!
 //! | limit | bounds | a request above the limit |
 //! |---|---|---|
-//! | [`Builder::max_outstanding`](crate::balance::Builder::max_outstanding) | requests in flight at each endpoint | waits in the balancer |
-//! | [`ConcurrencyLimit`] | requests in flight at all endpoints together | waits in a bounded queue, or is [`Rejected`] |
-//! | [`AdaptiveThrottle`] | requests that the endpoints would not accept | is rejected, with the matching probability |
+//! | [`max_outstanding`] | requests in flight at each endpoint | waits in the balancer |
+//! | [`ConcurrencyLimit`] | requests in flight at all endpoints | is queued or [`Rejected`] |
+//! | [`AdaptiveThrottle`] | requests that would not be accepted | is rejected at random |
 //! | [`RateLimit`] | requests per second | waits for a bounded time, or is rejected |
 //!
-//! The limit of a [`ConcurrencyLimit`] is fixed or adaptive ([`Concurrency`]). A request counts until its
-//! response begins, or until its [`PermitScope`] ends. [`Rejected`] says why a request was rejected. Such
-//! a request is not charged to any endpoint, and is not retried.
+//! [`max_outstanding`]: crate::balance::Builder::max_outstanding
+//!
+//! The limit of a [`ConcurrencyLimit`] is fixed or adaptive ([`Concurrency`]). A request counts
+//! until its response begins, or until its [`PermitScope`] ends. [`Rejected`] says why a request
+//! was rejected. Such a request is not charged to any endpoint, and is not retried.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};

@@ -26,8 +26,8 @@ pub enum Rejected {
         /// The concurrency limit of that priority.
         limit: u32,
     },
-    /// The endpoints accepted so few of the recent requests that sending more would only add to their
-    /// overload.
+    /// The endpoints accepted so few of the recent requests that sending more would only add to
+    /// their overload.
     Throttled {
         /// The share of requests that is rejected.
         share: f64,

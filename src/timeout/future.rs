@@ -17,7 +17,8 @@ pin_project! {
     pub struct TimeoutFuture<F> {
         #[pin]
         response: F,
-        // Starts when the response is first pending: a response that is ready at once needs no timer.
+        // Starts when the response is first pending: a response that is ready at once needs no
+        // timer.
         #[pin]
         timer: LazySleep,
         deadline: Option<Instant>,

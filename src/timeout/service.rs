@@ -14,8 +14,8 @@ use crate::BoxError;
 
 /// Fails a request that takes longer than a limit with [`Elapsed`](super::Elapsed).
 ///
-/// Use it as [`ConnectTimeout`], [`FirstByteTimeout`] or [`OverallTimeout`]. Unlike tower's `Timeout`,
-/// its error says what was bounded, and a response that is ready at once needs no timer.
+/// Use it as [`ConnectTimeout`], [`FirstByteTimeout`] or [`OverallTimeout`]. Unlike tower's
+/// `Timeout`, its error says what was bounded, and a response that is ready at once needs no timer.
 #[derive(Clone, Debug)]
 pub struct Timeout<S, K> {
     inner: S,
@@ -23,8 +23,8 @@ pub struct Timeout<S, K> {
     kind: PhantomData<K>,
 }
 
-/// Fails a connection attempt that takes longer than the limit. Place it around a client's connector,
-/// which is a service of addresses, as in hyper and tonic.
+/// Fails a connection attempt that takes longer than the limit. Place it around a client's
+/// connector, which is a service of addresses, as in hyper and tonic.
 ///
 /// A connection that was not made in time has not carried the request. A retry therefore sends the
 /// request to another endpoint at once, idempotent or not
@@ -42,7 +42,8 @@ pub type FirstByteTimeout<S> = Timeout<S, FirstByte>;
 /// balancer a [`fail_fast`](crate::balance::Builder::fail_fast) to bound that wait as well.
 ///
 /// The request carries the deadline in its [`Attempts`](crate::outcome::Attempts): the layers below
-/// begin no attempt and no wait that would end after it. An earlier deadline of the request is kept.
+/// begin no attempt and no wait that would end after it. An earlier deadline of the request is
+/// kept.
 pub type OverallTimeout<S> = Timeout<S, Overall>;
 
 impl<S, K> Timeout<S, K> {

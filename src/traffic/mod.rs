@@ -2,7 +2,8 @@
 //!
 //! - [`Canary`] sends a share of the requests to another service, such as a new version. With a
 //!   [`StickyKey`], requests with the same key always go to the same service.
-//! - [`Shadow`] sends copies of a share of the requests to another service and ignores the responses.
+//! - [`Shadow`] sends copies of a share of the requests to another service and ignores the
+//!   responses.
 //!
 //! ```
 //! use std::convert::Infallible;

@@ -41,7 +41,8 @@ const WINDOW: Duration = Duration::from_secs(120);
 
 impl<C> AdaptiveThrottleLayer<C> {
     /// Sends up to `k` requests for each one that `classify` counts as accepted; 2 is usual. With a
-    /// lower `k` fewer requests are wasted, but it takes longer to notice that more would be accepted.
+    /// lower `k` fewer requests are wasted, but it takes longer to notice that more would be
+    /// accepted.
     ///
     /// # Errors
     ///
@@ -59,7 +60,8 @@ impl<C> AdaptiveThrottleLayer<C> {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating system.
+    /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating
+    /// system.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.shared.seed.store(seed, Ordering::Relaxed);

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The number of slots of [`RecentCounts`].
 pub(super) const SLOTS: usize = 10;
 
-/// Counts the events of the last ten ticks without a lock. At the change of a tick an event may be lost.
+/// Counts the events of the last ten ticks without a lock. At the change of a tick an event may be
+/// lost.
 ///
 /// Each slot holds its tick in the high half and its count in the low half, so that one atomic
 /// operation reads or replaces both.
@@ -19,7 +20,8 @@ impl RecentCounts {
         if (seen >> TICK_SHIFT) as u32 == tick {
             slot.fetch_add(1, Relaxed);
         } else {
-            // The first event of a tick replaces the slot. If another thread was first, its slot counts.
+            // The first event of a tick replaces the slot. If another thread was first, its slot
+            // counts.
             let fresh = u64::from(tick) << TICK_SHIFT | 1;
             if slot.compare_exchange(seen, fresh, Relaxed, Relaxed).is_err() {
                 slot.fetch_add(1, Relaxed);

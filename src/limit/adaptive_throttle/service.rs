@@ -16,9 +16,9 @@ use crate::{
 /// Rejects requests that the endpoints would most likely not accept, so that the endpoints need not
 /// reject them.
 ///
-/// The rejected share is (requests - K accepted) / (requests + 1) over the last two minutes, or 0 if
-/// that is negative: K requests are sent for each accepted one. A request is not accepted if it ends
-/// in overload, a timeout or no response. Other failures took the endpoint's work and count as
+/// The rejected share is (requests - K accepted) / (requests + 1) over the last two minutes, or 0
+/// if that is negative: K requests are sent for each accepted one. A request is not accepted if it
+/// ends in overload, a timeout or no response. Other failures took the endpoint's work and count as
 /// accepted.
 ///
 /// A request counts when it ends or is rejected here. Requests in flight, requests that the caller

@@ -53,8 +53,8 @@ impl AdaptiveLimit {
     /// Records a response that took `latency` while `in_flight` requests were in flight. Calls
     /// `set_limit` if the limit changes.
     ///
-    /// If another thread records a response at the same time, this one is skipped: a sample is not worth
-    /// waiting for a lock.
+    /// If another thread records a response at the same time, this one is skipped: a sample is not
+    /// worth waiting for a lock.
     pub(super) fn record(
         &self,
         latency: Duration,
@@ -87,7 +87,8 @@ impl AdaptiveLimit {
         state.limit = limit.clamp(f64::from(min), f64::from(max));
         let effective = state.effective().max(min);
         if effective != effective_before.max(min) {
-            // Called within the lock, so that limits are set in the order in which they were computed.
+            // Called within the lock, so that limits are set in the order in which they were
+            // computed.
             set_limit(effective);
         }
     }
@@ -176,8 +177,8 @@ mod tests {
         assert_eq!(limit, 2);
     }
 
-    /// A server with 40 workers and 10 ms of work: requests above 40 queue there. The limit settles near
-    /// the server's capacity (within half and twice).
+    /// A server with 40 workers and 10 ms of work: requests above 40 queue there. The limit settles
+    /// near the server's capacity (within half and twice).
     #[test]
     fn gradient_finds_the_capacity() {
         let adaptive = AdaptiveLimit::new(Concurrency::gradient(5, 1000)).unwrap();

@@ -27,12 +27,13 @@ impl Concurrency {
 
     /// A limit from `min` to `max` that grows slowly and shrinks on overload. Starts at 20.
     ///
-    /// It grows by 1 after as many successful responses as the limit, while at least half of the limit is
-    /// in use. It shrinks by a tenth on overload or a timeout, at most once per as many responses.
+    /// It grows by 1 after as many successful responses as the limit, while at least half of the
+    /// limit is in use. It shrinks by a tenth on overload or a timeout, at most once per as many
+    /// responses.
     ///
-    /// Source: additive increase, multiplicative decrease, once per round trip, as in TCP (Jacobson,
-    /// 1988). Where this differs: Netflix's concurrency-limits counts every response, which makes a fifth
-    /// of the requests fail with overload indefinitely.
+    /// Source: additive increase, multiplicative decrease, once per round trip, as in TCP
+    /// (Jacobson, 1988). Where this differs: Netflix's concurrency-limits counts every response,
+    /// which makes a fifth of the requests fail with overload indefinitely.
     #[must_use]
     pub const fn aimd(min: u32, max: u32) -> Self {
         Self { algorithm: Algorithm::Aimd, min, max }
@@ -40,13 +41,14 @@ impl Concurrency {
 
     /// A limit from `min` to `max` that keeps latency low. Starts at 20.
     ///
-    /// It shrinks while recent latency is more than a quarter above the minimum latency. Otherwise it
-    /// grows by its square root, step by step. From time to time it is halved for a while, so that queues
-    /// drain and the minimum latency can be measured. Overload and timeouts reduce it by a tenth, as with
-    /// [`aimd`](Self::aimd).
+    /// It shrinks while recent latency is more than a quarter above the minimum latency. Otherwise
+    /// it grows by its square root, step by step. From time to time it is halved for a while, so
+    /// that queues drain and the minimum latency can be measured. Overload and timeouts reduce it
+    /// by a tenth, as with [`aimd`](Self::aimd).
     ///
-    /// Source: the gradient of Envoy's adaptive concurrency. Where this differs: Envoy goes down to three
-    /// requests to measure. Netflix's Gradient2 compares with an average, and drifts upwards with it.
+    /// Source: the gradient of Envoy's adaptive concurrency. Where this differs: Envoy goes down to
+    /// three requests to measure. Netflix's Gradient2 compares with an average, and drifts upwards
+    /// with it.
     #[must_use]
     pub const fn gradient(min: u32, max: u32) -> Self {
         Self { algorithm: Algorithm::Gradient, min, max }

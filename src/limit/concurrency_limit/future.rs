@@ -119,7 +119,8 @@ where
                 StateProjection::Calling { response, permit, started } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
                     let permit = permit.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    // Before the permit is released: this request counts as in flight for the sample.
+                    // Before the permit is released: this request counts as in flight for the
+                    // sample.
                     this.shared.record(&result, &permit, *started);
                     let keep = |response| this.shared.permit_scope.keep_permit(response, permit);
                     return Poll::Ready(result.map(keep));

@@ -45,8 +45,8 @@ impl Priority {
     /// Accepts requests up to the limit, and queues them above it.
     pub const NORMAL: Self = Self(100);
 
-    /// Rejects requests, without queueing, once `percent` of the limit is in flight. 100 and more is
-    /// [`NORMAL`](Self::NORMAL).
+    /// Rejects requests, without queueing, once `percent` of the limit is in flight. 100 and more
+    /// is [`NORMAL`](Self::NORMAL).
     #[must_use]
     pub const fn up_to(percent: u8) -> Self {
         Self(if percent < 100 { percent } else { 100 })

@@ -87,8 +87,8 @@ struct Settings {
 }
 
 impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
-    /// Sets how many requests may wait in the queue. Default 0: requests above the limit are rejected at
-    /// once.
+    /// Sets how many requests may wait in the queue. Default 0: requests above the limit are
+    /// rejected at once.
     #[must_use]
     pub fn queue(mut self, requests: usize) -> Self {
         self.settings.queue = requests;
@@ -102,16 +102,16 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
         self
     }
 
-    /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline that
-    /// [`inspect`](Self::inspect) finds.
+    /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline
+    /// that [`inspect`](Self::inspect) finds.
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.settings.max_wait = Some(time);
         self
     }
 
-    /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it. Default
-    /// [`ResultOnly`]: errors that are timeouts.
+    /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it.
+    /// Default [`ResultOnly`]: errors that are timeouts.
     #[must_use]
     pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, P> {
         let Self { settings, inspect, permit_scope, .. } = self;

@@ -14,19 +14,20 @@ pub enum QueueOrder {
     /// First in, first out. When the queue is full, new requests are rejected. The default.
     #[default]
     Fifo,
-    /// First in, first out while the queue is at most half full; last in, first out above, because the
-    /// older requests would hardly be in time. When the queue is full, the oldest request is rejected.
+    /// First in, first out while the queue is at most half full; last in, first out above, because
+    /// the older requests would hardly be in time. When the queue is full, the oldest request is
+    /// rejected.
     ///
     /// Source: "Fail at scale" (Maurer, 2015), adaptive LIFO.
     AdaptiveLifo,
 }
 
-/// A semaphore with a variable number of permits and a bounded queue. A request that gets a permit at
-/// once takes no lock.
+/// A semaphore with a variable number of permits and a bounded queue. A request that gets a permit
+/// at once takes no lock.
 ///
-/// No wake-up is lost. A waiter joins the queue first, and looks for a permit after that. A permit is
-/// released first, and the queue is looked at after that. All four are sequentially consistent, so at
-/// least one of the two sees the other.
+/// No wake-up is lost. A waiter joins the queue first, and looks for a permit after that. A permit
+/// is released first, and the queue is looked at after that. All four are sequentially consistent,
+/// so at least one of the two sees the other.
 #[derive(Debug)]
 pub(super) struct Limiter {
     in_flight: AtomicU32,
@@ -219,8 +220,8 @@ impl QueueEntry {
 
 impl Drop for QueueEntry {
     fn drop(&mut self) {
-        // The lock of the state is released before the queue is locked: `grant` holds the queue's lock
-        // while it locks states.
+        // The lock of the state is released before the queue is locked: `grant` holds the queue's
+        // lock while it locks states.
         let state = std::mem::replace(&mut *lock(&self.waiter.state), WaiterState::Done);
         match state {
             WaiterState::Waiting(_) => {
@@ -288,8 +289,8 @@ mod tests {
         builder.check(threads);
     }
 
-    /// Every request gets a permit in every interleaving (loom reports a lost wake-up as a deadlock), and
-    /// never two at once.
+    /// Every request gets a permit in every interleaving (loom reports a lost wake-up as a
+    /// deadlock), and never two at once.
     #[test]
     fn every_request_gets_a_permit_and_one_at_a_time() {
         model(|| {

@@ -2,9 +2,9 @@ use super::Permit;
 
 /// Decides how long a request keeps its permit of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
 ///
-/// `()` releases the permit when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps it
-/// until the end of the body. An adaptive limit measures latency to the beginning of the response in any
-/// case.
+/// `()` releases the permit when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps
+/// it until the end of the body. An adaptive limit measures latency to the beginning of the
+/// response in any case.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not decide how long a response of type `{Response}` keeps its permit",
     note = "pass `()` to `permit_scope` to release the permit when the response begins, or implement `PermitScope<{Response}>`"

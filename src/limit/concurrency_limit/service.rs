@@ -17,9 +17,10 @@ use crate::{
 /// Limits how many requests are in flight at all endpoints together.
 ///
 /// A request is in flight from the call to the beginning of its response, or as long as
-/// [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says. A request above the limit waits in
-/// its response future, in a bounded queue, for a bounded time and at most until its deadline; or it is
-/// [`Rejected`](super::Rejected) at once. `poll_ready` polls the inner service and reserves nothing.
+/// [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says. A request above the limit
+/// waits in its response future, in a bounded queue, for a bounded time and at most until its
+/// deadline; or it is [`Rejected`](super::Rejected) at once. `poll_ready` polls the inner service
+/// and reserves nothing.
 ///
 /// A request that gets a permit at once takes no lock and allocates nothing.
 #[derive(Debug)]
@@ -73,7 +74,8 @@ where
                 let longest = shared.max_wait.and_then(|time| now.checked_add(time));
                 let deadline = shared.inspect.deadline(&request);
                 let until = longest.into_iter().chain(deadline).min();
-                // The service that was polled ready waits with the request; a clone takes its place.
+                // The service that was polled ready waits with the request; a clone takes its
+                // place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
                 let shared = Arc::clone(shared);

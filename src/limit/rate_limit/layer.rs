@@ -25,8 +25,8 @@ impl RateLimitLayer {
         Ok(Self { meter: Arc::new(Meter::new(rate, burst)), max_wait: Duration::ZERO })
     }
 
-    /// Lets a request wait up to `time` until the rate allows it. Default: requests do not wait, and are
-    /// rejected.
+    /// Lets a request wait up to `time` until the rate allows it. Default: requests do not wait,
+    /// and are rejected.
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;

@@ -11,9 +11,9 @@ use crate::BoxError;
 /// Limits how many requests are sent per second, with bursts up to a maximum.
 ///
 /// A request above the limit waits in its response future for at most
-/// [`max_wait`](RateLimitLayer::max_wait), or is rejected. A waiting request has reserved its slot, and a
-/// request that is dropped while it waits uses the slot up. Unlike tower's `RateLimit` it is `Clone`, and
-/// its clones share the rate without a lock.
+/// [`max_wait`](RateLimitLayer::max_wait), or is rejected. A waiting request has reserved its slot,
+/// and a request that is dropped while it waits uses the slot up. Unlike tower's `RateLimit` it is
+/// `Clone`, and its clones share the rate without a lock.
 ///
 /// Source: the generic cell rate algorithm (ATM Forum, 1996).
 #[derive(Clone, Debug)]
@@ -46,7 +46,8 @@ where
         match self.layer.meter.reserve(self.layer.max_wait) {
             Ok(Duration::ZERO) => RateLimitFuture::calling(self.inner.call(request)),
             Ok(wait) => {
-                // The service that was polled ready waits with the request; a clone takes its place.
+                // The service that was polled ready waits with the request; a clone takes its
+                // place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
                 RateLimitFuture::waiting(wait, ready, request)

@@ -38,8 +38,9 @@ impl<B> CanaryLayer<B> {
         Ok(Self { canary, shared: Arc::new(Shared { share, key: (), seed }) })
     }
 
-    /// Keeps requests with the same key at the same service. A key is the hash of a user or a session,
-    /// for example; any numbers will do, as they are hashed again. Default: requests have no key.
+    /// Keeps requests with the same key at the same service. A key is the hash of a user or a
+    /// session, for example; any numbers will do, as they are hashed again. Default: requests have
+    /// no key.
     #[must_use]
     pub fn sticky_by<K>(self, key: K) -> CanaryLayer<B, K> {
         let share = AtomicU64::new(self.shared.share.load(Ordering::Relaxed));
@@ -49,7 +50,8 @@ impl<B> CanaryLayer<B> {
 }
 
 impl<B, K> CanaryLayer<B, K> {
-    /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating system.
+    /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating
+    /// system.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.shared.seed.store(seed, Ordering::Relaxed);

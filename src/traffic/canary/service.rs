@@ -8,9 +8,10 @@ use crate::{BoxError, escape::EscapedChain, rng::Rng};
 
 /// Sends a share of the requests to another service: a new version, a new region.
 ///
-/// With a [key](CanaryLayer::sticky_by), requests with the same key go to the same service, and those
-/// that go to the canary stay there when the share grows. While the canary is not ready, all requests
-/// go to the stable service. A failure of the canary is returned to the caller like any response.
+/// With a [key](CanaryLayer::sticky_by), requests with the same key go to the same service, and
+/// those that go to the canary stay there when the share grows. While the canary is not ready, all
+/// requests go to the stable service. A failure of the canary is returned to the caller like any
+/// response.
 #[derive(Debug)]
 pub struct Canary<A, B, K = ()> {
     stable: A,
@@ -73,8 +74,8 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        // A key always gives the same fraction. It is compared with the share, so a larger share only
-        // adds keys to the canary.
+        // A key always gives the same fraction. It is compared with the share, so a larger share
+        // only adds keys to the canary.
         let fraction = match self.layer.shared.key.key(&request) {
             Some(key) => Rng::seeded(key).unit(),
             None => self.rng.unit(),

@@ -6,7 +6,8 @@
     note = "pass a closure `|request: &{Req}| -> Option<u64>` to `sticky_by`, or implement `StickyKey<{Req}>`"
 )]
 pub trait StickyKey<Req> {
-    /// Returns the same number for all requests that belong together, or `None` if `request` has no key.
+    /// Returns the same number for all requests that belong together, or `None` if `request` has no
+    /// key.
     fn key(&self, request: &Req) -> Option<u64>;
 }
 

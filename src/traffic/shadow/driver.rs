@@ -20,8 +20,8 @@ use crate::{BoxError, escape::EscapedChain, future::LazySleep};
 /// How long a copy, and the body that it may hold, waits for the mirror to be ready.
 const MAX_READY_WAIT: Duration = Duration::from_secs(1);
 
-/// A future that sends the copies of a [`Shadow`](super::Shadow) and drops the responses. It ends with
-/// the last clone of the shadow, or when the mirror's `poll_ready` fails.
+/// A future that sends the copies of a [`Shadow`](super::Shadow) and drops the responses. It ends
+/// with the last clone of the shadow, or when the mirror's `poll_ready` fails.
 pub struct ShadowDriver<M: Service<Req>, Req> {
     mirror: M,
     incoming: mpsc::Receiver<(Req, Instant)>,

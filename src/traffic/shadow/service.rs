@@ -45,7 +45,8 @@ pub(super) struct Shared {
 pub struct ShadowCounts {
     /// Copies that were sent.
     pub sent: u64,
-    /// Copies that were not sent, because too many were in flight or the other service was not ready.
+    /// Copies that were not sent, because too many were in flight or the other service was not
+    /// ready.
     pub skipped: u64,
     /// Copies that were sent, and failed with an error.
     pub failed: u64,
@@ -55,7 +56,8 @@ impl<S, Req> Shadow<S, Req> {
     /// Sends copies of `share` of the requests to `mirror`. At most `max_in_flight` copies are in
     /// flight at a time, and as many wait.
     ///
-    /// Spawn the driver: it sends the copies, and ends when the last clone of the shadow is dropped.
+    /// Spawn the driver: it sends the copies, and ends when the last clone of the shadow is
+    /// dropped.
     ///
     /// # Errors
     ///
