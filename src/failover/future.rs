@@ -18,7 +18,7 @@ use crate::{
     limit::Rejected,
     outcome::Attempts,
     retry::{
-        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, is_before_deadline,
+        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, is_before_deadline,
         poll_ready_until,
     },
 };
@@ -87,10 +87,7 @@ impl<B, P, Req> FailoverContext<B, P, Req> {
         P: RetryPolicy<Rsp>,
     {
         let unsent = result.as_ref().err().and_then(|error| Unsent::of(&**error));
-        let decision = match result {
-            Ok(response) => self.settings.policy.decide(Ok(response)),
-            Err(error) => self.settings.policy.decide(Err(&**error)),
-        };
+        let decision = self.settings.policy.decide(as_dyn(result));
         // A policy gives up on requests that the primary's balancer or a limit rejected, because a
         // retry would meet the same. The fallback does not.
         if unsent.is_none() && decision == RetryDecision::Final {

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, begins_before, is_before_deadline,
-    layer::Shared, policy::endpoint_of, poll_ready_until,
+    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, begins_before,
+    is_before_deadline, layer::Shared, policy::endpoint_of, poll_ready_until,
 };
 use crate::{
     BoxError,
@@ -133,10 +133,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     where
         P: RetryPolicy<Rsp>,
     {
-        let decision = match result {
-            Ok(response) => self.shared.policy.decide(Ok(response)),
-            Err(error) => self.shared.policy.decide(Err(&**error)),
-        };
+        let decision = self.shared.policy.decide(as_dyn(result));
         // A success is the hot path, and all else is kept out of it.
         match decision {
             RetryDecision::Final => None,

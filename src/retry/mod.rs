@@ -92,5 +92,6 @@ pub use self::{
 };
 pub(crate) use self::{
     backoff::DEFAULT_MAX_DELAY,
+    policy::as_dyn,
     ready::{begins_before, is_before_deadline, poll_ready_until},
 };

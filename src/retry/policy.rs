@@ -1,7 +1,7 @@
 use std::{error::Error as StdError, io};
 
 use crate::{
-    Error,
+    BoxError, Error,
     endpoint::EndpointId,
     error::chain,
     limit::is_rejected,
@@ -71,6 +71,16 @@ impl RetryDecision {
 /// request was sent.
 fn is_unsent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
+}
+
+/// Returns `result` as a [`RetryPolicy`] takes it.
+pub(crate) fn as_dyn<Rsp>(
+    result: &Result<Rsp, BoxError>,
+) -> Result<&Rsp, &(dyn StdError + 'static)> {
+    match result {
+        Ok(response) => Ok(response),
+        Err(error) => Err(&**error),
+    }
 }
 
 /// Returns the endpoint that `error` or one of its sources names.
