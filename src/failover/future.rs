@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{When, layer::Rules, switch::Switch};
+use super::{FailoverOn, layer::Settings, primary_state::PrimaryState};
 use crate::{
     BoxError, Error,
     error::chain,
@@ -18,87 +18,88 @@ use crate::{
     limit::Rejected,
     outcome::Attempts,
     retry::{
-        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, begins_in_time, poll_ready_until,
+        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, is_before_deadline,
+        poll_ready_until,
     },
 };
 
+const NAME: &str = "FailoverFuture";
+
 pin_project! {
     /// The response of a [`Failover`](super::Failover).
-    pub struct FailoverFuture<A, B, J, Req>
+    pub struct FailoverFuture<A, B, P, Req>
     where
         A: Service<Req>,
         B: Service<Req>,
     {
         #[pin]
-        state: State<A::Future, B::Future, Again<B, J, Req>, Over<B, Req, A::Response>>,
+        state: State<A::Future, B::Future, FailoverContext<B, P, Req>, Held<B, Req, A::Response>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<A, B, G, O> {
-        // `again` is taken with a request that goes over.
-        First { #[pin] response: A, again: Option<G> },
-        // For the second service to be ready.
-        Readying { over: Option<O>, until: Option<Instant>, #[pin] timer: LazySleep },
-        Second { #[pin] response: B },
+    enum State<A, B, C, H> {
+        // `context` is taken when the request fails over.
+        AtPrimary { #[pin] response: A, context: Option<C> },
+        // The fallback is not ready.
+        WaitingForReady { held: Option<H>, until: Option<Instant>, #[pin] timer: LazySleep },
+        AtFallback { #[pin] response: B },
     }
 }
 
-const NAME: &str = "FailoverFuture";
-
-/// What it takes to go over to the second service.
-pub(super) struct Again<B, J, Req> {
-    pub(super) rules: Arc<Rules<J>>,
-    pub(super) switch: Arc<Switch>,
+/// What is needed to fail over.
+pub(super) struct FailoverContext<B, P, Req> {
+    pub(super) settings: Arc<Settings<P>>,
+    pub(super) state: Arc<PrimaryState>,
+    /// `None` if the request cannot be copied.
     pub(super) copy: Option<Req>,
     pub(super) retry_safety: RetrySafety,
-    pub(super) second: B,
+    pub(super) fallback: B,
 }
 
-/// A request that goes over.
-struct Over<B, Req, Rsp> {
+/// What is held while the fallback is not ready.
+struct Held<B, Req, Rsp> {
     copy: Req,
-    second: B,
-    /// The answer if the second service can't be asked.
+    fallback: B,
+    /// The primary's result, which goes to the caller if the fallback cannot be called.
     last: Result<Rsp, BoxError>,
 }
 
-impl<A, B, J, Req> FailoverFuture<A, B, J, Req>
+impl<A, B, P, Req> FailoverFuture<A, B, P, Req>
 where
     A: Service<Req>,
     B: Service<Req>,
 {
-    pub(super) fn first(response: A::Future, again: Again<B, J, Req>) -> Self {
-        Self { state: State::First { response, again: Some(again) } }
+    pub(super) fn at_primary(response: A::Future, context: FailoverContext<B, P, Req>) -> Self {
+        Self { state: State::AtPrimary { response, context: Some(context) } }
     }
 
-    pub(super) fn second(response: B::Future) -> Self {
-        Self { state: State::Second { response } }
+    pub(super) fn at_fallback(response: B::Future) -> Self {
+        Self { state: State::AtFallback { response } }
     }
 }
 
-impl<B, J, Req> Again<B, J, Req> {
-    /// Whether a request goes over that ended so at the first service.
-    fn goes_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> bool
+impl<B, P, Req> FailoverContext<B, P, Req> {
+    /// Records the primary's result, and returns whether the request fails over.
+    fn fails_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> bool
     where
-        J: RetryPolicy<Rsp>,
+        P: RetryPolicy<Rsp>,
     {
-        let unserved = result.as_ref().err().and_then(|error| Unserved::of(&**error));
-        let verdict = match result {
-            Ok(response) => self.rules.policy.decide(Ok(response)),
-            Err(error) => self.rules.policy.decide(Err(&**error)),
-        };
-        if unserved.is_none() && verdict == RetryDecision::Final {
-            self.switch.succeeded();
+        let unsent = result.as_ref().err().and_then(|error| Unsent::of(&**error));
+        let decision = self.settings.policy.decide(as_dyn(result));
+        // A policy gives up on requests that the primary's balancer or a limit rejected, because a
+        // retry would meet the same. The fallback does not.
+        if unsent.is_none() && decision == RetryDecision::Final {
+            self.state.record_success();
             return false;
         }
-        self.switch.failed();
-        match self.rules.when {
-            When::Overloaded => matches!(unserved, Some(Unserved::Overloaded)),
-            When::Failed => {
-                unserved.is_some()
-                    || matches!(verdict, RetryDecision::Unsent | RetryDecision::Refused(_))
+        self.state.record_failure();
+        match self.settings.on {
+            FailoverOn::Overload => matches!(unsent, Some(Unsent::Overloaded)),
+            FailoverOn::Failure => {
+                unsent.is_some()
+                    || matches!(decision, RetryDecision::Unsent | RetryDecision::Refused(_))
                     || self.retry_safety == RetrySafety::Idempotent
             }
         }
@@ -106,28 +107,28 @@ impl<B, J, Req> Again<B, J, Req> {
 }
 
 /// Why no endpoint has seen a request.
-enum Unserved {
+enum Unsent {
     Overloaded,
-    Otherwise,
+    Unavailable,
 }
 
-impl Unserved {
+impl Unsent {
     fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
         chain(error).find_map(|error| match error.downcast_ref::<Error>() {
             Some(Error::Overloaded { .. }) => Some(Self::Overloaded),
-            Some(error) if error.is_unsent() => Some(Self::Otherwise),
+            Some(error) if error.is_unsent() => Some(Self::Unavailable),
             _ => error.is::<Rejected>().then_some(Self::Overloaded),
         })
     }
 }
 
-impl<A, B, J, Req> Future for FailoverFuture<A, B, J, Req>
+impl<A, B, P, Req> Future for FailoverFuture<A, B, P, Req>
 where
     A: Service<Req>,
     A::Error: Into<BoxError>,
     B: Service<Req, Response = A::Response>,
     B::Error: Into<BoxError>,
-    J: RetryPolicy<A::Response>,
+    P: RetryPolicy<A::Response>,
     Req: RetryableRequest,
 {
     type Output = Result<A::Response, BoxError>;
@@ -136,40 +137,43 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::First { response, again } => {
+                StateProjection::AtPrimary { response, context } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let again = again.take_if(|again| again.goes_over(&result));
-                    let Some(Again { rules, copy, second, .. }) = again else {
+                    let context = context.take_if(|context| context.fails_over(&result));
+                    let Some(FailoverContext { settings, copy, fallback, .. }) = context else {
                         return Poll::Ready(result);
                     };
-                    // A copy of the copy, because a body that was used up can't be repeated.
+                    // Copied again to find out whether that is still possible: the primary may have
+                    // read more of the body than can be replayed.
                     let Some(copy) = copy.as_ref().and_then(RetryableRequest::try_clone) else {
                         return Poll::Ready(result);
                     };
-                    let longest = Instant::now().checked_add(rules.max_wait);
+                    let longest = Instant::now().checked_add(settings.max_wait);
                     let deadline = copy.attempts().and_then(Attempts::deadline);
                     let until = longest.into_iter().chain(deadline).min();
-                    let over = Some(Over { copy, second, last: result });
-                    this.state.set(State::Readying { over, until, timer: LazySleep::default() });
+                    let held = Some(Held { copy, fallback, last: result });
+                    let timer = LazySleep::default();
+                    this.state.set(State::WaitingForReady { held, until, timer });
                 }
-                StateProjection::Readying { over, until, timer } => {
-                    let second = over.as_mut().map(|over| &mut over.second);
-                    let second = second.unwrap_or_else(|| polled_after_completion(NAME));
-                    let is_ready = ready!(poll_ready_until(second, *until, timer, cx));
-                    let over = over.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    let Over { copy, mut second, last } = over;
-                    if !is_ready || !begins_in_time(copy.attempts()) {
+                StateProjection::WaitingForReady { held, until, timer } => {
+                    let fallback = held.as_mut().map(|held| &mut held.fallback);
+                    let fallback = fallback.unwrap_or_else(|| polled_after_completion(NAME));
+                    let is_ready = ready!(poll_ready_until(fallback, *until, timer, cx));
+                    let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    let Held { copy, mut fallback, last } = held;
+                    if !is_ready || !is_before_deadline(copy.attempts()) {
                         return Poll::Ready(last);
                     }
-                    // What the first answer holds is let go.
+                    // The primary's response releases what it occupies before the fallback is
+                    // called.
                     drop(last);
                     if let Some(attempts) = copy.attempts() {
                         attempts.begin_next();
                     }
-                    let response = second.call(copy);
-                    this.state.set(State::Second { response });
+                    let response = fallback.call(copy);
+                    this.state.set(State::AtFallback { response });
                 }
-                StateProjection::Second { response } => {
+                StateProjection::AtFallback { response } => {
                     return response.poll(cx).map_err(Into::into);
                 }
             }
@@ -177,17 +181,17 @@ where
     }
 }
 
-impl<A, B, J, Req> fmt::Debug for FailoverFuture<A, B, J, Req>
+impl<A, B, P, Req> fmt::Debug for FailoverFuture<A, B, P, Req>
 where
     A: Service<Req>,
     B: Service<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::First { .. } => "at the first service",
-            State::Readying { .. } => "waiting for the second service to be ready",
-            State::Second { .. } => "at the second service",
+            State::AtPrimary { .. } => "waiting for the primary",
+            State::WaitingForReady { .. } => "waiting for the fallback to be ready",
+            State::AtFallback { .. } => "waiting for the fallback",
         };
-        f.debug_struct("FailoverFuture").field("state", &state).finish_non_exhaustive()
+        f.debug_struct(NAME).field("state", &state).finish_non_exhaustive()
     }
 }

@@ -2,129 +2,125 @@ use std::{sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Failover, switch::Switch};
-use crate::{InvalidConfig, retry::DEFAULT_LONGEST};
+use super::{Failover, primary_state::PrimaryState};
+use crate::{ConfigError, retry::DEFAULT_MAX_DELAY};
 
-/// When a request goes over to the second service.
+/// When a request fails over from the primary to the fallback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum When {
-    /// When the attempt at the first has failed, and may be repeated. The default.
+pub enum FailoverOn {
+    /// When the attempt at the primary has failed, and the request may be retried. The default.
     #[default]
-    Failed,
-    /// When the first has too much to do: it is not ready, all of its endpoints have as many requests
-    /// as they may, or a [limit](crate::limit) rejects the request. Its failures are the answer.
-    Overloaded,
+    Failure,
+    /// When the primary is overloaded: it is not ready, all of its endpoints have the maximum
+    /// number of requests in flight, or a [limit](crate::limit) rejects the request. Other failures
+    /// go to the caller.
+    Overload,
 }
 
-/// Gives services a second one to go over to. Each service has a state of its own, which its clones share.
+/// Gives services a fallback. Each service has its own state, which its clones share.
 #[derive(Debug)]
-pub struct FailoverLayer<B, J> {
-    second: B,
-    pub(super) rules: Arc<Rules<J>>,
+pub struct FailoverLayer<B, P> {
+    fallback: B,
+    pub(super) settings: Arc<Settings<P>>,
 }
 
-/// What all clones of a [`Failover`] go by.
+/// What all clones of a [`Failover`] share, besides the state of the primary.
 #[derive(Debug)]
-pub(super) struct Rules<J> {
-    pub(super) policy: J,
-    pub(super) when: When,
+pub(super) struct Settings<P> {
+    pub(super) policy: P,
+    pub(super) on: FailoverOn,
     pub(super) max_wait: Duration,
     sticky: (u32, Duration),
 }
 
-impl<B, J> FailoverLayer<B, J> {
-    /// Settings; `policy` says what is a failure of the first service.
-    pub fn builder(second: B, policy: J) -> FailoverBuilder<B, J> {
+impl<B, P> FailoverLayer<B, P> {
+    /// Returns a builder with default settings; `policy` decides what is a failure of the primary.
+    pub fn builder(fallback: B, policy: P) -> FailoverBuilder<B, P> {
         FailoverBuilder {
-            second,
+            fallback,
             policy,
-            when: When::default(),
-            max_wait: DEFAULT_LONGEST,
+            on: FailoverOn::default(),
+            max_wait: DEFAULT_MAX_DELAY,
             sticky: None,
         }
     }
 }
 
-impl<B: Clone, J> Clone for FailoverLayer<B, J> {
+impl<B: Clone, P> Clone for FailoverLayer<B, P> {
     fn clone(&self) -> Self {
-        Self { second: self.second.clone(), rules: Arc::clone(&self.rules) }
+        Self { fallback: self.fallback.clone(), settings: Arc::clone(&self.settings) }
     }
 }
 
-impl<A, B: Clone, J> Layer<A> for FailoverLayer<B, J> {
-    type Service = Failover<A, B, J>;
+impl<A, B: Clone, P> Layer<A> for FailoverLayer<B, P> {
+    type Service = Failover<A, B, P>;
 
-    fn layer(&self, first: A) -> Failover<A, B, J> {
-        let (failures, probe_every) = self.rules.sticky;
-        let switch = Arc::new(Switch::new(failures, probe_every));
-        Failover::new(first, self.second.clone(), Arc::clone(&self.rules), switch)
+    fn layer(&self, primary: A) -> Failover<A, B, P> {
+        let (failures, probe_every) = self.settings.sticky;
+        let state = Arc::new(PrimaryState::new(failures, probe_every));
+        Failover::new(primary, self.fallback.clone(), Arc::clone(&self.settings), state)
     }
 }
 
 /// Configures a [`FailoverLayer`].
 #[derive(Clone, Debug)]
-pub struct FailoverBuilder<B, J> {
-    second: B,
-    policy: J,
-    when: When,
+pub struct FailoverBuilder<B, P> {
+    fallback: B,
+    policy: P,
+    on: FailoverOn,
     max_wait: Duration,
     sticky: Option<(u32, Duration)>,
 }
 
-impl<B, J> FailoverBuilder<B, J> {
-    /// When a request goes over. Default [`When::Failed`].
+impl<B, P> FailoverBuilder<B, P> {
+    /// Sets when a request fails over. Default [`FailoverOn::Failure`].
     #[must_use]
-    pub fn when(mut self, when: When) -> Self {
-        self.when = when;
+    pub fn on(mut self, on: FailoverOn) -> Self {
+        self.on = on;
         self
     }
 
-    /// How long a request that the first service has failed waits for the second to be ready. Then
-    /// the first's answer, be it a response or an error, is the caller's. The request's
-    /// [deadline](crate::outcome::Attempts::deadline) ends the wait too. Default 250 ms, as long as
-    /// [`Retry`](crate::retry::Retry) waits by default with a response in hand.
+    /// Sets how long a request that fails over waits for the fallback to be ready. After that, the
+    /// primary's result goes to the caller, be it a response or an error. The request's
+    /// [deadline](crate::outcome::Attempts::deadline) ends the wait as well. Default 250 ms, which
+    /// is also how long [`Retry`](crate::retry::Retry) waits by default with a response.
     ///
-    /// The bound is there because the first's answer may hold what the second waits for: the place
-    /// in a concurrency limit around both, for example.
+    /// The wait is bounded because the primary's response may occupy what the fallback waits for,
+    /// such as a permit of a concurrency limit around both.
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;
         self
     }
 
-    /// After so many failures of the first service in a row, all requests go to the second at once. One
-    /// request each `probe_every` tries the first still; when one succeeds there, all come back.
-    /// Default: every request tries the first.
+    /// After `failures` consecutive failures of the primary, sends all requests directly to the
+    /// fallback. Once per `probe_every`, one request still tries the primary; when it succeeds, all
+    /// requests use the primary again. Default: every request tries the primary.
     #[must_use]
     pub fn sticky(mut self, failures: u32, probe_every: Duration) -> Self {
         self.sticky = Some((failures, probe_every));
         self
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// For a sticky failover after 0 failures, or with probes all the time, or on overload.
-    pub fn build(self) -> Result<FailoverLayer<B, J>, InvalidConfig> {
-        let Self { second, policy, when, max_wait, sticky } = self;
+    /// If `failures` or `probe_every` of a sticky failover is 0, or it is combined with
+    /// [`FailoverOn::Overload`].
+    pub fn build(self) -> Result<FailoverLayer<B, P>, ConfigError> {
+        let Self { fallback, policy, on, max_wait, sticky } = self;
         if let Some((failures, probe_every)) = sticky {
-            InvalidConfig::unless(
-                failures > 0,
-                "sticky failover after 0 failures: set after how many to switch, or have no first \
-                 service",
-            )?;
-            InvalidConfig::unless(
-                !probe_every.is_zero(),
-                "sticky failover with a probe every 0 s never stays: set the time between probes",
-            )?;
-            InvalidConfig::unless(
-                when == When::Failed,
-                "overload passes, so failover on overload can't be sticky: leave one of them out",
-            )?;
+            ConfigError::if_zero("sticky.failures", failures.into())?;
+            ConfigError::if_zero_time("sticky.probe_every", probe_every)?;
+            if on == FailoverOn::Overload {
+                // Overload is brief, and sending all requests elsewhere would hide its end.
+                let expected = "`FailoverOn::Failure`, as `sticky` is set";
+                return Err(ConfigError::new("on", expected).with_value("`FailoverOn::Overload`"));
+            }
         }
-        let rules = Rules { policy, when, max_wait, sticky: sticky.unwrap_or_default() };
-        Ok(FailoverLayer { second, rules: Arc::new(rules) })
+        let settings = Settings { policy, on, max_wait, sticky: sticky.unwrap_or_default() };
+        Ok(FailoverLayer { fallback, settings: Arc::new(settings) })
     }
 }

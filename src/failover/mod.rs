@@ -1,8 +1,10 @@
-//! Another service for requests that the first can't serve: a second region, a cache, a static answer.
+//! A fallback service for requests that the primary service cannot serve: a second region, a cache,
+//! a static response.
 //!
-//! [`Failover`] has two services; put one into another for more. It goes over to the second
-//! [when](When) an attempt at the first has failed, or only when the first has too much to do. It can
-//! stay there after several failures in a row, and come back when a probe succeeds.
+//! [`Failover`] has two services; nest them for more. By [`FailoverOn`], a request fails over when
+//! the attempt at the primary has failed, or only when the primary is overloaded. After several
+//! consecutive failures, failover can be sticky until a probe of the primary succeeds:
+//! `primary_state.rs`.
 //!
 //! ```
 //! use std::{io, time::Duration};
@@ -34,11 +36,11 @@
 
 mod future;
 mod layer;
+mod primary_state;
 mod service;
-mod switch;
 
 pub use self::{
     future::FailoverFuture,
-    layer::{FailoverBuilder, FailoverLayer, When},
+    layer::{FailoverBuilder, FailoverLayer, FailoverOn},
     service::Failover,
 };

@@ -6,10 +6,10 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    FailoverFuture, When,
-    future::Again,
-    layer::Rules,
-    switch::{Switch, Turn},
+    FailoverFuture, FailoverOn,
+    future::FailoverContext,
+    layer::Settings,
+    primary_state::{PrimaryState, Route},
 };
 use crate::{
     BoxError,
@@ -17,134 +17,141 @@ use crate::{
     retry::{RetryPolicy, RetrySafety, RetryableRequest},
 };
 
-/// Sends requests to a first service, and to a second if that can't serve them.
+/// Sends requests to a primary service, and to a fallback if the primary cannot serve them.
 ///
-/// - Each request is sent to either service once at the most. It goes over only if it may be repeated,
-///   or has not been sent: the first had no endpoint, no room, or rejected it.
-/// - While the first service is not ready, requests wait for it, unless they spill over on
-///   [overload](When::Overloaded); give its balancer a
-///   [`fail_fast`](crate::balance::Builder::fail_fast) to go over instead.
-/// - Once the first can never work again, all requests go to the second.
-/// - A request that goes over waits for the second service to be ready no longer than
+/// - Each request is sent to either service at most once. It fails over only if it may be retried,
+///   or has not been sent: the primary had no endpoint or no permit for it, or rejected it.
+/// - While the primary is not ready, requests wait for it, unless they fail over on
+///   [overload](FailoverOn::Overload). To fail over instead, give the primary's balancer a
+///   [`fail_fast`](crate::balance::Builder::fail_fast).
+/// - Once the primary's `poll_ready` has failed, all requests go to the fallback.
+/// - A request that fails over waits for the fallback to be ready for at most
 ///   [`max_wait`](super::FailoverBuilder::max_wait), and is not sent there after its
-///   [deadline](crate::outcome::Attempts::deadline): then the first's answer is the answer.
-/// - What the second answers is the answer, be it good or not.
+///   [deadline](crate::outcome::Attempts::deadline). The primary's result then goes to the caller.
+/// - The fallback's result goes to the caller, be it a success or a failure.
 #[derive(Debug)]
-pub struct Failover<A, B, J> {
-    first: A,
-    second: B,
-    rules: Arc<Rules<J>>,
-    switch: Arc<Switch>,
-    /// Which one was polled ready.
-    target: Target,
-    /// This one has the turn to try the first.
-    probing: bool,
+pub struct Failover<A, B, P> {
+    primary: A,
+    fallback: B,
+    settings: Arc<Settings<P>>,
+    state: Arc<PrimaryState>,
+    /// The service that was polled ready.
+    ready: Target,
+    /// Whether the next request of this clone is the probe of the primary.
+    is_probing: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Target {
-    First,
-    Second,
+    Primary,
+    Fallback,
 }
 
-impl<A, B, J> Failover<A, B, J> {
-    pub(super) fn new(first: A, second: B, rules: Arc<Rules<J>>, switch: Arc<Switch>) -> Self {
-        Self { first, second, rules, switch, target: Target::First, probing: false }
+impl<A, B, P> Failover<A, B, P> {
+    pub(super) fn new(
+        primary: A,
+        fallback: B,
+        settings: Arc<Settings<P>>,
+        state: Arc<PrimaryState>,
+    ) -> Self {
+        Self { primary, fallback, settings, state, ready: Target::Primary, is_probing: false }
     }
 
-    /// Whether the next request should try the first service.
-    fn tries_first(&mut self) -> bool {
-        if self.switch.first_is_gone() {
+    /// Returns true if the next request is to try the primary.
+    fn tries_primary(&mut self) -> bool {
+        if self.state.is_gone() {
             return false;
         }
-        if !self.probing {
-            match self.switch.turn() {
-                Turn::First => {}
-                Turn::Probe => self.probing = true,
-                Turn::Second => return false,
+        // A probe that was assigned in an earlier poll is kept.
+        if !self.is_probing {
+            match self.state.route() {
+                Route::Primary => {}
+                Route::Probe => self.is_probing = true,
+                Route::Fallback => return false,
             }
         }
         true
     }
 }
 
-impl<A: Clone, B: Clone, J> Clone for Failover<A, B, J> {
+impl<A: Clone, B: Clone, P> Clone for Failover<A, B, P> {
     fn clone(&self) -> Self {
-        let (rules, switch) = (Arc::clone(&self.rules), Arc::clone(&self.switch));
-        Self::new(self.first.clone(), self.second.clone(), rules, switch)
+        let (settings, state) = (Arc::clone(&self.settings), Arc::clone(&self.state));
+        Self::new(self.primary.clone(), self.fallback.clone(), settings, state)
     }
 }
 
-impl<A, B, J> Drop for Failover<A, B, J> {
+impl<A, B, P> Drop for Failover<A, B, P> {
     fn drop(&mut self) {
-        if self.probing {
-            self.switch.give_turn_back();
+        if self.is_probing {
+            self.state.return_probe();
         }
     }
 }
 
-impl<A, B, J, Req> Service<Req> for Failover<A, B, J>
+impl<A, B, P, Req> Service<Req> for Failover<A, B, P>
 where
     A: Service<Req>,
     A::Error: Into<BoxError>,
     B: Service<Req, Response = A::Response> + Clone,
     B::Error: Into<BoxError>,
-    J: RetryPolicy<A::Response>,
+    P: RetryPolicy<A::Response>,
     Req: RetryableRequest,
 {
     type Response = A::Response;
     type Error = BoxError;
-    type Future = FailoverFuture<A, B, J, Req>;
+    type Future = FailoverFuture<A, B, P, Req>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let mut first_may_come = false;
-        if self.tries_first() {
-            match self.first.poll_ready(cx) {
+        let mut primary_is_pending = false;
+        if self.tries_primary() {
+            match self.primary.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
-                    self.target = Target::First;
+                    self.ready = Target::Primary;
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Pending if self.rules.when == When::Failed && !self.probing => {
+                // A probe does not wait: the request goes to the fallback like all others.
+                Poll::Pending if self.settings.on == FailoverOn::Failure && !self.is_probing => {
                     return Poll::Pending;
                 }
-                Poll::Pending => first_may_come = true,
+                Poll::Pending => primary_is_pending = true,
                 Poll::Ready(Err(error)) => {
-                    if self.switch.lose_first() {
+                    if self.state.set_gone() {
                         tracing::error!(
                             error = %EscapedChain(&*error.into()),
-                            "the first service of a failover is gone, the second is used from now on",
+                            "the primary service of a failover failed, so all requests go to the fallback",
                         );
                     }
                 }
             }
         }
-        match ready!(self.second.poll_ready(cx)) {
-            // It is the first's failure to get ready that brought us here.
-            Err(_) if first_may_come => return Poll::Pending,
+        match ready!(self.fallback.poll_ready(cx)) {
+            // The primary has registered the waker and may still become ready.
+            Err(_) if primary_is_pending => return Poll::Pending,
             ready => ready.map_err(Into::into)?,
         }
-        if std::mem::take(&mut self.probing) {
-            // The first was not ready for the probe, and nobody should wait for that.
-            self.switch.give_turn_back();
+        if std::mem::take(&mut self.is_probing) {
+            // The primary was not ready for the probe: another request may try.
+            self.state.return_probe();
         }
-        self.target = Target::Second;
+        self.ready = Target::Fallback;
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        if let Target::Second = self.target {
-            return FailoverFuture::second(self.second.call(request));
+        if let Target::Fallback = self.ready {
+            return FailoverFuture::at_fallback(self.fallback.call(request));
         }
-        self.probing = false;
+        self.is_probing = false;
         let retry_safety = request.retry_safety();
         let copy = if retry_safety == RetrySafety::Never { None } else { request.try_clone() };
-        let again = Again {
-            rules: Arc::clone(&self.rules),
-            switch: Arc::clone(&self.switch),
+        let context = FailoverContext {
+            settings: Arc::clone(&self.settings),
+            state: Arc::clone(&self.state),
             copy,
             retry_safety,
-            second: self.second.clone(),
+            fallback: self.fallback.clone(),
         };
-        FailoverFuture::first(self.first.call(request), again)
+        FailoverFuture::at_primary(self.primary.call(request), context)
     }
 }

@@ -3,9 +3,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::latencies::Latencies;
-use crate::InvalidConfig;
+use crate::ConfigError;
 
-/// How long an attempt may take before another is sent beside it.
+/// How long an attempt may take before a hedge is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Delay {
     kind: Kind,
@@ -19,22 +19,23 @@ enum Kind {
 }
 
 impl Delay {
-    /// For ever: nothing is hedged, and the layer costs nothing.
+    /// No request is hedged, and the layer costs nothing.
     #[must_use]
     pub const fn never() -> Self {
         Self { kind: Kind::Never }
     }
 
-    /// Always so long.
+    /// A fixed delay.
     #[must_use]
     pub const fn fixed(delay: Duration) -> Self {
         Self { kind: Kind::Fixed(delay) }
     }
 
-    /// As long as this share of the answers takes, 0.99 for the 99th percentile, and at least 1 ms.
+    /// The time within which this share of the responses begins, at least 1 ms; 0.99 is the 99th
+    /// percentile.
     ///
-    /// Measured over the good answers to requests that may be hedged, in the last 20 to 40 s, to within 13 %, once a
-    /// second. Nothing is hedged until 100 answers have come.
+    /// It is computed once a second, to within 13 %, from the successful responses of the last 20
+    /// to 40 s to requests that may be hedged. Nothing is hedged before 100 responses.
     #[must_use]
     pub const fn quantile(share: f64) -> Self {
         Self { kind: Kind::Quantile(share) }
@@ -45,22 +46,20 @@ impl Delay {
         matches!(self.kind, Kind::Never)
     }
 
-    pub(super) fn check(self) -> Result<(), InvalidConfig> {
+    pub(super) fn check(self) -> Result<(), ConfigError> {
         match self.kind {
             Kind::Never => Ok(()),
-            Kind::Fixed(delay) => InvalidConfig::unless(
-                !delay.is_zero(),
-                "a hedging delay of 0 doubles every request: set it to what nearly all answers take",
-            ),
-            Kind::Quantile(share) => InvalidConfig::unless(
+            Kind::Fixed(delay) => ConfigError::if_zero_time("delay", delay),
+            Kind::Quantile(share) => ConfigError::unless(
                 share > 0.0 && share < 1.0,
-                "the hedging quantile is not between 0 and 1: set the share of answers that come \
-                 without a hedge, 0.99 for example",
+                "delay",
+                share,
+                "a quantile above 0 and below 1, such as 0.99",
             ),
         }
     }
 
-    /// If it is known beforehand.
+    /// Returns the delay if it is fixed.
     #[cfg(feature = "http")]
     pub(crate) fn known(self) -> Option<Duration> {
         match self.kind {
@@ -69,46 +68,46 @@ impl Delay {
         }
     }
 
-    pub(super) fn into_clock(self) -> Clock {
+    pub(super) fn into_source(self) -> DelaySource {
         match self.kind {
-            Kind::Never => Clock::Stopped,
-            Kind::Fixed(delay) => Clock::Fixed(delay),
-            Kind::Quantile(share) => Clock::Measured(Box::new(Latencies::new(share))),
+            Kind::Never => DelaySource::Never,
+            Kind::Fixed(delay) => DelaySource::Fixed(delay),
+            Kind::Quantile(share) => DelaySource::Measured(Box::new(Latencies::new(share))),
         }
     }
 }
 
-/// Tells the delay, and learns from answers if it must.
+/// Returns the current delay, and measures it if necessary.
 #[derive(Debug)]
-pub(super) enum Clock {
-    Stopped,
+pub(super) enum DelaySource {
+    Never,
     Fixed(Duration),
     Measured(Box<Latencies>),
 }
 
-impl Clock {
-    /// The start of an attempt, if that is needed.
+impl DelaySource {
+    /// Returns the start of an attempt; `None` if latencies are not measured.
     #[inline]
     pub(super) fn start(&self) -> Option<Instant> {
         match self {
-            Self::Stopped | Self::Fixed(_) => None,
+            Self::Never | Self::Fixed(_) => None,
             Self::Measured(_) => Some(Instant::now()),
         }
     }
 
-    /// `None` as long as it is not known.
+    /// Returns the delay; `None` if it is not known yet.
     #[inline]
     pub(super) fn delay(&self) -> Option<Duration> {
         match self {
-            Self::Stopped => None,
+            Self::Never => None,
             Self::Fixed(delay) => Some(*delay),
             Self::Measured(latencies) => latencies.quantile(),
         }
     }
 
-    /// An answer has come, or one would have come later than now.
+    /// Records a successful response, as the latency since `started`.
     #[inline]
-    pub(super) fn answered(&self, started: Instant) {
+    pub(super) fn record(&self, started: Instant) {
         if let Self::Measured(latencies) = self {
             latencies.record(started, Instant::now());
         }

@@ -11,62 +11,68 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::layer::Rules;
+use super::layer::Shared;
 use crate::{
     BoxError,
     future::polled_after_completion,
-    limit::is_turned_away,
+    limit::is_rejected,
     outcome::Attempts,
-    retry::{DEFAULT_LONGEST, RetryDecision, RetryPolicy, RetryableRequest, in_time},
+    retry::{DEFAULT_MAX_DELAY, RetryDecision, RetryPolicy, RetryableRequest, begins_before},
 };
+
+const NAME: &str = "HedgeFuture";
 
 pin_project! {
     /// The response of a [`Hedge`](super::Hedge).
-    pub struct HedgeFuture<S, J, Req>
+    pub struct HedgeFuture<S, P, Req>
     where
         S: Service<Req>,
     {
         #[pin]
-        state: State<S::Future, Others<S, J, Req>>,
+        state: State<S::Future, Hedges<S, P, Req>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, O> {
-        // Neither hedged nor measured, which should be small.
+    enum State<F, H> {
+        // Neither hedged nor measured. `hedges` below is boxed to keep this state small.
         Single { #[pin] response: F },
-        // `first` is there until it has failed, `others` until one has answered or all have failed.
-        Hedged { #[pin] first: Option<F>, others: Option<Box<O>> },
+        // `first` is `None` once it has failed, `hedges` once the result was returned.
+        Hedged { #[pin] first: Option<F>, hedges: Option<Box<H>> },
     }
 }
 
-/// The other attempts, made and to be made, and what has come of all so far.
-struct Others<S: Service<Req>, J, Req> {
-    rules: Arc<Rules<J>>,
+/// The hedges in flight, what is needed to send further ones, and the failure to return if all
+/// fail.
+struct Hedges<S: Service<Req>, P, Req> {
+    shared: Arc<Shared<P>>,
+    /// When the request was sent, if latencies are measured.
     started: Option<Instant>,
-    next: Option<Next<S, Req>>,
-    /// Until the next, from when an answer is waited for.
-    timer: Option<Pin<Box<Sleep>>>,
-    /// And when they were paid for.
-    under_way: Vec<(Pin<Box<S::Future>>, Instant)>,
-    /// The answer if all fail: the first attempt's.
+    /// `None` if no further hedge is to be sent.
+    next: Option<NextHedge<S, Req>>,
+    /// Ends the delay before the next hedge. Starts when the attempts in flight are first pending.
+    delay_timer: Option<Pin<Box<Sleep>>>,
+    /// Each hedge with the time of its withdrawal from the budget.
+    in_flight: Vec<(Pin<Box<S::Future>>, Instant)>,
+    /// The first attempt's result, if it failed. It goes to the caller if all attempts fail.
     failed: Option<Result<S::Response, BoxError>>,
-    /// How long a response in hand waits for the other attempts, and the timer for that.
-    longest: Duration,
-    patience: Option<Pin<Box<Sleep>>>,
+    /// How long a failed response is held while other attempts are in flight.
+    max_hold: Duration,
+    hold_timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// What it takes to send another attempt.
-pub(super) struct Next<S, Req> {
+/// What is needed to send another hedge.
+pub(super) struct NextHedge<S, Req> {
     pub(super) copy: Req,
     pub(super) attempts: Attempts,
     pub(super) service: S,
     pub(super) delay: Duration,
+    /// How many hedges may still be sent.
     pub(super) left: u32,
 }
 
-impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
+impl<S: Service<Req>, P, Req> HedgeFuture<S, P, Req> {
     #[inline]
     pub(super) fn single(response: S::Future) -> Self {
         Self { state: State::Single { response } }
@@ -75,30 +81,30 @@ impl<S: Service<Req>, J, Req> HedgeFuture<S, J, Req> {
     #[inline]
     pub(super) fn hedged(
         response: S::Future,
-        rules: Arc<Rules<J>>,
+        shared: Arc<Shared<P>>,
         started: Option<Instant>,
-        next: Option<Next<S, Req>>,
+        next: Option<NextHedge<S, Req>>,
     ) -> Self {
-        let longest = next.as_ref().map_or(DEFAULT_LONGEST, |next| next.delay.max(DEFAULT_LONGEST));
-        let others = Others {
-            rules,
+        let delay = next.as_ref().map_or(Duration::ZERO, |next| next.delay);
+        let hedges = Hedges {
+            shared,
             started,
             next,
-            timer: None,
-            under_way: Vec::new(),
+            delay_timer: None,
+            in_flight: Vec::new(),
             failed: None,
-            longest,
-            patience: None,
+            max_hold: delay.max(DEFAULT_MAX_DELAY),
+            hold_timer: None,
         };
-        Self { state: State::Hedged { first: Some(response), others: Some(Box::new(others)) } }
+        Self { state: State::Hedged { first: Some(response), hedges: Some(Box::new(hedges)) } }
     }
 }
 
-impl<S, J, Req> Future for HedgeFuture<S, J, Req>
+impl<S, P, Req> Future for HedgeFuture<S, P, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: RetryPolicy<S::Response>,
+    P: RetryPolicy<S::Response>,
     Req: RetryableRequest,
 {
     type Output = Result<S::Response, BoxError>;
@@ -106,113 +112,122 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Single { response } => response.poll(cx).map_err(Into::into),
-            StateProjection::Hedged { mut first, others } => {
-                let answer = others.as_mut().map(|others| others.poll_answer(first.as_mut(), cx));
-                let answer = answer.unwrap_or_else(|| polled_after_completion("HedgeFuture"));
-                let answer = ready!(answer);
-                // The attempts that are still in flight are cancelled.
+            StateProjection::Hedged { mut first, hedges } => {
+                let result = hedges.as_mut().map(|hedges| hedges.poll_result(first.as_mut(), cx));
+                let result = result.unwrap_or_else(|| polled_after_completion(NAME));
+                let result = ready!(result);
+                // The attempts that are still in flight are cancelled now, not when the caller
+                // drops this future.
                 first.set(None);
-                *others = None;
-                Poll::Ready(answer)
+                *hedges = None;
+                Poll::Ready(result)
             }
         }
     }
 }
 
-impl<S, J, Req> Others<S, J, Req>
+impl<S, P, Req> Hedges<S, P, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: RetryPolicy<S::Response>,
+    P: RetryPolicy<S::Response>,
     Req: RetryableRequest,
 {
-    /// The answer to the request: the first good one, or a failure if there is none to wait for.
-    fn poll_answer(
+    /// Polls all attempts. Ready with the first success, or with the first attempt's failure if
+    /// there is nothing more to wait for.
+    fn poll_result(
         &mut self,
         mut first: Pin<&mut Option<S::Future>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Response, BoxError>> {
+        // Each round may send a hedge, which the next round polls for the first time.
         loop {
             if let Some(Poll::Ready(result)) = first.as_mut().as_pin_mut().map(|one| one.poll(cx)) {
                 first.set(None);
-                if let Some(good) = self.ended(result.map_err(Into::into), true) {
-                    return Poll::Ready(good);
+                if let Some(success) = self.success(result.map_err(Into::into), true) {
+                    return Poll::Ready(success);
                 }
             }
-            if let Some(good) = self.poll(cx) {
-                return Poll::Ready(good);
+            if let Some(success) = self.poll_hedges(cx) {
+                return Poll::Ready(success);
             }
-            let none_left = first.is_none() && self.under_way.is_empty();
-            let failed = self.failed.take_if(|_| none_left);
-            if let Some(failed) = failed.or_else(|| self.poll_patience(cx)) {
+            let none_in_flight = first.is_none() && self.in_flight.is_empty();
+            let failed = self.failed.take_if(|_| none_in_flight);
+            if let Some(failed) = failed.or_else(|| self.poll_hold(cx)) {
                 return Poll::Ready(failed);
             }
             // The attempts in flight have registered the waker.
-            let Some(delay) = self.delay() else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(delay)));
+            let Some(delay) = self.next_delay() else { return Poll::Pending };
+            let timer = self.delay_timer.get_or_insert_with(|| Box::pin(sleep(delay)));
+            // The timer may have ended in an earlier poll that then found the service not ready.
             if !timer.is_elapsed() {
                 ready!(timer.as_mut().poll(cx));
             }
             ready!(self.poll_send(cx));
-            self.timer = None;
+            self.delay_timer = None;
         }
     }
 
-    /// A response in hand that has waited long enough: it may hold the very room that another attempt
-    /// waits for. An error holds nothing, and waits.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
-        let longest = self.longest;
+    /// Returns the failed response if it was held for the maximum time: it may occupy the very
+    /// permit that another attempt waits for. An error occupies nothing, and is held as long as
+    /// necessary.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
+        let max_hold = self.max_hold;
         self.failed.take_if(|failed| {
             failed.is_ok() && {
-                let timer = self.patience.get_or_insert_with(|| Box::pin(sleep(longest)));
+                let timer = self.hold_timer.get_or_insert_with(|| Box::pin(sleep(max_hold)));
                 timer.as_mut().poll(cx).is_ready()
             }
         })
     }
 
-    /// An attempt has ended: gives the result back if it is good.
-    fn ended(
+    /// Returns the result of an attempt if it is a success, and records its latency.
+    fn success(
         &mut self,
         result: Result<S::Response, BoxError>,
         is_first: bool,
     ) -> Option<Result<S::Response, BoxError>> {
-        let good = match &result {
-            Ok(response) => self.rules.policy.decide(Ok(response)) == RetryDecision::Final,
+        let is_success = match &result {
+            Ok(response) => self.shared.policy.decide(Ok(response)) == RetryDecision::Final,
             Err(_) => false,
         };
-        if !good {
-            // Only the first attempt's failure is ever the answer, so what the others hold is let go.
+        if !is_success {
+            // Only the first attempt's failure can go to the caller. A hedge's failed response is
+            // dropped now, so that it occupies nothing.
             if is_first {
                 self.failed = Some(result);
             }
             return None;
         }
         if let Some(started) = self.started {
-            self.rules.clock.answered(started);
+            // Measured from the first attempt even if a hedge won: the first would have taken at
+            // least this long.
+            self.shared.delay.record(started);
         }
         Some(result)
     }
 
-    /// A good answer of one of the others, if there is one.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
+    /// Polls the hedges in flight, and returns the first success.
+    fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
         let mut index = 0;
-        while let Some((hedge, withdrawn)) = self.under_way.get_mut(index) {
+        while let Some((hedge, withdrawn)) = self.in_flight.get_mut(index) {
             let withdrawn = *withdrawn;
             let Poll::Ready(result) = hedge.as_mut().poll(cx) else {
                 index += 1;
                 continue;
             };
-            drop(self.under_way.swap_remove(index));
+            drop(self.in_flight.swap_remove(index));
             let result = result.map_err(Into::into);
             match &result {
-                // There was no other endpoint, or no room, and none is to be expected.
-                Err(error) if is_turned_away(&**error) => {
-                    self.rules.budget.give_back(withdrawn);
+                // No other endpoint, or no permit, was available for the hedge, and none is
+                // expected for the next one. Nothing was sent, so nothing was spent.
+                Err(error) if is_rejected(&**error) => {
+                    self.shared.budget.refund(withdrawn);
                     self.next = None;
                 }
                 _ => {
-                    if let Some(good) = self.ended(result, false) {
-                        return Some(good);
+                    if let Some(success) = self.success(result, false) {
+                        return Some(success);
                     }
                 }
             }
@@ -220,26 +235,28 @@ where
         None
     }
 
-    /// How long to wait before the next hedge; `None` if there is to be none.
-    fn delay(&self) -> Option<Duration> {
+    /// Returns the delay before the next hedge; `None` if no more hedges are left, or if it would
+    /// begin after the deadline.
+    fn next_delay(&self) -> Option<Duration> {
         let next = self.next.as_ref()?;
         let deadline = next.attempts.deadline();
-        let in_time = deadline.is_none_or(|deadline| in_time(next.delay, deadline));
+        let in_time = deadline.is_none_or(|deadline| begins_before(next.delay, deadline));
         (in_time && next.left > 0).then_some(next.delay)
     }
 
-    /// Sends another attempt when the service is ready, or gives up to, for want of budget or of a
-    /// copy.
+    /// Sends another hedge when the service is ready. Without a copy or budget, no more hedges are
+    /// sent.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(next) = &mut self.next else { return Poll::Ready(()) };
-        let ready = ready!(next.service.poll_ready(cx)).is_ok();
-        let copy = ready.then(|| next.copy.try_clone()).flatten();
-        match copy.filter(|_| self.rules.budget.withdraw()) {
+        let is_ready = ready!(next.service.poll_ready(cx)).is_ok();
+        let copy = is_ready.then(|| next.copy.try_clone()).flatten();
+        match copy.filter(|_| self.shared.budget.withdraw()) {
             Some(copy) => {
                 next.left -= 1;
+                // The balancer rejects the hedge if every endpoint has been tried.
                 next.attempts.begin_elsewhere();
                 let response = Box::pin(next.service.call(copy));
-                self.under_way.push((response, Instant::now()));
+                self.in_flight.push((response, Instant::now()));
             }
             None => self.next = None,
         }
@@ -247,15 +264,15 @@ where
     }
 }
 
-impl<S: Service<Req>, J, Req> fmt::Debug for HedgeFuture<S, J, Req> {
+impl<S: Service<Req>, P, Req> fmt::Debug for HedgeFuture<S, P, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let under_way = match &self.state {
+        let in_flight = match &self.state {
             State::Single { .. } => 1,
-            State::Hedged { first, others } => {
-                let others = others.as_ref().map_or(0, |others| others.under_way.len());
-                others + usize::from(first.is_some())
+            State::Hedged { first, hedges } => {
+                let hedges = hedges.as_ref().map_or(0, |hedges| hedges.in_flight.len());
+                hedges + usize::from(first.is_some())
             }
         };
-        f.debug_struct("HedgeFuture").field("under_way", &under_way).finish_non_exhaustive()
+        f.debug_struct(NAME).field("in_flight", &in_flight).finish_non_exhaustive()
     }
 }

@@ -6,19 +6,21 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A quantile of recent latencies, measured while requests go by. Recording takes two atomic
-/// instructions; every second somebody adds the counts up.
+/// Measures a quantile of recent latencies. Recording takes two atomic operations; once a second,
+/// the caller that records also computes the quantile.
 ///
-/// Two histograms with buckets in proportion to the latency: one is filled, the other is what was
-/// filled before; they change places every 20 s. A count that is lost in the change does no harm.
+/// There are two histograms with buckets in proportion to the latency. One is filled, the other is
+/// from the period before; they change places every 20 s. All accesses are relaxed: a count that is
+/// lost at the change does no harm.
 pub(super) struct Latencies {
     share: f64,
-    began: Instant,
+    created: Instant,
     histograms: [Histogram; 2],
-    /// Which one is filled is the last bit.
-    turn: AtomicU64,
-    /// When to add up next, and what the result was; nanoseconds.
+    /// The number of changes; its last bit is the index of the histogram that is filled.
+    period: AtomicU64,
+    /// When to compute the quantile next, in nanoseconds since `created`.
     due: AtomicU64,
+    /// The quantile in nanoseconds; 0 if unknown.
     quantile: AtomicU64,
 }
 
@@ -26,20 +28,20 @@ struct Histogram([AtomicU32; BUCKETS]);
 
 /// Eight for each doubling, from 1 µs to 6 days.
 const BUCKETS: usize = 8 * 40;
-const TURN: Duration = Duration::from_secs(20);
-const PERIOD: Duration = Duration::from_secs(1);
-/// Answers before anything is said.
-const ENOUGH: u64 = 100;
-const SHORTEST: Duration = Duration::from_millis(1);
+const HISTOGRAM_PERIOD: Duration = Duration::from_secs(20);
+const QUANTILE_PERIOD: Duration = Duration::from_secs(1);
+/// How many responses are needed for a quantile.
+const MIN_RESPONSES: u64 = 100;
+const MIN_QUANTILE: Duration = Duration::from_millis(1);
 
 impl Latencies {
     pub(super) fn new(share: f64) -> Self {
         let histogram = || Histogram(std::array::from_fn(|_| AtomicU32::new(0)));
         Self {
             share,
-            began: Instant::now(),
+            created: Instant::now(),
             histograms: [histogram(), histogram()],
-            turn: AtomicU64::new(0),
+            period: AtomicU64::new(0),
             due: AtomicU64::new(0),
             quantile: AtomicU64::new(0),
         }
@@ -47,40 +49,41 @@ impl Latencies {
 
     #[inline]
     pub(super) fn record(&self, started: Instant, now: Instant) {
-        let current = self.turn.load(Ordering::Relaxed) as usize % 2;
+        let current = self.period.load(Ordering::Relaxed) as usize % 2;
         let latency = now.saturating_duration_since(started);
         self.histograms[current].0[bucket(latency)].fetch_add(1, Ordering::Relaxed);
-        let age = nanos(now.saturating_duration_since(self.began));
+        let age = nanos(now.saturating_duration_since(self.created));
         let due = self.due.load(Ordering::Relaxed);
         if age >= due {
-            self.add_up(age, due);
+            self.update(age, due);
         }
     }
 
-    /// `None` until there are enough answers.
+    /// Returns the quantile; `None` before there are enough responses.
     #[inline]
     pub(super) fn quantile(&self) -> Option<Duration> {
         let nanos = self.quantile.load(Ordering::Relaxed);
-        (nanos > 0).then(|| Duration::from_nanos(nanos).max(SHORTEST))
+        (nanos > 0).then(|| Duration::from_nanos(nanos).max(MIN_QUANTILE))
     }
 
-    /// By the one who is first.
     #[cold]
-    fn add_up(&self, age: u64, due: u64) {
-        let later = age.saturating_add(nanos(PERIOD));
+    fn update(&self, age: u64, due: u64) {
+        let later = age.saturating_add(nanos(QUANTILE_PERIOD));
+        // Of the threads that see that the update is due, only the first one makes it.
         if self.due.compare_exchange(due, later, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        let turn = age / nanos(TURN);
-        let passed = turn.saturating_sub(self.turn.load(Ordering::Relaxed));
+        let period = age / nanos(HISTOGRAM_PERIOD);
+        let passed = period.saturating_sub(self.period.load(Ordering::Relaxed));
         let stale = match passed {
             0 => 0..0,
-            1 => (turn % 2) as usize..(turn % 2) as usize + 1,
+            1 => (period % 2) as usize..(period % 2) as usize + 1,
             _ => 0..2,
         };
+        // The histogram is emptied before `period` directs new counts to it.
         let counts = self.histograms[stale].iter().flat_map(|histogram| &histogram.0);
         counts.for_each(|count| count.store(0, Ordering::Relaxed));
-        self.turn.store(turn, Ordering::Relaxed);
+        self.period.store(period, Ordering::Relaxed);
 
         let [one, other] = &self.histograms;
         let count = |(one, other): (&AtomicU32, &AtomicU32)| {
@@ -88,14 +91,15 @@ impl Latencies {
         };
         let counts = || one.0.iter().zip(&other.0).map(count);
         let total: u64 = counts().sum();
-        if total < ENOUGH {
-            // After a pause there is nothing to go by, or for the first time little.
-            let known = passed < 2;
-            if !known {
+        if total < MIN_RESPONSES {
+            // With little traffic the last quantile stays in use, but not after a pause that
+            // emptied both histograms.
+            if passed >= 2 {
                 self.quantile.store(0, Ordering::Relaxed);
             }
-            // Look again soon.
-            self.due.store(age.saturating_add(nanos(PERIOD) / 10), Ordering::Relaxed);
+            // Not a whole period, so that hedging starts soon after enough responses.
+            let soon = age.saturating_add(nanos(QUANTILE_PERIOD) / 10);
+            self.due.store(soon, Ordering::Relaxed);
             return;
         }
         let rank = (self.share * total as f64) as u64;
@@ -122,7 +126,8 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// By the position of the highest bit of the microseconds, and the three bits after it.
+/// Returns the bucket of `latency`: the position of the highest bit of its microseconds, and the
+/// three bits after it.
 fn bucket(latency: Duration) -> usize {
     let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
     let exponent = micros.ilog2() as usize;
@@ -130,7 +135,7 @@ fn bucket(latency: Duration) -> usize {
     (exponent * 8 + mantissa as usize % 8).min(BUCKETS - 1)
 }
 
-/// The least latency that is above all of the bucket.
+/// Returns the lowest latency above `bucket`.
 fn upper_bound(bucket: usize) -> Duration {
     let (exponent, mantissa) = ((bucket + 1) / 8, (bucket + 1) % 8);
     Duration::from_micros((1 << exponent) + ((mantissa as u64) << exponent) / 8)
@@ -152,28 +157,28 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_follow_the_latencies_and_old_ones_are_forgotten() {
+    fn quantiles_follow_the_latencies_and_old_latencies_expire() {
         let latencies = Latencies::new(0.9);
-        let began = latencies.began;
-        let at = |millis| began + Duration::from_millis(millis);
-        let answer = |now: u64, millis| latencies.record(at(now - millis), at(now));
-        answer(2000, 10);
+        let created = latencies.created;
+        let at = |millis| created + Duration::from_millis(millis);
+        let record = |now: u64, millis| latencies.record(at(now - millis), at(now));
+        record(2000, 10);
         assert_eq!(latencies.quantile(), None);
         for n in 0..1000 {
-            answer(2000 + n * 2, 10 + n % 100);
+            record(2000 + n * 2, 10 + n % 100);
         }
-        answer(5000, 10);
+        record(5000, 10);
         let near = |millis: f64| {
             let quantile = latencies.quantile().unwrap().as_secs_f64() * 1e3;
             assert!((quantile / millis - 1.0).abs() < 0.13, "{quantile} ms");
         };
         near(100.0);
         for n in 0..9000 {
-            answer(21_000 + n * 5, 2);
+            record(21_000 + n * 5, 2);
         }
         near(2.0);
-        // A long pause: what was known is no use any more.
-        answer(500_000, 10);
+        // A long pause, after which the old quantile is useless.
+        record(500_000, 10);
         assert_eq!(latencies.quantile(), None);
     }
 }

@@ -2,98 +2,97 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::{Delay, Hedge, delay::Clock};
-use crate::{InvalidConfig, retry::Budget};
+use super::{Delay, Hedge, delay::DelaySource};
+use crate::{ConfigError, retry::Budget};
 
-/// Wraps services into [`Hedge`]. All share one budget and one measurement of latencies.
+/// Wraps services into [`Hedge`]. All of them share one budget and one measurement of latencies.
 #[derive(Debug)]
-pub struct HedgeLayer<J> {
-    pub(super) rules: Arc<Rules<J>>,
+pub struct HedgeLayer<P> {
+    pub(super) shared: Arc<Shared<P>>,
 }
 
-/// What all clones of a [`Hedge`] go by.
+/// Settings and state of all services made by one layer.
 #[derive(Debug)]
-pub(super) struct Rules<J> {
-    pub(super) policy: J,
-    pub(super) clock: Clock,
+pub(super) struct Shared<P> {
+    pub(super) policy: P,
+    pub(super) delay: DelaySource,
     pub(super) hedges: u32,
     pub(super) budget: Budget,
 }
 
-impl<J> HedgeLayer<J> {
-    /// Settings; `policy` tells good answers from failures.
-    pub fn builder(policy: J, delay: Delay) -> HedgeBuilder<J> {
+impl<P> HedgeLayer<P> {
+    /// Returns a builder with default settings; `policy` tells successes from failures.
+    pub fn builder(policy: P, delay: Delay) -> HedgeBuilder<P> {
         HedgeBuilder { policy, delay, hedges: 1, budget: Budget::default() }
     }
 
-    /// The budget, to look at or to share.
+    /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.rules.budget
+        &self.shared.budget
     }
 }
 
-impl<J> Clone for HedgeLayer<J> {
+impl<P> Clone for HedgeLayer<P> {
     fn clone(&self) -> Self {
-        Self { rules: Arc::clone(&self.rules) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S, J> Layer<S> for HedgeLayer<J> {
-    type Service = Hedge<S, J>;
+impl<S, P> Layer<S> for HedgeLayer<P> {
+    type Service = Hedge<S, P>;
 
-    fn layer(&self, inner: S) -> Hedge<S, J> {
+    fn layer(&self, inner: S) -> Hedge<S, P> {
         Hedge::new(inner, self.clone())
     }
 }
 
 /// Configures a [`HedgeLayer`].
 #[derive(Clone, Debug)]
-pub struct HedgeBuilder<J> {
-    policy: J,
+pub struct HedgeBuilder<P> {
+    policy: P,
     delay: Delay,
     hedges: u32,
     budget: Budget,
 }
 
-impl<J> HedgeBuilder<J> {
-    /// How many attempts are sent beside the first, at the most, each after another delay. Default 1.
+impl<P> HedgeBuilder<P> {
+    /// Sets the maximum number of hedges per request, each sent after a further delay. Default 1.
     #[must_use]
     pub fn hedges(mut self, hedges: u32) -> Self {
         self.hedges = hedges;
         self
     }
 
-    /// What pays for hedges. Default [`Budget::default`], of this layer alone. Below a
-    /// [`Retry`](crate::retry::Retry) with the same budget, hand over
-    /// [`without_deposits`](Budget::without_deposits), or each request would deposit twice.
+    /// Sets the budget for hedges. Default [`Budget::default`], not shared with other layers.
+    ///
+    /// Below a [`Retry`](crate::retry::Retry) with the same budget, pass
+    /// [`without_deposits`](Budget::without_deposits): otherwise each request deposits twice.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// For no hedges, a delay of 0, and a quantile that is not between 0 and 1.
-    pub fn build(self) -> Result<HedgeLayer<J>, InvalidConfig> {
+    /// If the delay is 0, its quantile is not between 0 and 1, or `hedges` is not from 1 to 8.
+    pub fn build(self) -> Result<HedgeLayer<P>, ConfigError> {
         self.check()?;
         Ok(self.assemble())
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.delay.check()?;
-        InvalidConfig::unless(
-            (1..=8).contains(&self.hedges),
-            "the number of hedges is not between 1 and 8: set it to 1, or have no hedging layer",
-        )
+        let valid = (1..=8).contains(&self.hedges);
+        ConfigError::unless(valid, "hedges", self.hedges, "a number from 1 to 8")
     }
 
-    pub(crate) fn assemble(self) -> HedgeLayer<J> {
+    pub(crate) fn assemble(self) -> HedgeLayer<P> {
         let Self { policy, delay, hedges, budget } = self;
-        let rules = Rules { policy, clock: delay.into_clock(), hedges, budget };
-        HedgeLayer { rules: Arc::new(rules) }
+        let shared = Shared { policy, delay: delay.into_source(), hedges, budget };
+        HedgeLayer { shared: Arc::new(shared) }
     }
 }

@@ -1,20 +1,18 @@
-//! A second attempt while the first is still under way, for answers that take far longer than most.
+//! Hedged requests: a second attempt while the first one is in flight, against rare slow responses.
 //!
-//! [`Hedge`] waits for as long as nearly all answers take ([`Delay`]), then sends a copy of the request
-//! to *another* endpoint; the first good answer wins, and the others are dropped. It helps against
-//! endpoints that stall; where the work itself is long, it only adds to it. So hedge late (at the
-//! 99th percentile, not the 95th), and within the [`Budget`](crate::retry::Budget) that retries
-//! have.
+//! [`Hedge`] waits for as long as nearly all responses take ([`Delay`]), then sends a copy of the
+//! request to *another* endpoint. The first success wins, and the other attempts are dropped.
+//! Hedging helps against endpoints that stall; where the work itself takes long, it only adds to
+//! the load. So hedge late (at the 99th percentile, not the 95th), and share the
+//! [`Budget`](crate::retry::Budget) of the retries.
 //!
 //! ```
-//! use std::time::Duration;
-//! use tower::{Layer, ServiceExt};
 //! use tower_lb::{
-//!     service::{Delay, HedgeLayer},
+//!     hedge::{Delay, HedgeLayer},
 //!     retry::{Budget, RetryFailures},
 //! };
 //!
-//! # fn main() -> Result<(), tower_lb::InvalidConfig> {
+//! # fn main() -> Result<(), tower_lb::ConfigError> {
 //! let budget = Budget::default();
 //! let hedge = HedgeLayer::builder(RetryFailures::default(), Delay::quantile(0.99))
 //!     .budget(budget.clone())
@@ -23,7 +21,8 @@
 //! # }
 //! ```
 //!
-//! What may be hedged is what may be sent twice: see [`RetryableRequest`](crate::retry::RetryableRequest).
+//! Only requests that may be sent twice are hedged: see
+//! [`RetryableRequest`](crate::retry::RetryableRequest). `latencies.rs` measures the quantile.
 
 mod delay;
 mod future;

@@ -16,7 +16,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     escape::EscapedChain,
-    limit::{Rejected, is_turned_away},
+    limit::{Rejected, is_rejected},
     outcome::Outcome,
 };
 
@@ -137,7 +137,7 @@ impl Failure {
                 Self { retry_after: Some(retry_after), ..TOO_MANY }
             }
             Some(_) => BUSY,
-            None if is_turned_away(error) => UNAVAILABLE,
+            None if is_rejected(error) => UNAVAILABLE,
             None if Outcome::of_error(error) == Outcome::Timeout => TIMEOUT,
             None => UNREACHABLE,
         };

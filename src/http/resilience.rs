@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use super::{Replay, ReplayLayer, RetryOn};
 use crate::{
-    InvalidConfig,
+    ConfigError,
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
     retry::{Backoff, Budget, Retry, RetryBuilder, RetryLayer},
 };
@@ -159,10 +159,12 @@ impl ResilienceBuilder {
     /// # Errors
     ///
     /// For what [`RetryLayer`] and [`HedgeLayer`] reject, and a hedge that would be sent after the overall time.
-    pub fn build(self) -> Result<ResilienceLayer, InvalidConfig> {
-        InvalidConfig::unless(
+    pub fn build(self) -> Result<ResilienceLayer, ConfigError> {
+        ConfigError::unless(
             self.hedge.known().is_none_or(|delay| delay < self.overall),
-            "the hedging delay is not below the overall time: lower the delay, or raise the time",
+            "hedge",
+            format_args!("{:?}", self.hedge.known().unwrap_or_default()),
+            "a delay below `overall`",
         )?;
         let parts = self.into_parts();
         parts.retry.check()?;

@@ -1,15 +1,17 @@
-//! How much may be under way, and who is turned away.
+//! Limits on how many requests are sent, and the error of those that are rejected.
 //!
-//! | limit | bounds | a request too many |
+//! | limit | bounds | a request above the limit |
 //! |---|---|---|
-//! | [`Builder::max_outstanding`](crate::balance::Builder::max_outstanding) | requests at each endpoint | waits in the balancer |
-//! | [`ConcurrencyLimit`] | requests at all endpoints together | waits in a bounded queue, or is [`Rejected`] |
-//! | [`AdaptiveThrottle`] | requests that would not be accepted anyway | is rejected with the probability that fits |
-//! | [`RateLimit`] | requests in a time | waits a little, or is rejected |
+//! | [`max_outstanding`] | requests in flight at each endpoint | waits in the balancer |
+//! | [`ConcurrencyLimit`] | requests in flight at all endpoints | is queued or [`Rejected`] |
+//! | [`AdaptiveThrottle`] | requests that would not be accepted | is rejected at random |
+//! | [`RateLimit`] | requests per second | waits for a bounded time, or is rejected |
 //!
-//! The bound of a [`ConcurrencyLimit`] is fixed, or finds itself ([`Concurrency`]). What is rejected says
-//! why, is not charged to any endpoint, and is not retried. A request counts until its response begins, or for as
-//! long as a [`PermitScope`] says.
+//! [`max_outstanding`]: crate::balance::Builder::max_outstanding
+//!
+//! The limit of a [`ConcurrencyLimit`] is fixed or adaptive ([`Concurrency`]). A request counts
+//! until its response begins, or until its [`PermitScope`] ends. [`Rejected`] says why a request
+//! was rejected. Such a request is not charged to any endpoint, and is not retried.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -38,27 +40,17 @@
 //! ```
 
 mod adaptive_throttle;
-mod concurrency;
-mod counts;
-mod future;
-mod inspect;
-mod layer;
-mod limiter;
-mod permit_scope;
-mod rate;
+mod concurrency_limit;
+mod rate_limit;
 mod rejected;
-mod service;
 
-pub(crate) use self::rejected::is_turned_away;
+pub(crate) use self::rejected::is_rejected;
 pub use self::{
     adaptive_throttle::{AdaptiveThrottle, AdaptiveThrottleFuture, AdaptiveThrottleLayer},
-    concurrency::Concurrency,
-    future::ConcurrencyLimitFuture,
-    inspect::{Carried, Inspect, Priority},
-    layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
-    limiter::{Order, Permit},
-    permit_scope::PermitScope,
-    rate::{RateLimit, RateLimitFuture, RateLimitLayer},
+    concurrency_limit::{
+        Concurrency, ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitFuture,
+        ConcurrencyLimitLayer, Inspect, InspectDeadline, Permit, PermitScope, Priority, QueueOrder,
+    },
+    rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer},
     rejected::Rejected,
-    service::ConcurrencyLimit,
 };

@@ -2,38 +2,39 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use crate::{Error, error::chain};
 
-/// Why a request was turned away before any endpoint saw it.
+/// Why a limit rejected a request. No endpoint has seen the request.
 ///
-/// No endpoint is charged for it, and no retry follows.
+/// It is not charged to any endpoint, and is not retried.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Rejected {
-    /// As many requests are under way as may be, and as many wait.
+    /// The concurrency limit is reached, and the queue is full.
     QueueFull {
-        /// How many may be under way, at that time.
+        /// The concurrency limit at that time.
         limit: u32,
     },
-    /// It has waited for its turn as long as it may, or until its deadline.
+    /// The request waited in the queue for the maximum time, or until its deadline.
     WaitedTooLong {
-        /// How long.
+        /// How long it waited.
         waited: Duration,
     },
-    /// It waited, and requests that came later took its place, because under overload the newest are
-    /// served first.
+    /// The request waited in a full queue and was replaced by a newer one, under
+    /// [`QueueOrder::AdaptiveLifo`](super::QueueOrder::AdaptiveLifo).
     Outdated,
-    /// Too many requests are under way for one of its priority.
+    /// Too many requests are in flight for the request's priority.
     Priority {
-        /// How many may be under way for those.
+        /// The concurrency limit of that priority.
         limit: u32,
     },
-    /// So many were not accepted lately that trying would only add to the overload.
+    /// The endpoints accepted so few of the recent requests that sending more would only add to
+    /// their overload.
     Throttled {
-        /// The share of requests that is turned away.
+        /// The share of requests that is rejected.
         share: f64,
     },
-    /// There were more requests than the rate allows.
+    /// The rate limit is exceeded.
     Rate {
-        /// When the next would be accepted.
+        /// The time until a request would be accepted.
         retry_after: Duration,
     },
 }
@@ -42,17 +43,19 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::QueueFull { limit } => {
-                write!(f, "{limit} requests are under way, and no more may wait")
+                write!(f, "{limit} requests are in flight, and the queue is full")
             }
-            Self::WaitedTooLong { waited } => write!(f, "no turn within {waited:?}"),
-            Self::Outdated => f.write_str("newer requests took its place in the queue"),
+            Self::WaitedTooLong { waited } => write!(f, "no permit within {waited:?}"),
+            Self::Outdated => f.write_str("a newer request took its place in the queue"),
             Self::Priority { limit } => {
-                write!(f, "{limit} requests are under way, too many for this priority")
+                write!(f, "{limit} requests are in flight, too many for this priority")
             }
             Self::Throttled { share } => {
-                write!(f, "{:.0} % of requests are not sent, as few are accepted", share * 100.0)
+                write!(f, "{:.0} % of requests are rejected, as few are accepted", share * 100.0)
             }
-            Self::Rate { retry_after } => write!(f, "too many requests, next in {retry_after:?}"),
+            Self::Rate { retry_after } => {
+                write!(f, "the rate limit is exceeded: retry after {retry_after:?}")
+            }
         }
     }
 }
@@ -60,14 +63,15 @@ impl fmt::Display for Rejected {
 impl StdError for Rejected {}
 
 impl Rejected {
-    /// The one among an error and its sources, if there is one.
+    /// Finds this error in `error` and its sources.
     pub(crate) fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
 }
 
-/// True if no endpoint has seen the request: the balancer had none for it, or a limit rejected it.
-pub(crate) fn is_turned_away(error: &(dyn StdError + 'static)) -> bool {
+/// Returns true if no endpoint has seen the request: a limit rejected it, or the balancer had no
+/// endpoint for it.
+pub(crate) fn is_rejected(error: &(dyn StdError + 'static)) -> bool {
     let is_unsent =
         |error: &(dyn StdError + 'static)| error.downcast_ref().is_some_and(Error::is_unsent);
     Rejected::find(error).is_some() || chain(error).any(is_unsent)

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::{InvalidConfig, strategy::Rng};
+use crate::{ConfigError, rng::Rng};
 
-/// How long to wait before the next attempt: longer each time, and never the same for everybody.
+/// The delay before a retry: it grows with each retry, and is random, so that clients do not retry
+/// at the same time.
 ///
 /// Source: "Exponential backoff and jitter" (AWS Architecture Blog, 2015), for both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct Backoff {
 }
 
 /// The longest delay by default.
-pub(crate) const DEFAULT_LONGEST: Duration = Duration::from_millis(250);
+pub(crate) const DEFAULT_MAX_DELAY: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
@@ -22,53 +23,53 @@ enum Jitter {
 }
 
 impl Backoff {
-    /// Anything between nothing and `base`, doubled for each further retry up to `max`.
+    /// A delay from 0 to `base` before the first retry. The upper bound doubles with each further
+    /// retry, up to `max`.
     #[must_use]
     pub const fn full(base: Duration, max: Duration) -> Self {
         Self { base, max, jitter: Jitter::Full }
     }
 
-    /// Anything between `base` and three times the delay before, up to `max`. Spreads retries as
-    /// well, and never sends one at once.
+    /// A delay from `base` to three times the previous delay, up to `max`. Spreads retries as well
+    /// as [`full`](Self::full), and never retries at once.
     #[must_use]
     pub const fn decorrelated(base: Duration, max: Duration) -> Self {
         Self { base, max, jitter: Jitter::Decorrelated }
     }
 
-    pub(super) fn check(&self) -> Result<(), InvalidConfig> {
-        InvalidConfig::unless(
-            self.base <= self.max,
-            "the backoff's base is above its maximum: lower the base, or raise the maximum",
-        )
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let base = format_args!("{:?}", self.base);
+        ConfigError::unless(self.base <= self.max, "backoff.base", base, "at most `backoff.max`")
     }
 
-    pub(super) fn longest(&self) -> Duration {
+    pub(super) fn max_delay(&self) -> Duration {
         self.max
     }
 
-    pub(super) fn shortest(&self) -> Duration {
+    pub(super) fn min_delay(&self) -> Duration {
         match self.jitter {
             Jitter::Full => Duration::ZERO,
             Jitter::Decorrelated => self.base,
         }
     }
 
-    /// The delay before the `retry`th retry, 1 for the first; `previous` is the one before.
+    /// Returns the delay before retry number `retry`, 1 for the first. `previous` is the previous
+    /// delay.
     pub(super) fn delay(&self, retry: u32, previous: Duration, rng: &mut Rng) -> Duration {
         let upper = match self.jitter {
             Jitter::Full => self.base.saturating_mul(2_u32.saturating_pow(retry.saturating_sub(1))),
             Jitter::Decorrelated => previous.max(self.base).saturating_mul(3),
         };
-        let lower = self.shortest();
+        let lower = self.min_delay();
         let upper = upper.min(self.max);
         lower + upper.saturating_sub(lower).mul_f64(rng.unit())
     }
 }
 
 impl Default for Backoff {
-    /// Full jitter from 25 ms, up to 250 ms: the first retry comes after 12.5 ms in the mean.
+    /// Full jitter from 25 ms, up to 250 ms: the mean delay before the first retry is 12.5 ms.
     fn default() -> Self {
-        Self::full(Duration::from_millis(25), DEFAULT_LONGEST)
+        Self::full(Duration::from_millis(25), DEFAULT_MAX_DELAY)
     }
 }
 
@@ -77,7 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::strategy::Rng;
+    use crate::rng::Rng;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,90 +10,95 @@ use std::{
 use tokio::time::Instant;
 
 use super::window::Window;
-use crate::InvalidConfig;
+use crate::ConfigError;
 
-/// How much may be sent beyond what was asked for: retries and hedges.
+/// Limits how many retries and hedges are sent in addition to the requests themselves.
 ///
-/// Every request deposits a share of a retry, every retry or hedge that is sent withdraws a whole one,
-/// and what has not been used is forgotten after the window. Beside the deposits there is a floor for
-/// services with little traffic. So in any window no more is sent than the floor's rate times the
-/// window, plus the share of the requests in it and in the window before.
+/// Each request deposits a share of a retry, and each retry or hedge that is sent withdraws a whole
+/// one. Deposits that are not used expire after the window. In addition there is a floor for
+/// services with little traffic. In any window, at most this many retries and hedges are sent: the
+/// floor's rate times the window, plus the share of the requests in that window and the window
+/// before.
 ///
-/// Clones are handles to one budget: have one for each set of endpoints, and hand it to all layers that
-/// send more. A deposit is one atomic addition; every sixteenth reads the clock. Nothing waits for a
-/// lock but those who withdraw.
+/// Clones are handles to one budget. Use one budget for each set of endpoints, and give it to all
+/// layers that send retries or hedges. A deposit is one atomic addition; every sixteenth also reads
+/// the clock. Only withdrawals wait for a lock.
 ///
-/// Source: Finagle's `RetryBudget`. Where we differ: 10 % instead of 20 %, and a floor of 3 a second
-/// instead of 10, because a large reserve is what a retry storm lives on.
+/// Source: Finagle's `RetryBudget`. Where this differs: 10 % instead of 20 %, and a floor of 3 per
+/// second instead of 10, because a large reserve sustains a retry storm.
 #[derive(Clone)]
 pub struct Budget {
-    /// `None` for one that never ends.
+    /// `None` if the budget is unlimited.
     account: Option<Arc<Account>>,
     deposits: bool,
 }
 
+/// Amounts are in units of `1 / UNITS_PER_RETRY` of a retry.
 struct Account {
-    /// Requests that have not been credited yet.
-    uncredited: AtomicU64,
+    /// Requests that are not yet deposited in `window`.
+    pending_requests: AtomicU64,
     window: Mutex<Window>,
-    /// What a request deposits, and what is always there, in `RETRY`ths of a retry.
-    share: i64,
+    units_per_request: i64,
+    /// The floor's contribution to each window.
     reserve: i64,
     spent: AtomicU64,
     refused: AtomicU64,
 }
 
-const RETRY: i64 = 1_000_000;
-/// How many requests are credited at a time.
-const BATCH: u64 = 16;
+/// Integers, so that deposits and withdrawals cancel out exactly.
+const UNITS_PER_RETRY: i64 = 1_000_000;
+/// How many requests are deposited at a time.
+const REQUESTS_PER_DEPOSIT: u64 = 16;
 
 impl Budget {
-    /// Settings for a budget.
+    /// Returns a builder with default settings.
     #[must_use]
     pub fn builder() -> BudgetBuilder {
         BudgetBuilder { share: 0.1, floor: 3.0, window: Duration::from_secs(10) }
     }
 
-    /// One that never refuses. With it, retries multiply an overload.
+    /// A budget that never refuses. With it, retries multiply an overload.
     #[must_use]
     pub fn unlimited() -> Self {
         Self { account: None, deposits: false }
     }
 
-    /// A handle for a layer below another with the same budget: it withdraws, but requests are
-    /// deposited for by the layer above alone.
+    /// Returns a handle that withdraws but does not deposit, for a layer below another layer with
+    /// the same budget: only the upper layer is to deposit for a request.
     #[must_use]
     pub fn without_deposits(&self) -> Self {
         Self { deposits: false, ..self.clone() }
     }
 
-    /// A request has come.
+    /// Deposits the share of one request.
     #[inline]
     pub fn deposit(&self) {
         if let (Some(account), true) = (&self.account, self.deposits) {
-            if account.uncredited.fetch_add(1, Ordering::Relaxed) + 1 >= BATCH {
-                account.credit();
+            let pending = account.pending_requests.fetch_add(1, Ordering::Relaxed) + 1;
+            if pending >= REQUESTS_PER_DEPOSIT {
+                account.deposit_pending();
             }
         }
     }
 
-    /// Pays for one more attempt; false if there is not enough. Call it when the attempt is sent.
+    /// Withdraws one attempt, or returns false if the balance is too low. Call it when the attempt
+    /// is sent.
     #[must_use]
     pub fn withdraw(&self) -> bool {
         let Some(account) = &self.account else { return true };
         let now = Instant::now();
-        let mut window = account.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let paid = account.level(&mut window, now) >= RETRY;
-        if paid {
-            window.add(now, -RETRY);
+        let mut window = account.lock();
+        let is_enough = account.balance(&mut window, now) >= UNITS_PER_RETRY;
+        if is_enough {
+            window.add(now, -UNITS_PER_RETRY);
         }
-        let count = if paid { &account.spent } else { &account.refused };
+        let count = if is_enough { &account.spent } else { &account.refused };
         count.fetch_add(1, Ordering::Relaxed);
-        paid
+        is_enough
     }
 
-    /// True if there is enough for one more attempt, which is to be sent later. If there is not, it
-    /// counts as refused.
+    /// Returns true if the balance is enough for an attempt that is to be sent later. If it is not,
+    /// the attempt counts as refused.
     pub(crate) fn affords_one(&self) -> bool {
         let affords = self.balance() >= 1.0;
         if let (Some(account), false) = (&self.account, affords) {
@@ -102,31 +107,30 @@ impl Budget {
         affords
     }
 
-    /// What was withdrawn then was not spent. If that is so long ago that it was forgotten, there is
-    /// nothing to give back.
-    pub(crate) fn give_back(&self, withdrawn: Instant) {
+    /// Undoes the withdrawal made at `withdrawn`, whose attempt was not sent. A withdrawal that has
+    /// expired no longer lowers the balance, so nothing is added.
+    pub(crate) fn refund(&self, withdrawn: Instant) {
         if let Some(account) = &self.account {
-            let mut window = account.window.lock().unwrap_or_else(PoisonError::into_inner);
-            window.take_back(Instant::now(), withdrawn, RETRY);
+            account.lock().refund(Instant::now(), withdrawn, UNITS_PER_RETRY);
             account.spent.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// How many attempts could be paid for at this moment; infinite for an unlimited one.
+    /// Returns how many attempts could be paid for at this moment; infinite for an unlimited
+    /// budget.
     #[must_use]
     pub fn balance(&self) -> f64 {
         let Some(account) = &self.account else { return f64::INFINITY };
-        let mut window = account.window.lock().unwrap_or_else(PoisonError::into_inner);
-        account.level(&mut window, Instant::now()) as f64 / RETRY as f64
+        account.balance(&mut account.lock(), Instant::now()) as f64 / UNITS_PER_RETRY as f64
     }
 
-    /// How many attempts were paid for so far.
+    /// Returns how many attempts were paid for so far.
     #[must_use]
     pub fn spent(&self) -> u64 {
         self.account.as_ref().map_or(0, |account| account.spent.load(Ordering::Relaxed))
     }
 
-    /// How many attempts were not sent because there was not enough.
+    /// Returns how many attempts were not sent because the balance was too low.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.account.as_ref().map_or(0, |account| account.refused.load(Ordering::Relaxed))
@@ -134,27 +138,32 @@ impl Budget {
 }
 
 impl Account {
-    fn level(&self, window: &mut Window, now: Instant) -> i64 {
-        let requests = self.uncredited.swap(0, Ordering::Relaxed);
-        window.add(now, self.share * requests as i64);
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Deposits the pending requests, and returns the balance.
+    fn balance(&self, window: &mut Window, now: Instant) -> i64 {
+        let requests = self.pending_requests.swap(0, Ordering::Relaxed);
+        window.add(now, self.units_per_request * requests as i64);
         self.reserve + window.sum(now)
     }
 
     #[cold]
-    fn credit(&self) {
+    fn deposit_pending(&self) {
         match self.window.try_lock() {
-            Ok(mut window) => _ = self.level(&mut window, Instant::now()),
+            Ok(mut window) => _ = self.balance(&mut window, Instant::now()),
             Err(TryLockError::Poisoned(poisoned)) => {
-                self.level(&mut poisoned.into_inner(), Instant::now());
+                self.balance(&mut poisoned.into_inner(), Instant::now());
             }
-            // The next request credits this one, too.
+            // Requests never wait for the lock. The next request deposits this one as well.
             Err(TryLockError::WouldBlock) => {}
         }
     }
 }
 
 impl Default for Budget {
-    /// 10 % of the requests, and 3 a second beside, saved up for 10 s.
+    /// 10 % of the requests, plus 3 per second, with a window of 10 s.
     fn default() -> Self {
         Self::builder().assemble()
     }
@@ -179,63 +188,55 @@ pub struct BudgetBuilder {
 }
 
 impl BudgetBuilder {
-    /// What a request adds, as a share of one retry. Default 0.1: one retry for ten requests.
+    /// Sets how much of a retry each request deposits. Default 0.1: one retry for ten requests.
     #[must_use]
     pub fn share(mut self, share: f64) -> Self {
         self.share = share;
         self
     }
 
-    /// How many retries a second there are beside. Default 3.
+    /// Sets how many retries per second are allowed in addition. Default 3.
     #[must_use]
     pub fn floor(mut self, per_second: f64) -> Self {
         self.floor = per_second;
         self
     }
 
-    /// How long is saved up what is not used, in tenths of this. Default 10 s.
+    /// Sets how long unused deposits are kept, to a tenth of this time. Default 10 s.
     #[must_use]
     pub fn window(mut self, window: Duration) -> Self {
         self.window = window;
         self
     }
 
-    /// The budget.
+    /// Builds the budget.
     ///
     /// # Errors
     ///
-    /// For shares or rates that are negative, not finite or both 0, and for windows that are shorter
-    /// than 100 ms or longer than an hour.
-    pub fn build(self) -> Result<Budget, InvalidConfig> {
+    /// If the share is not from 0 to 10, the floor is not from 0 to a million, both are 0, or the
+    /// window is not from 100 ms to an hour.
+    pub fn build(self) -> Result<Budget, ConfigError> {
         let Self { share, floor, window } = self;
-        InvalidConfig::unless(
-            (0.0..=10.0).contains(&share),
-            "the budget's share is not between 0 and 10: set the share of requests that may be sent \
-             again, 0.1 for 10 %",
-        )?;
-        InvalidConfig::unless(
-            (0.0..=1e6).contains(&floor),
-            "the budget's floor is not between 0 and a million a second: set how many retries a \
-             second there are beside the share",
-        )?;
-        InvalidConfig::unless(
-            share > 0.0 || floor > 0.0,
-            "the budget has neither a share nor a floor: set one of them, or have no retry layer",
-        )?;
-        InvalidConfig::unless(
+        ConfigError::unless_within("share", share, [0.0, 10.0])?;
+        ConfigError::unless_within("floor", floor, [0.0, 1e6])?;
+        let is_empty = share == 0.0 && floor == 0.0;
+        ConfigError::unless(!is_empty, "share", share, "a number above 0, as `floor` is 0")?;
+        ConfigError::unless(
             (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&window),
-            "the budget's window is not between 100 ms and an hour: set how long to save up, 10 s \
-             for example",
+            "window",
+            format_args!("{window:?}"),
+            "a time from 100 ms to 1 h",
         )?;
         Ok(self.assemble())
     }
 
     fn assemble(self) -> Budget {
+        let units = |retries: f64| (retries * UNITS_PER_RETRY as f64).round() as i64;
         let account = Account {
-            uncredited: AtomicU64::new(0),
+            pending_requests: AtomicU64::new(0),
             window: Mutex::new(Window::new(self.window)),
-            share: (self.share * RETRY as f64).round() as i64,
-            reserve: (self.floor * self.window.as_secs_f64() * RETRY as f64).round() as i64,
+            units_per_request: units(self.share),
+            reserve: units(self.floor * self.window.as_secs_f64()),
             spent: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         };
@@ -255,7 +256,7 @@ mod tests {
         runtime.enable_time().start_paused(true).build().unwrap().block_on(test)
     }
 
-    /// `n` requests came and `n` retries were wanted, of which some were paid for.
+    /// Milliseconds that pass, requests that are deposited, and retries that are attempted.
     #[derive(Clone, Debug)]
     enum Step {
         Pass(u64),
@@ -273,8 +274,9 @@ mod tests {
     }
 
     proptest! {
-        /// In the window before any withdrawal (times in whole slots) no more was paid for than the
-        /// reserve and the share of that window's requests; those not credited yet may be of before.
+        /// In the window before any withdrawal (times in whole slots), at most the reserve and the
+        /// share of that window's requests were spent. Pending requests may be older than the
+        /// window.
         #[test]
         fn extra_load_never_exceeds_the_budget(
             steps in steps(),
@@ -304,7 +306,7 @@ mod tests {
                             let recent = |slots: &[u128]| {
                                 slots.iter().rev().take_while(|&&slot| slot + 10 > now).count()
                             };
-                            let deposited = recent(&requests) as f64 + (BATCH - 1) as f64;
+                            let deposited = recent(&requests) as f64 + (REQUESTS_PER_DEPOSIT - 1) as f64;
                             let allowed = floor * 5.0 + share * deposited;
                             prop_assert!(
                                 recent(&retries) as f64 <= allowed + 1e-3,
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_is_forgotten_after_the_window() {
+    fn unused_deposits_expire_after_the_window() {
         with_paused_time(async {
             let budget = Budget::builder().share(0.5).floor(1.0).build().unwrap();
             (0..100).for_each(|_| budget.deposit());
@@ -351,14 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forgotten_is_not_given_back() {
+    fn an_expired_withdrawal_is_not_refunded() {
         with_paused_time(async {
             let budget = Budget::builder().share(0.1).floor(1.0).build().unwrap();
             for (seconds, level) in [(0, 10.0), (5, 10.0), (9, 10.0), (11, 10.0)] {
                 let withdrawn = Instant::now();
                 assert!(budget.withdraw());
                 advance(Duration::from_secs(seconds)).await;
-                budget.give_back(withdrawn);
+                budget.refund(withdrawn);
                 assert_eq!(budget.balance(), level, "after {seconds} s");
                 advance(Duration::from_secs(1)).await;
                 assert_eq!(budget.balance(), level, "{seconds} s, and one");
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_rejected() {
+    fn invalid_settings_are_rejected() {
         for builder in [
             Budget::builder().share(-0.1),
             Budget::builder().share(f64::NAN),

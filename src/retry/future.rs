@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
 use super::{
-    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, begins_in_time, layer::Rules,
-    policy::endpoint_of, poll_ready_until,
+    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, begins_before,
+    is_before_deadline, layer::Shared, policy::endpoint_of, poll_ready_until,
 };
 use crate::{
     BoxError,
@@ -22,174 +22,177 @@ use crate::{
     outcome::{Attempts, Bound, Elapsed, Outcome},
 };
 
-/// How many attempts that were never sent cost nothing.
-const FREE: u32 = 5;
+/// How many retries of unsent attempts are free of charge. It bounds the time that a request spends
+/// with endpoints that refuse connections.
+const MAX_FREE_RETRIES: u32 = 5;
+
+const NAME: &str = "RetryFuture";
 
 pin_project! {
     /// The response of a [`Retry`](super::Retry).
-    pub struct RetryFuture<S, J, Req>
+    pub struct RetryFuture<S, P, Req>
     where
         S: Service<Req>,
     {
         #[pin]
-        state: State<S::Future, S::Response, Again<S, J, Req>>,
-        // From when a response is waited for.
+        state: State<S::Future, S::Response, Retries<S, P, Req>>,
+        // Starts at the first poll that is pending.
         #[pin]
-        patience: LazySleep,
+        overall_timer: LazySleep,
         overall: Option<Duration>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<F, Rsp, A> {
-        // `again` is `None` if the request can't be sent again.
-        Calling { #[pin] response: F, again: Option<A> },
-        Waiting { #[pin] delay: Sleep, held: Option<Held<Rsp, A>> },
-        // For the service to be ready for the next attempt, until when if not indefinitely.
-        Readying { held: Option<Held<Rsp, A>>, until: Option<Instant>, #[pin] timer: LazySleep },
+    enum State<F, Rsp, R> {
+        // An attempt is in flight. Without `retries` the request cannot be retried.
+        Calling { #[pin] response: F, retries: Option<R> },
+        BackingOff { #[pin] delay: Sleep, held: Option<Held<Rsp, R>> },
+        // The service is not ready for the next attempt. Without `until` the wait is unlimited.
+        WaitingForReady { held: Option<Held<Rsp, R>>, until: Option<Instant>, #[pin] timer: LazySleep },
     }
 }
 
-/// What a request has between two attempts; it is taken with the end of the wait.
-struct Held<Rsp, A> {
-    /// The answer if no more attempt can be made.
+/// What is held between two attempts. It is an `Option` in the states, so that it can be moved out.
+struct Held<Rsp, R> {
+    /// The result of the last attempt, which goes to the caller if no further attempt can be made.
     last: Result<Rsp, BoxError>,
-    again: A,
+    retries: R,
 }
 
-impl<F, Rsp, S, J, Req> State<F, Rsp, Again<S, J, Req>> {
-    fn readying(held: Held<Rsp, Again<S, J, Req>>) -> Self {
-        let Held { last, again } = &held;
-        let longest = again.rules.backoff.longest();
-        // An answer in hand may hold the very room that is waited for.
-        let patience = last.is_ok().then(|| Instant::now().checked_add(longest)).flatten();
-        let deadline = again.attempts.as_ref().and_then(Attempts::deadline);
-        let until = patience.into_iter().chain(deadline).min();
-        Self::Readying { held: Some(held), until, timer: LazySleep::default() }
+impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
+    fn waiting_for_ready(held: Held<Rsp, Retries<S, P, Req>>) -> Self {
+        let Held { last, retries } = &held;
+        let max_delay = retries.shared.backoff.max_delay();
+        // A held response may occupy the very permit that the service waits for. Unbounded, the
+        // wait could be a deadlock.
+        let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
+        let deadline = retries.attempts.as_ref().and_then(Attempts::deadline);
+        let until = longest.into_iter().chain(deadline).min();
+        Self::WaitingForReady { held: Some(held), until, timer: LazySleep::default() }
     }
 }
 
-const NAME: &str = "RetryFuture";
-
-/// What it takes to send a request again, and how often that was done.
-pub(super) struct Again<S, J, Req> {
+/// What is needed to send a request again, and what was sent so far.
+pub(super) struct Retries<S, P, Req> {
+    /// The request to copy for each retry.
     copy: Req,
     retry_safety: RetrySafety,
     service: S,
-    rules: Arc<Rules<J>>,
-    /// From the first failure on, if the request did not carry them before.
+    shared: Arc<Shared<P>>,
+    /// `None` until the first failure, so that a request that succeeds need not allocate them.
     attempts: Option<Attempts>,
+    /// Attempts that count, including the first.
     sent: u32,
-    unsent: u32,
+    /// Attempts that were repeated free of charge.
+    free_retries: u32,
     /// How many endpoints had been tried before the last attempt.
-    known: usize,
+    tried_before: usize,
+    /// The last backoff.
     delay: Duration,
-    /// The next attempt costs nothing.
-    free: bool,
+    /// Whether the next attempt is free of charge.
+    next_is_free: bool,
 }
 
-/// When the next attempt is made.
-enum Next {
-    AtOnce,
+enum NextAttempt {
+    Immediately,
     After(Duration),
 }
 
-/// Whether something that is waited for so long begins before the deadline.
-pub(crate) fn in_time(delay: Duration, deadline: Instant) -> bool {
-    Instant::now().checked_add(delay).is_some_and(|begins| begins < deadline)
-}
-
-impl<S, J, Req: RetryableRequest> Again<S, J, Req> {
+impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     #[inline]
     pub(super) fn new(
         copy: Req,
         retry_safety: RetrySafety,
         service: S,
-        rules: Arc<Rules<J>>,
+        shared: Arc<Shared<P>>,
     ) -> Self {
-        let (attempts, delay) = (None, Duration::ZERO);
         Self {
             copy,
             retry_safety,
             service,
-            rules,
-            attempts,
+            shared,
+            attempts: None,
             sent: 1,
-            unsent: 0,
-            known: 0,
-            delay,
-            free: false,
+            free_retries: 0,
+            tried_before: 0,
+            delay: Duration::ZERO,
+            next_is_free: false,
         }
     }
 
-    /// `None` if the result is the caller's.
+    /// Decides when the next attempt is sent; `None` if `result` goes to the caller. No attempt is
+    /// to begin after `until`.
     #[inline]
     fn decide<Rsp>(
         &mut self,
         result: &Result<Rsp, BoxError>,
         until: Option<Instant>,
-    ) -> Option<Next>
+    ) -> Option<NextAttempt>
     where
-        J: RetryPolicy<Rsp>,
+        P: RetryPolicy<Rsp>,
     {
-        let verdict = match result {
-            Ok(response) => self.rules.policy.decide(Ok(response)),
-            Err(error) => self.rules.policy.decide(Err(&**error)),
-        };
-        match verdict {
+        let decision = self.shared.policy.decide(as_dyn(result));
+        // A success is the hot path, and all else is kept out of it.
+        match decision {
             RetryDecision::Final => None,
-            failed => self.failed(result, failed, until),
+            decision => self.after_failure(result, decision, until),
         }
     }
 
     #[cold]
-    fn failed<Rsp>(
+    fn after_failure<Rsp>(
         &mut self,
         result: &Result<Rsp, BoxError>,
-        verdict: RetryDecision,
+        decision: RetryDecision,
         until: Option<Instant>,
-    ) -> Option<Next>
+    ) -> Option<NextAttempt>
     where
-        J: RetryPolicy<Rsp>,
+        P: RetryPolicy<Rsp>,
     {
-        let unsent = verdict == RetryDecision::Unsent;
-        let (outcome, undone) = match verdict {
+        let is_unsent = decision == RetryDecision::Unsent;
+        let (outcome, is_unprocessed) = match decision {
             RetryDecision::Final => return None,
             RetryDecision::Failed(outcome) => (outcome, false),
             RetryDecision::Refused(outcome) => (outcome, true),
             RetryDecision::Unsent => (Outcome::TransportFailure, true),
         };
-        if self.retry_safety != RetrySafety::Idempotent && !undone {
+        if self.retry_safety != RetrySafety::Idempotent && !is_unprocessed {
             return None;
         }
         let endpoint = match result {
-            Ok(response) => self.rules.policy.endpoint(response),
+            Ok(response) => self.shared.policy.endpoint(response),
             Err(error) => endpoint_of(&**error),
         };
-        let asked = outcome.retry_after();
-        let new = self.note(outcome, endpoint);
-        self.free = unsent && new && self.unsent < FREE;
-        if self.free {
-            self.unsent += 1;
-            return Some(Next::AtOnce);
+        let pushback = outcome.retry_after().unwrap_or_default();
+        let is_first_try = self.record_failure(outcome, endpoint);
+        // The balancer prefers untried endpoints. If it used a tried one again, there is no other,
+        // and an immediate retry would be in vain.
+        self.next_is_free = is_unsent && is_first_try && self.free_retries < MAX_FREE_RETRIES;
+        if self.next_is_free {
+            self.free_retries += 1;
+            return Some(NextAttempt::Immediately);
         }
-        if self.sent >= self.rules.attempts || !self.rules.budget.affords_one() {
+        // The budget is only checked here and is charged when the retry is sent. A caller that
+        // gives up during the backoff costs nothing.
+        if self.sent >= self.shared.attempts || !self.shared.budget.affords_one() {
             return None;
         }
-        self.delay = self.rules.delay(self.sent, self.delay);
-        let pushback = asked.unwrap_or_default().min(self.rules.max_pushback);
-        let delay = self.delay.max(pushback);
+        self.delay = self.shared.delay(self.sent, self.delay);
+        let delay = self.delay.max(pushback.min(self.shared.max_pushback));
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
-        if deadline.is_some_and(|deadline| !in_time(delay, deadline)) {
+        // The caller gets the result now rather than after a wait in vain.
+        if deadline.is_some_and(|deadline| !begins_before(delay, deadline)) {
             return None;
         }
-        Some(Next::After(delay))
+        Some(NextAttempt::After(delay))
     }
 
-    /// Takes note of the failure and its endpoint. True if the attempt was the first one there.
-    fn note(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> bool {
+    /// Records the failure and its endpoint. Returns true if it was the first attempt at that
+    /// endpoint.
+    fn record_failure(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> bool {
         let attempts = self.attempts.get_or_insert_with(|| {
             let attempts = self.copy.attempts().cloned();
             attempts.unwrap_or_else(|| {
@@ -201,76 +204,81 @@ impl<S, J, Req: RetryableRequest> Again<S, J, Req> {
         attempts.failed(outcome);
         let Some(endpoint) = endpoint else { return false };
         attempts.went_to(endpoint.stats());
-        attempts.tried().len() > self.known
+        attempts.tried().len() > self.tried_before
     }
 
-    /// The request for the next attempt, its cost paid; `None` if none can be made any more.
+    /// Pays for the next attempt and returns its request; `None` if no attempt can be made any
+    /// more.
     fn pay(&mut self) -> Option<Req> {
-        if !begins_in_time(self.attempts.as_ref()) {
+        // The wait for the service to be ready may have taken until the deadline.
+        if !is_before_deadline(self.attempts.as_ref()) {
             return None;
         }
+        // The copy comes first: budget is not charged for a request that cannot be copied.
         let request = self.copy.try_clone()?;
-        (self.free || self.rules.budget.withdraw()).then_some(request)
+        (self.next_is_free || self.shared.budget.withdraw()).then_some(request)
     }
 
     fn send(&mut self, request: Req) -> S::Future
     where
         S: Service<Req>,
     {
-        self.sent += u32::from(!self.free);
+        self.sent += u32::from(!self.next_is_free);
         if let Some(attempts) = &self.attempts {
-            self.known = attempts.tried().len();
+            self.tried_before = attempts.tried().len();
             attempts.begin_next();
         }
         self.service.call(request)
     }
 }
 
-impl<S: Service<Req>, J, Req> RetryFuture<S, J, Req> {
+impl<S: Service<Req>, P, Req> RetryFuture<S, P, Req> {
     #[inline]
     pub(super) fn new(
         response: S::Future,
         overall: Option<Duration>,
-        again: Option<Again<S, J, Req>>,
+        retries: Option<Retries<S, P, Req>>,
     ) -> Self {
-        Self { state: State::Calling { response, again }, patience: LazySleep::default(), overall }
+        let state = State::Calling { response, retries };
+        Self { state, overall_timer: LazySleep::default(), overall }
     }
 }
 
-impl<S, J, Req> Future for RetryFuture<S, J, Req>
+impl<S, P, Req> Future for RetryFuture<S, P, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: RetryPolicy<S::Response>,
+    P: RetryPolicy<S::Response>,
     Req: RetryableRequest,
 {
     type Output = Result<S::Response, BoxError>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // The attempts come first: a response that is ready when the time ends is still returned.
         if let Poll::Ready(result) = self.as_mut().poll_attempts(cx) {
             return Poll::Ready(result);
         }
         let this = self.project();
         // What the attempts wait for has registered the waker.
         let Some(overall) = *this.overall else { return Poll::Pending };
-        ready!(this.patience.poll(cx, || sleep(overall)));
+        ready!(this.overall_timer.poll(cx, || sleep(overall)));
+        // Between two attempts there is a result, which says more than that the time is over.
         let held = match this.state.project() {
             StateProjection::Calling { .. } => None,
-            StateProjection::Waiting { held, .. } | StateProjection::Readying { held, .. } => {
-                held.take()
-            }
+            StateProjection::BackingOff { held, .. }
+            | StateProjection::WaitingForReady { held, .. } => held.take(),
         };
         let elapsed = || Err(Elapsed::new(Bound::Overall, overall).into());
         Poll::Ready(held.map_or_else(elapsed, |held| held.last))
     }
 }
 
-impl<S, J, Req> RetryFuture<S, J, Req>
+impl<S, P, Req> RetryFuture<S, P, Req>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    J: RetryPolicy<S::Response>,
+    P: RetryPolicy<S::Response>,
     Req: RetryableRequest,
 {
     #[inline]
@@ -281,55 +289,56 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Calling { response, again } => {
+                StateProjection::Calling { response, retries } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let until = this.patience.deadline();
+                    let until = this.overall_timer.deadline();
                     let mut next = None;
-                    let again = again.take_if(|again| {
-                        next = again.decide(&result, until);
+                    // `retries` stays in place if the result is returned: it is large to move.
+                    let retries = retries.take_if(|retries| {
+                        next = retries.decide(&result, until);
                         next.is_some()
                     });
-                    let (Some(again), Some(next)) = (again, next) else {
+                    let (Some(retries), Some(next)) = (retries, next) else {
                         return Poll::Ready(result);
                     };
-                    let held = Held { last: result, again };
+                    let held = Held { last: result, retries };
                     this.state.set(match next {
-                        Next::AtOnce => State::readying(held),
-                        Next::After(delay) => {
-                            State::Waiting { delay: sleep(delay), held: Some(held) }
+                        NextAttempt::Immediately => State::waiting_for_ready(held),
+                        NextAttempt::After(delay) => {
+                            State::BackingOff { delay: sleep(delay), held: Some(held) }
                         }
                     });
                 }
-                StateProjection::Waiting { delay, held } => {
+                StateProjection::BackingOff { delay, held } => {
                     ready!(delay.poll(cx));
                     let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    this.state.set(State::readying(held));
+                    this.state.set(State::waiting_for_ready(held));
                 }
-                StateProjection::Readying { held, until, timer } => {
-                    let service = held.as_mut().map(|held| &mut held.again.service);
+                StateProjection::WaitingForReady { held, until, timer } => {
+                    let service = held.as_mut().map(|held| &mut held.retries.service);
                     let service = service.unwrap_or_else(|| polled_after_completion(NAME));
                     let is_ready = ready!(poll_ready_until(service, *until, timer, cx));
                     let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    let Held { last, mut again } = held;
-                    let request = is_ready.then(|| again.pay()).flatten();
+                    let Held { last, mut retries } = held;
+                    let request = is_ready.then(|| retries.pay()).flatten();
                     let Some(request) = request else { return Poll::Ready(last) };
-                    // What the last attempt holds is let go before the next begins.
+                    // The last response releases what it occupies before the next attempt begins.
                     drop(last);
-                    let response = again.send(request);
-                    this.state.set(State::Calling { response, again: Some(again) });
+                    let response = retries.send(request);
+                    this.state.set(State::Calling { response, retries: Some(retries) });
                 }
             }
         }
     }
 }
 
-impl<S: Service<Req>, J, Req> fmt::Debug for RetryFuture<S, J, Req> {
+impl<S: Service<Req>, P, Req> fmt::Debug for RetryFuture<S, P, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "waiting for the response",
-            State::Waiting { .. } => "waiting to try again",
-            State::Readying { .. } => "waiting for the service to be ready",
+            State::BackingOff { .. } => "waiting for the backoff",
+            State::WaitingForReady { .. } => "waiting for the service to be ready",
         };
-        f.debug_struct("RetryFuture").field("state", &state).finish_non_exhaustive()
+        f.debug_struct(NAME).field("state", &state).finish_non_exhaustive()
     }
 }

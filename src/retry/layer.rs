@@ -10,45 +10,45 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 
 use super::{Backoff, Budget, Retry};
-use crate::{InvalidConfig, outcome::Attempts, strategy::Rng};
+use crate::{ConfigError, outcome::Attempts, rng::Rng};
 
-/// Wraps services into [`Retry`]. All share one budget.
+/// Wraps services into [`Retry`]. All of them share one budget.
 #[derive(Debug)]
-pub struct RetryLayer<J> {
-    pub(super) rules: Arc<Rules<J>>,
+pub struct RetryLayer<P> {
+    pub(super) shared: Arc<Shared<P>>,
 }
 
-/// What all clones of a [`Retry`] go by.
+/// Settings and state of all services made by one layer.
 #[derive(Debug)]
-pub(super) struct Rules<J> {
-    pub(super) policy: J,
+pub(super) struct Shared<P> {
+    pub(super) policy: P,
     pub(super) attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) max_pushback: Duration,
     pub(super) overall: Option<Duration>,
-    /// Attempts are carried from the first on.
+    /// Whether requests carry their attempts from the first attempt on.
     pub(super) carries: bool,
     pub(super) budget: Budget,
     seed: AtomicU64,
 }
 
-impl<J> Rules<J> {
-    /// Those of a request that begins now.
-    pub(super) fn attempts_until(&self) -> Attempts {
+impl<P> Shared<P> {
+    /// Returns the attempts of a request that begins now.
+    pub(super) fn new_attempts(&self) -> Attempts {
         let deadline = self.overall.and_then(|overall| Instant::now().checked_add(overall));
         deadline.map_or_else(Attempts::new, Attempts::with_deadline)
     }
 
-    /// The delay before the `retry`th retry.
+    /// Returns the backoff before retry number `retry`.
     pub(super) fn delay(&self, retry: u32, previous: Duration) -> Duration {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
         self.backoff.delay(retry, previous, &mut Rng::seeded(seed))
     }
 }
 
-impl<J> RetryLayer<J> {
-    /// Settings; `policy` decides what is worth another attempt.
-    pub fn builder(policy: J) -> RetryBuilder<J> {
+impl<P> RetryLayer<P> {
+    /// Returns a builder with default settings; `policy` decides what is retried.
+    pub fn builder(policy: P) -> RetryBuilder<P> {
         RetryBuilder {
             policy,
             attempts: 3,
@@ -61,31 +61,31 @@ impl<J> RetryLayer<J> {
         }
     }
 
-    /// The budget, to look at or to share.
+    /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.rules.budget
+        &self.shared.budget
     }
 }
 
-impl<J> Clone for RetryLayer<J> {
+impl<P> Clone for RetryLayer<P> {
     fn clone(&self) -> Self {
-        Self { rules: Arc::clone(&self.rules) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S, J> Layer<S> for RetryLayer<J> {
-    type Service = Retry<S, J>;
+impl<S, P> Layer<S> for RetryLayer<P> {
+    type Service = Retry<S, P>;
 
-    fn layer(&self, inner: S) -> Retry<S, J> {
+    fn layer(&self, inner: S) -> Retry<S, P> {
         Retry::new(inner, self.clone())
     }
 }
 
 /// Configures a [`RetryLayer`].
 #[derive(Clone, Debug)]
-pub struct RetryBuilder<J> {
-    policy: J,
+pub struct RetryBuilder<P> {
+    policy: P,
     attempts: u32,
     backoff: Backoff,
     max_pushback: Duration,
@@ -95,94 +95,93 @@ pub struct RetryBuilder<J> {
     seed: Option<u64>,
 }
 
-impl<J> RetryBuilder<J> {
-    /// How often a request is sent at the most, the first time included. Default 3.
+impl<P> RetryBuilder<P> {
+    /// Sets how often a request is sent at most, including the first attempt. Default 3.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// How long to wait between attempts. Default [`Backoff::default`].
+    /// Sets the delay between attempts. Default [`Backoff::default`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// The longest wait that an endpoint can ask for; if it asks for more, this is waited. Default
-    /// 1 s: the next attempt goes to another endpoint, if there is one.
+    /// Limits the delay that an endpoint can ask for: a longer one is shortened to `time`. Default
+    /// 1 s, because the next attempt goes to another endpoint, if there is one.
     #[must_use]
     pub fn max_pushback(mut self, time: Duration) -> Self {
         self.max_pushback = time;
         self
     }
 
-    /// How long all attempts and the waits between may take, up to the beginning of the response that is
-    /// returned: as [`OverallTimeout`](crate::timeout::OverallTimeout), which needs an allocation
-    /// for each request, while this does not. Default: as long as they take.
+    /// Limits the time of all attempts and the waits between them, up to the beginning of the
+    /// response that is returned. Default: unlimited.
+    ///
+    /// [`OverallTimeout`](crate::timeout::OverallTimeout) does the same, but allocates for each
+    /// request.
     #[must_use]
     pub fn overall(mut self, time: Duration) -> Self {
         self.overall = Some(time);
         self
     }
 
-    /// Requests carry their attempts from the first on, as hedges below need it; otherwise from the first
-    /// failure on, which costs nothing before.
+    /// Makes requests carry their attempts from the first attempt on, as hedges below need it.
+    /// Default: from the first failure on, so that a request that succeeds pays nothing for it.
     #[cfg(feature = "http")]
     pub(crate) fn carries(mut self, carries: bool) -> Self {
         self.carries = carries;
         self
     }
 
-    /// What pays for retries. Default [`Budget::default`], of this layer alone.
+    /// Sets the budget for retries. Default [`Budget::default`], not shared with other layers.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
     }
 
-    /// Makes the delays repeatable. Default: seeded by the operating system.
+    /// Seeds the random delays, so that they can be repeated. Default: seeded by the operating
+    /// system.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The layer.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// For 0 attempts, a backoff whose base is above its maximum, and an overall time of 0 or in which
-    /// no retry could be sent.
-    pub fn build(self) -> Result<RetryLayer<J>, InvalidConfig> {
+    /// If `attempts` is 0, the base of the backoff is above its maximum, or the overall time is 0
+    /// or too short for any retry.
+    pub fn build(self) -> Result<RetryLayer<P>, ConfigError> {
         self.check()?;
         Ok(self.assemble())
     }
 
-    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
-        InvalidConfig::unless(
-            self.attempts > 0,
-            "0 attempts: set at least 1, which is to never try again",
-        )?;
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero("attempts", self.attempts.into())?;
         self.backoff.check()?;
-        InvalidConfig::unless(
-            self.overall.is_none_or(|overall| !overall.is_zero()),
-            "an overall time of 0 lets nothing through: set how long all attempts may take",
-        )?;
-        InvalidConfig::unless(
-            self.attempts == 1
-                || self.overall.is_none_or(|overall| self.backoff.shortest() < overall),
-            "the backoff is never over within the overall time: lower its base, or raise the time",
+        let Some(overall) = self.overall else { return Ok(()) };
+        ConfigError::if_zero_time("overall", overall)?;
+        ConfigError::unless(
+            self.attempts == 1 || self.backoff.min_delay() < overall,
+            "overall",
+            format_args!("{overall:?}"),
+            "more than the shortest backoff",
         )
     }
 
-    pub(crate) fn assemble(self) -> RetryLayer<J> {
+    pub(crate) fn assemble(self) -> RetryLayer<P> {
         let seed = self.seed.unwrap_or_else(|| Rng::from_entropy().bits());
         let Self { policy, attempts, backoff, max_pushback, overall, carries, budget, .. } = self;
         let seed = AtomicU64::new(seed);
-        let rules =
-            Rules { policy, attempts, backoff, max_pushback, overall, carries, budget, seed };
-        RetryLayer { rules: Arc::new(rules) }
+        let shared =
+            Shared { policy, attempts, backoff, max_pushback, overall, carries, budget, seed };
+        RetryLayer { shared: Arc::new(shared) }
     }
 }

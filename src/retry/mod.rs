@@ -1,13 +1,19 @@
-//! Trying again, elsewhere, without making an overload worse.
+//! Retries at other endpoints that do not make an overload worse.
 //!
-//! [`Retry`] sends a request again when its [`RetryPolicy`] says that another attempt may do better, after
-//! a [`Backoff`], as far as the [`Budget`] goes. The balancer below it prefers endpoints that have
-//! not been tried. What may be sent twice is the request's own matter ([`RetryableRequest`]); HTTP requests
-//! get that from `http::Replay`.
+//! [`Retry`] sends a request again if its [`RetryPolicy`] decides that another attempt may succeed.
+//! It waits for a [`Backoff`] before each retry, and a [`Budget`] limits the number of retries. The
+//! balancer below it prefers endpoints that have not been tried. Which requests may be sent twice
+//! is up to the request ([`RetryableRequest`]); `http::Replay` implements that for HTTP requests.
 //!
-//! tower's `Retry` does not suffice: it does not know which endpoint failed, keeps no deadline, charges
-//! its budget before it has waited, and has no bodies to send again. What is the same: a policy, a clone
-//! of the service, a budget.
+//! tower's `Retry` is not enough here: it does not know which endpoint failed, has no deadline,
+//! charges its budget before the backoff, and cannot resend bodies. What is the same: a policy, a
+//! clone of the service, a budget.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `policy.rs`, `request.rs` | what a failure means, and what a request allows |
+//! | `backoff.rs`, `budget.rs` | when a retry is sent, and how many are |
+//! | `future.rs` | the attempts of one request |
 //!
 //! ```
 //! use std::time::Duration;
@@ -15,7 +21,7 @@
 //! use tower_lb::{
 //!     Balancer, discover,
 //!     outcome::{Attempts, Carry, Following, OnResponse, ResultOnly},
-//!     service::{RetryFailures, RetryableRequest, RetryLayer, RetrySafety},
+//!     retry::{RetryFailures, RetryLayer, RetrySafety, RetryableRequest},
 //!     strategy::P2c,
 //! };
 //!
@@ -46,10 +52,10 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), tower_lb::BoxError> {
 //! let endpoint = |up: bool| {
-//!     let answer = move |query: Query| async move {
+//!     let respond = move |query: Query| async move {
 //!         if up { Ok(query.text) } else { Err(std::io::Error::other("broken")) }
 //!     };
-//!     service_fn(answer).into()
+//!     service_fn(respond).into()
 //! };
 //! let endpoints = discover::list([("a", endpoint(false)), ("b", endpoint(true))]);
 //! let builder = Balancer::builder().track(Following::new(OnResponse::new(ResultOnly)));
@@ -85,7 +91,7 @@ pub use self::{
     service::Retry,
 };
 pub(crate) use self::{
-    backoff::DEFAULT_LONGEST,
-    future::in_time,
-    ready::{begins_in_time, poll_ready_until},
+    backoff::DEFAULT_MAX_DELAY,
+    policy::as_dyn,
+    ready::{begins_before, is_before_deadline, poll_ready_until},
 };

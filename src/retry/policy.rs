@@ -1,50 +1,58 @@
 use std::{error::Error as StdError, io};
 
 use crate::{
-    Error,
+    BoxError, Error,
     endpoint::EndpointId,
     error::chain,
-    limit::is_turned_away,
+    limit::is_rejected,
     outcome::{Bound, Classify, Elapsed, Outcome, ResultOnly},
 };
 
-/// Decides whether another attempt may do better.
+/// Decides whether another attempt may succeed. Used by retries, hedges and failover.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not decide whether to retry after a response of type `{Response}`",
+    note = "use `RetryFailures::new` with the balancer's classifier, `http::RetryOn` for HTTP, or implement `RetryPolicy<{Response}>` for `{Self}`"
+)]
 pub trait RetryPolicy<Response> {
-    /// What to make of how an attempt ended.
+    /// Decides what to do with the result of an attempt.
     fn decide(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> RetryDecision;
 
-    /// Which endpoint a response that is not good enough came from, if it tells. Default: it does
-    /// not. Errors of the balancer tell anyhow.
+    /// Returns the endpoint that a failed response came from, if the response names it. Default:
+    /// `None`. Errors of the balancer name their endpoint in any case.
     fn endpoint<'r>(&self, response: &'r Response) -> Option<&'r EndpointId> {
         let _ = response;
         None
     }
 }
 
-/// What to make of how an attempt ended.
+/// What a [`RetryPolicy`] makes of the result of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryDecision {
-    /// It is for the caller: a good answer, or one that another attempt would not better.
+    /// The result goes to the caller: a success, or a failure that another attempt would not
+    /// change.
     Final,
-    /// It failed like this, and another attempt may do better, after what the endpoint asked to wait
-    /// for ([`Outcome::retry_after`]).
+    /// The attempt failed with this outcome, and another attempt may succeed. An idempotent request
+    /// is retried, after the time that the endpoint asked for ([`Outcome::retry_after`]).
     Failed(Outcome),
-    /// The endpoint turned it away undone, like this: it may be sent again whatever it does, and that
-    /// costs as for any other failure, for it may be that all have too much to do.
+    /// The endpoint refused the request without processing it, with this outcome. Requests that are
+    /// not idempotent are retried as well. The retry costs as much as any other, because all
+    /// endpoints may be overloaded.
     Refused(Outcome),
-    /// It failed before anything was sent, so that it may be sent again whatever it does, at once and
-    /// for nothing.
+    /// The attempt failed before anything was sent. Requests that are not idempotent are retried as
+    /// well, at once and free of charge.
     Unsent,
 }
 
 impl RetryDecision {
-    /// What an error says if nothing more is known of it: an endpoint's is worth another attempt, the
-    /// balancer's own (no endpoints, all busy) is not, for it has waited as long as it may, and nor
-    /// is one that was [`Rejected`](crate::limit::Rejected).
+    /// Decides about an error of which nothing more is known.
+    ///
+    /// An endpoint's error is worth another attempt. An error of the balancer itself (no endpoints,
+    /// all busy) is not, because the balancer has waited as long as it may. Neither is a request
+    /// that was [`Rejected`](crate::limit::Rejected).
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        if is_turned_away(error) {
+        if is_rejected(error) {
             return Self::Final;
         }
         for error in chain(error) {
@@ -59,31 +67,42 @@ impl RetryDecision {
     }
 }
 
-/// Only connecting is refused. Unreachable a host may become at any time.
+/// Only a refused connection is certainly unsent: a host may also become unreachable after the
+/// request was sent.
 fn is_unsent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
 }
 
-/// The endpoint that an error names, perhaps behind other errors.
+/// Returns `result` as a [`RetryPolicy`] takes it.
+pub(crate) fn as_dyn<Rsp>(
+    result: &Result<Rsp, BoxError>,
+) -> Result<&Rsp, &(dyn StdError + 'static)> {
+    match result {
+        Ok(response) => Ok(response),
+        Err(error) => Err(&**error),
+    }
+}
+
+/// Returns the endpoint that `error` or one of its sources names.
 pub(crate) fn endpoint_of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e EndpointId> {
     chain(error).find_map(|error| error.downcast_ref::<Error>()?.endpoint_id())
 }
 
-/// What a classifier calls a failure is worth another attempt; the balancer's classifier will do.
+/// Retries whatever a classifier counts as a failure. Use the balancer's classifier.
 ///
-/// Errors are judged by [`RetryDecision::of_error`].
+/// Errors are decided by [`RetryDecision::of_error`].
 #[derive(Clone, Copy, Debug)]
 pub struct RetryFailures<C = ResultOnly>(C);
 
 impl<C> RetryFailures<C> {
-    /// Goes by `classify`.
+    /// Retries the failures of `classify`.
     pub fn new(classify: C) -> Self {
         Self(classify)
     }
 }
 
 impl Default for RetryFailures {
-    /// Any response is good enough.
+    /// Retries errors, and returns every response.
     fn default() -> Self {
         Self::new(ResultOnly)
     }

@@ -12,12 +12,13 @@ use super::{Bound, Elapsed};
 use crate::{BoxError, future::LazySleep};
 
 pin_project! {
-    /// A response with a time limit.
+    /// The response of a [`Timeout`](super::Timeout).
     #[derive(Debug)]
     pub struct TimeoutFuture<F> {
         #[pin]
         response: F,
-        // From when the response is waited for: what is ready at once needs no timer.
+        // Starts when the response is first pending: a response that is ready at once needs no
+        // timer.
         #[pin]
         timer: LazySleep,
         deadline: Option<Instant>,
@@ -27,7 +28,7 @@ pin_project! {
 }
 
 impl<F> TimeoutFuture<F> {
-    /// The time runs from the first poll if there is no deadline.
+    /// Ends at `deadline`, or, without one, `limit` after the first poll.
     pub(super) fn new(
         response: F,
         bound: Bound,
@@ -48,6 +49,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // The response comes first: one that is ready at the deadline is still returned.
         if let Poll::Ready(result) = this.response.poll(cx) {
             return Poll::Ready(result.map_err(Into::into));
         }

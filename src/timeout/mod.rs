@@ -1,16 +1,20 @@
 //! Time limits, each named after what it bounds.
 //!
-//! | limit | from | to | where |
+//! | limit | from | to | place it around |
 //! |---|---|---|---|
-//! | [`ConnectTimeout`] | asking for a connection | having it | around a connector; `http::Pool` has a setting |
-//! | [`FirstByteTimeout`] | sending an attempt | the beginning of its response | around an endpoint's service |
-//! | `http::AttemptTimeout` | sending an attempt | the end of its response's body | around an endpoint's service |
-//! | `http::IdleBodyTimeout` | a piece of the body | the next | around an endpoint's service |
-//! | [`OverallTimeout`] | the first attempt | the beginning of the response | around all else |
+//! | [`ConnectTimeout`] | a connection attempt | the connection | a connector, or see `http::Pool` |
+//! | [`FirstByteTimeout`] | an attempt | its response begins | an endpoint's service |
+//! | `http::AttemptTimeout` | an attempt | its response's body ends | an endpoint's service |
+//! | `http::IdleBodyTimeout` | a piece of the body | the next piece | an endpoint's service |
+//! | [`OverallTimeout`] | the first attempt | the response begins | all other layers |
 //!
-//! A limit *below* the balancer is about one endpoint: when it is hit, that is the endpoint's failure, a
-//! [`Timeout`](crate::outcome::Outcome::Timeout), and a retry above may go elsewhere. A limit *above* is
-//! the caller's patience: attempts under way are dropped, and their endpoints not blamed.
+//! A limit *below* the balancer concerns one endpoint: an attempt that exceeds it is that
+//! endpoint's [`Timeout`](crate::outcome::Outcome::Timeout), and a retry above may use another
+//! endpoint. A limit *above* the balancer concerns the caller: attempts in flight are cancelled,
+//! and their endpoints are not charged with a failure.
+//!
+//! [`Timeout`] is the one service behind the first, second and last of them; `kind.rs` says how
+//! they differ.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
@@ -35,15 +39,14 @@
 //! # }
 //! ```
 
-mod connect;
-mod first_byte;
 mod future;
-mod overall;
+mod kind;
+mod layer;
+mod service;
 
 pub use self::{
-    connect::{ConnectTimeout, ConnectTimeoutLayer},
-    first_byte::{FirstByteTimeout, FirstByteTimeoutLayer},
     future::TimeoutFuture,
-    overall::{OverallTimeout, OverallTimeoutLayer},
+    layer::{ConnectTimeoutLayer, FirstByteTimeoutLayer, OverallTimeoutLayer, TimeoutLayer},
+    service::{ConnectTimeout, FirstByteTimeout, OverallTimeout, Timeout},
 };
 pub use crate::outcome::{Bound, Elapsed};

@@ -1,8 +1,9 @@
-//! Which of two services gets a request: a share of them to a new version, copies of a share to one that
-//! nobody depends on yet.
+//! Traffic splitting: a share of the requests to another service, or copies of a share.
 //!
-//! [`Canary`] sends a share to another service, the same callers each time if told how to know them.
-//! [`Shadow`] sends copies of a share to another service and ignores what it answers.
+//! - [`Canary`] sends a share of the requests to another service, such as a new version. With a
+//!   [`StickyKey`], requests with the same key always go to the same service.
+//! - [`Shadow`] sends copies of a share of the requests to another service and ignores the
+//!   responses.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -17,7 +18,7 @@
 //! let service = canary.layer(old);
 //!
 //! let (version, _) = service.clone().oneshot(7).await?;
-//! assert_eq!(service.clone().oneshot(7).await?.0, version, "user 7 stays where it is");
+//! assert_eq!(service.clone().oneshot(7).await?.0, version, "user 7 stays with that version");
 //! canary.set_share(1.0)?;
 //! assert_eq!(service.oneshot(7).await?.0, "new");
 //! # Ok(())
@@ -28,6 +29,6 @@ mod canary;
 mod shadow;
 
 pub use self::{
-    canary::{Anyone, ByKey, Canary, CanaryFuture, CanaryLayer, Key},
+    canary::{Canary, CanaryFuture, CanaryLayer, StickyKey},
     shadow::{Shadow, ShadowCounts, ShadowDriver},
 };

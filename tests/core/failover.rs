@@ -20,7 +20,7 @@ use tower::{BoxError, Layer, Service, ServiceExt, service_fn, util::BoxCloneSync
 use tower_lb::{
     Balancer, discover,
     endpoint::Endpoint,
-    failover::{Failover, FailoverLayer, When},
+    failover::{Failover, FailoverLayer, FailoverOn},
     limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Attempts, Carry, Classify, Outcome},
     retry::{RetryFailures, RetrySafety},
@@ -154,7 +154,7 @@ async fn on_overload_only_what_is_too_much_spills_over() {
     let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(2)).build().unwrap();
     let near = BoxCloneSyncService::new(limit.layer(near));
     let (_, far) = region("far");
-    let failover = FailoverLayer::builder(far, RetryFailures::default()).when(When::Overloaded);
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).on(FailoverOn::Overload);
     let failover = failover.build().unwrap();
     let service = failover.layer(near);
     // Not sent, so it need not be idempotent.
@@ -221,7 +221,7 @@ impl Service<Query> for Roomy {
     type Future = Ready<Result<Held, BoxError>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // What holds the room here keeps it, so there is nobody to wake.
+        // The permit is never released here, so there is no task to wake.
         let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return Poll::Pending };
         self.taken = Some(Arc::new(permit));
         Poll::Ready(Ok(()))
@@ -326,7 +326,7 @@ async fn dropping_it_at_any_time_leaks_nothing() {
             let again = region.oneshot(Query::idempotent()).now_or_never();
             assert!(again.is_none(), "the place is free, so the request is under way");
         }
-        assert_eq!((limit.under_way(), limit.waiting()), (0, 0), "after {millis} ms");
+        assert_eq!((limit.in_flight(), limit.waiting()), (0, 0), "after {millis} ms");
     }
 }
 
@@ -335,5 +335,5 @@ fn contradictions_are_rejected() {
     let build = || FailoverLayer::builder((), ());
     assert!(build().sticky(0, MS).build().is_err());
     assert!(build().sticky(1, Duration::ZERO).build().is_err());
-    assert!(build().sticky(1, MS).when(When::Overloaded).build().is_err());
+    assert!(build().sticky(1, MS).on(FailoverOn::Overload).build().is_err());
 }

@@ -122,7 +122,7 @@ async fn where_there_is_no_other_endpoint_no_hedge_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_budget_no_hedge_is_sent_and_what_is_under_way_goes_on() {
+async fn without_budget_no_hedge_is_sent_and_attempts_in_flight_continue() {
     let balancer = over([endpoint("a", 1000, true), endpoint("b", 1000, true)]).await;
     let budget = Budget::builder().share(0.0).floor(0.1).build().unwrap();
     let service = after(50 * MS).budget(budget.clone()).build().unwrap().layer(balancer.clone());
@@ -153,7 +153,7 @@ async fn several_hedges_go_to_an_endpoint_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_waits_for_what_is_under_way() {
+async fn a_failure_waits_for_the_attempts_in_flight() {
     let balancer = over([endpoint("failing", 60, false), endpoint("good", 100, true)]).await;
     let service = after(50 * MS).build().unwrap().layer(balancer);
     let (answer, took) = send(&service, Query::idempotent()).await;
@@ -333,8 +333,8 @@ async fn a_heavy_tail_is_cut_off_within_the_budget() {
     let endpoints = || ["a", "b", "c"].map(|name| heavy_tailed(name, &rng));
     let without = tail(over(endpoints()).await).await;
     let budget = Budget::builder().share(0.05).floor(0.1).build().unwrap();
-    let judge = RetryFailures::default();
-    let hedge = HedgeLayer::builder(judge, Delay::quantile(0.98)).budget(budget.clone());
+    let policy = RetryFailures::default();
+    let hedge = HedgeLayer::builder(policy, Delay::quantile(0.98)).budget(budget.clone());
     let with = tail(hedge.build().unwrap().layer(over(endpoints()).await)).await;
     let extra = budget.spent() as f64 / 30_000.0;
     println!(
@@ -354,6 +354,6 @@ fn contradictions_are_rejected() {
         HedgeLayer::builder((), Delay::quantile(f64::NAN)),
         HedgeLayer::builder((), Delay::quantile(0.99)).hedges(0),
     ] {
-        assert!(builder.build().unwrap_err().to_string().contains("set"));
+        assert!(builder.build().unwrap_err().to_string().contains("expected"));
     }
 }

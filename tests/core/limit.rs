@@ -1,4 +1,4 @@
-//! Who gets in, who waits, and who is turned away.
+//! Which requests get a permit, wait or are rejected.
 
 use std::{
     convert::Infallible,
@@ -17,8 +17,8 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     limit::{
-        AdaptiveThrottleLayer, Carried, Concurrency, ConcurrencyLimitLayer, Inspect, Order,
-        Priority, RateLimitLayer, Rejected,
+        AdaptiveThrottleLayer, Concurrency, ConcurrencyLimitLayer, Inspect, InspectDeadline,
+        Priority, QueueOrder, RateLimitLayer, Rejected,
     },
     outcome::{Attempts, Carry, Classify, Outcome},
 };
@@ -58,7 +58,7 @@ async fn no_more_than_the_limit_get_in_and_the_others_in_order() {
     let answers = futures::future::try_join_all(requests).await.unwrap();
     assert!(answers.is_sorted_by_key(|(_, at)| *at));
     assert_eq!(most.load(Ordering::SeqCst), 3);
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -71,7 +71,7 @@ async fn dropping_at_any_time_gives_the_place_to_the_next() {
     assert_pending!(first.poll());
     assert_pending!(second.poll());
     assert_pending!(third.poll());
-    assert_eq!((layer.under_way(), layer.waiting()), (1, 2));
+    assert_eq!((layer.in_flight(), layer.waiting()), (1, 2));
     assert_eq!(
         why(&service.clone().oneshot(()).await.unwrap_err()),
         Rejected::QueueFull { limit: 1 }
@@ -84,14 +84,14 @@ async fn dropping_at_any_time_gives_the_place_to_the_next() {
     assert_pending!(third.poll());
     advance(101 * MS).await;
     assert_ready!(third.poll()).unwrap();
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn under_overload_the_newest_come_first_and_the_oldest_are_turned_away() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(1))
         .queue(4)
-        .order(Order::LastInFirstOutUnderOverload);
+        .order(QueueOrder::AdaptiveLifo);
     let service = layer.build().unwrap().layer(slow());
     let mut done = JoinSet::new();
     for n in 0..7 {
@@ -116,7 +116,7 @@ async fn under_overload_the_newest_come_first_and_the_oldest_are_turned_away() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_beyond_the_limit_or_the_deadline() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(10).max_wait(50 * MS);
-    let service = layer.inspect(Carried).build().unwrap().layer(slow());
+    let service = layer.inspect(InspectDeadline).build().unwrap().layer(slow());
     let mut first = spawn(service.clone().oneshot(Query::idempotent()));
     assert_pending!(first.poll());
     let began = Instant::now();
@@ -140,8 +140,8 @@ impl Inspect<u8> for ByNumber {
 async fn the_less_important_are_turned_away_first() {
     let layer = ConcurrencyLimitLayer::builder(Concurrency::fixed(10)).queue(1).inspect(ByNumber);
     let service = layer.build().unwrap().layer(slow());
-    let mut under_way: Vec<_> = (0..5).map(|_| spawn(service.clone().oneshot(50))).collect();
-    under_way.iter_mut().for_each(|request| assert_pending!(request.poll()));
+    let mut in_flight: Vec<_> = (0..5).map(|_| spawn(service.clone().oneshot(50))).collect();
+    in_flight.iter_mut().for_each(|request| assert_pending!(request.poll()));
     let error = service.clone().oneshot(50).await.unwrap_err();
     assert_eq!(why(&error), Rejected::Priority { limit: 5 });
     let mut more: Vec<_> = (0..6).map(|_| spawn(service.clone().oneshot(100))).collect();
@@ -162,7 +162,7 @@ impl Classify<bool> for Accepted {
     }
 }
 
-/// A server with eight workers: whoever comes beyond waits there, and above 32 is turned away.
+/// A server with eight workers: further requests wait there, and above 32 are rejected.
 async fn adaptive(concurrency: Concurrency) -> (u32, u32, u32) {
     let workers = Arc::new(tokio::sync::Semaphore::new(8));
     let refused = Arc::new(AtomicU32::new(0));
@@ -217,8 +217,8 @@ async fn adaptive_limits_use_the_capacity_and_spare_the_server() {
     }
 }
 
-/// Of 100 requests a second the server accepts 20: about 2 * 20 get through to it (within 20 %), and
-/// all of them a few minutes after it has recovered.
+/// Of 100 requests a second the server accepts 20: about 2 * 20 get through to it (within 20 %),
+/// and all of them a few minutes after it has recovered.
 #[tokio::test(start_paused = true)]
 async fn throttling_sends_twice_what_is_accepted() {
     let accepting = Arc::new(AtomicU32::new(20));
@@ -246,12 +246,12 @@ async fn throttling_sends_twice_what_is_accepted() {
     };
     accepting.store(100, Ordering::SeqCst);
     assert_eq!(run(60).await, 100.0);
-    // What is accepted is a share of what is sent: the share that is sent falls until nearly all that
-    // is left is the one in K that keeps trying.
+    // What is accepted is a share of what is sent: the share that is sent falls until nearly all
+    // that is left is the one in K that keeps trying.
     accepting.store(20, Ordering::SeqCst);
     run(600).await;
     assert!(run(60).await < 50.0);
-    assert!(layer.share() > 0.5);
+    assert!(layer.rejected_share() > 0.5);
     accepting.store(100, Ordering::SeqCst);
     run(1200).await;
     assert_eq!(run(60).await, 100.0);
@@ -267,11 +267,11 @@ async fn throttling_lets_a_burst_through_that_is_answered_later() {
         // What was counted is forgotten.
         advance(Duration::from_secs(300)).await;
     }
-    // Those that nobody waited for say nothing.
+    // Requests that the caller cancelled do not count.
     for _ in 0..100 {
         drop(spawn(layer.layer(slow::<()>()).oneshot(())).poll());
     }
-    assert_eq!(layer.share(), 0.0);
+    assert_eq!(layer.rejected_share(), 0.0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +330,7 @@ fn many_threads_share_a_limit() {
             task.unwrap();
         }
     });
-    assert_eq!((layer.under_way(), layer.waiting()), (0, 0));
+    assert_eq!((layer.in_flight(), layer.waiting()), (0, 0));
 }
 
 #[test]

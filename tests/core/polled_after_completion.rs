@@ -14,9 +14,9 @@ use tower::{Layer, Service, service_fn};
 use tower_lb::{
     Balancer, BoxError, discover,
     endpoint::Endpoint,
-    failover::{FailoverLayer, When},
+    failover::{FailoverLayer, FailoverOn},
     hedge::{Delay, HedgeLayer},
-    limit::{Concurrency, ConcurrencyLimitLayer, Order, RateLimitLayer},
+    limit::{Concurrency, ConcurrencyLimitLayer, QueueOrder, RateLimitLayer},
     outcome::{LoadReport, ResultOnly},
     retry::{Backoff, RetryFailures, RetryLayer},
     strategy::AwaitProbesLayer,
@@ -92,7 +92,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
     panics("FailoverFuture", failover.layer(service_fn(good)).call(query())).await;
     panics("FailoverFuture", failover.layer(service_fn(bad)).call(query())).await;
     let unready = FailoverLayer::builder(Once { first: false }, RetryFailures::default());
-    let unready = unready.when(When::Failed).build().unwrap();
+    let unready = unready.on(FailoverOn::Failure).build().unwrap();
     panics("FailoverFuture", unready.layer(service_fn(bad)).call(query())).await;
 
     let hedge =
@@ -104,7 +104,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
 
     let limit = |queue| {
         let limit = ConcurrencyLimitLayer::builder(Concurrency::fixed(1)).queue(queue);
-        limit.order(Order::LastInFirstOutUnderOverload)
+        limit.order(QueueOrder::AdaptiveLifo)
     };
     let layer = limit(1).max_wait(10 * MS).build().unwrap();
     panics("ConcurrencyLimitFuture", layer.layer(once()).call(query())).await;

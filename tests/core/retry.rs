@@ -330,8 +330,9 @@ async fn an_empty_balancer_is_not_asked_again() {
 async fn every_attempt_is_sent_by_a_service_that_was_polled_ready() {
     let backend = tower_lb_test_support::Backend::new("a");
     backend.set_failing(true);
-    let judge = RetryFailures::default();
-    let retry = RetryLayer::builder(judge).attempts(3).budget(Budget::unlimited()).build().unwrap();
+    let policy = RetryFailures::default();
+    let retry =
+        RetryLayer::builder(policy).attempts(3).budget(Budget::unlimited()).build().unwrap();
     // The backend itself panics if it is called without being ready.
     let mut service: Retry<_, _> = retry.layer(backend.clone());
     let ready = ServiceExt::<Query>::ready(&mut service).await.unwrap();
@@ -378,7 +379,7 @@ fn contradictions_are_rejected() {
     let error = retries().attempts(0).build().unwrap_err();
     assert!(error.to_string().contains("at least 1"));
     let error = retries().backoff(Backoff::full(2 * MS, MS)).build().unwrap_err();
-    assert!(error.to_string().contains("lower the base"));
+    assert!(error.to_string().contains("at most `backoff.max`"));
     assert!(retries().overall(Duration::ZERO).build().is_err());
     let late = Backoff::decorrelated(2 * MS, 5 * MS);
     assert!(retries().backoff(late).overall(MS).build().is_err());

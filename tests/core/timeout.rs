@@ -1,4 +1,4 @@
-//! Time limits, and whom they blame.
+//! Time limits, and which endpoints they charge.
 
 use std::{io, time::Duration};
 

@@ -18,7 +18,7 @@ use crate::limit::{Permit, PermitScope};
 /// let builder = ConcurrencyLimitLayer::builder(Concurrency::fixed(100));
 /// let layer = builder.queue(50).permit_scope(http::PermitUntilBodyEnd).build()?;
 /// # let _: ConcurrencyLimitLayer<_, _, http::PermitUntilBodyEnd> = layer;
-/// # Ok::<_, tower_lb::InvalidConfig>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PermitUntilBodyEnd;

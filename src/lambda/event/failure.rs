@@ -10,7 +10,7 @@ use crate::{
     lambda::{
         FunctionError, HttpBody, InvalidResponse, InvocationStatus, InvokeError, UnsupportedRequest,
     },
-    limit::{Rejected, is_turned_away},
+    limit::{Rejected, is_rejected},
     outcome::Outcome,
 };
 
@@ -72,7 +72,7 @@ fn of_service(error: &(dyn StdError + 'static)) -> (StatusCode, &'static str, Op
         };
         return (StatusCode::SERVICE_UNAVAILABLE, "too many requests\n", delay);
     }
-    if is_turned_away(error) {
+    if is_rejected(error) {
         return (StatusCode::SERVICE_UNAVAILABLE, "no function available\n", None);
     }
     match InvocationStatus::of_error(error) {

@@ -65,7 +65,7 @@ use crate::{
 ///
 /// let retry = RetryLayer::builder(InvocationStatus).attempts(3).build()?;
 /// let site = HttpFunction::new(retry.layer(balancer), AlbEvent::new("arn:aws:…"));
-/// # Ok::<_, tower_lb::InvalidConfig>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 #[derive(Debug)]
 pub struct HttpFunction<S, F> {

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 
 use crate::{
     lambda::{InvokeError, Invoked, ThrottleScope},
-    limit::is_turned_away,
+    limit::is_rejected,
     outcome::Outcome,
 };
 
@@ -66,7 +66,7 @@ impl RetryAdvice {
         if let Some(error) = InvokeError::find(error) {
             return Self::of_invoke_error(error);
         }
-        match is_turned_away(error) {
+        match is_rejected(error) {
             true => Self::new(Execution::DidNotRun, Remedy::Wait),
             false => Self::new(Execution::MayHaveRun, Remedy::Elsewhere),
         }

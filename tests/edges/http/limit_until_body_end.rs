@@ -47,7 +47,7 @@ async fn the_next_comes_in_when_the_body_has_ended() {
     let response = service.clone().oneshot(Ok(StreamBody::new(body).boxed())).await.unwrap();
     let mut next = spawn(service.oneshot(Ok(full("next"))));
     assert_pending!(next.poll());
-    assert_eq!((limit.under_way(), limit.waiting()), (1, 1));
+    assert_eq!((limit.in_flight(), limit.waiting()), (1, 1));
 
     pieces.unbounded_send(Ok(Frame::data(Bytes::from("so far")))).unwrap();
     let mut body = response.into_body();
@@ -59,7 +59,7 @@ async fn the_next_comes_in_when_the_body_has_ended() {
     let next = assert_ready!(next.poll()).unwrap();
     assert_eq!(next.into_body().collect().await.unwrap().to_bytes(), "next");
     drop(body);
-    assert_eq!(limit.under_way(), 0, "each place is given back once");
+    assert_eq!(limit.in_flight(), 0, "each place is given back once");
 }
 
 #[tokio::test]
@@ -69,33 +69,33 @@ async fn a_place_is_given_back_however_it_ends() {
     let data = || Ok(Frame::data(Bytes::from("data")));
 
     let dropped = answer(full("not read")).await.unwrap();
-    assert_eq!(limit.under_way(), 1);
+    assert_eq!(limit.in_flight(), 1);
     drop(dropped);
-    assert_eq!(limit.under_way(), 0, "dropped");
+    assert_eq!(limit.in_flight(), 0, "dropped");
 
     let empty = Empty::new().map_err(|never| match never {}).boxed();
     let _empty = answer(empty).await.unwrap();
-    assert_eq!(limit.under_way(), 0, "there is nothing to read");
+    assert_eq!(limit.in_flight(), 0, "there is nothing to read");
 
     let mut last = answer(full("all")).await.unwrap().into_body();
     last.frame().await.unwrap().unwrap();
-    assert_eq!(limit.under_way(), 0, "with the last of the data");
+    assert_eq!(limit.in_flight(), 0, "with the last of the data");
 
     let trailers = [data(), Ok(Frame::trailers(HeaderMap::new()))];
     let mut trailers = answer(frames(trailers)).await.unwrap().into_body();
     trailers.frame().await.unwrap().unwrap();
-    assert_eq!(limit.under_way(), 1);
+    assert_eq!(limit.in_flight(), 1);
     assert!(trailers.frame().await.unwrap().unwrap().is_trailers());
-    assert_eq!(limit.under_way(), 0, "trailers");
+    assert_eq!(limit.in_flight(), 0, "trailers");
 
     let broken = [data(), Err(io::ErrorKind::ConnectionReset.into())];
     let mut broken = answer(frames(broken)).await.unwrap().into_body();
     broken.frame().await.unwrap().unwrap();
-    assert_eq!(limit.under_way(), 1);
+    assert_eq!(limit.in_flight(), 1);
     broken.frame().await.unwrap().unwrap_err();
-    assert_eq!(limit.under_way(), 0, "an error");
+    assert_eq!(limit.in_flight(), 0, "an error");
 
     let refused = service.clone().oneshot(Err(io::ErrorKind::ConnectionRefused.into()));
     refused.await.unwrap_err();
-    assert_eq!(limit.under_way(), 0, "there is no body");
+    assert_eq!(limit.in_flight(), 0, "there is no body");
 }
