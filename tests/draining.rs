@@ -12,11 +12,11 @@ use tokio::time::advance;
 use tower_lb::{
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
-    health::{Draining, Drains, HealthExt},
+    health::{Drained, Draining, HealthExt},
     outcome::Outcome,
 };
 
-type Fleet = Watched<Drains<discover::Channel<usize, ()>>>;
+type Fleet = Watched<Drained<discover::Channel<usize, ()>>>;
 type Told = Arc<Mutex<Vec<(String, u32, Duration)>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ fn fleet() -> (Handle<usize, ()>, Fleet, Told) {
     handle.reset([(0, ()), (1, ())]).unwrap();
     let told = Told::default();
     let observer = Arc::clone(&told);
-    let draining = Draining::within(10 * SECOND).observed_by(move |drained| {
+    let draining = Draining::within(10 * SECOND).on_drained(move |drained| {
         let told = (drained.endpoint.to_owned(), drained.outstanding, drained.time);
         observer.lock().unwrap().push(told);
     });

@@ -18,7 +18,7 @@ use tower_lb::{
     BoxError,
     discover::{self, Channel, Discover, Handle},
     endpoint::{Endpoint, Health},
-    health::{Check, HealthCheck, HealthExt, Initial},
+    health::{Check, HealthCheck, HealthExt, InitialState},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,13 +129,15 @@ async fn what_a_new_endpoint_is_can_be_chosen() {
     let patients = Patients::default();
     patients.set(0, Hangs);
     let mut seen = Vec::new();
-    for initial in [Initial::FullyUp, Initial::Up, Initial::Down, Initial::FullyDown] {
+    for initial in
+        [InitialState::FullyUp, InitialState::Up, InitialState::Down, InitialState::FullyDown]
+    {
         let (_handle, mut fleet) = fleet(config(&patients).initial(initial), 1);
         fleet.settle();
         let before = is_up(&fleet, 0);
         pass(&mut fleet, 1100 * MILLIS).await;
         seen.push((before, is_up(&fleet, 0)));
-        if initial == Initial::Down {
+        if initial == InitialState::Down {
             let reason = fleet.endpoint(&0).health().reason().map(str::to_owned);
             assert_eq!(reason.as_deref(), Some("health check: no answer within 1s"));
         }
@@ -198,7 +200,7 @@ async fn idle_fleets_are_checked_less_often_and_jitter_is_within_bounds() {
 async fn who_is_removed_or_draining_is_not_checked_and_a_late_result_is_nobodys() {
     let patients = Patients::default();
     (0..2).for_each(|patient| patients.set(patient, Hangs));
-    let (handle, mut fleet) = fleet(config(&patients).initial(Initial::Up), 3);
+    let (handle, mut fleet) = fleet(config(&patients).initial(InitialState::Up), 3);
     fleet.settle();
     pass(&mut fleet, 100 * MILLIS).await;
     assert_eq!(patients.running.load(Ordering::SeqCst), 2);

@@ -10,11 +10,11 @@ use tokio::time::advance;
 use tower_lb::{
     discover,
     endpoint::Endpoint,
-    health::{BackedOff, HealthExt, OverloadBackoff},
+    health::{HealthExt, OverloadBackedOff, OverloadBackoff},
     outcome::Outcome,
 };
 
-type Fleet = Watched<BackedOff<discover::Channel<usize, ()>>>;
+type Fleet = Watched<OverloadBackedOff<discover::Channel<usize, ()>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -57,7 +57,7 @@ async fn the_share_of_overloads_lowers_the_weight_and_quiet_raises_it() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_heeded_up_to_a_limit() {
-    let (_handle, mut fleet) = fleet(OverloadBackoff::new().longest_pause(5 * SECOND));
+    let (_handle, mut fleet) = fleet(OverloadBackoff::new().max_pause(5 * SECOND));
     second(&mut fleet, 0, 10, Some(Duration::MAX)).await;
     for _ in 0..5 {
         assert_eq!(fleet.endpoint(&0).weight(), 50);

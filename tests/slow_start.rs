@@ -11,12 +11,12 @@ use tower_lb::{
     Balancer, BoxError,
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
-    health::{HealthExt, OutlierDetection, SlowStart, SlowStarting},
+    health::{HealthExt, OutlierDetection, SlowStart, SlowStarted},
     outcome::Outcome,
     strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
 };
 
-type Fleet = Watched<SlowStarting<discover::Channel<usize, ()>>>;
+type Fleet = Watched<SlowStarted<discover::Channel<usize, ()>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -15,7 +15,7 @@ use super::{
     stage::{
         members::{Id, Member, Members},
         stage::{Policy, Stage, stage},
-        timer::{Every, after},
+        timer::{Interval, after},
     },
 };
 use crate::{
@@ -31,12 +31,12 @@ pub struct Draining {
     observer: Option<Observer>,
 }
 
-type Observer = Arc<dyn Fn(&Drained<'_>) + Send + Sync>;
+type Observer = Arc<dyn Fn(&DrainReport<'_>) + Send + Sync>;
 
 /// An endpoint that has been drained.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Drained<'a> {
+pub struct DrainReport<'a> {
     /// Its key, as text.
     pub endpoint: &'a str,
     /// Requests that had not finished at the deadline; 0 if it is empty.
@@ -54,7 +54,10 @@ impl Draining {
 
     /// Tells this function of each endpoint that is empty, or whose time is over. It must not block.
     #[must_use]
-    pub fn observed_by(mut self, observer: impl Fn(&Drained<'_>) + Send + Sync + 'static) -> Self {
+    pub fn on_drained(
+        mut self,
+        observer: impl Fn(&DrainReport<'_>) + Send + Sync + 'static,
+    ) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
@@ -90,14 +93,14 @@ stage! {
     /// then may finish all the same, but nobody waits for them.
     ///
     /// How many requests are in flight is looked at ten times a second, while there is somebody to see off.
-    Drains, Leavers, State
+    Drained, DrainPolicy, State
 }
 
-impl<D: Discover> Drains<D> {
+impl<D: Discover> Drained<D> {
     pub(super) fn new(discover: D, draining: Draining) -> Result<Self, InvalidSetting> {
         draining.validate()?;
-        let tick = Every::new(Duration::from_millis(100));
-        let policy = Leavers { draining, leaving: BTreeSet::new(), tick };
+        let tick = Interval::new(Duration::from_millis(100));
+        let policy = DrainPolicy { draining, leaving: BTreeSet::new(), tick };
         Ok(Self { stage: Stage::new(discover, policy) })
     }
 }
@@ -113,13 +116,13 @@ enum State {
     Left,
 }
 
-struct Leavers {
+struct DrainPolicy {
     draining: Draining,
     leaving: BTreeSet<Id>,
-    tick: Every,
+    tick: Interval,
 }
 
-impl Leavers {
+impl DrainPolicy {
     fn see_off(&mut self, id: Id, removed: bool) -> State {
         self.leaving.insert(id);
         State::Leaving { since: Instant::now(), removed }
@@ -130,7 +133,7 @@ impl Leavers {
         let endpoint = &*member.key.to_string();
         tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
-            observer(&Drained { endpoint, outstanding, time });
+            observer(&DrainReport { endpoint, outstanding, time });
         }
     }
 
@@ -159,7 +162,7 @@ impl Leavers {
     }
 }
 
-impl<K, T> Policy<K, T, State> for Leavers
+impl<K, T> Policy<K, T, State> for DrainPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,

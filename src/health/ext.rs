@@ -1,6 +1,7 @@
 use super::{
-    BackedOff, Check, CircuitBreaker, CircuitBroken, Draining, Drains, HealthCheck, HealthChecked,
-    InvalidSetting, OutlierDetected, OutlierDetection, OverloadBackoff, SlowStart, SlowStarting,
+    Check, CircuitBreaker, CircuitBroken, Drained, Draining, HealthCheck, HealthChecked,
+    InvalidSetting, OutlierDetected, OutlierDetection, OverloadBackedOff, OverloadBackoff,
+    SlowStart, SlowStarted,
 };
 use crate::discover::Discover;
 
@@ -10,7 +11,7 @@ use crate::discover::Discover;
 /// satisfied; so any of them can be put after any other. In the order of the methods below, each sees
 /// what it should.
 pub trait HealthExt: Discover + Sized {
-    /// Checks endpoints actively; see [`HealthChecked`].
+    /// CheckPolicy endpoints actively; see [`HealthChecked`].
     ///
     /// # Errors
     ///
@@ -50,31 +51,34 @@ pub trait HealthExt: Discover + Sized {
         CircuitBroken::new(self, breaker)
     }
 
-    /// Gives endpoints that say they have too much to do a smaller share; see [`BackedOff`].
+    /// Gives endpoints that say they have too much to do a smaller share; see [`OverloadBackedOff`].
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] if the settings make no sense.
-    fn overload_backoff(self, relief: OverloadBackoff) -> Result<BackedOff<Self>, InvalidSetting> {
-        BackedOff::new(self, relief)
+    fn overload_backoff(
+        self,
+        relief: OverloadBackoff,
+    ) -> Result<OverloadBackedOff<Self>, InvalidSetting> {
+        OverloadBackedOff::new(self, relief)
     }
 
-    /// Gives endpoints that come into service their share bit by bit; see [`SlowStarting`].
+    /// Gives endpoints that come into service their share bit by bit; see [`SlowStarted`].
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] if the settings make no sense.
-    fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarting<Self>, InvalidSetting> {
-        SlowStarting::new(self, slow_start)
+    fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarted<Self>, InvalidSetting> {
+        SlowStarted::new(self, slow_start)
     }
 
-    /// Lets endpoints that leave finish their requests first; see [`Drains`].
+    /// Lets endpoints that leave finish their requests first; see [`Drained`].
     ///
     /// # Errors
     ///
     /// [`InvalidSetting`] if the settings make no sense.
-    fn drained(self, draining: Draining) -> Result<Drains<Self>, InvalidSetting> {
-        Drains::new(self, draining)
+    fn drained(self, draining: Draining) -> Result<Drained<Self>, InvalidSetting> {
+        Drained::new(self, draining)
     }
 }
 

@@ -66,14 +66,14 @@ pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
 pub use self::check::{GrpcCheck, HttpCheck};
 pub use self::{
-    check::{Check, HealthCheck, HealthChecked, Initial},
+    check::{Check, HealthCheck, HealthChecked, InitialState},
     circuit_breaker::{CircuitBreaker, CircuitBroken},
-    draining::{Drained, Draining, Drains},
+    draining::{DrainReport, Drained, Draining},
     ext::HealthExt,
     invalid::InvalidSetting,
     outlier::{
         FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls, SuccessRate,
     },
-    overload_backoff::{BackedOff, OverloadBackoff},
-    slow_start::{SlowStart, SlowStarting},
+    overload_backoff::{OverloadBackedOff, OverloadBackoff},
+    slow_start::{SlowStart, SlowStarted},
 };

@@ -14,8 +14,8 @@ use super::{
     stage::{
         members::{Id, Members},
         stage::{Policy, Stage, stage},
-        timer::Every,
-        weight_share::with_part_of_weight,
+        timer::Interval,
+        weight_share::with_weight_share,
     },
 };
 use crate::{
@@ -55,7 +55,7 @@ impl OverloadBackoff {
 
     /// The longest time for which an endpoint is left alone when it asks for it. Default 60 s.
     #[must_use]
-    pub fn longest_pause(mut self, time: Duration) -> Self {
+    pub fn max_pause(mut self, time: Duration) -> Self {
         self.longest = time;
         self
     }
@@ -97,18 +97,18 @@ stage! {
     /// overload, and raised by a tenth of the whole if none did. While an answer's `Retry-After` runs,
     /// it is not raised. Shares are relative: where all complain equally nothing changes.
     ///
-    /// **All weights are multiplied by 100**, as [`SlowStarting`](crate::health::SlowStarting) does. Strategies
+    /// **All weights are multiplied by 100**, as [`SlowStarted`](crate::health::SlowStarted) does. Strategies
     /// whose load is [`FailureAware`](crate::load::FailureAware) steer away by themselves, request by request.
     ///
     /// Source: DCTCP (Alizadeh et al., 2010), whose window answers to the share of marked packets like
     /// that.
-    BackedOff, OverloadBackoffPolicy, State
+    OverloadBackedOff, OverloadBackoffPolicy, State
 }
 
-impl<D: Discover> BackedOff<D> {
+impl<D: Discover> OverloadBackedOff<D> {
     pub(super) fn new(discover: D, relief: OverloadBackoff) -> Result<Self, InvalidSetting> {
         relief.validate()?;
-        let policy = OverloadBackoffPolicy { relief, tick: Every::new(relief.interval) };
+        let policy = OverloadBackoffPolicy { relief, tick: Interval::new(relief.interval) };
         Ok(Self { stage: Stage::new(discover, policy) })
     }
 }
@@ -145,7 +145,7 @@ impl Meter for Pause {
 
 struct OverloadBackoffPolicy {
     relief: OverloadBackoff,
-    tick: Every,
+    tick: Interval,
 }
 
 impl OverloadBackoffPolicy {
@@ -175,7 +175,7 @@ impl<K, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
 
     fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
         let endpoint = endpoint.with_meter(Arc::clone(&state.pause) as _);
-        Some(with_part_of_weight(endpoint, state.part))
+        Some(with_weight_share(endpoint, state.part))
     }
 
     fn poll(&mut self, members: &mut Members<K, T, State>, cx: &mut Context<'_>) -> Poll<()> {

@@ -11,8 +11,8 @@ use super::{
     stage::{
         members::{Id, Member, Members},
         stage::{Policy, Stage, stage},
-        timer::Every,
-        weight_share::with_part_of_weight,
+        timer::Interval,
+        weight_share::with_weight_share,
     },
 };
 use crate::{discover::Discover, endpoint::Endpoint};
@@ -69,7 +69,7 @@ impl Default for SlowStart {
 }
 
 stage! {
-    /// Ramps up the weight of endpoints that come into service: new ones, and those that were unhealthy,
+    /// SlowStartPolicy up the weight of endpoints that come into service: new ones, and those that were unhealthy,
     /// draining or on trial. The stream of [`HealthExt::slow_start`](super::HealthExt::slow_start).
     ///
     /// It works under every strategy that honours weights. There is no ramp if no other endpoint has been
@@ -81,13 +81,13 @@ stage! {
     ///
     /// Sources: Envoy's slow start, whose `aggression` is the inverse of the exponent, and HAProxy's. Where
     /// we differ: it holds for new endpoints as well as for those that return.
-    SlowStarting, Ramps, State
+    SlowStarted, SlowStartPolicy, State
 }
 
-impl<D: Discover> SlowStarting<D> {
+impl<D: Discover> SlowStarted<D> {
     pub(super) fn new(discover: D, slow_start: SlowStart) -> Result<Self, InvalidSetting> {
         slow_start.validate()?;
-        Ok(Self { stage: Stage::new(discover, Ramps::new(slow_start)) })
+        Ok(Self { stage: Stage::new(discover, SlowStartPolicy::new(slow_start)) })
     }
 }
 
@@ -103,17 +103,17 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Ramps {
+struct SlowStartPolicy {
     slow_start: SlowStart,
     ramping: BTreeSet<Id>,
     /// How many are in service without a ramp, by when they came into it.
     established: BTreeMap<Instant, usize>,
-    step: Every,
+    step: Interval,
 }
 
-impl Ramps {
+impl SlowStartPolicy {
     fn new(slow_start: SlowStart) -> Self {
-        let step = Every::new((slow_start.duration / STEPS).max(SHORTEST_STEP));
+        let step = Interval::new((slow_start.duration / STEPS).max(SHORTEST_STEP));
         Self { slow_start, ramping: BTreeSet::new(), established: BTreeMap::new(), step }
     }
 
@@ -178,7 +178,7 @@ impl Ramps {
     }
 }
 
-impl<K, T: Clone> Policy<K, T, State> for Ramps {
+impl<K, T: Clone> Policy<K, T, State> for SlowStartPolicy {
     fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let mut state = State { in_service: None, part: 1.0 };
         self.follow(id, endpoint, &mut state);
@@ -197,7 +197,7 @@ impl<K, T: Clone> Policy<K, T, State> for Ramps {
     }
 
     fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
-        Some(with_part_of_weight(endpoint, state.part))
+        Some(with_weight_share(endpoint, state.part))
     }
 
     fn poll(&mut self, members: &mut Members<K, T, State>, cx: &mut Context<'_>) -> Poll<()> {

@@ -39,7 +39,7 @@ impl<'a> Gauge<'a> {
     /// The same endpoint read by other vitals: those that one class of requests has left.
     #[inline]
     #[must_use]
-    pub fn with_vitals(self, stats: &'a EndpointStats) -> Self {
+    pub fn with_stats(self, stats: &'a EndpointStats) -> Self {
         Self { stats, ..self }
     }
 

@@ -33,7 +33,7 @@ impl<L: Load> Load for PerClass<L> {
         let Some(stats) = class else {
             return self.inner.score(gauge, now);
         };
-        let score = self.inner.score(&gauge.with_vitals(stats), now);
+        let score = self.inner.score(&gauge.with_stats(stats), now);
         Score { backlog: score.backlog.max(gauge.stats().outstanding().into()), ..score }
     }
 

@@ -83,13 +83,13 @@ impl PredictedLatency {
     /// Falls back to a [`PeakEwma`] of 10 s while nobody reports.
     #[must_use]
     pub fn new() -> Self {
-        Self::or(PeakEwma::new())
+        Self::with_fallback(PeakEwma::new())
     }
 }
 
 impl<L> PredictedLatency<L> {
     /// Falls back to `inner` while nobody reports.
-    pub fn or(inner: L) -> Self {
+    pub fn with_fallback(inner: L) -> Self {
         Self { inner, fleet: Arc::default() }
     }
 }
@@ -97,7 +97,7 @@ impl<L> PredictedLatency<L> {
 impl<L: Clone> Clone for PredictedLatency<L> {
     /// Learns for itself.
     fn clone(&self) -> Self {
-        Self::or(self.inner.clone())
+        Self::with_fallback(self.inner.clone())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::BoxError;
 /// [`connect`](crate::discover::DiscoverExt::connect), the address before. Any function of that which
 /// gives a future of a `Result` is a check; the error is the reason that people are told.
 pub trait Check<T> {
-    /// Checks once. The future is dropped if it takes too long, or the endpoint is removed.
+    /// CheckPolicy once. The future is dropped if it takes too long, or the endpoint is removed.
     fn check(&self, target: T) -> BoxFuture<'static, Result<(), BoxError>>;
 }
 

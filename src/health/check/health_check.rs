@@ -23,14 +23,14 @@ pub struct HealthCheck<C> {
     pub(super) timeout: Duration,
     pub(super) jitter: f64,
     pub(super) thresholds: Thresholds,
-    pub(super) initial: Initial,
+    pub(super) initial: InitialState,
     pub(super) seed: Option<u64>,
 }
 
 /// What a new endpoint is before it has been checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Initial {
+pub enum InitialState {
     /// It serves until as many checks have failed as of any other.
     FullyUp,
     /// It serves; its first check decides.
@@ -43,7 +43,7 @@ pub enum Initial {
 }
 
 impl<C> HealthCheck<C> {
-    /// Checks by `check`; see the table above for how often.
+    /// CheckPolicy by `check`; see the table above for how often.
     pub fn new(check: C) -> Self {
         Self {
             check,
@@ -53,7 +53,7 @@ impl<C> HealthCheck<C> {
             timeout: Duration::from_secs(1),
             jitter: 0.1,
             thresholds: Thresholds { rise: 2, fall: 3 },
-            initial: Initial::Down,
+            initial: InitialState::Down,
             seed: None,
         }
     }
@@ -110,9 +110,9 @@ impl<C> HealthCheck<C> {
         self
     }
 
-    /// What a new endpoint is. Default [`Initial::Down`].
+    /// What a new endpoint is. Default [`InitialState::Down`].
     #[must_use]
-    pub fn initial(mut self, initial: Initial) -> Self {
+    pub fn initial(mut self, initial: InitialState) -> Self {
         self.initial = initial;
         self
     }

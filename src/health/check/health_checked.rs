@@ -27,14 +27,14 @@ use crate::{
         stage::{
             members::{self, Id, Member},
             stage::{Policy, Stage},
-            timer::{Deadlines, SHORTEST, after},
+            timer::{Deadlines, MIN_PERIOD, after},
         },
     },
     rng::Rng,
 };
 
 pin_project! {
-    /// Checks each endpoint again and again, whether requests come or not. The stream of
+    /// CheckPolicy each endpoint again and again, whether requests come or not. The stream of
     /// [`HealthExt::health_checked`](crate::health::HealthExt::health_checked).
     ///
     /// An endpoint that its checks find unhealthy is passed on as [`Health::Unhealthy`] with the error of
@@ -43,7 +43,7 @@ pin_project! {
     /// An endpoint that is draining is not checked; one that is removed takes its check with it.
     pub struct HealthChecked<D: Discover, C> {
         #[pin]
-        stage: Stage<D, Checks<C>, State>,
+        stage: Stage<D, CheckPolicy<C>, State>,
     }
 }
 
@@ -54,7 +54,7 @@ where
 {
     pub(crate) fn new(discover: D, check: HealthCheck<C>) -> Result<Self, InvalidSetting> {
         check.validate()?;
-        Ok(Self { stage: Stage::new(discover, Checks::new(check)) })
+        Ok(Self { stage: Stage::new(discover, CheckPolicy::new(check)) })
     }
 }
 
@@ -99,7 +99,7 @@ enum Turn {
 
 type Running = Abortable<BoxFuture<'static, (Id, Result<(), BoxError>)>>;
 
-struct Checks<C> {
+struct CheckPolicy<C> {
     config: HealthCheck<C>,
     due: Deadlines,
     running: FuturesUnordered<Running>,
@@ -113,7 +113,7 @@ struct Checks<C> {
 /// The time between two first checks, unless there are so many that the interval asks for less.
 const FIRST_CHECK_GAP: Duration = Duration::from_millis(10);
 
-impl<C> Checks<C> {
+impl<C> CheckPolicy<C> {
     fn new(config: HealthCheck<C>) -> Self {
         Self {
             due: Deadlines::default(),
@@ -209,7 +209,7 @@ impl<C> Checks<C> {
         };
         let part = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
         let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause);
-        pause.max(SHORTEST)
+        pause.max(MIN_PERIOD)
     }
 }
 
@@ -221,7 +221,7 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
 
 const UNCHECKED: &str = "health check: not checked yet";
 
-impl<K, T, C> Policy<K, T, State> for Checks<C>
+impl<K, T, C> Policy<K, T, State> for CheckPolicy<C>
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,

@@ -1,6 +1,6 @@
-use crate::health::Initial;
+use crate::health::InitialState;
 
-/// Checks in a row that change a state.
+/// CheckPolicy in a row that change a state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Thresholds {
     pub(super) rise: u32,
@@ -17,12 +17,12 @@ pub(super) struct Thresholds {
 pub(super) struct Level(u32);
 
 impl Thresholds {
-    pub(super) fn first(self, initial: Initial) -> Level {
+    pub(super) fn first(self, initial: InitialState) -> Level {
         Level(match initial {
-            Initial::FullyUp => self.top(),
-            Initial::Up => self.rise,
-            Initial::Down => self.rise - 1,
-            Initial::FullyDown => 0,
+            InitialState::FullyUp => self.top(),
+            InitialState::Up => self.rise,
+            InitialState::Down => self.rise - 1,
+            InitialState::FullyDown => 0,
         })
     }
 
@@ -70,7 +70,7 @@ mod tests {
             past in prop::collection::vec(any::<bool>(), 0..40),
         ) {
             let thresholds = Thresholds { rise, fall };
-            let mut level = thresholds.first(Initial::Down);
+            let mut level = thresholds.first(InitialState::Down);
             for passed in past {
                 level = thresholds.next(level, passed);
                 prop_assert!(level.0 <= thresholds.top());
@@ -100,11 +100,11 @@ mod tests {
                 let level = thresholds.next(thresholds.first(initial), passed);
                 thresholds.is_up(level)
             };
-            for initial in [Initial::Up, Initial::Down] {
+            for initial in [InitialState::Up, InitialState::Down] {
                 prop_assert!(after(initial, true) && !after(initial, false));
             }
-            prop_assert_eq!(after(Initial::FullyUp, false), fall > 1);
-            prop_assert_eq!(after(Initial::FullyDown, true), rise == 1);
+            prop_assert_eq!(after(InitialState::FullyUp, false), fall > 1);
+            prop_assert_eq!(after(InitialState::FullyDown, true), rise == 1);
         }
     }
 }

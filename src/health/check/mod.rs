@@ -16,7 +16,7 @@ mod tcp_check;
 pub use self::tcp_check::TcpCheck;
 pub use self::{
     check::Check,
-    health_check::{HealthCheck, Initial},
+    health_check::{HealthCheck, InitialState},
     health_checked::HealthChecked,
 };
 #[cfg(feature = "http")]

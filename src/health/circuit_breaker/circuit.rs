@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Circuit {
     id: Id,
     breaker: CircuitBreaker,
-    calls: UnboundedSender<(Id, Call)>,
+    calls: UnboundedSender<(Id, CircuitEvent)>,
     in_a_row: AtomicU32,
     /// Of this half of the window and of the one before: requests, and failures among them.
     requests: [AtomicU32; 2],
@@ -27,7 +27,7 @@ pub(super) struct Circuit {
 
 /// A call to the stage.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Call {
+pub(super) enum CircuitEvent {
     InARow(u32),
     Share {
         failures: u32,
@@ -40,7 +40,11 @@ pub(super) enum Call {
 }
 
 impl Circuit {
-    pub(super) fn new(id: Id, breaker: CircuitBreaker, calls: UnboundedSender<(Id, Call)>) -> Self {
+    pub(super) fn new(
+        id: Id,
+        breaker: CircuitBreaker,
+        calls: UnboundedSender<(Id, CircuitEvent)>,
+    ) -> Self {
         Self {
             id,
             breaker,
@@ -77,7 +81,7 @@ impl Circuit {
         self.tripped.store(false, Ordering::Release);
     }
 
-    fn call(&self, call: Call) {
+    fn call(&self, call: CircuitEvent) {
         // Nobody hears it if the stage is gone.
         let _ = self.calls.send((self.id, call));
     }
@@ -101,9 +105,9 @@ impl Circuit {
         let (requests, failures) = (sum(&self.requests), sum(&self.failures));
         let share = f64::from(failures) * 100.0 / f64::from(requests.max(1));
         let call = if self.breaker.in_a_row.is_some_and(|limit| in_a_row >= limit) {
-            Call::InARow(in_a_row)
+            CircuitEvent::InARow(in_a_row)
         } else if requests >= self.breaker.min_requests && share >= self.breaker.percent {
-            Call::Share { failures, requests }
+            CircuitEvent::Share { failures, requests }
         } else {
             return;
         };
@@ -119,11 +123,11 @@ impl Circuit {
         }
         let unanswered = !sample.has_response();
         let verdict = if unanswered && matches!(sample.outcome(), Outcome::Cancelled) {
-            return self.call(Call::TrialGivenUp);
+            return self.call(CircuitEvent::TrialGivenUp);
         } else if failed {
-            Call::TrialFailed
+            CircuitEvent::TrialFailed
         } else if self.passed.fetch_add(1, Ordering::AcqRel) + 1 == self.breaker.trials {
-            Call::TrialsPassed
+            CircuitEvent::TrialsPassed
         } else {
             return;
         };

@@ -34,7 +34,7 @@ impl CircuitBreaker {
 
     /// Opens after so many failures in a row, whatever their kind. Default 5.
     #[must_use]
-    pub fn failures_in_a_row(mut self, failures: impl Into<Option<u32>>) -> Self {
+    pub fn consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
         self.in_a_row = failures.into();
         self
     }
@@ -65,7 +65,7 @@ impl CircuitBreaker {
 
     pub(super) fn validate(&self) -> Result<(), InvalidSetting> {
         let failures = self.in_a_row.unwrap_or(1);
-        InvalidSetting::if_none("failures_in_a_row", failures.into())?;
+        InvalidSetting::if_none("consecutive_failures", failures.into())?;
         InvalidSetting::unless_within("failure_share.percent", self.percent, [1.0, 100.0])?;
         InvalidSetting::if_none("failure_share.min_requests", self.min_requests.into())?;
         InvalidSetting::if_zero("failure_share.window", self.window)?;

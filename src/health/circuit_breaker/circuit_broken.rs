@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::circuit::{Call, Circuit};
+use super::circuit::{Circuit, CircuitEvent};
 use crate::{
     discover::Discover,
     endpoint::{Allowance, Endpoint, Health},
@@ -20,7 +20,7 @@ use crate::{
         stage::{
             members::{self, Id, Member},
             stage::{Policy, Stage, stage},
-            timer::{Deadlines, Every, after},
+            timer::{Deadlines, Interval, after},
         },
     },
 };
@@ -34,13 +34,13 @@ stage! {
     /// that the caller gives up is replaced by another.
     ///
     /// Source: Nygard, "Release It!" (2007).
-    CircuitBroken, Breakers, State
+    CircuitBroken, CircuitPolicy, State
 }
 
 impl<D: Discover> CircuitBroken<D> {
     pub(crate) fn new(discover: D, breaker: CircuitBreaker) -> Result<Self, InvalidSetting> {
         breaker.validate()?;
-        Ok(Self { stage: Stage::new(discover, Breakers::new(breaker)) })
+        Ok(Self { stage: Stage::new(discover, CircuitPolicy::new(breaker)) })
     }
 }
 
@@ -60,39 +60,39 @@ enum Position {
     HalfOpen(Allowance),
 }
 
-struct Breakers {
+struct CircuitPolicy {
     breaker: CircuitBreaker,
-    calls: (UnboundedSender<(Id, Call)>, UnboundedReceiver<(Id, Call)>),
-    half_window: Every,
+    calls: (UnboundedSender<(Id, CircuitEvent)>, UnboundedReceiver<(Id, CircuitEvent)>),
+    half_window: Interval,
     ends: Deadlines,
 }
 
-impl Breakers {
+impl CircuitPolicy {
     fn new(breaker: CircuitBreaker) -> Self {
-        let (half_window, ends) = (Every::new(breaker.window / 2), Deadlines::default());
+        let (half_window, ends) = (Interval::new(breaker.window / 2), Deadlines::default());
         Self { breaker, calls: unbounded_channel(), half_window, ends }
     }
 
-    fn answer<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, call: Call) {
+    fn answer<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, call: CircuitEvent) {
         let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
         let reason = match (call, &mut state.position) {
-            (Call::InARow(failures), Position::Closed) => {
+            (CircuitEvent::InARow(failures), Position::Closed) => {
                 format!("{failures} consecutive failures")
             }
-            (Call::Share { failures, requests }, Position::Closed) => {
+            (CircuitEvent::Share { failures, requests }, Position::Closed) => {
                 format!("{failures} of {requests} requests failed")
             }
-            (Call::TrialFailed, Position::HalfOpen(_)) => {
+            (CircuitEvent::TrialFailed, Position::HalfOpen(_)) => {
                 state.failed_trials = state.failed_trials.saturating_add(1);
                 "the trial failed".to_owned()
             }
-            (Call::TrialsPassed, Position::HalfOpen(_)) => {
+            (CircuitEvent::TrialsPassed, Position::HalfOpen(_)) => {
                 tracing::info!(endpoint = %Escaped(&*key), "circuit closed");
                 (state.position, state.failed_trials) = (Position::Closed, 0);
                 state.circuit.close();
                 return members.announce(id);
             }
-            (Call::TrialGivenUp, Position::HalfOpen(allowance)) => {
+            (CircuitEvent::TrialGivenUp, Position::HalfOpen(allowance)) => {
                 // Replaced, not added to: the balancer must be told that there is room.
                 let left = allowance.left().saturating_add(1).min(self.breaker.trials);
                 *allowance = Allowance::of(left);
@@ -118,7 +118,7 @@ impl Breakers {
     }
 }
 
-impl<K, T> Policy<K, T, State> for Breakers
+impl<K, T> Policy<K, T, State> for CircuitPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,

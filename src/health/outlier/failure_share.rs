@@ -1,4 +1,4 @@
-use crate::health::{InvalidSetting, passive::observed::Observed};
+use crate::health::{InvalidSetting, passive::interval_stats::IntervalStats};
 
 /// Ejects an endpoint of whose requests too many fail, whatever the others do.
 ///
@@ -25,9 +25,13 @@ impl FailureShare {
     }
 
     /// Calls `eject` for each outlier, the worst first.
-    pub(crate) fn find(&self, fleet: &[Observed], mut eject: impl FnMut(&Observed, String)) {
-        let enough = |endpoint: &&Observed| endpoint.judged() >= self.min_requests.max(1);
-        let share = |endpoint: &Observed| (1.0 - endpoint.rate()) * 100.0;
+    pub(crate) fn find(
+        &self,
+        fleet: &[IntervalStats],
+        mut eject: impl FnMut(&IntervalStats, String),
+    ) {
+        let enough = |endpoint: &&IntervalStats| endpoint.judged() >= self.min_requests.max(1);
+        let share = |endpoint: &IntervalStats| (1.0 - endpoint.rate()) * 100.0;
         let shares = fleet.iter().filter(enough).map(|endpoint| (share(endpoint), endpoint));
         // A share that is exactly the limit counts, whatever the rounding.
         let mut failing: Vec<_> =

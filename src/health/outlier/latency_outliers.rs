@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::health::{
     InvalidSetting,
-    passive::observed::{Observed, median},
+    passive::interval_stats::{IntervalStats, median},
 };
 
 /// Ejects an endpoint whose latency is far off that of its peers for long enough.
@@ -47,8 +47,12 @@ impl LatencyOutliers {
     }
 
     /// Calls `strike` for each that is far off in this interval, the slowest first.
-    pub(crate) fn find(&self, fleet: &[Observed], mut strike: impl FnMut(&Observed, String)) {
-        let enough = |endpoint: &&Observed| endpoint.measured >= self.min_requests.max(1);
+    pub(crate) fn find(
+        &self,
+        fleet: &[IntervalStats],
+        mut strike: impl FnMut(&IntervalStats, String),
+    ) {
+        let enough = |endpoint: &&IntervalStats| endpoint.measured >= self.min_requests.max(1);
         let mut enough: Vec<_> = fleet.iter().filter(enough).collect();
         if enough.len() < self.min_endpoints {
             return;
@@ -61,7 +65,7 @@ impl LatencyOutliers {
             .max(usual.saturating_add(self.min_difference).as_secs_f64())
             .max(usual.as_secs_f64() + 5.0 * 1.4826 * spread.as_secs_f64());
         enough.sort_by_key(|endpoint| std::cmp::Reverse(endpoint.latency));
-        let far_off = |endpoint: &&&Observed| endpoint.latency.as_secs_f64() > limit;
+        let far_off = |endpoint: &&&IntervalStats| endpoint.latency.as_secs_f64() > limit;
         for endpoint in enough.iter().take_while(far_off) {
             let reason = format!("median latency {:.1?}, {usual:.1?} elsewhere", endpoint.latency);
             strike(endpoint, reason);

@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::ejected::{Ejected, Rank};
+use super::ejected::{Ejected, EjectionRank};
 use crate::{
     discover::Discover,
     endpoint::{Allowance, Endpoint, EndpointStats, Health, OutcomeCounts},
@@ -20,14 +20,14 @@ use crate::{
     health::{
         InvalidSetting, OutlierDetection,
         passive::{
-            observed::{Observed, median},
+            interval_stats::{IntervalStats, median},
+            monitor::{Alarm, Event, PassiveMonitor},
             severity::Severity,
-            watch::{Alarm, Event, Watch},
         },
         stage::{
             members::{self, Id},
             stage::{Policy, Stage, stage},
-            timer::{Every, after},
+            timer::{Interval, after},
         },
     },
     rng::Rng,
@@ -46,13 +46,13 @@ stage! {
     /// replaces the least bad one; see [`OutlierDetection::max_ejected`].
     ///
     /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure accrual.
-    OutlierDetected, Outliers, State
+    OutlierDetected, OutlierPolicy, State
 }
 
 impl<D: Discover> OutlierDetected<D> {
     pub(crate) fn new(discover: D, detection: OutlierDetection) -> Result<Self, InvalidSetting> {
         detection.validate()?;
-        Ok(Self { stage: Stage::new(discover, Outliers::new(detection)) })
+        Ok(Self { stage: Stage::new(discover, OutlierPolicy::new(detection)) })
     }
 }
 
@@ -61,11 +61,11 @@ type Members<K, T> = members::Members<K, T, State>;
 /// What the stage knows of an endpoint.
 #[derive(Debug)]
 struct State {
-    watch: Arc<Watch>,
-    standing: Standing,
-    /// How often it was ejected, less the intervals in good standing.
+    watch: Arc<PassiveMonitor>,
+    ejection: EjectionState,
+    /// How often it was ejected, less the intervals in good ejection.
     ejections: u32,
-    /// It has come back in this interval, which is not one in good standing.
+    /// It has come back in this interval, which is not one in good ejection.
     returned: bool,
     /// Intervals in a row in which its latency was far off.
     slow: u32,
@@ -78,7 +78,7 @@ struct State {
 }
 
 #[derive(Debug)]
-enum Standing {
+enum EjectionState {
     Good,
     Ejected(Arc<str>),
     OnTrial(Allowance),
@@ -86,7 +86,7 @@ enum Standing {
 
 impl State {
     fn is_good(&self) -> bool {
-        matches!(self.standing, Standing::Good)
+        matches!(self.ejection, EjectionState::Good)
     }
 
     /// For how many looks in a row at least so many requests have waited without a sign of life.
@@ -102,11 +102,11 @@ impl State {
     }
 }
 
-struct Outliers {
+struct OutlierPolicy {
     detection: OutlierDetection,
     alarms: (UnboundedSender<Alarm>, UnboundedReceiver<Alarm>),
-    tick: Every,
-    stall_tick: Every,
+    tick: Interval,
+    stall_tick: Interval,
     /// Who is ejected or on trial.
     ejected: Ejected,
     rng: Rng,
@@ -115,13 +115,13 @@ struct Outliers {
 /// How often silence is looked for, in parts of the time that makes one.
 const LOOKS: u32 = 8;
 
-impl Outliers {
+impl OutlierPolicy {
     fn new(detection: OutlierDetection) -> Self {
         let silence = detection.stalls.map_or(Duration::MAX, |stalls| stalls.after / LOOKS);
         Self {
             alarms: unbounded_channel(),
-            tick: Every::new(detection.interval),
-            stall_tick: Every::new(silence),
+            tick: Interval::new(detection.interval),
+            stall_tick: Interval::new(silence),
             ejected: Ejected::default(),
             rng: detection.seed.map_or_else(Rng::from_entropy, Rng::seeded),
             detection,
@@ -135,7 +135,7 @@ impl Outliers {
         time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
     }
 
-    /// Ejects an endpoint in good standing, if that leaves enough others, or in place of a less bad one.
+    /// Ejects an endpoint in good ejection, if that leaves enough others, or in place of a less bad one.
     /// Its severity is `at_least` what the reason implies.
     fn eject<K: Display, T>(
         &mut self,
@@ -168,7 +168,11 @@ impl Outliers {
     }
 
     /// Returns the endpoint that is replaced first; the first eligible one if it `must_serve`.
-    fn least_bad<K, T>(&mut self, members: &Members<K, T>, must_serve: bool) -> Option<(Id, Rank)> {
+    fn least_bad<K, T>(
+        &mut self,
+        members: &Members<K, T>,
+        must_serve: bool,
+    ) -> Option<(Id, EjectionRank)> {
         loop {
             let (id, rank) = self.ejected.least_bad(must_serve)?;
             // Requests that were in flight at the ejection may have raised it since.
@@ -203,8 +207,12 @@ impl Outliers {
         let until = after(Instant::now(), time);
         tracing::warn!(endpoint = %Escaped(&member.key), reason, ?severity, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
-        (state.standing, state.slow) = (Standing::Ejected(reason), 0);
-        self.ejected.send(id, until, Rank { serves: member.endpoint.is_eligible(), severity });
+        (state.ejection, state.slow) = (EjectionState::Ejected(reason), 0);
+        self.ejected.send(
+            id,
+            until,
+            EjectionRank { serves: member.endpoint.is_eligible(), severity },
+        );
         members.announce(id);
     }
 
@@ -218,7 +226,7 @@ impl Outliers {
         }
         let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), "on trial");
-        member.state.standing = Standing::OnTrial(Allowance::of(1));
+        member.state.ejection = EjectionState::OnTrial(Allowance::of(1));
         member.state.watch.begin_trial(member.endpoint.stats(), Instant::now());
         members.announce(id);
     }
@@ -227,7 +235,7 @@ impl Outliers {
         self.ejected.let_in(id);
         let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), reason, "no longer ejected");
-        (member.state.standing, member.state.returned) = (Standing::Good, true);
+        (member.state.ejection, member.state.returned) = (EjectionState::Good, true);
         member.state.seen = member.endpoint.stats().outcomes();
         member.state.watch.start_over();
         member.state.watch.take_latencies();
@@ -237,7 +245,7 @@ impl Outliers {
 
     fn answer<K: Display, T>(&mut self, members: &mut Members<K, T>, Alarm { id, what }: Alarm) {
         let Some(member) = members.get_mut(id) else { return };
-        match (what, &mut member.state.standing) {
+        match (what, &mut member.state.ejection) {
             (Event::FailedResponses(failures), _) => {
                 let reason = format!("{failures} consecutive failed responses");
                 self.eject(members, id, Severity::Failing, &reason);
@@ -246,15 +254,15 @@ impl Outliers {
                 let reason = format!("{failures} consecutive requests without an answer");
                 self.eject(members, id, Severity::TimingOut, &reason);
             }
-            (Event::TrialPassed, Standing::OnTrial(_)) => {
+            (Event::TrialPassed, EjectionState::OnTrial(_)) => {
                 member.state.watch.forget_severity();
                 self.reinstate(members, id, "it has passed the trial");
             }
-            (Event::TrialFailed, Standing::OnTrial(_)) => {
+            (Event::TrialFailed, EjectionState::OnTrial(_)) => {
                 let severity = member.state.watch.severity();
                 self.send_away(members, id, severity, "it has failed the trial");
             }
-            (Event::TrialOpen, Standing::OnTrial(allowance)) if allowance.left() == 0 => {
+            (Event::TrialOpen, EjectionState::OnTrial(allowance)) if allowance.left() == 0 => {
                 *allowance = Allowance::of(1);
                 members.announce(id);
             }
@@ -274,7 +282,7 @@ impl Outliers {
             if state.is_good() {
                 let good = !std::mem::take(&mut state.returned);
                 state.ejections = state.ejections.saturating_sub(good.into());
-                fleet.push(Observed { id, outcomes, measured, latency });
+                fleet.push(IntervalStats { id, outcomes, measured, latency });
             }
         }
         if let Some(rule) = self.detection.failure_share {
@@ -298,7 +306,7 @@ impl Outliers {
     fn strike<K: Display, T>(
         &mut self,
         members: &mut Members<K, T>,
-        fleet: &[Observed],
+        fleet: &[IntervalStats],
         slow: &[(Id, String)],
         intervals: u32,
     ) {
@@ -321,10 +329,10 @@ impl Outliers {
         let Some(stalls) = self.detection.stalls else { return };
         let mut silent = Vec::new();
         for (id, member) in members.iter_mut() {
-            let least = match member.state.standing {
-                Standing::Good => stalls.min_waiting,
-                Standing::OnTrial(ref allowance) if allowance.left() == 0 => 1,
-                Standing::OnTrial(_) | Standing::Ejected(_) => u32::MAX,
+            let least = match member.state.ejection {
+                EjectionState::Good => stalls.min_waiting,
+                EjectionState::OnTrial(ref allowance) if allowance.left() == 0 => 1,
+                EjectionState::OnTrial(_) | EjectionState::Ejected(_) => u32::MAX,
             };
             let looks = member.state.listen(member.endpoint.stats(), least);
             if looks >= LOOKS {
@@ -342,8 +350,8 @@ impl Outliers {
                 continue;
             }
             let reason = format!("no answer for {silence:.1?} while requests wait");
-            match members.get(id).map(|member| &member.state.standing) {
-                Some(Standing::OnTrial(_)) => {
+            match members.get(id).map(|member| &member.state.ejection) {
+                Some(EjectionState::OnTrial(_)) => {
                     self.send_away(members, id, Severity::TimingOut, &reason);
                 }
                 _ => self.eject(members, id, Severity::TimingOut, &reason),
@@ -361,20 +369,20 @@ impl Outliers {
 }
 
 /// Whether an ejected endpoint is replaced by one of this severity.
-fn gives_way(rank: Rank, severity: Severity) -> bool {
+fn gives_way(rank: EjectionRank, severity: Severity) -> bool {
     rank.severity < severity || (rank.severity == severity && !rank.serves)
 }
 
-impl<K, T> Policy<K, T, State> for Outliers
+impl<K, T> Policy<K, T, State> for OutlierPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,
 {
     fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
-        let watch = Watch::new(id, self.detection.limits(), self.alarms.0.clone());
+        let watch = PassiveMonitor::new(id, self.detection.limits(), self.alarms.0.clone());
         State {
             watch: Arc::new(watch),
-            standing: Standing::Good,
+            ejection: EjectionState::Good,
             ejections: 0,
             returned: false,
             slow: 0,
@@ -395,15 +403,15 @@ where
 
     fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
         let endpoint = endpoint.with_meter(Arc::clone(&state.watch) as _);
-        Some(match &state.standing {
-            Standing::Good => endpoint,
-            Standing::Ejected(reason) => {
+        Some(match &state.ejection {
+            EjectionState::Good => endpoint,
+            EjectionState::Ejected(reason) => {
                 let health = endpoint.health().clone();
                 endpoint.with_health(health.or_worse(Health::Unhealthy(Arc::clone(reason))))
             }
             // On trial at an earlier stage already: the same request is for both.
-            Standing::OnTrial(_) if endpoint.allowance().is_some() => endpoint,
-            Standing::OnTrial(allowance) => endpoint.with_allowance(allowance.clone()),
+            EjectionState::OnTrial(_) if endpoint.allowance().is_some() => endpoint,
+            EjectionState::OnTrial(allowance) => endpoint.with_allowance(allowance.clone()),
         })
     }
 

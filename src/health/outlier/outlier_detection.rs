@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use crate::health::{
-    FailureShare, InvalidSetting, LatencyOutliers, Stalls, SuccessRate, passive::watch::Limits,
+    FailureShare, InvalidSetting, LatencyOutliers, Stalls, SuccessRate,
+    passive::monitor::MonitorConfig,
 };
 
 /// What makes an endpoint an outlier, and what becomes of it.
@@ -121,7 +122,7 @@ impl OutlierDetection {
     }
 
     /// How long an endpoint is out: `base` the first time, twice that the second, up to `max`. For each
-    /// interval in good standing it is one step less. Default 30 s and 300 s.
+    /// interval in good ejection it is one step less. Default 30 s and 300 s.
     #[must_use]
     pub fn ejection_time(mut self, base: Duration, max: Duration) -> Self {
         (self.base_time, self.max_time) = (base, max);
@@ -217,8 +218,8 @@ impl OutlierDetection {
         self.cap.percent >= 100.0
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn limits(&self) -> MonitorConfig {
+        MonitorConfig {
             responses: self.failed_responses,
             unanswered: self.unanswered,
             stalls: self.stalls.is_some(),

@@ -1,4 +1,4 @@
-use crate::health::{InvalidSetting, passive::observed::Observed};
+use crate::health::{InvalidSetting, passive::interval_stats::IntervalStats};
 
 /// Ejects an endpoint whose success rate is far below that of the fleet.
 ///
@@ -37,8 +37,12 @@ impl SuccessRate {
     }
 
     /// Calls `eject` for each outlier, the worst first.
-    pub(crate) fn find(&self, fleet: &[Observed], mut eject: impl FnMut(&Observed, String)) {
-        let enough = |endpoint: &&Observed| endpoint.judged() >= self.min_requests.max(1);
+    pub(crate) fn find(
+        &self,
+        fleet: &[IntervalStats],
+        mut eject: impl FnMut(&IntervalStats, String),
+    ) {
+        let enough = |endpoint: &&IntervalStats| endpoint.judged() >= self.min_requests.max(1);
         let mut rates: Vec<_> = fleet.iter().filter(enough).map(|one| (one.rate(), one)).collect();
         if rates.len() < self.min_endpoints.max(1) {
             return;

@@ -1,4 +1,4 @@
 mod histogram;
-pub(super) mod observed;
+pub(super) mod interval_stats;
+pub(super) mod monitor;
 pub(super) mod severity;
-pub(super) mod watch;

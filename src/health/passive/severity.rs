@@ -22,25 +22,25 @@ pub(crate) enum Severity {
 /// How the last 16 requests ended, the latest in the lowest bit of each half: the high half tells which
 /// failed, the low half which of those timed out.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(AtomicU32);
+pub(crate) struct RecentOutcomes(AtomicU32);
 
 /// What one request adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum RequestResult {
     Success,
     Failure,
     Timeout,
 }
 
-impl Recent {
+impl RecentOutcomes {
     /// Writes nothing while no request fails, so that the cache line stays shared.
     #[inline]
-    pub(crate) fn record(&self, ending: Ending) {
+    pub(crate) fn record(&self, ending: RequestResult) {
         let added = match ending {
-            Ending::Success if self.0.load(Ordering::Relaxed) == 0 => return,
-            Ending::Success => 0,
-            Ending::Failure => 1 << 16,
-            Ending::Timeout => 1 << 16 | 1,
+            RequestResult::Success if self.0.load(Ordering::Relaxed) == 0 => return,
+            RequestResult::Success => 0,
+            RequestResult::Failure => 1 << 16,
+            RequestResult::Timeout => 1 << 16 | 1,
         };
         // The bit that leaves the low half must not enter the high one.
         let shift = |bits: u32| Some((bits << 1) & !(1 << 16) | added);
@@ -75,8 +75,8 @@ impl Recent {
 mod tests {
     use super::*;
 
-    fn severity_after(endings: &[(Ending, u32)]) -> Severity {
-        let recent = Recent::default();
+    fn severity_after(endings: &[(RequestResult, u32)]) -> Severity {
+        let recent = RecentOutcomes::default();
         for &(ending, times) in endings {
             (0..times).for_each(|_| recent.record(ending));
         }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn severities_are_those_of_the_table() {
-        use Ending::{Failure, Success, Timeout};
+        use RequestResult::{Failure, Success, Timeout};
         for (endings, expected) in [
             (&[][..], Severity::Mild),
             (&[(Failure, 3)], Severity::Mild),

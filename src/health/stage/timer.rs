@@ -14,7 +14,7 @@ use super::members::Id;
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     due: BTreeSet<(Instant, Id)>,
-    alarm: Alarm,
+    sleep: LazySleep,
 }
 
 impl Deadlines {
@@ -30,7 +30,7 @@ impl Deadlines {
     /// polls again before it returns.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Id> {
         let Some(&(at, id)) = self.due.first() else { return Poll::Pending };
-        ready!(self.alarm.poll_at(at, cx));
+        ready!(self.sleep.poll_at(at, cx));
         self.due.pop_first();
         Poll::Ready(id)
     }
@@ -38,16 +38,16 @@ impl Deadlines {
 
 /// Comes again and again. Turns that were missed are left out.
 #[derive(Debug)]
-pub(crate) struct Every {
+pub(crate) struct Interval {
     period: Duration,
     next: Option<Instant>,
-    alarm: Alarm,
+    sleep: LazySleep,
 }
 
-impl Every {
+impl Interval {
     pub(crate) fn new(period: Duration) -> Self {
-        let period = period.max(SHORTEST);
-        Self { period, next: None, alarm: Alarm::default() }
+        let period = period.max(MIN_PERIOD);
+        Self { period, next: None, sleep: LazySleep::default() }
     }
 
     pub(crate) fn period(&self) -> Duration {
@@ -56,7 +56,7 @@ impl Every {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let next = *self.next.get_or_insert_with(|| after(Instant::now(), self.period));
-        ready!(self.alarm.poll_at(next, cx));
+        ready!(self.sleep.poll_at(next, cx));
         self.next = Some(after(Instant::now(), self.period));
         Poll::Ready(())
     }
@@ -68,13 +68,13 @@ impl Every {
 }
 
 /// What takes less time than the clock has between two ticks would be due again at once, for ever.
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const MIN_PERIOD: Duration = Duration::from_millis(1);
 
 /// A timer that is made when it is first needed, in the runtime that polls.
 #[derive(Debug, Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct LazySleep(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
+impl LazySleep {
     fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if at <= Instant::now() {
             return Poll::Ready(());
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_missed_is_left_out() {
-        let mut every = Every::new(Duration::from_secs(1));
+        let mut every = Interval::new(Duration::from_secs(1));
         assert!(poll_fn(|cx| Poll::Ready(every.poll(cx))).await.is_pending());
         tokio::time::advance(Duration::from_secs(100)).await;
         assert!(poll_fn(|cx| Poll::Ready(every.poll(cx))).await.is_ready());

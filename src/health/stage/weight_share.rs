@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 const SCALE: f64 = 100.0;
 
 /// The endpoint with a part of its weight, in hundredths. A weight above 0 stays above 0.
-pub(crate) fn with_part_of_weight<T>(endpoint: Endpoint<T>, part: f64) -> Endpoint<T> {
+pub(crate) fn with_weight_share<T>(endpoint: Endpoint<T>, part: f64) -> Endpoint<T> {
     let weight = match endpoint.weight() {
         0 => 0,
         // The cast saturates.

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use super::{
     histogram::Histogram,
-    severity::{Ending, Recent, Severity},
+    severity::{RecentOutcomes, RequestResult, Severity},
 };
 use crate::{
     endpoint::{EndpointStats, OutcomeCounts},
@@ -18,14 +18,14 @@ use crate::{
 /// Watches what the requests to one endpoint see, on their path and without a lock; calls the stage
 /// when something must be done at once.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct PassiveMonitor {
     id: Id,
     alarms: UnboundedSender<Alarm>,
-    limits: Limits,
+    limits: MonitorConfig,
     /// Failures in a row: responses that say so, and requests that got none.
     responses: AtomicU32,
     unanswered: AtomicU32,
-    recent: Recent,
+    recent: RecentOutcomes,
     /// Responses that began well and were not read to their end: no outcome counts them.
     unread: AtomicU32,
     /// The age of the vitals from which on a request is the trial's; 0 if there is no trial.
@@ -39,7 +39,7 @@ pub(crate) struct Watch {
 
 /// Failures in a row that call for action.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct MonitorConfig {
     pub(crate) responses: Option<u32>,
     pub(crate) unanswered: Option<u32>,
     pub(crate) stalls: bool,
@@ -64,15 +64,15 @@ pub(crate) enum Event {
     TrialOpen,
 }
 
-impl Watch {
-    pub(crate) fn new(id: Id, limits: Limits, alarms: UnboundedSender<Alarm>) -> Self {
+impl PassiveMonitor {
+    pub(crate) fn new(id: Id, limits: MonitorConfig, alarms: UnboundedSender<Alarm>) -> Self {
         Self {
             id,
             alarms,
             limits,
             responses: AtomicU32::new(0),
             unanswered: AtomicU32::new(0),
-            recent: Recent::default(),
+            recent: RecentOutcomes::default(),
             unread: AtomicU32::new(0),
             trial: AtomicU64::new(0),
             latencies: limits.latency.then(Histogram::new),
@@ -150,7 +150,7 @@ impl Watch {
     fn end_rows(&self) {
         forget(&self.responses);
         forget(&self.unanswered);
-        self.recent.record(Ending::Success);
+        self.recent.record(RequestResult::Success);
     }
 
     fn judge_trial(&self, sample: &Sample<'_>) {
@@ -187,7 +187,7 @@ fn forget(failures: &AtomicU32) {
     }
 }
 
-impl Meter for Watch {
+impl Meter for PassiveMonitor {
     fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
         if self.limits.stalls && sample.had_first_byte() {
             self.begun.fetch_sub(1, Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl Meter for Watch {
             Outcome::Success => self.succeeded(sample),
             Outcome::ApplicationError => {
                 forget(&self.unanswered);
-                self.recent.record(Ending::Failure);
+                self.recent.record(RequestResult::Failure);
                 if let Some(failures) = count(&self.responses, self.limits.responses) {
                     self.call(Event::FailedResponses(failures));
                 }
@@ -204,7 +204,11 @@ impl Meter for Watch {
             Outcome::Overload { .. } => forget(&self.unanswered),
             outcome @ (Outcome::TransportFailure | Outcome::Timeout) => {
                 let timed_out = *outcome == Outcome::Timeout;
-                self.recent.record(if timed_out { Ending::Timeout } else { Ending::Failure });
+                self.recent.record(if timed_out {
+                    RequestResult::Timeout
+                } else {
+                    RequestResult::Failure
+                });
                 if let Some(failures) = count(&self.unanswered, self.limits.unanswered) {
                     self.call(Event::Unanswered(failures));
                 }

@@ -4,7 +4,7 @@ use crate::{endpoint::OutcomeCounts, health::stage::members::Id};
 
 /// What one endpoint did in an interval.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Observed {
+pub(crate) struct IntervalStats {
     pub(crate) id: Id,
     pub(crate) outcomes: OutcomeCounts,
     /// Successes whose latency was measured, and their median.
@@ -12,7 +12,7 @@ pub(crate) struct Observed {
     pub(crate) latency: Duration,
 }
 
-impl Observed {
+impl IntervalStats {
     /// Requests that say how well the endpoint does: it answered, or failed to. One that was
     /// overloaded is not broken, and one that was cancelled says nothing.
     pub(crate) fn judged(&self) -> u64 {
@@ -41,23 +41,23 @@ pub(crate) mod tests {
     use super::*;
     use crate::health::{FailureShare, LatencyOutliers, SuccessRate};
 
-    fn fleet(of: &[(u64, u64)]) -> Vec<Observed> {
+    fn fleet(of: &[(u64, u64)]) -> Vec<IntervalStats> {
         let observed = |(id, &(success, application))| {
             let outcomes = OutcomeCounts { success, application, ..OutcomeCounts::default() };
-            Observed { id, outcomes, measured: 0, latency: Duration::ZERO }
+            IntervalStats { id, outcomes, measured: 0, latency: Duration::ZERO }
         };
         (0..).zip(of).map(observed).collect()
     }
 
-    fn slow(of: &[(u32, u64)]) -> Vec<Observed> {
+    fn slow(of: &[(u32, u64)]) -> Vec<IntervalStats> {
         let observed = |(id, &(measured, millis))| {
             let (outcomes, latency) = (OutcomeCounts::default(), Duration::from_millis(millis));
-            Observed { id, outcomes, measured, latency }
+            IntervalStats { id, outcomes, measured, latency }
         };
         (0..).zip(of).map(observed).collect()
     }
 
-    fn found(find: impl FnOnce(&mut dyn FnMut(&Observed, String))) -> Vec<Id> {
+    fn found(find: impl FnOnce(&mut dyn FnMut(&IntervalStats, String))) -> Vec<Id> {
         let mut found = Vec::new();
         find(&mut |endpoint, _| found.push(endpoint.id));
         found
