@@ -135,13 +135,13 @@ async fn one_trial_is_enough_for_a_breaker_and_outlier_detection() {
 fn nonsense_is_rejected() {
     let new = CircuitBreaker::new;
     for (breaker, text) in [
-        (new().consecutive_failures(0), "consecutive_failures is 0"),
-        (new().failure_share(f64::NAN, 1, SECOND), "failure_share.percent must be"),
-        (new().failure_share(50.0, 0, SECOND), "failure_share.min_requests is 0"),
-        (new().failure_share(50.0, 1, Duration::ZERO), "failure_share.window is 0"),
-        (new().open_time(Duration::ZERO, SECOND), "open_time.base is 0"),
-        (new().open_time(2 * SECOND, SECOND), "open_time.base is above open_time.max"),
-        (new().trial_requests(0), "trial_requests is 0"),
+        (new().consecutive_failures(0), "`consecutive_failures` is 0"),
+        (new().failure_share(f64::NAN, 1, SECOND), "`failure_share.percent` is NaN"),
+        (new().failure_share(50.0, 0, SECOND), "`failure_share.min_requests` is 0"),
+        (new().failure_share(50.0, 1, Duration::ZERO), "`failure_share.window` is 0 s"),
+        (new().open_time(Duration::ZERO, SECOND), "`open_time.base` is 0 s"),
+        (new().open_time(2 * SECOND, SECOND), "`open_time.max` is 1s: expected at least `open_time.base`"),
+        (new().trial_requests(0), "`trial_requests` is 0"),
     ] {
         let stream = discover::channel::<usize, ()>().1;
         let error = stream.circuit_broken(breaker).unwrap_err().to_string();

@@ -136,5 +136,5 @@ async fn ten_thousand_leave_at_once() {
 fn nonsense_is_rejected() {
     let stream = discover::channel::<usize, ()>().1;
     let error = stream.drained(Draining::within(Duration::ZERO)).unwrap_err();
-    assert_eq!(error.to_string(), "deadline is 0: set it to more than that");
+    assert_eq!(error.to_string(), "`deadline` is 0 s: expected a time above 0");
 }

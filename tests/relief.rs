@@ -69,8 +69,8 @@ async fn retry_after_is_heeded_up_to_a_limit() {
 #[test]
 fn nonsense_is_rejected() {
     for (relief, text) in [
-        (OverloadBackoff::new().interval(Duration::ZERO), "interval is 0"),
-        (OverloadBackoff::new().floor(2.0), "floor must be a number from 0 to 1"),
+        (OverloadBackoff::new().interval(Duration::ZERO), "`interval` is 0 s"),
+        (OverloadBackoff::new().floor(2.0), "`floor` is 2: expected a number from 0 to 1"),
     ] {
         let error =
             discover::channel::<usize, ()>().1.overload_backoff(relief).unwrap_err().to_string();

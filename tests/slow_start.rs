@@ -172,10 +172,10 @@ async fn ends_with_a_source_that_has_ended() {
 fn nonsense_is_rejected() {
     let new = SlowStart::default;
     for (slow_start, text) in [
-        (SlowStart::over(Duration::ZERO), "duration is 0"),
-        (new().exponent(0.0), "exponent must be a number from 0.01 to 100"),
-        (new().exponent(f64::INFINITY), "exponent must be a number from 0.01 to 100"),
-        (new().floor(f64::NAN), "floor must be a number from 0 to 1"),
+        (SlowStart::over(Duration::ZERO), "`duration` is 0 s"),
+        (new().exponent(0.0), "`exponent` is 0: expected a number from 0.01 to 100"),
+        (new().exponent(f64::INFINITY), "`exponent` is inf: expected a number from 0.01 to 100"),
+        (new().floor(f64::NAN), "`floor` is NaN: expected a number from 0 to 1"),
     ] {
         let stream = discover::channel::<usize, ()>().1;
         let error = stream.slow_start(slow_start).unwrap_err().to_string();

@@ -6,8 +6,10 @@ use std::{
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use super::{
+    consecutive::ConsecutiveFailures,
     histogram::Histogram,
-    severity::{RecentOutcomes, RequestResult, Severity},
+    severity::{RecentResults, RequestResult, Severity},
+    trial::Trial,
 };
 use crate::{
     endpoint::{EndpointStats, OutcomeCounts},
@@ -15,227 +17,216 @@ use crate::{
     outcome::{Meter, Outcome, Sample, Start},
 };
 
-/// Watches what the requests to one endpoint see, on their path and without a lock; calls the stage
-/// when something must be done at once.
+/// Monitors the requests to one endpoint on their path, without a lock. Sends the stage an event when
+/// it must act at once.
 #[derive(Debug)]
 pub(crate) struct PassiveMonitor {
     id: Id,
-    alarms: UnboundedSender<Alarm>,
-    limits: MonitorConfig,
-    /// Failures in a row: responses that say so, and requests that got none.
-    responses: AtomicU32,
-    unanswered: AtomicU32,
-    recent: RecentOutcomes,
-    /// Responses that began well and were not read to their end: no outcome counts them.
+    events: UnboundedSender<(Id, MonitorEvent)>,
+    config: MonitorConfig,
+    failed_responses: ConsecutiveFailures,
+    unanswered_requests: ConsecutiveFailures,
+    recent: RecentResults,
+    /// Responses that began well and whose bodies were not read to the end. The endpoint's statistics
+    /// count them as cancelled.
     unread: AtomicU32,
-    /// The age of the vitals from which on a request is the trial's; 0 if there is no trial.
-    trial: AtomicU64,
+    trial: Trial,
     latencies: Option<Histogram>,
-    /// About what latency is, in nanoseconds; 0 if not known.
-    usual: AtomicU64,
-    /// Responses that have begun and not ended, in the low half, and all that have begun.
-    begun: AtomicU64,
+    /// A moving average of the latency in nanoseconds; 0 before the first success.
+    usual_nanos: AtomicU64,
+    /// Low half: responses that have begun and not ended. High half: all responses that have begun.
+    /// One word, so that a reader never sees one without the other.
+    responses: AtomicU64,
 }
 
-/// Failures in a row that call for action.
+/// What a monitor records, and the numbers of consecutive failures at which it sends an event.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MonitorConfig {
-    pub(crate) responses: Option<u32>,
-    pub(crate) unanswered: Option<u32>,
+    pub(crate) failed_responses: Option<u32>,
+    pub(crate) unanswered_requests: Option<u32>,
     pub(crate) stalls: bool,
     pub(crate) latency: bool,
     pub(crate) trials: bool,
 }
 
-/// A call to the stage.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Alarm {
-    pub(crate) id: Id,
-    pub(crate) what: Event,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum MonitorEvent {
+    /// The endpoint has sent this many consecutive responses that say that it failed.
     FailedResponses(u32),
-    Unanswered(u32),
+    /// This many consecutive requests have got no response.
+    UnansweredRequests(u32),
     TrialPassed,
     TrialFailed,
-    /// The trial's request was given up by its caller.
-    TrialOpen,
+    /// The caller gave up the request of the trial before its response began.
+    TrialAbandoned,
 }
 
+/// One in the high half of [`PassiveMonitor::responses`].
+const RESPONSE_BEGUN: u64 = 1 << 32;
+
 impl PassiveMonitor {
-    pub(crate) fn new(id: Id, limits: MonitorConfig, alarms: UnboundedSender<Alarm>) -> Self {
+    pub(crate) fn new(
+        id: Id,
+        config: MonitorConfig,
+        events: UnboundedSender<(Id, MonitorEvent)>,
+    ) -> Self {
         Self {
             id,
-            alarms,
-            limits,
-            responses: AtomicU32::new(0),
-            unanswered: AtomicU32::new(0),
-            recent: RecentOutcomes::default(),
+            events,
+            config,
+            failed_responses: ConsecutiveFailures::default(),
+            unanswered_requests: ConsecutiveFailures::default(),
+            recent: RecentResults::default(),
             unread: AtomicU32::new(0),
-            trial: AtomicU64::new(0),
-            latencies: limits.latency.then(Histogram::new),
-            usual: AtomicU64::new(0),
-            begun: AtomicU64::new(0),
+            trial: Trial::default(),
+            latencies: config.latency.then(Histogram::new),
+            usual_nanos: AtomicU64::new(0),
+            responses: AtomicU64::new(0),
         }
     }
 
-    /// How bad the endpoint is by its last requests.
+    /// Returns how bad the endpoint is, by its last requests.
     pub(crate) fn severity(&self) -> Severity {
         self.recent.severity()
     }
 
-    /// The endpoint has shown that it is well: how bad it was is forgotten.
-    pub(crate) fn forget_severity(&self) {
-        self.recent.forget();
+    /// Forgets the last requests: the endpoint has shown that it is healthy.
+    pub(crate) fn reset_severity(&self) {
+        self.recent.reset();
     }
 
-    /// Counts from nothing.
-    pub(crate) fn start_over(&self) {
-        self.responses.store(0, Ordering::Relaxed);
-        self.unanswered.store(0, Ordering::Relaxed);
-        self.trial.store(0, Ordering::Release);
+    /// Forgets what was counted before the endpoint returned. Its severity stays.
+    pub(crate) fn reset(&self) {
+        self.failed_responses.reset();
+        self.unanswered_requests.reset();
+        self.trial.end();
+        self.take_latencies();
+        self.take_unread();
     }
 
-    /// The next request that begins decides.
+    /// Lets the next request that begins decide.
     pub(crate) fn begin_trial(&self, stats: &EndpointStats, now: Instant) {
-        self.trial.store(stats.age(now), Ordering::Release);
+        self.trial.begin(stats, now);
     }
 
-    /// How many responses began well that nobody read to the end; starts over.
+    /// Returns how many good responses were not read to the end since the last call.
     pub(crate) fn take_unread(&self) -> u32 {
         self.unread.swap(0, Ordering::Relaxed)
     }
 
-    /// How many latencies were measured, and their median.
+    /// Returns how many latencies were measured since the last call, and their median.
     pub(crate) fn take_latencies(&self) -> (u32, Duration) {
         self.latencies.as_ref().map_or((0, Duration::ZERO), Histogram::take)
     }
 
-    /// About what latency is.
-    pub(crate) fn usual(&self) -> Option<Duration> {
-        let usual = self.usual.load(Ordering::Relaxed);
+    /// Returns a moving average of the latency.
+    pub(crate) fn usual_latency(&self) -> Option<Duration> {
+        let usual = self.usual_nanos.load(Ordering::Relaxed);
         (usual > 0).then(|| Duration::from_nanos(usual))
     }
 
-    /// How many requests wait for their responses to begin, and how many responses have begun or
-    /// ended, which changes with each sign of life.
-    pub(crate) fn pulse(&self, stats: &EndpointStats) -> (u32, u64) {
-        let begun = self.begun.load(Ordering::Relaxed);
-        let waiting = stats.outstanding().saturating_sub(begun as u32);
+    /// Returns how many requests wait for their responses to begin, and a number that changes each time
+    /// that a response begins or ends.
+    pub(crate) fn progress(&self, stats: &EndpointStats) -> (u32, u64) {
+        let responses = self.responses.load(Ordering::Relaxed);
+        let waiting = stats.outstanding().saturating_sub(responses as u32);
         let OutcomeCounts { success, application, overload, .. } = stats.outcomes();
-        (waiting, success.wrapping_add(application + overload + (begun >> 32)))
+        (waiting, success.wrapping_add(application + overload + (responses >> 32)))
     }
 
-    fn call(&self, what: Event) {
-        // Nobody hears it if the stage is gone.
-        let _ = self.alarms.send(Alarm { id: self.id, what });
+    fn send(&self, event: MonitorEvent) {
+        // Fails if the stage was dropped, which is not an error: requests may outlive it.
+        let _ = self.events.send((self.id, event));
     }
 
-    fn succeeded(&self, sample: &Sample<'_>) {
-        self.end_rows();
+    fn record_success(&self, sample: &Sample<'_>) {
+        self.end_failures();
         let Some(nanos) = sample.latency_nanos() else { return };
         if let Some(latencies) = &self.latencies {
             latencies.record(nanos);
         }
-        if self.limits.stalls {
-            // Two threads may undo each other's; about is enough.
-            let usual = self.usual.load(Ordering::Relaxed);
-            let moved = if usual == 0 { nanos } else { usual - usual / 8 + nanos / 8 };
-            self.usual.store(moved.max(1), Ordering::Relaxed);
+        if self.config.stalls {
+            // Load and store instead of one atomic update: a measurement that another thread overwrites
+            // does not matter to an average.
+            let usual = self.usual_nanos.load(Ordering::Relaxed);
+            let next = if usual == 0 { nanos } else { usual - usual / 8 + nanos / 8 };
+            self.usual_nanos.store(next.max(1), Ordering::Relaxed);
         }
     }
 
-    fn end_rows(&self) {
-        forget(&self.responses);
-        forget(&self.unanswered);
+    fn end_failures(&self) {
+        self.failed_responses.reset();
+        self.unanswered_requests.reset();
         self.recent.record(RequestResult::Success);
     }
 
-    fn judge_trial(&self, sample: &Sample<'_>) {
-        let since = self.trial.load(Ordering::Acquire);
-        if since == 0 || sample.start().nanos() < since {
-            return;
-        }
-        let what = match sample.outcome() {
-            Outcome::Cancelled if !sample.has_response() => return self.call(Event::TrialOpen),
-            Outcome::Success | Outcome::Overload { .. } | Outcome::Cancelled => Event::TrialPassed,
-            _ => Event::TrialFailed,
+    fn record_trial(&self, sample: &Sample<'_>) {
+        let Some(trial) = self.trial.of(sample) else { return };
+        let event = match sample.outcome() {
+            // Decides nothing: the stage allows another request.
+            Outcome::Cancelled if !sample.has_response() => {
+                return self.send(MonitorEvent::TrialAbandoned);
+            }
+            Outcome::Success | Outcome::Overload { .. } | Outcome::Cancelled => {
+                MonitorEvent::TrialPassed
+            }
+            _ => MonitorEvent::TrialFailed,
         };
-        // The first verdict is the one that counts.
-        if self.trial.compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            self.call(what);
+        if self.trial.decide(trial) {
+            self.send(event);
         }
-    }
-}
-
-/// One more that has begun.
-const BEGUN: u64 = 1 << 32;
-
-/// Counts one more failure; tells how many it is at each multiple of the limit.
-fn count(failures: &AtomicU32, limit: Option<u32>) -> Option<u32> {
-    let limit = limit?;
-    let failures = failures.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-    (failures % limit == 0).then_some(failures)
-}
-
-/// Mostly there is nothing to forget, and the cache line stays shared.
-fn forget(failures: &AtomicU32) {
-    if failures.load(Ordering::Relaxed) != 0 {
-        failures.store(0, Ordering::Relaxed);
     }
 }
 
 impl Meter for PassiveMonitor {
-    fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
-        if self.limits.stalls && sample.had_first_byte() {
-            self.begun.fetch_sub(1, Ordering::Relaxed);
+    fn record(&self, _stats: &EndpointStats, sample: &Sample<'_>) {
+        if self.config.stalls && sample.had_first_byte() {
+            self.responses.fetch_sub(1, Ordering::Relaxed);
         }
         match sample.outcome() {
-            Outcome::Success => self.succeeded(sample),
+            Outcome::Success => self.record_success(sample),
             Outcome::ApplicationError => {
-                forget(&self.unanswered);
+                self.unanswered_requests.reset();
                 self.recent.record(RequestResult::Failure);
-                if let Some(failures) = count(&self.responses, self.limits.responses) {
-                    self.call(Event::FailedResponses(failures));
+                let threshold = self.config.failed_responses;
+                if let Some(failures) = self.failed_responses.increment_to(threshold) {
+                    self.send(MonitorEvent::FailedResponses(failures));
                 }
             }
-            Outcome::Overload { .. } => forget(&self.unanswered),
+            // A response, so requests are answered; but it says nothing about the endpoint's health.
+            Outcome::Overload { .. } => self.unanswered_requests.reset(),
             outcome @ (Outcome::TransportFailure | Outcome::Timeout) => {
-                let timed_out = *outcome == Outcome::Timeout;
-                self.recent.record(if timed_out {
-                    RequestResult::Timeout
-                } else {
-                    RequestResult::Failure
+                self.recent.record(match outcome {
+                    Outcome::Timeout => RequestResult::Timeout,
+                    _ => RequestResult::Failure,
                 });
-                if let Some(failures) = count(&self.unanswered, self.limits.unanswered) {
-                    self.call(Event::Unanswered(failures));
+                let threshold = self.config.unanswered_requests;
+                if let Some(failures) = self.unanswered_requests.increment_to(threshold) {
+                    self.send(MonitorEvent::UnansweredRequests(failures));
                 }
             }
-            // It began well, or it would be a failure; who doesn't read bodies has many of these.
+            // The response began well, otherwise the outcome would be a failure. Clients that do not
+            // read bodies have many of these.
             Outcome::Cancelled if sample.has_response() => {
                 self.unread.fetch_add(1, Ordering::Relaxed);
-                self.end_rows();
+                self.end_failures();
             }
             Outcome::Cancelled => {}
         }
-        if self.limits.trials {
-            self.judge_trial(sample);
+        if self.config.trials {
+            self.record_trial(sample);
         }
     }
 
-    /// While there is a trial, its requests are told from earlier ones by their starts.
     fn needs_latency(&self) -> bool {
-        let on_trial = self.trial.load(Ordering::Relaxed) > 0;
-        self.limits.latency || self.limits.stalls || on_trial
+        self.config.latency || self.config.stalls || self.trial.is_running()
     }
 
-    fn first_byte(&self, _vitals: &EndpointStats, _start: Start) {
-        self.begun.fetch_add(BEGUN | 1, Ordering::Relaxed);
+    fn first_byte(&self, _stats: &EndpointStats, _start: Start) {
+        self.responses.fetch_add(RESPONSE_BEGUN | 1, Ordering::Relaxed);
     }
 
     fn needs_first_bytes(&self) -> bool {
-        self.limits.stalls
+        self.config.stalls
     }
 }
