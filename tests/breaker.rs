@@ -140,7 +140,10 @@ fn nonsense_is_rejected() {
         (new().failure_share(50.0, 0, SECOND), "`failure_share.min_requests` is 0"),
         (new().failure_share(50.0, 1, Duration::ZERO), "`failure_share.window` is 0 s"),
         (new().open_time(Duration::ZERO, SECOND), "`open_time.base` is 0 s"),
-        (new().open_time(2 * SECOND, SECOND), "`open_time.max` is 1s: expected at least `open_time.base`"),
+        (
+            new().open_time(2 * SECOND, SECOND),
+            "`open_time.max` is 1s: expected at least `open_time.base`",
+        ),
         (new().trial_requests(0), "`trial_requests` is 0"),
     ] {
         let stream = discover::channel::<usize, ()>().1;

@@ -267,7 +267,10 @@ fn nonsense_is_rejected() {
     for (check, text) in [
         (new().interval(Duration::ZERO), "`interval` is 0 s"),
         (new().timeout(Duration::ZERO), "`timeout` is 0 s"),
-        (new().changing_interval(6 * SECOND), "`changing_interval` is 6s: expected at most `interval`"),
+        (
+            new().changing_interval(6 * SECOND),
+            "`changing_interval` is 6s: expected at most `interval`",
+        ),
         (new().idle_interval(SECOND), "`idle_interval` is 1s: expected at least `interval`"),
         (new().jitter(-0.1), "`jitter` is -0.1: expected a number from 0 to 0.9"),
         (new().rise(0), "`rise` is 0: expected a number from 1 to 1000000"),
@@ -373,7 +376,10 @@ mod protocols {
         };
         assert_eq!(found(GrpcCheck::server()).await, Ok(()));
         assert_eq!(found(GrpcCheck::service("shop.Cart")).await, Ok(()));
-        assert_eq!(found(GrpcCheck::service("shop.Till")).await, Err("serving status NOT_SERVING".into()));
+        assert_eq!(
+            found(GrpcCheck::service("shop.Till")).await,
+            Err("serving status NOT_SERVING".into())
+        );
         let unknown = found(GrpcCheck::service("shop.Nothing")).await;
         assert_eq!(unknown, Err("grpc-status 5".into()));
         let (web, _server) = serve(Router::new().fallback(|| async { "hello" })).await;

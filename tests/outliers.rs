@@ -18,8 +18,8 @@ use tower_lb::{
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
     health::{
-        FailureShare, HealthExt, LatencyOutliers, OutlierDetected,
-        OutlierDetection, Stalls, SuccessRate,
+        FailureShare, HealthExt, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls,
+        SuccessRate,
     },
     outcome::Outcome,
 };
@@ -539,11 +539,20 @@ fn nonsense_is_rejected_by_name() {
     assert_eq!(rejected(new().interval(Duration::ZERO)), zero_time("interval"));
     assert_eq!(rejected(new().failed_responses(0)), zero("failed_responses"));
     assert_eq!(rejected(new().unanswered_requests(0)), zero("unanswered_requests"));
-    assert_eq!(rejected(new().ejection_time(Duration::ZERO, SECOND)), zero_time("ejection_time.base"));
+    assert_eq!(
+        rejected(new().ejection_time(Duration::ZERO, SECOND)),
+        zero_time("ejection_time.base")
+    );
     for (detection, text) in [
-        (new().ejection_time(2 * SECOND, SECOND), "`ejection_time.max` is 1s: expected at least `ejection_time.base`"),
+        (
+            new().ejection_time(2 * SECOND, SECOND),
+            "`ejection_time.max` is 1s: expected at least `ejection_time.base`",
+        ),
         (new().jitter(f64::NAN), "`jitter` is NaN: expected a number from 0 to 1"),
-        (new().max_ejected(1, 101.0), "`max_ejected.percent` is 101: expected a number from 0 to 100"),
+        (
+            new().max_ejected(1, 101.0),
+            "`max_ejected.percent` is 101: expected a number from 0 to 100",
+        ),
         (
             new().latency(LatencyOutliers { factor: 0.5, ..LatencyOutliers::default() }),
             "`latency.factor` is 0.5: expected a number of at least 1",

@@ -50,7 +50,8 @@ impl Draining {
         Self { deadline, observer: None }
     }
 
-    /// Calls `observer` when an endpoint has drained, or its deadline has passed. It must not block.
+    /// Calls `observer` when an endpoint has drained, or its deadline has passed. It must not
+    /// block.
     #[must_use]
     pub fn on_drained(
         mut self,
@@ -85,11 +86,11 @@ stage! {
     /// Lets draining endpoints finish their requests. The stream of
     /// [`HealthExt::drained`](crate::health::HealthExt::drained).
     ///
-    /// An endpoint that discovery removes is passed on as [`Health::Draining`] until its requests have
-    /// finished, and is removed then. The status lists it meanwhile. An endpoint that upstream marks
-    /// as draining is removed when its requests have finished; it returns when upstream calls it
-    /// healthy again. A deadline bounds both. Requests that are still in flight at the deadline may
-    /// finish, but the endpoint is removed without them.
+    /// An endpoint that discovery removes is passed on as [`Health::Draining`] until its requests
+    /// have finished, and is removed then. The status lists it meanwhile. An endpoint that upstream
+    /// marks as draining is removed when its requests have finished; it returns when upstream calls
+    /// it healthy again. A deadline bounds both. Requests that are still in flight at the deadline
+    /// may finish, but the endpoint is removed without them.
     ///
     /// The number of requests in flight is read ten times a second while an endpoint drains.
     Drained, DrainPolicy, State

@@ -7,8 +7,8 @@ use crate::{ConfigError, discover::Discover};
 /// Adapters that watch the health of the endpoints of any [`Discover`].
 ///
 /// An adapter only lowers what upstream says about an endpoint, and restores upstream's opinion
-/// afterwards. The adapters therefore work in any order; in the order of the methods below, each one
-/// sees the changes that concern it.
+/// afterwards. The adapters therefore work in any order; in the order of the methods below, each
+/// one sees the changes that concern it.
 ///
 /// Each method fails with a [`ConfigError`] if a setting is invalid.
 pub trait HealthExt: Discover + Sized {

@@ -2,25 +2,32 @@
 //!
 //! | adapter | does | by |
 //! |---|---|---|
-//! | [`health_checked`](HealthExt::health_checked) | checks each endpoint periodically | a [`Check`] |
-//! | [`outlier_detected`](HealthExt::outlier_detected) | ejects endpoints that do worse than others | outcomes of requests |
-//! | [`circuit_broken`](HealthExt::circuit_broken) | stops requests to an endpoint that fails | outcomes of requests |
-//! | [`overload_backoff`](HealthExt::overload_backoff) | lowers the weight of an overloaded endpoint | responses that report overload |
-//! | [`slow_start`](HealthExt::slow_start) | raises the weight of a new endpoint step by step | weights |
-//! | [`drained`](HealthExt::drained) | lets a removed endpoint finish its requests | the number in flight |
+//! | [`health_checked`] | checks each endpoint periodically | a [`Check`] |
+//! | [`outlier_detected`] | ejects endpoints that do worse than others | outcomes of requests |
+//! | [`circuit_broken`] | stops requests to an endpoint that fails | outcomes of requests |
+//! | [`overload_backoff`] | lowers the weight of an overloaded endpoint | overload responses |
+//! | [`slow_start`] | raises the weight of a new endpoint step by step | weights |
+//! | [`drained`] | lets a removed endpoint finish its requests | the number in flight |
 //!
-//! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned. Each
-//! adapter changes the health or the weight of an endpoint and passes the endpoint on. The worst
-//! opinion counts; if no adapter objects, discovery's own health counts. State changes are logged as
-//! `tracing` events with the reason.
+//! [`health_checked`]: HealthExt::health_checked
+//! [`outlier_detected`]: HealthExt::outlier_detected
+//! [`circuit_broken`]: HealthExt::circuit_broken
+//! [`overload_backoff`]: HealthExt::overload_backoff
+//! [`slow_start`]: HealthExt::slow_start
+//! [`drained`]: HealthExt::drained
 //!
-//! Outcomes of requests come from [meters](crate::Endpoint::with_meter), which run on the request path
-//! without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms, the
-//! resolution of the timer, count as 1 ms.
+//! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned.
+//! Each adapter changes the health or the weight of an endpoint and passes the endpoint on. The
+//! worst opinion counts; if no adapter objects, discovery's own health counts. State changes are
+//! logged as `tracing` events with the reason.
+//!
+//! Outcomes of requests come from [meters](crate::Endpoint::with_meter), which run on the request
+//! path without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms,
+//! the resolution of the timer, count as 1 ms.
 //!
 //! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`OverloadBackoff`],
-//! [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The folder
-//! `stage` holds what the adapters share; `passive` holds the meters.
+//! [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
+//! folder `stage` holds what the adapters share; `passive` holds the meters.
 //!
 //! ```
 //! use std::time::Duration;

@@ -51,7 +51,8 @@ impl OverloadBackoff {
         self
     }
 
-    /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default 60 s.
+    /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default 60
+    /// s.
     #[must_use]
     pub fn max_pause(mut self, time: Duration) -> Self {
         self.max_pause = time;
@@ -92,16 +93,17 @@ stage! {
     /// function), without marking them unhealthy. The stream of
     /// [`HealthExt::overload_backoff`](crate::health::HealthExt::overload_backoff).
     ///
-    /// In each interval, an endpoint's weight falls by half the share of its responses that reported
-    /// an overload. If none did, it rises by a tenth of the full weight, but not while a `Retry-After`
-    /// runs. Weights are relative: if all endpoints report the same share, nothing changes.
+    /// In each interval, an endpoint's weight falls by half the share of its responses that
+    /// reported an overload. If none did, it rises by a tenth of the full weight, but not while a
+    /// `Retry-After` runs. Weights are relative: if all endpoints report the same share, nothing
+    /// changes.
     ///
     /// **All weights are multiplied by 100**, as [`SlowStarted`](crate::health::SlowStarted) does.
-    /// Strategies whose load is [`FailureAware`](crate::load::FailureAware) avoid overloaded endpoints
-    /// on their own, request by request.
+    /// Strategies whose load is [`FailureAware`](crate::load::FailureAware) avoid overloaded
+    /// endpoints on their own, request by request.
     ///
-    /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets in
-    /// the same way.
+    /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets
+    /// in the same way.
     OverloadBackedOff, OverloadBackoffPolicy, State
 }
 

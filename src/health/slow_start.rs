@@ -31,7 +31,8 @@ impl SlowStart {
         Self { duration, exponent: 1.0, floor: 0.1 }
     }
 
-    /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01 to 100.
+    /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01 to
+    /// 100.
     #[must_use]
     pub fn exponent(mut self, exponent: f64) -> Self {
         self.exponent = exponent;
@@ -70,16 +71,16 @@ stage! {
     /// unhealthy, draining or on trial. The stream of
     /// [`HealthExt::slow_start`](super::HealthExt::slow_start).
     ///
-    /// It works under every strategy that honours weights. An endpoint starts with its full weight if
-    /// no other endpoint has been in service for a whole `duration`: if all endpoints are new, there is
-    /// none that could take the traffic instead.
+    /// It works under every strategy that honours weights. An endpoint starts with its full weight
+    /// if no other endpoint has been in service for a whole `duration`: if all endpoints are new,
+    /// none of the others could take the traffic.
     ///
-    /// **All weights are multiplied by 100**, those of other endpoints too, so that there are values
-    /// between 0 and 1. Weights are relative, so shares stay the same. A weight above `u32::MAX` counts
-    /// as `u32::MAX`, and a weight above 0 stays above 0.
+    /// **All weights are multiplied by 100**, those of other endpoints too, so that there are
+    /// values between 0 and 1. Weights are relative, so shares stay the same. A weight above
+    /// `u32::MAX` counts as `u32::MAX`, and a weight above 0 stays above 0.
     ///
-    /// Sources: Envoy's slow start, whose `aggression` is the inverse of the exponent, and HAProxy's.
-    /// Where this differs: endpoints that return to service ramp up as well as new ones.
+    /// Sources: Envoy's slow start, whose `aggression` is the inverse of the exponent, and
+    /// HAProxy's. Where this differs: endpoints that return to service ramp up as well as new ones.
     SlowStarted, SlowStartPolicy, State
 }
 

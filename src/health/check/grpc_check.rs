@@ -14,8 +14,8 @@ use crate::{BoxError, health::Check};
 
 /// Passes if the endpoint responds `SERVING` by the gRPC health checking protocol, v1.
 ///
-/// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of request
-/// body that the service takes.
+/// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of
+/// request body that the service takes.
 pub struct GrpcCheck<B> {
     request: Bytes,
     request_body: PhantomData<fn() -> B>,
@@ -80,8 +80,8 @@ fn varint(from: &mut impl Buf) -> Option<u64> {
     None
 }
 
-/// Returns the field `status` of a frame with a `HealthCheckResponse { ServingStatus status = 1; }`, or
-/// `None` if the frame is invalid.
+/// Returns the field `status` of a frame with a
+/// `HealthCheckResponse { ServingStatus status = 1; }`, or `None` if the frame is invalid.
 fn serving_status(mut frame: &[u8]) -> Option<u64> {
     let is_plain = frame.try_get_u8().ok()? == 0;
     let len = frame.try_get_u32().ok()? as usize;

@@ -27,7 +27,8 @@ pub struct HealthCheck<C> {
     pub(super) seed: Option<u64>,
 }
 
-/// The state of a new endpoint before its first check. The names are those of HAProxy's `init-state`.
+/// The state of a new endpoint before its first check. The names are those of HAProxy's
+/// `init-state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InitialState {
@@ -69,8 +70,8 @@ impl<C> HealthCheck<C> {
         self
     }
 
-    /// Sets the interval while the state of an endpoint is changing: some checks contradict it, but not
-    /// enough of them. Default 1 s.
+    /// Sets the interval while the state of an endpoint is changing: some checks contradict it, but
+    /// not enough of them. Default 1 s.
     #[must_use]
     pub fn changing_interval(mut self, interval: Duration) -> Self {
         self.changing_interval = interval;
@@ -91,21 +92,24 @@ impl<C> HealthCheck<C> {
         self
     }
 
-    /// Sets the share by which an interval is shorter or longer, at random. Default 0.1; from 0 to 0.9.
+    /// Sets the share by which an interval is shorter or longer, at random. Default 0.1; from 0 to
+    /// 0.9.
     #[must_use]
     pub fn jitter(mut self, share: f64) -> Self {
         self.jitter = share;
         self
     }
 
-    /// Sets how many consecutive passes make an endpoint healthy again. Default 2; from 1 to a million.
+    /// Sets how many consecutive passes make an endpoint healthy again. Default 2; from 1 to a
+    /// million.
     #[must_use]
     pub fn rise(mut self, checks: u32) -> Self {
         self.thresholds.rise = checks;
         self
     }
 
-    /// Sets how many consecutive failures make an endpoint unhealthy. Default 3; from 1 to a million.
+    /// Sets how many consecutive failures make an endpoint unhealthy. Default 3; from 1 to a
+    /// million.
     #[must_use]
     pub fn fall(mut self, checks: u32) -> Self {
         self.thresholds.fall = checks;

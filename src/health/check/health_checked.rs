@@ -35,10 +35,11 @@ stage! {
     /// Checks each endpoint periodically, with or without traffic. The stream of
     /// [`HealthExt::health_checked`](crate::health::HealthExt::health_checked).
     ///
-    /// An endpoint that fails its checks is passed on as [`Health::Unhealthy`], with the error of the
-    /// check that changed its state. Checks run concurrently. First checks are spread over the interval:
-    /// they begin one after the other, 100 per second, or more if the interval is too short for that.
-    /// An endpoint that is draining is not checked. If an endpoint is removed, its check is cancelled.
+    /// An endpoint that fails its checks is passed on as [`Health::Unhealthy`], with the error of
+    /// the check that changed its state. Checks run concurrently. First checks are spread over the
+    /// interval: they begin one after the other, 100 per second, or more if the interval is too
+    /// short for that. An endpoint that is draining is not checked. If an endpoint is removed, its
+    /// check is cancelled.
     HealthChecked<C>, CheckPolicy<C>, State
 }
 
@@ -87,7 +88,7 @@ struct CheckPolicy<C> {
     rng: Rng,
 }
 
-/// The time between two first checks, unless there are so many that the interval requires less.
+/// The time between two first checks, unless their number makes the interval require less.
 const FIRST_CHECK_GAP: Duration = Duration::from_millis(10);
 
 const UNCHECKED: &str = "health check: not checked yet";
@@ -248,8 +249,8 @@ where
     }
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
-        // A check that has started must be polled, and one that has finished may be due again at once:
-        // only a turn without work has registered all wakers.
+        // A check that has started must be polled, and one that has finished may be due again at
+        // once: only a turn without work has registered all wakers.
         loop {
             let mut has_worked = false;
             while let Poll::Ready(id) = self.due.poll(cx) {

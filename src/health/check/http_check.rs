@@ -8,11 +8,11 @@ use tower_service::Service;
 use super::exchange::Exchange;
 use crate::{BoxError, health::Check};
 
-/// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from 200 to
-/// 299.
+/// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
+/// 200 to 299.
 ///
-/// The request goes through the endpoint's own service, so it uses its connection pool and TLS. Its body
-/// is the default of `B`, the type of request body that the service takes.
+/// The request goes through the endpoint's own service, so it uses its connection pool and TLS. Its
+/// body is the default of `B`, the type of request body that the service takes.
 pub struct HttpCheck<B> {
     method: Method,
     path: Uri,

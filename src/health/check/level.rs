@@ -9,9 +9,9 @@ pub(super) struct Thresholds {
 
 /// The result of past checks: one number for the state and for the checks that contradict it.
 ///
-/// The level goes from 0 to `rise + fall - 1`; the endpoint is up from `rise` on. A check that passes adds
-/// 1; if that brings the endpoint up, the level jumps to the top. A check that fails subtracts 1; if that
-/// brings the endpoint down, the level drops to 0.
+/// The level goes from 0 to `rise + fall - 1`; the endpoint is up from `rise` on. A check that
+/// passes adds 1; if that brings the endpoint up, the level jumps to the top. A check that fails
+/// subtracts 1; if that brings the endpoint down, the level drops to 0.
 ///
 /// Source: HAProxy's server health counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// `fall` consecutive failures bring any endpoint down, and `fall - 1` do not if it was settled.
-        /// `rise` passes bring it up likewise.
+        /// `fall` consecutive failures bring any endpoint down, and `fall - 1` do not if it was
+        /// settled. `rise` passes bring it up likewise.
         #[test]
         fn thresholds_are_exact(
             rise in 1_u32..10,

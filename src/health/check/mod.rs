@@ -1,7 +1,7 @@
 //! Active health checks: requests or connections that find out whether an endpoint is healthy.
 //!
-//! - `check`: the trait [`Check`]; `http_check`, `grpc_check` and `tcp_check` implement it. `exchange`
-//!   sends the request of the first two.
+//! - `check`: the trait [`Check`]; `http_check`, `grpc_check` and `tcp_check` implement it.
+//!   `exchange` sends the request of the first two.
 //! - `health_check`: the settings.
 //! - `health_checked`: the stream, which schedules the checks.
 //! - `level`: the counter that turns passes and failures into a state.

@@ -131,7 +131,8 @@ impl Circuit {
         } else {
             return;
         };
-        // Only the first of several threads that cross a threshold at the same time sends the event.
+        // Only the first of several threads that cross a threshold at the same time sends the
+        // event.
         if !self.tripped.swap(true, Ordering::AcqRel) {
             self.send(event);
         }

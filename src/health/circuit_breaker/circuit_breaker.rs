@@ -4,8 +4,8 @@ use crate::ConfigError;
 
 /// When the circuit of an endpoint opens, and how it closes again.
 ///
-/// Failures are those of [`OutlierDetection`](crate::health::OutlierDetection): responses that report
-/// a failure, transport failures and timeouts. An overload is not a failure.
+/// Failures are those of [`OutlierDetection`](crate::health::OutlierDetection): responses that
+/// report a failure, transport failures and timeouts. An overload is not a failure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CircuitBreaker {
     pub(super) consecutive_failures: Option<u32>,
@@ -32,32 +32,32 @@ impl CircuitBreaker {
         }
     }
 
-    /// Opens the circuit after this many consecutive failures of any kind; `None` switches this off.
-    /// Default 5.
+    /// Opens the circuit after this many consecutive failures of any kind; `None` switches this
+    /// off. Default 5.
     #[must_use]
     pub fn consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
         self.consecutive_failures = failures.into();
         self
     }
 
-    /// Opens the circuit when `percent` of at least `min_requests` requests fail within `window`, which
-    /// moves on by half. Default 50 % of 20 requests within 10 s; `percent` is from 1 to 100.
+    /// Opens the circuit when `percent` of at least `min_requests` requests fail within `window`,
+    /// which moves on by half. Default 50 % of 20 requests within 10 s; `percent` is from 1 to 100.
     #[must_use]
     pub fn failure_share(mut self, percent: f64, min_requests: u32, window: Duration) -> Self {
         (self.percent, self.min_requests, self.window) = (percent, min_requests, window);
         self
     }
 
-    /// Sets how long the circuit is open: `base`, doubled each time that a trial fails, up to `max`.
-    /// Default 5 s and 60 s.
+    /// Sets how long the circuit is open: `base`, doubled each time that a trial fails, up to
+    /// `max`. Default 5 s and 60 s.
     #[must_use]
     pub fn open_time(mut self, base: Duration, max: Duration) -> Self {
         (self.base_time, self.max_time) = (base, max);
         self
     }
 
-    /// Sets how many requests a half-open circuit lets through. It closes when all have succeeded and
-    /// opens when one fails. Default 1.
+    /// Sets how many requests a half-open circuit lets through. It closes when all have succeeded
+    /// and opens when one fails. Default 1.
     #[must_use]
     pub fn trial_requests(mut self, requests: u32) -> Self {
         self.trial_requests = requests;

@@ -27,13 +27,13 @@ use crate::{
 };
 
 stage! {
-    /// Puts a circuit breaker before each endpoint. Each circuit depends on its endpoint alone: other
-    /// endpoints do not matter, and the number of open circuits is not limited. The stream of
+    /// Puts a circuit breaker before each endpoint. Each circuit depends on its endpoint alone:
+    /// other endpoints do not matter, and the number of open circuits is not limited. The stream of
     /// [`HealthExt::circuit_broken`](crate::health::HealthExt::circuit_broken).
     ///
     /// While a circuit is open, its endpoint is passed on as [`Health::Unhealthy`] with the reason.
-    /// While it is half-open, the endpoint has an [`Allowance`] of as many requests as decide whether it
-    /// closes. A request that its caller gives up is replaced by another.
+    /// While it is half-open, the endpoint has an [`Allowance`] of as many requests as decide
+    /// whether it closes. A request that its caller gives up is replaced by another.
     ///
     /// Source: Nygard, "Release It!" (2007).
     CircuitBroken, CircuitPolicy, State

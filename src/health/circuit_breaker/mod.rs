@@ -1,7 +1,7 @@
 //! Circuit breakers: stop requests to an endpoint that fails, and try it again later.
 //!
-//! `circuit_breaker` has the settings, `circuit_broken` the stream with the state of each circuit, and
-//! `circuit` the meter that counts failures on the request path.
+//! `circuit_breaker` has the settings, `circuit_broken` the stream with the state of each circuit,
+//! and `circuit` the meter that counts failures on the request path.
 
 mod circuit;
 #[allow(clippy::module_inception)]

@@ -39,8 +39,8 @@ impl Ejected {
         self.by_id.len()
     }
 
-    /// Adds an endpoint, or prolongs its ejection. The severity of an ejected endpoint never falls, so
-    /// that endpoints do not replace each other in turns.
+    /// Adds an endpoint, or prolongs its ejection. The severity of an ejected endpoint never falls,
+    /// so that endpoints do not replace each other in turns.
     pub(super) fn insert(&mut self, id: Id, until: Instant, mut rank: EjectionRank) {
         if let Some((previous, _)) = self.remove(id) {
             rank.severity = rank.severity.max(previous.severity);
@@ -66,7 +66,8 @@ impl Ejected {
         }
     }
 
-    /// Returns the endpoint that is replaced first, or the first eligible one if `must_be_eligible`.
+    /// Returns the endpoint that is replaced first, or the first eligible one if
+    /// `must_be_eligible`.
     pub(super) fn least_severe(&self, must_be_eligible: bool) -> Option<(Id, EjectionRank)> {
         let eligible = || self.by_rank.iter().find(|(rank, ..)| rank.is_eligible);
         let first = if must_be_eligible { eligible() } else { self.by_rank.first() };

@@ -2,12 +2,12 @@ use crate::{ConfigError, health::passive::interval_stats::IntervalStats};
 
 /// Ejects an endpoint if too many of its requests fail, regardless of other endpoints.
 ///
-/// Source: Envoy's failure percentage, gRPC A50. Where this differs: the threshold is 50 % instead of
-/// 85 %, and there is no minimum number of endpoints.
+/// Source: Envoy's failure percentage, gRPC A50. Where this differs: the threshold is 50 % instead
+/// of 85 %, and there is no minimum number of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FailureShare {
-    /// The percentage of failed requests in an interval at which an endpoint is ejected. Default 50;
-    /// from 1 to 100.
+    /// The percentage of failed requests in an interval at which an endpoint is ejected. Default
+    /// 50; from 1 to 100.
     pub percent: f64,
     /// The least number of requests of an endpoint in an interval. Default 20.
     pub min_requests: u64,

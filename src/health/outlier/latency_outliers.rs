@@ -5,11 +5,12 @@ use crate::{
     health::passive::interval_stats::{IntervalStats, median},
 };
 
-/// Ejects an endpoint whose latency is far above that of the others in several consecutive intervals.
+/// Ejects an endpoint whose latency is far above that of the others in several consecutive
+/// intervals.
 ///
-/// Compared are the median latencies of successful requests in the interval, up to the first byte of
-/// the response. With the median `m` of these over all endpoints, and the median `d` of their absolute
-/// deviations from `m`, an endpoint is too slow if its latency is above all of:
+/// Compared are the median latencies of successful requests in the interval, up to the first byte
+/// of the response. With the median `m` of these over all endpoints, and the median `d` of their
+/// absolute deviations from `m`, an endpoint is too slow if its latency is above all of:
 ///
 /// - `factor * m`
 /// - `m + min_difference`

@@ -35,18 +35,20 @@ use crate::{
 };
 
 stage! {
-    /// Ejects endpoints whose requests do worse than those of others, and lets them return. The stream
-    /// of [`HealthExt::outlier_detected`](crate::health::HealthExt::outlier_detected).
+    /// Ejects endpoints whose requests do worse than those of others, and lets them return. The
+    /// stream of [`HealthExt::outlier_detected`](crate::health::HealthExt::outlier_detected).
     ///
-    /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its ejection time
-    /// is over, it is put on trial: it has an [`Allowance`] of one request. If that succeeds, the
-    /// endpoint has upstream's health again; if it fails, the endpoint is ejected for a longer time. If
-    /// the caller gives the request up before the response has begun, the next request decides.
+    /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its ejection
+    /// time is over, it is put on trial: it has an [`Allowance`] of one request. If that succeeds,
+    /// the endpoint has upstream's health again; if it fails, the endpoint is ejected for a longer
+    /// time. If the caller gives the request up before the response has begun, the next request
+    /// decides.
     ///
-    /// The number of ejected endpoints is limited. At the limit, a clearly worse endpoint replaces the
-    /// ejected one of the lowest severity; see [`OutlierDetection::max_ejected`].
+    /// The number of ejected endpoints is limited. At the limit, a clearly worse endpoint replaces
+    /// the ejected one of the lowest severity; see [`OutlierDetection::max_ejected`].
     ///
-    /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure accrual.
+    /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure
+    /// accrual.
     OutlierDetected, OutlierPolicy, State
 }
 
@@ -92,8 +94,8 @@ struct StallState {
 }
 
 impl StallState {
-    /// Returns the number of whole periods between checks in which at least `min_waiting` requests have
-    /// waited without progress.
+    /// Returns the number of whole periods between checks in which at least `min_waiting` requests
+    /// have waited without progress.
     ///
     /// Checks are counted instead of time: if this process was stopped, responses may lie in its
     /// sockets unread.
@@ -164,8 +166,9 @@ impl OutlierPolicy {
                 let severity = member.state.monitor.severity();
                 self.eject(members, id, severity, "it has failed the trial");
             }
-            // Several requests may have begun since the trial did, for example of other balancers. Each
-            // that is given up sends this event, and one new request is enough for all of them.
+            // Several requests may have begun since the trial did, for example of other balancers.
+            // Each that is given up sends this event, and one new request is enough for all of
+            // them.
             (MonitorEvent::TrialAbandoned, EjectionState::OnTrial(allowance))
                 if allowance.left() == 0 =>
             {
@@ -177,8 +180,9 @@ impl OutlierPolicy {
         }
     }
 
-    /// Ejects an endpoint in service if the limit allows it, or in place of one of lower severity. Its
-    /// severity is that of its last requests, but at least `min_severity`, which the reason implies.
+    /// Ejects an endpoint in service if the limit allows it, or in place of one of lower severity.
+    /// Its severity is that of its last requests, but at least `min_severity`, which the reason
+    /// implies.
     fn eject_if_allowed<K: Display, T>(
         &mut self,
         members: &mut Members<K, T>,
@@ -197,7 +201,8 @@ impl OutlierPolicy {
         };
         let is_last = !self.detection.may_eject_all() && !members.iter().any(serves);
         if is_last || self.ejected.len() >= self.detection.max_ejected_of(members.len()) {
-            // If this is the last endpoint in service, the one that returns for it must be eligible.
+            // If this is the last endpoint in service, the one that returns for it must be
+            // eligible.
             let replaced = self
                 .least_severe(members, is_last)
                 .filter(|(_, rank)| rank.is_replaced_by(severity));
@@ -206,21 +211,23 @@ impl OutlierPolicy {
                 tracing::debug!(%endpoint, reason, ?severity, "not ejected: limit reached");
                 return;
             };
-            // Before the ejection, so that downstream never sees more ejected endpoints than the limit.
+            // Before the ejection, so that downstream never sees more ejected endpoints than the
+            // limit.
             self.replace(members, replaced);
         }
         self.eject(members, id, severity, reason);
     }
 
-    /// Returns the endpoint that is replaced first, or the first eligible one if `must_be_eligible`.
+    /// Returns the endpoint that is replaced first, or the first eligible one if
+    /// `must_be_eligible`.
     fn least_severe<K, T>(
         &mut self,
         members: &Members<K, T>,
         must_be_eligible: bool,
     ) -> Option<(Id, EjectionRank)> {
         // Requests that were in flight at the ejection may have raised a severity since. Ranks are
-        // brought up to date here, and not for each request. A raised rank moves back in the order, so
-        // the loop ends after at most one turn per endpoint.
+        // brought up to date here, and not for each request. A raised rank moves back in the order,
+        // so the loop ends after at most one turn per endpoint.
         loop {
             let (id, rank) = self.ejected.least_severe(must_be_eligible)?;
             let severity = members.get(id)?.state.monitor.severity();
@@ -231,8 +238,8 @@ impl OutlierPolicy {
         }
     }
 
-    /// Ends an ejection in favour of a worse endpoint. The ejection does not prolong later ones. The
-    /// severity stays, because no request has succeeded since.
+    /// Ends an ejection in favour of a worse endpoint. The ejection does not prolong later ones.
+    /// The severity stays, because no request has succeeded since.
     fn replace<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
         if let Some(member) = members.get_mut(id) {
             member.state.ejections = member.state.ejections.saturating_sub(1);
@@ -386,8 +393,8 @@ impl OutlierPolicy {
         }
     }
 
-    /// Reinstates endpoints of the lowest severity if more than the limit are ejected, because others
-    /// were removed.
+    /// Reinstates endpoints of the lowest severity if more than the limit are ejected, because
+    /// others were removed.
     fn enforce_limit<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         while self.ejected.len() > self.detection.max_ejected_of(members.len()) {
             let Some((id, _)) = self.least_severe(members, false) else { return };
@@ -437,9 +444,9 @@ where
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
         self.enforce_limit(members);
-        // The updates of one event are passed on before the next event is handled. An endpoint that is
-        // queued twice keeps its first place in the queue: it would be ejected downstream before the
-        // endpoint that it replaces has returned.
+        // The updates of one event are passed on before the next event is handled. An endpoint that
+        // is queued twice keeps its first place in the queue: it would be ejected downstream before
+        // the endpoint that it replaces has returned.
         while !members.has_changes() {
             if let Poll::Ready(Some((id, event))) = self.events.1.poll_recv(cx) {
                 self.handle_event(members, id, event);

@@ -11,13 +11,14 @@ use crate::{
 /// |---|---|
 /// | consecutive [failed responses](Self::failed_responses) | 5 |
 /// | consecutive [requests without a response](Self::unanswered_requests) | 5 |
-/// | a [success rate](Self::success_rate) below that of others | by 1.9 standard deviations and 5 % |
+/// | a [success rate](Self::success_rate) below that of others | by 1.9 deviations and 5 % |
 /// | a [share of failures](Self::failure_share) | 50 % |
 /// | a [latency](Self::latency) above that of others | threefold, and by 10 ms, for 3 intervals |
-/// | a [stall](Self::stalls): no response while requests wait | 1 s, and ten times the usual latency |
+/// | a [stall](Self::stalls): no response while requests wait | 1 s and 10 times the usual latency |
 ///
-/// Each rule can be changed or, with `None`, switched off. A response that reports an overload is not a
-/// failure. A cancelled request does not count, unless its response had begun well: then it is a success.
+/// Each rule can be changed or, with `None`, switched off. A response that reports an overload is
+/// not a failure. A cancelled request does not count, unless its response had begun well: then it
+/// is a success.
 ///
 /// Counting consecutive failures costs almost nothing per request. The rules for latency and stalls
 /// measure the latency of each request: two clock reads, unless the strategy measures it already.
@@ -82,8 +83,8 @@ impl OutlierDetection {
         self
     }
 
-    /// Ejects an endpoint after this many consecutive requests without a response: transport failures
-    /// and timeouts. Default 5.
+    /// Ejects an endpoint after this many consecutive requests without a response: transport
+    /// failures and timeouts. Default 5.
     ///
     /// Any response resets the number.
     #[must_use]
@@ -120,8 +121,8 @@ impl OutlierDetection {
         self
     }
 
-    /// Sets how long an endpoint is ejected: `base` the first time, `2 * base` the second time, up to
-    /// `max`. Each interval in service takes one step back. Default 30 s and 300 s.
+    /// Sets how long an endpoint is ejected: `base` the first time, `2 * base` the second time, up
+    /// to `max`. Each interval in service takes one step back. Default 30 s and 300 s.
     #[must_use]
     pub fn ejection_time(mut self, base: Duration, max: Duration) -> Self {
         (self.base_time, self.max_time) = (base, max);
@@ -136,45 +137,45 @@ impl OutlierDetection {
         self
     }
 
-    /// Limits how many endpoints are ejected at a time: `floor`, or `percent` of all endpoints, rounded
-    /// down, if that is more. Default 1 and 50 %.
+    /// Limits how many endpoints are ejected at a time: `floor`, or `percent` of all endpoints,
+    /// rounded down, if that is more. Default 1 and 50 %.
     ///
     /// The last endpoint in service is never ejected, unless `percent` is 100.
     ///
-    /// **The worst endpoints are ejected.** At the limit, an outlier replaces the ejected endpoint of
-    /// the lowest severity if its own severity is at least one step of this table higher. The replaced
-    /// endpoint is eligible again at once, and its ejection does not prolong later ones. The severity of
-    /// an ejected endpoint never falls, so two endpoints cannot replace each other in turns: within
-    /// `base`, there are at most eight times as many replacements as the limit, and one more for each
-    /// change of health by upstream.
+    /// **The worst endpoints are ejected.** At the limit, an outlier replaces the ejected endpoint
+    /// of the lowest severity if its own severity is at least one step of this table higher. The
+    /// replaced endpoint is eligible again at once, and its ejection does not prolong later ones.
+    /// The severity of an ejected endpoint never falls, so two endpoints cannot replace each other
+    /// in turns: within `base`, there are at most eight times as many replacements as the limit,
+    /// and one more for each change of health by upstream.
     ///
     /// | severity | recent requests |
     /// |---|---|
     /// | mild | none of the below: the endpoint is slow, or fails occasionally |
-    /// | timing out | 4 of the last 8 failed, or it is ejected for a stall or unanswered requests |
+    /// | timing out | 4 of the last 8 failed, or ejected for a stall or unanswered requests |
     /// | hung | 15 of the last 16 failed, at least one by a timeout |
-    /// | failing | 5 of the last 8 failed without a timeout, or it is ejected for failed responses |
+    /// | failing | 5 of the last 8 failed without a timeout, or ejected for failed responses |
     /// | down | 15 of the last 16 failed without a timeout |
     ///
     /// A timeout weighs less than another failure, because requests time out everywhere if all
     /// endpoints are overloaded. Without severities, endpoints that are only slow would use up the
-    /// limit, and one that fails every request at once would stay in service. An ejected endpoint that
-    /// upstream calls unhealthy too is replaced first, and also by an endpoint of the same severity: its
-    /// ejection makes no difference.
+    /// limit, and one that fails every request at once would stay in service. An ejected endpoint
+    /// that upstream calls unhealthy too is replaced first, and also by an endpoint of the same
+    /// severity: its ejection makes no difference.
     ///
-    /// If endpoints are removed and more than the limit are ejected, those of the lowest severity return
-    /// at once.
+    /// If endpoints are removed and more than the limit are ejected, those of the lowest severity
+    /// return at once.
     ///
-    /// Source: the limit of Envoy and gRPC. Where this differs: there, the first endpoints to be ejected
-    /// use up the limit.
+    /// Source: the limit of Envoy and gRPC. Where this differs: there, the first endpoints to be
+    /// ejected use up the limit.
     #[must_use]
     pub fn max_ejected(mut self, floor: usize, percent: f64) -> Self {
         self.max_ejected = MaxEjected { floor, percent };
         self
     }
 
-    /// Sets whether an endpoint that returns gets one request first, whose outcome decides whether it is
-    /// ejected again. Default true.
+    /// Sets whether an endpoint that returns gets one request first, whose outcome decides whether
+    /// it is ejected again. Default true.
     #[must_use]
     pub fn trial(mut self, trial: bool) -> Self {
         self.trial = trial;

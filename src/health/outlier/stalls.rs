@@ -6,9 +6,9 @@ use crate::ConfigError;
 /// begun. Such an endpoint is found before its requests time out.
 ///
 /// The time is `after`, or `factor` times the usual latency of all endpoints if that is longer. No
-/// endpoint is ejected before the latency of any endpoint is known. A response counts from its first
-/// byte, where it has one, so a long download is not a stall. Time in which this process was stopped
-/// does not count.
+/// endpoint is ejected before the latency of any endpoint is known. A response counts from its
+/// first byte, where it has one, so a long download is not a stall. Time in which this process was
+/// stopped does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stalls {
     /// The least time without a response. Default 1 s.

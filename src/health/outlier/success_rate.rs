@@ -2,9 +2,9 @@ use crate::{ConfigError, health::passive::interval_stats::IntervalStats};
 
 /// Ejects an endpoint whose success rate is far below that of the others.
 ///
-/// Compared are the endpoints with at least `min_requests` requests in the interval. With the mean `m`
-/// and the standard deviation `s` of their success rates, an endpoint is ejected if its rate is below
-/// `m - max(deviations * s, min_difference / 100)`. Overloads and cancellations do not count.
+/// Compared are the endpoints with at least `min_requests` requests in the interval. With the mean
+/// `m` and the standard deviation `s` of their success rates, an endpoint is ejected if its rate is
+/// below `m - max(deviations * s, min_difference / 100)`. Overloads and cancellations do not count.
 ///
 /// Source: Envoy's success rate outliers, gRPC A50. Where this differs: `min_difference`. If all
 /// endpoints are nearly perfect, `s` is close to 0, and one failure in a thousand would be enough.

@@ -3,8 +3,8 @@ use std::{
     time::Duration,
 };
 
-/// Counts latencies in buckets a quarter of an octave wide, without a lock. Latencies are limited to
-/// the range from 1 µs to 2 minutes.
+/// Counts latencies in buckets a quarter of an octave wide, without a lock. Latencies are limited
+/// to the range from 1 µs to 2 minutes.
 #[derive(Debug)]
 pub(super) struct Histogram {
     buckets: Box<[AtomicU32]>,

@@ -14,8 +14,8 @@ pub(crate) struct IntervalStats {
 }
 
 impl IntervalStats {
-    /// Returns the number of requests that succeeded or failed. Overloads and cancellations say nothing
-    /// about the health of the endpoint.
+    /// Returns the number of requests that succeeded or failed. Overloads and cancellations say
+    /// nothing about the health of the endpoint.
     pub(crate) fn decided(&self) -> u64 {
         self.outcomes.success + self.failed()
     }

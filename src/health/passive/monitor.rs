@@ -17,8 +17,8 @@ use crate::{
     outcome::{Meter, Outcome, Sample, Start},
 };
 
-/// Monitors the requests to one endpoint on their path, without a lock. Sends the stage an event when
-/// it must act at once.
+/// Monitors the requests to one endpoint on their path, without a lock. Sends the stage an event
+/// when it must act at once.
 #[derive(Debug)]
 pub(crate) struct PassiveMonitor {
     id: Id,
@@ -27,8 +27,8 @@ pub(crate) struct PassiveMonitor {
     failed_responses: ConsecutiveFailures,
     unanswered_requests: ConsecutiveFailures,
     recent: RecentResults,
-    /// Responses that began well and whose bodies were not read to the end. The endpoint's statistics
-    /// count them as cancelled.
+    /// Responses that began well and whose bodies were not read to the end. The endpoint's
+    /// statistics count them as cancelled.
     unread: AtomicU32,
     trial: Trial,
     latencies: Option<Histogram>,
@@ -125,8 +125,8 @@ impl PassiveMonitor {
         (usual > 0).then(|| Duration::from_nanos(usual))
     }
 
-    /// Returns how many requests wait for their responses to begin, and a number that changes each time
-    /// that a response begins or ends.
+    /// Returns how many requests wait for their responses to begin, and a number that changes each
+    /// time that a response begins or ends.
     pub(crate) fn progress(&self, stats: &EndpointStats) -> (u32, u64) {
         let responses = self.responses.load(Ordering::Relaxed);
         let waiting = stats.outstanding().saturating_sub(responses as u32);
@@ -146,8 +146,8 @@ impl PassiveMonitor {
             latencies.record(nanos);
         }
         if self.config.stalls {
-            // Load and store instead of one atomic update: a measurement that another thread overwrites
-            // does not matter to an average.
+            // Load and store instead of one atomic update: a measurement that another thread
+            // overwrites does not matter to an average.
             let usual = self.usual_nanos.load(Ordering::Relaxed);
             let next = if usual == 0 { nanos } else { usual - usual / 8 + nanos / 8 };
             self.usual_nanos.store(next.max(1), Ordering::Relaxed);
@@ -193,7 +193,8 @@ impl Meter for PassiveMonitor {
                     self.send(MonitorEvent::FailedResponses(failures));
                 }
             }
-            // A response, so requests are answered; but it says nothing about the endpoint's health.
+            // A response, so requests are answered; but it says nothing about the endpoint's
+            // health.
             Outcome::Overload { .. } => self.unanswered_requests.reset(),
             outcome @ (Outcome::TransportFailure | Outcome::Timeout) => {
                 self.recent.record(match outcome {
@@ -205,8 +206,8 @@ impl Meter for PassiveMonitor {
                     self.send(MonitorEvent::UnansweredRequests(failures));
                 }
             }
-            // The response began well, otherwise the outcome would be a failure. Clients that do not
-            // read bodies have many of these.
+            // The response began well, otherwise the outcome would be a failure. Clients that do
+            // not read bodies have many of these.
             Outcome::Cancelled if sample.has_response() => {
                 self.unread.fetch_add(1, Ordering::Relaxed);
                 self.end_failures();

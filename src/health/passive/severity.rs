@@ -19,8 +19,8 @@ pub(crate) enum Severity {
     Down,
 }
 
-/// The results of the last 16 requests, the latest in the lowest bit of each half. The high half has a
-/// bit for each that failed, the low half for each that timed out.
+/// The results of the last 16 requests, the latest in the lowest bit of each half. The high half
+/// has a bit for each that failed, the low half for each that timed out.
 #[derive(Debug, Default)]
 pub(crate) struct RecentResults(AtomicU32);
 

@@ -6,8 +6,8 @@ use crate::{endpoint::EndpointStats, outcome::Sample};
 
 /// The trial of an endpoint: which requests belong to it, and whether it has been decided.
 ///
-/// Holds the age of the endpoint's statistics, in nanoseconds, at which the trial began; 0 without a
-/// trial. Requests that began before it do not count.
+/// Holds the age of the endpoint's statistics, in nanoseconds, at which the trial began; 0 without
+/// a trial. Requests that began before it do not count.
 #[derive(Debug, Default)]
 pub(crate) struct Trial(AtomicU64);
 
@@ -36,7 +36,8 @@ impl Trial {
         (since > 0 && sample.start().nanos() >= since).then_some(TrialStart(since))
     }
 
-    /// Ends the trial `of` a request. False if another request has decided it, or a new one has begun.
+    /// Ends the trial `of` a request. False if another request has decided it, or a new one has
+    /// begun.
     pub(crate) fn decide(&self, of: TrialStart) -> bool {
         self.0.compare_exchange(of.0, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }

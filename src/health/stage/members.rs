@@ -8,10 +8,12 @@ use super::stage::{Policy, Removal};
 use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 
 /// The number of an endpoint within a stage, in order of arrival. An endpoint that is removed and
-/// added again gets a new number, so that timers and events of the old one do not reach the new one.
+/// added again gets a new number, so that timers and events of the old one do not reach the new
+/// one.
 pub(crate) type Id = u64;
 
-/// The endpoints of a stage as upstream sent them, each with the state that the policy keeps for it.
+/// The endpoints of a stage as upstream sent them, each with the state that the policy keeps for
+/// it.
 #[derive(Debug)]
 pub(crate) struct Members<K, T, S> {
     ids: HashMap<K, Id>,

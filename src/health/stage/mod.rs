@@ -2,8 +2,8 @@
 //! passes changed endpoints on.
 //!
 //! `stage` has the stream [`Stage`](stage::Stage) and the trait [`Policy`](stage::Policy) that each
-//! adapter implements. `members` has the endpoints with their states, `timer` deadlines and intervals,
-//! and `weight_share` the scaling of weights.
+//! adapter implements. `members` has the endpoints with their states, `timer` deadlines and
+//! intervals, and `weight_share` the scaling of weights.
 
 pub(super) mod members;
 #[allow(clippy::module_inception)]

@@ -16,8 +16,8 @@ use crate::{
 
 /// What an adapter does with the endpoints of its stage. `S` is its state for one endpoint.
 pub(crate) trait Policy<K, T, S> {
-    /// Returns the state of a new endpoint. `endpoints` is how many there are, together with those that
-    /// arrive in the same update.
+    /// Returns the state of a new endpoint. `endpoints` is how many there are, together with those
+    /// that arrive in the same update.
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> S;
 
     /// Upstream has changed an endpoint. The stage passes the endpoint on afterwards.
@@ -34,9 +34,9 @@ pub(crate) trait Policy<K, T, S> {
     /// Returns the endpoint as downstream sees it, or `None` to hide it.
     fn publish(&self, endpoint: Endpoint<T>, state: &S) -> Option<Endpoint<T>>;
 
-    /// Does the policy's own work and queues updates of the endpoints that it changes. Returns `Ready`
-    /// if there is no work until upstream changes something. The stage polls once per update, so this
-    /// must be cheap if nothing is due.
+    /// Does the policy's own work and queues updates of the endpoints that it changes. Returns
+    /// `Ready` if there is no work until upstream changes something. The stage polls once per
+    /// update, so this must be cheap if nothing is due.
     fn poll(&mut self, members: &mut Members<K, T, S>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -54,8 +54,8 @@ pub(crate) fn with_worse_health<T>(endpoint: Endpoint<T>, health: Health) -> End
     endpoint.with_health(upstream.or_worse(health))
 }
 
-/// Limits the endpoint to the requests of `allowance`. If an earlier stage has the endpoint on trial
-/// too, that stage's allowance stays: the same requests decide for both.
+/// Limits the endpoint to the requests of `allowance`. If an earlier stage has the endpoint on
+/// trial too, that stage's allowance stays: the same requests decide for both.
 pub(crate) fn with_trial<T>(endpoint: Endpoint<T>, allowance: &Allowance) -> Endpoint<T> {
     match endpoint.allowance() {
         Some(_) => endpoint,
@@ -123,8 +123,8 @@ impl<D: Discover + fmt::Debug, P, S> Stage<D, P, S> {
     }
 }
 
-/// Defines the public stream of an adapter around a [`Stage`] with its policy. The name may be followed
-/// by a type parameter for a [`Check`](crate::health::Check).
+/// Defines the public stream of an adapter around a [`Stage`] with its policy. The name may be
+/// followed by a type parameter for a [`Check`](crate::health::Check).
 macro_rules! stage {
     ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $policy:ty, $state:ty) => {
         pin_project_lite::pin_project! {

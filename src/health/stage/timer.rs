@@ -26,8 +26,8 @@ impl Deadlines {
         self.due.remove(&(at, id));
     }
 
-    /// Returns the next endpoint that is due. Without a deadline, no waker is registered: a stage that
-    /// adds one polls again before it returns.
+    /// Returns the next endpoint that is due. Without a deadline, no waker is registered: a stage
+    /// that adds one polls again before it returns.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Id> {
         let Some(&(at, id)) = self.due.first() else { return Poll::Pending };
         ready!(self.sleep.poll_until(at, cx));

@@ -1,6 +1,7 @@
 use crate::endpoint::Endpoint;
 
-/// The factor by which weights are multiplied, so that an endpoint of weight 1 can have a part of it.
+/// The factor by which weights are multiplied, so that an endpoint of weight 1 can have a part of
+/// it.
 const WEIGHT_SCALE: f64 = 100.0;
 
 /// Multiplies the endpoint's weight by 100 and by `share`. A weight above 0 stays above 0.
