@@ -14,7 +14,7 @@ use crate::{
 /// | a [success rate](Self::success_rate) below that of others | by 1.9 deviations and 5 % |
 /// | a [share of failures](Self::failure_share) | 50 % |
 /// | a [latency](Self::latency) above that of others | threefold, and by 10 ms, for 3 intervals |
-/// | a [stall](Self::stalls): no response while requests wait | 1 s and 10 times the usual latency |
+/// | a [stall](Self::stalls): requests wait unanswered | 1 s and 10 times the usual latency |
 ///
 /// Each rule can be changed or, with `None`, switched off. A response that reports an overload is
 /// not a failure. A cancelled request does not count, unless its response had begun well: then it
