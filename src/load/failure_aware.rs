@@ -397,7 +397,8 @@ mod tests {
     #[test]
     fn an_endpoint_that_fails_is_expensive_among_any_number_of_others() {
         for others in [1, 2, 3, 19] {
-            for (share, expected) in [(0.5, 8.0), (1.0, 100.0)] {
+            // From 6.8 to 156 with other seeds: the cube of a random rate has a long tail.
+            for (share, expected) in [(0.5, 6.0), (1.0, 100.0)] {
                 let load = FailureAware::new(Outstanding);
                 let mut failing = vec![0.0; others];
                 failing.push(share);
