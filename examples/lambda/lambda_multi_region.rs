@@ -62,7 +62,7 @@ async fn regions() -> Result<(), BoxError> {
         .connect(function)
         .circuit_broken(
             CircuitBreaker::new()
-                .failures_in_a_row(3)
+                .consecutive_failures(3)
                 .open_time(Duration::from_millis(500), Duration::from_secs(30)),
         )?;
     let throttles = Throttles::new();

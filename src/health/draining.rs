@@ -10,62 +10,64 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    InvalidSetting,
-    stage::{
-        members::{Id, Member, Members},
-        stage::{Policy, Stage, stage},
-        timer::{Every, after},
-    },
+use super::stage::{
+    members::{Id, Member, Members},
+    stage::{Policy, Removal, Stage, stage, with_worse_health},
+    timer::{Interval, after},
 };
 use crate::{
+    ConfigError,
     discover::Discover,
     endpoint::{Endpoint, Health},
     escape::Escaped,
 };
 
-/// How long endpoints that leave may take to finish what they have begun.
+/// How long a draining endpoint may take to finish its requests.
 #[derive(Clone)]
 pub struct Draining {
     deadline: Duration,
     observer: Option<Observer>,
 }
 
-type Observer = Arc<dyn Fn(&Drained<'_>) + Send + Sync>;
+type Observer = Arc<dyn Fn(&DrainReport<'_>) + Send + Sync>;
 
-/// An endpoint that has been drained.
+/// How the draining of an endpoint ended.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Drained<'a> {
-    /// Its key, as text.
+pub struct DrainReport<'a> {
+    /// The key of the endpoint, as text.
     pub endpoint: &'a str,
-    /// Requests that had not finished at the deadline; 0 if it is empty.
+    /// Requests that were still in flight at the deadline; 0 if all had finished.
     pub outstanding: u32,
-    /// How long it took.
+    /// How long the draining took.
     pub time: Duration,
 }
 
 impl Draining {
-    /// With at most this time to finish.
+    /// Gives an endpoint at most `deadline` to finish its requests.
     #[must_use]
     pub fn within(deadline: Duration) -> Self {
         Self { deadline, observer: None }
     }
 
-    /// Tells this function of each endpoint that is empty, or whose time is over. It must not block.
+    /// Calls `observer` when an endpoint has drained, or its deadline has passed. It must not
+    /// block.
     #[must_use]
-    pub fn observed_by(mut self, observer: impl Fn(&Drained<'_>) + Send + Sync + 'static) -> Self {
+    pub fn on_drained(
+        mut self,
+        observer: impl Fn(&DrainReport<'_>) + Send + Sync + 'static,
+    ) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    fn validate(&self) -> Result<(), InvalidSetting> {
-        InvalidSetting::if_zero("deadline", self.deadline)
+    fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero_time("deadline", self.deadline)
     }
 }
 
 impl Default for Draining {
-    /// 30 s.
+    /// A deadline of 30 s.
     fn default() -> Self {
         Self::within(Duration::from_secs(30))
     }
@@ -81,23 +83,24 @@ impl fmt::Debug for Draining {
 }
 
 stage! {
-    /// Sees endpoints off. The stream of [`HealthExt::drained`](crate::health::HealthExt::drained).
+    /// Lets draining endpoints finish their requests. The stream of
+    /// [`HealthExt::drained`](crate::health::HealthExt::drained).
     ///
-    /// An endpoint that discovery removes is passed on as [`Health::Draining`] until its requests have
-    /// finished, and removed then; so it is seen in the status as long as it has work. One that
-    /// upstream marks as draining is removed when its requests have finished, and is back if
-    /// upstream calls it healthy again. A deadline bounds both; requests that are still in flight
-    /// then may finish all the same, but nobody waits for them.
+    /// An endpoint that discovery removes is passed on as [`Health::Draining`] until its requests
+    /// have finished, and is removed then. The status lists it meanwhile. An endpoint that upstream
+    /// marks as draining is removed when its requests have finished; it returns when upstream calls
+    /// it healthy again. A deadline bounds both. Requests that are still in flight at the deadline
+    /// may finish, but the endpoint is removed without them.
     ///
-    /// How many requests are in flight is looked at ten times a second, while there is somebody to see off.
-    Drains, Leavers, State
+    /// The number of requests in flight is read ten times a second while an endpoint drains.
+    Drained, DrainPolicy, State
 }
 
-impl<D: Discover> Drains<D> {
-    pub(super) fn new(discover: D, draining: Draining) -> Result<Self, InvalidSetting> {
+impl<D: Discover> Drained<D> {
+    pub(super) fn new(discover: D, draining: Draining) -> Result<Self, ConfigError> {
         draining.validate()?;
-        let tick = Every::new(Duration::from_millis(100));
-        let policy = Leavers { draining, leaving: BTreeSet::new(), tick };
+        let tick = Interval::new(Duration::from_millis(100));
+        let policy = DrainPolicy { draining, leaving: BTreeSet::new(), tick };
         Ok(Self { stage: Stage::new(discover, policy) })
     }
 }
@@ -105,36 +108,36 @@ impl<D: Discover> Drains<D> {
 #[derive(Debug)]
 enum State {
     Serving,
-    Leaving {
+    Draining {
         since: Instant,
         removed: bool,
     },
-    /// Downstream has it no more; upstream still marks it as draining.
-    Left,
+    /// Removed downstream, while upstream still marks it as draining.
+    Drained,
 }
 
-struct Leavers {
+struct DrainPolicy {
     draining: Draining,
     leaving: BTreeSet<Id>,
-    tick: Every,
+    tick: Interval,
 }
 
-impl Leavers {
-    fn see_off(&mut self, id: Id, removed: bool) -> State {
+impl DrainPolicy {
+    fn start_draining(&mut self, id: Id, removed: bool) -> State {
         self.leaving.insert(id);
-        State::Leaving { since: Instant::now(), removed }
+        State::Draining { since: Instant::now(), removed }
     }
 
-    fn tell<K: Display, T>(&self, member: &Member<K, T, State>, time: Duration) {
+    fn report<K: Display, T>(&self, member: &Member<K, T, State>, time: Duration) {
         let outstanding = member.endpoint.stats().outstanding();
         let endpoint = &*member.key.to_string();
         tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
-            observer(&Drained { endpoint, outstanding, time });
+            observer(&DrainReport { endpoint, outstanding, time });
         }
     }
 
-    fn look<K, T>(&mut self, members: &mut Members<K, T, State>)
+    fn remove_drained<K, T>(&mut self, members: &mut Members<K, T, State>)
     where
         K: Clone + Display + Eq + Hash,
         T: Clone,
@@ -142,42 +145,42 @@ impl Leavers {
         let now = Instant::now();
         for id in std::mem::take(&mut self.leaving) {
             let Some(member) = members.get_mut(id) else { continue };
-            let State::Leaving { since, removed } = member.state else { continue };
-            let over = now >= after(since, self.draining.deadline);
-            if member.endpoint.stats().outstanding() > 0 && !over {
+            let State::Draining { since, removed } = member.state else { continue };
+            let is_late = now >= after(since, self.draining.deadline);
+            if member.endpoint.stats().outstanding() > 0 && !is_late {
                 self.leaving.insert(id);
                 continue;
             }
-            self.tell(member, now.duration_since(since));
-            member.state = State::Left;
+            self.report(member, now.duration_since(since));
+            member.state = State::Drained;
             if removed {
-                members.retire(id);
+                members.remove_deferred(id);
             } else {
-                members.announce(id);
+                members.queue_update(id);
             }
         }
     }
 }
 
-impl<K, T> Policy<K, T, State> for Leavers
+impl<K, T> Policy<K, T, State> for DrainPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,
 {
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         match endpoint.health() {
-            Health::Draining(_) => self.see_off(id, false),
+            Health::Draining(_) => self.start_draining(id, false),
             _ => State::Serving,
         }
     }
 
-    fn change(&mut self, id: Id, member: &mut Member<K, T, State>) {
+    fn changed(&mut self, id: Id, member: &mut Member<K, T, State>) {
         let marked = matches!(member.endpoint.health(), Health::Draining(_));
         match &mut member.state {
-            State::Serving if marked => member.state = self.see_off(id, false),
-            // It was removed and is back before it was gone.
-            State::Leaving { removed, .. } if marked => *removed = false,
-            State::Left if marked => {}
+            State::Serving if marked => member.state = self.start_draining(id, false),
+            // Discovery removed the endpoint and added it again before it had drained.
+            State::Draining { removed, .. } if marked => *removed = false,
+            State::Drained if marked => {}
             _ => {
                 self.leaving.remove(&id);
                 member.state = State::Serving;
@@ -185,31 +188,28 @@ where
         }
     }
 
-    fn leave(&mut self, id: Id, member: &mut Member<K, T, State>) -> bool {
+    fn removed(&mut self, id: Id, member: &mut Member<K, T, State>) -> Removal {
         match &mut member.state {
-            State::Leaving { removed, .. } => *removed = true,
+            State::Draining { removed, .. } => *removed = true,
             State::Serving if member.endpoint.stats().outstanding() > 0 => {
-                member.state = self.see_off(id, true);
+                member.state = self.start_draining(id, true);
             }
             State::Serving => {
-                self.tell(member, Duration::ZERO);
-                return false;
+                self.report(member, Duration::ZERO);
+                return Removal::Now;
             }
-            State::Left => return false,
+            State::Drained => return Removal::Now,
         }
-        true
+        Removal::Deferred
     }
 
-    fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
+    fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
         match state {
             State::Serving => Some(endpoint),
-            State::Leaving { .. } => {
-                let health = endpoint.health().clone();
-                Some(
-                    endpoint.with_health(health.or_worse(Health::draining("removed by discovery"))),
-                )
+            State::Draining { .. } => {
+                Some(with_worse_health(endpoint, Health::draining("removed by discovery")))
             }
-            State::Left => None,
+            State::Drained => None,
         }
     }
 
@@ -218,9 +218,9 @@ where
             if self.tick.poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            self.look(members);
+            self.remove_drained(members);
         }
-        self.tick.stop();
+        self.tick.reset();
         Poll::Ready(())
     }
 }

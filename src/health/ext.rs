@@ -1,80 +1,79 @@
 use super::{
-    BackedOff, Check, CircuitBreaker, CircuitBroken, Draining, Drains, HealthCheck, HealthChecked,
-    InvalidSetting, OutlierDetected, OutlierDetection, OverloadBackoff, SlowStart, SlowStarting,
+    Check, CircuitBreaker, CircuitBroken, Drained, Draining, HealthCheck, HealthChecked,
+    OutlierDetected, OutlierDetection, OverloadBackedOff, OverloadBackoff, SlowStart, SlowStarted,
 };
-use crate::discover::Discover;
+use crate::{ConfigError, discover::Discover};
 
-/// Adapters that watch over the endpoints of every [`Discover`].
+/// Adapters that watch the health of the endpoints of any [`Discover`].
 ///
-/// Each makes an endpoint only worse than what comes from upstream, and restores that when it is
-/// satisfied; so any of them can be put after any other. In the order of the methods below, each sees
-/// what it should.
+/// An adapter only lowers what upstream says about an endpoint, and restores upstream's opinion
+/// afterwards. The adapters therefore work in any order; in the order of the methods below, each
+/// one sees the changes that concern it.
+///
+/// Each method fails with a [`ConfigError`] if a setting is invalid.
 pub trait HealthExt: Discover + Sized {
     /// Checks endpoints actively; see [`HealthChecked`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
-    fn health_checked<C>(
-        self,
-        check: HealthCheck<C>,
-    ) -> Result<HealthChecked<Self, C>, InvalidSetting>
+    /// Fails if a setting is invalid.
+    fn health_checked<C>(self, check: HealthCheck<C>) -> Result<HealthChecked<Self, C>, ConfigError>
     where
         C: Check<Self::Target>,
     {
         HealthChecked::new(self, check)
     }
 
-    /// Ejects endpoints that do worse than others, by what requests see; see [`OutlierDetected`].
+    /// Ejects endpoints whose requests do worse than those of others; see [`OutlierDetected`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
+    /// Fails if a setting is invalid.
     fn outlier_detected(
         self,
         detection: OutlierDetection,
-    ) -> Result<OutlierDetected<Self>, InvalidSetting> {
+    ) -> Result<OutlierDetected<Self>, ConfigError> {
         OutlierDetected::new(self, detection)
     }
 
-    /// Puts a circuit breaker before each endpoint, in place of or beside outlier detection; see
+    /// Puts a circuit breaker before each endpoint, instead of or besides outlier detection; see
     /// [`CircuitBroken`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
-    fn circuit_broken(
-        self,
-        breaker: CircuitBreaker,
-    ) -> Result<CircuitBroken<Self>, InvalidSetting> {
+    /// Fails if a setting is invalid.
+    fn circuit_broken(self, breaker: CircuitBreaker) -> Result<CircuitBroken<Self>, ConfigError> {
         CircuitBroken::new(self, breaker)
     }
 
-    /// Gives endpoints that say they have too much to do a smaller share; see [`BackedOff`].
+    /// Lowers the weight of endpoints that report an overload; see [`OverloadBackedOff`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
-    fn overload_backoff(self, relief: OverloadBackoff) -> Result<BackedOff<Self>, InvalidSetting> {
-        BackedOff::new(self, relief)
+    /// Fails if a setting is invalid.
+    fn overload_backoff(
+        self,
+        backoff: OverloadBackoff,
+    ) -> Result<OverloadBackedOff<Self>, ConfigError> {
+        OverloadBackedOff::new(self, backoff)
     }
 
-    /// Gives endpoints that come into service their share bit by bit; see [`SlowStarting`].
+    /// Raises the weight of endpoints that enter service step by step; see [`SlowStarted`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
-    fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarting<Self>, InvalidSetting> {
-        SlowStarting::new(self, slow_start)
+    /// Fails if a setting is invalid.
+    fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarted<Self>, ConfigError> {
+        SlowStarted::new(self, slow_start)
     }
 
-    /// Lets endpoints that leave finish their requests first; see [`Drains`].
+    /// Lets endpoints that are removed finish their requests first; see [`Drained`].
     ///
     /// # Errors
     ///
-    /// [`InvalidSetting`] if the settings make no sense.
-    fn drained(self, draining: Draining) -> Result<Drains<Self>, InvalidSetting> {
-        Drains::new(self, draining)
+    /// Fails if a setting is invalid.
+    fn drained(self, draining: Draining) -> Result<Drained<Self>, ConfigError> {
+        Drained::new(self, draining)
     }
 }
 

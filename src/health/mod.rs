@@ -1,20 +1,33 @@
-//! Who is fit to serve: adapters that watch over the endpoints of a stream.
+//! Health of endpoints: adapters that watch the endpoints of a discovery stream.
 //!
 //! | adapter | does | by |
 //! |---|---|---|
-//! | [`health_checked`](HealthExt::health_checked) | asks endpoints how they are | a [`Check`], again and again |
-//! | [`outlier_detected`](HealthExt::outlier_detected) | ejects those that do worse than others | what requests see |
-//! | [`circuit_broken`](HealthExt::circuit_broken) | leaves one alone that fails | what requests see |
-//! | [`overload_backoff`](HealthExt::overload_backoff) | gives less to one that has too much to do | answers that say so |
-//! | [`slow_start`](HealthExt::slow_start) | gives its share bit by bit to one that comes into service | weights |
-//! | [`drained`](HealthExt::drained) | lets one that leaves finish its requests | the count of those in flight |
+//! | [`health_checked`] | checks each endpoint periodically | a [`Check`] |
+//! | [`outlier_detected`] | ejects endpoints that do worse than others | outcomes of requests |
+//! | [`circuit_broken`] | stops requests to an endpoint that fails | outcomes of requests |
+//! | [`overload_backoff`] | lowers the weight of an overloaded endpoint | overload responses |
+//! | [`slow_start`] | raises the weight of a new endpoint step by step | weights |
+//! | [`drained`] | lets a removed endpoint finish its requests | the number in flight |
 //!
-//! All of them ride on the stream: the balancer's driver polls them, nothing is spawned. They change an
-//! endpoint's health or weight and pass it on, an opinion each; the worst of them counts, and where all
-//! are satisfied, discovery's own. What happens is told as `tracing` events, with the reason.
+//! [`health_checked`]: HealthExt::health_checked
+//! [`outlier_detected`]: HealthExt::outlier_detected
+//! [`circuit_broken`]: HealthExt::circuit_broken
+//! [`overload_backoff`]: HealthExt::overload_backoff
+//! [`slow_start`]: HealthExt::slow_start
+//! [`drained`]: HealthExt::drained
 //!
-//! What requests see is learned from [meters](crate::Endpoint::with_meter) on their path, which take no
-//! lock; a threshold that is crossed wakes the driver at once.
+//! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned.
+//! Each adapter changes the health or the weight of an endpoint and passes the endpoint on. The
+//! worst opinion counts; if no adapter objects, discovery's own health counts. State changes are
+//! logged as `tracing` events with the reason.
+//!
+//! Outcomes of requests come from [meters](crate::Endpoint::with_meter), which run on the request
+//! path without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms,
+//! the resolution of the timer, count as 1 ms.
+//!
+//! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`OverloadBackoff`],
+//! [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
+//! folder `stage` holds what the adapters share; `passive` holds the meters.
 //!
 //! ```
 //! use std::time::Duration;
@@ -54,7 +67,6 @@ mod check;
 mod circuit_breaker;
 mod draining;
 mod ext;
-mod invalid;
 mod outlier;
 mod overload_backoff;
 mod passive;
@@ -66,14 +78,13 @@ pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
 pub use self::check::{GrpcCheck, HttpCheck};
 pub use self::{
-    check::{Check, HealthCheck, HealthChecked, Initial},
+    check::{Check, HealthCheck, HealthChecked, InitialState},
     circuit_breaker::{CircuitBreaker, CircuitBroken},
-    draining::{Drained, Draining, Drains},
+    draining::{DrainReport, Drained, Draining},
     ext::HealthExt,
-    invalid::InvalidSetting,
     outlier::{
         FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls, SuccessRate,
     },
-    overload_backoff::{BackedOff, OverloadBackoff},
-    slow_start::{SlowStart, SlowStarting},
+    overload_backoff::{OverloadBackedOff, OverloadBackoff},
+    slow_start::{SlowStart, SlowStarted},
 };

@@ -9,72 +9,71 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    InvalidSetting,
-    stage::{
-        members::{Id, Members},
-        stage::{Policy, Stage, stage},
-        timer::Every,
-        weight_share::with_part_of_weight,
-    },
+use super::stage::{
+    members::{Id, Members},
+    stage::{Policy, Stage, stage},
+    timer::Interval,
+    weight_share::with_weight_share,
 };
 use crate::{
+    ConfigError,
     discover::Discover,
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     outcome::{Meter, Outcome, Sample},
 };
 
-/// How endpoints that say they have too much to do get less.
+/// How the weight of an overloaded endpoint falls and rises again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverloadBackoff {
     interval: Duration,
     floor: f64,
-    longest: Duration,
+    max_pause: Duration,
 }
 
 impl OverloadBackoff {
-    /// Looks each second, leaves 5 % of the weight, heeds a `Retry-After` of up to a minute.
+    /// Adjusts weights each second, leaves at least 5 %, and honours a `Retry-After` of up to 60 s.
     #[must_use]
     pub fn new() -> Self {
-        Self { interval: Duration::from_secs(1), floor: 0.05, longest: Duration::from_secs(60) }
+        Self { interval: Duration::from_secs(1), floor: 0.05, max_pause: Duration::from_secs(60) }
     }
 
-    /// How often the answers are looked at. Default 1 s.
+    /// Sets how often weights are adjusted. Default 1 s.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// The part of its weight that an endpoint has at least. Default 0.05.
+    /// Sets the lowest share of its weight that an endpoint has. Default 0.05; from 0 to 1.
     #[must_use]
-    pub fn floor(mut self, part: f64) -> Self {
-        self.floor = part;
+    pub fn floor(mut self, share: f64) -> Self {
+        self.floor = share;
         self
     }
 
-    /// The longest time for which an endpoint is left alone when it asks for it. Default 60 s.
+    /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default 60
+    /// s.
     #[must_use]
-    pub fn longest_pause(mut self, time: Duration) -> Self {
-        self.longest = time;
+    pub fn max_pause(mut self, time: Duration) -> Self {
+        self.max_pause = time;
         self
     }
 
-    fn validate(&self) -> Result<(), InvalidSetting> {
-        InvalidSetting::if_zero("interval", self.interval)?;
-        InvalidSetting::unless_within("floor", self.floor, [0.0, 1.0])
+    fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero_time("interval", self.interval)?;
+        ConfigError::unless_within("floor", self.floor, [0.0, 1.0])
     }
 
-    /// The part of its weight that an endpoint has next.
-    fn next(&self, part: f64, outcomes: &OutcomeCounts, asks_for_a_pause: bool) -> f64 {
+    /// Returns the share of its weight that an endpoint has in the next interval.
+    fn next_share(&self, share: f64, outcomes: &OutcomeCounts, is_paused: bool) -> f64 {
         let OutcomeCounts { success, application, overload, .. } = outcomes;
         let overloaded = *overload as f64 / (success + application + overload).max(1) as f64;
         if *overload > 0 {
-            part * (1.0 - overloaded / 2.0)
-        } else if asks_for_a_pause {
-            part
+            share * (1.0 - overloaded / 2.0)
+        } else if is_paused {
+            share
         } else {
-            part + STEP
+            share + RECOVERY_STEP
         }
         .clamp(self.floor, 1.0)
     }
@@ -86,52 +85,57 @@ impl Default for OverloadBackoff {
     }
 }
 
-/// What an endpoint gets back of its weight in an interval without a complaint.
-const STEP: f64 = 0.1;
+/// The share of its weight that an endpoint regains in an interval without an overload.
+const RECOVERY_STEP: f64 = 0.1;
 
 stage! {
-    /// Gives endpoints that answer with an overload (HTTP 429 or 503, a throttled function) a smaller share,
-    /// without calling them broken. The stream of [`HealthExt::overload_backoff`](crate::health::HealthExt::overload_backoff).
+    /// Lowers the weight of endpoints that answer with an overload (HTTP 429 or 503, a throttled
+    /// function), without marking them unhealthy. The stream of
+    /// [`HealthExt::overload_backoff`](crate::health::HealthExt::overload_backoff).
     ///
-    /// In each interval an endpoint's weight is lowered by half the share of its answers that told of
-    /// overload, and raised by a tenth of the whole if none did. While an answer's `Retry-After` runs,
-    /// it is not raised. Shares are relative: where all complain equally nothing changes.
+    /// In each interval, an endpoint's weight falls by half the share of its responses that
+    /// reported an overload. If none did, it rises by a tenth of the full weight, but not while a
+    /// `Retry-After` runs. Weights are relative: if all endpoints report the same share, nothing
+    /// changes.
     ///
-    /// **All weights are multiplied by 100**, as [`SlowStarting`](crate::health::SlowStarting) does. Strategies
-    /// whose load is [`FailureAware`](crate::load::FailureAware) steer away by themselves, request by request.
+    /// **All weights are multiplied by 100**, as [`SlowStarted`](crate::health::SlowStarted) does.
+    /// Strategies whose load is [`FailureAware`](crate::load::FailureAware) avoid overloaded
+    /// endpoints on their own, request by request.
     ///
-    /// Source: DCTCP (Alizadeh et al., 2010), whose window answers to the share of marked packets like
-    /// that.
-    BackedOff, OverloadBackoffPolicy, State
+    /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets
+    /// in the same way.
+    OverloadBackedOff, OverloadBackoffPolicy, State
 }
 
-impl<D: Discover> BackedOff<D> {
-    pub(super) fn new(discover: D, relief: OverloadBackoff) -> Result<Self, InvalidSetting> {
-        relief.validate()?;
-        let policy = OverloadBackoffPolicy { relief, tick: Every::new(relief.interval) };
+impl<D: Discover> OverloadBackedOff<D> {
+    pub(super) fn new(discover: D, backoff: OverloadBackoff) -> Result<Self, ConfigError> {
+        backoff.validate()?;
+        let policy = OverloadBackoffPolicy { backoff, tick: Interval::new(backoff.interval) };
         Ok(Self { stage: Stage::new(discover, policy) })
     }
 }
 
 #[derive(Debug)]
 struct State {
-    part: f64,
-    /// The outcomes that have been looked at.
+    /// The share of its weight that the endpoint has now.
+    share: f64,
+    /// The outcomes up to the last interval.
     seen: OutcomeCounts,
     pause: Arc<Pause>,
 }
 
-/// Until when an endpoint has asked to be left alone, in nanoseconds of its vitals' age.
+/// Records until when an endpoint has asked for a pause with `Retry-After`.
 #[derive(Debug)]
 struct Pause {
+    /// Nanoseconds of the age of the endpoint's statistics.
     until: AtomicU64,
-    longest: Duration,
+    max: Duration,
 }
 
 impl Meter for Pause {
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         if let Outcome::Overload { retry_after: Some(pause) } = sample.outcome() {
-            let pause = (*pause).min(self.longest).as_nanos();
+            let pause = (*pause).min(self.max).as_nanos();
             let pause = u64::try_from(pause).unwrap_or(u64::MAX);
             let until = stats.age(Instant::now()).saturating_add(pause);
             self.until.fetch_max(until, Ordering::Relaxed);
@@ -144,47 +148,47 @@ impl Meter for Pause {
 }
 
 struct OverloadBackoffPolicy {
-    relief: OverloadBackoff,
-    tick: Every,
+    backoff: OverloadBackoff,
+    tick: Interval,
 }
 
 impl OverloadBackoffPolicy {
-    fn look<K, T>(&self, members: &mut Members<K, T, State>) {
+    fn adjust_weights<K, T>(&self, members: &mut Members<K, T, State>) {
         let now = Instant::now();
         let mut changed = Vec::new();
         for (id, member) in members.iter_mut() {
             let (stats, state) = (member.endpoint.stats(), &mut member.state);
             let outcomes = stats.outcomes().since(&state.seen);
             state.seen = stats.outcomes();
-            let pauses = state.pause.until.load(Ordering::Relaxed) > stats.age(now);
-            let part = self.relief.next(state.part, &outcomes, pauses);
-            if part != state.part {
-                state.part = part;
+            let is_paused = state.pause.until.load(Ordering::Relaxed) > stats.age(now);
+            let share = self.backoff.next_share(state.share, &outcomes, is_paused);
+            if share != state.share {
+                state.share = share;
                 changed.push(id);
             }
         }
-        changed.into_iter().for_each(|id| members.announce(id));
+        changed.into_iter().for_each(|id| members.queue_update(id));
     }
 }
 
 impl<K, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
-    fn join(&mut self, _id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
-        let pause = Pause { until: AtomicU64::new(0), longest: self.relief.longest };
-        State { part: 1.0, seen: endpoint.stats().outcomes(), pause: Arc::new(pause) }
+    fn added(&mut self, _id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+        let pause = Pause { until: AtomicU64::new(0), max: self.backoff.max_pause };
+        State { share: 1.0, seen: endpoint.stats().outcomes(), pause: Arc::new(pause) }
     }
 
-    fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
+    fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
         let endpoint = endpoint.with_meter(Arc::clone(&state.pause) as _);
-        Some(with_part_of_weight(endpoint, state.part))
+        Some(with_weight_share(endpoint, state.share))
     }
 
     fn poll(&mut self, members: &mut Members<K, T, State>, cx: &mut Context<'_>) -> Poll<()> {
         if members.is_empty() {
-            self.tick.stop();
+            self.tick.reset();
             return Poll::Ready(());
         }
         while self.tick.poll(cx).is_ready() {
-            self.look(members);
+            self.adjust_weights(members);
         }
         Poll::Pending
     }

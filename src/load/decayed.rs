@@ -1,20 +1,21 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// A value and the time it was set, in one atomic word, so that neither is ever seen without the
-/// other and no lock is needed.
+/// A value and the time at which it was set, in one atomic word: no reader sees one without the
+/// other, and no lock is needed.
 ///
-/// The value is an `f32`; the time is the age of the vitals in ticks of 2^18 ns (0.26 ms), which
-/// wrap around after 13 days: one that was not touched for that long looks newer than it is.
+/// The value is an `f32`. The time is the age of the endpoint's statistics in ticks of 2^18 ns
+/// (0.26 ms). Ticks wrap around after 13 days: a value that was not set for that long looks newer
+/// than it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Decayed {
     pub(crate) value: f32,
     ticks: u32,
 }
 
-const TICK_BITS: u32 = 18;
-/// A value may be set for later by so many ticks, which is an hour.
-const AHEAD: u32 = ((3600 * 1_000_000_000_u64) >> TICK_BITS) as u32;
-const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
+pub(super) const TICK_BITS: u32 = 18;
+/// How far in the future a value may be set: one hour, in ticks.
+const MAX_TICKS_AHEAD: u32 = ((3600 * 1_000_000_000_u64) >> TICK_BITS) as u32;
+pub(super) const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Decayed {
     #[inline]
@@ -27,19 +28,21 @@ impl Decayed {
         Self::unpack(cell.load(Ordering::Relaxed))
     }
 
-    /// Replaces the value by what `update` makes of it; `None` leaves it as it is.
+    /// Replaces the value by the result of `update`, unless that is `None`.
     pub(crate) fn update(cell: &AtomicU64, mut update: impl FnMut(Self) -> Option<Self>) {
         let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
             update(Self::unpack(bits)).map(Self::pack)
         });
     }
 
-    /// Seconds from when the value was set until `age`, in nanoseconds; 0 if that lies before.
+    /// Returns the seconds from when the value was set to `age` (in nanoseconds), or 0 if `age` is
+    /// earlier.
     #[inline]
     pub(crate) fn seconds_since(self, age: u64) -> f64 {
         let passed = ticks(age).wrapping_sub(self.ticks);
-        let before = passed > u32::MAX - AHEAD;
-        f64::from(if before { 0 } else { passed }) * TICK_SECONDS
+        // The difference wraps around if the value was set for later than `age`.
+        let is_later = passed > u32::MAX - MAX_TICKS_AHEAD;
+        f64::from(if is_later { 0 } else { passed }) * TICK_SECONDS
     }
 
     fn pack(self) -> u64 {
@@ -51,11 +54,40 @@ impl Decayed {
     }
 }
 
-/// e^-x for an x of at least 0, to within 2 in ten thousand, and 0 beyond 10^-300. The
-/// system's function, which is exact, costs as much as the rest of a look at an endpoint.
+/// An `f32` in an atomic word. All accesses are relaxed: each value stands alone.
+#[derive(Debug, Default)]
+pub(super) struct AtomicF32(AtomicU32);
+
+impl AtomicF32 {
+    pub(super) const fn zero() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    #[inline]
+    pub(super) fn load(&self) -> f32 {
+        f32::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn store(&self, value: f32) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl From<f32> for AtomicF32 {
+    fn from(value: f32) -> Self {
+        Self(AtomicU32::new(value.to_bits()))
+    }
+}
+
+/// Returns `e^-x` for `x >= 0`, with a relative error of at most 0.0002, or 0 if the result is
+/// below 10^-300. The exact function of the standard library costs as much as the rest of a score.
+///
+/// `e^-x = 2^n * 2^f` with `n + f = -x * log2(e)`, an integer `n` and `0 <= f <= 1`. The exponent
+/// bits of the result hold `n`; a cubic polynomial approximates `2^f`.
 #[inline]
 pub(crate) fn exp_neg(x: f64) -> f64 {
-    /// Added to a number below 2^51, leaves it rounded to an integer in the lowest bits.
+    /// A sum with this number has no bits below 1, so it rounds the other operand (below 2^51) to
+    /// an integer, which is then in the lowest bits of the sum.
     const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
     let power = -x * std::f64::consts::LOG2_E;
     if power.is_nan() || power < -1000.0 {
@@ -64,25 +96,26 @@ pub(crate) fn exp_neg(x: f64) -> f64 {
     let rounded = power - 0.5 + ROUND;
     let whole = rounded.to_bits().wrapping_sub(ROUND.to_bits());
     let part = power - (rounded - ROUND);
-    // 2^part: exact at 0 and 1, where the pieces meet.
-    let bent = 1.0 + part + part * (part - 1.0) * (0.3038 + 0.0788 * part);
-    f64::from_bits(whole.wrapping_add(1023) << 52) * bent
+    // 2^part, exact at 0 and 1, so that the function is continuous.
+    let two_to_part = 1.0 + part + part * (part - 1.0) * (0.3038 + 0.0788 * part);
+    f64::from_bits(whole.wrapping_add(1023) << 52) * two_to_part
 }
 
-/// Returns the greater number, `b` if `a` is not a number. Takes one instruction; `f64::max` takes more,
-/// to accept a NaN on either side.
+/// Returns the greater number, or `b` if `a` is not a number. Takes one instruction; `f64::max`
+/// takes more, because it accepts NaN on either side.
 #[inline]
 pub(crate) fn greater(a: f64, b: f64) -> f64 {
     if a > b { a } else { b }
 }
 
-/// Returns the lesser number, `b` if `a` is not a number. Takes one instruction, as [`greater`].
+/// Returns the lesser number, or `b` if `a` is not a number. Takes one instruction, as [`greater`]
+/// does.
 #[inline]
 pub(crate) fn lesser(a: f64, b: f64) -> f64 {
     if a < b { a } else { b }
 }
 
-/// `age` in nanoseconds.
+/// Converts an `age` in nanoseconds.
 #[inline]
 fn ticks(age: u64) -> u32 {
     (age >> TICK_BITS) as u32
@@ -115,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn twelve_days_are_twelve_days() {
+    fn twelve_days_are_measured_exactly() {
         let (decayed, days) = (Decayed::new(1.0, 3 * SECOND), 12 * 24 * 3600);
         let passed = decayed.seconds_since((3 + days) * SECOND);
         assert!((passed / days as f64 - 1.0).abs() < 1e-6, "{passed}");

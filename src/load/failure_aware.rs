@@ -1,144 +1,161 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Gauge, Load, Now, Score,
-    decayed::{Decayed, exp_neg},
+    decayed::{AtomicF32, Decayed, exp_neg},
 };
 use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
 };
 
-/// Any other load, made worse by recent failures, so that an endpoint which fails fast does not
-/// look idle and attract the traffic.
+/// Raises another load by recent failures, so that an endpoint that fails fast does not look idle
+/// and attract the traffic.
 ///
-/// It keeps a success rate: a moving average that each result moves by a fifth, forgiven with time
-/// (so a failed endpoint is tried again). The inner load is divided by the cube of that rate, and
-/// counts one request more than there is: one failure doubles the load, five in a row multiply it
-/// by 28, ten by 800.
+/// # Failure rate
 ///
-/// An endpoint is **failing** from the second failure in a row until its next success. Its failures
-/// are forgiven with a time constant of 20 s instead of 10, and cost ten typical loads times the
-/// failure rate on top: a load that fades while nothing succeeds, as a latency does, would
-/// otherwise call for the next try too soon. A typical load is a moving average over endpoints
-/// without failures. Failures that are scattered among successes are charged by the factor alone:
-/// where all endpoints fail now and then, fleeing from each failure would cost more than the
-/// failures.
+/// Each endpoint has a failure rate `f` from 0 to 1. A result `x` (1 for a failure, 0 for a
+/// success), a time `t` after the one before, changes it to
 ///
-/// **Where all fail alike nobody is charged.** While most endpoints fail now and then, a rate is charged
-/// only as far as it is above the mean of all by more than chance explains: under an overload of the
-/// whole fleet, everybody would flee from the endpoint that failed last. While two in five endpoints
-/// are clean, nothing is excused.
+/// ```text
+/// f' = f * k + (x - f * k) / 5,   k = exp(-t / T)
+/// ```
 ///
-/// An endpoint that was unhealthy, or draining, and is put back into service begins with a clean slate.
+/// `T` is 10 s, or 20 s while the endpoint is **failing**: from the second consecutive failure
+/// until the next success. A rate below 0.001 counts as 0. An [`Outcome::Overload`] counts as a
+/// failure; with a `retry_after`, the time `t` begins only when that has passed (at most 300 s). An
+/// [`Outcome::Cancelled`] does not count. An endpoint that was unhealthy or draining and returns to
+/// service starts with `f = 0`.
 ///
-/// An [`Outcome::Overload`] counts as a failure; one with a `retry_after` is forgiven only from
-/// then on. [`Outcome::Cancelled`] counts as nothing. While nothing fails it does not read the
-/// clock, and writes nothing but, now and then, what load is typical.
+/// # Load
 ///
-/// Source: the success rate in go-zero's P2C and the error charge that linkerd's load biaser and
-/// Apache brpc put on latency. Where we differ: the charge is on the load itself, so it works for
-/// loads without a latency too and does not have to guess a latency for an error. What each part
-/// is worth is measured in `docs/tail-latency.md`.
+/// With the inner load `l` (one more request included) and the charged part `p` of `f`, the load is
+///
+/// ```text
+/// l / (1 - p)^3                  while not failing, or if p = 0
+/// l / (1 - p)^3 + 10 * f * l_t   while failing
+/// ```
+///
+/// One failure doubles the load, five consecutive ones multiply it by 28, ten by 800. `l_t` is a
+/// typical load: a moving average over endpoints without failures. Without the second term, a load
+/// that decays while nothing succeeds, as a latency does, would cause the next attempt too soon.
+/// Failures scattered among successes are charged by the factor alone: if all endpoints fail
+/// occasionally, avoiding each failure would cost more than the failures.
+///
+/// # Failures that all endpoints share
+///
+/// `p` is `f` while at least two in five endpoints are without failures. Otherwise `p` is the part
+/// of `f` that exceeds the mean rate `m` of all endpoints by more than chance:
+///
+/// ```text
+/// p = max(0, (f - e) / (1 - e)),   e = min(0.9, m + 1.5 * s),   s = sqrt(m * (1 - m) / 9)
+/// ```
+///
+/// `s` is the standard deviation of `f` at an endpoint that fails with the probability `m`. Under
+/// an overload of all endpoints, all clients would otherwise avoid the endpoint that failed last.
+///
+/// # Cost
+///
+/// Without failures, no clock is read, and nothing is written but, occasionally, the typical load.
+///
+/// Source: the success rate in go-zero's P2C, and the error charge that linkerd's load biaser and
+/// Apache brpc put on latency. Where this differs: the charge is on the load, so it also works for
+/// loads without a latency, and no latency of an error has to be guessed. `docs/tail-latency.md`
+/// has the measured effect of each part.
 #[derive(Debug, Default)]
 pub struct FailureAware<L> {
     inner: L,
-    /// The bits of an `f32`; 0 until learnt.
-    typical: AtomicU32,
-    /// The failure rate that is common, and the mean of all, as the bits of an `f32`.
-    common: AtomicU32,
-    mean: AtomicU32,
-    /// What all endpoints do is no excuse, because not all of them are looked at alike.
+    /// `l_t`; 0 before the first sample.
+    typical: AtomicF32,
+    /// The failure rate that two in five endpoints do not exceed.
+    common: AtomicF32,
+    /// `m`
+    mean: AtomicF32,
+    /// `p` is always `f`, because the strategy does not consider all endpoints equally often: the
+    /// common and the mean rate would be wrong.
     strict: bool,
 }
 
-/// How far one result moves the success rate.
-const STEP: f32 = 0.2;
-/// Time constants, in seconds, with which failures are forgiven.
-const FORGIVEN: f64 = 10.0;
-const FORGIVEN_IF_FAILING: f64 = 20.0;
-/// A failure rate below which an endpoint counts as clean again.
-const CLEAN: f32 = 0.001;
-/// Failures in a row that make an endpoint failing.
-const FAILING: u32 = 2;
-/// What it costs to fail always, in typical loads.
-const FAILURE_COST: f64 = 10.0;
-/// An endpoint's load is looked at for what is typical after each so many successes.
-const TYPICAL_EVERY: u64 = 64;
-/// The common failure rate is that which so many endpoints are not above.
-const QUANTILE: f32 = 0.4;
-/// How far one look at an endpoint moves it, and the mean.
+/// How far one result moves the failure rate.
+const RATE_STEP: f32 = 0.2;
+/// The time constants with which failures are forgiven.
+const DECAY_SECS: f64 = 10.0;
+const FAILING_DECAY_SECS: f64 = 20.0;
+/// A failure rate below this counts as 0.
+const MIN_RATE: f32 = 0.001;
+/// The number of consecutive failures from which an endpoint is failing.
+const MIN_FAILING: u32 = 2;
+/// The cost of a failing endpoint with a failure rate of 1, in typical loads.
+const FAILING_COST: f64 = 10.0;
+/// The typical load learns from an endpoint once in this many successes.
+const SUCCESSES_PER_TYPICAL: u64 = 64;
+/// The common failure rate is this quantile of the rates.
+const COMMON_QUANTILE: f32 = 0.4;
+/// How far one sample moves the common and the mean failure rate.
 const COMMON_STEP: f32 = 1.0 / 256.0;
-/// Clean endpoints are looked at after each so many successes, and count for as many.
-const CLEAN_EVERY: u64 = 8;
-const _: () = assert!(TYPICAL_EVERY % CLEAN_EVERY == 0, "the one is looked at where the other is");
-/// How far above the mean a rate may be by chance, in standard deviations of a moving average that
-/// each result moves by a fifth.
-const CHANCE: f32 = 1.5;
+/// Endpoints without failures are sampled once in this many successes, and count for as many
+/// samples.
+const SUCCESSES_PER_CLEAN: u64 = 8;
+const _: () = assert!(
+    SUCCESSES_PER_TYPICAL % SUCCESSES_PER_CLEAN == 0,
+    "the typical load learns from clean samples"
+);
+/// How far above the mean a rate may be by chance, in standard deviations.
+const CHANCE_DEVIATIONS: f32 = 1.5;
+/// The largest part of a failure rate that is excused: even if all endpoints fail always, failing
+/// costs.
+const MAX_EXCUSED: f32 = 0.9;
+/// A longer `retry_after` counts as this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 impl<L> FailureAware<L> {
-    /// Charges failures on top of `inner`.
+    /// Raises `inner` by failures.
     pub const fn new(inner: L) -> Self {
-        Self {
-            inner,
-            typical: AtomicU32::new(0),
-            common: AtomicU32::new(0),
-            mean: AtomicU32::new(0),
-            strict: false,
-        }
+        let [typical, common, mean] = [AtomicF32::zero(), AtomicF32::zero(), AtomicF32::zero()];
+        Self { inner, typical, common, mean, strict: false }
     }
 
-    /// The same for strategies that look at some endpoints more than at others.
+    /// For strategies that consider some endpoints more often than others.
     pub(crate) fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    fn common(&self) -> f32 {
-        f32::from_bits(self.common.load(Ordering::Relaxed))
-    }
-
-    fn mean(&self) -> f32 {
-        f32::from_bits(self.mean.load(Ordering::Relaxed))
-    }
-
-    /// Looks at an endpoint's failure rate, which counts for so many. The common one gives way a little,
-    /// so that in the end two in five looks are below it. That others do so at the same time, and one
-    /// look is lost, is no harm.
+    /// Learns from the failure rate of an endpoint, which counts for `samples` samples.
+    ///
+    /// The common rate moves up by 0.4 steps for a rate above it and down by 0.6 steps for one
+    /// below, so it settles where two in five rates are below. Another thread may overwrite the
+    /// update: one lost sample does not matter to an average.
     #[cold]
-    fn learn_common(&self, rate: f32, looks: u64) {
-        let (common, mean) = (self.common(), self.mean());
-        let step = COMMON_STEP * looks as f32;
-        let common = if rate > common {
-            (common + step * QUANTILE).min(rate)
+    fn learn_common(&self, rate: f32, samples: u64) {
+        let (common, mean) = (self.common.load(), self.mean.load());
+        let step = COMMON_STEP * samples as f32;
+        self.common.store(if rate > common {
+            (common + step * COMMON_QUANTILE).min(rate)
         } else {
-            (common - step * (1.0 - QUANTILE)).max(rate)
-        };
+            (common - step * (1.0 - COMMON_QUANTILE)).max(rate)
+        });
         let mean = mean + (rate - mean) * step;
-        let mean = if rate == 0.0 && mean < CLEAN { 0.0 } else { mean };
-        self.common.store(common.to_bits(), Ordering::Relaxed);
-        self.mean.store(mean.to_bits(), Ordering::Relaxed);
+        // Exactly 0 in the end, so that endpoints without failures need no more samples.
+        self.mean.store(if rate == 0.0 && mean < MIN_RATE { 0.0 } else { mean });
     }
 
-    /// The part of a failure rate that the endpoint is charged for.
+    /// Returns `p`, the part of a failure rate that is charged.
     fn charged(&self, rate: f32) -> f32 {
-        if self.strict || self.common() == 0.0 {
+        if self.strict || self.common.load() == 0.0 {
             return rate;
         }
-        let mean = self.mean();
-        let chance = CHANCE * (mean * (1.0 - mean) * STEP / (2.0 - STEP)).sqrt();
-        // Not even where all fail always does one excuse itself entirely.
-        let excused = (mean + chance).min(0.9);
+        let mean = self.mean.load();
+        // The variance of an average that each result, of variance m * (1 - m), moves by a step a
+        // is m * (1 - m) * a / (2 - a).
+        let deviation = (mean * (1.0 - mean) * RATE_STEP / (2.0 - RATE_STEP)).sqrt();
+        let excused = (mean + CHANCE_DEVIATIONS * deviation).min(MAX_EXCUSED);
         ((rate - excused) / (1.0 - excused)).max(0.0)
     }
 
+    /// Scores an endpoint with failures, or samples one without. Not inlined: most scores of a scan
+    /// over many endpoints end before it.
     #[inline(never)]
-    fn look_closer(
+    fn score_with_failures(
         &self,
         score: Score,
         failures: Decayed,
@@ -151,61 +168,62 @@ impl<L> FailureAware<L> {
         }
         let failing = is_failing(stats);
         let rate = failure_rate(failures, stats.age_at(now.moment()), failing);
+        // Before this sample changes the mean.
         let charged = f64::from(self.charged(rate));
         self.learn_common(rate, 1);
-        let charge = (1.0 - charged).powi(-3).min(1e12);
-        let failing = failing && charged > 0.0;
-        let rate = f64::from(rate);
-        let cost = if failing { FAILURE_COST * rate * f64::from(self.typical()) } else { 0.0 };
-        // The inner cost may be 0 (unmeasured), which no factor would change.
-        let inner = score.cost.max(f64::MIN_POSITIVE) * charge;
-        Score { cost: inner + cost / (score.backlog + 1.0), backlog: score.backlog }
+        let factor = (1.0 - charged).powi(-3).min(1e12);
+        let surcharge = if failing && charged > 0.0 {
+            FAILING_COST * f64::from(rate) * f64::from(self.typical.load())
+        } else {
+            0.0
+        };
+        // The inner cost is 0 for an endpoint that is not measured yet, and no factor would raise
+        // that.
+        let inner = score.cost.max(f64::MIN_POSITIVE) * factor;
+        // The load is cost * (backlog + 1); the surcharge does not depend on the backlog.
+        Score { cost: inner + surcharge / (score.backlog + 1.0), backlog: score.backlog }
     }
 
-    /// Learns from an endpoint that has not failed of late, once in so many successes.
+    /// Learns from an endpoint without failures.
     fn learn_clean(&self, score: Score, successes: u64) {
-        if self.mean() > 0.0 {
-            self.learn_common(0.0, CLEAN_EVERY);
+        if self.mean.load() > 0.0 {
+            self.learn_common(0.0, SUCCESSES_PER_CLEAN);
         }
-        if successes % TYPICAL_EVERY == 0 && successes > 0 {
+        if successes % SUCCESSES_PER_TYPICAL == 0 && successes > 0 {
             self.learn_typical(score.with_one_more());
         }
     }
 
-    fn typical(&self) -> f32 {
-        f32::from_bits(self.typical.load(Ordering::Relaxed))
-    }
-
     #[cold]
     fn learn_typical(&self, load: f64) {
-        let (load, typical) = (load as f32, self.typical());
-        let learnt = match typical {
+        let (load, typical) = (load as f32, self.typical.load());
+        let next = match typical {
             0.0 => load,
-            // A load that stands out moves it no further than others.
+            // The limit keeps a single extreme load from moving the average far.
             _ => typical + (load.min(5.0 * typical) - typical) / 16.0,
         };
-        // Written only if that makes a difference: all who pick share it.
-        if (learnt - typical).abs() > typical / 100.0 {
-            self.typical.store(learnt.to_bits(), Ordering::Relaxed);
+        // All picks read this word: it is written only if the difference matters.
+        if (next - typical).abs() > typical / 100.0 {
+            self.typical.store(next);
         }
     }
 }
 
 impl<L: Clone> Clone for FailureAware<L> {
-    /// Learns anew what load is typical.
+    /// Clones the settings. The clone learns the typical load and the common failures anew.
     fn clone(&self) -> Self {
         Self { strict: self.strict, ..Self::new(self.inner.clone()) }
     }
 }
 
-/// The share of recent attempts that failed, 0 to 1, with older ones forgiven.
+/// Returns `f * k`: the failure rate at `age`.
 fn failure_rate(failures: Decayed, age: u64, failing: bool) -> f32 {
-    let forgiven = if failing { FORGIVEN_IF_FAILING } else { FORGIVEN };
-    failures.value * exp_neg(failures.seconds_since(age) / forgiven) as f32
+    let decay = if failing { FAILING_DECAY_SECS } else { DECAY_SECS };
+    failures.value * exp_neg(failures.seconds_since(age) / decay) as f32
 }
 
 fn is_failing(stats: &EndpointStats) -> bool {
-    stats.failures_in_a_row() >= FAILING
+    stats.failures_in_a_row() >= MIN_FAILING
 }
 
 impl<L: Load> Load for FailureAware<L> {
@@ -213,11 +231,10 @@ impl<L: Load> Load for FailureAware<L> {
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let (score, stats) = (self.inner.score(gauge, now), gauge.stats());
         let (failures, successes) = (Decayed::load(stats.failure_cell()), stats.successes());
-        if failures.value == 0.0 && successes % CLEAN_EVERY != 0 {
+        if failures.value == 0.0 && successes % SUCCESSES_PER_CLEAN != 0 {
             return score;
         }
-        // Kept out of the way of scans: most looks end above.
-        self.look_closer(score, failures, stats, now)
+        self.score_with_failures(score, failures, stats, now)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -236,11 +253,12 @@ impl Meter for FailureMeter {
         if let Some(inner) = &self.inner {
             inner.record(stats, sample);
         }
-        let clean = Decayed::load(stats.failure_cell()).value == 0.0;
+        let is_clean = Decayed::load(stats.failure_cell()).value == 0.0;
         match sample.outcome() {
-            Outcome::Success if clean => {}
+            // Most requests end here, without a clock read or a write.
+            Outcome::Success if is_clean => {}
             Outcome::Cancelled => {}
-            outcome => learn(outcome, stats, sample.age(stats)),
+            outcome => learn_result(outcome, stats, sample.age(stats)),
         }
     }
 
@@ -258,22 +276,20 @@ impl Meter for FailureMeter {
 }
 
 #[cold]
-fn learn(outcome: &Outcome, stats: &EndpointStats, age: u64) {
-    let excused = match *outcome {
-        Outcome::Overload { retry_after } => retry_after.unwrap_or_default().min(LONGEST_EXCUSE),
+fn learn_result(outcome: &Outcome, stats: &EndpointStats, age: u64) {
+    let retry_after = match *outcome {
+        Outcome::Overload { retry_after } => retry_after.unwrap_or_default().min(MAX_RETRY_AFTER),
         _ => Duration::ZERO,
     };
     let failed = if outcome.is_failure() { 1.0 } else { 0.0 };
     Decayed::update(stats.failure_cell(), |failures| {
         let rate = failure_rate(failures, age, is_failing(stats));
-        let rate = rate + STEP * (failed - rate);
-        let rate = if rate < CLEAN { 0.0 } else { rate };
-        Some(Decayed::new(rate, age + excused.as_nanos() as u64))
+        let rate = rate + RATE_STEP * (failed - rate);
+        let rate = if rate < MIN_RATE { 0.0 } else { rate };
+        // A time in the future: until then, nothing is forgiven.
+        Some(Decayed::new(rate, age + retry_after.as_nanos() as u64))
     });
 }
-
-/// A server that asks to be left alone for longer is not believed.
-const LONGEST_EXCUSE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -313,19 +329,24 @@ mod tests {
         (0..5).for_each(|_| record(&stats, Outcome::ApplicationError, now));
         assert!(cost(&stats, now + Duration::from_secs(60)) < 1.2);
         (0..40).for_each(|_| record(&stats, Outcome::Success, now));
-        assert_eq!(Decayed::load(stats.failure_cell()).value, 0.0, "clean, and free again");
+        assert_eq!(
+            Decayed::load(stats.failure_cell()).value,
+            0.0,
+            "clean: nothing is recorded any more"
+        );
     }
 
-    /// A latency fades while nothing succeeds; what a failing endpoint costs does not fade with it.
+    /// A latency decays while nothing succeeds; the cost of a failing endpoint does not decay with
+    /// it.
     #[test]
-    fn an_endpoint_that_fails_in_a_row_costs_ten_typical_loads_on_top() {
-        // Looked at out of turn, which must excuse nothing.
+    fn a_failing_endpoint_costs_up_to_ten_typical_loads_on_top() {
+        // Endpoints are not considered equally often here, so nothing may be excused.
         let load = FailureAware::new(Outstanding).strict();
         let (clean, bad, now) = (EndpointStats::new(), EndpointStats::new(), Instant::now());
         let cost = |stats, now| load.score(&Gauge::new(stats), &mut Now::at(now)).cost;
         (0..64).for_each(|_| record(&clean, Outcome::Success, now));
         assert_eq!(cost(&clean, now), 1.0);
-        assert_eq!(load.typical(), 1.0);
+        assert_eq!(load.typical.load(), 1.0);
         record(&bad, Outcome::TransportFailure, now);
         let is_about = |cost: f64, expected: f64| (cost - expected).abs() < 0.01;
         assert!(is_about(cost(&bad, now), 1.0 / 0.8_f64.powi(3)), "by the factor alone");
@@ -334,11 +355,11 @@ mod tests {
         assert!(is_about(cost(&bad, now), expected));
         assert!(cost(&bad, now + Duration::from_secs(20)) > 2.0);
         record(&bad, Outcome::Success, now);
-        assert!(cost(&bad, now) < 5.0, "it works again, and is no more than suspect");
+        assert!(cost(&bad, now) < 5.0, "no longer failing: charged by the factor alone");
     }
 
-    /// The costs of endpoints of which each fails that share of a thousand requests, in turns, while the
-    /// strategy looks at all of them all the time: the mean, and by how much they differ.
+    /// The costs of endpoints of which each fails that share of a thousand requests, in turns,
+    /// while the strategy looks at all of them all the time: the mean, and by how much they differ.
     fn costs(load: &FailureAware<Outstanding>, failing: &[f64]) -> (Vec<f64>, f64) {
         let (now, mut rng) = (Instant::now(), crate::strategy::Rng::seeded(1));
         let endpoints: Vec<_> =
@@ -362,20 +383,22 @@ mod tests {
         (sums, spread)
     }
 
-    /// Under an overload of the whole fleet all reject a share. Everybody would flee from the last rejection.
+    /// Under an overload of all endpoints, each rejects a share. Clients must not all avoid the
+    /// endpoint that rejected a request last.
     #[test]
-    fn where_all_fail_alike_none_is_much_dearer_than_another() {
+    fn endpoints_that_fail_alike_cost_about_the_same() {
         let load = FailureAware::new(Outstanding);
         costs(&load, &[0.2; 4]);
         let (_, spread) = costs(&load, &[0.2; 4]);
-        // 3.5 if all of a rate is charged.
+        // 3.5 if the whole rate is charged.
         assert!(spread < 1.5, "{spread}");
     }
 
     #[test]
-    fn one_that_fails_is_dear_however_few_there_are() {
+    fn an_endpoint_that_fails_is_expensive_among_any_number_of_others() {
         for others in [1, 2, 3, 19] {
-            for (share, expected) in [(0.5, 8.0), (1.0, 100.0)] {
+            // From 6.8 to 156 with other seeds: the cube of a random rate has a long tail.
+            for (share, expected) in [(0.5, 6.0), (1.0, 100.0)] {
                 let load = FailureAware::new(Outstanding);
                 let mut failing = vec![0.0; others];
                 failing.push(share);
@@ -388,14 +411,14 @@ mod tests {
     }
 
     #[test]
-    fn cancelled_requests_say_nothing() {
+    fn cancelled_requests_do_not_count() {
         let (stats, now) = (EndpointStats::new(), Instant::now());
         record(&stats, Outcome::Cancelled, now);
         assert_eq!(cost(&stats, now), 1.0);
     }
 
     #[test]
-    fn an_overloaded_endpoint_is_left_alone_as_long_as_it_asks() {
+    fn an_overload_is_not_forgiven_before_its_retry_after() {
         let (stats, now) = (EndpointStats::new(), Instant::now());
         let retry_after = Some(Duration::from_secs(60));
         record(&stats, Outcome::Overload { retry_after }, now);
@@ -404,6 +427,6 @@ mod tests {
         assert!(at(75) < at(60));
 
         record(&stats, Outcome::Overload { retry_after: Some(Duration::MAX) }, now);
-        assert!(at(330) < at(300), "five minutes at the most");
+        assert!(at(330) < at(300), "at most five minutes");
     }
 }

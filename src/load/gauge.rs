@@ -3,8 +3,8 @@ use crate::{
     outcome::Meter,
 };
 
-/// What a [`Load`](super::Load) reads of an endpoint: its vitals, its meters, and the class of the
-/// request that is about to be sent.
+/// What a [`Load`](super::Load) reads of an endpoint: its statistics, its meters, and the class of
+/// the request that is about to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge<'a> {
     stats: &'a EndpointStats,
@@ -14,7 +14,7 @@ pub struct Gauge<'a> {
 }
 
 impl<'a> Gauge<'a> {
-    /// For vitals alone: no meter is to be found.
+    /// Creates a gauge of statistics alone, without meters.
     #[must_use]
     pub fn new(stats: &'a EndpointStats) -> Self {
         Self { stats, endpoint_state: None, weight: 1, class: 0 }
@@ -30,34 +30,34 @@ impl<'a> Gauge<'a> {
         Self { stats, endpoint_state: Some(endpoint_state), weight, class }
     }
 
-    /// The endpoint's weight in the eyes of the strategy.
+    /// Returns the weight that the strategy gives the endpoint.
     #[inline]
     pub(crate) fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// The same endpoint read by other vitals: those that one class of requests has left.
+    /// Replaces the statistics, for example by those of one class of requests.
     #[inline]
     #[must_use]
-    pub fn with_vitals(self, stats: &'a EndpointStats) -> Self {
+    pub fn with_stats(self, stats: &'a EndpointStats) -> Self {
         Self { stats, ..self }
     }
 
-    /// The endpoint's live figures.
+    /// Returns the statistics of the endpoint.
     #[inline]
     #[must_use]
     pub fn stats(&self) -> &'a EndpointStats {
         self.stats
     }
 
-    /// The endpoint's meter that is an `M`, if there is one.
+    /// Returns the endpoint's meter of type `M`, if it has one.
     #[inline]
     #[must_use]
     pub fn meter<M: Meter>(&self) -> Option<&'a M> {
         self.endpoint_state?.meters().find_map(|meter| meter.find())
     }
 
-    /// The class of the request; 0 unless the strategy tells classes apart.
+    /// Returns the class of the request; 0 if the strategy does not distinguish classes.
     #[inline]
     #[must_use]
     pub fn class(&self) -> u32 {

@@ -3,21 +3,30 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Gauge, Load, Now, PeakEwma, Score};
+use super::{
+    Gauge, Load, Now, PeakEwma, Score,
+    decayed::{TICK_BITS, TICK_SECONDS},
+};
 use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Sample, Start},
 };
 
-/// A latency that grows while requests wait: an endpoint that hangs is noticed before any of its
-/// requests has timed out.
+/// Raises another load while requests wait, so that an endpoint that hangs is avoided before its
+/// requests time out.
 ///
-/// The cost is the inner load's, or the mean age of the requests in flight where that is more. An
-/// endpoint that answers as usual is not affected, because its requests in flight are younger than
-/// its latency. The inner load's cost must be in seconds, as [`PeakEwma`]'s is.
+/// With the cost `c` of the inner load, the time `t` and the starts `s_1` to `s_n` of the requests
+/// in flight, the cost is
 ///
-/// Source: kratos predicts a latency from the ages of requests in flight once most of them are older
-/// than the estimate. Where we differ: we take the mean of all, which one atomic word can keep, with
+/// ```text
+/// max(c, mean age),  mean age = (n * t - (s_1 + ... + s_n)) / n
+/// ```
+///
+/// An endpoint that responds as usual is not affected, because its requests in flight are younger
+/// than its latency. `c` must be in seconds, as that of [`PeakEwma`] is.
+///
+/// Source: kratos predicts a latency from the ages of requests in flight once most of them are
+/// older than the estimate. Where this differs: the mean of all ages needs one atomic word, and
 /// neither a list of requests nor a lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HangAware<L = PeakEwma> {
@@ -25,7 +34,7 @@ pub struct HangAware<L = PeakEwma> {
 }
 
 impl<L> HangAware<L> {
-    /// Counts the age of requests in flight beside `inner`.
+    /// Raises `inner` by the age of the requests in flight.
     pub fn new(inner: L) -> Self {
         Self { inner }
     }
@@ -44,27 +53,24 @@ impl<L: Load> Load for HangAware<L> {
     }
 }
 
-/// When the requests in flight at one endpoint began.
+/// The starts of the requests in flight at one endpoint.
 #[derive(Debug)]
 struct Ages {
-    /// Their number in the low bits, the sum of their starts in ticks in the others. The sum wraps
-    /// around; so does what it is compared with.
+    /// The number of requests in the low `COUNT_BITS`, the sum of their starts in ticks above them.
+    /// The sum wraps around, and so does the sum that it is subtracted from.
     starts: AtomicU64,
     inner: Option<Arc<dyn Meter>>,
 }
 
 const COUNT_BITS: u32 = 24;
-/// A tick is 2^18 ns, 0.26 ms.
-const TICK_BITS: u32 = 18;
-const TICK_SECONDS: f64 = (1_u64 << TICK_BITS) as f64 / 1e9;
 
 impl Ages {
-    /// The word of one request.
+    /// Returns what one request adds to `starts`.
     fn word(start: Start) -> u64 {
         ((start.nanos() >> TICK_BITS) << COUNT_BITS) | 1
     }
 
-    /// The mean age in seconds of the requests in flight, 0 if there are none.
+    /// Returns the mean age in seconds of the requests in flight, or 0 without requests.
     fn mean(&self, now: u64) -> f64 {
         let starts = self.starts.load(Ordering::Relaxed);
         let count = starts & ((1 << COUNT_BITS) - 1);
@@ -72,7 +78,8 @@ impl Ages {
             return 0.0;
         }
         let ages = count.wrapping_mul(now >> TICK_BITS).wrapping_sub(starts >> COUNT_BITS);
-        // What is left of the wrapping: a sum of ages, negative if the clock was behind.
+        // The shifts extend the sign of the 40-bit sum of ages. It is negative if a request started
+        // on a clock that was ahead of this one.
         let ages = ((ages << COUNT_BITS) as i64) >> COUNT_BITS;
         ages.max(0) as f64 / count as f64 * TICK_SECONDS
     }
@@ -119,8 +126,8 @@ mod tests {
     }
 
     proptest! {
-        /// The mean age is right to within a tick, however long ago the vitals began and however
-        /// many requests have come and gone.
+        /// The mean age is right to within a tick, whatever the age of the statistics and the
+        /// number of finished requests.
         #[test]
         fn the_mean_is_that_of_the_requests_in_flight(
             epoch in 0_u64..40_000_000,
@@ -144,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_step_back_give_no_age() {
+    fn a_clock_that_steps_back_gives_age_0() {
         let ages = ages();
         ages.starts.fetch_add(Ages::word(Start::at_age(10 * SECOND)), Ordering::Relaxed);
         assert_eq!(ages.mean(5 * SECOND), 0.0);

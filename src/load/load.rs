@@ -5,42 +5,44 @@ use crate::outcome::Meter;
 
 /// Estimates how loaded an endpoint is.
 pub trait Load {
-    /// The endpoint's load.
+    /// Returns the load of the endpoint.
     ///
-    /// Called for each endpoint that a pick looks at: it must be cheap. A load that doesn't ask `now`
-    /// for the time costs no clock read.
+    /// A pick calls this for each endpoint that it considers, so it must be cheap. A load that does
+    /// not use `now` costs no clock read.
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score;
 
-    /// What learns from finished attempts; called once for each new endpoint. Default: nothing does.
+    /// Returns a meter that learns from finished attempts. Called once for each new endpoint.
+    /// Default: no meter.
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         None
     }
 }
 
-/// A load: what one more request is expected to cost, and how many are before it. A negative one, or
-/// one that is no number, counts as the highest.
+/// A load: the expected cost of one more request, and the number of requests before it. A negative
+/// value, or one that is not a number, counts as the highest.
 ///
-/// They are kept apart because a weight divides the backlog (an endpoint of weight 2 works off two
-/// requests at a time) but doesn't make the endpoint faster.
+/// The two are separate because a weight divides the backlog (an endpoint of weight 2 serves two
+/// requests at a time) but does not make the endpoint faster.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// Cost of one request in any unit, the same for all endpoints of a strategy.
+    /// The cost of one request, in any unit that is the same for all endpoints of a strategy.
     pub cost: f64,
-    /// Requests that are served or wait there already.
+    /// Requests that the endpoint serves, or that wait there.
     pub backlog: f64,
 }
 
 impl Score {
-    /// Makes comparisons safe: what is negative or not a number is the worst there is.
+    /// Replaces values that are negative or not a number by the highest, so that comparisons are
+    /// safe.
     #[inline]
     pub(crate) fn sanitized(self) -> Self {
-        let clean = |value: f64| {
+        let sanitize = |value: f64| {
             if value >= 0.0 { value.min(f64::MAX) } else { f64::MAX }
         };
-        Self { cost: clean(self.cost), backlog: clean(self.backlog) }
+        Self { cost: sanitize(self.cost), backlog: sanitize(self.backlog) }
     }
 
-    /// The load with one more request on top, safe to compare.
+    /// Returns the load with one more request, safe to compare.
     #[inline]
     pub(crate) fn with_one_more(self) -> f64 {
         let valid = self.cost >= 0.0 && self.backlog >= 0.0;

@@ -1,11 +1,19 @@
-//! How loaded an endpoint is: the figures that load-aware strategies compare.
+//! Load of endpoints: the figures that load-aware strategies compare.
 //!
-//! A [`Load`] reads an endpoint's figures through a [`Gauge`] and gives a [`Score`]; its
-//! [`Meter`](crate::outcome::Meter) learns from finished attempts. [`Outstanding`] counts requests
-//! in flight, [`PeakEwma`] weighs them with the latency seen, and [`FailureAware`] makes either of
-//! them shun an endpoint whose requests fail, however fast they do. [`HangAware`] sees a hang
-//! before any timeout, and [`PerClass`] keeps the figures of unlike requests apart.
-//! [`PredictedLatency`] goes by what servers report of their requests in flight.
+//! A [`Load`] reads the figures of an endpoint through a [`Gauge`] and returns a [`Score`]; its
+//! [`Meter`](crate::outcome::Meter) learns from finished attempts.
+//!
+//! | load | measures |
+//! |---|---|
+//! | [`Outstanding`] | requests in flight |
+//! | [`PeakEwma`] | latency, times the requests in flight |
+//! | [`PredictedLatency`] | the latency predicted from the requests in flight that servers report |
+//! | [`FailureAware`] | another load, raised by recent failures |
+//! | [`HangAware`] | another load, raised while requests wait |
+//! | [`PerClass`] | another load, separate for each class of requests |
+//!
+//! The modules `decayed` (values that decay with time, in one atomic word) and `fleet` (statistics
+//! over all endpoints, for [`PredictedLatency`]) hold what the loads share.
 //!
 //! ```
 //! use std::time::Duration;

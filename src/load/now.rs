@@ -2,7 +2,7 @@ use tokio::time::Instant;
 
 use crate::endpoint::Moment;
 
-/// The time of a pick: read from the clock when somebody first asks, and the same for all after.
+/// The time of a pick. The clock is read at the first use, and not again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     instant: Option<Instant>,
@@ -10,19 +10,19 @@ pub struct Now {
 }
 
 impl Now {
-    /// Reads the clock once somebody asks.
+    /// Reads the clock at the first use.
     #[must_use]
     pub const fn lazy() -> Self {
         Self { instant: None, moment: None }
     }
 
-    /// A fixed time, as a simulation has it.
+    /// Uses a fixed time, as a simulation does.
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
         Self { instant: Some(instant), moment: None }
     }
 
-    /// The time.
+    /// Returns the time.
     #[inline]
     pub fn get(&mut self) -> Instant {
         *self.instant.get_or_insert_with(Instant::now)
@@ -36,6 +36,7 @@ impl Now {
         }
     }
 
+    // Apart from `moment`, so that the common case is inlined.
     fn read(&mut self) -> Moment {
         let moment = self.get().into();
         *self.moment.insert(moment)

@@ -1,9 +1,9 @@
 use super::{Gauge, Load, Now, Score};
 
-/// Requests in flight. All requests cost the same; no clock is read.
+/// Counts requests in flight. All requests cost the same; no clock is read.
 ///
-/// An endpoint that fails fast has few requests in flight and looks idle: wrap it in
-/// [`FailureAware`](super::FailureAware), as the strategies' defaults do.
+/// An endpoint that fails fast has few requests in flight and looks idle: wrap this load in
+/// [`FailureAware`](super::FailureAware), as the defaults of the strategies do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outstanding;
 

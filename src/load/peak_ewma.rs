@@ -9,63 +9,75 @@ use crate::{
     outcome::{Meter, Sample},
 };
 
-/// Latency, as a peak-sensitive moving average, times the requests in flight plus one.
+/// Estimates latency by a peak-sensitive moving average, times the requests in flight plus one.
 ///
-/// A latency above the estimate raises it at once, one below draws it down with the time constant
-/// `decay`; it also decays while nothing is measured, so that a slow endpoint is tried again. Latency
-/// is taken from the pick to the first byte of the response.
+/// A new latency `l`, measured a time `t` after the estimate `e`, gives the estimate
 ///
-/// **Cold start.** An endpoint that has not been measured costs nothing while it is idle and more
-/// than any other as soon as a request is in flight: it gets exactly one request until that has been
-/// answered. Until 16 requests have succeeded, it costs more than any other while more requests are in
-/// flight than have succeeded. One short request says little of an endpoint: without this limit, a
-/// client sends all of its requests to the endpoint that answered the shortest one.
+/// ```text
+/// l                     if l >= e * k      (a peak counts at once)
+/// e * k + l * (1 - k)   otherwise
 ///
-/// Source: Finagle's `PeakEwma`. Where we differ: a failed attempt can only raise the estimate (in
-/// Finagle a fast failure lowers it), and so can one cancelled before the response began, which would
-/// have taken longer. That an endpoint fails is charged by [`FailureAware`](super::FailureAware).
+/// k = exp(-t / decay)
+/// ```
+///
+/// The cost is `e * k`: the estimate also decays while nothing is measured, so that a slow endpoint
+/// is tried again. Latency is measured from the pick to the first byte of the response.
+///
+/// **Cold start.** An endpoint without an estimate costs nothing while it is idle, and more than
+/// any other while a request is in flight: it gets exactly one request until that has finished.
+/// Until 16 requests have succeeded, it also costs more than any other while more requests are in
+/// flight than have succeeded. A single short request says little about an endpoint: without this
+/// limit, a client sends all of its requests to the endpoint that served the shortest one.
+///
+/// Source: Finagle's `PeakEwma`. Where this differs: a failed attempt can only raise the estimate
+/// (in Finagle, a fast failure lowers it). The same holds for an attempt that was cancelled before
+/// the response began, which would have taken longer. [`FailureAware`](super::FailureAware) charges
+/// failures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeakEwma {
-    /// Per second: the inverse of the time constant.
+    /// The inverse of the time constant, per second.
     rate: f64,
 }
 
-/// Cost of one more request to an endpoint that is busy and yet unmeasured: far above any latency
-/// (in seconds), far below overflow when multiplied.
-const UNMEASURED: f64 = 1e9;
+/// The cost of one more request to an endpoint that is busy and has no estimate. It is far above
+/// any latency in seconds, and does not overflow when multiplied.
+const UNMEASURED_COST: f64 = 1e9;
 
-/// Successes after which a latency estimate is relied on, whatever is in flight.
-const WARM_AFTER: u64 = 16;
+/// The number of successes from which an estimate is used, whatever is in flight.
+const WARM_SUCCESSES: u64 = 16;
 
 impl PeakEwma {
-    /// A time constant of 10 s.
+    /// Creates a load with a time constant of 10 s.
     #[must_use]
     pub const fn new() -> Self {
         Self { rate: 0.1 }
     }
 
-    /// Sets the time constant: after so long without a new measurement, 37 % of the estimate are
-    /// left. Default 10 s. Zero forgets at once.
+    /// Sets the time constant, after which 37 % of an estimate are left. Default 10 s. With 0, an
+    /// estimate is forgotten at once.
     #[must_use]
     pub const fn with_decay(mut self, decay: Duration) -> Self {
         self.rate = 1.0 / decay.as_secs_f64();
         self
     }
 
-    /// The estimate that was last measured for an endpoint, not decayed; `None` if there is none.
+    /// Returns the last estimate for an endpoint, without decay, or `None` before the first
+    /// measurement.
     #[must_use]
     pub fn last_estimate(stats: &EndpointStats) -> Option<Duration> {
         let value = Decayed::load(stats.latency_cell()).value;
         (value > 0.0).then(|| Duration::try_from_secs_f32(value).unwrap_or(Duration::MAX))
     }
 
-    /// The share of an estimate that is left after `seconds`.
+    /// Returns the share of an estimate that is left after `seconds`.
     #[inline]
-    fn remains(&self, seconds: f64) -> f64 {
+    fn share_left(&self, seconds: f64) -> f64 {
         let decays = seconds * self.rate;
         match decays {
-            // At a busy endpoint: e^-x is 1 - x + x^2/2 here, as exactly as below.
+            // The case of a busy endpoint. Here 1 - x + x^2/2 is as exact as `exp_neg`, and
+            // cheaper.
             0.0..0.1 => 1.0 - decays * (1.0 - 0.5 * decays),
+            // A rate of infinity makes `decays` NaN.
             _ if seconds == 0.0 => 1.0,
             _ => exp_neg(decays),
         }
@@ -85,14 +97,14 @@ impl Load for PeakEwma {
         let outstanding = stats.outstanding();
         let estimate = Decayed::load(stats.latency_cell());
         let successes = stats.successes();
-        let is_warm = successes >= WARM_AFTER || u64::from(outstanding) <= successes;
+        let is_warm = successes >= WARM_SUCCESSES || u64::from(outstanding) <= successes;
         let cost = match (estimate.value > 0.0 && is_warm, outstanding) {
             (true, _) => {
                 let seconds = estimate.seconds_since(stats.age_at(now.moment()));
-                f64::from(estimate.value) * self.remains(seconds)
+                f64::from(estimate.value) * self.share_left(seconds)
             }
             (false, 0) => 0.0,
-            (false, _) => UNMEASURED,
+            (false, _) => UNMEASURED_COST,
         };
         Score { cost, backlog: f64::from(outstanding) }
     }
@@ -108,15 +120,13 @@ impl Meter for PeakEwma {
     }
 
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
-        let Some(latency) = sample.latency() else {
-            return;
-        };
+        let Some(latency) = sample.latency() else { return };
         let age = sample.age(stats);
-        // A latency of 0 (paused clocks) must still count as measured.
+        // 0 means "not measured", so a latency of 0 (with a paused clock) is raised a little.
         let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
         let may_lower = sample.has_response() && !sample.outcome().is_failure();
         Decayed::update(stats.latency_cell(), |estimate| {
-            let kept = self.remains(estimate.seconds_since(age)) as f32;
+            let kept = self.share_left(estimate.seconds_since(age)) as f32;
             let current = estimate.value * kept;
             if latency >= current {
                 Some(Decayed::new(latency, age))
@@ -137,7 +147,7 @@ mod tests {
     use crate::outcome::Outcome;
 
     const MS: Duration = Duration::from_millis(1);
-    /// Long before anything here, the vitals began.
+    /// The age of the statistics when a test begins.
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn observe(stats: &EndpointStats, outcome: Outcome, latency: Duration, now: Instant) {
@@ -170,22 +180,22 @@ mod tests {
     }
 
     #[test]
-    fn an_unmeasured_endpoint_is_free_while_idle_and_shunned_while_busy() {
+    fn an_unmeasured_endpoint_is_free_while_idle_and_avoided_while_busy() {
         let (stats, now) = (EndpointStats::new(), Instant::now());
         assert_eq!(cost(&stats, now), 0.0);
         stats.begin();
-        assert_eq!(cost(&stats, now), UNMEASURED);
+        assert_eq!(cost(&stats, now), UNMEASURED_COST);
         observe(&stats, Outcome::Success, Duration::ZERO, now);
         stats.end(&Outcome::Success);
         stats.begin();
-        assert!(cost(&stats, now) < 1e-30, "measured, if as 0");
+        assert!(cost(&stats, now) < 1e-30, "a latency of 0 was measured");
         stats.begin();
-        assert_eq!(cost(&stats, now), UNMEASURED, "more are in flight than have succeeded");
-        (0..WARM_AFTER).for_each(|_| {
+        assert_eq!(cost(&stats, now), UNMEASURED_COST, "more are in flight than have succeeded");
+        (0..WARM_SUCCESSES).for_each(|_| {
             stats.begin();
             stats.end(&Outcome::Success);
         });
-        assert!(cost(&stats, now) < 1e-30, "it is known now");
+        assert!(cost(&stats, now) < 1e-30, "the endpoint is warm");
     }
 
     #[test]
@@ -201,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_is_one_above_what_is_left_of_the_estimate() {
+    fn a_peak_is_a_latency_above_the_decayed_estimate() {
         let (stats, start) = (EndpointStats::new(), Instant::now());
         observe(&stats, Outcome::TransportFailure, 11 * MS, start);
         let later = start + Duration::from_secs(100);
@@ -210,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_step_back_do_no_harm() {
+    fn a_clock_that_steps_back_gives_a_valid_estimate() {
         let (stats, start) = (EndpointStats::new(), Instant::now() + Duration::from_secs(100));
         observe(&stats, Outcome::Success, 10 * MS, start);
         observe(&stats, Outcome::Success, 5 * MS, start - Duration::from_secs(50));

@@ -2,17 +2,18 @@ use std::sync::Arc;
 
 use super::{Gauge, Load, Now, Score};
 use crate::{
+    ConfigError,
     endpoint::EndpointStats,
     outcome::{Meter, Sample, Start},
 };
 
-/// Keeps any other load apart by class of request, where endpoints serve requests that have little in
-/// common: a route that takes seconds must not make an endpoint look slow for one that takes
-/// milliseconds.
+/// Measures another load separately for each class of requests. A route that takes seconds then
+/// does not make an endpoint look slow for a route that takes milliseconds.
 ///
-/// A request's class is a small number that the strategy wrapper
-/// [`Classified`](crate::strategy::Classified) finds for it. Each class has figures of its own at each
-/// endpoint: latency, failures, and requests in flight. The backlog counts the requests of all classes.
+/// The class of a request is a small number that the strategy wrapper
+/// [`Classified`](crate::strategy::Classified) determines. Each class has its own statistics at
+/// each endpoint: latency, failures, and requests in flight. The backlog counts the requests of all
+/// classes.
 #[derive(Clone, Copy, Debug)]
 pub struct PerClass<L> {
     inner: L,
@@ -20,9 +21,14 @@ pub struct PerClass<L> {
 }
 
 impl<L> PerClass<L> {
-    /// For classes 0 to `classes` - 1; higher ones count as the last. At least one.
-    pub fn new(classes: u32, inner: L) -> Self {
-        Self { inner, classes: classes.max(1) as usize }
+    /// Distinguishes the classes from 0 to `classes - 1`; a higher class counts as the last.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `classes` is 0.
+    pub fn new(classes: u32, inner: L) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("classes", classes.into())?;
+        Ok(Self { inner, classes: classes as usize })
     }
 }
 
@@ -30,10 +36,8 @@ impl<L: Load> Load for PerClass<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let class = gauge.meter::<Classes>().and_then(|classes| classes.stats(gauge.class()));
-        let Some(stats) = class else {
-            return self.inner.score(gauge, now);
-        };
-        let score = self.inner.score(&gauge.with_vitals(stats), now);
+        let Some(stats) = class else { return self.inner.score(gauge, now) };
+        let score = self.inner.score(&gauge.with_stats(stats), now);
         Score { backlog: score.backlog.max(gauge.stats().outstanding().into()), ..score }
     }
 
@@ -43,7 +47,7 @@ impl<L: Load> Load for PerClass<L> {
     }
 }
 
-/// The figures of each class at one endpoint.
+/// The statistics of each class at one endpoint.
 #[derive(Debug)]
 struct Classes {
     stats: Box<[EndpointStats]>,

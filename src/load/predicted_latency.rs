@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     Gauge, Load, Now, PeakEwma, Score,
-    decayed::{Decayed, exp_neg, greater, lesser},
+    decayed::{AtomicF32, Decayed, exp_neg, greater, lesser},
     fleet::{Fleet, Means, Weights},
 };
 use crate::{
@@ -15,89 +15,114 @@ use crate::{
     outcome::{LoadReport, Meter, Sample, Start},
 };
 
-/// The latency that one more request will have, predicted from what servers
-/// [report](LoadReport) of their requests in flight.
+/// Predicts the latency of one more request from the requests in flight that servers
+/// [report](LoadReport).
 ///
-/// Reports come with responses, from probes ([`Probed`](crate::strategy::Probed)) or both. A load
-/// is computed in three steps. `L` is the mean latency that this client measures, and `R` the mean number
-/// of requests in flight by the reports before, both of late (time constant 5 s).
+/// Reports come with responses, from probes ([`Probed`](crate::strategy::Probed)) or both. The
+/// symbols, where "mean" is a mean over all endpoints with a time constant of 5 s:
 ///
-/// 1. **Requests in flight, now.** The reported number drifts to `R` as it ages, with the time
-///    constant `L`: after that time most of what it counted has been answered. Own requests since
-///    the report are added, as far as they are still in flight; it is never less than those.
-/// 2. **Latency with so many in flight.** A straight line fitted to all measured latencies, times how
-///    slow the endpoint is beside it: a moving average (a tenth per report) of the latency it reports
-///    over the line's. Latencies above `5 L` count as that. An endpoint without a report yet is like
-///    all others.
-/// 3. **Unevenness.** `L / 2 * ((r + 1) / (R + 1))^2` is added, so that requests go where few are
-///    also when the line is flat.
+/// | symbol | meaning |
+/// |---|---|
+/// | `L` | the mean latency that this client measures |
+/// | `R` | the mean number of requests in flight by reports |
+/// | `r`, `t` | the endpoint's last reported number, and its age |
+/// | `o`, `s` | this client's requests in flight at the endpoint, and those sent since the report |
+/// | `w` | the endpoint's weight divided by the mean weight |
+/// | `k` | what is still assumed of the endpoint, from 1 down to 0; see "Turns" |
 ///
-/// **Weights.** `R` and the line are those of an endpoint of the mean weight. An endpoint of twice that
-/// weight is taken to be as busy with twice as many requests.
+/// The load is computed in three steps:
 ///
-/// **Turns.** An endpoint reports with its responses, so one that is not selected has no occasion to
-/// look better. While it has no request of this client in flight, what is assumed of it instead of a report,
-/// and its claim to be slower than others, fade with each turn that passes. A turn is as many responses of
-/// all endpoints as there are for one of this endpoint by weight. After 8 turns nothing is left, or after
-/// 64 where all weights are equal.
+/// 1. **Requests in flight now.** The reported number drifts to the mean as it ages: after a time
+///    `L`, most of the requests that it counted have finished. Without a report, the mean is
+///    assumed.
 ///
-/// **What reports can't do.** Reported latencies say how an endpoint compares with others, and nothing of
-/// the fleet: a flooded server reports the latency of the few requests that it has finished. An
-/// endpoint's own requests count whatever it reports. Where responses take more than twice what a report
-/// makes expect, the measured latency counts (forgiven with a time constant of 30 s). So a server that
-/// always claims to be idle and fast is filled up to what it can do, and not beyond: at a load of 0.7 it
-/// gets 1.4 times its share, at 0.9 about 1.1 times. Reports without requests in flight are ignored.
-/// Until a latency is measured, requests in flight alone count.
+///    ```text
+///    n = max(o, R*w*k + (r - R*w*k) * exp(-t / L) + s)
+///    ```
 ///
-/// **Degrading.** An endpoint that doesn't report counts as one with an old report. While no endpoint
-/// has reported at all, the inner load counts, [`PeakEwma`] by default. Failures are not charged:
-/// wrap it in [`FailureAware`](super::FailureAware).
+/// 2. **Latency with this many in flight.** `line` is a straight line fitted to all measured
+///    latencies; a latency above `5 * L` counts as `5 * L`. `slowness` compares the endpoint with
+///    the line: a moving average (a tenth per report) of the latency that it reports, divided by
+///    the line's. It is 1 before the first report.
+///
+///    ```text
+///    latency = slowness * line(n / w)
+///    ```
+///
+/// 3. **Unevenness.** A convex term sends requests where few are, even if the line is flat.
+///
+///    ```text
+///    load = latency + L / 2 * ((n / w + 1) / (R + 1))^2
+///    ```
+///
+/// **Weights.** `R` and `line` are those of an endpoint of the mean weight. An endpoint of twice
+/// that weight is taken to be as busy with twice as many requests.
+///
+/// **Turns.** An endpoint reports with its responses, so an endpoint that is not selected cannot
+/// report that it has become faster. While this client has no request in flight there, `k` and the
+/// part of `slowness` above 1 fall with each turn that passes. A turn is as many responses of all
+/// endpoints as there are for one of this endpoint by weight. They reach 0 after 8 turns, or after
+/// 64 if all weights are equal.
+///
+/// **Limits of reports.** A reported latency compares an endpoint with others, but says nothing
+/// about all of them: a flooded server reports the latency of the few requests that it has
+/// finished. `o` counts whatever the endpoint reports. If responses take more than twice as long as
+/// a report makes expect, the measured latency counts (forgiven with a time constant of 30 s). A
+/// server that always reports that it is idle and fast is therefore filled to its capacity, and not
+/// beyond: at a load of 0.7 it gets 1.4 times its share, at 0.9 about 1.1 times. Reports without
+/// requests in flight are ignored. Until a latency is measured, requests in flight alone count.
+///
+/// **Fallback.** An endpoint that does not report counts as one with an old report. Until any
+/// endpoint has reported, the inner load counts, [`PeakEwma`] by default. Failures are not charged:
+/// wrap this load in [`FailureAware`](super::FailureAware).
 ///
 /// Source: own requests since the last report are the local view of LSQ (Vargaftik, Keslassy,
 /// Orda); in-flight and latency reports are Prequal's (NSDI 2024); the convex term has the purpose
 /// of C3's cubic one (NSDI 2015). The combination and its constants are ours;
-/// `docs/tail-latency.md` has what they are worth.
+/// `docs/tail-latency.md` has their measured effect.
 #[derive(Debug, Default)]
 pub struct PredictedLatency<L = PeakEwma> {
     inner: L,
     fleet: Arc<Fleet>,
 }
 
-/// How far one report moves how slow an endpoint is.
-const STEP: f64 = 0.1;
-/// How slow or quick beside others one report may say that an endpoint is.
-const SLOWEST: f64 = 5.0;
-const QUICKEST: f64 = 1.0 / 16.0;
-/// Of the mean latency, at the mean number in flight.
+/// How far one report or response moves the slowness of an endpoint.
+const SLOWNESS_STEP: f64 = 0.1;
+/// The range of the slowness that one report or response may show.
+const MIN_SLOWNESS: f64 = 1.0 / 16.0;
+const MAX_REPORTED_SLOWNESS: f64 = 5.0;
+/// A single response must not outweigh a report: it takes several.
+const MAX_MEASURED_SLOWNESS: f64 = 10.0;
+/// The convex term of an endpoint with the mean number in flight, in mean latencies.
 const UNEVENNESS: f64 = 0.5;
-/// Times that responses may take longer than claimed before that is held against the endpoint. With 3 a
-/// server that claims to be idle gets the same share, but the tail is longer (166 ms instead of 114).
-const BELIEVED: f64 = 2.0;
-/// A single answer counts as at most so many times the latency claimed: it takes several to be held
-/// against the endpoint.
-const LONGEST: f64 = 10.0;
-/// Time constant, in seconds, with which that is forgiven.
-const FORGIVEN: f64 = 30.0;
+/// How many times longer than reported responses may take before the measured latency counts. With
+/// 3, a server that reports that it is idle gets the same share, but the tail is longer (166 ms
+/// instead of 114).
+const TOLERATED_SLOWNESS: f64 = 2.0;
+/// The time constant with which a measured slowness is forgiven.
+const SLOWNESS_DECAY_SECS: f64 = 30.0;
+/// A report of more requests in flight counts as this.
+const MAX_REPORTED_IN_FLIGHT: f64 = 1e6;
 
 impl PredictedLatency {
-    /// Falls back to a [`PeakEwma`] of 10 s while nobody reports.
+    /// Falls back to a [`PeakEwma`] of 10 s until an endpoint reports.
     #[must_use]
     pub fn new() -> Self {
-        Self::or(PeakEwma::new())
+        Self::with_fallback(PeakEwma::new())
     }
 }
 
 impl<L> PredictedLatency<L> {
-    /// Falls back to `inner` while nobody reports.
-    pub fn or(inner: L) -> Self {
+    /// Falls back to `inner` until an endpoint reports.
+    pub fn with_fallback(inner: L) -> Self {
         Self { inner, fleet: Arc::default() }
     }
 }
 
 impl<L: Clone> Clone for PredictedLatency<L> {
-    /// Learns for itself.
+    /// Clones the settings. The clone learns anew.
     fn clone(&self) -> Self {
-        Self::or(self.inner.clone())
+        Self::with_fallback(self.inner.clone())
     }
 }
 
@@ -106,22 +131,23 @@ impl<L: Load> Load for PredictedLatency<L> {
         let Some(endpoint) = gauge.meter::<Reported>() else {
             return self.inner.score(gauge, now);
         };
+        // Only a strategy knows weights, so they are learned here and not from discovery.
         let weight = gauge.weight();
         if endpoint.weight.load(Ordering::Relaxed) != weight {
-            endpoint.weigh(weight);
+            endpoint.set_weight(weight);
         }
         let Some(means) = self.fleet.means() else { return self.inner.score(gauge, now) };
         let weights = self.fleet.weights();
         let (share, inverse) = weights.share(weight);
         let age = gauge.stats().age_at(now.moment());
         let own = gauge.stats().outstanding();
-        let known = endpoint.known(own, weight, weights);
-        let in_flight = endpoint.in_flight(own, age, means, share * known);
-        // As many for its weight as these are for the mean weight.
+        let assumed = endpoint.assumed(own, weight, weights);
+        let in_flight = endpoint.in_flight(own, age, means, share * assumed);
         let level = in_flight * inverse;
-        let latency = endpoint.slowness(age, known) * self.fleet.latency_at(level);
-        let crowding = (level + 1.0) * means.crowding;
+        let latency = endpoint.slowness(age, assumed) * self.fleet.latency_at(level);
+        let crowding = (level + 1.0) * means.inverse_in_flight;
         let load = latency + UNEVENNESS * means.latency * crowding * crowding;
+        // Strategies multiply the cost by the backlog plus one, after dividing that by the weight.
         Score { cost: load / (level + 1.0), backlog: in_flight }
     }
 
@@ -129,74 +155,73 @@ impl<L: Load> Load for PredictedLatency<L> {
         Some(Arc::new(Reported {
             fleet: Arc::clone(&self.fleet),
             last: AtomicU64::new(0),
-            since: AtomicU32::new(0),
+            sent_since: AtomicU32::new(0),
             weight: AtomicU32::new(0),
-            asked: AtomicU32::new(self.fleet.answers()),
-            claimed: AtomicU32::new(1.0_f32.to_bits()),
-            measured: AtomicU64::new(0),
+            responses_at_last_start: AtomicU32::new(self.fleet.responses()),
+            reported_slowness: AtomicF32::from(1.0),
+            measured_slowness: AtomicU64::new(0),
             inner: self.inner.meter(),
         }))
     }
 }
 
-/// What one endpoint has reported, and what was measured of it.
+/// What one endpoint has reported, and what was measured there.
 #[derive(Debug)]
 struct Reported {
     fleet: Arc<Fleet>,
-    /// In flight by the last report, plus one; 0 if there was none.
+    /// Requests in flight by the last report, plus one; 0 before the first report.
     last: AtomicU64,
-    /// Own requests sent since.
-    since: AtomicU32,
-    /// In the eyes of the strategy that looked at it last; 0 if none did yet.
+    /// This client's requests since then.
+    sent_since: AtomicU32,
+    /// The weight that the strategy used last; 0 before that.
     weight: AtomicU32,
-    /// How many answers of all endpoints there were when it was sent a request last.
-    asked: AtomicU32,
-    /// Latency over that of the line by its reports: the bits of an `f32`.
-    claimed: AtomicU32,
-    /// The same by measured latencies, as far as above [`BELIEVED`].
-    measured: AtomicU64,
+    /// [`Fleet::responses`] when the last request to this endpoint began.
+    responses_at_last_start: AtomicU32,
+    /// The latency that the endpoint reports, divided by that of the line.
+    reported_slowness: AtomicF32,
+    /// The same by measured latencies; 0 unless it has exceeded [`TOLERATED_SLOWNESS`].
+    measured_slowness: AtomicU64,
     inner: Option<Arc<dyn Meter>>,
 }
 
 impl Reported {
+    /// Returns `n`, the requests in flight now. `share` is `w * k`.
     #[inline]
     fn in_flight(&self, own: u32, age: u64, means: Means, share: f64) -> f64 {
         let last = Decayed::load(&self.last);
-        let since = f64::from(self.since.load(Ordering::Relaxed).min(own));
-        let own = f64::from(own);
+        let sent_since = f64::from(self.sent_since.load(Ordering::Relaxed).min(own));
         let assumed = means.in_flight * share;
         let excess = match last.value {
             0.0 => 0.0,
             value => {
-                let kept = exp_neg(last.seconds_since(age) * means.rate);
+                let kept = exp_neg(last.seconds_since(age) * means.inverse_latency);
                 (f64::from(value) - 1.0 - assumed) * kept
             }
         };
-        greater(assumed + excess + since, own)
+        greater(assumed + excess + sent_since, f64::from(own))
     }
 
-    /// How much of what others have in flight is assumed here, and how much of a claim to be slower
-    /// than others counts: less with each turn that passes without a request.
+    /// Returns `k`, what is still assumed of the endpoint: less with each turn without a request.
     ///
-    /// Otherwise an endpoint that looked bad once would have no occasion to look better: it reports
-    /// with its responses, and measures itself by the requests that it gets.
+    /// Without this, an endpoint that looked slow once would never get the requests whose responses
+    /// and reports show that it is not.
     #[inline]
-    fn known(&self, own: u32, weight: u32, weights: Weights) -> f64 {
+    fn assumed(&self, own: u32, weight: u32, weights: Weights) -> f64 {
         if own > 0 {
             return 1.0;
         }
-        let answers = self.fleet.answers().wrapping_sub(self.asked.load(Ordering::Relaxed));
-        weights.left_after(answers, weight)
+        let at_last_start = self.responses_at_last_start.load(Ordering::Relaxed);
+        weights.left_after(self.fleet.responses().wrapping_sub(at_last_start), weight)
     }
 
-    /// The endpoint has this weight now.
     #[cold]
-    fn weigh(&self, weight: u32) {
+    fn set_weight(&self, weight: u32) {
+        // The swap gives each old weight to one thread, so the sums of the fleet stay exact.
         let before = self.weight.swap(weight, Ordering::Relaxed);
-        self.fleet.reweighed(before, weight);
+        self.fleet.change_weight(before, weight);
     }
 
-    /// Requests in flight by the last report, as many for its weight as these for the mean weight.
+    /// Returns the requests in flight by the last report, scaled to the mean weight.
     fn reported_level(&self) -> Option<f64> {
         let weight = self.weight.load(Ordering::Relaxed);
         let (_, inverse) = self.fleet.weights().share(weight);
@@ -204,45 +229,59 @@ impl Reported {
         (last > 0.0).then_some((last - 1.0) * inverse)
     }
 
-    /// Beside others, with as many in flight: 1 is like them.
+    /// Returns the slowness; 1 is that of other endpoints with as many requests in flight.
     #[inline]
-    fn slowness(&self, age: u64, known: f64) -> f64 {
-        let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
-        // A claim to be slower fades, a claim to be faster does not.
-        let claimed = lesser(1.0 + (claimed - 1.0) * known, claimed);
-        let measured = Decayed::load(&self.measured);
+    fn slowness(&self, age: u64, assumed: f64) -> f64 {
+        let reported = f64::from(self.reported_slowness.load());
+        // A slowness above 1 falls with the turns; one below 1 stays.
+        let reported = lesser(1.0 + (reported - 1.0) * assumed, reported);
+        let measured = Decayed::load(&self.measured_slowness);
         if measured.value == 0.0 {
-            return claimed;
+            return reported;
         }
-        let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
-        greater(f64::from(measured.value) * forgiven / BELIEVED, claimed)
+        greater(current_slowness(measured, age) / TOLERATED_SLOWNESS, reported)
     }
 
-    /// How a latency compares with that of the line at the last reported load.
-    fn beside_others(&self, latency: f64) -> Option<f64> {
-        // The mean in flight may be known before any latency is.
+    /// Returns a latency divided by that of the line at the last reported number in flight.
+    fn slowness_of(&self, latency: f64) -> Option<f64> {
+        // The mean number in flight may be known before any latency is.
         if !self.fleet.is_timed() {
             return None;
         }
         let expected = self.fleet.latency_at(self.reported_level()?);
-        (expected > 0.0).then(|| (latency / expected).max(QUICKEST))
+        (expected > 0.0).then(|| (latency / expected).max(MIN_SLOWNESS))
     }
 
-    /// An answer took so long.
-    fn check(&self, stats: &EndpointStats, sample: &Sample<'_>) {
+    /// Compares a measured latency with the one to expect by the last report.
+    fn record_slowness(&self, stats: &EndpointStats, sample: &Sample<'_>) {
         let Some(latency) = sample.latency() else { return };
-        let Some(slowness) = self.beside_others(latency.as_secs_f64()) else { return };
-        let slowness = slowness.min(LONGEST);
+        let Some(slowness) = self.slowness_of(latency.as_secs_f64()) else { return };
+        let slowness = slowness.min(MAX_MEASURED_SLOWNESS);
         let age = sample.age(stats);
-        Decayed::update(&self.measured, |measured| {
-            let forgiven = exp_neg(measured.seconds_since(age) / FORGIVEN);
-            let current = f64::from(measured.value) * forgiven;
-            let next = current + STEP * (slowness - current);
-            // One word of the hot path is not written where there is nothing to hold against it.
-            let notable = next > BELIEVED || measured.value > 0.0 || slowness > BELIEVED;
-            notable.then(|| Decayed::new(next as f32, age))
+        Decayed::update(&self.measured_slowness, |measured| {
+            let current = current_slowness(measured, age);
+            let next = current + SLOWNESS_STEP * (slowness - current);
+            // An endpoint that responds as it reports writes nothing on the request path.
+            let matters =
+                next > TOLERATED_SLOWNESS || measured.value > 0.0 || slowness > TOLERATED_SLOWNESS;
+            matters.then(|| Decayed::new(next as f32, age))
         });
     }
+
+    fn record_reported_latency(&self, report: &LoadReport) {
+        let latency = report.latency().filter(|latency| !latency.is_zero());
+        let slowness = latency.and_then(|latency| self.slowness_of(latency.as_secs_f64()));
+        if let Some(slowness) = slowness {
+            let current = f64::from(self.reported_slowness.load());
+            let slowness = slowness.min(MAX_REPORTED_SLOWNESS);
+            let next = current + SLOWNESS_STEP * (slowness - current);
+            self.reported_slowness.store(next as f32);
+        }
+    }
+}
+
+fn current_slowness(measured: Decayed, age: u64) -> f64 {
+    f64::from(measured.value) * exp_neg(measured.seconds_since(age) / SLOWNESS_DECAY_SECS)
 }
 
 impl Meter for Reported {
@@ -253,7 +292,7 @@ impl Meter for Reported {
         if sample.outcome().is_failure() || !sample.has_response() {
             return;
         }
-        self.check(stats, sample);
+        self.record_slowness(stats, sample);
         if let Some((latency, level)) = sample.latency().zip(self.reported_level()) {
             let now = stats.at(sample.age(stats));
             self.fleet.learn(level, latency.as_secs_f64(), now);
@@ -265,8 +304,8 @@ impl Meter for Reported {
     }
 
     fn start(&self, stats: &EndpointStats, start: Start) {
-        self.since.fetch_add(1, Ordering::Relaxed);
-        self.asked.store(self.fleet.answers(), Ordering::Relaxed);
+        self.sent_since.fetch_add(1, Ordering::Relaxed);
+        self.responses_at_last_start.store(self.fleet.responses(), Ordering::Relaxed);
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_starts()) {
             inner.start(stats, start);
         }
@@ -278,20 +317,16 @@ impl Meter for Reported {
 
     fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if let Some(in_flight) = report.requests_in_flight() {
-            let in_flight = in_flight.min(MOST_IN_FLIGHT);
-            self.since.store(0, Ordering::Relaxed);
+            let in_flight = in_flight.min(MAX_REPORTED_IN_FLIGHT);
+            self.sent_since.store(0, Ordering::Relaxed);
             let last = Decayed::new(in_flight as f32 + 1.0, stats.age(now));
             Decayed::update(&self.last, |_| Some(last));
             if let Some(level) = self.reported_level() {
                 self.fleet.learn_untimed(level);
             }
-            let told = report.latency().filter(|latency| !latency.is_zero());
-            let claim = told.and_then(|latency| self.beside_others(latency.as_secs_f64()));
-            if let Some(claim) = claim {
-                let claimed: f64 = f32::from_bits(self.claimed.load(Ordering::Relaxed)).into();
-                let claimed = claimed + STEP * (claim.min(SLOWEST) - claimed);
-                self.claimed.store((claimed as f32).to_bits(), Ordering::Relaxed);
-            }
+            // After `last` is set: the latency is compared at the number in flight of the same
+            // report.
+            self.record_reported_latency(report);
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
             inner.report(stats, report, now);
@@ -309,9 +344,6 @@ impl Meter for Reported {
 
 impl Drop for Reported {
     fn drop(&mut self) {
-        self.fleet.reweighed(*self.weight.get_mut(), 0);
+        self.fleet.change_weight(*self.weight.get_mut(), 0);
     }
 }
-
-/// A report of more is not believed to the letter.
-const MOST_IN_FLIGHT: f64 = 1e6;

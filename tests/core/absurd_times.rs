@@ -147,14 +147,14 @@ async fn health_takes_them_or_says_no() {
     if let Ok(detected) = list().outlier_detected(outliers) {
         a_day(Balancer::spawn(Random, detected)).await;
     }
-    let breaker = CircuitBreaker::new().failures_in_a_row(1).open_time(EVER, EVER);
+    let breaker = CircuitBreaker::new().consecutive_failures(1).open_time(EVER, EVER);
     if let Ok(broken) = list().circuit_broken(breaker.failure_share(50.0, 1, EVER)) {
         let balancer = Balancer::spawn(Random, broken);
         a_day(balancer.clone()).await;
         a_day(balancer).await;
     }
     if let Ok(overload_backoff) =
-        list().overload_backoff(OverloadBackoff::new().interval(EVER).longest_pause(EVER))
+        list().overload_backoff(OverloadBackoff::new().interval(EVER).max_pause(EVER))
     {
         a_day(Balancer::spawn(Random, overload_backoff)).await;
     }

@@ -76,7 +76,7 @@ async fn opens_after_failures_in_a_row_of_any_kind_and_closes_when_the_trial_pas
 
 #[tokio::test(start_paused = true)]
 async fn opens_for_a_share_of_failures_within_the_window() {
-    let breaker = CircuitBreaker::new().failures_in_a_row(None);
+    let breaker = CircuitBreaker::new().consecutive_failures(None);
     let (_handle, mut fleet) = fleet(breaker.failure_share(50.0, 20, 10 * SECOND));
     let half = || (0..18).map(|turn| if turn % 2 == 0 { FAILED } else { GOOD });
     send(&mut fleet, half());
@@ -133,13 +133,16 @@ async fn one_trial_is_enough_for_a_breaker_and_outlier_detection() {
 fn nonsense_is_rejected() {
     let new = CircuitBreaker::new;
     for (breaker, text) in [
-        (new().failures_in_a_row(0), "failures_in_a_row is 0"),
-        (new().failure_share(f64::NAN, 1, SECOND), "failure_share.percent must be"),
-        (new().failure_share(50.0, 0, SECOND), "failure_share.min_requests is 0"),
-        (new().failure_share(50.0, 1, Duration::ZERO), "failure_share.window is 0"),
-        (new().open_time(Duration::ZERO, SECOND), "open_time.base is 0"),
-        (new().open_time(2 * SECOND, SECOND), "open_time.base is above open_time.max"),
-        (new().trial_requests(0), "trial_requests is 0"),
+        (new().consecutive_failures(0), "`consecutive_failures` is 0"),
+        (new().failure_share(f64::NAN, 1, SECOND), "`failure_share.percent` is NaN"),
+        (new().failure_share(50.0, 0, SECOND), "`failure_share.min_requests` is 0"),
+        (new().failure_share(50.0, 1, Duration::ZERO), "`failure_share.window` is 0 s"),
+        (new().open_time(Duration::ZERO, SECOND), "`open_time.base` is 0 s"),
+        (
+            new().open_time(2 * SECOND, SECOND),
+            "`open_time.max` is 1s: expected at least `open_time.base`",
+        ),
+        (new().trial_requests(0), "`trial_requests` is 0"),
     ] {
         let stream = discover::channel::<usize, ()>().1;
         let error = stream.circuit_broken(breaker).unwrap_err().to_string();
@@ -157,7 +160,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let (_handle, mut fleet) = fleet(CircuitBreaker::new().failures_in_a_row(2));
+            let (_handle, mut fleet) = fleet(CircuitBreaker::new().consecutive_failures(2));
             for (outcome, seconds) in past {
                 if let Some(request) = fleet.try_request(&0) {
                     match outcome {

@@ -9,12 +9,12 @@ use tokio::time::advance;
 use tower_lb::{
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
-    health::{Draining, Drains, HealthExt},
+    health::{Drained, Draining, HealthExt},
     outcome::Outcome,
 };
 use tower_lb_test_support::Watched;
 
-type Fleet = Watched<Drains<discover::Channel<usize, ()>>>;
+type Fleet = Watched<Drained<discover::Channel<usize, ()>>>;
 type Told = Arc<Mutex<Vec<(String, u32, Duration)>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ fn fleet() -> (Handle<usize, ()>, Fleet, Told) {
     handle.reset([(0, ()), (1, ())]).unwrap();
     let told = Told::default();
     let observer = Arc::clone(&told);
-    let draining = Draining::within(10 * SECOND).observed_by(move |drained| {
+    let draining = Draining::within(10 * SECOND).on_drained(move |drained| {
         let told = (drained.endpoint.to_owned(), drained.outstanding, drained.time);
         observer.lock().unwrap().push(told);
     });
@@ -134,5 +134,5 @@ async fn ten_thousand_leave_at_once() {
 fn nonsense_is_rejected() {
     let stream = discover::channel::<usize, ()>().1;
     let error = stream.drained(Draining::within(Duration::ZERO)).unwrap_err();
-    assert_eq!(error.to_string(), "deadline is 0: set it to more than that");
+    assert_eq!(error.to_string(), "`deadline` is 0 s: expected a time above 0");
 }

@@ -36,7 +36,7 @@ async fn events_notices_and_the_status_are_escaped() {
         .unwrap()
         .outlier_detected(OutlierDetection::new().unanswered_requests(1))
         .unwrap()
-        .circuit_broken(CircuitBreaker::new().failures_in_a_row(2))
+        .circuit_broken(CircuitBreaker::new().consecutive_failures(2))
         .unwrap()
         .drained(Draining::within(Duration::from_secs(1)))
         .unwrap()

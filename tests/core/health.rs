@@ -11,7 +11,7 @@ use tower_lb::{
     discover::{self, Discover, Handle},
     endpoint::{Endpoint, Health},
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, Initial, LatencyOutliers,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, InitialState, LatencyOutliers,
         OutlierDetection, OverloadBackoff, SlowStart, Stalls,
     },
     load::Outstanding,
@@ -166,9 +166,9 @@ async fn settings_at_their_extremes_do_no_harm() {
         let detection = OutlierDetection::new().interval(time).ejection_time(time, time);
         let detection = detection.jitter(1.0).latency(latency).stalls(stalls).failed_responses(1);
         let breaker = CircuitBreaker::new().open_time(time, time).failure_share(100.0, 1, time);
-        let relief = OverloadBackoff::new().interval(time).longest_pause(time);
+        let relief = OverloadBackoff::new().interval(time).max_pause(time);
         let stages = stream
-            .health_checked(check.initial(Initial::Up))
+            .health_checked(check.initial(InitialState::Up))
             .and_then(|stages| stages.outlier_detected(detection))
             .and_then(|stages| stages.circuit_broken(breaker.trial_requests(u32::MAX)))
             .and_then(|stages| stages.overload_backoff(relief))
@@ -247,7 +247,7 @@ fn stages(
     >,
 > {
     let check = HealthCheck::new(|()| std::future::ready(Ok::<_, &str>(())));
-    let check = check.initial(Initial::FullyUp).seed(1);
+    let check = check.initial(InitialState::FullyUp).seed(1);
     let detection = OutlierDetection::new().max_ejected(1, 50.0).seed(1);
     if order {
         let stream = stream.health_checked(check).unwrap().outlier_detected(detection).unwrap();

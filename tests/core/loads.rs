@@ -101,7 +101,7 @@ fn of_class(class: &u32) -> u32 {
 
 #[test]
 fn a_slow_class_of_requests_does_not_make_an_endpoint_look_slow_for_another() {
-    let load = PerClass::new(2, PeakEwma::new());
+    let load = PerClass::new(2, PeakEwma::new()).unwrap();
     let mut strategy = Classified::new(of_class, LeastLoaded::new(load));
     let candidates = candidates(&strategy, 2);
     let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
@@ -135,12 +135,12 @@ fn a_slow_class_of_requests_does_not_make_an_endpoint_look_slow_for_another() {
 
 #[test]
 fn the_backlog_of_a_class_counts_the_requests_of_all() {
-    let strategy = P2c::new(PerClass::new(2, Outstanding));
+    let strategy = P2c::new(PerClass::new(2, Outstanding).unwrap());
     let candidates = candidates(&strategy, 1);
     let candidate = candidates.get(0).unwrap();
     let _slow = candidate.begin_class(None, SLOW).unwrap();
     let _unknown = candidate.begin_class(None, 77).unwrap();
-    let load = PerClass::new(2, Outstanding);
+    let load = PerClass::new(2, Outstanding).unwrap();
     for class in [FAST, SLOW, 77] {
         assert_eq!(load.score(&candidate.gauge(class), &mut Now::lazy()).backlog, 2.0);
     }

@@ -32,7 +32,7 @@ fn key(user: &Request) -> Option<u64> {
 }
 
 fn strategies() -> Vec<(&'static str, Any)> {
-    let classes = PerClass::new(3, FailureAware::new(HangAware::new(PeakEwma::new())));
+    let classes = PerClass::new(3, FailureAware::new(HangAware::new(PeakEwma::new()))).unwrap();
     let classify: fn(&Request) -> u32 = |user| (user % 3) as u32;
     vec![
         ("round robin", Any::new(RoundRobin::new())),

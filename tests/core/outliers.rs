@@ -11,11 +11,12 @@ use std::{
 use proptest::prelude::*;
 use tokio::time::advance;
 use tower_lb::{
+    ConfigError,
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
     health::{
-        FailureShare, HealthExt, InvalidSetting, LatencyOutliers, OutlierDetected,
-        OutlierDetection, Stalls, SuccessRate,
+        FailureShare, HealthExt, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls,
+        SuccessRate,
     },
     outcome::Outcome,
 };
@@ -298,7 +299,7 @@ async fn an_endpoint_that_hangs_is_ejected_before_its_requests_time_out() {
         fleet.settle();
     }
     let reason = fleet.endpoint(&0).health().reason().unwrap_or_default().to_owned();
-    assert!(reason.contains("no answer for 1.0s while requests wait"), "{reason}");
+    assert!(reason.contains("no response for 1.0s while requests wait"), "{reason}");
     assert_eq!([1, 2].map(|endpoint| is_out(&fleet, endpoint)), [false, false]);
     drop((hanging, downloading, few));
 
@@ -531,30 +532,40 @@ fn nonsense_is_rejected_by_name() {
     };
     let new = OutlierDetection::new;
     assert_eq!(rejected(new()), None);
-    let zero = |setting| Some(InvalidSetting::Zero { setting });
-    assert_eq!(rejected(new().interval(Duration::ZERO)), zero("interval"));
+    let zero_time = |field| Some(ConfigError::new(field, "a time above 0").with_value("0 s"));
+    let zero = |field| Some(ConfigError::new(field, "at least 1").with_value(0));
+    assert_eq!(rejected(new().interval(Duration::ZERO)), zero_time("interval"));
     assert_eq!(rejected(new().failed_responses(0)), zero("failed_responses"));
     assert_eq!(rejected(new().unanswered_requests(0)), zero("unanswered_requests"));
-    assert_eq!(rejected(new().ejection_time(Duration::ZERO, SECOND)), zero("ejection_time.base"));
+    assert_eq!(
+        rejected(new().ejection_time(Duration::ZERO, SECOND)),
+        zero_time("ejection_time.base")
+    );
     for (detection, text) in [
-        (new().ejection_time(2 * SECOND, SECOND), "ejection_time.base is above ejection_time.max"),
-        (new().jitter(f64::NAN), "jitter must be a number from 0 to 1"),
-        (new().max_ejected(1, 101.0), "max_ejected.percent must be a number from 0 to 100"),
+        (
+            new().ejection_time(2 * SECOND, SECOND),
+            "`ejection_time.max` is 1s: expected at least `ejection_time.base`",
+        ),
+        (new().jitter(f64::NAN), "`jitter` is NaN: expected a number from 0 to 1"),
+        (
+            new().max_ejected(1, 101.0),
+            "`max_ejected.percent` is 101: expected a number from 0 to 100",
+        ),
         (
             new().latency(LatencyOutliers { factor: 0.5, ..LatencyOutliers::default() }),
-            "latency.factor must be a number and at least 1",
+            "`latency.factor` is 0.5: expected a number of at least 1",
         ),
         (
             new().stalls(Stalls { after: Duration::ZERO, ..Stalls::default() }),
-            "stalls.after is 0: set it to more than that",
+            "`stalls.after` is 0 s: expected a time above 0",
         ),
         (
             new().success_rate(SuccessRate { deviations: -1.0, ..SuccessRate::default() }),
-            "success_rate.deviations must be a number and at least 0",
+            "`success_rate.deviations` is -1: expected a number of at least 0",
         ),
         (
             new().failure_share(FailureShare { percent: 0.0, ..FailureShare::default() }),
-            "failure_share.percent must be a number from 1 to 100",
+            "`failure_share.percent` is 0: expected a number from 1 to 100",
         ),
     ] {
         let error = rejected(detection).unwrap().to_string();

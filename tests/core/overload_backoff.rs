@@ -7,12 +7,12 @@ use tokio::time::advance;
 use tower_lb::{
     discover,
     endpoint::Endpoint,
-    health::{BackedOff, HealthExt, OverloadBackoff},
+    health::{HealthExt, OverloadBackedOff, OverloadBackoff},
     outcome::Outcome,
 };
 use tower_lb_test_support::Watched;
 
-type Fleet = Watched<BackedOff<discover::Channel<usize, ()>>>;
+type Fleet = Watched<OverloadBackedOff<discover::Channel<usize, ()>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,7 @@ async fn the_share_of_overloads_lowers_the_weight_and_quiet_raises_it() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_heeded_up_to_a_limit() {
-    let (_handle, mut fleet) = fleet(OverloadBackoff::new().longest_pause(5 * SECOND));
+    let (_handle, mut fleet) = fleet(OverloadBackoff::new().max_pause(5 * SECOND));
     second(&mut fleet, 0, 10, Some(Duration::MAX)).await;
     for _ in 0..5 {
         assert_eq!(fleet.endpoint(&0).weight(), 50);
@@ -67,8 +67,8 @@ async fn retry_after_is_heeded_up_to_a_limit() {
 #[test]
 fn nonsense_is_rejected() {
     for (relief, text) in [
-        (OverloadBackoff::new().interval(Duration::ZERO), "interval is 0"),
-        (OverloadBackoff::new().floor(2.0), "floor must be a number from 0 to 1"),
+        (OverloadBackoff::new().interval(Duration::ZERO), "`interval` is 0 s"),
+        (OverloadBackoff::new().floor(2.0), "`floor` is 2: expected a number from 0 to 1"),
     ] {
         let error =
             discover::channel::<usize, ()>().1.overload_backoff(relief).unwrap_err().to_string();

@@ -8,13 +8,13 @@ use tower_lb::{
     Balancer, BoxError,
     discover::{self, Handle},
     endpoint::{Endpoint, Health},
-    health::{HealthExt, OutlierDetection, SlowStart, SlowStarting},
+    health::{HealthExt, OutlierDetection, SlowStart, SlowStarted},
     outcome::Outcome,
     strategy::{LeastLoaded, P2c, Pick, Random, RoundRobin, Strategy},
 };
 use tower_lb_test_support::{Backend, Watched, drive};
 
-type Fleet = Watched<SlowStarting<discover::Channel<usize, ()>>>;
+type Fleet = Watched<SlowStarted<discover::Channel<usize, ()>>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -170,10 +170,10 @@ async fn ends_with_a_source_that_has_ended() {
 fn nonsense_is_rejected() {
     let new = SlowStart::default;
     for (slow_start, text) in [
-        (SlowStart::over(Duration::ZERO), "duration is 0"),
-        (new().exponent(0.0), "exponent must be a number from 0.01 to 100"),
-        (new().exponent(f64::INFINITY), "exponent must be a number from 0.01 to 100"),
-        (new().floor(f64::NAN), "floor must be a number from 0 to 1"),
+        (SlowStart::over(Duration::ZERO), "`duration` is 0 s"),
+        (new().exponent(0.0), "`exponent` is 0: expected a number from 0.01 to 100"),
+        (new().exponent(f64::INFINITY), "`exponent` is inf: expected a number from 0.01 to 100"),
+        (new().floor(f64::NAN), "`floor` is NaN: expected a number from 0 to 1"),
     ] {
         let stream = discover::channel::<usize, ()>().1;
         let error = stream.slow_start(slow_start).unwrap_err().to_string();

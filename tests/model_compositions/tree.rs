@@ -429,7 +429,7 @@ impl Leaf {
             Self::P2c => Any::new(P2c::default()),
             Self::P2cLatency => Any::new(P2c::new(FailureAware::new(PeakEwma::new()))),
             Self::P2cPerClass => {
-                Any::new(P2c::new(PerClass::new(2, FailureAware::new(PeakEwma::new()))))
+                Any::new(P2c::new(PerClass::new(2, FailureAware::new(PeakEwma::new())).unwrap()))
             }
             Self::LeastLoaded => Any::new(LeastLoaded::default()),
             Self::WeightedRoundRobin => Any::new(WeightedRoundRobin::new().starting_at(0)),

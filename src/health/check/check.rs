@@ -2,13 +2,14 @@ use futures::future::BoxFuture;
 
 use crate::BoxError;
 
-/// A way to find out whether an endpoint is healthy.
+/// Finds out whether an endpoint is healthy.
 ///
-/// What it is given is the endpoint's target at the place where the check is put: the service after
-/// [`connect`](crate::discover::DiscoverExt::connect), the address before. Any function of that which
-/// gives a future of a `Result` is a check; the error is the reason that people are told.
+/// `T` is the target of the endpoint where the adapter is placed: the address before
+/// [`connect`](crate::discover::DiscoverExt::connect), the service after it. Any function from `T`
+/// to a future of a `Result` is a check. The error becomes the reason why the endpoint is
+/// unhealthy.
 pub trait Check<T> {
-    /// Checks once. The future is dropped if it takes too long, or the endpoint is removed.
+    /// Checks `target` once. The future is dropped at the timeout, or when the endpoint is removed.
     fn check(&self, target: T) -> BoxFuture<'static, Result<(), BoxError>>;
 }
 

@@ -7,18 +7,18 @@ use tower_service::Service;
 
 use crate::BoxError;
 
-/// One request to an endpoint's own service, with all of its response.
+/// The response to one request that was sent through the endpoint's own service.
 pub(super) struct Exchange {
     pub(super) head: Parts,
     pub(super) body: BytesMut,
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// Bodies are read up to this; what comes after is not looked at.
-const MOST: usize = 64 * 1024;
+/// The part of a body that is read, in bytes. The rest is ignored.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 impl Exchange {
-    pub(super) async fn new<S, B, R>(mut service: S, request: Request<B>) -> Result<Self, BoxError>
+    pub(super) async fn send<S, B, R>(mut service: S, request: Request<B>) -> Result<Self, BoxError>
     where
         S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
         R: Body<Error: Into<BoxError>>,
@@ -27,11 +27,11 @@ impl Exchange {
         let (head, body) = service.call(request).await.map_err(Into::into)?.into_parts();
         let mut exchange = Self { head, body: BytesMut::new(), trailers: None };
         let mut body = pin!(body);
-        while exchange.body.len() < MOST {
+        while exchange.body.len() < MAX_BODY_BYTES {
             let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
             let Some(frame) = frame.transpose().map_err(Into::into)? else { break };
             match frame.into_data() {
-                Ok(data) => exchange.body.put(data.take(MOST)),
+                Ok(data) => exchange.body.put(data.take(MAX_BODY_BYTES)),
                 Err(frame) => exchange.trailers = frame.into_trailers().ok(),
             }
         }

@@ -12,10 +12,10 @@ use tower_service::Service;
 use super::exchange::Exchange;
 use crate::{BoxError, health::Check};
 
-/// An endpoint is healthy if it says `SERVING` when asked by the gRPC health checking protocol, v1.
+/// Passes if the endpoint responds `SERVING` by the gRPC health checking protocol, v1.
 ///
-/// The request goes through the endpoint's own service, which must speak HTTP/2 and take a body `B` that
-/// is made of bytes.
+/// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of
+/// request body that the service takes.
 pub struct GrpcCheck<B> {
     request: Bytes,
     request_body: PhantomData<fn() -> B>,
@@ -25,23 +25,25 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 impl<B> GrpcCheck<B> {
-    /// Asks how the whole server does.
+    /// Checks the server as a whole.
     #[must_use]
     pub fn server() -> Self {
         Self::service("")
     }
 
-    /// Asks how a service does, by its full name: `shop.v1.Cart`.
+    /// Checks a service by its full name, such as `shop.v1.Cart`.
     #[must_use]
     pub fn service(name: &str) -> Self {
         Self { request: framed(&health_check_request(name)), request_body: PhantomData }
     }
 }
 
-/// The protobuf message `HealthCheckRequest { string service = 1; }`.
+/// Encodes the protobuf message `HealthCheckRequest { string service = 1; }`.
 fn health_check_request(service: &str) -> BytesMut {
     let mut message = BytesMut::new();
+    // The default value of a field is not sent.
     if !service.is_empty() {
+        // Field 1, wire type 2: length-delimited.
         message.put_u8(0x0A);
         put_varint(&mut message, service.len() as u64);
         message.put_slice(service.as_bytes());
@@ -49,6 +51,7 @@ fn health_check_request(service: &str) -> BytesMut {
     message
 }
 
+/// Prefixes a message with the compression flag (0, not compressed) and its length, as gRPC does.
 fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
@@ -77,15 +80,17 @@ fn varint(from: &mut impl Buf) -> Option<u64> {
     None
 }
 
-/// The field `status` of a frame with a `HealthCheckResponse { ServingStatus status = 1; }`; `None` if it
-/// is none.
+/// Returns the field `status` of a frame with a
+/// `HealthCheckResponse { ServingStatus status = 1; }`, or `None` if the frame is invalid.
 fn serving_status(mut frame: &[u8]) -> Option<u64> {
     let is_plain = frame.try_get_u8().ok()? == 0;
     let len = frame.try_get_u32().ok()? as usize;
     let mut message = frame.get(..len).filter(|_| is_plain)?;
+    // A field that is not sent has the value 0, `UNKNOWN`.
     let mut status = 0;
     while message.has_remaining() {
         let tag = varint(&mut message)?;
+        // The wire type tells how many bytes to skip.
         let skip = match tag & 7 {
             0 => {
                 let value = varint(&mut message)?;
@@ -104,23 +109,24 @@ fn serving_status(mut frame: &[u8]) -> Option<u64> {
     Some(status)
 }
 
-fn judge(exchange: &Exchange) -> Result<(), String> {
+fn check_response(exchange: &Exchange) -> Result<(), String> {
     if exchange.head.status != StatusCode::OK {
-        return Err(format!("answered {}", exchange.head.status));
+        return Err(format!("response status {}", exchange.head.status));
     }
+    // A response without a message has its status in the headers ("trailers-only").
     let in_trailers = exchange.trailers.as_ref().and_then(grpc_status);
     match in_trailers.or_else(|| grpc_status(&exchange.head.headers)) {
         Some(0) => {}
-        Some(status) => return Err(format!("answered grpc-status {status}")),
-        None => return Err("answered without a grpc-status".to_owned()),
+        Some(status) => return Err(format!("grpc-status {status}")),
+        None => return Err("no grpc-status".to_owned()),
     }
     match serving_status(&exchange.body) {
         Some(1) => Ok(()),
-        Some(0) => Err("says UNKNOWN".to_owned()),
-        Some(2) => Err("says NOT_SERVING".to_owned()),
-        Some(3) => Err("says SERVICE_UNKNOWN".to_owned()),
-        Some(status) => Err(format!("says {status}, which is not known")),
-        None => Err("answered what is no HealthCheckResponse".to_owned()),
+        Some(0) => Err("serving status UNKNOWN".to_owned()),
+        Some(2) => Err("serving status NOT_SERVING".to_owned()),
+        Some(3) => Err("serving status SERVICE_UNKNOWN".to_owned()),
+        Some(status) => Err(format!("unknown serving status {status}")),
+        None => Err("the response is not a HealthCheckResponse".to_owned()),
     }
 }
 
@@ -143,7 +149,7 @@ where
         *request.version_mut() = Version::HTTP_2;
         request.headers_mut().insert(CONTENT_TYPE, GRPC);
         request.headers_mut().insert(TE, TRAILERS);
-        Box::pin(async move { Ok(judge(&Exchange::new(service, request).await?)?) })
+        Box::pin(async move { Ok(check_response(&Exchange::send(service, request).await?)?) })
     }
 }
 
@@ -174,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_found_between_fields_that_are_not_known() {
+    fn the_status_is_found_between_unknown_fields() {
         let status = |message: &[u8]| serving_status(&framed(message));
         assert_eq!(status(&[]), Some(0));
         assert_eq!(status(&[0x08, 1]), Some(1));
@@ -188,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_answered_is_read_without_a_panic(
+        fn any_response_is_read_without_a_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..40),
         ) {
             serving_status(&bytes);

@@ -1,118 +1,124 @@
 use std::time::Duration;
 
 use super::level::Thresholds;
-use crate::health::InvalidSetting;
+use crate::ConfigError;
 
 /// How endpoints are checked, and how often.
 ///
-/// | | default |
+/// | setting | default |
 /// |---|---|
-/// | interval | 5 s, give or take 10 % |
+/// | interval | 5 s, plus or minus 10 % |
+/// | interval while a state is changing | 1 s |
+/// | interval while there is no traffic | 30 s |
 /// | timeout | 1 s |
-/// | while a state is changing | 1 s |
-/// | while there is no traffic | 30 s |
-/// | healthy after | 2 in a row that pass |
-/// | unhealthy after | 3 in a row that fail |
-/// | a new endpoint | has to pass one check |
+/// | healthy after | 2 consecutive passes |
+/// | unhealthy after | 3 consecutive failures |
+/// | a new endpoint | must pass one check |
 #[derive(Clone, Debug)]
 pub struct HealthCheck<C> {
     pub(super) check: C,
     pub(super) interval: Duration,
-    pub(super) changing: Duration,
-    pub(super) idle: Duration,
+    pub(super) changing_interval: Duration,
+    pub(super) idle_interval: Duration,
     pub(super) timeout: Duration,
     pub(super) jitter: f64,
     pub(super) thresholds: Thresholds,
-    pub(super) initial: Initial,
+    pub(super) initial: InitialState,
     pub(super) seed: Option<u64>,
 }
 
-/// What a new endpoint is before it has been checked.
+/// The state of a new endpoint before its first check. The names are those of HAProxy's
+/// `init-state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Initial {
-    /// It serves until as many checks have failed as of any other.
+pub enum InitialState {
+    /// Starts healthy and becomes unhealthy after `fall` consecutive failures.
     FullyUp,
-    /// It serves; its first check decides.
+    /// Starts healthy; the first check decides.
     Up,
-    /// It doesn't serve; its first check decides. The default.
+    /// Starts unhealthy; the first check decides. The default.
     #[default]
     Down,
-    /// It doesn't serve until as many checks have passed as of any other.
+    /// Starts unhealthy and becomes healthy after `rise` consecutive passes.
     FullyDown,
 }
 
 impl<C> HealthCheck<C> {
-    /// Checks by `check`; see the table above for how often.
+    /// Checks endpoints by `check`, with the defaults of the table above.
     pub fn new(check: C) -> Self {
         Self {
             check,
             interval: Duration::from_secs(5),
-            changing: Duration::from_secs(1),
-            idle: Duration::from_secs(30),
+            changing_interval: Duration::from_secs(1),
+            idle_interval: Duration::from_secs(30),
             timeout: Duration::from_secs(1),
             jitter: 0.1,
             thresholds: Thresholds { rise: 2, fall: 3 },
-            initial: Initial::Down,
+            initial: InitialState::Down,
             seed: None,
         }
     }
 
-    /// From the end of a check to the next of the same endpoint. Also sets the interval while a state is
-    /// changing, to a fifth of it, and the one without traffic, to six times as much. Default 5 s.
+    /// Sets the time from the end of a check to the next check of the same endpoint. Default 5 s.
+    ///
+    /// Also sets [`changing_interval`](Self::changing_interval) to a fifth of `interval`, and
+    /// [`idle_interval`](Self::idle_interval) to six times `interval`.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
-        (self.interval, self.changing) = (interval, interval / 5);
-        self.idle = interval.saturating_mul(6);
+        (self.interval, self.changing_interval) = (interval, interval / 5);
+        self.idle_interval = interval.saturating_mul(6);
         self
     }
 
-    /// The interval while an endpoint's state is changing: some checks have failed and not enough, or
-    /// passed. Default 1 s.
+    /// Sets the interval while the state of an endpoint is changing: some checks contradict it, but
+    /// not enough of them. Default 1 s.
     #[must_use]
     pub fn changing_interval(mut self, interval: Duration) -> Self {
-        self.changing = interval;
+        self.changing_interval = interval;
         self
     }
 
-    /// The interval while none of the endpoints gets requests. Default 30 s.
+    /// Sets the interval while no endpoint gets requests. Default 30 s.
     #[must_use]
     pub fn idle_interval(mut self, interval: Duration) -> Self {
-        self.idle = interval;
+        self.idle_interval = interval;
         self
     }
 
-    /// How long a check may take; one that takes longer has failed. Default 1 s.
+    /// Fails a check that takes longer than `timeout`. Default 1 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// By what part an interval is shorter or longer, at random. Default 0.1.
+    /// Sets the share by which an interval is shorter or longer, at random. Default 0.1; from 0 to
+    /// 0.9.
     #[must_use]
-    pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part;
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
         self
     }
 
-    /// How many checks in a row must pass for an endpoint to be healthy again. Default 2.
+    /// Sets how many consecutive passes make an endpoint healthy again. Default 2; from 1 to a
+    /// million.
     #[must_use]
     pub fn rise(mut self, checks: u32) -> Self {
         self.thresholds.rise = checks;
         self
     }
 
-    /// How many checks in a row must fail for an endpoint to be unhealthy. Default 3.
+    /// Sets how many consecutive failures make an endpoint unhealthy. Default 3; from 1 to a
+    /// million.
     #[must_use]
     pub fn fall(mut self, checks: u32) -> Self {
         self.thresholds.fall = checks;
         self
     }
 
-    /// What a new endpoint is. Default [`Initial::Down`].
+    /// Sets the state of a new endpoint. Default [`InitialState::Down`].
     #[must_use]
-    pub fn initial(mut self, initial: Initial) -> Self {
+    pub fn initial(mut self, initial: InitialState) -> Self {
         self.initial = initial;
         self
     }
@@ -124,18 +130,24 @@ impl<C> HealthCheck<C> {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidSetting> {
-        InvalidSetting::if_zero("interval", self.interval)?;
-        InvalidSetting::if_zero("changing_interval", self.changing)?;
-        InvalidSetting::if_zero("timeout", self.timeout)?;
-        let interval = ("interval", self.interval);
-        InvalidSetting::if_inverted(("changing_interval", self.changing), interval)?;
-        InvalidSetting::if_inverted(interval, ("idle_interval", self.idle))?;
-        InvalidSetting::unless_within("jitter", self.jitter, [0.0, 0.9])?;
-        let thresholds = [("rise", self.thresholds.rise), ("fall", self.thresholds.fall)];
-        for (setting, checks) in thresholds {
-            InvalidSetting::unless_within(setting, checks.into(), [1.0, 1e6])?;
-        }
-        Ok(())
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero_time("interval", self.interval)?;
+        ConfigError::if_zero_time("changing_interval", self.changing_interval)?;
+        ConfigError::if_zero_time("timeout", self.timeout)?;
+        ConfigError::unless(
+            self.changing_interval <= self.interval,
+            "changing_interval",
+            format_args!("{:?}", self.changing_interval),
+            "at most `interval`",
+        )?;
+        ConfigError::unless(
+            self.idle_interval >= self.interval,
+            "idle_interval",
+            format_args!("{:?}", self.idle_interval),
+            "at least `interval`",
+        )?;
+        ConfigError::unless_within("jitter", self.jitter, [0.0, 0.9])?;
+        ConfigError::unless_within("rise", self.thresholds.rise.into(), [1.0, 1e6])?;
+        ConfigError::unless_within("fall", self.thresholds.fall.into(), [1.0, 1e6])
     }
 }

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     fmt::Display,
     hash::Hash,
     pin::Pin,
@@ -8,43 +7,40 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, future::BoxFuture};
 use futures::{
-    future::{AbortHandle, Abortable, FutureExt},
+    Stream,
+    future::{AbortHandle, Abortable, BoxFuture, FutureExt},
     stream::FuturesUnordered,
 };
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, timeout};
 
 use super::level::Level;
 use crate::{
-    BoxError,
-    discover::{Discover, Update},
+    BoxError, ConfigError,
+    discover::Discover,
     endpoint::{Endpoint, Health},
     escape::{Escaped, EscapedChain},
     health::{
-        Check, HealthCheck, InvalidSetting,
+        Check, HealthCheck,
         stage::{
             members::{self, Id, Member},
-            stage::{Policy, Stage},
-            timer::{Deadlines, SHORTEST, after},
+            stage::{Policy, Removal, Stage, stage, with_worse_health},
+            timer::{Deadlines, MIN_PERIOD, after},
         },
     },
     rng::Rng,
 };
 
-pin_project! {
-    /// Checks each endpoint again and again, whether requests come or not. The stream of
+stage! {
+    /// Checks each endpoint periodically, with or without traffic. The stream of
     /// [`HealthExt::health_checked`](crate::health::HealthExt::health_checked).
     ///
-    /// An endpoint that its checks find unhealthy is passed on as [`Health::Unhealthy`] with the error of
-    /// the check that brought it down. No check waits for another. Those of many endpoints are spread over the interval: first
-    /// checks begin one after the other, a hundred a second, or as many more as the interval asks for.
-    /// An endpoint that is draining is not checked; one that is removed takes its check with it.
-    pub struct HealthChecked<D: Discover, C> {
-        #[pin]
-        stage: Stage<D, Checks<C>, State>,
-    }
+    /// An endpoint that fails its checks is passed on as [`Health::Unhealthy`], with the error of
+    /// the check that changed its state. Checks run concurrently. First checks are spread over the
+    /// interval: they begin one after the other, 100 per second, or more if the interval is too
+    /// short for that. An endpoint that is draining is not checked. If an endpoint is removed, its
+    /// check is cancelled.
+    HealthChecked<C>, CheckPolicy<C>, State
 }
 
 impl<D, C> HealthChecked<D, C>
@@ -52,27 +48,9 @@ where
     D: Discover,
     C: Check<D::Target>,
 {
-    pub(crate) fn new(discover: D, check: HealthCheck<C>) -> Result<Self, InvalidSetting> {
+    pub(crate) fn new(discover: D, check: HealthCheck<C>) -> Result<Self, ConfigError> {
         check.validate()?;
-        Ok(Self { stage: Stage::new(discover, Checks::new(check)) })
-    }
-}
-
-impl<D, C> Stream for HealthChecked<D, C>
-where
-    D: Discover<Key: Clone + Eq + Hash + Display, Target: Clone>,
-    C: Check<D::Target>,
-{
-    type Item = Result<Update<D::Key, D::Target>, D::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.project().stage.poll_next(cx)
-    }
-}
-
-impl<D: Discover + fmt::Debug, C> fmt::Debug for HealthChecked<D, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stage.fmt_as("HealthChecked", f)
+        Ok(Self { stage: Stage::new(discover, CheckPolicy::new(check)) })
     }
 }
 
@@ -81,68 +59,70 @@ type Members<K, T> = members::Members<K, T, State>;
 #[derive(Debug)]
 struct State {
     level: Level,
-    /// Why it is down, if it is.
+    /// Why the endpoint is unhealthy, if it is.
     reason: Arc<str>,
-    turn: Turn,
-    /// Requests it had seen at its last check.
+    phase: Phase,
+    /// The number of requests at the last check.
     requests: u64,
 }
 
-/// What an endpoint waits for.
 #[derive(Debug)]
-enum Turn {
+enum Phase {
+    /// Waits for its next check.
     Due(Instant),
-    Running(AbortHandle),
-    /// Nothing: it is draining.
-    Excused,
+    Checking(AbortHandle),
+    /// Not checked while it is draining.
+    Suspended,
 }
 
-type Running = Abortable<BoxFuture<'static, (Id, Result<(), BoxError>)>>;
+type RunningCheck = Abortable<BoxFuture<'static, (Id, Result<(), BoxError>)>>;
 
-struct Checks<C> {
+struct CheckPolicy<C> {
     config: HealthCheck<C>,
     due: Deadlines,
-    running: FuturesUnordered<Running>,
+    running: FuturesUnordered<RunningCheck>,
     /// When the next of the first checks may begin.
-    next_first: Option<Instant>,
-    /// When requests were last seen.
-    traffic: Option<Instant>,
+    next_first_check: Option<Instant>,
+    /// When a check last found that an endpoint had got requests.
+    last_traffic: Option<Instant>,
     rng: Rng,
 }
 
-/// The time between two first checks, unless there are so many that the interval asks for less.
+/// The time between two first checks, unless their number makes the interval require less.
 const FIRST_CHECK_GAP: Duration = Duration::from_millis(10);
 
-impl<C> Checks<C> {
+const UNCHECKED: &str = "health check: not checked yet";
+
+impl<C> CheckPolicy<C> {
     fn new(config: HealthCheck<C>) -> Self {
         Self {
             due: Deadlines::default(),
             running: FuturesUnordered::new(),
-            next_first: None,
-            traffic: None,
+            next_first_check: None,
+            last_traffic: None,
             rng: config.seed.map_or_else(Rng::from_entropy, Rng::seeded),
             config,
         }
     }
 
-    fn first_turn(&mut self, id: Id, endpoints: usize) -> Turn {
+    fn schedule_first(&mut self, id: Id, endpoints: usize) -> Phase {
         let now = Instant::now();
         let gap = (self.config.interval / endpoints.max(1) as u32).min(FIRST_CHECK_GAP);
-        let at = self.next_first.map_or(now, |next| next.max(now));
-        self.next_first = Some(after(at, gap));
+        let at = self.next_first_check.map_or(now, |next| next.max(now));
+        self.next_first_check = Some(after(at, gap));
         self.due.add(at, id);
-        Turn::Due(at)
+        Phase::Due(at)
     }
 
-    fn excuse(&mut self, id: Id, turn: &mut Turn) {
-        match std::mem::replace(turn, Turn::Excused) {
-            Turn::Due(at) => self.due.cancel(at, id),
-            Turn::Running(abort) => abort.abort(),
-            Turn::Excused => {}
+    fn suspend(&mut self, id: Id, phase: &mut Phase) {
+        match std::mem::replace(phase, Phase::Suspended) {
+            Phase::Due(at) => self.due.cancel(at, id),
+            Phase::Checking(abort) => abort.abort(),
+            Phase::Suspended => {}
         }
     }
 
-    fn start<K, T>(&mut self, members: &mut Members<K, T>, id: Id)
+    fn start_check<K, T>(&mut self, members: &mut Members<K, T>, id: Id)
     where
         T: Clone,
         C: Check<T>,
@@ -150,17 +130,21 @@ impl<C> Checks<C> {
         let Some(member) = members.get_mut(id) else { return };
         let check = self.config.check.check(member.endpoint.target().clone());
         let limit = self.config.timeout;
-        let checking = async move {
-            let late = |_| Err(format!("no answer within {limit:?}").into());
-            (id, timeout(limit, check).await.unwrap_or_else(late))
+        let check = async move {
+            let timed_out = |_| Err(format!("no response within {limit:?}").into());
+            (id, timeout(limit, check).await.unwrap_or_else(timed_out))
         };
         let (abort, registration) = AbortHandle::new_pair();
-        member.state.turn = Turn::Running(abort);
-        self.running.push(Abortable::new(checking.boxed(), registration));
+        member.state.phase = Phase::Checking(abort);
+        self.running.push(Abortable::new(check.boxed(), registration));
     }
 
-    fn finish<K, T>(&mut self, members: &mut Members<K, T>, id: Id, result: Result<(), BoxError>)
-    where
+    fn finish_check<K, T>(
+        &mut self,
+        members: &mut Members<K, T>,
+        id: Id,
+        result: Result<(), BoxError>,
+    ) where
         K: Display,
     {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
@@ -168,25 +152,30 @@ impl<C> Checks<C> {
         let stats = endpoint.stats();
         let requests = stats.outcomes().total() + u64::from(stats.outstanding());
         if std::mem::replace(&mut state.requests, requests) != requests {
-            self.traffic = Some(now);
+            self.last_traffic = Some(now);
         }
         let thresholds = self.config.thresholds;
         let was_up = thresholds.is_up(state.level);
         state.level = thresholds.next(state.level, result.is_ok());
         let is_up = thresholds.is_up(state.level);
-        let at = after(now, self.pause(state.level, now));
-        state.turn = Turn::Due(at);
+        let at = after(now, self.next_pause(state.level, now));
+        state.phase = Phase::Due(at);
         self.due.add(at, id);
         match result {
+            // The first failure of an endpoint that starts unhealthy replaces "not checked yet".
             Err(error) if !is_up && (was_up || *state.reason == *UNCHECKED) => {
                 let error = with_sources(&*error);
-                tracing::warn!(endpoint = %Escaped(&*key), error = %Escaped(&error), "the health check failed");
+                tracing::warn!(
+                    endpoint = %Escaped(&*key),
+                    error = %Escaped(&error),
+                    "the health check failed"
+                );
                 state.reason = format!("health check: {error}").into();
-                members.announce(id);
+                members.queue_update(id);
             }
             Ok(()) if is_up && !was_up => {
                 tracing::info!(endpoint = %Escaped(&*key), "the health check passes");
-                members.announce(id);
+                members.queue_update(id);
             }
             Err(error) => {
                 let error = EscapedChain(&*error);
@@ -196,85 +185,86 @@ impl<C> Checks<C> {
         }
     }
 
-    /// How long to wait for the next check.
-    fn pause(&mut self, level: Level, now: Instant) -> Duration {
-        let patience = self.config.interval.saturating_mul(2);
-        let is_busy = self.traffic.is_some_and(|last| now.duration_since(last) <= patience);
+    /// Returns the time until the next check of an endpoint.
+    fn next_pause(&mut self, level: Level, now: Instant) -> Duration {
+        // Traffic is seen only at checks. Twice the interval, so that jitter does not hide it.
+        let max_age = self.config.interval.saturating_mul(2);
+        let is_busy = self.last_traffic.is_some_and(|last| now.duration_since(last) <= max_age);
         let pause = if !self.config.thresholds.is_settled(level) {
-            self.config.changing
+            self.config.changing_interval
         } else if is_busy {
             self.config.interval
         } else {
-            self.config.idle
+            self.config.idle_interval
         };
-        let part = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
-        let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * part).unwrap_or(pause);
-        pause.max(SHORTEST)
+        let factor = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
+        let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * factor).unwrap_or(pause);
+        pause.max(MIN_PERIOD)
     }
 }
 
-/// The error and what is behind it, which says more than "error sending request".
+/// Returns the error with its sources, which say more than "error sending request".
 fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     let sources = std::iter::successors(error.source(), |error| error.source());
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-const UNCHECKED: &str = "health check: not checked yet";
-
-impl<K, T, C> Policy<K, T, State> for Checks<C>
+impl<K, T, C> Policy<K, T, State> for CheckPolicy<C>
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,
     C: Check<T>,
 {
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> State {
+    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> State {
         State {
             level: self.config.thresholds.first(self.config.initial),
             reason: UNCHECKED.into(),
-            turn: match endpoint.health() {
-                Health::Draining(_) => Turn::Excused,
-                _ => self.first_turn(id, endpoints),
+            phase: match endpoint.health() {
+                Health::Draining(_) => Phase::Suspended,
+                _ => self.schedule_first(id, endpoints),
             },
             requests: 0,
         }
     }
 
-    fn change(&mut self, id: Id, member: &mut Member<K, T, State>) {
+    fn changed(&mut self, id: Id, member: &mut Member<K, T, State>) {
         let is_draining = matches!(member.endpoint.health(), Health::Draining(_));
-        match &mut member.state.turn {
-            turn if is_draining => self.excuse(id, turn),
-            Turn::Excused => member.state.turn = self.first_turn(id, 1),
+        match &mut member.state.phase {
+            phase if is_draining => self.suspend(id, phase),
+            Phase::Suspended => member.state.phase = self.schedule_first(id, 1),
             _ => {}
         }
     }
 
-    fn leave(&mut self, id: Id, member: &mut Member<K, T, State>) -> bool {
-        self.excuse(id, &mut member.state.turn);
-        false
+    fn removed(&mut self, id: Id, member: &mut Member<K, T, State>) -> Removal {
+        self.suspend(id, &mut member.state.phase);
+        Removal::Now
     }
 
-    fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
-        if self.config.thresholds.is_up(state.level) {
-            return Some(endpoint);
-        }
-        let health = endpoint.health().clone();
-        Some(endpoint.with_health(health.or_worse(Health::Unhealthy(Arc::clone(&state.reason)))))
+    fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
+        Some(match self.config.thresholds.is_up(state.level) {
+            true => endpoint,
+            false => with_worse_health(endpoint, Health::Unhealthy(Arc::clone(&state.reason))),
+        })
     }
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
+        // A check that has started must be polled, and one that has finished may be due again at
+        // once: only a turn without work has registered all wakers.
         loop {
-            let mut worked = false;
+            let mut has_worked = false;
             while let Poll::Ready(id) = self.due.poll(cx) {
-                self.start(members, id);
-                worked = true;
+                self.start_check(members, id);
+                has_worked = true;
             }
-            while let Poll::Ready(Some(checked)) = Pin::new(&mut self.running).poll_next(cx) {
-                if let Ok((id, result)) = checked {
-                    self.finish(members, id, result);
+            while let Poll::Ready(Some(finished)) = Pin::new(&mut self.running).poll_next(cx) {
+                // An aborted check gives an error.
+                if let Ok((id, result)) = finished {
+                    self.finish_check(members, id, result);
                 }
-                worked = true;
+                has_worked = true;
             }
-            if !worked {
+            if !has_worked {
                 return if members.is_empty() { Poll::Ready(()) } else { Poll::Pending };
             }
         }

@@ -8,11 +8,11 @@ use tower_service::Service;
 use super::exchange::Exchange;
 use crate::{BoxError, health::Check};
 
-/// An endpoint is healthy if it answers a request as expected: with a status of 200 to 299, unless told
-/// otherwise.
+/// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
+/// 200 to 299.
 ///
-/// The request goes through the endpoint's own service, so over its connections, its TLS and its pool,
-/// and with an empty body of the type `B` that the service takes.
+/// The request goes through the endpoint's own service, so it uses its connection pool and TLS. Its
+/// body is the default of `B`, the type of request body that the service takes.
 pub struct HttpCheck<B> {
     method: Method,
     path: Uri,
@@ -23,7 +23,7 @@ pub struct HttpCheck<B> {
 }
 
 impl<B> HttpCheck<B> {
-    /// `GET` of a path, with a query if there is one: `"/healthz"`.
+    /// Sends `GET` to `path`, which may have a query: `"/healthz"`.
     pub fn get(path: Uri) -> Self {
         Self {
             method: Method::GET,
@@ -35,28 +35,28 @@ impl<B> HttpCheck<B> {
         }
     }
 
-    /// Another method. Default `GET`.
+    /// Sets the method. Default `GET`.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// A `Host` header. Default: what the endpoint's service puts in.
+    /// Sets the `Host` header. By default, the endpoint's service sets it.
     #[must_use]
     pub fn host(mut self, host: HeaderValue) -> Self {
         self.host = Some(host);
         self
     }
 
-    /// Which status is good. Default 200 to 299.
+    /// Sets which statuses pass. Default 200 to 299.
     #[must_use]
     pub fn status(mut self, is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.status = Arc::new(is_good);
         self
     }
 
-    /// Which body is good, of which the first 64 KiB are read. Default: any.
+    /// Sets which bodies pass, by their first 64 KiB. By default, all do.
     #[must_use]
     pub fn body(mut self, is_good: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.body = Some(Arc::new(is_good));
@@ -88,12 +88,12 @@ where
     fn check(&self, service: S) -> BoxFuture<'static, Result<(), BoxError>> {
         let (request, status, body) = (self.request(), Arc::clone(&self.status), self.body.clone());
         Box::pin(async move {
-            let exchange = Exchange::new(service, request).await?;
+            let exchange = Exchange::send(service, request).await?;
             if !status(exchange.head.status) {
-                return Err(format!("answered {}", exchange.head.status).into());
+                return Err(format!("response status {}", exchange.head.status).into());
             }
             match body {
-                Some(is_good) if !is_good(&exchange.body) => Err("answered another body".into()),
+                Some(is_good) if !is_good(&exchange.body) => Err("unexpected response body".into()),
                 _ => Ok(()),
             }
         })

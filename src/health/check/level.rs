@@ -1,28 +1,29 @@
-use crate::health::Initial;
+use crate::health::InitialState;
 
-/// Checks in a row that change a state.
+/// The numbers of consecutive checks that change a state.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Thresholds {
     pub(super) rise: u32,
     pub(super) fall: u32,
 }
 
-/// How healthy checks have found an endpoint: one number for the state and for what speaks against it.
+/// The result of past checks: one number for the state and for the checks that contradict it.
 ///
-/// It goes from 0 to rise + fall - 1 and is up from `rise` on. A check that passes adds 1, and where that
-/// brings it up it jumps to the top; one that fails takes 1, and where that brings it down, to 0.
+/// The level goes from 0 to `rise + fall - 1`; the endpoint is up from `rise` on. A check that
+/// passes adds 1; if that brings the endpoint up, the level jumps to the top. A check that fails
+/// subtracts 1; if that brings the endpoint down, the level drops to 0.
 ///
 /// Source: HAProxy's server health counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Level(u32);
 
 impl Thresholds {
-    pub(super) fn first(self, initial: Initial) -> Level {
+    pub(super) fn first(self, initial: InitialState) -> Level {
         Level(match initial {
-            Initial::FullyUp => self.top(),
-            Initial::Up => self.rise,
-            Initial::Down => self.rise - 1,
-            Initial::FullyDown => 0,
+            InitialState::FullyUp => self.top(),
+            InitialState::Up => self.rise,
+            InitialState::Down => self.rise - 1,
+            InitialState::FullyDown => 0,
         })
     }
 
@@ -30,22 +31,18 @@ impl Thresholds {
         level.0 >= self.rise
     }
 
-    /// True if the last checks agree with the state.
+    /// True if no recent check contradicts the state.
     pub(super) fn is_settled(self, level: Level) -> bool {
         level.0 == 0 || level.0 == self.top()
     }
 
     pub(super) fn next(self, level: Level, passed: bool) -> Level {
         let was_up = self.is_up(level);
-        Level(match passed {
-            true if was_up || level.0 + 1 >= self.rise => match was_up {
-                true => (level.0 + 1).min(self.top()),
-                false => self.top(),
-            },
-            true => level.0 + 1,
-            false if was_up && level.0 > self.rise => level.0 - 1,
-            false if was_up => 0,
-            false => level.0.saturating_sub(1),
+        let next = if passed { level.0 + 1 } else { level.0.saturating_sub(1) };
+        Level(match (was_up, self.is_up(Level(next))) {
+            (false, true) => self.top(),
+            (true, false) => 0,
+            _ => next.min(self.top()),
         })
     }
 
@@ -61,8 +58,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// `fall` failures in a row bring any endpoint down, and not one less if it was settled; `rise`
-        /// passes bring it up likewise.
+        /// `fall` consecutive failures bring any endpoint down, and `fall - 1` do not if it was
+        /// settled. `rise` passes bring it up likewise.
         #[test]
         fn thresholds_are_exact(
             rise in 1_u32..10,
@@ -70,7 +67,7 @@ mod tests {
             past in prop::collection::vec(any::<bool>(), 0..40),
         ) {
             let thresholds = Thresholds { rise, fall };
-            let mut level = thresholds.first(Initial::Down);
+            let mut level = thresholds.first(InitialState::Down);
             for passed in past {
                 level = thresholds.next(level, passed);
                 prop_assert!(level.0 <= thresholds.top());
@@ -85,7 +82,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(thresholds.is_up(level), passed);
-                // From any state, twice as many settle it.
+                // From any state, as many checks as there are levels settle it.
                 for _ in 0..thresholds.top() {
                     level = thresholds.next(level, passed);
                 }
@@ -94,17 +91,17 @@ mod tests {
         }
 
         #[test]
-        fn the_first_check_decides_unless_it_is_not_to(rise in 1_u32..10, fall in 1_u32..10) {
+        fn the_first_check_decides_in_the_states_up_and_down(rise in 1_u32..10, fall in 1_u32..10) {
             let thresholds = Thresholds { rise, fall };
             let after = |initial, passed| {
                 let level = thresholds.next(thresholds.first(initial), passed);
                 thresholds.is_up(level)
             };
-            for initial in [Initial::Up, Initial::Down] {
+            for initial in [InitialState::Up, InitialState::Down] {
                 prop_assert!(after(initial, true) && !after(initial, false));
             }
-            prop_assert_eq!(after(Initial::FullyUp, false), fall > 1);
-            prop_assert_eq!(after(Initial::FullyDown, true), rise == 1);
+            prop_assert_eq!(after(InitialState::FullyUp, false), fall > 1);
+            prop_assert_eq!(after(InitialState::FullyDown, true), rise == 1);
         }
     }
 }

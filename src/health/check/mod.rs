@@ -1,3 +1,11 @@
+//! Active health checks: requests or connections that find out whether an endpoint is healthy.
+//!
+//! - `check`: the trait [`Check`]; `http_check`, `grpc_check` and `tcp_check` implement it.
+//!   `exchange` sends the request of the first two.
+//! - `health_check`: the settings.
+//! - `health_checked`: the stream, which schedules the checks.
+//! - `level`: the counter that turns passes and failures into a state.
+
 #[allow(clippy::module_inception)]
 mod check;
 #[cfg(feature = "http")]
@@ -16,7 +24,7 @@ mod tcp_check;
 pub use self::tcp_check::TcpCheck;
 pub use self::{
     check::Check,
-    health_check::{HealthCheck, Initial},
+    health_check::{HealthCheck, InitialState},
     health_checked::HealthChecked,
 };
 #[cfg(feature = "http")]

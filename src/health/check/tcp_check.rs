@@ -3,9 +3,9 @@ use tokio::net::{TcpStream, ToSocketAddrs};
 
 use crate::{BoxError, health::Check};
 
-/// An endpoint is healthy if it accepts a TCP connection, which is closed at once.
+/// Passes if the endpoint accepts a TCP connection, which is closed at once.
 ///
-/// Needs addresses, so it is put before [`connect`](crate::discover::DiscoverExt::connect).
+/// It needs addresses, so it belongs before [`connect`](crate::discover::DiscoverExt::connect).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpCheck;
 

@@ -1,155 +1,176 @@
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tokio::{sync::mpsc::UnboundedSender, time::Instant};
 
 use crate::{
     endpoint::EndpointStats,
-    health::{CircuitBreaker, stage::members::Id},
+    health::{
+        CircuitBreaker,
+        passive::{consecutive::ConsecutiveFailures, trial::Trial},
+        stage::members::Id,
+    },
     outcome::{Meter, Outcome, Sample},
 };
 
-/// What one circuit has seen, counted on the path of requests and without a lock.
+/// The meter of one circuit. Counts failures on the request path, without a lock.
 #[derive(Debug)]
 pub(super) struct Circuit {
     id: Id,
     breaker: CircuitBreaker,
-    calls: UnboundedSender<(Id, Call)>,
-    in_a_row: AtomicU32,
-    /// Of this half of the window and of the one before: requests, and failures among them.
-    requests: [AtomicU32; 2],
-    failures: [AtomicU32; 2],
-    /// It has called; nothing counts until it is closed.
+    events: UnboundedSender<(Id, CircuitEvent)>,
+    consecutive: ConsecutiveFailures,
+    requests: WindowCount,
+    failures: WindowCount,
+    /// Set when a threshold was crossed, so that one event is sent. Nothing is counted until the
+    /// circuit closes.
     tripped: AtomicBool,
-    /// The age of the vitals from which on requests are trials, 0 if the circuit is not half-open.
-    trial: AtomicU64,
+    trial: Trial,
+    /// Requests of the trial that have succeeded.
     passed: AtomicU32,
 }
 
-/// A call to the stage.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Call {
-    InARow(u32),
-    Share {
+pub(super) enum CircuitEvent {
+    ConsecutiveFailures(u32),
+    FailureShare {
         failures: u32,
         requests: u32,
     },
-    TrialsPassed,
+    TrialPassed,
     TrialFailed,
-    /// The caller of a trial gave it up: another request may go.
-    TrialGivenUp,
+    /// The caller of a trial request gave it up before its response began.
+    TrialAbandoned,
+}
+
+/// A count over a window of two halves: the current one and the one before.
+#[derive(Debug, Default)]
+struct WindowCount([AtomicU32; 2]);
+
+impl WindowCount {
+    fn increment(&self) {
+        self.0[0].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u32 {
+        let [current, previous] = &self.0;
+        current.load(Ordering::Relaxed).wrapping_add(previous.load(Ordering::Relaxed))
+    }
+
+    fn advance(&self) {
+        let [current, previous] = &self.0;
+        previous.store(current.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn reset(&self) {
+        self.0.iter().for_each(|half| half.store(0, Ordering::Relaxed));
+    }
 }
 
 impl Circuit {
-    pub(super) fn new(id: Id, breaker: CircuitBreaker, calls: UnboundedSender<(Id, Call)>) -> Self {
+    pub(super) fn new(
+        id: Id,
+        breaker: CircuitBreaker,
+        events: UnboundedSender<(Id, CircuitEvent)>,
+    ) -> Self {
         Self {
             id,
             breaker,
-            calls,
-            in_a_row: AtomicU32::new(0),
-            requests: Default::default(),
-            failures: Default::default(),
+            events,
+            consecutive: ConsecutiveFailures::default(),
+            requests: WindowCount::default(),
+            failures: WindowCount::default(),
             tripped: AtomicBool::new(false),
-            trial: AtomicU64::new(0),
+            trial: Trial::default(),
             passed: AtomicU32::new(0),
         }
     }
 
-    /// Half of the window is over.
-    pub(super) fn move_on(&self) {
-        for [now, before] in [&self.requests, &self.failures] {
-            before.store(now.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        }
+    /// Moves the window on by half.
+    pub(super) fn advance_window(&self) {
+        self.requests.advance();
+        self.failures.advance();
     }
 
     pub(super) fn half_open(&self, stats: &EndpointStats, now: Instant) {
+        // Before the trial begins: a request of the trial counts from 0.
         self.passed.store(0, Ordering::Relaxed);
-        self.trial.store(stats.age(now), Ordering::Release);
+        self.trial.begin(stats, now);
     }
 
-    /// Counts from nothing.
+    /// Closes the circuit and counts from 0.
     pub(super) fn close(&self) {
-        self.trial.store(0, Ordering::Release);
-        self.in_a_row.store(0, Ordering::Relaxed);
-        self.requests
-            .iter()
-            .chain(&self.failures)
-            .for_each(|count| count.store(0, Ordering::Relaxed));
+        self.trial.end();
+        self.consecutive.reset();
+        self.requests.reset();
+        self.failures.reset();
+        // Last: until then, late failures of the open circuit are not counted.
         self.tripped.store(false, Ordering::Release);
     }
 
-    fn call(&self, call: Call) {
-        // Nobody hears it if the stage is gone.
-        let _ = self.calls.send((self.id, call));
+    fn send(&self, event: CircuitEvent) {
+        // Fails if the stage was dropped, which is not an error: requests may outlive it.
+        let _ = self.events.send((self.id, event));
     }
 
     fn count(&self, failed: bool) {
         if self.tripped.load(Ordering::Relaxed) {
             return;
         }
-        let sum = |of: &[AtomicU32; 2]| {
-            of[0].load(Ordering::Relaxed).wrapping_add(of[1].load(Ordering::Relaxed))
-        };
-        self.requests[0].fetch_add(1, Ordering::Relaxed);
+        self.requests.increment();
         if !failed {
-            if self.in_a_row.load(Ordering::Relaxed) != 0 {
-                self.in_a_row.store(0, Ordering::Relaxed);
-            }
-            return;
+            return self.consecutive.reset();
         }
-        self.failures[0].fetch_add(1, Ordering::Relaxed);
-        let in_a_row = self.in_a_row.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let (requests, failures) = (sum(&self.requests), sum(&self.failures));
-        let share = f64::from(failures) * 100.0 / f64::from(requests.max(1));
-        let call = if self.breaker.in_a_row.is_some_and(|limit| in_a_row >= limit) {
-            Call::InARow(in_a_row)
-        } else if requests >= self.breaker.min_requests && share >= self.breaker.percent {
-            Call::Share { failures, requests }
+        self.failures.increment();
+        let consecutive = self.consecutive.increment();
+        let (requests, failures) = (self.requests.get(), self.failures.get());
+        let percent = f64::from(failures) * 100.0 / f64::from(requests.max(1));
+        let event = if self.breaker.consecutive_failures.is_some_and(|limit| consecutive >= limit) {
+            CircuitEvent::ConsecutiveFailures(consecutive)
+        } else if requests >= self.breaker.min_requests && percent >= self.breaker.percent {
+            CircuitEvent::FailureShare { failures, requests }
         } else {
             return;
         };
+        // Only the first of several threads that cross a threshold at the same time sends the
+        // event.
         if !self.tripped.swap(true, Ordering::AcqRel) {
-            self.call(call);
+            self.send(event);
         }
     }
 
-    fn judge_trial(&self, sample: &Sample<'_>, failed: bool) {
-        let since = self.trial.load(Ordering::Acquire);
-        if since == 0 || sample.start().nanos() < since {
-            return;
-        }
-        let unanswered = !sample.has_response();
-        let verdict = if unanswered && matches!(sample.outcome(), Outcome::Cancelled) {
-            return self.call(Call::TrialGivenUp);
+    fn record_trial(&self, sample: &Sample<'_>, failed: bool) {
+        let Some(trial) = self.trial.of(sample) else { return };
+        let event = if matches!(sample.outcome(), Outcome::Cancelled) && !sample.has_response() {
+            return self.send(CircuitEvent::TrialAbandoned);
         } else if failed {
-            Call::TrialFailed
-        } else if self.passed.fetch_add(1, Ordering::AcqRel) + 1 == self.breaker.trials {
-            Call::TrialsPassed
+            CircuitEvent::TrialFailed
+        } else if self.passed.fetch_add(1, Ordering::AcqRel) + 1 == self.breaker.trial_requests {
+            CircuitEvent::TrialPassed
         } else {
             return;
         };
-        if self.trial.compare_exchange(since, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            self.call(verdict);
+        if self.trial.decide(trial) {
+            self.send(event);
         }
     }
 }
 
 impl Meter for Circuit {
-    /// While it is half-open, trials are told from earlier requests by their starts.
     fn needs_latency(&self) -> bool {
-        self.trial.load(Ordering::Relaxed) > 0
+        self.trial.is_running()
     }
 
-    fn record(&self, _vitals: &EndpointStats, sample: &Sample<'_>) {
+    fn record(&self, _stats: &EndpointStats, sample: &Sample<'_>) {
         let failed = match sample.outcome() {
             Outcome::ApplicationError | Outcome::TransportFailure | Outcome::Timeout => true,
             Outcome::Success => false,
-            // It began well, or it would be a failure.
+            // The response began well, otherwise the outcome would be a failure.
             Outcome::Cancelled if sample.has_response() => false,
             Outcome::Overload { .. } | Outcome::Cancelled => {
-                return self.judge_trial(sample, false);
+                return self.record_trial(sample, false);
             }
         };
         self.count(failed);
-        self.judge_trial(sample, failed);
+        self.record_trial(sample, failed);
     }
 }

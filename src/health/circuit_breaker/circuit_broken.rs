@@ -10,37 +10,39 @@ use tokio::{
     time::Instant,
 };
 
-use super::circuit::{Call, Circuit};
+use super::circuit::{Circuit, CircuitEvent};
 use crate::{
+    ConfigError,
     discover::Discover,
     endpoint::{Allowance, Endpoint, Health},
     escape::Escaped,
     health::{
-        CircuitBreaker, InvalidSetting,
+        CircuitBreaker,
         stage::{
             members::{self, Id, Member},
-            stage::{Policy, Stage, stage},
-            timer::{Deadlines, Every, after},
+            stage::{Policy, Removal, Stage, stage, with_trial, with_worse_health},
+            timer::{Deadlines, Interval, after},
         },
     },
 };
 
 stage! {
-    /// Puts a circuit breaker before each endpoint: it looks at that endpoint alone, and knows neither
-    /// a fleet nor a cap. The stream of [`HealthExt::circuit_broken`](crate::health::HealthExt::circuit_broken).
+    /// Puts a circuit breaker before each endpoint. Each circuit depends on its endpoint alone:
+    /// other endpoints do not matter, and the number of open circuits is not limited. The stream of
+    /// [`HealthExt::circuit_broken`](crate::health::HealthExt::circuit_broken).
     ///
-    /// While a circuit is open, its endpoint is passed on as [`Health::Unhealthy`] with the reason. When
-    /// it is half-open, the endpoint has an [`Allowance`] of as many requests as decide about it. One
-    /// that the caller gives up is replaced by another.
+    /// While a circuit is open, its endpoint is passed on as [`Health::Unhealthy`] with the reason.
+    /// While it is half-open, the endpoint has an [`Allowance`] of as many requests as decide
+    /// whether it closes. A request that its caller gives up is replaced by another.
     ///
     /// Source: Nygard, "Release It!" (2007).
-    CircuitBroken, Breakers, State
+    CircuitBroken, CircuitPolicy, State
 }
 
 impl<D: Discover> CircuitBroken<D> {
-    pub(crate) fn new(discover: D, breaker: CircuitBreaker) -> Result<Self, InvalidSetting> {
+    pub(crate) fn new(discover: D, breaker: CircuitBreaker) -> Result<Self, ConfigError> {
         breaker.validate()?;
-        Ok(Self { stage: Stage::new(discover, Breakers::new(breaker)) })
+        Ok(Self { stage: Stage::new(discover, CircuitPolicy::new(breaker)) })
     }
 }
 
@@ -50,6 +52,7 @@ type Members<K, T> = members::Members<K, T, State>;
 struct State {
     circuit: Arc<Circuit>,
     position: Position,
+    /// Consecutive trials that have failed.
     failed_trials: u32,
 }
 
@@ -60,108 +63,115 @@ enum Position {
     HalfOpen(Allowance),
 }
 
-struct Breakers {
+struct CircuitPolicy {
     breaker: CircuitBreaker,
-    calls: (UnboundedSender<(Id, Call)>, UnboundedReceiver<(Id, Call)>),
-    half_window: Every,
-    ends: Deadlines,
+    events: (UnboundedSender<(Id, CircuitEvent)>, UnboundedReceiver<(Id, CircuitEvent)>),
+    half_window: Interval,
+    open_ends: Deadlines,
 }
 
-impl Breakers {
+impl CircuitPolicy {
     fn new(breaker: CircuitBreaker) -> Self {
-        let (half_window, ends) = (Every::new(breaker.window / 2), Deadlines::default());
-        Self { breaker, calls: unbounded_channel(), half_window, ends }
+        Self {
+            breaker,
+            events: unbounded_channel(),
+            half_window: Interval::new(breaker.window / 2),
+            open_ends: Deadlines::default(),
+        }
     }
 
-    fn answer<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, call: Call) {
+    fn handle_event<K: Display, T>(
+        &mut self,
+        members: &mut Members<K, T>,
+        id: Id,
+        event: CircuitEvent,
+    ) {
         let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
-        let reason = match (call, &mut state.position) {
-            (Call::InARow(failures), Position::Closed) => {
+        let reason = match (event, &mut state.position) {
+            (CircuitEvent::ConsecutiveFailures(failures), Position::Closed) => {
                 format!("{failures} consecutive failures")
             }
-            (Call::Share { failures, requests }, Position::Closed) => {
+            (CircuitEvent::FailureShare { failures, requests }, Position::Closed) => {
                 format!("{failures} of {requests} requests failed")
             }
-            (Call::TrialFailed, Position::HalfOpen(_)) => {
+            (CircuitEvent::TrialFailed, Position::HalfOpen(_)) => {
                 state.failed_trials = state.failed_trials.saturating_add(1);
                 "the trial failed".to_owned()
             }
-            (Call::TrialsPassed, Position::HalfOpen(_)) => {
+            (CircuitEvent::TrialPassed, Position::HalfOpen(_)) => {
                 tracing::info!(endpoint = %Escaped(&*key), "circuit closed");
                 (state.position, state.failed_trials) = (Position::Closed, 0);
                 state.circuit.close();
-                return members.announce(id);
+                return members.queue_update(id);
             }
-            (Call::TrialGivenUp, Position::HalfOpen(allowance)) => {
-                // Replaced, not added to: the balancer must be told that there is room.
-                let left = allowance.left().saturating_add(1).min(self.breaker.trials);
+            (CircuitEvent::TrialAbandoned, Position::HalfOpen(allowance)) => {
+                // A new allowance instead of a changed one: the update tells the balancer about it.
+                let left = allowance.left().saturating_add(1).min(self.breaker.trial_requests);
                 *allowance = Allowance::of(left);
-                return members.announce(id);
+                return members.queue_update(id);
             }
+            // An event that was sent before the circuit changed its position.
             _ => return,
         };
-        let time = self.breaker.open_for(state.failed_trials);
+        let time = self.breaker.open_time_after(state.failed_trials);
         let until = after(Instant::now(), time);
         tracing::warn!(endpoint = %Escaped(&*key), reason, ?time, "circuit open");
         let reason = format!("circuit open for {time:.1?}: {reason}").into();
         state.position = Position::Open { until, reason };
-        self.ends.add(until, id);
-        members.announce(id);
+        self.open_ends.add(until, id);
+        members.queue_update(id);
     }
 
     fn half_open<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&*key), "circuit half-open");
-        state.position = Position::HalfOpen(Allowance::of(self.breaker.trials));
+        state.position = Position::HalfOpen(Allowance::of(self.breaker.trial_requests));
         state.circuit.half_open(endpoint.stats(), Instant::now());
-        members.announce(id);
+        members.queue_update(id);
     }
 }
 
-impl<K, T> Policy<K, T, State> for Breakers
+impl<K, T> Policy<K, T, State> for CircuitPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,
 {
-    fn join(&mut self, id: Id, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
-        let circuit = Arc::new(Circuit::new(id, self.breaker, self.calls.0.clone()));
+    fn added(&mut self, id: Id, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+        let circuit = Arc::new(Circuit::new(id, self.breaker, self.events.0.clone()));
         State { circuit, position: Position::Closed, failed_trials: 0 }
     }
 
-    fn leave(&mut self, id: Id, member: &mut Member<K, T, State>) -> bool {
+    fn removed(&mut self, id: Id, member: &mut Member<K, T, State>) -> Removal {
         if let Position::Open { until, .. } = member.state.position {
-            self.ends.cancel(until, id);
+            self.open_ends.cancel(until, id);
         }
-        false
+        Removal::Now
     }
 
-    fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
+    fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
         let endpoint = endpoint.with_meter(Arc::clone(&state.circuit) as _);
         Some(match &state.position {
             Position::Closed => endpoint,
             Position::Open { reason, .. } => {
-                let health = endpoint.health().clone();
-                endpoint.with_health(health.or_worse(Health::Unhealthy(Arc::clone(reason))))
+                with_worse_health(endpoint, Health::Unhealthy(Arc::clone(reason)))
             }
-            // On trial at an earlier stage already: the same requests are for both.
-            Position::HalfOpen(_) if endpoint.allowance().is_some() => endpoint,
-            Position::HalfOpen(allowance) => endpoint.with_allowance(allowance.clone()),
+            Position::HalfOpen(allowance) => with_trial(endpoint, allowance),
         })
     }
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
-        while let Poll::Ready(Some((id, call))) = self.calls.1.poll_recv(cx) {
-            self.answer(members, id, call);
+        while let Poll::Ready(Some((id, event))) = self.events.1.poll_recv(cx) {
+            self.handle_event(members, id, event);
         }
-        while let Poll::Ready(id) = self.ends.poll(cx) {
+        while let Poll::Ready(id) = self.open_ends.poll(cx) {
             self.half_open(members, id);
         }
         if members.is_empty() {
-            self.half_window.stop();
+            self.half_window.reset();
             return Poll::Ready(());
         }
         while self.half_window.poll(cx).is_ready() {
-            members.iter().for_each(|(_, member)| member.state.circuit.move_on());
+            members.iter().for_each(|(_, member)| member.state.circuit.advance_window());
         }
         Poll::Pending
     }

@@ -1,3 +1,8 @@
+//! Circuit breakers: stop requests to an endpoint that fails, and try it again later.
+//!
+//! `circuit_breaker` has the settings, `circuit_broken` the stream with the state of each circuit,
+//! and `circuit` the meter that counts failures on the request path.
+
 mod circuit;
 #[allow(clippy::module_inception)]
 mod circuit_breaker;

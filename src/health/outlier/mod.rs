@@ -1,3 +1,11 @@
+//! Outlier detection: ejects endpoints whose requests do worse than those of others.
+//!
+//! - `outlier_detection`: the settings.
+//! - `success_rate`, `failure_share`, `latency_outliers`, `stalls`: the rules, with their settings.
+//! - `outlier_detected`: the stream, which applies the rules, ejects endpoints and puts them on
+//!   trial.
+//! - `ejected`: the ejected endpoints, in the order in which they are replaced by worse ones.
+
 mod ejected;
 mod failure_share;
 mod latency_outliers;

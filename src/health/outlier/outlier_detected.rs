@@ -12,184 +12,243 @@ use tokio::{
     time::Instant,
 };
 
-use super::ejected::{Ejected, Rank};
+use super::ejected::{Ejected, EjectionRank};
 use crate::{
+    ConfigError,
     discover::Discover,
     endpoint::{Allowance, Endpoint, EndpointStats, Health, OutcomeCounts},
     escape::Escaped,
     health::{
-        InvalidSetting, OutlierDetection,
+        OutlierDetection,
         passive::{
-            observed::{Observed, median},
+            interval_stats::{IntervalStats, median},
+            monitor::{MonitorEvent, PassiveMonitor},
             severity::Severity,
-            watch::{Alarm, Event, Watch},
         },
         stage::{
             members::{self, Id},
-            stage::{Policy, Stage, stage},
-            timer::{Every, after},
+            stage::{Policy, Removal, Stage, stage, with_trial, with_worse_health},
+            timer::{Interval, after},
         },
     },
     rng::Rng,
 };
 
 stage! {
-    /// Ejects endpoints that do worse than others, by what requests see of them, and lets them back in.
-    /// The stream of [`HealthExt::outlier_detected`](crate::health::HealthExt::outlier_detected).
+    /// Ejects endpoints whose requests do worse than those of others, and lets them return. The
+    /// stream of [`HealthExt::outlier_detected`](crate::health::HealthExt::outlier_detected).
     ///
-    /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its time is over it
-    /// is put on trial: it has an [`Allowance`] of one request, whose outcome is the verdict. The
-    /// endpoint is what upstream says it is again, or out for longer. If the caller gives the request up
-    /// before the response has begun, the next one decides.
+    /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its ejection
+    /// time is over, it is put on trial: it has an [`Allowance`] of one request. If that succeeds,
+    /// the endpoint has upstream's health again; if it fails, the endpoint is ejected for a longer
+    /// time. If the caller gives the request up before the response has begun, the next request
+    /// decides.
     ///
-    /// The number of ejected endpoints is limited. While the limit is reached, a clearly worse endpoint
-    /// replaces the least bad one; see [`OutlierDetection::max_ejected`].
+    /// The number of ejected endpoints is limited. At the limit, a clearly worse endpoint replaces
+    /// the ejected one of the lowest severity; see [`OutlierDetection::max_ejected`].
     ///
-    /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure accrual.
-    OutlierDetected, Outliers, State
+    /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure
+    /// accrual.
+    OutlierDetected, OutlierPolicy, State
 }
 
 impl<D: Discover> OutlierDetected<D> {
-    pub(crate) fn new(discover: D, detection: OutlierDetection) -> Result<Self, InvalidSetting> {
+    pub(crate) fn new(discover: D, detection: OutlierDetection) -> Result<Self, ConfigError> {
         detection.validate()?;
-        Ok(Self { stage: Stage::new(discover, Outliers::new(detection)) })
+        Ok(Self { stage: Stage::new(discover, OutlierPolicy::new(detection)) })
     }
 }
 
 type Members<K, T> = members::Members<K, T, State>;
+type Member<K, T> = members::Member<K, T, State>;
 
-/// What the stage knows of an endpoint.
 #[derive(Debug)]
 struct State {
-    watch: Arc<Watch>,
-    standing: Standing,
-    /// How often it was ejected, less the intervals in good standing.
+    monitor: Arc<PassiveMonitor>,
+    ejection: EjectionState,
+    /// How often the endpoint was ejected, less the intervals in service since.
     ejections: u32,
-    /// It has come back in this interval, which is not one in good standing.
-    returned: bool,
-    /// Intervals in a row in which its latency was far off.
-    slow: u32,
-    /// The outcomes that have been looked at.
+    /// The endpoint returned in this interval, so it was not in service for all of it.
+    has_returned: bool,
+    /// Consecutive intervals in which the latency was too high.
+    slow_intervals: u32,
+    /// The outcomes up to the last interval.
     seen: OutcomeCounts,
-    /// Its signs of life as they were last, and how many looks at it have found requests waiting and
-    /// no other.
-    life: u64,
-    silent: u32,
+    stall: StallState,
 }
 
 #[derive(Debug)]
-enum Standing {
-    Good,
+enum EjectionState {
+    InService,
     Ejected(Arc<str>),
     OnTrial(Allowance),
 }
 
-impl State {
-    fn is_good(&self) -> bool {
-        matches!(self.standing, Standing::Good)
-    }
+/// Detects that no response has begun or ended while requests wait.
+#[derive(Debug, Default)]
+struct StallState {
+    /// [`PassiveMonitor::progress`] at the last check.
+    progress: u64,
+    /// Consecutive checks that have found waiting requests and no progress.
+    silent_checks: u32,
+}
 
-    /// For how many looks in a row at least so many requests have waited without a sign of life.
+impl StallState {
+    /// Returns the number of whole periods between checks in which at least `min_waiting` requests
+    /// have waited without progress.
     ///
-    /// Looks are counted and not the time between them: if the process itself was stopped, answers may
-    /// lie in its sockets that nobody has looked at.
-    fn listen(&mut self, stats: &EndpointStats, least: u32) -> u32 {
-        let (waiting, life) = self.watch.pulse(stats);
-        let is_silent = waiting >= least && life == self.life;
-        (self.life, self.silent) =
-            (life, if is_silent { self.silent.saturating_add(1) } else { 0 });
-        self.silent.saturating_sub(1)
+    /// Checks are counted instead of time: if this process was stopped, responses may lie in its
+    /// sockets unread.
+    fn check(&mut self, monitor: &PassiveMonitor, stats: &EndpointStats, min_waiting: u32) -> u32 {
+        let (waiting, progress) = monitor.progress(stats);
+        let is_silent = waiting >= min_waiting && progress == self.progress;
+        self.progress = progress;
+        self.silent_checks = if is_silent { self.silent_checks.saturating_add(1) } else { 0 };
+        // The first check starts the first period.
+        self.silent_checks.saturating_sub(1)
     }
 }
 
-struct Outliers {
+impl State {
+    fn is_in_service(&self) -> bool {
+        matches!(self.ejection, EjectionState::InService)
+    }
+}
+
+struct OutlierPolicy {
     detection: OutlierDetection,
-    alarms: (UnboundedSender<Alarm>, UnboundedReceiver<Alarm>),
-    tick: Every,
-    stall_tick: Every,
-    /// Who is ejected or on trial.
+    events: (UnboundedSender<(Id, MonitorEvent)>, UnboundedReceiver<(Id, MonitorEvent)>),
+    tick: Interval,
+    stall_tick: Interval,
+    /// The endpoints that are ejected or on trial.
     ejected: Ejected,
     rng: Rng,
 }
 
-/// How often silence is looked for, in parts of the time that makes one.
-const LOOKS: u32 = 8;
+/// How many times stalls are looked for within the time that makes one.
+const STALL_CHECKS: u32 = 8;
 
-impl Outliers {
+impl OutlierPolicy {
     fn new(detection: OutlierDetection) -> Self {
-        let silence = detection.stalls.map_or(Duration::MAX, |stalls| stalls.after / LOOKS);
+        let stall_period =
+            detection.stalls.map_or(Duration::MAX, |stalls| stalls.after / STALL_CHECKS);
         Self {
-            alarms: unbounded_channel(),
-            tick: Every::new(detection.interval),
-            stall_tick: Every::new(silence),
+            events: unbounded_channel(),
+            tick: Interval::new(detection.interval),
+            stall_tick: Interval::new(stall_period),
             ejected: Ejected::default(),
             rng: detection.seed.map_or_else(Rng::from_entropy, Rng::seeded),
             detection,
         }
     }
 
-    fn ejection_time(&mut self, ejections: u32) -> Duration {
-        let time = self.detection.base_time.saturating_mul(ejections);
-        let time = time.min(self.detection.max_time);
-        let jitter = time.as_secs_f64() * self.rng.unit() * self.detection.jitter;
-        time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
-    }
-
-    /// Ejects an endpoint in good standing, if that leaves enough others, or in place of a less bad one.
-    /// Its severity is `at_least` what the reason implies.
-    fn eject<K: Display, T>(
+    fn handle_event<K: Display, T>(
         &mut self,
         members: &mut Members<K, T>,
         id: Id,
-        at_least: Severity,
+        event: MonitorEvent,
+    ) {
+        let Some(member) = members.get_mut(id) else { return };
+        match (event, &mut member.state.ejection) {
+            (MonitorEvent::FailedResponses(failures), _) => {
+                let reason = format!("{failures} consecutive failed responses");
+                self.eject_if_allowed(members, id, Severity::Failing, &reason);
+            }
+            (MonitorEvent::UnansweredRequests(failures), _) => {
+                let reason = format!("{failures} consecutive requests without a response");
+                self.eject_if_allowed(members, id, Severity::TimingOut, &reason);
+            }
+            (MonitorEvent::TrialPassed, EjectionState::OnTrial(_)) => {
+                member.state.monitor.reset_severity();
+                self.reinstate(members, id, "it has passed the trial");
+            }
+            (MonitorEvent::TrialFailed, EjectionState::OnTrial(_)) => {
+                let severity = member.state.monitor.severity();
+                self.eject(members, id, severity, "it has failed the trial");
+            }
+            // Several requests may have begun since the trial did, for example of other balancers.
+            // Each that is given up sends this event, and one new request is enough for all of
+            // them.
+            (MonitorEvent::TrialAbandoned, EjectionState::OnTrial(allowance))
+                if allowance.left() == 0 =>
+            {
+                *allowance = Allowance::of(1);
+                members.queue_update(id);
+            }
+            // An event of a trial that has ended.
+            _ => {}
+        }
+    }
+
+    /// Ejects an endpoint in service if the limit allows it, or in place of one of lower severity.
+    /// Its severity is that of its last requests, but at least `min_severity`, which the reason
+    /// implies.
+    fn eject_if_allowed<K: Display, T>(
+        &mut self,
+        members: &mut Members<K, T>,
+        id: Id,
+        min_severity: Severity,
         reason: &str,
     ) {
         let Some(member) = members.get(id) else { return };
-        if !member.state.is_good() || !member.endpoint.is_eligible() {
+        // Upstream does not send it requests: it must not use up the limit.
+        if !member.state.is_in_service() || !member.endpoint.is_eligible() {
             return;
         }
-        let severity = at_least.max(member.state.watch.severity());
-        let serves = |(other, member): (Id, &members::Member<K, T, State>)| {
-            other != id && member.endpoint.is_eligible() && member.state.is_good()
+        let severity = min_severity.max(member.state.monitor.severity());
+        let serves = |(other, member): (Id, &Member<K, T>)| {
+            other != id && member.endpoint.is_eligible() && member.state.is_in_service()
         };
         let is_last = !self.detection.may_eject_all() && !members.iter().any(serves);
-        if is_last || self.ejected.len() >= self.detection.cap(members.len()) {
-            let least_bad = self.least_bad(members, is_last);
-            let Some((other, _)) = least_bad.filter(|(_, other)| gives_way(*other, severity))
-            else {
+        if is_last || self.ejected.len() >= self.detection.max_ejected_of(members.len()) {
+            // If this is the last endpoint in service, the one that returns for it must be
+            // eligible.
+            let replaced = self
+                .least_severe(members, is_last)
+                .filter(|(_, rank)| rank.is_replaced_by(severity));
+            let Some((replaced, _)) = replaced else {
                 let endpoint = Escaped(&member.key);
-                tracing::debug!(%endpoint, reason, ?severity, "not ejected: too many would be out");
+                tracing::debug!(%endpoint, reason, ?severity, "not ejected: limit reached");
                 return;
             };
-            // Before the other, so that downstream never sees more endpoints out than the limit.
-            self.give_way(members, other);
+            // Before the ejection, so that downstream never sees more ejected endpoints than the
+            // limit.
+            self.replace(members, replaced);
         }
-        self.send_away(members, id, severity, reason);
+        self.eject(members, id, severity, reason);
     }
 
-    /// Returns the endpoint that is replaced first; the first eligible one if it `must_serve`.
-    fn least_bad<K, T>(&mut self, members: &Members<K, T>, must_serve: bool) -> Option<(Id, Rank)> {
+    /// Returns the endpoint that is replaced first, or the first eligible one if
+    /// `must_be_eligible`.
+    fn least_severe<K, T>(
+        &mut self,
+        members: &Members<K, T>,
+        must_be_eligible: bool,
+    ) -> Option<(Id, EjectionRank)> {
+        // Requests that were in flight at the ejection may have raised a severity since. Ranks are
+        // brought up to date here, and not for each request. A raised rank moves back in the order,
+        // so the loop ends after at most one turn per endpoint.
         loop {
-            let (id, rank) = self.ejected.least_bad(must_serve)?;
-            // Requests that were in flight at the ejection may have raised it since.
-            let severity = members.get(id)?.state.watch.severity();
+            let (id, rank) = self.ejected.least_severe(must_be_eligible)?;
+            let severity = members.get(id)?.state.monitor.severity();
             if severity <= rank.severity {
                 return Some((id, rank));
             }
-            self.ejected.change(id, |rank| rank.severity = severity);
+            self.ejected.change_rank(id, |rank| rank.severity = severity);
         }
     }
 
-    /// Ends an ejection in favour of a worse endpoint. It doesn't count as one; the recent failures do,
-    /// because no request has succeeded since.
-    fn give_way<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
+    /// Ends an ejection in favour of a worse endpoint. The ejection does not prolong later ones.
+    /// The severity stays, because no request has succeeded since.
+    fn replace<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
         if let Some(member) = members.get_mut(id) {
             member.state.ejections = member.state.ejections.saturating_sub(1);
         }
-        self.reinstate(members, id, "a worse one is ejected instead");
+        self.reinstate(members, id, "a worse endpoint is ejected instead");
     }
 
-    fn send_away<K: Display, T>(
+    /// Ejects an endpoint, or ejects one on trial again.
+    fn eject<K: Display, T>(
         &mut self,
         members: &mut Members<K, T>,
         id: Id,
@@ -203,227 +262,203 @@ impl Outliers {
         let until = after(Instant::now(), time);
         tracing::warn!(endpoint = %Escaped(&member.key), reason, ?severity, ?time, "ejected");
         let reason = format!("ejected for {time:.1?}: {reason}").into();
-        (state.standing, state.slow) = (Standing::Ejected(reason), 0);
-        self.ejected.send(id, until, Rank { serves: member.endpoint.is_eligible(), severity });
-        members.announce(id);
+        (state.ejection, state.slow_intervals) = (EjectionState::Ejected(reason), 0);
+        let rank = EjectionRank { is_eligible: member.endpoint.is_eligible(), severity };
+        self.ejected.insert(id, until, rank);
+        members.queue_update(id);
     }
 
-    /// The time of an ejected endpoint is over.
-    fn bring_back<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
+    fn ejection_time(&mut self, ejections: u32) -> Duration {
+        let time = self.detection.base_time.saturating_mul(ejections);
+        let time = time.min(self.detection.max_time);
+        let jitter = time.as_secs_f64() * self.rng.unit() * self.detection.jitter;
+        time.saturating_add(Duration::try_from_secs_f64(jitter).unwrap_or_default())
+    }
+
+    /// Puts an endpoint whose ejection time is over on trial, or back into service.
+    fn end_ejection<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
+        let Some(member) = members.get_mut(id) else { return };
         if !self.detection.trial {
-            if let Some(member) = members.get(id) {
-                member.state.watch.forget_severity();
-            }
+            member.state.monitor.reset_severity();
             return self.reinstate(members, id, "its time is over");
         }
-        let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), "on trial");
-        member.state.standing = Standing::OnTrial(Allowance::of(1));
-        member.state.watch.begin_trial(member.endpoint.stats(), Instant::now());
-        members.announce(id);
+        member.state.ejection = EjectionState::OnTrial(Allowance::of(1));
+        member.state.monitor.begin_trial(member.endpoint.stats(), Instant::now());
+        members.queue_update(id);
     }
 
     fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
-        self.ejected.let_in(id);
+        self.ejected.remove(id);
         let Some(member) = members.get_mut(id) else { return };
         tracing::info!(endpoint = %Escaped(&member.key), reason, "no longer ejected");
-        (member.state.standing, member.state.returned) = (Standing::Good, true);
+        (member.state.ejection, member.state.has_returned) = (EjectionState::InService, true);
+        // What happened before the return must not count against the endpoint.
         member.state.seen = member.endpoint.stats().outcomes();
-        member.state.watch.start_over();
-        member.state.watch.take_latencies();
-        member.state.watch.take_unread();
-        members.announce(id);
+        member.state.monitor.reset();
+        members.queue_update(id);
     }
 
-    fn answer<K: Display, T>(&mut self, members: &mut Members<K, T>, Alarm { id, what }: Alarm) {
-        let Some(member) = members.get_mut(id) else { return };
-        match (what, &mut member.state.standing) {
-            (Event::FailedResponses(failures), _) => {
-                let reason = format!("{failures} consecutive failed responses");
-                self.eject(members, id, Severity::Failing, &reason);
-            }
-            (Event::Unanswered(failures), _) => {
-                let reason = format!("{failures} consecutive requests without an answer");
-                self.eject(members, id, Severity::TimingOut, &reason);
-            }
-            (Event::TrialPassed, Standing::OnTrial(_)) => {
-                member.state.watch.forget_severity();
-                self.reinstate(members, id, "it has passed the trial");
-            }
-            (Event::TrialFailed, Standing::OnTrial(_)) => {
-                let severity = member.state.watch.severity();
-                self.send_away(members, id, severity, "it has failed the trial");
-            }
-            (Event::TrialOpen, Standing::OnTrial(allowance)) if allowance.left() == 0 => {
-                *allowance = Allowance::of(1);
-                members.announce(id);
-            }
-            _ => {}
-        }
-    }
-
-    /// Looks at an interval that is over.
-    fn judge<K: Display, T>(&mut self, members: &mut Members<K, T>) {
-        let mut fleet = Vec::new();
+    /// Applies the rules that compare endpoints to the interval that has ended.
+    fn evaluate_interval<K: Display, T>(&mut self, members: &mut Members<K, T>) {
+        let mut endpoints = Vec::new();
         for (id, member) in members.iter_mut() {
             let (now, state) = (member.endpoint.stats().outcomes(), &mut member.state);
             let mut outcomes = now.since(&state.seen);
-            outcomes.success += u64::from(state.watch.take_unread());
+            outcomes.success += u64::from(state.monitor.take_unread());
             state.seen = now;
-            let (measured, latency) = state.watch.take_latencies();
-            if state.is_good() {
-                let good = !std::mem::take(&mut state.returned);
-                state.ejections = state.ejections.saturating_sub(good.into());
-                fleet.push(Observed { id, outcomes, measured, latency });
+            let (measured, latency) = state.monitor.take_latencies();
+            if state.is_in_service() {
+                let was_in_service = !std::mem::take(&mut state.has_returned);
+                state.ejections = state.ejections.saturating_sub(was_in_service.into());
+                endpoints.push(IntervalStats { id, outcomes, measured, latency });
             }
         }
+        // The rule with the worse failures goes first, while the limit is not used up.
         if let Some(rule) = self.detection.failure_share {
-            rule.find(&fleet, |endpoint, reason| {
-                self.eject(members, endpoint.id, Severity::Mild, &reason);
+            rule.find(&endpoints, |endpoint, reason| {
+                self.eject_if_allowed(members, endpoint.id, Severity::Mild, &reason);
             });
         }
         if let Some(rule) = self.detection.success_rate {
-            rule.find(&fleet, |endpoint, reason| {
-                self.eject(members, endpoint.id, Severity::Mild, &reason);
+            rule.find(&endpoints, |endpoint, reason| {
+                self.eject_if_allowed(members, endpoint.id, Severity::Mild, &reason);
             });
         }
         if let Some(rule) = self.detection.latency {
             let mut slow = Vec::new();
-            rule.find(&fleet, |endpoint, reason| slow.push((endpoint.id, reason)));
-            self.strike(members, &fleet, &slow, rule.intervals);
+            rule.find(&endpoints, |endpoint, reason| slow.push((endpoint.id, reason)));
+            self.eject_slow(members, &endpoints, &slow, rule.intervals);
         }
     }
 
-    /// Counts the intervals in a row in which latencies were far off.
-    fn strike<K: Display, T>(
+    /// Ejects endpoints that were `slow` in enough consecutive intervals, the slowest first.
+    fn eject_slow<K: Display, T>(
         &mut self,
         members: &mut Members<K, T>,
-        fleet: &[Observed],
+        endpoints: &[IntervalStats],
         slow: &[(Id, String)],
         intervals: u32,
     ) {
-        let struck: BTreeSet<Id> = slow.iter().map(|&(id, _)| id).collect();
-        for endpoint in fleet {
-            if let Some(member) = members.get_mut(endpoint.id) {
-                let counted = if struck.contains(&endpoint.id) { member.state.slow + 1 } else { 0 };
-                member.state.slow = counted;
+        let slow_ids: BTreeSet<Id> = slow.iter().map(|&(id, _)| id).collect();
+        for endpoint in endpoints {
+            if let Some(Member { state, .. }) = members.get_mut(endpoint.id) {
+                let is_slow = slow_ids.contains(&endpoint.id);
+                state.slow_intervals =
+                    if is_slow { state.slow_intervals.saturating_add(1) } else { 0 };
             }
         }
         for (id, reason) in slow {
-            if members.get(*id).is_some_and(|member| member.state.slow >= intervals) {
-                self.eject(members, *id, Severity::Mild, reason);
+            if members.get(*id).is_some_and(|member| member.state.slow_intervals >= intervals) {
+                self.eject_if_allowed(members, *id, Severity::Mild, reason);
             }
         }
     }
 
-    /// Looks for endpoints that have gone silent.
-    fn listen<K: Display, T>(&mut self, members: &mut Members<K, T>) {
+    /// Ejects endpoints that have stopped responding.
+    fn eject_stalled<K: Display, T>(&mut self, members: &mut Members<K, T>) {
         let Some(stalls) = self.detection.stalls else { return };
-        let mut silent = Vec::new();
-        for (id, member) in members.iter_mut() {
-            let least = match member.state.standing {
-                Standing::Good => stalls.min_waiting,
-                Standing::OnTrial(ref allowance) if allowance.left() == 0 => 1,
-                Standing::OnTrial(_) | Standing::Ejected(_) => u32::MAX,
+        let mut stalled = Vec::new();
+        for (id, Member { endpoint, state, .. }) in members.iter_mut() {
+            let min_waiting = match &state.ejection {
+                EjectionState::InService => stalls.min_waiting,
+                // The trial's request is in flight.
+                EjectionState::OnTrial(allowance) if allowance.left() == 0 => 1,
+                // Without requests of its own: earlier ones that still wait don't count again.
+                EjectionState::OnTrial(_) | EjectionState::Ejected(_) => u32::MAX,
             };
-            let looks = member.state.listen(member.endpoint.stats(), least);
-            if looks >= LOOKS {
-                silent.push((id, self.stall_tick.period().saturating_mul(looks)));
+            let periods = state.stall.check(&state.monitor, endpoint.stats(), min_waiting);
+            if periods >= STALL_CHECKS {
+                stalled.push((id, self.stall_tick.period().saturating_mul(periods)));
             }
         }
-        if silent.is_empty() {
+        // The median below visits all endpoints: only if there is a use for it.
+        if stalled.is_empty() {
             return;
         }
-        let mut usual: Vec<_> =
-            members.iter().filter_map(|(_, member)| member.state.watch.usual()).collect();
-        let Some(usual) = median(&mut usual) else { return };
-        for (id, silence) in silent {
-            if silence < stalls.limit(usual) {
+        let mut latencies: Vec<_> =
+            members.iter().filter_map(|(_, member)| member.state.monitor.usual_latency()).collect();
+        let Some(usual) = median(&mut latencies) else { return };
+        for (id, time) in stalled {
+            if time < stalls.limit(usual) {
                 continue;
             }
-            let reason = format!("no answer for {silence:.1?} while requests wait");
-            match members.get(id).map(|member| &member.state.standing) {
-                Some(Standing::OnTrial(_)) => {
-                    self.send_away(members, id, Severity::TimingOut, &reason);
+            let reason = format!("no response for {time:.1?} while requests wait");
+            match members.get(id).map(|member| &member.state.ejection) {
+                Some(EjectionState::OnTrial(_)) => {
+                    self.eject(members, id, Severity::TimingOut, &reason);
                 }
-                _ => self.eject(members, id, Severity::TimingOut, &reason),
+                _ => self.eject_if_allowed(members, id, Severity::TimingOut, &reason),
             }
         }
     }
 
-    /// Endpoints were removed: lets those back in that are now too many, the least bad first.
-    fn keep_to_the_cap<K: Display, T>(&mut self, members: &mut Members<K, T>) {
-        while self.ejected.len() > self.detection.cap(members.len()) {
-            let Some((id, _)) = self.least_bad(members, false) else { return };
-            self.reinstate(members, id, "too many of the endpoints are out");
+    /// Reinstates endpoints of the lowest severity if more than the limit are ejected, because
+    /// others were removed.
+    fn enforce_limit<K: Display, T>(&mut self, members: &mut Members<K, T>) {
+        while self.ejected.len() > self.detection.max_ejected_of(members.len()) {
+            let Some((id, _)) = self.least_severe(members, false) else { return };
+            self.reinstate(members, id, "too many endpoints are ejected");
         }
     }
 }
 
-/// Whether an ejected endpoint is replaced by one of this severity.
-fn gives_way(rank: Rank, severity: Severity) -> bool {
-    rank.severity < severity || (rank.severity == severity && !rank.serves)
-}
-
-impl<K, T> Policy<K, T, State> for Outliers
+impl<K, T> Policy<K, T, State> for OutlierPolicy
 where
     K: Clone + Display + Eq + Hash,
     T: Clone,
 {
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
-        let watch = Watch::new(id, self.detection.limits(), self.alarms.0.clone());
+    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+        let config = self.detection.monitor_config();
         State {
-            watch: Arc::new(watch),
-            standing: Standing::Good,
+            monitor: Arc::new(PassiveMonitor::new(id, config, self.events.0.clone())),
+            ejection: EjectionState::InService,
             ejections: 0,
-            returned: false,
-            slow: 0,
+            has_returned: false,
+            slow_intervals: 0,
             seen: endpoint.stats().outcomes(),
-            life: 0,
-            silent: 0,
+            stall: StallState::default(),
         }
     }
 
-    fn change(&mut self, id: Id, member: &mut members::Member<K, T, State>) {
-        self.ejected.change(id, |rank| rank.serves = member.endpoint.is_eligible());
+    fn changed(&mut self, id: Id, member: &mut Member<K, T>) {
+        let is_eligible = member.endpoint.is_eligible();
+        self.ejected.change_rank(id, |rank| rank.is_eligible = is_eligible);
     }
 
-    fn leave(&mut self, id: Id, _member: &mut members::Member<K, T, State>) -> bool {
-        self.ejected.let_in(id);
-        false
+    fn removed(&mut self, id: Id, _member: &mut Member<K, T>) -> Removal {
+        self.ejected.remove(id);
+        Removal::Now
     }
 
-    fn pass(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
-        let endpoint = endpoint.with_meter(Arc::clone(&state.watch) as _);
-        Some(match &state.standing {
-            Standing::Good => endpoint,
-            Standing::Ejected(reason) => {
-                let health = endpoint.health().clone();
-                endpoint.with_health(health.or_worse(Health::Unhealthy(Arc::clone(reason))))
+    fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
+        let endpoint = endpoint.with_meter(Arc::clone(&state.monitor) as _);
+        Some(match &state.ejection {
+            EjectionState::InService => endpoint,
+            EjectionState::Ejected(reason) => {
+                with_worse_health(endpoint, Health::Unhealthy(Arc::clone(reason)))
             }
-            // On trial at an earlier stage already: the same request is for both.
-            Standing::OnTrial(_) if endpoint.allowance().is_some() => endpoint,
-            Standing::OnTrial(allowance) => endpoint.with_allowance(allowance.clone()),
+            EjectionState::OnTrial(allowance) => with_trial(endpoint, allowance),
         })
     }
 
     fn poll(&mut self, members: &mut Members<K, T>, cx: &mut Context<'_>) -> Poll<()> {
-        self.keep_to_the_cap(members);
-        // The changes of one event are passed on before the next event is handled. An endpoint that is
-        // announced twice keeps its first turn: it would be ejected before the one that it replaces is
-        // back.
+        self.enforce_limit(members);
+        // The updates of one event are passed on before the next event is handled. An endpoint that
+        // is queued twice keeps its first place in the queue: it would be ejected downstream before
+        // the endpoint that it replaces has returned.
         while !members.has_changes() {
-            if let Poll::Ready(Some(alarm)) = self.alarms.1.poll_recv(cx) {
-                self.answer(members, alarm);
-            } else if let Poll::Ready(id) = self.ejected.poll_over(cx) {
-                self.bring_back(members, id);
+            if let Poll::Ready(Some((id, event))) = self.events.1.poll_recv(cx) {
+                self.handle_event(members, id, event);
+            } else if let Poll::Ready(id) = self.ejected.poll_ended(cx) {
+                self.end_ejection(members, id);
             } else if members.is_empty() {
-                self.tick.stop();
+                self.tick.reset();
                 return Poll::Ready(());
             } else if self.tick.poll(cx).is_ready() {
-                self.judge(members);
+                self.evaluate_interval(members);
             } else if self.detection.stalls.is_some() && self.stall_tick.poll(cx).is_ready() {
-                self.listen(members);
+                self.eject_stalled(members);
             } else {
                 break;
             }

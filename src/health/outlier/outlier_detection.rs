@@ -1,30 +1,32 @@
 use std::time::Duration;
 
-use crate::health::{
-    FailureShare, InvalidSetting, LatencyOutliers, Stalls, SuccessRate, passive::watch::Limits,
+use crate::{
+    ConfigError,
+    health::{FailureShare, LatencyOutliers, Stalls, SuccessRate, passive::monitor::MonitorConfig},
 };
 
-/// What makes an endpoint an outlier, and what becomes of it.
+/// What makes an endpoint an outlier, and how long it is ejected.
 ///
-/// | detected | by default |
+/// | detected | default |
 /// |---|---|
-/// | [failed responses](Self::failed_responses) in a row | 5 |
-/// | [requests without an answer](Self::unanswered_requests) in a row | 5 |
-/// | a [success rate](Self::success_rate) below the fleet's | by 1.9 standard deviations and 5 % |
+/// | consecutive [failed responses](Self::failed_responses) | 5 |
+/// | consecutive [requests without a response](Self::unanswered_requests) | 5 |
+/// | a [success rate](Self::success_rate) below that of others | by 1.9 deviations and 5 % |
 /// | a [share of failures](Self::failure_share) | 50 % |
-/// | a [latency](Self::latency) above the peers' | threefold, and by 10 ms, for 3 intervals |
-/// | [silence](Self::stalls) while requests wait | 1 s, and ten times the usual latency |
+/// | a [latency](Self::latency) above that of others | threefold, and by 10 ms, for 3 intervals |
+/// | a [stall](Self::stalls): requests wait unanswered | 1 s and 10 times the usual latency |
 ///
-/// Each can be set or, with `None`, switched off. An answer that tells of overload is no failure. A
-/// cancelled request is nothing at all, unless its response had begun well: then it counts as a success.
+/// Each rule can be changed or, with `None`, switched off. A response that reports an overload is
+/// not a failure. A cancelled request does not count, unless its response had begun well: then it
+/// is a success.
 ///
-/// Rows cost a request next to nothing. For latency and silence the latency of each request is measured, two
-/// clock reads unless the strategy has it measured already.
+/// Counting consecutive failures costs almost nothing per request. The rules for latency and stalls
+/// measure the latency of each request: two clock reads, unless the strategy measures it already.
 #[derive(Clone, Debug)]
 pub struct OutlierDetection {
     pub(super) interval: Duration,
     failed_responses: Option<u32>,
-    unanswered: Option<u32>,
+    unanswered_requests: Option<u32>,
     pub(super) success_rate: Option<SuccessRate>,
     pub(super) failure_share: Option<FailureShare>,
     pub(super) latency: Option<LatencyOutliers>,
@@ -32,26 +34,25 @@ pub struct OutlierDetection {
     pub(super) base_time: Duration,
     pub(super) max_time: Duration,
     pub(super) jitter: f64,
-    cap: Cap,
+    max_ejected: MaxEjected,
     pub(super) trial: bool,
     pub(super) seed: Option<u64>,
 }
 
-/// How many may be ejected at a time.
 #[derive(Clone, Copy, Debug)]
-struct Cap {
+struct MaxEjected {
     floor: usize,
     percent: f64,
 }
 
 impl OutlierDetection {
-    /// Everything on; see the table above and the methods.
+    /// Enables all rules with their defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
             interval: Duration::from_secs(10),
             failed_responses: Some(5),
-            unanswered: Some(5),
+            unanswered_requests: Some(5),
             success_rate: Some(SuccessRate::default()),
             failure_share: Some(FailureShare::default()),
             latency: Some(LatencyOutliers::default()),
@@ -59,120 +60,122 @@ impl OutlierDetection {
             base_time: Duration::from_secs(30),
             max_time: Duration::from_secs(300),
             jitter: 0.1,
-            cap: Cap { floor: 1, percent: 50.0 },
+            max_ejected: MaxEjected { floor: 1, percent: 50.0 },
             trial: true,
             seed: None,
         }
     }
 
-    /// How often success rates, shares of failures and latencies are looked at. Default 10 s.
+    /// Sets how often success rates, shares of failures and latencies are compared. Default 10 s.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Ejects after so many responses in a row that say that the endpoint failed
+    /// Ejects an endpoint after this many consecutive responses that report a failure
     /// ([`Outcome::ApplicationError`](crate::outcome::Outcome::ApplicationError)). Default 5.
     ///
-    /// A success ends the row; requests without an answer are counted apart and don't.
+    /// A success resets the number. Requests without a response are counted separately and do not.
     #[must_use]
-    pub fn failed_responses(mut self, in_a_row: impl Into<Option<u32>>) -> Self {
-        self.failed_responses = in_a_row.into();
+    pub fn failed_responses(mut self, consecutive: impl Into<Option<u32>>) -> Self {
+        self.failed_responses = consecutive.into();
         self
     }
 
-    /// Ejects after so many requests in a row that got no answer: a transport failure or a timeout.
-    /// Default 5.
+    /// Ejects an endpoint after this many consecutive requests without a response: transport
+    /// failures and timeouts. Default 5.
     ///
-    /// Any answer ends the row.
+    /// Any response resets the number.
     #[must_use]
-    pub fn unanswered_requests(mut self, in_a_row: impl Into<Option<u32>>) -> Self {
-        self.unanswered = in_a_row.into();
+    pub fn unanswered_requests(mut self, consecutive: impl Into<Option<u32>>) -> Self {
+        self.unanswered_requests = consecutive.into();
         self
     }
 
-    /// Ejects for a success rate far below the fleet's.
+    /// Ejects an endpoint whose success rate is far below that of others.
     #[must_use]
     pub fn success_rate(mut self, rule: impl Into<Option<SuccessRate>>) -> Self {
         self.success_rate = rule.into();
         self
     }
 
-    /// Ejects for a share of failures.
+    /// Ejects an endpoint of which a share of the requests fails.
     #[must_use]
     pub fn failure_share(mut self, rule: impl Into<Option<FailureShare>>) -> Self {
         self.failure_share = rule.into();
         self
     }
 
-    /// Ejects for a latency far above that of the peers.
+    /// Ejects an endpoint whose latency is far above that of others.
     #[must_use]
     pub fn latency(mut self, rule: impl Into<Option<LatencyOutliers>>) -> Self {
         self.latency = rule.into();
         self
     }
 
-    /// Ejects an endpoint that has gone silent.
+    /// Ejects an endpoint that has stopped responding.
     #[must_use]
     pub fn stalls(mut self, rule: impl Into<Option<Stalls>>) -> Self {
         self.stalls = rule.into();
         self
     }
 
-    /// How long an endpoint is out: `base` the first time, twice that the second, up to `max`. For each
-    /// interval in good standing it is one step less. Default 30 s and 300 s.
+    /// Sets how long an endpoint is ejected: `base` the first time, `2 * base` the second time, up
+    /// to `max`. Each interval in service takes one step back. Default 30 s and 300 s.
     #[must_use]
     pub fn ejection_time(mut self, base: Duration, max: Duration) -> Self {
         (self.base_time, self.max_time) = (base, max);
         self
     }
 
-    /// Prolongs each ejection by a random part of it, up to this, so that many that went together don't
-    /// come back together. Default 0.1.
+    /// Prolongs each ejection by a random share of it, at most `share`, so that endpoints ejected
+    /// together do not return together. Default 0.1; from 0 to 1.
     #[must_use]
-    pub fn jitter(mut self, part: f64) -> Self {
-        self.jitter = part;
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
         self
     }
 
-    /// How many may be out at a time: `floor`, or that percentage of all endpoints, rounded down, if
-    /// that is more. Default 1 and 50 %.
+    /// Limits how many endpoints are ejected at a time: `floor`, or `percent` of all endpoints,
+    /// rounded down, if that is more. Default 1 and 50 %.
     ///
-    /// The last endpoint that serves is never ejected, unless `percent` is 100.
+    /// The last endpoint in service is never ejected, unless `percent` is 100.
     ///
-    /// **The worst endpoints are ejected.** While the limit is reached, an endpoint that is to be
-    /// ejected replaces the least bad of the ejected ones if it is at least one step of this table
-    /// worse. The replaced endpoint is eligible again at once, and its ejection doesn't prolong later
-    /// ones. An ejected endpoint never moves down the table, so two endpoints can't replace each other
-    /// in turns: the number of replacements within `base` is at most eight times the limit, and one
-    /// more for each change of health by upstream.
+    /// **The worst endpoints are ejected.** At the limit, an outlier replaces the ejected endpoint
+    /// of the lowest severity if its own severity is at least one step of this table higher. The
+    /// replaced endpoint is eligible again at once, and its ejection does not prolong later ones.
+    /// The severity of an ejected endpoint never falls, so two endpoints cannot replace each other
+    /// in turns: within `base`, there are at most eight times as many replacements as the limit,
+    /// and one more for each change of health by upstream.
     ///
-    /// | step | recent requests |
+    /// | severity | recent requests |
     /// |---|---|
-    /// | mild | none of the below: the endpoint is slow, or fails now and then |
-    /// | timing out | 4 of the last 8 failed, or the endpoint is ejected for silence or unanswered requests |
+    /// | mild | none of the below: the endpoint is slow, or fails occasionally |
+    /// | timing out | 4 of the last 8 failed, or ejected for a stall or unanswered requests |
     /// | hung | 15 of the last 16 failed, at least one by a timeout |
-    /// | failing | 5 of the last 8 failed without a timeout, or the endpoint is ejected for failed responses |
+    /// | failing | 5 of the last 8 failed without a timeout, or ejected for failed responses |
     /// | down | 15 of the last 16 failed without a timeout |
     ///
-    /// A timeout weighs less than another failure, because in an overloaded fleet requests time out
-    /// everywhere. Endpoints that are only slow would otherwise use up the limit, and one that fails
-    /// each request at once would stay. An ejected endpoint that upstream calls unhealthy too is
-    /// replaced first, and also by an endpoint on the same step: its ejection makes no difference.
+    /// A timeout weighs less than another failure, because requests time out everywhere if all
+    /// endpoints are overloaded. Without severities, endpoints that are only slow would use up the
+    /// limit, and one that fails every request at once would stay in service. An ejected endpoint
+    /// that upstream calls unhealthy too is replaced first, and also by an endpoint of the same
+    /// severity: its ejection makes no difference.
     ///
-    /// If endpoints are removed and more than the limit are ejected, the least bad return at once.
+    /// If endpoints are removed and more than the limit are ejected, those of the lowest severity
+    /// return at once.
     ///
-    /// Source: the limit is Envoy's and gRPC's. Where we differ: there the first endpoints to be ejected
-    /// use it up.
+    /// Source: the limit of Envoy and gRPC. Where this differs: there, the first endpoints to be
+    /// ejected use up the limit.
     #[must_use]
     pub fn max_ejected(mut self, floor: usize, percent: f64) -> Self {
-        self.cap = Cap { floor, percent };
+        self.max_ejected = MaxEjected { floor, percent };
         self
     }
 
-    /// Whether an endpoint that returns is given one request first, whose outcome decides whether it
-    /// is out again. Default true.
+    /// Sets whether an endpoint that returns gets one request first, whose outcome decides whether
+    /// it is ejected again. Default true.
     #[must_use]
     pub fn trial(mut self, trial: bool) -> Self {
         self.trial = trial;
@@ -186,41 +189,43 @@ impl OutlierDetection {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), InvalidSetting> {
-        InvalidSetting::if_zero("interval", self.interval)?;
-        InvalidSetting::if_zero("ejection_time.base", self.base_time)?;
-        InvalidSetting::if_inverted(
-            ("ejection_time.base", self.base_time),
-            ("ejection_time.max", self.max_time),
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero_time("interval", self.interval)?;
+        ConfigError::if_zero_time("ejection_time.base", self.base_time)?;
+        ConfigError::unless(
+            self.base_time <= self.max_time,
+            "ejection_time.max",
+            format_args!("{:?}", self.max_time),
+            "at least `ejection_time.base`",
         )?;
-        InvalidSetting::unless_within("jitter", self.jitter, [0.0, 1.0])?;
-        InvalidSetting::unless_within("max_ejected.percent", self.cap.percent, [0.0, 100.0])?;
-        let in_a_row =
-            [("failed_responses", self.failed_responses), ("unanswered_requests", self.unanswered)];
-        for (setting, limit) in in_a_row {
-            limit.map_or(Ok(()), |limit| InvalidSetting::if_none(setting, limit.into()))?;
-        }
+        ConfigError::unless_within("jitter", self.jitter, [0.0, 1.0])?;
+        ConfigError::unless_within("max_ejected.percent", self.max_ejected.percent, [0.0, 100.0])?;
+        // `None` switches a rule off.
+        let failed_responses = self.failed_responses.unwrap_or(1);
+        ConfigError::if_zero("failed_responses", failed_responses.into())?;
+        let unanswered_requests = self.unanswered_requests.unwrap_or(1);
+        ConfigError::if_zero("unanswered_requests", unanswered_requests.into())?;
         self.success_rate.map_or(Ok(()), |rule| rule.validate())?;
         self.failure_share.map_or(Ok(()), |rule| rule.validate())?;
         self.latency.map_or(Ok(()), |rule| rule.validate())?;
         self.stalls.map_or(Ok(()), |rule| rule.validate())
     }
 
-    /// How many of so many endpoints may be out.
-    pub(super) fn cap(&self, endpoints: usize) -> usize {
-        let share = (endpoints as f64 * self.cap.percent / 100.0).floor() as usize;
-        let most = if self.may_eject_all() { endpoints } else { endpoints.saturating_sub(1) };
-        share.max(self.cap.floor).min(most)
+    /// Returns how many of `endpoints` may be ejected.
+    pub(super) fn max_ejected_of(&self, endpoints: usize) -> usize {
+        let share = (endpoints as f64 * self.max_ejected.percent / 100.0).floor() as usize;
+        let max = if self.may_eject_all() { endpoints } else { endpoints.saturating_sub(1) };
+        share.max(self.max_ejected.floor).min(max)
     }
 
     pub(super) fn may_eject_all(&self) -> bool {
-        self.cap.percent >= 100.0
+        self.max_ejected.percent >= 100.0
     }
 
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
-            responses: self.failed_responses,
-            unanswered: self.unanswered,
+    pub(super) fn monitor_config(&self) -> MonitorConfig {
+        MonitorConfig {
+            failed_responses: self.failed_responses,
+            unanswered_requests: self.unanswered_requests,
             stalls: self.stalls.is_some(),
             latency: self.latency.is_some(),
             trials: self.trial,
@@ -239,13 +244,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cap_is_rounded_down_to_no_less_than_the_floor_and_spares_the_last() {
+    fn the_limit_is_rounded_down_is_at_least_the_floor_and_spares_the_last_endpoint() {
         let detection = OutlierDetection::new();
-        let caps = [0, 1, 2, 3, 5, 20].map(|endpoints| detection.cap(endpoints));
-        assert_eq!(caps, [0, 0, 1, 1, 2, 10]);
+        let limits = [0, 1, 2, 3, 5, 20].map(|endpoints| detection.max_ejected_of(endpoints));
+        assert_eq!(limits, [0, 0, 1, 1, 2, 10]);
         let tenth = detection.clone().max_ejected(2, 10.0);
-        assert_eq!([2, 3, 29, 30].map(|endpoints| tenth.cap(endpoints)), [1, 2, 2, 3]);
+        assert_eq!([2, 3, 29, 30].map(|endpoints| tenth.max_ejected_of(endpoints)), [1, 2, 2, 3]);
         let all = detection.max_ejected(0, 100.0);
-        assert_eq!([1, 7].map(|endpoints| all.cap(endpoints)), [1, 7]);
+        assert_eq!([1, 7].map(|endpoints| all.max_ejected_of(endpoints)), [1, 7]);
     }
 }

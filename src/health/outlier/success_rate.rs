@@ -1,22 +1,23 @@
-use crate::health::{InvalidSetting, passive::observed::Observed};
+use crate::{ConfigError, health::passive::interval_stats::IntervalStats};
 
-/// Ejects an endpoint whose success rate is far below that of the fleet.
+/// Ejects an endpoint whose success rate is far below that of the others.
 ///
-/// Far is so many standard deviations below the mean of all endpoints with enough requests, and a
-/// number of percent at least. Overloads and cancellations are left out.
+/// Compared are the endpoints with at least `min_requests` requests in the interval. With the mean
+/// `m` and the standard deviation `s` of their success rates, an endpoint is ejected if its rate is
+/// below `m - max(deviations * s, min_difference / 100)`. Overloads and cancellations do not count.
 ///
-/// Source: Envoy's success rate outliers, gRPC A50. Where we differ: `min_difference`. Where all are
-/// nearly perfect a deviation is next to nothing, and one failure in a thousand would do.
+/// Source: Envoy's success rate outliers, gRPC A50. Where this differs: `min_difference`. If all
+/// endpoints are nearly perfect, `s` is close to 0, and one failure in a thousand would be enough.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SuccessRate {
-    /// Standard deviations below the mean. Default 1.9.
+    /// Standard deviations below the mean. Default 1.9; at least 0.
     pub deviations: f64,
-    /// Least difference from the mean in percent. Default 5.
+    /// The least difference from the mean, in percent. Default 5; from 0 to 100.
     pub min_difference: f64,
-    /// Least number of endpoints with enough requests. Default 5: of fewer, none can be 1.9
-    /// deviations from their mean.
+    /// The least number of endpoints with enough requests. Default 5: among fewer, none can be 1.9
+    /// deviations from the mean.
     pub min_endpoints: usize,
-    /// Least number of requests of an endpoint in an interval. Default 100.
+    /// The least number of requests of an endpoint in an interval. Default 100.
     pub min_requests: u64,
 }
 
@@ -27,19 +28,25 @@ impl Default for SuccessRate {
 }
 
 impl SuccessRate {
-    pub(super) fn validate(&self) -> Result<(), InvalidSetting> {
-        let least = [0.0, f64::INFINITY];
-        InvalidSetting::unless_within("success_rate.deviations", self.deviations, least)?;
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let range = [0.0, f64::INFINITY];
+        ConfigError::unless_within("success_rate.deviations", self.deviations, range)?;
         let percent = self.min_difference;
-        InvalidSetting::unless_within("success_rate.min_difference", percent, [0.0, 100.0])?;
-        InvalidSetting::if_none("success_rate.min_endpoints", self.min_endpoints as u64)?;
-        InvalidSetting::if_none("success_rate.min_requests", self.min_requests)
+        ConfigError::unless_within("success_rate.min_difference", percent, [0.0, 100.0])?;
+        ConfigError::if_zero("success_rate.min_endpoints", self.min_endpoints as u64)?;
+        ConfigError::if_zero("success_rate.min_requests", self.min_requests)
     }
 
     /// Calls `eject` for each outlier, the worst first.
-    pub(crate) fn find(&self, fleet: &[Observed], mut eject: impl FnMut(&Observed, String)) {
-        let enough = |endpoint: &&Observed| endpoint.judged() >= self.min_requests.max(1);
-        let mut rates: Vec<_> = fleet.iter().filter(enough).map(|one| (one.rate(), one)).collect();
+    pub(crate) fn find(
+        &self,
+        endpoints: &[IntervalStats],
+        mut eject: impl FnMut(&IntervalStats, String),
+    ) {
+        let measured =
+            endpoints.iter().filter(|endpoint| endpoint.decided() >= self.min_requests.max(1));
+        let mut rates: Vec<_> =
+            measured.map(|endpoint| (endpoint.success_rate(), endpoint)).collect();
         if rates.len() < self.min_endpoints.max(1) {
             return;
         }

@@ -3,15 +3,15 @@ use std::{
     time::Duration,
 };
 
-/// Latencies since they were last looked at, counted in buckets a quarter of an octave wide: from a
-/// microsecond to two minutes, what is beyond counts as that. Written without a lock.
+/// Counts latencies in buckets a quarter of an octave wide, without a lock. Latencies are limited
+/// to the range from 1 µs to 2 minutes.
 #[derive(Debug)]
 pub(super) struct Histogram {
     buckets: Box<[AtomicU32]>,
 }
 
-/// The first bucket begins at 2^10 ns, the last ends at 2^37.
-const LOWEST: u32 = 10;
+/// The first bucket begins at 2^10 ns, the last one ends at 2^37 ns.
+const MIN_LOG2_NANOS: u32 = 10;
 const OCTAVES: u32 = 27;
 
 impl Histogram {
@@ -20,14 +20,15 @@ impl Histogram {
     }
 
     pub(super) fn record(&self, nanos: u64) {
-        let nanos = nanos.clamp(1 << LOWEST, (1 << (LOWEST + OCTAVES)) - 1);
+        let nanos = nanos.clamp(1 << MIN_LOG2_NANOS, (1 << (MIN_LOG2_NANOS + OCTAVES)) - 1);
         let octave = nanos.ilog2();
+        // The two bits below the highest one.
         let quarter = (nanos >> (octave - 2)) & 3;
-        let bucket = (octave - LOWEST) as usize * 4 + quarter as usize;
+        let bucket = (octave - MIN_LOG2_NANOS) as usize * 4 + quarter as usize;
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many there were and their median, to within 13 %; starts over.
+    /// Returns the number of latencies and their median to within 13 %, and empties the histogram.
     pub(super) fn take(&self) -> (u32, Duration) {
         let counts: Vec<_> =
             self.buckets.iter().map(|bucket| bucket.swap(0, Ordering::Relaxed)).collect();
@@ -41,8 +42,10 @@ impl Histogram {
     }
 }
 
+/// Returns the middle of a bucket.
 fn middle(bucket: usize) -> Duration {
-    let octave = LOWEST + bucket as u32 / 4;
+    let octave = MIN_LOG2_NANOS + bucket as u32 / 4;
+    // The bucket spans two eighths of its octave; the middle is one eighth above its start.
     let eighths = 8 + 2 * (bucket as u64 % 4) + 1;
     Duration::from_nanos(eighths << (octave - 3))
 }
@@ -67,12 +70,12 @@ mod tests {
             prop_assert_eq!(count as usize, sorted.len());
             let error = (median.as_nanos() as f64 / expected - 1.0).abs();
             prop_assert!(error < 0.13, "{median:?} for {expected}");
-            prop_assert_eq!(histogram.take().0, 0, "starts over");
+            prop_assert_eq!(histogram.take().0, 0, "the histogram is empty");
         }
     }
 
     #[test]
-    fn what_is_beyond_the_ends_is_counted_at_them() {
+    fn latencies_out_of_range_count_in_the_first_and_last_bucket() {
         let histogram = Histogram::new();
         for nanos in [0, u64::MAX, u64::MAX] {
             histogram.record(nanos);

@@ -1,17 +1,19 @@
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
     hash::Hash,
     sync::Arc,
 };
 
-use super::stage::Policy;
+use super::stage::{Policy, Removal};
 use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 
-/// Numbers the endpoints of a stage in order of arrival. One that is removed and comes back gets
-/// another, so that what belonged to the old one does not find the new one.
+/// The number of an endpoint within a stage, in order of arrival. An endpoint that is removed and
+/// added again gets a new number, so that timers and events of the old one do not reach the new
+/// one.
 pub(crate) type Id = u64;
 
-/// The endpoints of a stage, as they came, with what the stage knows of each.
+/// The endpoints of a stage as upstream sent them, each with the state that the policy keeps for
+/// it.
 #[derive(Debug)]
 pub(crate) struct Members<K, T, S> {
     ids: HashMap<K, Id>,
@@ -23,19 +25,20 @@ pub(crate) struct Members<K, T, S> {
 #[derive(Debug)]
 pub(crate) struct Member<K, T, S> {
     pub(crate) key: K,
-    /// As it came from upstream, with the vitals it had first.
+    /// As upstream sent it, with the statistics of the first version of this endpoint.
     pub(crate) endpoint: Endpoint<T>,
     pub(crate) state: S,
-    /// Downstream knows it.
-    shown: bool,
+    /// Downstream has the endpoint.
+    published: bool,
+    /// `queue` has an update of the endpoint.
     queued: bool,
 }
 
-/// What has yet to be passed on.
+/// A change that has yet to be passed on.
 #[derive(Debug)]
 enum Change<K> {
-    Anew(Id),
-    Gone(K),
+    Update(Id),
+    Remove(K),
 }
 
 impl<K, T, S> Members<K, T, S> {
@@ -68,11 +71,11 @@ impl<K, T, S> Members<K, T, S> {
         self.members.iter_mut().map(|(&id, member)| (id, member))
     }
 
-    /// Has an endpoint passed on anew, because its state has changed.
-    pub(crate) fn announce(&mut self, id: Id) {
+    /// Queues an update of an endpoint whose state has changed.
+    pub(crate) fn queue_update(&mut self, id: Id) {
         if let Some(member) = self.members.get_mut(&id).filter(|member| !member.queued) {
             member.queued = true;
-            self.queue.push_back(Change::Anew(id));
+            self.queue.push_back(Change::Update(id));
         }
     }
 
@@ -82,23 +85,23 @@ impl<K, T, S> Members<K, T, S> {
 }
 
 impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
-    /// Ends an endpoint that had lingered after its removal.
-    pub(crate) fn retire(&mut self, id: Id) {
+    /// Removes an endpoint whose [`Removal`] was deferred.
+    pub(crate) fn remove_deferred(&mut self, id: Id) {
         let Some(member) = self.forget(id) else { return };
-        if member.shown {
-            self.queue.push_back(Change::Gone(member.key));
+        if member.published {
+            self.queue.push_back(Change::Remove(member.key));
         }
     }
 
-    /// The next change that the stage itself has made.
+    /// Returns the next queued change.
     pub(crate) fn next_change<P>(&mut self, policy: &P) -> Option<Update<K, T>>
     where
         P: Policy<K, T, S>,
     {
         loop {
             match self.queue.pop_front()? {
-                Change::Gone(key) => return Some(Update::Remove(key)),
-                Change::Anew(id) => {
+                Change::Remove(key) => return Some(Update::Remove(key)),
+                Change::Update(id) => {
                     let Some(member) = self.members.get_mut(&id) else { continue };
                     member.queued = false;
                     if let Some(update) = member.update(policy) {
@@ -109,7 +112,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         }
     }
 
-    /// Takes note of a change from upstream, and tells what becomes of it.
+    /// Applies a change from upstream and returns the change for downstream, if there is one.
     pub(crate) fn apply<P>(&mut self, update: Update<K, T>, policy: &mut P) -> Option<Update<K, T>>
     where
         P: Policy<K, T, S>,
@@ -124,17 +127,18 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 self.remove(id, policy)
             }
             Update::Reset(endpoints) => {
-                let together = endpoints.len();
-                let mut gone: BTreeMap<Id, ()> = self.members.keys().map(|&id| (id, ())).collect();
+                let arrivals = endpoints.len();
+                let mut missing: BTreeSet<Id> = self.members.keys().copied().collect();
                 for (key, endpoint) in endpoints {
-                    gone.remove(&self.insert(key, endpoint, together, policy));
+                    missing.remove(&self.insert(key, endpoint, arrivals, policy));
                 }
-                for id in gone.into_keys() {
+                for id in missing {
                     self.remove(id, policy);
                 }
+                // Includes endpoints whose removal is deferred.
                 let all = self.members.values_mut().filter_map(|member| {
-                    let endpoint = member.pass(policy);
-                    member.shown = endpoint.is_some();
+                    let endpoint = member.publish(policy);
+                    member.published = endpoint.is_some();
                     Some((member.key.clone(), endpoint?))
                 });
                 Some(Update::Reset(all.collect()))
@@ -142,21 +146,22 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         }
     }
 
-    /// An endpoint that comes with others: how many they are together.
+    /// Adds or changes an endpoint, one of `arrivals` in the same update.
     fn insert<P: Policy<K, T, S>>(
         &mut self,
         key: K,
         endpoint: Endpoint<T>,
-        together: usize,
+        arrivals: usize,
         policy: &mut P,
     ) -> Id {
         match self.ids.entry(key) {
             Entry::Occupied(known) => {
                 let id = *known.get();
                 if let Some(member) = self.members.get_mut(&id) {
+                    // Requests in flight keep counting on the statistics that they started with.
                     let stats = Arc::clone(member.endpoint.stats());
                     member.endpoint = endpoint.with_vitals(stats);
-                    policy.change(id, member);
+                    policy.changed(id, member);
                 }
                 id
             }
@@ -164,8 +169,8 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 let (id, key) = (self.next, unknown.key().clone());
                 unknown.insert(id);
                 self.next += 1;
-                let state = policy.join(id, &endpoint, together.max(self.members.len() + 1));
-                let member = Member { key, endpoint, state, shown: false, queued: false };
+                let state = policy.added(id, &endpoint, arrivals.max(self.members.len() + 1));
+                let member = Member { key, endpoint, state, published: false, queued: false };
                 self.members.insert(id, member);
                 id
             }
@@ -184,26 +189,26 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
 
     fn remove<P: Policy<K, T, S>>(&mut self, id: Id, policy: &mut P) -> Option<Update<K, T>> {
         let member = self.members.get_mut(&id)?;
-        if policy.leave(id, member) {
+        if policy.removed(id, member) == Removal::Deferred {
             return member.update(policy);
         }
         let member = self.forget(id)?;
-        member.shown.then_some(Update::Remove(member.key))
+        member.published.then_some(Update::Remove(member.key))
     }
 }
 
 impl<K: Clone, T: Clone, S> Member<K, T, S> {
-    fn pass<P: Policy<K, T, S>>(&self, policy: &P) -> Option<Endpoint<T>> {
-        policy.pass(self.endpoint.clone(), &self.state)
+    fn publish<P: Policy<K, T, S>>(&self, policy: &P) -> Option<Endpoint<T>> {
+        policy.publish(self.endpoint.clone(), &self.state)
     }
 
     fn update<P: Policy<K, T, S>>(&mut self, policy: &P) -> Option<Update<K, T>> {
-        let shown = self.shown;
-        let endpoint = self.pass(policy);
-        self.shown = endpoint.is_some();
+        let published = self.published;
+        let endpoint = self.publish(policy);
+        self.published = endpoint.is_some();
         match endpoint {
             Some(endpoint) => Some(Update::Insert(self.key.clone(), endpoint)),
-            None => shown.then(|| Update::Remove(self.key.clone())),
+            None => published.then(|| Update::Remove(self.key.clone())),
         }
     }
 }

@@ -11,35 +11,60 @@ use pin_project_lite::pin_project;
 use super::members::{Id, Member, Members};
 use crate::{
     discover::{Discover, Update},
-    endpoint::Endpoint,
+    endpoint::{Allowance, Endpoint, Health},
 };
 
-/// What a stage makes of the endpoints that come through it.
+/// What an adapter does with the endpoints of its stage. `S` is its state for one endpoint.
 pub(crate) trait Policy<K, T, S> {
-    /// What the stage knows of a new endpoint, which makes so many, with those that come with it.
-    fn join(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> S;
+    /// Returns the state of a new endpoint. `endpoints` is how many there are, together with those
+    /// that arrive in the same update.
+    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> S;
 
-    /// Upstream has changed an endpoint. The change is passed on afterwards.
-    fn change(&mut self, id: Id, member: &mut Member<K, T, S>) {
+    /// Upstream has changed an endpoint. The stage passes the endpoint on afterwards.
+    fn changed(&mut self, id: Id, member: &mut Member<K, T, S>) {
         let _ = (id, member);
     }
 
-    /// Upstream has removed an endpoint. True if it stays until it is retired.
-    fn leave(&mut self, id: Id, member: &mut Member<K, T, S>) -> bool {
+    /// Upstream has removed an endpoint.
+    fn removed(&mut self, id: Id, member: &mut Member<K, T, S>) -> Removal {
         let _ = (id, member);
-        false
+        Removal::Now
     }
 
-    /// The endpoint as it is passed on; `None` if downstream is not to have it.
-    fn pass(&self, endpoint: Endpoint<T>, state: &S) -> Option<Endpoint<T>>;
+    /// Returns the endpoint as downstream sees it, or `None` to hide it.
+    fn publish(&self, endpoint: Endpoint<T>, state: &S) -> Option<Endpoint<T>>;
 
-    /// Does its own work, and announces what it changes. Ready if there is none and will be none unless
-    /// upstream has more to say. Called for each update, so it must be cheap if nothing is due.
+    /// Does the policy's own work and queues updates of the endpoints that it changes. Returns
+    /// `Ready` if there is no work until upstream changes something. The stage polls once per
+    /// update, so this must be cheap if nothing is due.
     fn poll(&mut self, members: &mut Members<K, T, S>, cx: &mut Context<'_>) -> Poll<()>;
 }
 
+/// When an endpoint that upstream has removed is removed downstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Now,
+    /// When the policy calls [`Members::remove_deferred`].
+    Deferred,
+}
+
+/// Lowers the endpoint's health to `health`, unless upstream's is worse already.
+pub(crate) fn with_worse_health<T>(endpoint: Endpoint<T>, health: Health) -> Endpoint<T> {
+    let upstream = endpoint.health().clone();
+    endpoint.with_health(upstream.or_worse(health))
+}
+
+/// Limits the endpoint to the requests of `allowance`. If an earlier stage has the endpoint on
+/// trial too, that stage's allowance stays: the same requests decide for both.
+pub(crate) fn with_trial<T>(endpoint: Endpoint<T>, allowance: &Allowance) -> Endpoint<T> {
+    match endpoint.allowance() {
+        Some(_) => endpoint,
+        None => endpoint.with_allowance(allowance.clone()),
+    }
+}
+
 pin_project! {
-    /// A stream of updates with a policy put in.
+    /// A stream of updates to which a policy is applied.
     pub(crate) struct Stage<D: Discover, P, S> {
         #[pin]
         discover: D,
@@ -68,7 +93,7 @@ where
             if let Some(update) = this.members.next_change(this.policy) {
                 return Poll::Ready(Some(Ok(update)));
             }
-            // Before upstream, which may always have something to say.
+            // The policy comes before upstream: an upstream that is always ready would starve it.
             let idle = this.policy.poll(this.members, cx).is_ready();
             if this.members.has_changes() {
                 continue;
@@ -98,23 +123,25 @@ impl<D: Discover + fmt::Debug, P, S> Stage<D, P, S> {
     }
 }
 
-/// Defines the stream of an adapter: a stage with its policy.
+/// Defines the public stream of an adapter around a [`Stage`] with its policy. The name may be
+/// followed by a type parameter for a [`Check`](crate::health::Check).
 macro_rules! stage {
-    ($(#[$doc:meta])* $name:ident, $policy:ty, $state:ty) => {
+    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $policy:ty, $state:ty) => {
         pin_project_lite::pin_project! {
             $(#[$doc])*
-            pub struct $name<D: $crate::discover::Discover> {
+            pub struct $name<D: $crate::discover::Discover $(, $check)?> {
                 #[pin]
                 stage: $crate::health::stage::stage::Stage<D, $policy, $state>,
             }
         }
 
-        impl<D> futures::Stream for $name<D>
+        impl<D $(, $check)?> futures::Stream for $name<D $(, $check)?>
         where
             D: $crate::discover::Discover<
                     Key: Clone + Eq + std::fmt::Display + std::hash::Hash,
                     Target: Clone,
                 >,
+            $($check: $crate::health::Check<D::Target>,)?
         {
             type Item = Result<$crate::discover::Update<D::Key, D::Target>, D::Error>;
 
@@ -126,7 +153,10 @@ macro_rules! stage {
             }
         }
 
-        impl<D: $crate::discover::Discover + std::fmt::Debug> std::fmt::Debug for $name<D> {
+        impl<D, $($check)?> std::fmt::Debug for $name<D $(, $check)?>
+        where
+            D: $crate::discover::Discover + std::fmt::Debug,
+        {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.stage.fmt_as(stringify!($name), f)
             }

@@ -10,11 +10,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::members::Id;
 
-/// When something is due for which endpoint. One timer serves all of them.
+/// Deadlines of endpoints. One timer serves all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     due: BTreeSet<(Instant, Id)>,
-    alarm: Alarm,
+    sleep: LazySleep,
 }
 
 impl Deadlines {
@@ -26,28 +26,28 @@ impl Deadlines {
         self.due.remove(&(at, id));
     }
 
-    /// The next that is due. While there is none, no waker is registered: a stage that adds one
-    /// polls again before it returns.
+    /// Returns the next endpoint that is due. Without a deadline, no waker is registered: a stage
+    /// that adds one polls again before it returns.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Id> {
         let Some(&(at, id)) = self.due.first() else { return Poll::Pending };
-        ready!(self.alarm.poll_at(at, cx));
+        ready!(self.sleep.poll_until(at, cx));
         self.due.pop_first();
         Poll::Ready(id)
     }
 }
 
-/// Comes again and again. Turns that were missed are left out.
+/// A periodic timer that skips missed ticks.
 #[derive(Debug)]
-pub(crate) struct Every {
+pub(crate) struct Interval {
     period: Duration,
     next: Option<Instant>,
-    alarm: Alarm,
+    sleep: LazySleep,
 }
 
-impl Every {
+impl Interval {
     pub(crate) fn new(period: Duration) -> Self {
-        let period = period.max(SHORTEST);
-        Self { period, next: None, alarm: Alarm::default() }
+        let period = period.max(MIN_PERIOD);
+        Self { period, next: None, sleep: LazySleep::default() }
     }
 
     pub(crate) fn period(&self) -> Duration {
@@ -56,26 +56,27 @@ impl Every {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let next = *self.next.get_or_insert_with(|| after(Instant::now(), self.period));
-        ready!(self.alarm.poll_at(next, cx));
+        ready!(self.sleep.poll_until(next, cx));
         self.next = Some(after(Instant::now(), self.period));
         Poll::Ready(())
     }
 
-    /// Starts over with a whole period.
-    pub(crate) fn stop(&mut self) {
+    /// Starts a whole period at the next poll.
+    pub(crate) fn reset(&mut self) {
         self.next = None;
     }
 }
 
-/// What takes less time than the clock has between two ticks would be due again at once, for ever.
-pub(crate) const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest period. A timer with a shorter one would be due again in the same clock tick, and a
+/// loop that polls it would never end.
+pub(crate) const MIN_PERIOD: Duration = Duration::from_millis(1);
 
-/// A timer that is made when it is first needed, in the runtime that polls.
+/// A timer that is created when it is first needed, in the runtime that polls.
 #[derive(Debug, Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct LazySleep(Option<Pin<Box<Sleep>>>);
 
-impl Alarm {
-    fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+impl LazySleep {
+    fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         if at <= Instant::now() {
             return Poll::Ready(());
         }
@@ -87,10 +88,10 @@ impl Alarm {
     }
 }
 
-/// So much later; thirty years if that is beyond what the clock can tell.
+/// Returns `now + time`, or 30 years from `now` if that is sooner.
 pub(crate) fn after(now: Instant, time: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    now.checked_add(time.min(FAR)).unwrap_or(now)
+    const MAX_TIME: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    now.checked_add(time.min(MAX_TIME)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -115,11 +116,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_missed_is_left_out() {
-        let mut every = Every::new(Duration::from_secs(1));
-        assert!(poll_fn(|cx| Poll::Ready(every.poll(cx))).await.is_pending());
+        let mut interval = Interval::new(Duration::from_secs(1));
+        assert!(poll_fn(|cx| Poll::Ready(interval.poll(cx))).await.is_pending());
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert!(poll_fn(|cx| Poll::Ready(every.poll(cx))).await.is_ready());
-        assert!(poll_fn(|cx| Poll::Ready(every.poll(cx))).await.is_pending());
+        assert!(poll_fn(|cx| Poll::Ready(interval.poll(cx))).await.is_ready());
+        assert!(poll_fn(|cx| Poll::Ready(interval.poll(cx))).await.is_pending());
     }
 
     #[tokio::test(start_paused = true)]

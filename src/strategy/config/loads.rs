@@ -78,7 +78,7 @@ impl LoadConfig {
                 }
             }
             Self::PredictedLatency { decay } => {
-                over.over(FailureAware::new(PredictedLatency::or(peak_ewma(*decay)?)))
+                over.over(FailureAware::new(PredictedLatency::with_fallback(peak_ewma(*decay)?)))
             }
         })
     }

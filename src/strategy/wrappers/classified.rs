@@ -11,9 +11,10 @@ use crate::{
 /// ```
 /// use tower_lb::{load::{FailureAware, PeakEwma, PerClass}, strategy::{Classified, P2c}};
 ///
-/// let load = PerClass::new(2, FailureAware::new(PeakEwma::new()));
+/// let load = PerClass::new(2, FailureAware::new(PeakEwma::new()))?;
 /// let by_path = |request: &&str| u32::from(request.starts_with("/reports/"));
 /// let strategy = Classified::new(by_path, P2c::new(load));
+/// # Ok::<(), tower_lb::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct Classified<St, F> {

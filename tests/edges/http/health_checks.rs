@@ -15,7 +15,7 @@ use tower_lb::{
     BoxError,
     discover::{self, Channel, Discover, Handle},
     endpoint::{Endpoint, Health},
-    health::{Check, HealthCheck, HealthExt, Initial},
+    health::{Check, HealthCheck, HealthExt, InitialState},
 };
 use tower_lb_test_support::Watched;
 
@@ -127,15 +127,17 @@ async fn what_a_new_endpoint_is_can_be_chosen() {
     let patients = Patients::default();
     patients.set(0, Hangs);
     let mut seen = Vec::new();
-    for initial in [Initial::FullyUp, Initial::Up, Initial::Down, Initial::FullyDown] {
+    for initial in
+        [InitialState::FullyUp, InitialState::Up, InitialState::Down, InitialState::FullyDown]
+    {
         let (_handle, mut fleet) = fleet(config(&patients).initial(initial), 1);
         fleet.settle();
         let before = is_up(&fleet, 0);
         pass(&mut fleet, 1100 * MILLIS).await;
         seen.push((before, is_up(&fleet, 0)));
-        if initial == Initial::Down {
+        if initial == InitialState::Down {
             let reason = fleet.endpoint(&0).health().reason().map(str::to_owned);
-            assert_eq!(reason.as_deref(), Some("health check: no answer within 1s"));
+            assert_eq!(reason.as_deref(), Some("health check: no response within 1s"));
         }
     }
     assert_eq!(seen, [(true, true), (true, false), (false, false), (false, false)]);
@@ -196,7 +198,7 @@ async fn idle_fleets_are_checked_less_often_and_jitter_is_within_bounds() {
 async fn who_is_removed_or_draining_is_not_checked_and_a_late_result_is_nobodys() {
     let patients = Patients::default();
     (0..2).for_each(|patient| patients.set(patient, Hangs));
-    let (handle, mut fleet) = fleet(config(&patients).initial(Initial::Up), 3);
+    let (handle, mut fleet) = fleet(config(&patients).initial(InitialState::Up), 3);
     fleet.settle();
     pass(&mut fleet, 100 * MILLIS).await;
     assert_eq!(patients.running.load(Ordering::SeqCst), 2);
@@ -261,13 +263,16 @@ async fn a_source_that_oscillates_does_not_keep_checks_from_being_made() {
 fn nonsense_is_rejected() {
     let new = || HealthCheck::new(Patients::default());
     for (check, text) in [
-        (new().interval(Duration::ZERO), "interval is 0"),
-        (new().timeout(Duration::ZERO), "timeout is 0"),
-        (new().changing_interval(6 * SECOND), "changing_interval is above interval"),
-        (new().idle_interval(SECOND), "interval is above idle_interval"),
-        (new().jitter(-0.1), "jitter must be a number from 0 to 0.9"),
-        (new().rise(0), "rise must be a number from 1 to 1000000"),
-        (new().fall(u32::MAX), "fall must be a number from 1 to 1000000"),
+        (new().interval(Duration::ZERO), "`interval` is 0 s"),
+        (new().timeout(Duration::ZERO), "`timeout` is 0 s"),
+        (
+            new().changing_interval(6 * SECOND),
+            "`changing_interval` is 6s: expected at most `interval`",
+        ),
+        (new().idle_interval(SECOND), "`idle_interval` is 1s: expected at least `interval`"),
+        (new().jitter(-0.1), "`jitter` is -0.1: expected a number from 0 to 0.9"),
+        (new().rise(0), "`rise` is 0: expected a number from 1 to 1000000"),
+        (new().fall(u32::MAX), "`fall` is 4294967295: expected a number from 1 to 1000000"),
     ] {
         let stream = discover::channel::<usize, usize>().1;
         let error = stream.health_checked(check).unwrap_err().to_string();
@@ -342,9 +347,9 @@ mod protocols {
         let (origin, _server) = serve(app).await;
         let get = |path| HttpCheck::get(http::Uri::from_static(path));
         assert_eq!(found(get("/healthz"), &origin).await, "well");
-        assert_eq!(found(get("/nowhere"), &origin).await, "answered 404 Not Found");
+        assert_eq!(found(get("/nowhere"), &origin).await, "response status 404 Not Found");
         let ill = get("/healthz?ill");
-        assert_eq!(found(ill.clone(), &origin).await, "answered 503 Service Unavailable");
+        assert_eq!(found(ill.clone(), &origin).await, "response status 503 Service Unavailable");
         assert_eq!(found(ill.status(|status| status.as_u16() == 503), &origin).await, "well");
         let asked = get("/healthz")
             .method(http::Method::OPTIONS)
@@ -352,7 +357,7 @@ mod protocols {
         let expected = b"OPTIONS /healthz shop.example";
         let same = asked.clone().body(move |body| body == expected);
         assert_eq!(found(same, &origin).await, "well");
-        assert_eq!(found(asked.body(<[u8]>::is_empty), &origin).await, "answered another body");
+        assert_eq!(found(asked.body(<[u8]>::is_empty), &origin).await, "unexpected response body");
     }
 
     #[tokio::test]
@@ -368,13 +373,16 @@ mod protocols {
         };
         assert_eq!(found(GrpcCheck::server()).await, Ok(()));
         assert_eq!(found(GrpcCheck::service("shop.Cart")).await, Ok(()));
-        assert_eq!(found(GrpcCheck::service("shop.Till")).await, Err("says NOT_SERVING".into()));
+        assert_eq!(
+            found(GrpcCheck::service("shop.Till")).await,
+            Err("serving status NOT_SERVING".into())
+        );
         let unknown = found(GrpcCheck::service("shop.Nothing")).await;
-        assert_eq!(unknown, Err("answered grpc-status 5".into()));
+        assert_eq!(unknown, Err("grpc-status 5".into()));
         let (web, _server) = serve(Router::new().fallback(|| async { "hello" })).await;
         let client: Client<Full<Bytes>> = Pool::new().http2().client(web);
         let error = GrpcCheck::server().check(client).await.unwrap_err().to_string();
-        assert_eq!(error, "answered without a grpc-status");
+        assert_eq!(error, "no grpc-status");
     }
 
     /// TCP checks go before `connect`, the others behind; both ride on one stream.

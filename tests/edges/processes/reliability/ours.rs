@@ -97,7 +97,7 @@ pub(crate) fn with_draining(
     let (handle, stream) = discover::channel();
     handle.reset(addresses.iter().map(|&address| (address, address))).unwrap();
     let (tell, drained) = mpsc::unbounded_channel();
-    let draining = Draining::default().observed_by(move |drained| {
+    let draining = Draining::default().on_drained(move |drained| {
         let _ = tell.send(drained.endpoint.to_owned());
     });
     let endpoints = watched_over(stream).drained(draining).unwrap();

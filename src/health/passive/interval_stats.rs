@@ -4,18 +4,19 @@ use crate::{endpoint::OutcomeCounts, health::stage::members::Id};
 
 /// What one endpoint did in an interval.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Observed {
+pub(crate) struct IntervalStats {
     pub(crate) id: Id,
     pub(crate) outcomes: OutcomeCounts,
-    /// Successes whose latency was measured, and their median.
+    /// The number of successes whose latency was measured.
     pub(crate) measured: u32,
+    /// The median latency of those.
     pub(crate) latency: Duration,
 }
 
-impl Observed {
-    /// Requests that say how well the endpoint does: it answered, or failed to. One that was
-    /// overloaded is not broken, and one that was cancelled says nothing.
-    pub(crate) fn judged(&self) -> u64 {
+impl IntervalStats {
+    /// Returns the number of requests that succeeded or failed. Overloads and cancellations say
+    /// nothing about the health of the endpoint.
+    pub(crate) fn decided(&self) -> u64 {
         self.outcomes.success + self.failed()
     }
 
@@ -24,13 +25,13 @@ impl Observed {
         application + transport + timeout
     }
 
-    /// The share of the judged that succeeded.
-    pub(crate) fn rate(&self) -> f64 {
-        self.outcomes.success as f64 / self.judged().max(1) as f64
+    /// Returns the share of decided requests that succeeded.
+    pub(crate) fn success_rate(&self) -> f64 {
+        self.outcomes.success as f64 / self.decided().max(1) as f64
     }
 }
 
-/// The lower median.
+/// Returns the median, the lower one of two.
 pub(crate) fn median<T: Ord + Copy>(values: &mut [T]) -> Option<T> {
     let middle = values.len().checked_sub(1)? / 2;
     Some(*values.select_nth_unstable(middle).1)
@@ -41,23 +42,23 @@ pub(crate) mod tests {
     use super::*;
     use crate::health::{FailureShare, LatencyOutliers, SuccessRate};
 
-    fn fleet(of: &[(u64, u64)]) -> Vec<Observed> {
-        let observed = |(id, &(success, application))| {
+    fn fleet(of: &[(u64, u64)]) -> Vec<IntervalStats> {
+        let stats = |(id, &(success, application))| {
             let outcomes = OutcomeCounts { success, application, ..OutcomeCounts::default() };
-            Observed { id, outcomes, measured: 0, latency: Duration::ZERO }
+            IntervalStats { id, outcomes, measured: 0, latency: Duration::ZERO }
         };
-        (0..).zip(of).map(observed).collect()
+        (0..).zip(of).map(stats).collect()
     }
 
-    fn slow(of: &[(u32, u64)]) -> Vec<Observed> {
-        let observed = |(id, &(measured, millis))| {
+    fn slow(of: &[(u32, u64)]) -> Vec<IntervalStats> {
+        let stats = |(id, &(measured, millis))| {
             let (outcomes, latency) = (OutcomeCounts::default(), Duration::from_millis(millis));
-            Observed { id, outcomes, measured, latency }
+            IntervalStats { id, outcomes, measured, latency }
         };
-        (0..).zip(of).map(observed).collect()
+        (0..).zip(of).map(stats).collect()
     }
 
-    fn found(find: impl FnOnce(&mut dyn FnMut(&Observed, String))) -> Vec<Id> {
+    fn found(find: impl FnOnce(&mut dyn FnMut(&IntervalStats, String))) -> Vec<Id> {
         let mut found = Vec::new();
         find(&mut |endpoint, _| found.push(endpoint.id));
         found
@@ -73,7 +74,7 @@ pub(crate) mod tests {
         assert_eq!(find(&[good, good, good, good, (50, 40)]), [0_u64; 0], "too few requests");
         // Envoy's rule would eject it: it is the only one with failures.
         assert_eq!(find(&[(1000, 0), (1000, 0), (1000, 0), (1000, 0), (999, 1)]), [0_u64; 0]);
-        assert_eq!(find(&[(0, 100); 6]), [0_u64; 0], "all are alike");
+        assert_eq!(find(&[(0, 100); 6]), [0_u64; 0], "all endpoints fail alike");
         assert_eq!(find(&[]), [0_u64; 0]);
     }
 
@@ -93,7 +94,7 @@ pub(crate) mod tests {
         assert_eq!(find(&[(50, 1), (50, 1), (50, 9)]), [0_u64; 0], "the difference is small");
         assert_eq!(find(&[(50, 20), (50, 90)]), [0_u64; 0], "too few endpoints");
         assert_eq!(find(&[(50, 20), (50, 20), (9, 900)]), [0_u64; 0], "too few requests");
-        // A fleet of which a good part is slow has no outliers.
+        // Where many endpoints are slow, none is an outlier.
         let mixed = [(50, 20), (50, 30), (50, 40), (50, 150), (50, 150), (50, 160), (50, 170)];
         assert_eq!(find(&mixed), [0_u64; 0]);
     }
