@@ -73,15 +73,15 @@ pub use self::source::{DocumentError, Format, parse_document};
 pub use self::source::{File, FileError};
 pub use self::{
     adapter::{
-        Connect, Debounce, Dedup, Erased, FilterEndpoints, KeepLastGood, Make, MapEndpoints,
-        MapKeys, Merge, merge,
+        Connect, Debounce, Dedup, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
+        MapEndpoints, MapKeys, Merge, merge,
     },
     discover::Discover,
     ext::DiscoverExt,
     source::{
-        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, IntoTower,
-        InvalidSchedule, List, Refresh, RejectedAddress, Schedule, Sets, SourceError, SourceReport,
-        SourceStatus, addresses, channel, from_tower, list, refresh, sets,
+        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, InvalidSchedule, List,
+        Refresh, RejectedAddress, Schedule, Sets, SourceError, SourceReport, SourceStatus,
+        addresses, channel, from_tower, list, refresh, sets,
     },
     subset::{
         Aperture, FleetMember, InvalidSubset, Placement, RendezvousSubset, Subset, Subsetting,

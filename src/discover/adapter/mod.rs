@@ -3,6 +3,7 @@ mod debounce;
 mod dedup;
 mod erase;
 mod filter;
+mod into_tower;
 mod keep_last_good;
 pub(super) mod known;
 mod make;
@@ -15,6 +16,7 @@ pub use self::{
     dedup::Dedup,
     erase::Erased,
     filter::FilterEndpoints,
+    into_tower::IntoTower,
     keep_last_good::KeepLastGood,
     make::Make,
     map::{MapEndpoints, MapKeys},

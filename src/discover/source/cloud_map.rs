@@ -14,7 +14,7 @@ use aws_sdk_servicediscovery::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::left_out::{LeftOut, LeftOutLog, NothingLeft, target};
+use super::validation::{LeftOut, LeftOutLog, NothingLeft, target};
 use crate::{
     BoxError,
     discover::{AddressFilter, Fetched, InvalidSchedule, Refresh, Schedule, refresh},

@@ -11,7 +11,7 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::bounds::MAX_ENDPOINTS;
+use super::validation::MAX_ENDPOINTS;
 use crate::{
     endpoint::{Endpoint, Health, Locality},
     escape::Escaped,

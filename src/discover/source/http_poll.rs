@@ -11,7 +11,7 @@ use http::{
 use http_body::Body;
 use tower_service::Service;
 
-use super::transport::{Answer, Transport, absolute, read, unexpected};
+use super::http_api::{Answer, Transport, absolute, read, unexpected};
 use crate::{
     BoxError,
     discover::{

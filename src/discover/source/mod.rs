@@ -1,6 +1,3 @@
-mod address_filter;
-#[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
-mod bounds;
 mod channel;
 #[cfg(feature = "cloudmap")]
 mod cloud_map;
@@ -12,20 +9,17 @@ mod dns;
 mod document;
 #[cfg(feature = "file")]
 mod file;
+mod from_tower;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+mod http_api;
 #[cfg(feature = "http-poll")]
 mod http_poll;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
-mod left_out;
 mod list;
-mod refresh;
-mod schedule;
+mod polling;
 mod sets;
-mod source_status;
-mod tower;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-mod transport;
+mod validation;
 
 #[cfg(feature = "cloudmap")]
 pub use self::cloud_map::CloudMap;
@@ -37,19 +31,20 @@ pub use self::dns::{Dns, DnsError, Family};
 pub use self::document::{DocumentError, Format, parse_document};
 #[cfg(feature = "file")]
 pub use self::file::{File, FileError};
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+pub use self::http_api::InvalidUrl;
 #[cfg(feature = "http-poll")]
 pub use self::http_poll::HttpPoll;
 #[cfg(feature = "kubernetes")]
 pub use self::kubernetes::Kubernetes;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-pub use self::transport::InvalidUrl;
 pub use self::{
-    address_filter::{AddressFilter, RejectedAddress},
     channel::{Channel, Disconnected, Handle, channel},
+    from_tower::{FromTower, from_tower},
     list::{List, addresses, list},
-    refresh::{Fetched, Refresh, refresh},
-    schedule::{InvalidSchedule, Schedule},
+    polling::{
+        Fetched, InvalidSchedule, Refresh, Schedule, SourceError, SourceReport, SourceStatus,
+        refresh,
+    },
     sets::{Sets, sets},
-    source_status::{SourceError, SourceReport, SourceStatus},
-    tower::{FromTower, IntoTower, from_tower},
+    validation::{AddressFilter, RejectedAddress},
 };

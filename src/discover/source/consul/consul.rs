@@ -18,9 +18,9 @@ use crate::{
     discover::{
         AddressFilter, Fetched, InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
         source::{
-            bounds::{AtMost, MAX_ENDPOINTS},
-            left_out::{LeftOutLog, NothingLeft},
-            transport::{Transport, absolute, escape, read, unexpected},
+            http_api::{Transport, absolute, escape, read, unexpected},
+            validation::{AtMost, MAX_ENDPOINTS},
+            validation::{LeftOutLog, NothingLeft},
         },
     },
 };

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     discover::{
         AddressFilter,
-        source::left_out::{LeftOut, target},
+        source::validation::{LeftOut, target},
     },
     endpoint::{Endpoint, Health, Locality},
 };

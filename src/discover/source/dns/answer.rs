@@ -9,7 +9,7 @@ use std::{
 use hickory_resolver::{lookup::Lookup, proto::rr::RData};
 
 use super::{DnsError, Family};
-use crate::{discover::source::left_out::LeftOut, endpoint::Endpoint};
+use crate::{discover::source::validation::LeftOut, endpoint::Endpoint};
 
 /// Addresses, and for how long they are valid.
 pub(super) type Looked = Result<(Vec<IpAddr>, Option<Duration>), DnsError>;

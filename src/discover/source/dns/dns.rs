@@ -24,7 +24,7 @@ use crate::{
     BoxError,
     discover::{
         AddressFilter, Fetched, InvalidSchedule, Refresh, RejectedAddress, Schedule, refresh,
-        source::left_out::{LeftOut, LeftOutLog},
+        source::validation::{LeftOut, LeftOutLog},
     },
 };
 

@@ -15,7 +15,7 @@ use crate::{
     BoxError,
     discover::{
         AddressFilter, InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
-        source::transport::{Transport, absolute, escape},
+        source::http_api::{Transport, absolute, escape},
     },
 };
 

@@ -10,8 +10,8 @@ use crate::{
     discover::{
         AddressFilter,
         source::{
-            bounds::AtMost,
-            left_out::{LeftOut, host_port, target},
+            validation::AtMost,
+            validation::{LeftOut, host_port, target},
         },
     },
     endpoint::{Endpoint, Health, Locality, Metadata},

@@ -23,9 +23,9 @@ use crate::{
     discover::{
         Fetched,
         source::{
-            bounds::{AtMost, MAX_ENDPOINTS},
-            left_out::{LeftOutLog, NothingLeft},
-            transport::{Answer, Transport, escape, read, unexpected},
+            http_api::{Answer, Transport, escape, read, unexpected},
+            validation::{AtMost, MAX_ENDPOINTS},
+            validation::{LeftOutLog, NothingLeft},
         },
     },
     escape::Escaped,

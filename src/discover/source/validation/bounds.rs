@@ -1,10 +1,10 @@
 //! How much a source may give, so that one that is broken or hostile costs a bounded amount of memory.
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
-pub(super) use self::at_most::AtMost;
+pub(in crate::discover::source) use self::at_most::AtMost;
 
 /// The most endpoints in one answer of a source. The largest Kubernetes clusters have 150 000 pods.
-pub(super) const MAX_ENDPOINTS: usize = 500_000;
+pub(in crate::discover::source) const MAX_ENDPOINTS: usize = 500_000;
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
 mod at_most {
@@ -18,7 +18,9 @@ mod at_most {
     /// A sequence of at most `MAX` items. A longer one is an error at the first item too many, before
     /// the rest is read.
     #[derive(Clone, Debug)]
-    pub(in crate::discover) struct AtMost<T, const MAX: usize>(pub(in crate::discover) Vec<T>);
+    pub(in crate::discover::source) struct AtMost<T, const MAX: usize>(
+        pub(in crate::discover::source) Vec<T>,
+    );
 
     impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

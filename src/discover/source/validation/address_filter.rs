@@ -100,7 +100,10 @@ impl AddressFilter {
 
     /// Checks an address without a port, and without an IPv6 zone.
     #[cfg(feature = "dns")]
-    pub(super) fn check_ip(&self, address: IpAddr) -> Result<(), RejectedAddress> {
+    pub(in crate::discover::source) fn check_ip(
+        &self,
+        address: IpAddr,
+    ) -> Result<(), RejectedAddress> {
         self.judge(address, false)
     }
 

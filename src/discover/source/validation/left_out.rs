@@ -9,14 +9,17 @@ const MAX_EVENTS: usize = 20;
 
 /// An endpoint that is left out of an answer, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LeftOut {
+pub(in crate::discover::source) struct LeftOut {
     /// The endpoint's key or address, as the source names it.
-    pub(super) endpoint: String,
-    pub(super) reason: String,
+    pub(in crate::discover::source) endpoint: String,
+    pub(in crate::discover::source) reason: String,
 }
 
 impl LeftOut {
-    pub(super) fn new(endpoint: impl Into<String>, reason: impl fmt::Display) -> Self {
+    pub(in crate::discover::source) fn new(
+        endpoint: impl Into<String>,
+        reason: impl fmt::Display,
+    ) -> Self {
         Self { endpoint: endpoint.into(), reason: reason.to_string() }
     }
 }
@@ -24,13 +27,13 @@ impl LeftOut {
 /// Logs what is left out, once for as long as it is left out of every answer: sources are asked every
 /// few seconds.
 #[derive(Debug, Default)]
-pub(super) struct LeftOutLog {
+pub(in crate::discover::source) struct LeftOutLog {
     last: HashSet<LeftOut>,
 }
 
 impl LeftOutLog {
     /// Logs what was not left out of the last answer.
-    pub(super) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
+    pub(in crate::discover::source) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
         let now: HashSet<LeftOut> = left_out.into_iter().collect();
         let new = || now.difference(&self.last);
         for LeftOut { endpoint, reason } in new().take(MAX_EVENTS) {
@@ -49,7 +52,7 @@ impl LeftOutLog {
 /// an answer without a usable endpoint is more likely wrong than meant.
 #[derive(Debug)]
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(super) struct NothingLeft {
+pub(in crate::discover::source) struct NothingLeft {
     left_out: usize,
     first: LeftOut,
 }
@@ -57,7 +60,10 @@ pub(super) struct NothingLeft {
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
 impl NothingLeft {
     /// An error if nothing is `left` of an answer from which something was left out.
-    pub(super) fn check(left: usize, left_out: &[LeftOut]) -> Result<(), Self> {
+    pub(in crate::discover::source) fn check(
+        left: usize,
+        left_out: &[LeftOut],
+    ) -> Result<(), Self> {
         match left_out.first() {
             Some(first) if left == 0 => {
                 Err(Self { left_out: left_out.len(), first: first.clone() })
@@ -81,7 +87,7 @@ impl std::error::Error for NothingLeft {}
 
 /// Parses a host and a port as a target. An IP address must pass the filter; a name is not looked up.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(super) fn target<T: std::str::FromStr<Err: fmt::Display>>(
+pub(in crate::discover::source) fn target<T: std::str::FromStr<Err: fmt::Display>>(
     key: &str,
     host: &str,
     port: u16,
@@ -102,7 +108,7 @@ pub(super) fn target<T: std::str::FromStr<Err: fmt::Display>>(
 
 /// A host and a port as one text, with brackets around an IPv6 address.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(super) fn host_port(host: &str, port: u16) -> String {
+pub(in crate::discover::source) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {

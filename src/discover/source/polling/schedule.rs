@@ -4,12 +4,12 @@ use std::{error::Error as StdError, fmt, time::Duration};
 #[derive(Clone, Debug)]
 pub struct Schedule {
     interval: Duration,
-    pub(super) floor: Duration,
+    pub(in crate::discover::source) floor: Duration,
     ceiling: Duration,
     jitter: f64,
     shortest_backoff: Duration,
     longest_backoff: Duration,
-    pub(super) timeout: Option<Duration>,
+    pub(in crate::discover::source) timeout: Option<Duration>,
 }
 
 impl Schedule {
