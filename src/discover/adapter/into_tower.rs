@@ -20,6 +20,7 @@ pin_project! {
     pub struct IntoTower<D: Discover> {
         #[pin]
         discover: D,
+        // The keys of the endpoints that tower has.
         shown: HashSet<D::Key>,
         queue: VecDeque<Change<D::Key, D::Target>>,
     }
@@ -70,7 +71,7 @@ where
     }
 }
 
-/// What tower needs to be told so that it has the endpoint exactly if that is eligible.
+/// Returns the change that is needed so that tower has the endpoint if and only if it is eligible.
 fn show<K, T>(shown: &mut HashSet<K>, key: K, endpoint: Option<Endpoint<T>>) -> Option<Change<K, T>>
 where
     K: Clone + Eq + Hash,

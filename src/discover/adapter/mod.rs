@@ -1,3 +1,7 @@
+//! Adapters from stream to stream; [`DiscoverExt`](crate::discover::DiscoverExt) has a method for each.
+//!
+//! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep one.
+
 mod connect;
 mod debounce;
 mod dedup;

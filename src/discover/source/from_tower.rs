@@ -9,7 +9,7 @@ use tower::discover::Change;
 
 use crate::discover::Update;
 
-/// Endpoints from any `tower::discover::Discover`, whose services become healthy endpoints of
+/// Creates a source from any `tower::discover::Discover`. Its services become healthy endpoints of
 /// weight 1.
 pub fn from_tower<D>(discover: D) -> FromTower<D> {
     FromTower { discover }

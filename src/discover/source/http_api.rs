@@ -1,15 +1,14 @@
 use std::{
-    error::Error as StdError,
-    fmt,
-    future::poll_fn,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    convert::Infallible, error::Error as StdError, fmt, future::poll_fn, pin::Pin, sync::Arc,
 };
 
 use bytes::{Buf, Bytes};
-use futures::{StreamExt, stream};
-use futures::{future::BoxFuture, stream::BoxStream};
-use http::{Request, Response, StatusCode, Uri};
+use futures::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -17,56 +16,153 @@ use hyper_util::{
 };
 use tower_service::Service;
 
-use crate::{BoxError, escape::Escaped};
+use crate::{
+    BoxError, ParseError,
+    escape::Escaped,
+    sync::{Mutex, lock},
+};
 
-/// The most bytes that are read of an answer, so that a source that is broken costs no more memory.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// The most bytes that are read of an answer that is only shown in an error.
-const MAX_ERROR_BYTES: usize = 4096;
+/// The largest response body that is read, in bytes.
+const MAX_BODY_BYTES: usize = 64 << 20;
+/// The largest part of an unexpected response that is read for the error message, in bytes.
+const MAX_ERROR_BODY_BYTES: usize = 4096;
+/// The largest part of an unexpected response that the error message shows, in characters.
+const MAX_ERROR_TEXT_CHARS: usize = 200;
 
-/// How a source sends its requests: an HTTP service whose type is forgotten.
+/// How a source is reached over HTTP: the URL, the headers of requests and the client.
+///
+/// `HttpPoll`, `Consul` and `Kubernetes` take one, or just a URL.
+///
+/// ```
+/// use tower_lb::discover::HttpApi;
+///
+/// let api = HttpApi::new("http://127.0.0.1:8500")?
+///     .header("x-consul-token".parse().unwrap(), "secret".parse().unwrap());
+/// # Ok::<_, tower_lb::ParseError>(())
+/// ```
 #[derive(Clone)]
-pub(super) struct Transport {
-    send:
-        Arc<dyn Fn(Request<String>) -> BoxFuture<'static, Result<Answer, BoxError>> + Send + Sync>,
+pub struct HttpApi {
+    url: String,
+    headers: HeaderMap,
+    send: Arc<SendRequest>,
 }
 
-impl Transport {
-    /// hyper's client, for plain HTTP.
-    pub(super) fn plain() -> Self {
+/// A client whose type is erased.
+type SendRequest =
+    dyn Fn(Request<String>) -> BoxFuture<'static, Result<ApiResponse, BoxError>> + Send + Sync;
+
+/// A response whose body is a stream of its data.
+pub(super) type ApiResponse = Response<BoxStream<'static, Result<Bytes, BoxError>>>;
+
+impl HttpApi {
+    /// Creates the access to a URL with hyper-util's client, which speaks plain HTTP only.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if `url` is not an absolute URL.
+    pub fn new(url: impl Into<String>) -> Result<Self, ParseError> {
+        let url = url.into();
+        let uri = url.parse::<Uri>().ok();
+        if !uri.is_some_and(|uri| uri.scheme().is_some() && uri.authority().is_some()) {
+            return Err(ParseError::new("URL", &url, "an absolute URL, such as http://host:port"));
+        }
         let client: Client<HttpConnector, String> =
             Client::builder(TokioExecutor::new()).build_http();
-        Self::new(client)
+        Ok(Self { url, headers: HeaderMap::new(), send: erase(client) })
     }
 
-    pub(super) fn new<S, B>(service: S) -> Self
+    /// Sets the service that sends the requests, for example for TLS or authentication.
+    #[must_use]
+    pub fn client<S, B>(mut self, service: S) -> Self
     where
         S: Service<Request<String>, Response = Response<B>> + Clone + Send + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        let service = Mutex::new(service);
-        let send = move |request| -> BoxFuture<'static, Result<Answer, BoxError>> {
-            let mut service = service.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Box::pin(async move {
-                poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-                let response = service.call(request).await.map_err(Into::into)?;
-                Ok(response.map(as_it_comes))
-            })
-        };
-        Self { send: Arc::new(send) }
+        self.send = erase(service);
+        self
     }
 
-    pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, BoxError> {
+    /// Adds a header to the requests.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Returns the URL as it was given.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends a GET request to `path`, which is appended to the URL. `header` replaces a header of the
+    /// same name.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        header: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<ApiResponse, BoxError> {
+        let base = if path.is_empty() { &*self.url } else { self.url.trim_end_matches('/') };
+        let mut request = Request::get(format!("{base}{path}")).body(String::new())?;
+        request.headers_mut().extend(self.headers.clone());
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value);
+        }
         (self.send)(request).await
     }
 }
 
-/// A response, its body as it comes.
-pub(super) type Answer = Response<BoxStream<'static, Result<Bytes, BoxError>>>;
+impl TryFrom<String> for HttpApi {
+    type Error = ParseError;
 
-fn as_it_comes<B>(body: B) -> BoxStream<'static, Result<Bytes, BoxError>>
+    fn try_from(url: String) -> Result<Self, ParseError> {
+        Self::new(url)
+    }
+}
+
+impl TryFrom<&str> for HttpApi {
+    type Error = ParseError;
+
+    fn try_from(url: &str) -> Result<Self, ParseError> {
+        Self::new(url)
+    }
+}
+
+/// An [`HttpApi`] is accepted wherever a URL is, and is always valid.
+impl From<Infallible> for ParseError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl fmt::Debug for HttpApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The headers may contain secrets.
+        f.debug_struct("HttpApi").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+fn erase<S, B>(service: S) -> Arc<SendRequest>
+where
+    S: Service<Request<String>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    // The service need not be `Sync`: the mutex makes it so, and each request uses a clone.
+    let service = Mutex::new(service);
+    Arc::new(move |request| {
+        let mut service = lock(&service).clone();
+        Box::pin(async move {
+            poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
+            let response = service.call(request).await.map_err(Into::into)?;
+            Ok(response.map(data_stream))
+        })
+    })
+}
+
+fn data_stream<B>(body: B) -> BoxStream<'static, Result<Bytes, BoxError>>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
@@ -81,107 +177,78 @@ where
     body.boxed()
 }
 
-/// The whole body of an answer.
-pub(super) async fn read(answer: Answer) -> Result<Vec<u8>, BoxError> {
-    let (mut body, mut whole) = (answer.into_body(), Vec::new());
+/// Reads the whole body of a response.
+pub(super) async fn read(response: ApiResponse) -> Result<Vec<u8>, BoxError> {
+    let (mut body, mut whole) = (response.into_body(), Vec::new());
     while let Some(data) = body.next().await {
         let data = data?;
-        if data.len() > MAX_ANSWER_BYTES - whole.len() {
-            return Err(TooLong.into());
+        if data.len() > MAX_BODY_BYTES - whole.len() {
+            return Err(ApiError::TooLong.into());
         }
         whole.extend_from_slice(&data);
     }
     Ok(whole)
 }
 
-/// The error that an answer of this status is, with the beginning of what it says.
-pub(super) async fn unexpected(answer: Answer) -> BoxError {
-    let (status, mut body, mut text) = (answer.status(), answer.into_body(), Vec::new());
+/// Returns the error for a response with an unexpected status, with the beginning of its body.
+pub(super) async fn unexpected(response: ApiResponse) -> BoxError {
+    let (status, mut body, mut text) = (response.status(), response.into_body(), Vec::new());
     while let Some(Ok(data)) = body.next().await {
-        let room = MAX_ERROR_BYTES - text.len();
+        let room = MAX_ERROR_BODY_BYTES - text.len();
         text.extend_from_slice(data.get(..room).unwrap_or(&data));
-        // The rest may be long, or never come.
-        if text.len() >= MAX_ERROR_BYTES {
+        // The rest may be long, or may never arrive.
+        if text.len() >= MAX_ERROR_BODY_BYTES {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&text).trim().chars().take(200).collect();
-    UnexpectedStatus { status, text }.into()
+    let text = String::from_utf8_lossy(&text).trim().chars().take(MAX_ERROR_TEXT_CHARS).collect();
+    ApiError::Status { status, text }.into()
 }
 
-/// Checks an absolute URL, and takes a slash off its end.
-pub(super) fn absolute(url: &str) -> Result<String, InvalidUrl> {
-    let uri: Uri = url.parse().map_err(|_| InvalidUrl { url: url.to_owned() })?;
-    if uri.scheme().is_none() || uri.authority().is_none() {
-        return Err(InvalidUrl { url: url.to_owned() });
-    }
-    Ok(url.trim_end_matches('/').to_owned())
-}
-
-/// Escapes a text for a path segment or for the value of a query's parameter.
+/// Percent-encodes a text for a path segment or for the value of a query parameter.
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
-pub(super) fn escape(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     use std::fmt::Write;
 
-    let mut escaped = String::with_capacity(text.len());
+    let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(byte.into());
+            encoded.push(byte.into());
         } else {
-            let _ = write!(escaped, "%{byte:02X}");
+            // Writing to a string does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
-    escaped
+    encoded
 }
 
-/// A URL that is none, or not absolute.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidUrl {
-    url: String,
-}
-
-impl fmt::Display for InvalidUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no absolute URL; one is like http://host:port", self.url)
-    }
-}
-
-impl StdError for InvalidUrl {}
-
+/// A response that is of no use to a source.
 #[derive(Debug)]
-struct UnexpectedStatus {
-    status: StatusCode,
-    text: String,
+enum ApiError {
+    Status { status: StatusCode, text: String },
+    TooLong,
 }
 
-impl fmt::Display for UnexpectedStatus {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.text {
-            "" => write!(f, "the answer is {}", self.status),
-            text => write!(f, "the answer is {}: {}", self.status, Escaped(text)),
+        match self {
+            Self::Status { status, text } if text.is_empty() => write!(f, "the answer is {status}"),
+            Self::Status { status, text } => {
+                write!(f, "the answer is {status}: {}", Escaped(text))
+            }
+            Self::TooLong => write!(f, "the answer is longer than {MAX_BODY_BYTES} bytes"),
         }
     }
 }
 
-impl StdError for UnexpectedStatus {}
-
-#[derive(Debug)]
-struct TooLong;
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    }
-}
-
-impl StdError for TooLong {}
+impl StdError for ApiError {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// A body without an end, in pieces of a mebibyte.
-    fn endless(status: StatusCode) -> Answer {
+    fn endless(status: StatusCode) -> ApiResponse {
         let piece = Bytes::from(vec![b'x'; 1 << 20]);
         let mut answer = Response::new(stream::repeat_with(move || Ok(piece.clone())).boxed());
         *answer.status_mut() = status;
@@ -198,9 +265,9 @@ mod tests {
 
     #[test]
     fn urls_are_absolute() {
-        assert_eq!(absolute("http://a:1/").unwrap(), "http://a:1");
+        assert_eq!(HttpApi::new("http://a:1/").unwrap().url(), "http://a:1/");
         for url in ["", "a:1", "/x", "http//a", "http://a b"] {
-            assert!(absolute(url).is_err(), "{url}");
+            assert!(HttpApi::new(url).is_err(), "{url}");
         }
     }
 }

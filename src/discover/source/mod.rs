@@ -1,3 +1,10 @@
+//! Sources of endpoints.
+//!
+//! Endpoints that the application supplies: `list`, `channel`, `sets`, `from_tower`. Everything else is
+//! a [`Refresh`] of `polling`, which calls an async function on a [`Schedule`]: `dns`, `file`,
+//! `http_poll`, `consul`, `kubernetes` and `cloud_map`. `validation` checks what they return,
+//! `document` parses lists of endpoints, and `http_api` sends HTTP requests.
+
 mod channel;
 #[cfg(feature = "cloudmap")]
 mod cloud_map;
@@ -26,13 +33,13 @@ pub use self::cloud_map::CloudMap;
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
 #[cfg(feature = "dns")]
-pub use self::dns::{Dns, DnsError, Family};
+pub use self::dns::{Dns, Family};
 #[cfg(feature = "document")]
-pub use self::document::{DocumentError, Format, parse_document};
+pub use self::document::{Format, parse_document};
 #[cfg(feature = "file")]
-pub use self::file::{File, FileError};
+pub use self::file::File;
 #[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-pub use self::http_api::InvalidUrl;
+pub use self::http_api::HttpApi;
 #[cfg(feature = "http-poll")]
 pub use self::http_poll::HttpPoll;
 #[cfg(feature = "kubernetes")]
@@ -41,10 +48,7 @@ pub use self::{
     channel::{Channel, Disconnected, Handle, channel},
     from_tower::{FromTower, from_tower},
     list::{List, addresses, list},
-    polling::{
-        Fetched, InvalidSchedule, Refresh, Schedule, SourceError, SourceReport, SourceStatus,
-        refresh,
-    },
+    polling::{Fetched, Refresh, Schedule, SourceError, SourceReport, SourceStatus, refresh},
     sets::{Sets, sets},
     validation::{AddressFilter, RejectedAddress},
 };

@@ -2,8 +2,8 @@ use aws_sdk_lambda::{Client, operation::get_alias::GetAliasOutput};
 
 use super::{error::invoke_error, locality};
 use crate::{
-    BoxError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    BoxError, ConfigError,
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::Endpoint,
     lambda::{FunctionName, InvalidName, NameProblem, Qualifier},
 };
@@ -48,8 +48,8 @@ impl AliasVersions {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let name = format!("alias {}", self.alias);
         refresh(name, self.schedule.clone(), move || {
             let alias = self.clone();

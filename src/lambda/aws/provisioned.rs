@@ -12,8 +12,8 @@ use super::{
     pace::{self, Pace},
 };
 use crate::{
-    BoxError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    BoxError, ConfigError,
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::{Endpoint, Health},
     escape::Escaped,
     lambda::{FunctionName, InvalidName, InvokeError, NameProblem, Qualifier},
@@ -80,8 +80,8 @@ impl Provisioned {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let known = Arc::new(Mutex::new((self.targets, Pace::new(self.rate))));
         refresh("provisioned concurrency", self.schedule, move || {
             let known = Arc::clone(&known);

@@ -16,8 +16,8 @@ use super::{
     pace::{self, Pace},
 };
 use crate::{
-    BoxError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    BoxError, ConfigError,
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::Endpoint,
     escape::Escaped,
     lambda::{FunctionName, Qualifier},
@@ -134,8 +134,8 @@ impl FunctionSearch {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let name = format!("functions {}*", self.prefix);
         let known = Known { pace: Pace::new(self.rate), tags: HashMap::new() };
         let schedule = self.schedule.clone();

@@ -9,7 +9,7 @@ mod source_status;
 
 pub use self::{
     refresh::{Fetched, Refresh, refresh},
-    schedule::{InvalidSchedule, Schedule},
+    schedule::Schedule,
     source_error::SourceError,
     source_status::{SourceReport, SourceStatus},
 };

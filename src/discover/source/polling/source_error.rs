@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use crate::{BoxError, escape::Escaped};
 
-/// Why a source could not be read, and which. Cheap to clone.
+/// The error of a source that could not be read, with the name of the source. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SourceError {
     inner: Arc<Inner>,
@@ -21,25 +21,28 @@ enum Kind {
 }
 
 impl SourceError {
-    pub(super) fn failed(source: &Arc<str>, cause: BoxError) -> Self {
-        Self::new(source, Kind::Failed(cause))
+    pub(in crate::discover::source) fn failed(
+        source: impl Into<Arc<str>>,
+        cause: impl Into<BoxError>,
+    ) -> Self {
+        Self::new(source, Kind::Failed(cause.into()))
     }
 
-    pub(super) fn timed_out(source: &Arc<str>, after: Duration) -> Self {
-        Self::new(source, Kind::TimedOut(after))
+    pub(super) fn timed_out(source: impl Into<Arc<str>>, limit: Duration) -> Self {
+        Self::new(source, Kind::TimedOut(limit))
     }
 
-    fn new(source: &Arc<str>, kind: Kind) -> Self {
-        Self { inner: Arc::new(Inner { source: Arc::clone(source), kind }) }
+    fn new(source: impl Into<Arc<str>>, kind: Kind) -> Self {
+        Self { inner: Arc::new(Inner { source: source.into(), kind }) }
     }
 
-    /// The name of the source.
+    /// Returns the name of the source.
     #[must_use]
     pub fn source_name(&self) -> &str {
         &self.inner.source
     }
 
-    /// What the source failed with; `None` if it did not answer in time.
+    /// Returns the error of the source, or `None` if the poll timed out.
     #[must_use]
     pub fn cause(&self) -> Option<&BoxError> {
         match &self.inner.kind {
@@ -55,13 +58,13 @@ impl fmt::Display for SourceError {
         let source = Escaped(source);
         match kind {
             Kind::Failed(cause) => write!(f, "{source}: {}", Escaped(cause)),
-            Kind::TimedOut(after) => write!(f, "{source}: no answer in {after:?}"),
+            Kind::TimedOut(limit) => write!(f, "{source}: no answer in {limit:?}"),
         }
     }
 }
 
 impl StdError for SourceError {
-    /// The source of the cause; the cause itself is part of the message.
+    /// Returns the source of the cause. The cause itself is part of the message.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.cause()?.source()
     }

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
@@ -11,8 +11,9 @@ use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::SourceError;
+use crate::sync::{Mutex, lock};
 
-/// Tells how a source is doing, from anywhere: when it last succeeded above all. Clones are of the
+/// A handle that reports the state of a source, above all when it last succeeded. Clones refer to the
 /// same source.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
@@ -22,26 +23,26 @@ pub struct SourceStatus {
 #[derive(Debug)]
 struct Shared {
     report: Mutex<SourceReport>,
-    /// Somebody wants the source to be asked again.
+    /// Set by [`SourceStatus::ask_again`] until the next poll starts.
     wanted: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// How a source was doing at one moment.
+/// The state of a source at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SourceReport {
     /// The source's name.
     pub name: Arc<str>,
-    /// When it last gave an answer; `None` if it never did.
+    /// When the last poll succeeded; `None` if none has.
     pub last_success: Option<Instant>,
-    /// How many endpoints there were in the last answer.
+    /// The number of endpoints in the last answer.
     pub endpoints: usize,
-    /// How many answers there were.
+    /// The number of successful polls.
     pub successes: u64,
-    /// How many errors in a row there were since.
+    /// The number of consecutive errors since the last success.
     pub failures: u32,
-    /// The last of them; `None` if the last attempt succeeded.
+    /// The last of these errors; `None` if the last poll succeeded.
     pub last_error: Option<SourceError>,
 }
 
@@ -63,54 +64,52 @@ impl SourceStatus {
         Self { shared: Arc::new(shared) }
     }
 
-    /// All there is to know.
+    /// Returns the whole state.
     #[must_use]
     pub fn report(&self) -> SourceReport {
-        self.lock().clone()
+        lock(&self.shared.report).clone()
     }
 
-    /// How old the last answer is; `None` if there was none.
+    /// Returns the age of the last answer, or `None` if there is no answer yet.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
-        Some(self.lock().last_success?.elapsed())
+        Some(lock(&self.shared.report).last_success?.elapsed())
     }
 
-    /// Asks the source before its time, when connections to endpoints fail, for example: as soon as
-    /// the floor of its schedule allows since the last answer. A pause after an error is not cut
-    /// short.
+    /// Polls the source early, for example when connections to endpoints fail. The poll starts as soon
+    /// as the floor of the schedule has passed since the last answer. A delay after an error is not
+    /// shortened.
     pub fn ask_again(&self) {
         self.shared.wanted.store(true, Ordering::Release);
         self.shared.waker.wake();
     }
 
-    /// Whether the source shall be asked before its time; if not, the waker is woken when it shall.
+    /// Returns whether an early poll is wanted. If not, `waker` is woken when one is.
     pub(super) fn is_wanted(&self, waker: &Waker) -> bool {
+        // Registered before the flag is read: an `ask_again` between the two wakes the new waker.
         self.shared.waker.register(waker);
         self.shared.wanted.load(Ordering::Acquire)
     }
 
-    /// The source is being asked.
-    pub(super) fn asking(&self) {
+    /// Notes that a poll starts, which satisfies all earlier calls of [`ask_again`](Self::ask_again).
+    pub(super) fn poll_started(&self) {
         self.shared.wanted.store(false, Ordering::Release);
     }
 
+    /// Records a success; `endpoints` is `None` if they are unchanged.
     pub(super) fn succeeded(&self, endpoints: Option<usize>) {
-        let mut report = self.lock();
+        let mut report = lock(&self.shared.report);
         report.last_success = Some(Instant::now());
         report.endpoints = endpoints.unwrap_or(report.endpoints);
         report.successes += 1;
         (report.failures, report.last_error) = (0, None);
     }
 
-    /// Counts an error; how many there are in a row now.
+    /// Records an error and returns the number of consecutive errors.
     pub(super) fn failed(&self, error: SourceError) -> u32 {
-        let mut report = self.lock();
+        let mut report = lock(&self.shared.report);
         report.failures = report.failures.saturating_add(1);
         report.last_error = Some(error);
         report.failures
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SourceReport> {
-        self.shared.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,18 +1,18 @@
-//! What a source leaves out of its answers.
+//! Endpoints that a source leaves out of its answers.
 
 use std::{collections::HashSet, fmt};
 
 use crate::escape::Escaped;
 
-/// The most log events about one answer.
+/// The largest number of log events about the endpoints of one answer.
 const MAX_EVENTS: usize = 20;
 
-/// An endpoint that is left out of an answer, and why.
+/// An endpoint that is left out of an answer, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::discover::source) struct LeftOut {
     /// The endpoint's key or address, as the source names it.
-    pub(in crate::discover::source) endpoint: String,
-    pub(in crate::discover::source) reason: String,
+    endpoint: String,
+    reason: String,
 }
 
 impl LeftOut {
@@ -24,15 +24,15 @@ impl LeftOut {
     }
 }
 
-/// Logs what is left out, once for as long as it is left out of every answer: sources are asked every
-/// few seconds.
+/// Logs the endpoints that are left out. An endpoint that is left out of consecutive answers is logged
+/// once, because sources are polled every few seconds.
 #[derive(Debug, Default)]
 pub(in crate::discover::source) struct LeftOutLog {
     last: HashSet<LeftOut>,
 }
 
 impl LeftOutLog {
-    /// Logs what was not left out of the last answer.
+    /// Logs the endpoints that were not left out of the last answer.
     pub(in crate::discover::source) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
         let now: HashSet<LeftOut> = left_out.into_iter().collect();
         let new = || now.difference(&self.last);
@@ -46,48 +46,54 @@ impl LeftOutLog {
         }
         self.last = now;
     }
+
+    /// Logs the endpoints of an answer that are left out, and returns the others.
+    ///
+    /// Fails if all of them are left out, so that the last endpoints stay: an answer without a usable
+    /// endpoint is more likely wrong than intended.
+    #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
+    pub(in crate::discover::source) fn keep_usable<E>(
+        &mut self,
+        source: &str,
+        answer: impl IntoIterator<Item = Result<E, LeftOut>>,
+    ) -> Result<Vec<E>, NoneUsable> {
+        let (mut usable, mut left_out) = (Vec::new(), Vec::new());
+        for endpoint in answer {
+            match endpoint {
+                Ok(endpoint) => usable.push(endpoint),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        let first = left_out.first().filter(|_| usable.is_empty()).cloned();
+        let error = first.map(|first| NoneUsable { endpoints: left_out.len(), first });
+        self.log(source, left_out);
+        error.map_or(Ok(usable), Err)
+    }
 }
 
-/// Every endpoint of an answer is left out. That is an error, so that the endpoints known before stay:
-/// an answer without a usable endpoint is more likely wrong than meant.
+/// The error of an answer whose endpoints are all left out.
 #[derive(Debug)]
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) struct NothingLeft {
-    left_out: usize,
+pub(in crate::discover::source) struct NoneUsable {
+    endpoints: usize,
     first: LeftOut,
 }
 
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-impl NothingLeft {
-    /// An error if nothing is `left` of an answer from which something was left out.
-    pub(in crate::discover::source) fn check(
-        left: usize,
-        left_out: &[LeftOut],
-    ) -> Result<(), Self> {
-        match left_out.first() {
-            Some(first) if left == 0 => {
-                Err(Self { left_out: left_out.len(), first: first.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-impl fmt::Display for NothingLeft {
+impl fmt::Display for NoneUsable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LeftOut { endpoint, reason } = &self.first;
         let (endpoint, reason) = (Escaped(endpoint), Escaped(reason));
-        write!(f, "none of {} endpoints is usable; {endpoint}: {reason}", self.left_out)
+        write!(f, "none of {} endpoints is usable; {endpoint}: {reason}", self.endpoints)
     }
 }
 
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-impl std::error::Error for NothingLeft {}
+impl std::error::Error for NoneUsable {}
 
-/// Parses a host and a port as a target. An IP address must pass the filter; a name is not looked up.
+/// Parses a host and a port as a target. An IP address must pass the filter; a name is not resolved.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) fn target<T: std::str::FromStr<Err: fmt::Display>>(
+pub(in crate::discover::source) fn parse_target<T: std::str::FromStr<Err: fmt::Display>>(
     key: &str,
     host: &str,
     port: u16,
@@ -106,7 +112,7 @@ pub(in crate::discover::source) fn target<T: std::str::FromStr<Err: fmt::Display
     parsed.map_err(|error| LeftOut::new(key, format_args!("{address}: {error}")))
 }
 
-/// A host and a port as one text, with brackets around an IPv6 address.
+/// Joins a host and a port, with brackets around an IPv6 address.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
 pub(in crate::discover::source) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
