@@ -10,7 +10,7 @@ use proptest::{prelude::*, test_runner::RngSeed};
 use tower_lb::{
     discover::{
         self, ApertureSubset, Channel, DiscoverExt, FleetMember, Handle, Placement,
-        RendezvousSubset, Subset, Subsetting, Update,
+        RendezvousSubset, SubsetEndpoints, Subsetting, Update,
     },
     endpoint::{Endpoint, Health},
     strategy::Rng,
@@ -26,7 +26,7 @@ fn fleet(numbers: impl IntoIterator<Item = u32>) -> Fleet {
 /// One client: its subset, by a real stream.
 struct Client<S> {
     handle: Handle<u32, u32>,
-    stream: std::pin::Pin<Box<Subset<Channel<u32, u32>, S>>>,
+    stream: std::pin::Pin<Box<SubsetEndpoints<Channel<u32, u32>, S>>>,
     subset: BTreeMap<u32, u32>,
 }
 

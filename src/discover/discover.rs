@@ -9,8 +9,8 @@ use super::Update;
 
 /// A source of endpoints: any stream of `Result<Update<Key, Target>, Error>`.
 ///
-/// An error changes no endpoint: consumers report it and keep the endpoints that they have. The end of
-/// the stream means that the endpoints no longer change.
+/// An error changes no endpoint: consumers report it and keep the endpoints that they have. The end
+/// of the stream means that the endpoints no longer change.
 pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {
     /// The type that identifies an endpoint.
     type Key;

@@ -13,7 +13,8 @@ use crate::{
 
 /// Adapters for every [`Discover`].
 pub trait DiscoverExt: Discover + Sized {
-    /// Changes each endpoint with a function of its key and the endpoint: target, attributes or both.
+    /// Changes each endpoint with a function of its key and the endpoint: target, attributes or
+    /// both.
     fn map_endpoints<F, U>(self, map: F) -> MapEndpoints<Self, F>
     where
         F: FnMut(&Self::Key, Endpoint<Self::Target>) -> Endpoint<U>,
@@ -21,8 +22,8 @@ pub trait DiscoverExt: Discover + Sized {
         MapEndpoints::new(self, map)
     }
 
-    /// Changes the keys of endpoints, for example to keep the keys of several sources apart. Different
-    /// keys must be mapped to different keys.
+    /// Changes the keys of endpoints, for example to keep the keys of several sources apart.
+    /// Different keys must be mapped to different keys.
     fn map_keys<F, L>(self, map: F) -> MapKeys<Self, F>
     where
         F: FnMut(Self::Key) -> L,
@@ -76,8 +77,8 @@ pub trait DiscoverExt: Discover + Sized {
     }
 
     /// Collects updates until the source has been quiet for `quiet`, but for at most `at_most`, and
-    /// passes on the result. A source that removes an endpoint and adds it again within that time has
-    /// changed nothing. The first update and errors are passed on at once.
+    /// passes on the result. A source that removes an endpoint and adds it again within that time
+    /// has changed nothing. The first update and errors are passed on at once.
     fn debounce(self, quiet: Duration, at_most: Duration) -> Debounce<Self>
     where
         Self::Key: Eq + Hash,
@@ -85,15 +86,15 @@ pub trait DiscoverExt: Discover + Sized {
         Debounce::new(self, quiet, at_most)
     }
 
-    /// Keeps the last endpoints when the source reports an empty set, for sources that return an empty
-    /// set when they fail; see [`KeepLastGood`].
+    /// Keeps the last endpoints when the source reports an empty set, for sources that return an
+    /// empty set when they fail; see [`KeepLastGood`].
     fn keep_last_good(self) -> KeepLastGood<Self> {
         KeepLastGood::new(self)
     }
 
     /// Passes on a subset of many endpoints, a different one for each client:
-    /// [`RendezvousSubset`](super::RendezvousSubset) or [`ApertureSubset`](super::ApertureSubset). Call
-    /// it before [`connect`](Self::connect).
+    /// [`RendezvousSubset`](super::RendezvousSubset) or [`ApertureSubset`](super::ApertureSubset).
+    /// Call it before [`connect`](Self::connect).
     fn subset<S>(self, subsetting: S) -> SubsetEndpoints<Self, S> {
         SubsetEndpoints::new(self, subsetting)
     }

@@ -1,8 +1,8 @@
 //! Where endpoints come from: streams of [`Update`]s, and adapters from stream to stream.
 //!
-//! Any stream of `Result<Update<K, T>, E>` is a [`Discover`]. An endpoint has a key and a target. The
-//! target is an address at first, and a service after [`connect`](DiscoverExt::connect). The key
-//! identifies the endpoint: an update for a known key changes the endpoint in place.
+//! Any stream of `Result<Update<K, T>, E>` is a [`Discover`]. An endpoint has a key and a target.
+//! The target is an address at first, and a service after [`connect`](DiscoverExt::connect). The
+//! key identifies the endpoint: an update for a known key changes the endpoint in place.
 //!
 //! | source | for |
 //! |---|---|
@@ -19,17 +19,17 @@
 //! | `CloudMap`, with feature `cloudmap` | a service in AWS Cloud Map |
 //! | [`merge`](merge()) | several sources as one |
 //!
-//! Sources that are polled follow a [`Schedule`], keep the last good set when a poll fails, and report
-//! in a [`SourceStatus`] when they last succeeded.
+//! Sources that are polled follow a [`Schedule`], keep the last good set when a poll fails, and
+//! report in a [`SourceStatus`] when they last succeeded.
 //!
-//! An [`AddressFilter`] rejects addresses from name services that must not be endpoints. The size of
-//! every answer is limited; see `docs/discovery.md`.
+//! An [`AddressFilter`] rejects addresses from name services that must not be endpoints. The size
+//! of every answer is limited; see `docs/discovery.md`.
 //!
-//! The adapters in [`DiscoverExt`] change the updates of a source: they set attributes, filter, merge
-//! and delay.
+//! The adapters in [`DiscoverExt`] change the updates of a source: they set attributes, filter,
+//! merge and delay.
 //!
-//! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that selects
-//! a subset of a large set of endpoints.
+//! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that
+//! selects a subset of a large set of endpoints.
 //!
 //! ```
 //! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};

@@ -7,7 +7,7 @@ pub enum Update<K, T> {
     Insert(K, Endpoint<T>),
     /// Removes the endpoint. Requests in flight may finish.
     Remove(K),
-    /// Replaces the whole set as one change. Endpoints that are not in it are removed; endpoints with a
-    /// known key stay. The last of several endpoints with the same key is used.
+    /// Replaces the whole set as one change. Endpoints that are not in it are removed; endpoints
+    /// with a known key stay. The last of several endpoints with the same key is used.
     Reset(Vec<(K, Endpoint<T>)>),
 }

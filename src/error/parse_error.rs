@@ -4,7 +4,8 @@ use crate::escape::Escaped;
 
 /// A text that cannot be parsed, such as an origin, a function name or a document of endpoints.
 ///
-/// `Display` names what was parsed, the text, and what was expected; control characters are escaped.
+/// `Display` names what was parsed, the text, and what was expected; control characters are
+/// escaped.
 #[derive(Clone, Debug)]
 pub struct ParseError {
     what: &'static str,
@@ -90,7 +91,8 @@ impl ParseError {
     }
 }
 
-/// Two errors are equal if they are about the same text and expect the same; sources are not compared.
+/// Two errors are equal if they are about the same text and expect the same; sources are not
+/// compared.
 impl PartialEq for ParseError {
     fn eq(&self, other: &Self) -> bool {
         (self.what, &self.text, &self.expected, &self.problem, self.position)

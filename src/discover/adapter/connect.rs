@@ -16,13 +16,13 @@ use crate::{
 };
 
 pin_project! {
-    /// Turns targets into services with a function, which must not block. It is meant for clients that
-    /// connect when they are first used. The stream of
+    /// Turns targets into services with a function, which must not block. It is meant for clients
+    /// that connect when they are first used. The stream of
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
     ///
-    /// An endpoint whose target stays the same keeps its service when attributes change. An update that
-    /// changes nothing is dropped. The function is called again for a new target, and for an endpoint
-    /// that is removed and added again.
+    /// An endpoint whose target stays the same keeps its service when attributes change. An update
+    /// that changes nothing is dropped. The function is called again for a new target, and for an
+    /// endpoint that is removed and added again.
     pub struct Connect<D: Discover, F, S> {
         #[pin]
         discover: D,
@@ -43,8 +43,8 @@ impl<D: Discover, F, S> Connect<D, F, S> {
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
-    /// Connects an endpoint. It keeps its statistics from `before`, and its service if the target is the
-    /// same.
+    /// Connects an endpoint. It keeps its statistics from `before`, and its service if the target
+    /// is the same.
     fn from(endpoint: Endpoint<T>, before: Option<Self>, connect: impl FnOnce(&T) -> S) -> Self {
         let Some(before) = before else {
             let service = connect(endpoint.target());

@@ -17,8 +17,8 @@ use crate::{
     endpoint::Endpoint,
 };
 
-/// The largest number of updates that a poll takes, so that a source that is always ready does not block
-/// the thread.
+/// The largest number of updates that a poll takes, so that a source that is always ready does not
+/// block the thread.
 const MAX_UPDATES_PER_POLL: usize = 2048;
 
 /// The longest delay of an update.
@@ -45,7 +45,8 @@ pin_project! {
 
 /// The result of a burst of updates.
 struct Pending<K, T> {
-    /// The changes replace all endpoints. Otherwise they are changes of the endpoints before the burst.
+    /// The changes replace all endpoints. Otherwise they are changes of the endpoints before the
+    /// burst.
     reset: bool,
     /// The new endpoint of a key, or `None` if it is removed.
     changes: IndexMap<K, Option<Endpoint<T>>>,

@@ -15,8 +15,8 @@ pin_project! {
     /// Keeps the last endpoints when the source reports an empty set. The stream of
     /// [`DiscoverExt::keep_last_good`](crate::discover::DiscoverExt::keep_last_good).
     ///
-    /// An update that leaves no endpoint is dropped. The next update replaces the kept endpoints as one
-    /// change.
+    /// An update that leaves no endpoint is dropped. The next update replaces the kept endpoints as
+    /// one change.
     pub struct KeepLastGood<D: Discover> {
         #[pin]
         discover: D,

@@ -7,8 +7,8 @@ use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 /// The endpoints of a stream by key, in the order in which they were added.
 pub(crate) type Known<K, T> = IndexMap<K, Endpoint<T>>;
 
-/// Applies an update; true if anything changed. An endpoint that stays keeps its statistics, and with
-/// an equal target its origin.
+/// Applies an update; true if anything changed. An endpoint that stays keeps its statistics, and
+/// with an equal target its origin.
 pub(crate) fn apply<K, T>(known: &mut Known<K, T>, update: Update<K, T>) -> bool
 where
     K: Eq + Hash,

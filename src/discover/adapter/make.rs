@@ -19,14 +19,15 @@ use crate::{
 };
 
 pin_project! {
-    /// Turns targets into services with a `Service` that makes services asynchronously, for example one
-    /// that connects first. The stream of [`DiscoverExt::make`](crate::discover::DiscoverExt::make).
+    /// Turns targets into services with a `Service` that makes services asynchronously, for example
+    /// one that connects first. The stream of
+    /// [`DiscoverExt::make`](crate::discover::DiscoverExt::make).
     ///
     /// An endpoint is passed on as soon as its service is made, independently of others. If making
-    /// fails, the error is passed on, and making is retried after 100 ms. The delay doubles with each
-    /// failure up to 30 s, until the endpoint is removed. A service is dropped if its target was changed
-    /// or removed in the meantime. A [`Reset`](Update::Reset) removes old endpoints at once, and passes
-    /// on new endpoints as their services are made.
+    /// fails, the error is passed on, and making is retried after 100 ms. The delay doubles with
+    /// each failure up to 30 s, until the endpoint is removed. A service is dropped if its target
+    /// was changed or removed in the meantime. A [`Reset`](Update::Reset) removes old endpoints at
+    /// once, and passes on new endpoints as their services are made.
     #[project = MakeProjection]
     pub struct Make<D: Discover, M>
     where

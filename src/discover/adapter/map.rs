@@ -14,8 +14,8 @@ use crate::{
 
 pin_project! {
     /// Changes each endpoint with a function of its key and the endpoint. The stream of
-    /// [`DiscoverExt::map_endpoints`](crate::discover::DiscoverExt::map_endpoints) and of the adapters
-    /// that set one attribute.
+    /// [`DiscoverExt::map_endpoints`](crate::discover::DiscoverExt::map_endpoints) and of the
+    /// adapters that set one attribute.
     #[derive(Clone)]
     pub struct MapEndpoints<D, F> {
         #[pin]

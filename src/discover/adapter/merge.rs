@@ -10,19 +10,19 @@ use futures::Stream;
 use super::known::Known;
 use crate::discover::{Discover, Update};
 
-/// The largest number of rounds in one poll, so that sources whose updates are hidden by other sources do
-/// not block the thread.
+/// The largest number of rounds in one poll, so that sources whose updates are hidden by other
+/// sources do not block the thread.
 const MAX_ROUNDS_PER_POLL: usize = 2048;
 
 /// Merges the endpoints of several sources into one set.
 ///
-/// If several sources have an endpoint with the same key, the endpoint of the first source in the list
-/// is used. When that source removes it, the endpoint of the next source replaces it. To use both,
-/// make the keys different with [`map_keys`](crate::discover::DiscoverExt::map_keys). Use
+/// If several sources have an endpoint with the same key, the endpoint of the first source in the
+/// list is used. When that source removes it, the endpoint of the next source replaces it. To use
+/// both, make the keys different with [`map_keys`](crate::discover::DiscoverExt::map_keys). Use
 /// [`erase`](crate::discover::DiscoverExt::erase) for sources of different types.
 ///
-/// An error of a source is passed on and changes no endpoint. The endpoints of a source that has ended
-/// stay. The stream ends when all sources have ended.
+/// An error of a source is passed on and changes no endpoint. The endpoints of a source that has
+/// ended stay. The stream ends when all sources have ended.
 pub fn merge<D: Discover>(sources: impl IntoIterator<Item = D>) -> Merge<D> {
     let sources = sources
         .into_iter()
@@ -33,7 +33,8 @@ pub fn merge<D: Discover>(sources: impl IntoIterator<Item = D>) -> Merge<D> {
 /// The stream of [`merge`].
 pub struct Merge<D: Discover> {
     sources: Vec<Source<D>>,
-    /// The source that is polled first. It changes, so that a busy source does not starve the others.
+    /// The source that is polled first. It changes, so that a busy source does not starve the
+    /// others.
     next_source: usize,
 }
 

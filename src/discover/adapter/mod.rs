@@ -1,6 +1,8 @@
-//! Adapters from stream to stream; [`DiscoverExt`](crate::discover::DiscoverExt) has a method for each.
+//! Adapters from stream to stream; [`DiscoverExt`](crate::discover::DiscoverExt) has a method for
+//! each.
 //!
-//! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep one.
+//! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep
+//! one.
 
 mod connect;
 mod debounce;

@@ -88,7 +88,7 @@ impl<K, T> Stream for Channel<K, T> {
     }
 }
 
-/// The stream of the channel was dropped: nobody will see a change.
+/// The error of a change that cannot arrive, because the stream of the [`channel`] was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disconnected;
 

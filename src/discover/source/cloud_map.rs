@@ -30,14 +30,16 @@ const MAX_INSTANCES: i32 = 1000;
 /// | Cloud Map | endpoint |
 /// |---|---|
 /// | instance id | the key |
-/// | `AWS_INSTANCE_IPV4`, or else `_IPV6`, or else `_CNAME`, and `_PORT` | the target, `host:port` |
+/// | `AWS_INSTANCE_IPV4`, or else `_IPV6`, or else `_CNAME` | the host of the target |
+/// | `AWS_INSTANCE_PORT` | the port of the target |
 /// | `HEALTHY` or no health check, `UNHEALTHY` | healthy, unhealthy |
 /// | `REGION` and `AVAILABILITY_ZONE`, as ECS sets them | the locality |
 /// | all attributes | metadata |
 ///
-/// The service's revision is polled every 5 s, which is cheap, and the instances are listed when it has
-/// changed. A change of health does not change the revision, so the instances are also listed every
-/// 30 s. Cloud Map returns at most 1000 instances. If it can't be reached, no endpoint changes.
+/// The service's revision is polled every 5 s, which is cheap, and the instances are listed when it
+/// has changed. A change of health does not change the revision, so the instances are also listed
+/// every 30 s. Cloud Map returns at most 1000 instances. If it can't be reached, no endpoint
+/// changes.
 ///
 /// The client supplies region, credentials, TLS and retries.
 ///
@@ -96,8 +98,8 @@ impl CloudMap {
         self
     }
 
-    /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`] with an
-    /// interval of 5 s.
+    /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`] with
+    /// an interval of 5 s.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
@@ -212,7 +214,7 @@ where
     let labels = attributes.iter().map(|(name, value)| (name.clone(), value.clone()));
     let mut endpoint = Endpoint::new(target).with_all_metadata(labels.collect());
     if instance.health_status() == Some(&HealthStatus::Unhealthy) {
-        endpoint = endpoint.with_health(Health::unhealthy("Cloud Map says so"));
+        endpoint = endpoint.with_health(Health::unhealthy("unhealthy in Cloud Map"));
     }
     if let Some(zone) = attribute("AVAILABILITY_ZONE") {
         let region = attribute("REGION").unwrap_or_default();

@@ -78,8 +78,8 @@ impl Format {
 ///
 /// # Errors
 ///
-/// [`ParseError`], with line and column, if the document is malformed, an address is invalid, a name
-/// occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints.
+/// [`ParseError`], with line and column, if the document is malformed, an address is invalid, a
+/// name occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints.
 pub fn parse_document<T>(
     text: &str,
     format: Format,
@@ -108,8 +108,8 @@ where
 
 #[cfg(feature = "yaml")]
 fn from_yaml<T: FromStr<Err: Display>>(text: &str) -> Result<Document<T>, ParseError> {
-    // The parser's limits guard against documents that expand to much more than their text. They grow
-    // with the text here, so that a long list is accepted.
+    // The parser's limits guard against documents that expand to much more than their text. They
+    // grow with the text here, so that a long list is accepted.
     let (nodes, events) = (text.len().max(250_000), text.len().max(1_000_000));
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: nodes, max_events: events },
@@ -174,8 +174,8 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
     }
 }
 
-/// Parses an endpoint whose name must not be in `names` yet. The name is checked during parsing, where
-/// the position is known.
+/// Parses an endpoint whose name must not be in `names` yet. The name is checked during parsing,
+/// where the position is known.
 struct UniqueEndpoint<'a, T> {
     names: &'a mut HashSet<String>,
     target: PhantomData<T>,

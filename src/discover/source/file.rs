@@ -27,12 +27,12 @@ const MAX_CLOCK_TICK: Duration = Duration::from_secs(2);
 /// its content.
 ///
 /// The file's attributes are checked once a second. This detects every kind of change on every file
-/// system: renaming another file over it, writing in place, and replacing a symbolic link in its path,
-/// as Kubernetes does for config maps. A file that changed within the last two seconds is read each
-/// time, because clocks of file systems are coarse.
+/// system: renaming another file over it, writing in place, and replacing a symbolic link in its
+/// path, as Kubernetes does for config maps. A file that changed within the last two seconds is
+/// read each time, because clocks of file systems are coarse.
 ///
-/// A file that can't be read or parsed, or that is longer than 64 MiB, is an error, which is reported
-/// once and changes no endpoint. Reads run on the runtime's threads for blocking work.
+/// A file that can't be read or parsed, or that is longer than 64 MiB, is an error, which is
+/// reported once and changes no endpoint. Reads run on the runtime's threads for blocking work.
 ///
 /// ```no_run
 /// use tower_lb::discover::File;
@@ -67,8 +67,8 @@ impl File {
         self
     }
 
-    /// Returns the source. Addresses are parsed as `T`; names are the keys. The file is not read before
-    /// the source is polled.
+    /// Returns the source. Addresses are parsed as `T`; names are the keys. The file is not read
+    /// before the source is polled.
     ///
     /// # Errors
     ///
@@ -199,8 +199,8 @@ impl Stamp {
         Self::Present { modified, length, identity }
     }
 
-    /// Returns true if the file may change again with the same stamp, because the last change is less
-    /// than one tick of the file system's clock ago.
+    /// Returns true if the file may change again with the same stamp, because the last change is
+    /// less than one tick of the file system's clock ago.
     fn may_be_outdated(self) -> bool {
         let Self::Present { modified: Some(modified), .. } = self else {
             return false;

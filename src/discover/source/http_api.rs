@@ -96,8 +96,8 @@ impl HttpApi {
         &self.url
     }
 
-    /// Sends a GET request to `path`, which is appended to the URL. `header` replaces a header of the
-    /// same name.
+    /// Sends a GET request to `path`, which is appended to the URL. `header` replaces a header of
+    /// the same name.
     pub(super) async fn get(
         &self,
         path: &str,

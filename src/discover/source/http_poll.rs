@@ -15,8 +15,9 @@ use crate::{
 /// A source of endpoints from a document at a URL, which is polled; see [`parse_document`] for its
 /// content.
 ///
-/// If the server sends an `ETag`, the next request contains it, and a response of 304 changes nothing.
-/// Responses other than 200 and 304, and invalid documents, are errors and change no endpoint.
+/// If the server sends an `ETag`, the next request contains it, and a response of 304 changes
+/// nothing. Responses other than 200 and 304, and invalid documents, are errors and change no
+/// endpoint.
 ///
 /// ```no_run
 /// use tower_lb::discover::HttpPoll;
@@ -35,7 +36,8 @@ pub struct HttpPoll {
 }
 
 impl HttpPoll {
-    /// Creates a source from the document's URL, or from an [`HttpApi`] for headers or another client.
+    /// Creates a source from the document's URL, or from an [`HttpApi`] for headers or another
+    /// client.
     ///
     /// # Errors
     ///
@@ -45,8 +47,8 @@ impl HttpPoll {
         Ok(Self { api, format: None, schedule: Schedule::new() })
     }
 
-    /// Sets the format. By default the response's `Content-Type` determines it, or else the extension
-    /// in the URL; otherwise it is JSON.
+    /// Sets the format. By default the response's `Content-Type` determines it, or else the
+    /// extension in the URL; otherwise it is JSON.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = Some(format);

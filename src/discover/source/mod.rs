@@ -1,9 +1,9 @@
 //! Sources of endpoints.
 //!
-//! Endpoints that the application supplies: `list`, `channel`, `sets`, `from_tower`. Everything else is
-//! a [`Refresh`] of `polling`, which calls an async function on a [`Schedule`]: `dns`, `file`,
-//! `http_poll`, `consul`, `kubernetes` and `cloud_map`. `validation` checks what they return,
-//! `document` parses lists of endpoints, and `http_api` sends HTTP requests.
+//! Endpoints that the application supplies: `list`, `channel`, `sets`, `from_tower`. Everything
+//! else is a [`Refresh`] of `polling`, which calls an async function on a [`Schedule`]: `dns`,
+//! `file`, `http_poll`, `consul`, `kubernetes` and `cloud_map`. `validation` checks what they
+//! return, `document` parses lists of endpoints, and `http_api` sends HTTP requests.
 
 mod channel;
 #[cfg(feature = "cloudmap")]

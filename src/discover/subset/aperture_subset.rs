@@ -12,25 +12,25 @@ use crate::{
     discover::{FleetMember, Subsetting},
 };
 
-/// Selects endpoints by a deterministic aperture: clients and endpoints each divide a ring, and a client
-/// uses the endpoints that its part of the ring overlaps.
+/// Selects endpoints by a deterministic aperture: clients and endpoints each divide a ring, and a
+/// client uses the endpoints that its part of the ring overlaps.
 ///
-/// All endpoints get the same load, in proportion to their weights, if all clients are present, each
-/// index is used once, and the clients send the same load. The arcs of endpoints are proportional to
-/// their weights. The order of endpoints is the same for all clients and is independent of their names,
-/// so that neighbours are not in the same rack.
+/// All endpoints get the same load, in proportion to their weights, if all clients are present,
+/// each index is used once, and the clients send the same load. The arcs of endpoints are
+/// proportional to their weights. The order of endpoints is the same for all clients and is
+/// independent of their names, so that neighbours are not in the same rack.
 ///
-/// The window of a client begins at `index / clients`. Its width is a multiple of `1 / clients`, the
-/// smallest that contains `min_endpoints` endpoints. An endpoint that overlaps the window in part gets
-/// that part of its weight. The resulting weights are multiplied by 1000, to represent parts of 1;
-/// weights above four million saturate.
+/// The window of a client begins at `index / clients`. Its width is a multiple of `1 / clients`,
+/// the smallest that contains `min_endpoints` endpoints. An endpoint that overlaps the window in
+/// part gets that part of its weight. The resulting weights are multiplied by 1000, to represent
+/// parts of 1; weights above four million saturate.
 ///
-/// An endpoint that is added or removed moves the borders of the others: a client replaces about one
-/// endpoint at each end of its window. A different number of clients moves all windows. If clients
-/// can't be numbered, use [`RendezvousSubset`](crate::discover::RendezvousSubset).
+/// An endpoint that is added or removed moves the borders of the others: a client replaces about
+/// one endpoint at each end of its window. A different number of clients moves all windows. If
+/// clients can't be numbered, use [`RendezvousSubset`](crate::discover::RendezvousSubset).
 ///
-/// Endpoints that are not eligible have no arc, so they are left out. If no endpoint is eligible, each
-/// has an arc.
+/// Endpoints that are not eligible have no arc, so they are left out. If no endpoint is eligible,
+/// each has an arc.
 ///
 /// Source: Finagle. Where this differs: the arithmetic is exact.
 pub struct ApertureSubset {
@@ -47,7 +47,8 @@ const WEIGHT_SCALE: u128 = 1000;
 
 impl ApertureSubset {
     /// Selects at least `min_endpoints` endpoints of equal weight in each tier, or all if there are
-    /// fewer; 12 is a good number. Of unequal weights, selects at least that share of the total weight.
+    /// fewer; 12 is a good number. Of unequal weights, selects at least that share of the total
+    /// weight.
     ///
     /// # Errors
     ///
@@ -79,8 +80,8 @@ impl Subsetting for ApertureSubset {
             .collect();
         ring.sort_unstable();
 
-        // The ring has `clients` units for each unit of weight, so that all borders are integers. The
-        // part of a client then has as many units as the total weight.
+        // The ring has `clients` units for each unit of weight, so that all borders are integers.
+        // The part of a client then has as many units as the total weight.
         let clients = u128::from(clients);
         let part: u128 = ring.iter().map(|(.., weight)| weight).sum();
         let parts = (self.min_endpoints as u128 * clients).div_ceil(ring.len().max(1) as u128);
@@ -105,7 +106,8 @@ impl Subsetting for ApertureSubset {
             .map(|(position, overlap)| {
                 let weight = (overlap * WEIGHT_SCALE + clients / 2) / clients;
                 let weight = u32::try_from(weight).unwrap_or(u32::MAX).max(1);
-                // An endpoint of weight 0 is selected only if none is eligible, and keeps its weight.
+                // An endpoint of weight 0 is selected only if none is eligible, and keeps its
+                // weight.
                 (position, if fleet[position].weight == 0 { 0 } else { weight })
             })
             .collect()

@@ -1,7 +1,8 @@
 //! Subsets of many endpoints: each client connects to some of them.
 //!
-//! `subset` has the adapter and the trait [`Subsetting`], which selects the endpoints. [`ApertureSubset`]
-//! distributes load evenly among clients with an index, [`RendezvousSubset`] needs no coordination.
+//! `subset` has the adapter and the trait [`Subsetting`], which selects the endpoints.
+//! [`ApertureSubset`] distributes load evenly among clients with an index, [`RendezvousSubset`]
+//! needs no coordination.
 
 mod aperture_subset;
 mod placement;

@@ -4,8 +4,8 @@ use tokio::sync::watch;
 
 use crate::ConfigError;
 
-/// The index of a client among all clients, and their number. Clones share them; they may change while
-/// in use.
+/// The index of a client among all clients, and their number. Clones share them; they may change
+/// while in use.
 #[derive(Clone, Debug)]
 pub struct Placement {
     shared: Arc<watch::Sender<ClientIndex>>,

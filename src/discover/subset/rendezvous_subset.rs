@@ -6,20 +6,20 @@ use crate::{
     hash::{mix, stable_hash_of},
 };
 
-/// Selects endpoints by rendezvous hashing: each client scores the endpoints by a hash of both names and
-/// uses those with the best scores.
+/// Selects endpoints by rendezvous hashing: each client scores the endpoints by a hash of both
+/// names and uses those with the best scores.
 ///
-/// Clients need no coordination. An endpoint that is added or removed changes one connection of each
-/// client whose subset it enters or leaves, and nothing else. The number of clients per endpoint is
-/// random, with a Poisson distribution. For a more even load use a larger subset, or an
+/// Clients need no coordination. An endpoint that is added or removed changes one connection of
+/// each client whose subset it enters or leaves, and nothing else. The number of clients per
+/// endpoint is random, with a Poisson distribution. For a more even load use a larger subset, or an
 /// [`ApertureSubset`](crate::discover::ApertureSubset) if clients can be numbered.
 ///
 /// An endpoint that is not eligible does not count. As long as it is among the best it stays in the
-/// subset, because a sticky session may still use it, and the next best endpoint is added. Weights are
-/// kept and do not influence the selection; over many clients the load is proportional to them.
+/// subset, because a sticky session may still use it, and the next best endpoint is added. Weights
+/// are kept and do not influence the selection; over many clients the load is proportional to them.
 ///
-/// Source: highest random weight, Thaler and Ravishankar 1998. Where this differs: the client is the
-/// object.
+/// Source: highest random weight, Thaler and Ravishankar 1998. Where this differs: the client is
+/// the object.
 #[derive(Clone, Copy, Debug)]
 pub struct RendezvousSubset {
     client: u64,
@@ -27,8 +27,8 @@ pub struct RendezvousSubset {
 }
 
 impl RendezvousSubset {
-    /// Selects `size` endpoints in each tier for the client with this name. A name that stays the same
-    /// after a restart keeps the subset. Each client should have its own name.
+    /// Selects `size` endpoints in each tier for the client with this name. A name that stays the
+    /// same after a restart keeps the subset. Each client should have its own name.
     ///
     /// # Errors
     ///

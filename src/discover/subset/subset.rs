@@ -20,15 +20,17 @@ use crate::{
     endpoint::{Endpoint, EndpointStats},
 };
 
-/// Selects the endpoints that a client uses: [`RendezvousSubset`](crate::discover::RendezvousSubset),
+/// Selects the endpoints that a client uses:
+/// [`RendezvousSubset`](crate::discover::RendezvousSubset),
 /// [`ApertureSubset`](crate::discover::ApertureSubset), or your own.
 pub trait Subsetting {
-    /// Selects among the endpoints of a tier, which are in no particular order. Returns the positions of
-    /// the selected endpoints, each once, with their new weights. Invalid positions are ignored.
+    /// Selects among the endpoints of a tier, which are in no particular order. Returns the
+    /// positions of the selected endpoints, each once, with their new weights. Invalid positions
+    /// are ignored.
     fn choose(&mut self, fleet: &[FleetMember]) -> Vec<(usize, u32)>;
 
-    /// Polls for a reason to select again although the endpoints are the same; `None` if there will be
-    /// no such reason.
+    /// Polls for a reason to select again although the endpoints are the same; `None` if there will
+    /// be no such reason.
     fn poll_changed(&mut self, _cx: &mut Context<'_>) -> Poll<Option<()>> {
         Poll::Ready(None)
     }
@@ -62,9 +64,9 @@ pin_project! {
     /// Passes on a subset of the endpoints. The stream of
     /// [`DiscoverExt::subset`](crate::discover::DiscoverExt::subset).
     ///
-    /// Each tier has its own subset, so that no tier is lost. A burst of updates causes one selection. A
-    /// subset that has changed is passed on as one change. An endpoint that leaves the subset and
-    /// returns is a new endpoint.
+    /// Each tier has its own subset, so that no tier is lost. A burst of updates causes one
+    /// selection. A subset that has changed is passed on as one change. An endpoint that leaves the
+    /// subset and returns is a new endpoint.
     #[project = SubsetProjection]
     pub struct SubsetEndpoints<D: Discover, S> {
         #[pin]
@@ -140,7 +142,8 @@ where
                 else {
                     continue;
                 };
-                // An endpoint that stays in the subset keeps its statistics; one that returns is new.
+                // An endpoint that stays in the subset keeps its statistics; one that returns is
+                // new.
                 let stats = match self.subset.get(key) {
                     Some(selected) => Arc::clone(selected.stats()),
                     None => Arc::new(EndpointStats::new()),

@@ -23,8 +23,8 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// A source of endpoints from Consul: the instances of a service with their checks, by blocking queries
-/// to the health endpoint.
+/// A source of endpoints from Consul: the instances of a service with their checks, by blocking
+/// queries to the health endpoint.
 ///
 /// | Consul | endpoint |
 /// |---|---|
@@ -37,8 +37,8 @@ use crate::{
 /// | `Meta` of the service | metadata |
 /// | tags, node, datacenter | metadata `consul.tags`, `consul.node`, `consul.datacenter` |
 ///
-/// Consul answers a query as soon as something changes. The index is reset when it decreases and after
-/// errors. If the agent can't be reached, no endpoint changes.
+/// Consul answers a query as soon as something changes. The index is reset when it decreases and
+/// after errors. If the agent can't be reached, no endpoint changes.
 ///
 /// ```no_run
 /// use tower_lb::discover::Consul;
@@ -121,8 +121,8 @@ impl Consul {
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose
-    /// address can't be parsed are left out with a warning. It is an error if no instance is left, or
-    /// if an answer has more than 64 MiB or 500 000 instances.
+    /// address can't be parsed are left out with a warning. It is an error if no instance is left,
+    /// or if an answer has more than 64 MiB or 500 000 instances.
     ///
     /// # Errors
     ///

@@ -104,8 +104,8 @@ impl Entry {
     }
 }
 
-/// Returns the health according to the worst check. The output of a check is not part of the reason,
-/// because it changes with each run.
+/// Returns the health according to the worst check. The output of a check is not part of the
+/// reason, because it changes with each run.
 fn health(checks: &[Check]) -> Health {
     let says = |check: &&Check, status: &str| check.status.eq_ignore_ascii_case(status);
     let maintenance = |check: &&Check| {

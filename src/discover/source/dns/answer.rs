@@ -83,8 +83,8 @@ impl EndpointCount {
     }
 }
 
-/// Combines services with the addresses of their targets. Targets without an address are left out; it
-/// is an error if no target has one.
+/// Combines services with the addresses of their targets. Targets without an address are left out;
+/// it is an error if no target has one.
 pub(super) fn service_endpoints(
     services: Vec<Srv>,
     mut answers: BTreeMap<String, Addresses>,

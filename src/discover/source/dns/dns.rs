@@ -39,15 +39,15 @@ const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// A source of endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses,
 /// [`srv`](Self::srv) for services. Use [`merge`](crate::discover::merge()) for several names.
 ///
-/// Records are looked up again when their TTL expires, within the limits of the [`Schedule`]. There is
-/// no other cache. **A failure never empties the set**, whether there is no answer or the server
+/// Records are looked up again when their TTL expires, within the limits of the [`Schedule`]. There
+/// is no other cache. **A failure never empties the set**, whether there is no answer or the server
 /// answers SERVFAIL. Neither does the answer that a name or record does not exist, unless
-/// [`believe_negative`](Self::believe_negative) is set. Answers that exceed a datagram are requested
-/// over TCP. `/etc/hosts` is used with the system's configuration.
+/// [`believe_negative`](Self::believe_negative) is set. Answers that exceed a datagram are
+/// requested over TCP. `/etc/hosts` is used with the system's configuration.
 ///
-/// Addresses that can never be an endpoint, and those of the metadata services of clouds, are left out
-/// with a warning; see [`address_filter`](Self::address_filter). An answer of which all addresses are
-/// left out is an error, and so are more than 1024 SRV records or 10 000 endpoints.
+/// Addresses that can never be an endpoint, and those of the metadata services of clouds, are left
+/// out with a warning; see [`address_filter`](Self::address_filter). An answer of which all
+/// addresses are left out is an error, and so are more than 1024 SRV records or 10 000 endpoints.
 ///
 /// hickory-resolver spawns tasks on the runtime that read its sockets. Needs Rust 1.88.
 ///
@@ -87,7 +87,8 @@ impl Dns {
         build().map(Self::new).map_err(|error| SourceError::failed("dns configuration", error))
     }
 
-    /// Creates a source with these servers, over UDP and TCP, without search domains and `/etc/hosts`.
+    /// Creates a source with these servers, over UDP and TCP, without search domains and
+    /// `/etc/hosts`.
     ///
     /// # Errors
     ///
@@ -119,8 +120,8 @@ impl Dns {
         }
     }
 
-    /// Sets when names are looked up again, and the timeout of a poll; a single query may take half of
-    /// it. Default [`Schedule::new`].
+    /// Sets when names are looked up again, and the timeout of a poll; a single query may take half
+    /// of it. Default [`Schedule::new`].
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
@@ -142,8 +143,8 @@ impl Dns {
         self
     }
 
-    /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there are no
-    /// endpoints. By default it is an error, and the last endpoints stay.
+    /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there are
+    /// no endpoints. By default it is an error, and the last endpoints stay.
     #[must_use]
     pub fn believe_negative(mut self, believe: bool) -> Self {
         self.believe_negative = believe;
@@ -152,7 +153,8 @@ impl Dns {
 
     /// Returns the source of a host's addresses (A and AAAA), with a port. Each is its own key.
     ///
-    /// If the lookup of one of the two record types fails, the last addresses of that type are used.
+    /// If the lookup of one of the two record types fails, the last addresses of that type are
+    /// used.
     ///
     /// # Errors
     ///
@@ -189,18 +191,19 @@ impl Dns {
         })
     }
 
-    /// Returns the source of a service's SRV records (RFC 2782). The addresses of the targets are the
-    /// keys.
+    /// Returns the source of a service's SRV records (RFC 2782). The addresses of the targets are
+    /// the keys.
     ///
-    /// The priority of a record is the tier of its endpoints. Its weight times 1000 is divided among the
-    /// addresses of the target. A weight of 0 counts as a thousandth of 1: "very little" compared with
-    /// other weights, and equal to other zeros. The metadata `host` is the target's name. An address
-    /// that several records give for the same port has the best tier, and the sum of the weights in
-    /// that tier.
+    /// The priority of a record is the tier of its endpoints. Its weight times 1000 is divided
+    /// among the addresses of the target. A weight of 0 counts as a thousandth of 1: "very little"
+    /// compared with other weights, and equal to other zeros. The metadata `host` is the target's
+    /// name. An address that several records give for the same port has the best tier, and the sum
+    /// of the weights in that tier.
     ///
-    /// If the lookup of a target fails, its last addresses are used. A target that was never found is
-    /// left out; it is an error if no target is left. At most 32 targets are looked up concurrently. A
-    /// lookup fails if it is not finished after nine tenths of the schedule's timeout.
+    /// If the lookup of a target fails, its last addresses are used. A target that was never found
+    /// is left out; it is an error if no target is left. At most 32 targets are looked up
+    /// concurrently. A lookup fails if it is not finished after nine tenths of the schedule's
+    /// timeout.
     ///
     /// # Errors
     ///
@@ -327,7 +330,8 @@ impl Dns {
         Ok((services, ttl(&lookup)))
     }
 
-    /// Looks up the addresses of a host that the filter accepts, sorted, and how long they are valid.
+    /// Looks up the addresses of a host that the filter accepts, sorted, and how long they are
+    /// valid.
     async fn addresses(
         &self,
         name: &str,
@@ -359,8 +363,8 @@ impl Dns {
         Ok(chosen)
     }
 
-    /// Removes the addresses that the filter rejects from an answer. If no address is left, the answer is
-    /// a failure like SERVFAIL, not a negative answer.
+    /// Removes the addresses that the filter rejects from an answer. If no address is left, the
+    /// answer is a failure like SERVFAIL, not a negative answer.
     fn accepted(&self, answer: Addresses, rejected: &mut Vec<RejectedAddress>) -> Addresses {
         let (mut addresses, ttl) = answer?;
         rejected.clear();
@@ -385,8 +389,8 @@ impl Dns {
         Ok((addresses, ttl(&lookup)))
     }
 
-    /// Sends a query. It may take half of the schedule's timeout, so that a query that is never answered
-    /// (AAAA in some networks) does not fail the others, and it ends at the deadline.
+    /// Sends a query. It may take half of the schedule's timeout, so that a query that is never
+    /// answered (AAAA in some networks) does not fail the others, and it ends at the deadline.
     async fn ask(
         &self,
         name: &str,
@@ -403,7 +407,8 @@ impl Dns {
         Ok(answer?)
     }
 
-    /// Replaces an error with the last addresses, unless the error is a negative answer that is trusted.
+    /// Replaces an error with the last addresses, unless the error is a negative answer that is
+    /// trusted.
     fn fall_back(&self, answer: &mut Addresses, last: &[IpAddr]) {
         if let Err(error) = answer {
             let believed = self.believe_negative && error.is_negative();

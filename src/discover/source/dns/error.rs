@@ -14,7 +14,8 @@ pub(super) enum DnsError {
     NotFound(Option<NetError>),
     /// There is no answer, or the answer is an error such as SERVFAIL.
     Failed(NetError),
-    /// The [`AddressFilter`](crate::discover::AddressFilter) rejects all addresses. This is the first.
+    /// The [`AddressFilter`](crate::discover::AddressFilter) rejects all addresses. This is the
+    /// first.
     Rejected(RejectedAddress),
     /// The port is 0, or the port of all SRV records.
     PortZero,
@@ -41,8 +42,8 @@ impl From<NetError> for DnsError {
     }
 }
 
-/// Returns true if the name exists and has no record of this type. A referral to other servers is not
-/// such an answer.
+/// Returns true if the name exists and has no record of this type. A referral to other servers is
+/// not such an answer.
 fn is_no_data(error: &NetError) -> bool {
     let NetError::Dns(Semantic::NoRecordsFound(answer)) = error else { return false };
     answer.response_code == ResponseCode::NoError && (answer.soa.is_some() || answer.ns.is_none())

@@ -27,8 +27,8 @@ impl HostState {
         self.rejected.iter().flatten().map(|rejected| LeftOut::new(name, rejected)).collect()
     }
 
-    /// Stores the answers. If the lookup of one record type failed and the other succeeded, replaces
-    /// the failure with the last addresses of that type.
+    /// Stores the answers. If the lookup of one record type failed and the other succeeded,
+    /// replaces the failure with the last addresses of that type.
     pub(super) fn complete(&mut self, v4: &mut Option<Addresses>, v6: &mut Option<Addresses>) {
         let found = [&*v4, &*v6].into_iter().any(|answer| matches!(answer, Some(Ok(_))));
         for (answer, last) in [(v4, &mut self.v4), (v6, &mut self.v6)] {

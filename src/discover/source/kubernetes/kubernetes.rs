@@ -22,14 +22,14 @@ use crate::{
 /// | pod, node, hints | metadata: `kubernetes.pod`, `kubernetes.node`, `kubernetes.hints` |
 ///
 /// All slices of the service form one set. An endpoint can occur in several slices while they are
-/// rearranged; it is used once, and is healthy if one of them says so. The API server sends each change
-/// at once. A watch resumes after a timeout or a lost connection. If the server no longer has the last
-/// version (410 Gone), all slices are listed again. If the API server can't be reached, no endpoint
-/// changes.
+/// rearranged; it is used once, and is healthy if it is in one of them. The API server sends each
+/// change at once. A watch resumes after a timeout or a lost connection. If the server no longer
+/// has the last version (410 Gone), all slices are listed again. If the API server can't be
+/// reached, no endpoint changes.
 ///
 /// The default client speaks plain HTTP only, for example to `kubectl proxy`. In a cluster, set a
-/// [client](HttpApi::client) that uses TLS and adds the service account's token, which changes every
-/// hour.
+/// [client](HttpApi::client) that uses TLS and adds the service account's token, which changes
+/// every hour.
 ///
 /// ```no_run
 /// use tower_lb::discover::Kubernetes;
@@ -89,9 +89,9 @@ impl Kubernetes {
         self
     }
 
-    /// Applies topology hints for a client in this zone, by kube-proxy's rules: only the endpoints with
-    /// a hint for the zone are used, if all ready endpoints have hints and at least one is for the
-    /// zone. By default hints are ignored.
+    /// Applies topology hints for a client in this zone, by kube-proxy's rules: only the endpoints
+    /// with a hint for the zone are used, if all ready endpoints have hints and at least one is for
+    /// the zone. By default hints are ignored.
     #[must_use]
     pub fn hints_for_zone(mut self, zone: impl Into<String>) -> Self {
         self.selection.zone = Some(zone.into());
@@ -114,16 +114,17 @@ impl Kubernetes {
         self
     }
 
-    /// Sets the delay between changes (the floor) and after errors. The timeout applies to the list and
-    /// to the start of a watch. Default [`Schedule::new`] with a floor of 100 ms.
+    /// Sets the delay between changes (the floor) and after errors. The timeout applies to the list
+    /// and to the start of a watch. Default [`Schedule::new`] with a floor of 100 ms.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Returns the source of a service. Addresses, `address:port`, are parsed as `T`. Endpoints whose
-    /// address can't be parsed are left out with a warning. It is an error if no endpoint is left.
+    /// Returns the source of a service. Addresses, `address:port`, are parsed as `T`. Endpoints
+    /// whose address can't be parsed are left out with a warning. It is an error if no endpoint is
+    /// left.
     ///
     /// At most 20 000 slices with 500 000 endpoints and 256 MiB of JSON are read, in at most 1000
     /// pages. More is an error, and the endpoints stay as they are.

@@ -16,7 +16,8 @@ use crate::{
 
 /// The number of slices that a page is requested to have.
 const PAGE_SLICES: usize = 500;
-/// The largest number of slices in a page, which is the whole list if the server does not use pages.
+/// The largest number of slices in a page, which is the whole list if the server does not use
+/// pages.
 const MAX_SLICES_PER_PAGE: usize = 20_000;
 
 #[derive(Deserialize)]

@@ -19,8 +19,8 @@ use crate::{
 
 /// The largest number of endpoints in a slice. The API server accepts 1000.
 const MAX_ENDPOINTS_PER_SLICE: usize = 10_000;
-/// The largest number of ports of a slice, and of addresses and hints of an endpoint. The API server
-/// accepts 100, 100 and 8.
+/// The largest number of ports of a slice, and of addresses and hints of an endpoint. The API
+/// server accepts 100, 100 and 8.
 const MAX_ITEMS: usize = 1000;
 
 /// Which endpoints of the slices are selected, and what is added to them.
@@ -138,8 +138,8 @@ impl Entry {
     }
 }
 
-/// Returns the endpoints of the slices with their keys, each once and in the order of their addresses,
-/// or why an endpoint is left out.
+/// Returns the endpoints of the slices with their keys, each once and in the order of their
+/// addresses, or why an endpoint is left out.
 pub(super) fn endpoints<'a, T>(
     slices: impl IntoIterator<Item = &'a Slice>,
     selection: &Selection,
@@ -186,8 +186,8 @@ struct Found<'a> {
     health: Health,
 }
 
-/// Keeps only the endpoints with a hint for the zone, if all ready endpoints have hints and at least one
-/// is for the zone.
+/// Keeps only the endpoints with a hint for the zone, if all ready endpoints have hints and at
+/// least one is for the zone.
 fn apply_hints(entries: &mut BTreeMap<String, Found<'_>>, zone: &str) {
     let mut ready = entries.values().filter(|found| found.health == Health::Healthy).peekable();
     let some = ready.peek().is_some();

@@ -51,8 +51,8 @@ impl Watch {
         }
     }
 
-    /// Waits for a change: returns all endpoints, or that they are unchanged. The next call may return
-    /// at once.
+    /// Waits for a change: returns all endpoints, or that they are unchanged. The next call may
+    /// return at once.
     pub(super) async fn next<T>(
         &mut self,
         source: &str,
@@ -84,8 +84,8 @@ impl Watch {
     /// Does one step of list and watch; true if slices may have changed.
     async fn advance(&mut self) -> Result<bool, BoxError> {
         let Some(version) = self.version.clone() else {
-            // The known slices stay unless the whole list is read: a list that is cut off would remove
-            // endpoints.
+            // The known slices stay unless the whole list is read: a list that is cut off would
+            // remove endpoints.
             let (slices, version) = list(&self.api, &self.limits).await?;
             (self.slices, self.version, self.events) = (slices, Some(version), None);
             return Ok(true);
@@ -304,7 +304,8 @@ pub(super) mod tests {
         assert_eq!((asked.load(Ordering::Relaxed), watch.slices.endpoints), (3, 1), "listed anew");
     }
 
-    /// An answer without a usable endpoint must not empty the set, and is an error until it changes.
+    /// An answer without a usable endpoint must not empty the set, and is an error until it
+    /// changes.
     #[tokio::test]
     async fn an_answer_without_a_usable_endpoint_is_an_error_until_it_changes() {
         let (mut watch, _) = watch(Limits::default(), |n, _| match n {

@@ -82,8 +82,8 @@ impl<K, T> Fetched<K, T> {
         Self { endpoints: None, valid_for: None }
     }
 
-    /// Sets how long the answer is valid. The next poll starts then, within the floor and the ceiling
-    /// of the schedule. Default the interval of the schedule.
+    /// Sets how long the answer is valid. The next poll starts then, within the floor and the
+    /// ceiling of the schedule. Default the interval of the schedule.
     #[must_use]
     pub fn valid_for(mut self, time: Duration) -> Self {
         self.valid_for = Some(time);
@@ -123,7 +123,8 @@ impl<K, T> Refresh<K, T> {
         self
     }
 
-    /// Returns a handle that reports the state of the source, also while a balancer owns the stream.
+    /// Returns a handle that reports the state of the source, also while a balancer owns the
+    /// stream.
     #[must_use]
     pub fn status(&self) -> SourceStatus {
         self.status.clone()

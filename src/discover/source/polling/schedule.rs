@@ -18,9 +18,9 @@ impl Schedule {
     /// A delay of more than this is lengthened by a share of this, not of itself.
     const MAX_JITTER_BASE: Duration = Duration::from_secs(86_400);
 
-    /// Creates the default schedule: a poll every 30 s, or when the last answer expires, but at least
-    /// 1 s and at most 5 min after it, plus a random delay of up to a tenth. After errors, the delay
-    /// grows from 1 s to 30 s. A poll fails after 10 s.
+    /// Creates the default schedule: a poll every 30 s, or when the last answer expires, but at
+    /// least 1 s and at most 5 min after it, plus a random delay of up to a tenth. After errors,
+    /// the delay grows from 1 s to 30 s. A poll fails after 10 s.
     #[must_use]
     pub fn new() -> Self {
         Self {

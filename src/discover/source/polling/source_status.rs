@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::SourceError;
 use crate::sync::{Mutex, lock};
 
-/// A handle that reports the state of a source, above all when it last succeeded. Clones refer to the
-/// same source.
+/// A handle that reports the state of a source, above all when it last succeeded. Clones refer to
+/// the same source.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
     shared: Arc<Shared>,
@@ -76,9 +76,9 @@ impl SourceStatus {
         Some(lock(&self.shared.report).last_success?.elapsed())
     }
 
-    /// Polls the source early, for example when connections to endpoints fail. The poll starts as soon
-    /// as the floor of the schedule has passed since the last answer. A delay after an error is not
-    /// shortened.
+    /// Polls the source early, for example when connections to endpoints fail. The poll starts as
+    /// soon as the floor of the schedule has passed since the last answer. A delay after an error
+    /// is not shortened.
     pub fn ask_again(&self) {
         self.shared.wanted.store(true, Ordering::Release);
         self.shared.waker.wake();
@@ -91,7 +91,8 @@ impl SourceStatus {
         self.shared.wanted.load(Ordering::Acquire)
     }
 
-    /// Notes that a poll starts, which satisfies all earlier calls of [`ask_again`](Self::ask_again).
+    /// Notes that a poll starts, which satisfies all earlier calls of
+    /// [`ask_again`](Self::ask_again).
     pub(super) fn poll_started(&self) {
         self.shared.wanted.store(false, Ordering::Release);
     }

@@ -7,24 +7,31 @@ use std::{
 
 /// Rejects addresses that must not become endpoints.
 ///
-/// The answers of a name service decide where requests are sent. A filter rejects the addresses that
-/// are never intended.
+/// The answers of a name service decide where requests are sent. A filter rejects the addresses
+/// that are never intended.
 ///
-/// | address | [`usable`](Self::usable) | [`new`](Self::new), the default | [`strict`](Self::strict) |
+/// | address | [`usable`](Self::usable) | [`new`](Self::new) | [`strict`](Self::strict) |
 /// |---|---|---|---|
 /// | port 0 | rejected | rejected | rejected |
-/// | `0.0.0.0/8`, `::`; on many systems the host itself | rejected | rejected | rejected |
-/// | multicast (`224.0.0.0/4`, `ff00::/8`), broadcast (`255.255.255.255`) | rejected | rejected | rejected |
-/// | IPv6 link-local (`fe80::/10`) without a zone, which cannot be routed | rejected | rejected | rejected |
-/// | metadata and credentials services of clouds: `169.254.169.254`, `169.254.170.2`, `169.254.170.23`, `fd00:ec2::254`, `fd00:ec2::23`, `fd20:ce::254`, `100.100.100.200` | accepted | rejected | rejected |
-/// | other link-local addresses (`169.254.0.0/16`, `fe80::/10` with a zone) | accepted | accepted | rejected |
-/// | loopback, private and all other addresses | accepted | accepted | accepted |
+/// | unspecified | rejected | rejected | rejected |
+/// | multicast, broadcast | rejected | rejected | rejected |
+/// | IPv6 link-local without a zone | rejected | rejected | rejected |
+/// | metadata services of clouds | accepted | rejected | rejected |
+/// | other link-local addresses | accepted | accepted | rejected |
+/// | loopback, private and all others | accepted | accepted | accepted |
+///
+/// - Unspecified: `0.0.0.0/8` and `::`, which reach the host itself on many systems.
+/// - Multicast: `224.0.0.0/4` and `ff00::/8`; broadcast: `255.255.255.255`.
+/// - IPv6 link-local: `fe80::/10`, which cannot be routed without a zone.
+/// - Metadata services, which also return credentials: `169.254.169.254`, `169.254.170.2`,
+///   `169.254.170.23`, `fd00:ec2::254`, `fd00:ec2::23`, `fd20:ce::254`, `100.100.100.200`.
+/// - Other link-local addresses: `169.254.0.0/16`, and `fe80::/10` with a zone.
 ///
 /// An IPv4 address within an IPv6 address is checked as the IPv4 address: `::ffff:0:0/96`
 /// (mapped), `::/96` (compatible) and `64:ff9b::/96` (NAT64).
 ///
-/// The default accepts `169.254.0.0/16` because some services have addresses there, such as those of
-/// Amazon VPC Lattice in `169.254.171.0/24`. For names that others control, use
+/// The default accepts `169.254.0.0/16` because some services have addresses there, such as those
+/// of Amazon VPC Lattice in `169.254.171.0/24`. For names that others control, use
 /// [`strict`](Self::strict), and add the rules of your network with [`and`](Self::and).
 ///
 /// ```
@@ -166,8 +173,9 @@ fn problem(address: IpAddr, has_zone: bool) -> Option<(Level, Problem)> {
     }
 }
 
-/// The addresses of the metadata and credentials services of clouds: most clouds, tasks of Amazon ECS,
-/// pods of Amazon EKS, the first and the third over IPv6, Google Cloud over IPv6, Alibaba Cloud.
+/// The addresses of the metadata and credentials services of clouds: most clouds, tasks of Amazon
+/// ECS, pods of Amazon EKS, the first and the third over IPv6, Google Cloud over IPv6, Alibaba
+/// Cloud.
 const METADATA_SERVICES: [IpAddr; 7] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),

@@ -1,9 +1,11 @@
-//! Limits on the size of an answer, so that a broken or hostile source uses a bounded amount of memory.
+//! Limits on the size of an answer, so that a broken or hostile source uses a bounded amount of
+//! memory.
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
 pub(in crate::discover::source) use self::bounded_vec::BoundedVec;
 
-/// The largest number of endpoints in one answer. The largest Kubernetes clusters have 150 000 pods.
+/// The largest number of endpoints in one answer. The largest Kubernetes clusters have 150 000
+/// pods.
 pub(in crate::discover::source) const MAX_ENDPOINTS: usize = 500_000;
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
@@ -15,8 +17,8 @@ mod bounded_vec {
         de::{self, SeqAccess, Visitor},
     };
 
-    /// A sequence of at most `MAX` items. Deserializing a longer one fails at the first item above the
-    /// limit, before the rest is read.
+    /// A sequence of at most `MAX` items. Deserializing a longer one fails at the first item above
+    /// the limit, before the rest is read.
     #[derive(Clone, Debug)]
     pub(in crate::discover::source) struct BoundedVec<T, const MAX: usize>(
         pub(in crate::discover::source) Vec<T>,

@@ -24,8 +24,8 @@ impl LeftOut {
     }
 }
 
-/// Logs the endpoints that are left out. An endpoint that is left out of consecutive answers is logged
-/// once, because sources are polled every few seconds.
+/// Logs the endpoints that are left out. An endpoint that is left out of consecutive answers is
+/// logged once, because sources are polled every few seconds.
 #[derive(Debug, Default)]
 pub(in crate::discover::source) struct LeftOutLog {
     last: HashSet<LeftOut>,
@@ -49,8 +49,8 @@ impl LeftOutLog {
 
     /// Logs the endpoints of an answer that are left out, and returns the others.
     ///
-    /// Fails if all of them are left out, so that the last endpoints stay: an answer without a usable
-    /// endpoint is more likely wrong than intended.
+    /// Fails if all of them are left out, so that the last endpoints stay: an answer without a
+    /// usable endpoint is more likely wrong than intended.
     #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
     pub(in crate::discover::source) fn keep_usable<E>(
         &mut self,
@@ -91,7 +91,8 @@ impl fmt::Display for NoneUsable {
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
 impl std::error::Error for NoneUsable {}
 
-/// Parses a host and a port as a target. An IP address must pass the filter; a name is not resolved.
+/// Parses a host and a port as a target. An IP address must pass the filter; a name is not
+/// resolved.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
 pub(in crate::discover::source) fn parse_target<T: std::str::FromStr<Err: fmt::Display>>(
     key: &str,
