@@ -166,28 +166,10 @@ impl Dns {
     ) -> Result<Refresh<SocketAddr, SocketAddr>, ConfigError> {
         let (dns, name) = (self.clone(), name.into());
         let source = format!("dns host {name}");
-        let state = Arc::new((source.clone(), Mutex::new(HostState::default()), Mutex::default()));
+        let state = Arc::new(SourceState::<HostState>::new(&source));
         refresh(source, self.schedule.clone(), move || {
             let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
-            async move {
-                let (source, known, log) = &*state;
-                if port == 0 {
-                    return Err(DnsError::PortZero.into());
-                }
-                let answer = dns.addresses(&name, known, None).await;
-                let left_out = lock(known).left_out(&name);
-                lock::<LeftOutLog>(log).log(source, left_out);
-                let (addresses, ttl) = match answer {
-                    Err(error) if dns.believe_negative && error.is_negative() => (Vec::new(), None),
-                    answer => answer?,
-                };
-                EndpointCount::default().add(addresses.len())?;
-                let endpoints = addresses.into_iter().map(|address| {
-                    let address = SocketAddr::new(address, port);
-                    (address, address.into())
-                });
-                Ok(valid_for(Fetched::new(endpoints), ttl))
-            }
+            async move { dns.fetch_host(&name, port, &state).await }
         })
     }
 
@@ -214,19 +196,43 @@ impl Dns {
     ) -> Result<Refresh<SocketAddr, SocketAddr>, ConfigError> {
         let (dns, name) = (self.clone(), service.into());
         let source = format!("dns service {name}");
-        let state = Arc::new((source.clone(), Mutex::default(), Mutex::default()));
+        let state = Arc::new(SourceState::<Targets>::new(&source));
         refresh(source, self.schedule.clone(), move || {
             let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
             async move {
-                let ((source, known, log), mut left_out) = (&*state, Vec::new());
-                let fetched = dns.fetch_services(&name, known, &mut left_out).await;
+                let mut left_out = Vec::new();
+                let fetched = dns.fetch_services(&name, &state.known, &mut left_out).await;
                 // A failed lookup does not show what would be left out.
                 if fetched.is_ok() || !left_out.is_empty() {
-                    lock::<LeftOutLog>(log).log(source, left_out);
+                    lock(&state.log).log(&state.source, left_out);
                 }
                 fetched
             }
         })
+    }
+
+    async fn fetch_host(
+        &self,
+        name: &str,
+        port: u16,
+        state: &SourceState<HostState>,
+    ) -> Result<Fetched<SocketAddr, SocketAddr>, BoxError> {
+        if port == 0 {
+            return Err(DnsError::PortZero.into());
+        }
+        let answer = self.addresses(name, &state.known, None).await;
+        let left_out = lock(&state.known).left_out(name);
+        lock(&state.log).log(&state.source, left_out);
+        let (addresses, ttl) = match answer {
+            Err(error) if self.believe_negative && error.is_negative() => (Vec::new(), None),
+            answer => answer?,
+        };
+        EndpointCount::default().add(addresses.len())?;
+        let endpoints = addresses.into_iter().map(|address| {
+            let address = SocketAddr::new(address, port);
+            (address, address.into())
+        });
+        Ok(valid_for(Fetched::new(endpoints), ttl))
     }
 
     async fn fetch_services(
@@ -242,23 +248,25 @@ impl Dns {
             Err(error) if self.believe_negative && error.is_negative() => (Vec::new(), None),
             answer => answer?,
         };
+        // The targets of this answer, with the state that they have from the last one.
         let targets: Targets = {
             let mut known = lock(known);
             let last = std::mem::take(&mut *known);
             for Srv { target, .. } in &services {
-                let of_target = || last.get(target).cloned().unwrap_or_default();
-                known.entry(target.clone()).or_insert_with(of_target);
+                let state = || last.get(target).cloned().unwrap_or_default();
+                known.entry(target.clone()).or_insert_with(state);
             }
             known.clone()
         };
         let mut answers = self.resolve(&targets, deadline).await?;
+        // If no target was found, the poll fails, which keeps all endpoints.
         if answers.values().any(Result::is_ok) {
-            for (answer, known) in answers.values_mut().zip(targets.values()) {
-                self.fall_back(answer, &lock(known).chosen);
+            for (answer, host) in answers.values_mut().zip(targets.values()) {
+                self.fall_back(answer, &lock(host).chosen);
             }
         }
-        for (target, known) in &targets {
-            left_out.extend(lock(known).left_out(target));
+        for (target, host) in &targets {
+            left_out.extend(lock(host).left_out(target));
         }
         let (endpoints, ttl) = service_endpoints(services, answers, ttl, left_out)?;
         Ok(valid_for(Fetched::new(endpoints), ttl))
@@ -293,6 +301,7 @@ impl Dns {
         Ok(answers)
     }
 
+    /// Looks up the SRV records of a service, and how long they are valid.
     async fn services(
         &self,
         name: &str,
@@ -312,6 +321,7 @@ impl Dns {
             .collect();
         services.sort();
         services.dedup();
+        // The target `.` says that the service is not available (RFC 2782).
         if services.is_empty() {
             return Err(DnsError::NotFound(None));
         }
@@ -416,6 +426,19 @@ impl Dns {
                 *answer = Ok((last.to_vec(), None));
             }
         }
+    }
+}
+
+/// What a source remembers between polls.
+struct SourceState<T> {
+    source: String,
+    known: Mutex<T>,
+    log: Mutex<LeftOutLog>,
+}
+
+impl<T: Default> SourceState<T> {
+    fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), known: Mutex::default(), log: Mutex::default() }
     }
 }
 

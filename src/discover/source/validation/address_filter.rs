@@ -173,16 +173,19 @@ fn problem(address: IpAddr, has_zone: bool) -> Option<(Level, Problem)> {
     }
 }
 
-/// The addresses of the metadata and credentials services of clouds: most clouds, tasks of Amazon
-/// ECS, pods of Amazon EKS, the first and the third over IPv6, Google Cloud over IPv6, Alibaba
-/// Cloud.
+/// The addresses of the metadata and credentials services of clouds.
 const METADATA_SERVICES: [IpAddr; 7] = [
+    // Most clouds.
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Tasks of Amazon ECS.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    // Pods of Amazon EKS.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    // Google Cloud.
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // Alibaba Cloud.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
 ];
 
