@@ -9,17 +9,17 @@ use super::Update;
 
 /// A source of endpoints: any stream of `Result<Update<Key, Target>, Error>`.
 ///
-/// An error is no change: consumers report it and go on with the endpoints they have. The end of the
-/// stream means that nothing will change any more.
+/// An error changes no endpoint: consumers report it and keep the endpoints that they have. The end
+/// of the stream means that the endpoints no longer change.
 pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {
-    /// What endpoints are recognised by.
+    /// The type that identifies an endpoint.
     type Key;
     /// The address or service of an endpoint.
     type Target;
-    /// What may go wrong in finding endpoints.
+    /// The error of a failed discovery.
     type Error;
 
-    /// The next update.
+    /// Polls for the next update.
     fn poll_discover(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,7 +4,7 @@ use tower_service::Service;
 
 use super::{
     Connect, Debounce, Dedup, Discover, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
-    MapEndpoints, MapKeys, Subset,
+    MapEndpoints, MapKeys, SubsetEndpoints,
 };
 use crate::{
     BoxError,
@@ -13,7 +13,8 @@ use crate::{
 
 /// Adapters for every [`Discover`].
 pub trait DiscoverExt: Discover + Sized {
-    /// Changes each endpoint by a function of its key and itself: target, attributes or both.
+    /// Changes each endpoint with a function of its key and the endpoint: target, attributes or
+    /// both.
     fn map_endpoints<F, U>(self, map: F) -> MapEndpoints<Self, F>
     where
         F: FnMut(&Self::Key, Endpoint<Self::Target>) -> Endpoint<U>,
@@ -21,8 +22,8 @@ pub trait DiscoverExt: Discover + Sized {
         MapEndpoints::new(self, map)
     }
 
-    /// Renames endpoints, so that those of several sources don't meet, for example. Different keys
-    /// must get different names.
+    /// Changes the keys of endpoints, for example to keep the keys of several sources apart.
+    /// Different keys must be mapped to different keys.
     fn map_keys<F, L>(self, map: F) -> MapKeys<Self, F>
     where
         F: FnMut(Self::Key) -> L,
@@ -30,7 +31,7 @@ pub trait DiscoverExt: Discover + Sized {
         MapKeys::new(self, map)
     }
 
-    /// Passes on the endpoints that a function wants; see [`FilterEndpoints`].
+    /// Passes on the endpoints for which `wanted` returns true; see [`FilterEndpoints`].
     fn filter_endpoints<F>(self, wanted: F) -> FilterEndpoints<Self, F>
     where
         F: FnMut(&Self::Key, &Endpoint<Self::Target>) -> bool,
@@ -38,7 +39,7 @@ pub trait DiscoverExt: Discover + Sized {
         FilterEndpoints::new(self, wanted)
     }
 
-    /// Puts all endpoints into a region and zone.
+    /// Sets the region and the zone of all endpoints.
     fn in_locality(
         self,
         locality: Locality,
@@ -47,7 +48,7 @@ pub trait DiscoverExt: Discover + Sized {
         self.map_endpoints(move |_, endpoint| endpoint.with_locality(locality.clone()))
     }
 
-    /// Puts all endpoints into a priority tier; 0 is the most preferred.
+    /// Sets the priority tier of all endpoints; 0 is the most preferred.
     fn in_tier(
         self,
         tier: u32,
@@ -56,7 +57,7 @@ pub trait DiscoverExt: Discover + Sized {
         self.map_endpoints(move |_, endpoint| endpoint.with_tier(tier))
     }
 
-    /// Sets each endpoint's weight by a function of its key and itself.
+    /// Sets the weight of each endpoint with a function of its key and the endpoint.
     fn with_weights<F>(
         self,
         mut weight: F,
@@ -70,14 +71,14 @@ pub trait DiscoverExt: Discover + Sized {
         })
     }
 
-    /// Drops updates that change nothing. [`connect`](Self::connect) does so of itself.
+    /// Drops updates that change nothing. [`connect`](Self::connect) drops them as well.
     fn dedup(self) -> Dedup<Self> {
         Dedup::new(self)
     }
 
-    /// Waits until the source has been quiet for a time, at most for another, and passes on what
-    /// has changed by then: a source that takes an endpoint out and puts it back meanwhile has
-    /// changed nothing. The very first update, and errors, don't wait.
+    /// Collects updates until the source has been quiet for `quiet`, but for at most `at_most`, and
+    /// passes on the result. A source that removes an endpoint and adds it again within that time
+    /// has changed nothing. The first update and errors are passed on at once.
     fn debounce(self, quiet: Duration, at_most: Duration) -> Debounce<Self>
     where
         Self::Key: Eq + Hash,
@@ -85,20 +86,20 @@ pub trait DiscoverExt: Discover + Sized {
         Debounce::new(self, quiet, at_most)
     }
 
-    /// Keeps the last endpoints when the source says that there are none, for sources that empty
-    /// themselves when something is wrong; see [`KeepLastGood`].
+    /// Keeps the last endpoints when the source reports an empty set, for sources that return an
+    /// empty set when they fail; see [`KeepLastGood`].
     fn keep_last_good(self) -> KeepLastGood<Self> {
         KeepLastGood::new(self)
     }
 
-    /// Passes on a subset of a large fleet, another for each client:
-    /// [`RendezvousSubset`](super::RendezvousSubset) or [`Aperture`](super::Aperture). Comes before
-    /// [`connect`](Self::connect).
-    fn subset<S>(self, subsetting: S) -> Subset<Self, S> {
-        Subset::new(self, subsetting)
+    /// Passes on a subset of many endpoints, a different one for each client:
+    /// [`RendezvousSubset`](super::RendezvousSubset) or [`ApertureSubset`](super::ApertureSubset).
+    /// Call it before [`connect`](Self::connect).
+    fn subset<S>(self, subsetting: S) -> SubsetEndpoints<Self, S> {
+        SubsetEndpoints::new(self, subsetting)
     }
 
-    /// Forgets the type, so that different sources fit into one list or field.
+    /// Erases the type, so that different sources fit into one list or field.
     fn erase(self) -> Erased<Self::Key, Self::Target>
     where
         Self: Send + 'static,
@@ -107,7 +108,7 @@ pub trait DiscoverExt: Discover + Sized {
         Erased::new(self)
     }
 
-    /// Turns targets into services by a function; see [`Connect`].
+    /// Turns targets into services with a function; see [`Connect`].
     fn connect<F, S>(self, connect: F) -> Connect<Self, F, S>
     where
         F: FnMut(&Self::Target) -> S,
@@ -115,8 +116,8 @@ pub trait DiscoverExt: Discover + Sized {
         Connect::new(self, connect)
     }
 
-    /// Turns targets into services by a `Service` that makes services, as tower's `MakeService`
-    /// does; see [`Make`].
+    /// Turns targets into services with a `Service` that makes services, such as tower's
+    /// `MakeService`; see [`Make`].
     fn make<M>(self, make: M) -> Make<Self, M>
     where
         M: Service<Self::Target>,
@@ -124,8 +125,8 @@ pub trait DiscoverExt: Discover + Sized {
         Make::new(self, make)
     }
 
-    /// The endpoints as tower's own `Balance` takes them, for moving over piece by piece: those
-    /// that are eligible, without weights and other attributes.
+    /// Turns the stream into one for tower's own `Balance`, for a gradual migration. It has the
+    /// eligible endpoints, without weights and other attributes.
     fn into_tower(self) -> IntoTower<Self> {
         IntoTower::new(self)
     }

@@ -1,32 +1,35 @@
 //! Where endpoints come from: streams of [`Update`]s, and adapters from stream to stream.
 //!
-//! Any stream of `Result<Update<K, T>, E>` is a [`Discover`]: the endpoints' keys, and targets that
-//! are addresses at first and services once [connected](DiscoverExt::connect). The key is what an
-//! endpoint is recognised by: an update for a known key changes the endpoint in place.
+//! Any stream of `Result<Update<K, T>, E>` is a [`Discover`]. An endpoint has a key and a target.
+//! The target is an address at first, and a service after [`connect`](DiscoverExt::connect). The
+//! key identifies the endpoint: an update for a known key changes the endpoint in place.
 //!
 //! | source | for |
 //! |---|---|
-//! | [`list`], [`addresses`] | endpoints known beforehand |
-//! | [`channel`] | changes pushed from anywhere |
+//! | [`list`], [`addresses`] | a fixed list of endpoints |
+//! | [`channel`] | changes that the application sends |
 //! | [`sets`] | a stream of whole sets of addresses |
 //! | [`from_tower`] | any `tower::discover::Discover` |
-//! | [`refresh`](refresh()) | whatever an async function gives, asked again and again |
+//! | [`refresh`](refresh()) | an async function that is called repeatedly |
 //! | `Dns`, with feature `dns` | A, AAAA and SRV records |
-//! | `File`, with feature `file` | a document that is watched |
+//! | `File`, with feature `file` | a file that is watched for changes |
 //! | `HttpPoll`, with feature `http-poll` | a document at a URL |
 //! | `Consul`, with feature `consul` | a service in Consul |
 //! | `Kubernetes`, with feature `kubernetes` | the EndpointSlices of a service |
 //! | `CloudMap`, with feature `cloudmap` | a service in AWS Cloud Map |
 //! | [`merge`](merge()) | several sources as one |
 //!
-//! Those that ask somebody are paced by a [`Schedule`], keep the last good set whatever fails, and
-//! tell by a [`SourceStatus`] when they last succeeded.
+//! Sources that are polled follow a [`Schedule`], keep the last good set when a poll fails, and
+//! report in a [`SourceStatus`] when they last succeeded.
 //!
-//! An [`AddressFilter`] keeps addresses out of name services that can't be endpoints. What a source
-//! may give is bounded; see `docs/discovery.md`.
+//! An [`AddressFilter`] rejects addresses from name services that must not be endpoints. The size
+//! of every answer is limited; see `docs/discovery.md`.
 //!
-//! Adapters, all in [`DiscoverExt`], change what a source says on its way: attributes, which
-//! endpoints, how many, how often.
+//! The adapters in [`DiscoverExt`] change the updates of a source: they set attributes, filter,
+//! merge and delay.
+//!
+//! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that
+//! selects a subset of a large set of endpoints.
 //!
 //! ```
 //! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
@@ -59,32 +62,32 @@ mod update;
 pub use self::source::CloudMap;
 #[cfg(feature = "consul")]
 pub use self::source::Consul;
+#[cfg(feature = "file")]
+pub use self::source::File;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+pub use self::source::HttpApi;
 #[cfg(feature = "http-poll")]
 pub use self::source::HttpPoll;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-pub use self::source::InvalidUrl;
 #[cfg(feature = "kubernetes")]
 pub use self::source::Kubernetes;
 #[cfg(feature = "dns")]
-pub use self::source::{Dns, DnsError, Family};
+pub use self::source::{Dns, Family};
 #[cfg(feature = "document")]
-pub use self::source::{DocumentError, Format, parse_document};
-#[cfg(feature = "file")]
-pub use self::source::{File, FileError};
+pub use self::source::{Format, parse_document};
 pub use self::{
     adapter::{
-        Connect, Debounce, Dedup, Erased, FilterEndpoints, KeepLastGood, Make, MapEndpoints,
-        MapKeys, Merge, merge,
+        Connect, Debounce, Dedup, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
+        MapEndpoints, MapKeys, Merge, merge,
     },
     discover::Discover,
     ext::DiscoverExt,
     source::{
-        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, IntoTower,
-        InvalidSchedule, List, Refresh, RejectedAddress, Schedule, Sets, SourceError, SourceReport,
-        SourceStatus, addresses, channel, from_tower, list, refresh, sets,
+        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, List, Refresh,
+        RejectedAddress, Schedule, Sets, SourceError, SourceReport, SourceStatus, addresses,
+        channel, from_tower, list, refresh, sets,
     },
     subset::{
-        Aperture, FleetMember, InvalidSubset, Placement, RendezvousSubset, Subset, Subsetting,
+        ApertureSubset, FleetMember, Placement, RendezvousSubset, SubsetEndpoints, Subsetting,
     },
     update::Update,
 };

@@ -1,13 +1,13 @@
 use crate::endpoint::Endpoint;
 
-/// One change of the set of endpoints.
+/// A change to the set of endpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update<K, T> {
-    /// A new endpoint, or new target and attributes for one that is known by this key.
+    /// Adds an endpoint, or replaces the target and the attributes of the endpoint with this key.
     Insert(K, Endpoint<T>),
-    /// The endpoint is gone; requests in flight may finish.
+    /// Removes the endpoint. Requests in flight may finish.
     Remove(K),
-    /// The whole set, applied as one change: what is not in it is gone, what is known by its key goes
-    /// on. Of endpoints with the same key the last counts.
+    /// Replaces the whole set as one change. Endpoints that are not in it are removed; endpoints
+    /// with a known key stay. The last of several endpoints with the same key is used.
     Reset(Vec<(K, Endpoint<T>)>),
 }

@@ -4,13 +4,17 @@ use crate::escape::Escaped;
 
 /// A text that cannot be parsed, such as an origin, a function name or a document of endpoints.
 ///
-/// `Display` names what was parsed, the text, and what was expected; control characters are escaped.
+/// `Display` names what was parsed, the text, and what was expected; control characters are
+/// escaped.
 #[derive(Clone, Debug)]
 pub struct ParseError {
     what: &'static str,
     text: Box<str>,
     expected: Cow<'static, str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// What the parser of a document reports, and its line and column.
+    problem: Option<Box<str>>,
+    position: Option<(usize, usize)>,
 }
 
 impl ParseError {
@@ -27,7 +31,26 @@ impl ParseError {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        Self { what, text: text[..end].into(), expected: expected.into(), source: None }
+        Self {
+            what,
+            text: text[..end].into(),
+            expected: expected.into(),
+            source: None,
+            problem: None,
+            position: None,
+        }
+    }
+
+    /// The same error with the message of a document's parser, and the line and the column from 1.
+    #[cfg(feature = "document")]
+    #[must_use]
+    pub(crate) fn with_problem(
+        mut self,
+        position: Option<(usize, usize)>,
+        problem: impl fmt::Display,
+    ) -> Self {
+        (self.position, self.problem) = (position, Some(problem.to_string().into()));
+        self
     }
 
     /// The same error, caused by the error of a parser underneath.
@@ -49,6 +72,18 @@ impl ParseError {
         &self.text
     }
 
+    /// Returns the line of a document, from 1, or `None` if it is not known.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.position.map(|(line, _)| line)
+    }
+
+    /// Returns the column, from 1, or `None` if it is not known.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.position.map(|(_, column)| column)
+    }
+
     /// Returns what was expected.
     #[must_use]
     pub fn expected(&self) -> &str {
@@ -56,10 +91,12 @@ impl ParseError {
     }
 }
 
-/// Two errors are equal if they are about the same text and expect the same; sources are not compared.
+/// Two errors are equal if they are about the same text and expect the same; sources are not
+/// compared.
 impl PartialEq for ParseError {
     fn eq(&self, other: &Self) -> bool {
-        (self.what, &self.text, &self.expected) == (other.what, &other.text, &other.expected)
+        (self.what, &self.text, &self.expected, &self.problem, self.position)
+            == (other.what, &other.text, &other.expected, &other.problem, other.position)
     }
 }
 
@@ -67,6 +104,13 @@ impl Eq for ParseError {}
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(problem) = &self.problem {
+            write!(f, "invalid {}: ", self.what)?;
+            if let Some((line, column)) = self.position {
+                write!(f, "line {line}, column {column}: ")?;
+            }
+            return write!(f, "{}", Escaped(problem));
+        }
         write!(f, "invalid {} \"{}\": expected {}", self.what, Escaped(&self.text), self.expected)
     }
 }

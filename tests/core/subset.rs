@@ -9,8 +9,8 @@ use futures::{FutureExt, StreamExt};
 use proptest::{prelude::*, test_runner::RngSeed};
 use tower_lb::{
     discover::{
-        self, Aperture, Channel, DiscoverExt, FleetMember, Handle, InvalidSubset, Placement,
-        RendezvousSubset, Subset, Subsetting, Update,
+        self, ApertureSubset, Channel, DiscoverExt, FleetMember, Handle, Placement,
+        RendezvousSubset, SubsetEndpoints, Subsetting, Update,
     },
     endpoint::{Endpoint, Health},
     strategy::Rng,
@@ -26,7 +26,7 @@ fn fleet(numbers: impl IntoIterator<Item = u32>) -> Fleet {
 /// One client: its subset, by a real stream.
 struct Client<S> {
     handle: Handle<u32, u32>,
-    stream: std::pin::Pin<Box<Subset<Channel<u32, u32>, S>>>,
+    stream: std::pin::Pin<Box<SubsetEndpoints<Channel<u32, u32>, S>>>,
     subset: BTreeMap<u32, u32>,
 }
 
@@ -133,7 +133,7 @@ fn an_endpoint_that_comes_back_is_a_new_one_and_one_that_stays_keeps_its_figures
 fn an_aperture_follows_its_placement_and_shares_the_endpoints_at_its_borders() {
     let placement = Placement::new(0, 4).unwrap();
     let mut clients: Vec<_> =
-        (0..2).map(|_| Client::new(Aperture::new(&placement, 2).unwrap())).collect();
+        (0..2).map(|_| Client::new(ApertureSubset::new(&placement, 2).unwrap())).collect();
     for client in &mut clients {
         client.see(&fleet(0..10));
         // A quarter of ten endpoints: two and a half.
@@ -151,7 +151,7 @@ fn an_aperture_follows_its_placement_and_shares_the_endpoints_at_its_borders() {
     clients[0].settle();
     assert_eq!(clients[0].subset, before);
 
-    assert_eq!(placement.set(4, 4), Err(InvalidSubset::Placement { index: 4, clients: 4 }));
+    assert_eq!(placement.set(4, 4).unwrap_err().field(), "index");
     clients[0].settle();
     assert_eq!(clients[0].subset, before, "nonsense changes nothing");
 }
@@ -159,7 +159,7 @@ fn an_aperture_follows_its_placement_and_shares_the_endpoints_at_its_borders() {
 #[test]
 fn an_aperture_goes_on_when_the_source_has_ended() {
     let placement = Placement::new(0, 2).unwrap();
-    let stream = discover::list(fleet(0..10)).subset(Aperture::new(&placement, 1).unwrap());
+    let stream = discover::list(fleet(0..10)).subset(ApertureSubset::new(&placement, 1).unwrap());
     let mut stream = Box::pin(stream);
     assert!(matches!(stream.next().now_or_never(), Some(Some(Ok(Update::Reset(_))))));
     assert!(stream.next().now_or_never().is_none(), "pending");
@@ -172,11 +172,11 @@ fn an_aperture_goes_on_when_the_source_has_ended() {
 
 #[test]
 fn subsets_of_nothing_are_rejected() {
-    assert_eq!(RendezvousSubset::new("a", 0).unwrap_err(), InvalidSubset::Empty);
+    assert_eq!(RendezvousSubset::new("a", 0).unwrap_err().field(), "size");
     let placement = Placement::new(0, 1).unwrap();
-    assert_eq!(Aperture::new(&placement, 0).unwrap_err(), InvalidSubset::Empty);
+    assert_eq!(ApertureSubset::new(&placement, 0).unwrap_err().field(), "min_endpoints");
     assert!(Placement::new(0, 0).is_err());
-    assert!(Placement::new(7, 7).unwrap_err().to_string().contains("client 7 of 7"));
+    assert!(Placement::new(7, 7).unwrap_err().to_string().starts_with("`index` is 7"));
 }
 
 proptest! {
@@ -198,7 +198,7 @@ proptest! {
         let mut load = vec![0_f64; fleet.len()];
         for index in 0..clients {
             let placement = Placement::new(index, clients).unwrap();
-            let chosen = Aperture::new(&placement, least).unwrap().choose(&fleet);
+            let chosen = ApertureSubset::new(&placement, least).unwrap().choose(&fleet);
             let total: f64 = chosen.iter().map(|(_, weight)| f64::from(*weight)).sum();
             let unique: BTreeSet<_> = chosen.iter().map(|(position, _)| position).collect();
             prop_assert_eq!(unique.len(), chosen.len());
@@ -327,7 +327,7 @@ fn consequences() {
     let (large, _) = measure(|n| RendezvousSubset::new(format!("client-{n}"), 100).unwrap());
     let placements: Vec<_> = (0..CLIENTS).map(|n| Placement::new(n, CLIENTS).unwrap()).collect();
     let (aperture, mut clients) =
-        measure(|n| Aperture::new(&placements[n as usize], size).unwrap());
+        measure(|n| ApertureSubset::new(&placements[n as usize], size).unwrap());
 
     placements.iter().zip(0..).for_each(|(placement, n)| placement.set(n, CLIENTS + 1).unwrap());
     let opened: usize = clients.iter_mut().map(Client::settle).sum();
@@ -338,7 +338,7 @@ fn consequences() {
         ("drawn anew at each change, 20", &drawn),
         ("Rendezvous, 20", &rendezvous),
         ("Rendezvous, 100", &large),
-        ("Aperture, 20", &aperture),
+        ("ApertureSubset, 20", &aperture),
     ] {
         let Figures { per_client, connections, load, churn } = figures;
         println!(
@@ -355,7 +355,7 @@ fn consequences() {
             churn[2]
         );
     }
-    println!("Aperture, a client joins: {client_joins:.2} opened per client");
+    println!("ApertureSubset, a client joins: {client_joins:.2} opened per client");
 
     // Drawn anew: nearly all change each time.
     assert!(drawn.churn.iter().all(|opened| *opened > 17.0), "{drawn:?}");

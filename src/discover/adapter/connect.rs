@@ -16,12 +16,13 @@ use crate::{
 };
 
 pin_project! {
-    /// Turns targets into services by a function, which must not wait: clients that connect on
-    /// first use are what it is for. The stream of [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
+    /// Turns targets into services with a function, which must not block. It is meant for clients
+    /// that connect when they are first used. The stream of
+    /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
     ///
-    /// An endpoint whose target stays the same keeps its service when attributes change, and an
-    /// update that changes nothing is dropped. The function is called again for a new target, and
-    /// for an endpoint that was removed and comes back.
+    /// An endpoint whose target stays the same keeps its service when attributes change. An update
+    /// that changes nothing is dropped. The function is called again for a new target, and for an
+    /// endpoint that is removed and added again.
     pub struct Connect<D: Discover, F, S> {
         #[pin]
         discover: D,
@@ -42,8 +43,8 @@ impl<D: Discover, F, S> Connect<D, F, S> {
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
-    /// The endpoint as it is now, with the vitals that it had `before`, and with the service if the
-    /// target is the same.
+    /// Connects an endpoint. It keeps its statistics from `before`, and its service if the target
+    /// is the same.
     fn from(endpoint: Endpoint<T>, before: Option<Self>, connect: impl FnOnce(&T) -> S) -> Self {
         let Some(before) = before else {
             let service = connect(endpoint.target());
@@ -96,6 +97,7 @@ where
                     let known = before.len();
                     let mut changed = false;
                     for (key, endpoint) in endpoints {
+                        // In `known` already if the key occurs twice; the last one is used.
                         let before = this.known.remove(&key).or_else(|| before.remove(&key));
                         changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
                         let connected = Connected::from(endpoint, before, &mut *this.connect);

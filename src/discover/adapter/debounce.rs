@@ -17,11 +17,15 @@ use crate::{
     endpoint::Endpoint,
 };
 
-/// Updates taken in one poll, so that a source that always has one doesn't hold the thread.
-const UPDATES_PER_POLL: usize = 2048;
+/// The largest number of updates that a poll takes, so that a source that is always ready does not
+/// block the thread.
+const MAX_UPDATES_PER_POLL: usize = 2048;
+
+/// The longest delay of an update.
+const MAX_DELAY: Duration = Duration::from_secs(3600);
 
 pin_project! {
-    /// Waits until the source is quiet, and passes on what has changed by then. The stream of
+    /// Collects updates until the source is quiet, and passes on the result. The stream of
     /// [`DiscoverExt::debounce`](crate::discover::DiscoverExt::debounce).
     #[project = DebounceProjection]
     pub struct Debounce<D: Discover> {
@@ -31,21 +35,24 @@ pin_project! {
         at_most: Duration,
         started: bool,
         ended: bool,
-        waiting: Waiting<D::Key, D::Target>,
-        // When the oldest of what waits has come.
+        pending: Pending<D::Key, D::Target>,
+        // When the oldest pending update was received.
         since: Option<Instant>,
         timer: Option<Pin<Box<Sleep>>>,
         queue: VecDeque<Update<D::Key, D::Target>>,
     }
 }
 
-/// What a burst amounts to: changes, of all that there was before or of nothing.
-struct Waiting<K, T> {
+/// The result of a burst of updates.
+struct Pending<K, T> {
+    /// The changes replace all endpoints. Otherwise they are changes of the endpoints before the
+    /// burst.
     reset: bool,
+    /// The new endpoint of a key, or `None` if it is removed.
     changes: IndexMap<K, Option<Endpoint<T>>>,
 }
 
-impl<K: Eq + Hash, T> Waiting<K, T> {
+impl<K: Eq + Hash, T> Pending<K, T> {
     fn new() -> Self {
         Self { reset: false, changes: IndexMap::new() }
     }
@@ -91,7 +98,7 @@ where
             at_most,
             started: false,
             ended: false,
-            waiting: Waiting::new(),
+            pending: Pending::new(),
             since: None,
             timer: None,
             queue: VecDeque::new(),
@@ -103,13 +110,13 @@ impl<D: Discover> DebounceProjection<'_, D>
 where
     D::Key: Eq + Hash,
 {
-    /// Adds an update to what waits, and puts the moment off at which all of it is passed on.
-    fn put_off(&mut self, update: Update<D::Key, D::Target>) {
-        self.waiting.add(update);
+    /// Adds an update, and restarts the timer at the end of which all updates are passed on.
+    fn add(&mut self, update: Update<D::Key, D::Target>) {
+        self.pending.add(update);
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
-        // Times that are too long for a clock are as good as an hour.
-        let after = |start: Instant, time: Duration| start + time.min(Duration::from_secs(3600));
+        // Limited to an hour, because a time that is too long for the clock would overflow.
+        let after = |start: Instant, time: Duration| start + time.min(MAX_DELAY);
         let due = after(now, *self.quiet).min(after(since, *self.at_most));
         match self.timer {
             Some(timer) => timer.as_mut().reset(due),
@@ -119,7 +126,7 @@ where
 
     fn flush(&mut self) {
         (*self.timer, *self.since) = (None, None);
-        *self.queue = self.waiting.take();
+        *self.queue = self.pending.take();
     }
 }
 
@@ -135,17 +142,18 @@ where
         if let Some(update) = this.queue.pop_front() {
             return Poll::Ready(Some(Ok(update)));
         }
-        let mut budget = UPDATES_PER_POLL;
+        let mut budget = MAX_UPDATES_PER_POLL;
         while !*this.ended {
             match this.discover.as_mut().poll_discover(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => *this.ended = true,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                // The first update is passed on at once, so that a start is not delayed.
                 Poll::Ready(Some(Ok(update))) if !*this.started => {
                     *this.started = true;
                     return Poll::Ready(Some(Ok(update)));
                 }
-                Poll::Ready(Some(Ok(update))) => this.put_off(update),
+                Poll::Ready(Some(Ok(update))) => this.add(update),
             }
             budget -= 1;
             if budget == 0 {
@@ -171,7 +179,7 @@ impl<D: Discover + fmt::Debug> fmt::Debug for Debounce<D> {
             .field("discover", &self.discover)
             .field("quiet", &self.quiet)
             .field("at_most", &self.at_most)
-            .field("waiting", &self.waiting.changes.len())
+            .field("pending", &self.pending.changes.len())
             .finish_non_exhaustive()
     }
 }

@@ -49,6 +49,7 @@ where
             if !known::apply(this.known, update) {
                 continue;
             }
+            // Built from the known endpoints, which keep their statistics.
             let update = match key {
                 None => known::reset(this.known),
                 Some(key) => match this.known.get(&key) {

@@ -4,15 +4,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures::StreamExt;
-use futures::{Stream, stream::BoxStream};
+use futures::{Stream, StreamExt, stream::BoxStream};
 
 use crate::{
     BoxError,
     discover::{Discover, Update},
 };
 
-/// A source whose type is forgotten, so that different ones fit into one list. The stream of
+/// A source whose type is erased, so that different sources fit into one list. The stream of
 /// [`DiscoverExt::erase`](crate::discover::DiscoverExt::erase).
 pub struct Erased<K, T> {
     stream: BoxStream<'static, Result<Update<K, T>, BoxError>>,

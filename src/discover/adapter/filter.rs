@@ -16,14 +16,15 @@ use crate::{
 };
 
 pin_project! {
-    /// Passes on the endpoints that a function wants. The stream of
+    /// Passes on the endpoints for which a function returns true. The stream of
     /// [`DiscoverExt::filter_endpoints`](crate::discover::DiscoverExt::filter_endpoints).
     ///
-    /// An endpoint that changes so that it is no longer wanted is removed.
+    /// An endpoint is removed when it changes and the function returns false.
     pub struct FilterEndpoints<D: Discover, F> {
         #[pin]
         discover: D,
         wanted: F,
+        // The keys of the endpoints that were passed on.
         shown: HashSet<D::Key>,
     }
 }
@@ -57,7 +58,7 @@ where
                     this.shown.remove(&key).then_some(Update::Remove(key))
                 }
                 Update::Reset(all) => {
-                    // Of duplicates the last counts, wanted or not.
+                    // Of duplicates the last is used, also if it is not wanted.
                     let mut all: Known<_, _> = all.into_iter().collect();
                     all.retain(|key, endpoint| (this.wanted)(key, endpoint));
                     *this.shown = all.keys().cloned().collect();

@@ -12,17 +12,17 @@ use pin_project_lite::pin_project;
 use crate::discover::{Discover, Update};
 
 pin_project! {
-    /// Keeps the last endpoints when the source says that there are none. The stream of
+    /// Keeps the last endpoints when the source reports an empty set. The stream of
     /// [`DiscoverExt::keep_last_good`](crate::discover::DiscoverExt::keep_last_good).
     ///
-    /// An update that leaves no endpoint is held back; what comes next replaces the kept endpoints
-    /// as one change.
+    /// An update that leaves no endpoint is dropped. The next update replaces the kept endpoints as
+    /// one change.
     pub struct KeepLastGood<D: Discover> {
         #[pin]
         discover: D,
-        // What the source says there is.
+        // The endpoints of the source.
         known: HashSet<D::Key>,
-        // The source has no endpoint, and those passed on last are kept.
+        // The source has no endpoint, and the endpoints that were passed on last are kept.
         keeping: bool,
     }
 }
@@ -62,12 +62,13 @@ where
             if this.known.is_empty() {
                 if had_some {
                     *this.keeping = true;
-                    tracing::warn!("the source has no endpoint any more; the last are kept");
+                    tracing::warn!("the source has no endpoints; the last endpoints are kept");
                 }
                 if *this.keeping {
                     continue;
                 }
             }
+            // The kept endpoints are no longer in the source, so an insertion must remove them.
             let update = match update {
                 Update::Insert(key, endpoint) if *this.keeping => {
                     Update::Reset(vec![(key, endpoint)])

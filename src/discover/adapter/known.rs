@@ -4,11 +4,11 @@ use indexmap::IndexMap;
 
 use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 
-/// The endpoints that a stage has been told of, in the order in which it learned of them.
+/// The endpoints of a stream by key, in the order in which they were added.
 pub(crate) type Known<K, T> = IndexMap<K, Endpoint<T>>;
 
-/// Applies an update; true if anything changed. An endpoint that stays keeps its vitals, and with an
-/// equal target its origin.
+/// Applies an update; true if anything changed. An endpoint that stays keeps its statistics, and
+/// with an equal target its origin.
 pub(crate) fn apply<K, T>(known: &mut Known<K, T>, update: Update<K, T>) -> bool
 where
     K: Eq + Hash,
@@ -53,7 +53,7 @@ where
     changed
 }
 
-/// The whole set as one update.
+/// Returns the whole set as one update.
 pub(crate) fn reset<K: Clone, T: Clone>(known: &Known<K, T>) -> Update<K, T> {
     Update::Reset(known.iter().map(|(key, endpoint)| (key.clone(), endpoint.clone())).collect())
 }

@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::stream::FuturesUnordered;
-use futures::{Stream, future::BoxFuture};
+use futures::{Stream, future::BoxFuture, stream::FuturesUnordered};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -20,14 +19,15 @@ use crate::{
 };
 
 pin_project! {
-    /// Turns targets into services by a `Service` that makes services and may take its time: one that
-    /// connects first, say. The stream of [`DiscoverExt::make`](crate::discover::DiscoverExt::make).
+    /// Turns targets into services with a `Service` that makes services asynchronously, for example
+    /// one that connects first. The stream of
+    /// [`DiscoverExt::make`](crate::discover::DiscoverExt::make).
     ///
-    /// An endpoint is passed on once its service is made; none waits for another's. If making fails,
-    /// the error is passed on and making is tried again after 100 ms, then twice as long each time, up
-    /// to 30 s, for as long as the endpoint is there. A service made for a target that was changed or
-    /// removed meanwhile is dropped. A [`Reset`](Update::Reset) that needs services made removes what
-    /// is gone at once and passes the new endpoints on as they are made.
+    /// An endpoint is passed on as soon as its service is made, independently of others. If making
+    /// fails, the error is passed on, and making is retried after 100 ms. The delay doubles with
+    /// each failure up to 30 s, until the endpoint is removed. A service is dropped if its target
+    /// was changed or removed in the meantime. A [`Reset`](Update::Reset) removes old endpoints at
+    /// once, and passes on new endpoints as their services are made.
     #[project = MakeProjection]
     pub struct Make<D: Discover, M>
     where
@@ -46,22 +46,26 @@ pin_project! {
 
 struct Made<T, S> {
     endpoint: Endpoint<T>,
-    /// Made for this target; none yet if it is being made.
+    /// The service for this target; `None` while it is being made.
     service: Option<S>,
-    /// A service was passed on, be it for an earlier target.
+    /// A service was passed on, possibly for an earlier target.
     announced: bool,
+    /// The attempt whose result is used. Results of earlier attempts are for an old target.
     generation: u64,
     failures: u32,
 }
 
+/// The result of an attempt to make a service.
 struct Attempted<K, S, E> {
     key: K,
     generation: u64,
     result: Result<S, E>,
 }
 
-const SHORTEST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// The delay after the first failure to make a service.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay after a failure to make a service.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 impl<D: Discover, M: Service<D::Target>> Make<D, M> {
     pub(crate) fn new(discover: D, make: M) -> Self {
@@ -93,7 +97,7 @@ where
             let made =
                 Made { endpoint, service: None, announced: false, generation: 0, failures: 0 };
             self.known.insert(key.clone(), made);
-            return self.make_anew(&key);
+            return self.restart(&key);
         };
         if made.endpoint == endpoint {
             return;
@@ -103,7 +107,7 @@ where
         if same_target {
             self.queue.extend(made.update(&key));
         } else {
-            self.make_anew(&key);
+            self.restart(&key);
         }
     }
 
@@ -113,7 +117,7 @@ where
         }
     }
 
-    fn make_anew(&mut self, key: &D::Key) {
+    fn restart(&mut self, key: &D::Key) {
         let Some(made) = self.known.get_mut(key) else {
             return;
         };
@@ -153,10 +157,10 @@ where
                 Ok(())
             }
             Err(error) => {
-                let delay = SHORTEST_DELAY.saturating_mul(1 << made.failures.min(16));
+                let delay = MIN_RETRY_DELAY.saturating_mul(1 << made.failures.min(16));
                 made.failures += 1;
                 let target = made.endpoint.target().clone();
-                self.start(key, target, generation, delay.min(LONGEST_DELAY));
+                self.start(key, target, generation, delay.min(MAX_RETRY_DELAY));
                 Err(error)
             }
         }
@@ -164,6 +168,7 @@ where
 }
 
 impl<T, S: Clone> Made<T, S> {
+    /// Returns the update that passes the endpoint on, if its service is made.
     fn update<K: Clone>(&self, key: &K) -> Option<Update<K, S>> {
         let service = self.service.clone()?;
         Some(Update::Insert(key.clone(), self.endpoint.as_ref().map(|_| service)))

@@ -13,9 +13,9 @@ use crate::{
 };
 
 pin_project! {
-    /// Changes each endpoint by a function, which is given its key too. The stream of
-    /// [`DiscoverExt::map_endpoints`](crate::discover::DiscoverExt::map_endpoints) and of the adapters that
-    /// set one attribute.
+    /// Changes each endpoint with a function of its key and the endpoint. The stream of
+    /// [`DiscoverExt::map_endpoints`](crate::discover::DiscoverExt::map_endpoints) and of the
+    /// adapters that set one attribute.
     #[derive(Clone)]
     pub struct MapEndpoints<D, F> {
         #[pin]
@@ -64,7 +64,7 @@ impl<D: fmt::Debug, F> fmt::Debug for MapEndpoints<D, F> {
 }
 
 pin_project! {
-    /// Renames endpoints by a function of their keys. The stream of
+    /// Changes the keys of endpoints with a function. The stream of
     /// [`DiscoverExt::map_keys`](crate::discover::DiscoverExt::map_keys).
     #[derive(Clone)]
     pub struct MapKeys<D, F> {

@@ -10,34 +10,36 @@ use futures::Stream;
 use super::known::Known;
 use crate::discover::{Discover, Update};
 
-/// Rounds in one poll, so that sources which have only what others hide don't hold the thread.
-const UPDATES_PER_POLL: usize = 2048;
+/// The largest number of rounds in one poll, so that sources whose updates are hidden by other
+/// sources do not block the thread.
+const MAX_ROUNDS_PER_POLL: usize = 2048;
 
-/// The endpoints of several sources as one set.
+/// Merges the endpoints of several sources into one set.
 ///
-/// Of sources that have an endpoint of the same key the first in the list counts, for as long as it
-/// has it: then the next one's takes its place. To have both, make the keys differ with
-/// [`map_keys`](crate::discover::DiscoverExt::map_keys). Sources of different types are merged after
-/// [`erase`](crate::discover::DiscoverExt::erase).
+/// If several sources have an endpoint with the same key, the endpoint of the first source in the
+/// list is used. When that source removes it, the endpoint of the next source replaces it. To use
+/// both, make the keys different with [`map_keys`](crate::discover::DiscoverExt::map_keys). Use
+/// [`erase`](crate::discover::DiscoverExt::erase) for sources of different types.
 ///
-/// An error of one source is passed on and touches no endpoint, its own or another's. The endpoints
-/// of a source that has ended stay; the stream ends when all sources have.
+/// An error of a source is passed on and changes no endpoint. The endpoints of a source that has
+/// ended stay. The stream ends when all sources have ended.
 pub fn merge<D: Discover>(sources: impl IntoIterator<Item = D>) -> Merge<D> {
     let sources = sources
         .into_iter()
         .map(|source| Source { stream: Some(Box::pin(source)), known: Known::new() });
-    Merge { sources: sources.collect(), turn: 0 }
+    Merge { sources: sources.collect(), next_source: 0 }
 }
 
 /// The stream of [`merge`].
 pub struct Merge<D: Discover> {
     sources: Vec<Source<D>>,
-    /// The source that is polled first, so that none is starved by a busy one.
-    turn: usize,
+    /// The source that is polled first. It changes, so that a busy source does not starve the
+    /// others.
+    next_source: usize,
 }
 
 struct Source<D: Discover> {
-    /// `None` when it has ended.
+    /// `None` if the source has ended.
     stream: Option<Pin<Box<D>>>,
     known: Known<D::Key, D::Target>,
 }
@@ -50,12 +52,13 @@ where
     D::Key: Clone + Eq + Hash,
     D::Target: Clone,
 {
-    /// What an update of one source changes in the whole.
+    /// Applies an update of a source, and returns the change of the merged set.
     fn apply(
         &mut self,
         source: usize,
         update: Update<D::Key, D::Target>,
     ) -> Option<Update<D::Key, D::Target>> {
+        // An earlier source has the key.
         let hidden = |sources: &[Source<D>], key| {
             sources[..source].iter().any(|source| source.known.contains_key(key))
         };
@@ -96,14 +99,14 @@ where
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        for _ in 0..UPDATES_PER_POLL {
+        for _ in 0..MAX_ROUNDS_PER_POLL {
             let mut progress = false;
             let count = self.sources.len();
-            let first = self.turn;
+            let first = self.next_source;
             for position in (0..count).map(|step| (first + step) % count) {
                 let Some(stream) = &mut self.sources[position].stream else { continue };
                 let Poll::Ready(next) = stream.as_mut().poll_discover(cx) else { continue };
-                (self.turn, progress) = (position + 1, true);
+                (self.next_source, progress) = (position + 1, true);
                 match next {
                     None => self.sources[position].stream = None,
                     Some(Err(error)) => return Poll::Ready(Some(Err(error))),

@@ -1,8 +1,15 @@
+//! Adapters from stream to stream; [`DiscoverExt`](crate::discover::DiscoverExt) has a method for
+//! each.
+//!
+//! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep
+//! one.
+
 mod connect;
 mod debounce;
 mod dedup;
 mod erase;
 mod filter;
+mod into_tower;
 mod keep_last_good;
 pub(super) mod known;
 mod make;
@@ -15,6 +22,7 @@ pub use self::{
     dedup::Dedup,
     erase::Erased,
     filter::FilterEndpoints,
+    into_tower::IntoTower,
     keep_last_good::KeepLastGood,
     make::Make,
     map::{MapEndpoints, MapKeys},

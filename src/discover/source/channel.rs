@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::{discover::Update, endpoint::Endpoint};
 
-/// A handle by which endpoints are changed from anywhere, and the stream that carries the changes.
+/// Creates a handle that changes endpoints, and the stream of these changes.
 ///
-/// Changes wait in the channel, in order and without a bound, until the stream is polled. It ends
+/// The channel is unbounded: it keeps changes in order until the stream is polled. The stream ends
 /// when all handles are dropped.
 #[must_use]
 pub fn channel<K, T>() -> (Handle<K, T>, Channel<K, T>) {
@@ -20,14 +20,14 @@ pub fn channel<K, T>() -> (Handle<K, T>, Channel<K, T>) {
     (Handle { sender }, Channel { receiver })
 }
 
-/// Changes the endpoints at the other end of a [`channel`].
+/// A handle that changes the endpoints of a [`channel`]'s stream.
 #[derive(Debug)]
 pub struct Handle<K, T> {
     sender: mpsc::UnboundedSender<Update<K, T>>,
 }
 
 impl<K, T> Handle<K, T> {
-    /// Adds an endpoint (or a bare target), or changes the one that is known by this key.
+    /// Adds an endpoint (or a bare target), or changes the endpoint with this key.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl<K, T> Handle<K, T> {
         self.send(Update::Insert(key, endpoint.into()))
     }
 
-    /// Removes an endpoint; requests in flight may finish. An unknown key is ignored.
+    /// Removes an endpoint. Requests in flight may finish. An unknown key is ignored.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl<K, T> Handle<K, T> {
         self.send(Update::Remove(key))
     }
 
-    /// Replaces all endpoints, as one change. Those whose keys stay keep their figures.
+    /// Replaces all endpoints as one change. Endpoints whose keys stay keep their statistics.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl<K, T> Handle<K, T> {
         self.send(Update::Reset(endpoints.collect()))
     }
 
-    /// Sends any update.
+    /// Sends an update.
     ///
     /// # Errors
     ///
@@ -88,13 +88,13 @@ impl<K, T> Stream for Channel<K, T> {
     }
 }
 
-/// The stream of the channel was dropped: nobody will see a change.
+/// The error of a change that cannot arrive, because the stream of the [`channel`] was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disconnected;
 
 impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody receives changes of the endpoints any more")
+        f.write_str("the stream of endpoint changes was dropped")
     }
 }
 

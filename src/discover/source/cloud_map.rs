@@ -14,29 +14,34 @@ use aws_sdk_servicediscovery::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::left_out::{LeftOut, LeftOutLog, NothingLeft, target};
+use super::validation::{LeftOut, LeftOutLog, parse_target};
 use crate::{
-    BoxError,
-    discover::{AddressFilter, Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    BoxError, ConfigError,
+    discover::{AddressFilter, Fetched, Refresh, Schedule, refresh},
     endpoint::{Endpoint, Health, Locality},
     escape::Escaped,
 };
 
-/// Endpoints from AWS Cloud Map: the instances of a service.
+/// The largest number of instances that Cloud Map returns.
+const MAX_INSTANCES: i32 = 1000;
+
+/// A source of endpoints from AWS Cloud Map: the instances of a service.
 ///
-/// | Cloud Map | here |
+/// | Cloud Map | endpoint |
 /// |---|---|
 /// | instance id | the key |
-/// | `AWS_INSTANCE_IPV4`, or else `_IPV6`, or else `_CNAME`, and `_PORT` | the target, `host:port` |
+/// | `AWS_INSTANCE_IPV4`, or else `_IPV6`, or else `_CNAME` | the host of the target |
+/// | `AWS_INSTANCE_PORT` | the port of the target |
 /// | `HEALTHY` or no health check, `UNHEALTHY` | healthy, unhealthy |
 /// | `REGION` and `AVAILABILITY_ZONE`, as ECS sets them | the locality |
 /// | all attributes | metadata |
 ///
-/// The service's revision is asked for every 5 s, which costs little, and the instances when it has
-/// changed. A change of health does not change the revision, so they are asked for every 30 s
-/// anyway. Cloud Map gives 1000 instances at the most. If it can't be reached, no endpoint changes.
+/// The service's revision is polled every 5 s, which is cheap, and the instances are listed when it
+/// has changed. A change of health does not change the revision, so the instances are also listed
+/// every 30 s. Cloud Map returns at most 1000 instances. If it can't be reached, no endpoint
+/// changes.
 ///
-/// The client brings region, credentials and TLS along, and its own retries.
+/// The client supplies region, credentials, TLS and retries.
 ///
 /// ```no_run
 /// use tower_lb::discover::CloudMap;
@@ -57,11 +62,8 @@ pub struct CloudMap {
     schedule: Schedule,
 }
 
-/// As many as Cloud Map gives.
-const MOST_INSTANCES: i32 = 1000;
-
 impl CloudMap {
-    /// The services of a namespace, asked for by this client.
+    /// Creates a source of the services of a namespace.
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
         Self {
             client,
@@ -73,14 +75,14 @@ impl CloudMap {
         }
     }
 
-    /// The port of instances that have none registered. Default: they are left out with a warning.
+    /// Sets the port of instances that register none. By default they are left out with a warning.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Which IP addresses may be endpoints. Others are left out with a warning. Default
+    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
     /// [`AddressFilter::new`].
     #[must_use]
     pub fn address_filter(mut self, filter: AddressFilter) -> Self {
@@ -88,29 +90,29 @@ impl CloudMap {
         self
     }
 
-    /// How often instances are asked for though the revision is the same, to see their health.
-    /// Default 30 s.
+    /// Sets how often the instances are listed although the revision is unchanged, to update their
+    /// health. Default 30 s.
     #[must_use]
     pub fn list_every(mut self, time: Duration) -> Self {
         self.list_every = time;
         self
     }
 
-    /// When to ask for the revision, and how long an answer may take. Default [`Schedule::new`],
-    /// with an interval of 5 s.
+    /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`] with
+    /// an interval of 5 s.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The instances of a service. Addresses, `host:port`, are parsed as `T`; what can't be parsed
-    /// is left out with a warning. If that is all of them, it is an error.
+    /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose
+    /// address can't be parsed are left out with a warning. It is an error if no instance is left.
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn service<T>(&self, name: &str) -> Result<Refresh<String, T>, InvalidSchedule>
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn service<T>(&self, name: &str) -> Result<Refresh<String, T>, ConfigError>
     where
         T: FromStr<Err: Display> + Send + 'static,
     {
@@ -118,9 +120,8 @@ impl CloudMap {
         let query = Arc::new(Query {
             cloud_map: self.clone(),
             service: name.to_owned(),
-            listed: Mutex::default(),
             source: source.clone(),
-            left_out: Mutex::default(),
+            state: Mutex::default(),
         });
         refresh(source, self.schedule.clone(), move || {
             let query = Arc::clone(&query);
@@ -132,14 +133,19 @@ impl CloudMap {
 struct Query {
     cloud_map: CloudMap,
     service: String,
-    listed: Mutex<Option<Listed>>,
     source: String,
-    left_out: Mutex<LeftOutLog>,
+    state: Mutex<QueryState>,
 }
 
-/// What the instances looked like when they were asked for.
+#[derive(Default)]
+struct QueryState {
+    last_list: Option<LastList>,
+    left_out: LeftOutLog,
+}
+
+/// The last time the instances were listed.
 #[derive(Clone, Copy)]
-struct Listed {
+struct LastList {
     revision: Option<i64>,
     at: Instant,
 }
@@ -149,47 +155,39 @@ impl Query {
     where
         T: FromStr<Err: Display>,
     {
-        let mut listed = self.listed.lock().await;
+        let mut state = self.state.lock().await;
         let CloudMap { client, namespace, port, list_every, filter, .. } = &self.cloud_map;
-        if let Some(Listed { revision: Some(revision), at }) = *listed {
+        if let Some(LastList { revision: Some(revision), at }) = state.last_list {
             if at.elapsed() < *list_every {
                 let request = client.discover_instances_revision();
                 let request = request.namespace_name(namespace).service_name(&self.service);
-                let answer = request.send().await.map_err(failed)?;
+                let answer = request.send().await.map_err(CloudMapError::new)?;
                 if answer.instances_revision() == Some(revision) {
                     return Ok(Fetched::unchanged());
                 }
             }
         }
         let request = client.discover_instances().namespace_name(namespace);
-        let request = request.service_name(&self.service).max_results(MOST_INSTANCES);
+        let request = request.service_name(&self.service).max_results(MAX_INSTANCES);
         let answer = request.health_status(HealthStatusFilter::All).send().await;
-        let answer = answer.map_err(failed)?;
+        let answer = answer.map_err(CloudMapError::new)?;
         let instances = answer.instances();
-        if instances.len() >= MOST_INSTANCES as usize {
+        if instances.len() >= MAX_INSTANCES as usize {
             tracing::warn!(
                 service = %Escaped(&self.service),
-                "there may be more instances than Cloud Map gives"
+                "there may be more instances than Cloud Map returns"
             );
         }
-        let (mut endpoints, mut left_out) = (Vec::new(), Vec::new());
-        for instance in instances {
-            match endpoint(instance, *port, filter) {
-                Some(Ok(endpoint)) => endpoints.push(endpoint),
-                Some(Err(reason)) => left_out.push(reason),
-                None => {}
-            }
-        }
-        let usable = NothingLeft::check(endpoints.len(), &left_out);
-        self.left_out.lock().await.log(&self.source, left_out);
-        usable?;
-        let fetched = Fetched::new(endpoints);
-        *listed = Some(Listed { revision: answer.instances_revision(), at: Instant::now() });
-        Ok(fetched)
+        let endpoints = instances.iter().filter_map(|instance| endpoint(instance, *port, filter));
+        let endpoints = state.left_out.keep_usable(&self.source, endpoints)?;
+        // Set only now: after an error the instances are listed again.
+        let revision = answer.instances_revision();
+        state.last_list = Some(LastList { revision, at: Instant::now() });
+        Ok(Fetched::new(endpoints))
     }
 }
 
-/// The endpoint under its key, unless it is left out; `None` without an id.
+/// Returns the key and the endpoint, or why it is left out; `None` for an instance without an id.
 fn endpoint<T>(
     instance: &HttpInstanceSummary,
     port: Option<u16>,
@@ -209,14 +207,14 @@ where
     let (Some(host), Some(port)) = (host, registered.or(port)) else {
         return Some(Err(LeftOut::new(id, "it has no address or no port")));
     };
-    let target = match target(id, host, port, filter) {
+    let target = match parse_target(id, host, port, filter) {
         Ok(target) => target,
         Err(left_out) => return Some(Err(left_out)),
     };
     let labels = attributes.iter().map(|(name, value)| (name.clone(), value.clone()));
     let mut endpoint = Endpoint::new(target).with_all_metadata(labels.collect());
     if instance.health_status() == Some(&HealthStatus::Unhealthy) {
-        endpoint = endpoint.with_health(Health::unhealthy("Cloud Map says so"));
+        endpoint = endpoint.with_health(Health::unhealthy("unhealthy in Cloud Map"));
     }
     if let Some(zone) = attribute("AVAILABILITY_ZONE") {
         let region = attribute("REGION").unwrap_or_default();
@@ -225,14 +223,16 @@ where
     Some(Ok((id.to_owned(), endpoint)))
 }
 
-fn failed(error: impl StdError + Send + Sync + 'static) -> BoxError {
-    CloudMapError { cause: error.into() }.into()
-}
-
-/// An error of the SDK, whose own message says nothing of its causes.
+/// An error of the SDK, whose own message does not include its causes.
 #[derive(Debug)]
 struct CloudMapError {
     cause: BoxError,
+}
+
+impl CloudMapError {
+    fn new(error: impl StdError + Send + Sync + 'static) -> Self {
+        Self { cause: error.into() }
+    }
 }
 
 impl Display for CloudMapError {

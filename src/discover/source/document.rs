@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, HashSet},
-    error::Error as StdError,
     fmt::{self, Display},
     marker::PhantomData,
     str::FromStr,
@@ -11,13 +10,13 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::bounds::MAX_ENDPOINTS;
+use super::validation::MAX_ENDPOINTS;
 use crate::{
+    ParseError,
     endpoint::{Endpoint, Health, Locality},
-    escape::Escaped,
 };
 
-/// How a list of endpoints is written down.
+/// The format of a document with a list of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
@@ -31,7 +30,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By the extension of a file's name or of a path: `json`, `toml`, `yaml` or `yml`.
+    /// Returns the format of a file name extension: `json`, `toml`, `yaml` or `yml`.
     #[must_use]
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension {
@@ -44,12 +43,20 @@ impl Format {
     }
 }
 
-/// Reads a list of endpoints. Addresses are parsed as `T`; names are the keys.
+/// Parses a document with a list of endpoints. Addresses are parsed as `T`; names are the keys.
 ///
-/// The document has a list `endpoints`. Each is an address, or a table with an `address` and, as
-/// one likes, `name` (default the address), `weight` (default 1; 0 means drain), `tier` (default
-/// 0), `zone` and `region`, `health` (`healthy`, `degraded`, `unhealthy` or `draining`) with a
-/// `reason`, and `metadata`, texts by name.
+/// The document has a list `endpoints`. An item is an address, or a table with these fields:
+///
+/// | field | default |
+/// |---|---|
+/// | `address` | required |
+/// | `name` | the address |
+/// | `weight`; 0 means drain | 1 |
+/// | `tier` | 0 |
+/// | `zone`, `region` | none |
+/// | `health`: `healthy`, `degraded`, `unhealthy` or `draining` | `healthy` |
+/// | `reason` of the health | "as listed" |
+/// | `metadata`: a table of strings | empty |
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -66,17 +73,17 @@ impl Format {
 ///
 /// let error = parse_document::<SocketAddr>("{\"endpoints\": [\n80]}", Format::Json).unwrap_err();
 /// assert_eq!(error.line(), Some(2));
-/// # Ok::<_, tower_lb::discover::DocumentError>(())
+/// # Ok::<_, tower_lb::ParseError>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`DocumentError`], with line and column, if it is not well-formed, an address can't be parsed, a
-/// name occurs twice, something is unknown or missing, or there are more than 500 000 endpoints.
+/// [`ParseError`], with line and column, if the document is malformed, an address is invalid, a
+/// name occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints.
 pub fn parse_document<T>(
     text: &str,
     format: Format,
-) -> Result<Vec<(String, Endpoint<T>)>, DocumentError>
+) -> Result<Vec<(String, Endpoint<T>)>, ParseError>
 where
     T: FromStr<Err: Display>,
 {
@@ -84,15 +91,14 @@ where
         Format::Json => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let message = error.to_string();
-            let place = format!(" at line {line} column {column}");
-            DocumentError {
-                at: (line > 0).then_some((line, column)),
-                message: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
-            }
+            // serde_json repeats the position at the end of its message.
+            let position = format!(" at line {line} column {column}");
+            let message = message.strip_suffix(&position).unwrap_or(&message);
+            invalid(text, (line > 0).then_some((line, column)), message)
         })?,
-        Format::Toml => toml::from_str(text).map_err(|error| DocumentError {
-            at: error.span().map(|span| position(text, span.start)),
-            message: error.message().to_owned(),
+        Format::Toml => toml::from_str(text).map_err(|error| {
+            let position = error.span().map(|span| position(text, span.start));
+            invalid(text, position, error.message())
         })?,
         #[cfg(feature = "yaml")]
         Format::Yaml => from_yaml(text)?,
@@ -101,61 +107,34 @@ where
 }
 
 #[cfg(feature = "yaml")]
-fn from_yaml<T: FromStr<Err: Display>>(text: &str) -> Result<Document<T>, DocumentError> {
-    // The parser's bounds guard against documents that unfold to much more than was written; a long
-    // list is none.
+fn from_yaml<T: FromStr<Err: Display>>(text: &str) -> Result<Document<T>, ParseError> {
+    // The parser's limits guard against documents that expand to much more than their text. They
+    // grow with the text here, so that a long list is accepted.
     let (nodes, events) = (text.len().max(250_000), text.len().max(1_000_000));
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: nodes, max_events: events },
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| DocumentError {
-        at: error.location().map(|at| (at.line() as usize, at.column() as usize)),
-        message: error.to_string(),
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let position = error.location().map(|at| (at.line() as usize, at.column() as usize));
+        invalid(text, position, error)
     })
 }
 
-/// Line and column, both from 1, of a byte.
+/// Returns the error of a parser, with the line of the document at `position`.
+fn invalid(text: &str, position: Option<(usize, usize)>, problem: impl Display) -> ParseError {
+    let line = position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
+    ParseError::new("document", line.unwrap_or(text), "a list of endpoints")
+        .with_problem(position, problem)
+}
+
+/// Returns the line and the column, both from 1, of a byte.
 fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     (line, column)
 }
-
-/// A document that is no list of endpoints, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentError {
-    at: Option<(usize, usize)>,
-    message: String,
-}
-
-impl DocumentError {
-    /// The line, from 1; `None` if it is not known.
-    #[must_use]
-    pub fn line(&self) -> Option<usize> {
-        self.at.map(|(line, _)| line)
-    }
-
-    /// The column, from 1; `None` if it is not known.
-    #[must_use]
-    pub fn column(&self) -> Option<usize> {
-        self.at.map(|(_, column)| column)
-    }
-}
-
-impl Display for DocumentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Some((line, column)) => {
-                write!(f, "line {line}, column {column}: {}", Escaped(&self.message))
-            }
-            None => write!(f, "{}", Escaped(&self.message)),
-        }
-    }
-}
-
-impl StdError for DocumentError {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, bound = "T: FromStr<Err: Display>")]
@@ -178,8 +157,8 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let (mut names, mut endpoints) = (HashSet::new(), Vec::new());
-                while let Some(endpoint) =
-                    list.next_element_seed(New { names: &mut names, target: PhantomData })?
+                while let Some(endpoint) = list
+                    .next_element_seed(UniqueEndpoint { names: &mut names, target: PhantomData })?
                 {
                     if endpoints.len() >= MAX_ENDPOINTS {
                         let error = format_args!("more than {MAX_ENDPOINTS} endpoints");
@@ -195,13 +174,14 @@ impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
     }
 }
 
-/// An endpoint whose name must not have occurred yet. Checked here, where the position is known.
-struct New<'a, T> {
+/// Parses an endpoint whose name must not be in `names` yet. The name is checked during parsing,
+/// where the position is known.
+struct UniqueEndpoint<'a, T> {
     names: &'a mut HashSet<String>,
     target: PhantomData<T>,
 }
 
-impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for New<'_, T> {
+impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for UniqueEndpoint<'_, T> {
     type Value = (String, Endpoint<T>);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -209,7 +189,7 @@ impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for New<'_, T> {
     }
 }
 
-impl<'de, T: FromStr<Err: Display>> Visitor<'de> for New<'_, T> {
+impl<'de, T: FromStr<Err: Display>> Visitor<'de> for UniqueEndpoint<'_, T> {
     type Value = (String, Endpoint<T>);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,17 +197,17 @@ impl<'de, T: FromStr<Err: Display>> Visitor<'de> for New<'_, T> {
     }
 
     fn visit_str<E: de::Error>(self, address: &str) -> Result<Self::Value, E> {
-        let target = parse(address)?;
+        let target = parse_address(address)?;
         self.finish(address.to_owned(), Endpoint::new(target))
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
-        let target = parse(&entry.address)?;
+        let target = parse_address(&entry.address)?;
         let mut endpoint = Endpoint::new(target)
             .with_weight(entry.weight)
             .with_tier(entry.tier)
-            .with_health(entry.health.because(entry.reason))
+            .with_health(entry.health.with_reason(entry.reason))
             .with_all_metadata(entry.metadata.into_iter().collect());
         if entry.region.is_some() || entry.zone.is_some() {
             let (region, zone) = (entry.region.unwrap_or_default(), entry.zone.unwrap_or_default());
@@ -237,7 +217,7 @@ impl<'de, T: FromStr<Err: Display>> Visitor<'de> for New<'_, T> {
     }
 }
 
-impl<T> New<'_, T> {
+impl<T> UniqueEndpoint<'_, T> {
     fn finish<E: de::Error>(
         self,
         name: String,
@@ -250,7 +230,7 @@ impl<T> New<'_, T> {
     }
 }
 
-fn parse<T: FromStr<Err: Display>, E: de::Error>(address: &str) -> Result<T, E> {
+fn parse_address<T: FromStr<Err: Display>, E: de::Error>(address: &str) -> Result<T, E> {
     address.parse().map_err(|error| E::custom(format_args!("the address {address:?}: {error}")))
 }
 
@@ -259,26 +239,26 @@ fn parse<T: FromStr<Err: Display>, E: de::Error>(address: &str) -> Result<T, E> 
 struct Entry {
     address: String,
     name: Option<String>,
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     weight: u32,
     #[serde(default)]
     tier: u32,
     region: Option<String>,
     zone: Option<String>,
     #[serde(default)]
-    health: State,
+    health: HealthState,
     reason: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
 }
 
-fn one() -> u32 {
+fn default_weight() -> u32 {
     1
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum HealthState {
     #[default]
     Healthy,
     Degraded,
@@ -286,8 +266,8 @@ enum State {
     Draining,
 }
 
-impl State {
-    fn because(self, reason: Option<String>) -> Health {
+impl HealthState {
+    fn with_reason(self, reason: Option<String>) -> Health {
         let reason = reason.unwrap_or_else(|| "as listed".to_owned());
         match self {
             Self::Healthy => Health::Healthy,

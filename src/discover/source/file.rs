@@ -1,37 +1,44 @@
 use std::{
-    fmt::{self, Display},
+    fmt::Display,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{fs, io::AsyncReadExt, time::sleep};
 
 use crate::{
-    BoxError,
-    discover::{Fetched, Format, InvalidSchedule, Refresh, Schedule, parse_document, refresh},
+    BoxError, ConfigError,
+    discover::{Fetched, Format, Refresh, Schedule, parse_document, refresh},
     endpoint::Endpoint,
     escape::Escaped,
+    sync::{Mutex, lock},
 };
 
-/// Endpoints from a file that is read again when it changes; see [`parse_document`] for what is in
-/// it.
+/// The largest file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The coarsest clock of a common file system, that of FAT.
+const MAX_CLOCK_TICK: Duration = Duration::from_secs(2);
+
+/// A source of endpoints from a file that is read again when it changes; see [`parse_document`] for
+/// its content.
 ///
-/// The file's attributes are looked at once a second, which works for every way of changing one and
-/// on every file system: renaming another over it, writing in place, and swapping a symbolic link
-/// on the way to it, as Kubernetes does with config maps. A file that changed within the last two
-/// seconds is read each time, because clocks of file systems are coarse. A file that can't be read
-/// or parsed, or is longer than 64 MiB, is an error, told once, and changes no endpoint. Reads happen
-/// on the runtime's threads for blocking work.
+/// The file's attributes are checked once a second. This detects every kind of change on every file
+/// system: renaming another file over it, writing in place, and replacing a symbolic link in its
+/// path, as Kubernetes does for config maps. A file that changed within the last two seconds is
+/// read each time, because clocks of file systems are coarse.
+///
+/// A file that can't be read or parsed, or that is longer than 64 MiB, is an error, which is
+/// reported once and changes no endpoint. Reads run on the runtime's threads for blocking work.
 ///
 /// ```no_run
 /// use tower_lb::discover::File;
 ///
 /// let endpoints = File::new("/etc/backends/endpoints.toml").watch::<std::net::SocketAddr>()?;
-/// # Ok::<_, tower_lb::discover::FileError>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct File {
@@ -41,39 +48,40 @@ pub struct File {
 }
 
 impl File {
-    /// The file at this path, in the format that its extension says.
+    /// Creates a source from the path of the file. Its extension determines the format.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), format: None, interval: Duration::from_secs(1) }
     }
 
-    /// The format. Default by the extension.
+    /// Sets the format. By default the extension determines it.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// How often the file is looked at. Default 1 s.
+    /// Sets the interval at which the file is checked. Default 1 s.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// The source. Addresses are parsed as `T`; names are the keys. Nothing is read before it is
-    /// polled.
+    /// Returns the source. Addresses are parsed as `T`; names are the keys. The file is not read
+    /// before the source is polled.
     ///
     /// # Errors
     ///
-    /// [`FileError`] if the format is unknown or the interval 0.
-    pub fn watch<T>(self) -> Result<Refresh<String, T>, FileError>
+    /// [`ConfigError`] if the format is unknown or the interval is 0.
+    pub fn watch<T>(self) -> Result<Refresh<String, T>, ConfigError>
     where
         T: FromStr<Err: Display> + Send + 'static,
     {
         let extension = self.path.extension().and_then(|extension| extension.to_str());
-        let format = self.format.or_else(|| Format::of_extension(extension?));
-        let Some(format) = format else {
-            return Err(FileError::Format(self.path));
+        let Some(format) = self.format.or_else(|| Format::of_extension(extension?)) else {
+            let path = Escaped(self.path.display());
+            let expected = format!("a format, because the extension of {path} is not a known one");
+            return Err(ConfigError::new("format", expected));
         };
         let schedule = Schedule::new()
             .interval(self.interval)
@@ -82,18 +90,17 @@ impl File {
             .jitter(0.0)
             .backoff(self.interval, self.interval)
             .timeout(None);
+        let name = format!("file {}", self.path.display());
         let watched = Arc::new(Watched {
             path: self.path,
             format,
             interval: self.interval,
-            seen: Mutex::default(),
+            reported: Mutex::default(),
         });
-        let name = format!("file {}", watched.path.display());
-        let source = refresh(name, schedule, move || {
+        refresh(name, schedule, move || {
             let watched = Arc::clone(&watched);
             async move { watched.read().await }
-        });
-        source.map_err(FileError::Interval)
+        })
     }
 }
 
@@ -101,39 +108,43 @@ struct Watched {
     path: PathBuf,
     format: Format,
     interval: Duration,
-    seen: Mutex<Seen>,
+    reported: Mutex<Reported>,
 }
 
-/// What has been told about the file.
+/// The state of the file that was last reported to the stream.
 #[derive(Clone, Copy, Default)]
-struct Seen {
+struct Reported {
     stamp: Option<Stamp>,
+    /// The hash of the content; `None` if the file could not be read.
     content: Option<u64>,
-    broken: bool,
+    /// The content was an error.
+    invalid: bool,
 }
 
 impl Watched {
-    /// The file's endpoints. What is broken as before waits until it has changed.
+    /// Returns the file's endpoints. As long as the file is invalid in the same way as before, this
+    /// waits, because an error is reported once.
     async fn read<T>(&self) -> Result<Fetched<String, T>, BoxError>
     where
         T: FromStr<Err: Display>,
     {
         loop {
-            let seen = *self.lock();
+            let reported = *lock(&self.reported);
+            // Taken before the content is read: a change in between shows in the next stamp.
             let stamp = Stamp::of(&self.path).await;
-            if seen.stamp != Some(stamp) || stamp.may_be_outdated() {
+            if reported.stamp != Some(stamp) || stamp.may_be_outdated() {
                 let content = read(&self.path).await;
                 let hash = content.as_ref().ok().map(hash);
-                let told = seen.stamp.is_some() && seen.content == hash;
-                let broken = seen.broken && told;
-                *self.lock() = Seen { stamp: Some(stamp), content: hash, broken };
-                if !told {
+                let same = reported.stamp.is_some() && reported.content == hash;
+                let invalid = reported.invalid && same;
+                *lock(&self.reported) = Reported { stamp: Some(stamp), content: hash, invalid };
+                if !same {
                     let parsed = self.parse(content);
-                    self.lock().broken = parsed.is_err();
+                    lock(&self.reported).invalid = parsed.is_err();
                     return Ok(Fetched::new(parsed?));
                 }
             }
-            if !self.lock().broken {
+            if !lock(&self.reported).invalid {
                 return Ok(Fetched::unchanged());
             }
             sleep(self.interval).await;
@@ -146,16 +157,9 @@ impl Watched {
     {
         Ok(parse_document(&content?, self.format)?)
     }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The most bytes that are read of a file.
-const MAX_FILE_BYTES: u64 = 64 << 20;
-
-/// Reads a file, up to the limit: it may be a device without an end.
+/// Reads a file up to the limit, because the path may be an endless device.
 async fn read(path: &Path) -> io::Result<String> {
     let (file, mut content) = (fs::File::open(path).await?, String::new());
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut content).await?;
@@ -172,7 +176,7 @@ fn hash(content: &String) -> u64 {
     hasher.finish()
 }
 
-/// What tells one state of a file from another: of the file at the end of all symbolic links.
+/// The attributes that distinguish one state of a file from another. Symbolic links are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stamp {
     Missing,
@@ -195,37 +199,13 @@ impl Stamp {
         Self::Present { modified, length, identity }
     }
 
-    /// True if the file may change without its stamp changing: within one tick of the file system's
-    /// clock. Two seconds are the coarsest that there is.
+    /// Returns true if the file may change again with the same stamp, because the last change is
+    /// less than one tick of the file system's clock ago.
     fn may_be_outdated(self) -> bool {
         let Self::Present { modified: Some(modified), .. } = self else {
             return false;
         };
-        // A time to come says nothing.
-        modified.elapsed().map_or(true, |age| age < Duration::from_secs(2))
+        // A time in the future tells nothing about the age.
+        modified.elapsed().map_or(true, |age| age < MAX_CLOCK_TICK)
     }
 }
-
-/// A [`File`] that can't be watched.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum FileError {
-    /// The extension of this path says no format; give it with [`File::format`].
-    Format(PathBuf),
-    /// The interval is 0.
-    Interval(InvalidSchedule),
-}
-
-impl Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Format(path) => {
-                let path = Escaped(path.display());
-                write!(f, "the extension of {path} says no format that is known; set the format")
-            }
-            Self::Interval(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}

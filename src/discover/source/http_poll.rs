@@ -1,29 +1,22 @@
-use std::{
-    fmt::Display,
-    str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt::Display, str::FromStr, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    HeaderValue, StatusCode,
     header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
-use http_body::Body;
-use tower_service::Service;
 
-use super::transport::{Answer, Transport, absolute, read, unexpected};
+use super::http_api::{ApiResponse, HttpApi, read, unexpected};
 use crate::{
-    BoxError,
-    discover::{
-        Fetched, Format, InvalidSchedule, InvalidUrl, Refresh, Schedule, parse_document, refresh,
-    },
+    BoxError, ConfigError, ParseError,
+    discover::{Fetched, Format, Refresh, Schedule, parse_document, refresh},
+    sync::{Mutex, lock},
 };
 
-/// Endpoints from a document at a URL, which is asked for again and again; see [`parse_document`]
-/// for what is in it.
+/// A source of endpoints from a document at a URL, which is polled; see [`parse_document`] for its
+/// content.
 ///
-/// If the server gives an `ETag`, it is sent with the next request, and an answer of 304 changes
-/// nothing. Answers other than 200 and 304, and broken documents, are errors and change no
+/// If the server sends an `ETag`, the next request contains it, and a response of 304 changes
+/// nothing. Responses other than 200 and 304, and invalid documents, are errors and change no
 /// endpoint.
 ///
 /// ```no_run
@@ -35,78 +28,50 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpPoll {
-    url: String,
+    api: HttpApi,
     format: Option<Format>,
-    headers: HeaderMap,
     schedule: Schedule,
-    transport: Transport,
 }
 
 impl HttpPoll {
-    /// The document at this URL, by a plain HTTP client on hyper-util.
+    /// Creates a source from the document's URL, or from an [`HttpApi`] for headers or another
+    /// client.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] if it is not absolute.
-    pub fn new(url: impl Into<String>) -> Result<Self, InvalidUrl> {
-        let url = url.into();
-        absolute(&url)?;
-        Ok(Self {
-            url,
-            format: None,
-            headers: HeaderMap::new(),
-            schedule: Schedule::new(),
-            transport: Transport::plain(),
-        })
+    /// [`ParseError`] if the URL is not absolute.
+    pub fn new(api: impl TryInto<HttpApi, Error: Into<ParseError>>) -> Result<Self, ParseError> {
+        let api = api.try_into().map_err(Into::into)?;
+        Ok(Self { api, format: None, schedule: Schedule::new() })
     }
 
-    /// Sends requests by this service, for TLS, authentication and the like.
-    #[must_use]
-    pub fn client<S, B>(mut self, service: S) -> Self
-    where
-        S: Service<Request<String>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-    {
-        self.transport = Transport::new(service);
-        self
-    }
-
-    /// The format. Default by the answer's `Content-Type`, or else by the extension in the URL, or
-    /// else JSON.
+    /// Sets the format. By default the response's `Content-Type` determines it, or else the
+    /// extension in the URL; otherwise it is JSON.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = Some(format);
         self
     }
 
-    /// Adds a header to the requests.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
-    }
-
-    /// When to ask, and how long an answer may take. Default [`Schedule::new`].
+    /// Sets when the URL is polled, and the timeout of a poll. Default [`Schedule::new`].
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The source. Addresses are parsed as `T`; names are the keys.
+    /// Returns the source. Addresses are parsed as `T`; names are the keys.
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn watch<T>(self) -> Result<Refresh<String, T>, InvalidSchedule>
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn watch<T>(self) -> Result<Refresh<String, T>, ConfigError>
     where
         T: FromStr<Err: Display> + Send + 'static,
     {
-        let (name, schedule) = (self.url.clone(), self.schedule.clone());
+        let (name, schedule) = (self.api.url().to_owned(), self.schedule.clone());
         let (poll, etag) = (Arc::new(self), Arc::new(Mutex::new(None)));
         refresh(name, schedule, move || {
             let (poll, etag) = (Arc::clone(&poll), Arc::clone(&etag));
@@ -121,48 +86,34 @@ impl HttpPoll {
     where
         T: FromStr<Err: Display>,
     {
-        let last = || etag.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut request = Request::get(&self.url).body(String::new())?;
-        request.headers_mut().extend(self.headers.clone());
-        if let Some(etag) = last().clone() {
-            request.headers_mut().insert(IF_NONE_MATCH, etag);
-        }
-        let answer = self.transport.send(request).await?;
-        match answer.status() {
+        let last = lock(etag).clone().map(|etag| (IF_NONE_MATCH, etag));
+        let response = self.api.get("", last).await?;
+        match response.status() {
             StatusCode::NOT_MODIFIED => Ok(Fetched::unchanged()),
             StatusCode::OK => {
-                let (format, etag) = (self.format_of(&answer), answer.headers().get(ETAG).cloned());
-                let text = String::from_utf8(read(answer).await?)?;
+                let format = self.format_of(&response);
+                let new = response.headers().get(ETAG).cloned();
+                let text = String::from_utf8(read(response).await?)?;
                 let endpoints = parse_document(&text, format)?;
-                // Only of what was understood: a broken document must not pass for a known one.
-                *last() = etag;
+                // Stored only now: a later 304 for an invalid document would hide its error.
+                *lock(etag) = new;
                 Ok(Fetched::new(endpoints))
             }
-            _ => Err(unexpected(answer).await),
+            _ => Err(unexpected(response).await),
         }
     }
 
-    fn format_of(&self, answer: &Answer) -> Format {
-        let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    fn format_of(&self, response: &ApiResponse) -> Format {
+        let content_type =
+            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let subtype = content_type.and_then(|value| {
             let subtype = value.split(';').next()?.trim().rsplit(['/', '+', '-']).next()?;
             Format::of_extension(&subtype.to_ascii_lowercase())
         });
         let extension = || {
-            let path = self.url.split(['?', '#']).next()?;
+            let path = self.api.url().split(['?', '#']).next()?;
             Format::of_extension(path.rsplit('.').next()?)
         };
         self.format.or(subtype).or_else(extension).unwrap_or(Format::Json)
-    }
-}
-
-impl std::fmt::Debug for HttpPoll {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Headers may hold secrets.
-        f.debug_struct("HttpPoll")
-            .field("url", &self.url)
-            .field("format", &self.format)
-            .field("schedule", &self.schedule)
-            .finish_non_exhaustive()
     }
 }

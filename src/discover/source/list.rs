@@ -8,12 +8,12 @@ use futures::Stream;
 
 use crate::{discover::Update, endpoint::Endpoint};
 
-/// Endpoints that are known beforehand and don't change.
+/// Creates a source of endpoints that do not change.
 pub fn list<K, T>(endpoints: impl IntoIterator<Item = (K, Endpoint<T>)>) -> List<K, T> {
     List { endpoints: Some(endpoints.into_iter().collect()) }
 }
 
-/// Addresses that are known beforehand and don't change; each is its own key.
+/// Creates a source of addresses that do not change. Each address is its own key.
 pub fn addresses<A: Clone>(addresses: impl IntoIterator<Item = A>) -> List<A, A> {
     list(addresses.into_iter().map(|address| (address.clone(), Endpoint::new(address))))
 }

@@ -1,6 +1,10 @@
-mod address_filter;
-#[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
-mod bounds;
+//! Sources of endpoints.
+//!
+//! Endpoints that the application supplies: `list`, `channel`, `sets`, `from_tower`. Everything
+//! else is a [`Refresh`] of `polling`, which calls an async function on a [`Schedule`]: `dns`,
+//! `file`, `http_poll`, `consul`, `kubernetes` and `cloud_map`. `validation` checks what they
+//! return, `document` parses lists of endpoints, and `http_api` sends HTTP requests.
+
 mod channel;
 #[cfg(feature = "cloudmap")]
 mod cloud_map;
@@ -12,44 +16,39 @@ mod dns;
 mod document;
 #[cfg(feature = "file")]
 mod file;
+mod from_tower;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+mod http_api;
 #[cfg(feature = "http-poll")]
 mod http_poll;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
-mod left_out;
 mod list;
-mod refresh;
-mod schedule;
+mod polling;
 mod sets;
-mod source_status;
-mod tower;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-mod transport;
+mod validation;
 
 #[cfg(feature = "cloudmap")]
 pub use self::cloud_map::CloudMap;
 #[cfg(feature = "consul")]
 pub use self::consul::Consul;
 #[cfg(feature = "dns")]
-pub use self::dns::{Dns, DnsError, Family};
+pub use self::dns::{Dns, Family};
 #[cfg(feature = "document")]
-pub use self::document::{DocumentError, Format, parse_document};
+pub use self::document::{Format, parse_document};
 #[cfg(feature = "file")]
-pub use self::file::{File, FileError};
+pub use self::file::File;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+pub use self::http_api::HttpApi;
 #[cfg(feature = "http-poll")]
 pub use self::http_poll::HttpPoll;
 #[cfg(feature = "kubernetes")]
 pub use self::kubernetes::Kubernetes;
-#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
-pub use self::transport::InvalidUrl;
 pub use self::{
-    address_filter::{AddressFilter, RejectedAddress},
     channel::{Channel, Disconnected, Handle, channel},
+    from_tower::{FromTower, from_tower},
     list::{List, addresses, list},
-    refresh::{Fetched, Refresh, refresh},
-    schedule::{InvalidSchedule, Schedule},
+    polling::{Fetched, Refresh, Schedule, SourceError, SourceReport, SourceStatus, refresh},
     sets::{Sets, sets},
-    source_status::{SourceError, SourceReport, SourceStatus},
-    tower::{FromTower, IntoTower, from_tower},
+    validation::{AddressFilter, RejectedAddress},
 };

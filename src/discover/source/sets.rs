@@ -8,8 +8,8 @@ use pin_project_lite::pin_project;
 
 use crate::discover::Update;
 
-/// Endpoints from a stream of whole sets of addresses, as name services give them; each address is
-/// its own key.
+/// Creates a source from a stream of whole sets of addresses, such as those of a name service. Each
+/// address is its own key.
 pub fn sets<S>(sets: S) -> Sets<S> {
     Sets { sets }
 }

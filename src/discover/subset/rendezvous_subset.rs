@@ -1,21 +1,25 @@
 use std::{cmp::Reverse, fmt::Display};
 
-use crate::discover::{FleetMember, InvalidSubset, Subsetting};
-use crate::hash::{mix, stable_hash_of};
+use crate::{
+    ConfigError,
+    discover::{FleetMember, Subsetting},
+    hash::{mix, stable_hash_of},
+};
 
-/// Rendezvous subsetting: each client scores the endpoints by a hash of both names and uses the
-/// best.
+/// Selects endpoints by rendezvous hashing: each client scores the endpoints by a hash of both
+/// names and uses those with the best scores.
 ///
-/// Clients need not know of each other. An endpoint that comes or goes changes one connection, of
-/// those clients only whose subset it enters or leaves; all others stay (highest random weight,
-/// Thaler and Ravishankar 1998, used with the client as the object). How many clients an endpoint
-/// gets is as even as chance makes it, Poisson's distribution around the mean: take a larger
-/// subset, or an [`Aperture`](crate::discover::Aperture) if clients can be numbered.
+/// Clients need no coordination. An endpoint that is added or removed changes one connection of
+/// each client whose subset it enters or leaves, and nothing else. The number of clients per
+/// endpoint is random, with a Poisson distribution. For a more even load use a larger subset, or an
+/// [`ApertureSubset`](crate::discover::ApertureSubset) if clients can be numbered.
 ///
-/// An endpoint that may get no requests does not count: as long as it is among the best it stays in
-/// the subset (a sticky session may still use it), and the next best joins. Weights are kept and
-/// don't influence the choice; for many clients the shares of traffic come out in proportion to
-/// them.
+/// An endpoint that is not eligible does not count. As long as it is among the best it stays in the
+/// subset, because a sticky session may still use it, and the next best endpoint is added. Weights
+/// are kept and do not influence the selection; over many clients the load is proportional to them.
+///
+/// Source: highest random weight, Thaler and Ravishankar 1998. Where this differs: the client is
+/// the object.
 #[derive(Clone, Copy, Debug)]
 pub struct RendezvousSubset {
     client: u64,
@@ -23,22 +27,20 @@ pub struct RendezvousSubset {
 }
 
 impl RendezvousSubset {
-    /// A subset of `size` endpoints in each tier, for the client of this name: one that stays the
-    /// same over restarts keeps the same subset. No two clients should share a name.
+    /// Selects `size` endpoints in each tier for the client with this name. A name that stays the
+    /// same after a restart keeps the subset. Each client should have its own name.
     ///
     /// # Errors
     ///
-    /// [`InvalidSubset::Empty`] if `size` is 0.
-    pub fn new(client: impl Display, size: usize) -> Result<Self, InvalidSubset> {
-        if size == 0 {
-            return Err(InvalidSubset::Empty);
-        }
+    /// [`ConfigError`] if `size` is 0.
+    pub fn new(client: impl Display, size: usize) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("size", size as u64)?;
         Ok(Self { client: stable_hash_of(&client), size })
     }
 
-    /// The positions of the best, of those asked for.
-    fn best(&self, fleet: &[FleetMember], of: impl Fn(&FleetMember) -> bool) -> Vec<usize> {
-        let scored = fleet.iter().enumerate().filter(|(_, member)| of(member));
+    /// Returns the positions of the best endpoints for which `candidate` returns true.
+    fn best(&self, fleet: &[FleetMember], candidate: impl Fn(&FleetMember) -> bool) -> Vec<usize> {
+        let scored = fleet.iter().enumerate().filter(|(_, member)| candidate(member));
         let mut scored: Vec<_> = scored
             .map(|(position, member)| (Reverse(mix(member.id ^ self.client)), position))
             .collect();

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeMap,
-    error::Error as StdError,
     fmt::{self, Display},
     hash::Hash,
     pin::Pin,
@@ -21,14 +20,17 @@ use crate::{
     endpoint::{Endpoint, EndpointStats},
 };
 
-/// How one client of many chooses the endpoints it uses of a large fleet:
-/// [`RendezvousSubset`](crate::discover::RendezvousSubset), [`Aperture`](crate::discover::Aperture), or your own.
+/// Selects the endpoints that a client uses:
+/// [`RendezvousSubset`](crate::discover::RendezvousSubset),
+/// [`ApertureSubset`](crate::discover::ApertureSubset), or your own.
 pub trait Subsetting {
-    /// Chooses among the endpoints of one tier, which come in no particular order: the positions of
-    /// the chosen, each once, with the weight it shall have. Positions out of range are ignored.
+    /// Selects among the endpoints of a tier, which are in no particular order. Returns the
+    /// positions of the selected endpoints, each once, with their new weights. Invalid positions
+    /// are ignored.
     fn choose(&mut self, fleet: &[FleetMember]) -> Vec<(usize, u32)>;
 
-    /// Tells whether to choose anew though the fleet is the same; `None` if that will never be.
+    /// Polls for a reason to select again although the endpoints are the same; `None` if there will
+    /// be no such reason.
     fn poll_changed(&mut self, _cx: &mut Context<'_>) -> Poll<Option<()>> {
         Poll::Ready(None)
     }
@@ -38,83 +40,55 @@ pub trait Subsetting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FleetMember {
-    /// A hash of the key's text, which all clients agree on.
+    /// A hash of the key's text, which is the same for all clients.
     pub id: u64,
-    /// The weight that discovery gave it.
+    /// The weight from discovery.
     pub weight: u32,
-    /// Whether it may get requests; see
+    /// Whether the endpoint may get requests; see
     /// [`Attributes::is_eligible`](crate::endpoint::Attributes::is_eligible).
     pub eligible: bool,
 }
 
 impl FleetMember {
-    /// An eligible member of weight 1.
+    /// Creates an eligible member of weight 1.
     #[must_use]
     pub fn new(id: u64) -> Self {
         Self { id, weight: 1, eligible: true }
     }
 }
 
-/// A subset or a place among clients that can't be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InvalidSubset {
-    /// A subset of no endpoints was asked for.
-    Empty,
-    /// A client's index is not below the number of clients.
-    Placement {
-        /// The index.
-        index: u32,
-        /// The number of clients.
-        clients: u32,
-    },
-}
-
-impl Display for InvalidSubset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a subset needs at least 1 endpoint; ask for more than 0"),
-            Self::Placement { index, clients } => write!(
-                f,
-                "client {index} of {clients} can't be: indexes begin at 0 and end below the number \
-                 of clients"
-            ),
-        }
-    }
-}
-
-impl StdError for InvalidSubset {}
-
-/// Updates taken in before a subset is chosen, at the most.
-const UPDATES_PER_CHOICE: usize = 2048;
+/// The largest number of updates that are applied before a subset is selected.
+const MAX_UPDATES_PER_CHOICE: usize = 2048;
 
 pin_project! {
-    /// Passes a subset of the endpoints on. The stream of
+    /// Passes on a subset of the endpoints. The stream of
     /// [`DiscoverExt::subset`](crate::discover::DiscoverExt::subset).
     ///
-    /// Each tier has a subset of its own, so that none is lost. A burst of updates leads to one
-    /// choice, and the subset is passed on as one change if it has changed. An endpoint that leaves
-    /// the subset and comes back is a new one.
+    /// Each tier has its own subset, so that no tier is lost. A burst of updates causes one
+    /// selection. A subset that has changed is passed on as one change. An endpoint that leaves the
+    /// subset and returns is a new endpoint.
     #[project = SubsetProjection]
-    pub struct Subset<D: Discover, S> {
+    pub struct SubsetEndpoints<D: Discover, S> {
         #[pin]
         discover: D,
         subsetting: S,
+        // All endpoints of the source.
         fleet: Known<D::Key, D::Target>,
-        shown: Known<D::Key, D::Target>,
+        // The subset that was passed on last.
+        subset: Known<D::Key, D::Target>,
         changed: bool,
         ended: bool,
         error: Option<D::Error>,
     }
 }
 
-impl<D: Discover, S> Subset<D, S> {
+impl<D: Discover, S> SubsetEndpoints<D, S> {
     pub(crate) fn new(discover: D, subsetting: S) -> Self {
         Self {
             discover,
             subsetting,
             fleet: Known::new(),
-            shown: Known::new(),
+            subset: Known::new(),
             changed: false,
             ended: false,
             error: None,
@@ -129,9 +103,9 @@ where
     D::Target: Clone + PartialEq,
     S: Subsetting,
 {
-    /// Takes in what the source has; true if it may have more at once.
-    fn take_in(&mut self, cx: &mut Context<'_>) -> bool {
-        for _ in 0..UPDATES_PER_CHOICE {
+    /// Applies the updates that are ready; true if more may be.
+    fn apply_updates(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..MAX_UPDATES_PER_CHOICE {
             if *self.ended {
                 return false;
             }
@@ -148,7 +122,7 @@ where
         true
     }
 
-    /// Chooses anew; the subset if it is another than before.
+    /// Selects again, and returns the subset if it has changed.
     fn choose(&mut self) -> Option<Update<D::Key, D::Target>> {
         let mut tiers: BTreeMap<u32, (Vec<usize>, Vec<FleetMember>)> = BTreeMap::new();
         for (position, (key, endpoint)) in self.fleet.iter().enumerate() {
@@ -168,21 +142,23 @@ where
                 else {
                     continue;
                 };
-                let stats = match self.shown.get(key) {
-                    Some(shown) => Arc::clone(shown.stats()),
+                // An endpoint that stays in the subset keeps its statistics; one that returns is
+                // new.
+                let stats = match self.subset.get(key) {
+                    Some(selected) => Arc::clone(selected.stats()),
                     None => Arc::new(EndpointStats::new()),
                 };
                 let endpoint = endpoint.clone().with_weight(weight).with_vitals(stats);
                 chosen.insert(key.clone(), endpoint);
             }
         }
-        let changed = !same(&chosen, self.shown);
-        *self.shown = chosen;
-        changed.then(|| known::reset(self.shown))
+        let changed = !same(&chosen, self.subset);
+        *self.subset = chosen;
+        changed.then(|| known::reset(self.subset))
     }
 }
 
-/// True if both have the same endpoints, in whatever order.
+/// Returns true if both have the same endpoints, in any order.
 fn same<K: Eq + Hash, T: PartialEq>(
     one: &IndexMap<K, Endpoint<T>>,
     other: &IndexMap<K, Endpoint<T>>,
@@ -190,7 +166,7 @@ fn same<K: Eq + Hash, T: PartialEq>(
     one.len() == other.len() && one.iter().all(|(key, endpoint)| other.get(key) == Some(endpoint))
 }
 
-impl<D, S> Stream for Subset<D, S>
+impl<D, S> Stream for SubsetEndpoints<D, S>
 where
     D: Discover,
     D::Key: Clone + Display + Eq + Hash,
@@ -205,15 +181,16 @@ where
             if let Some(error) = this.error.take() {
                 return Poll::Ready(Some(Err(error)));
             }
-            let more = this.take_in(cx);
-            let policy = this.subsetting.poll_changed(cx);
-            *this.changed |= policy == Poll::Ready(Some(()));
+            let more = this.apply_updates(cx);
+            let subsetting = this.subsetting.poll_changed(cx);
+            *this.changed |= subsetting == Poll::Ready(Some(()));
             if std::mem::take(this.changed) {
                 if let Some(update) = this.choose() {
                     return Poll::Ready(Some(Ok(update)));
                 }
             }
-            match policy {
+            match subsetting {
+                // Polled again: only a poll that returns `Pending` registers the waker.
                 _ if more => {}
                 Poll::Ready(Some(())) => {}
                 Poll::Ready(None) if *this.ended => return Poll::Ready(None),
@@ -223,13 +200,13 @@ where
     }
 }
 
-impl<D: Discover + fmt::Debug, S: fmt::Debug> fmt::Debug for Subset<D, S> {
+impl<D: Discover + fmt::Debug, S: fmt::Debug> fmt::Debug for SubsetEndpoints<D, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subset")
+        f.debug_struct("SubsetEndpoints")
             .field("discover", &self.discover)
             .field("subsetting", &self.subsetting)
             .field("fleet", &self.fleet.len())
-            .field("shown", &self.shown.len())
+            .field("subset", &self.subset.len())
             .finish_non_exhaustive()
     }
 }

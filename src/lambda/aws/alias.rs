@@ -3,7 +3,7 @@ use aws_sdk_lambda::{Client, operation::get_alias::GetAliasOutput};
 use super::{control_plane::locality, error::invoke_error};
 use crate::{
     BoxError, ConfigError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::Endpoint,
     lambda::{FunctionName, Qualifier},
 };
@@ -48,8 +48,8 @@ impl AliasVersions {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let name = format!("alias {}", self.alias);
         refresh(name, self.schedule.clone(), move || {
             let alias = self.clone();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     BoxError, ConfigError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::{Endpoint, Health},
     escape::Escaped,
     lambda::{FunctionName, InvokeError, Qualifier},
@@ -84,8 +84,8 @@ impl Provisioned {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let known = Arc::new(Mutex::new((self.targets, Pace::new(self.rate))));
         refresh("provisioned concurrency", self.schedule, move || {
             let known = Arc::clone(&known);

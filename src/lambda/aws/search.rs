@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     BoxError, ConfigError,
-    discover::{Fetched, InvalidSchedule, Refresh, Schedule, refresh},
+    discover::{Fetched, Refresh, Schedule, refresh},
     endpoint::Endpoint,
     escape::Escaped,
     lambda::{FunctionName, Qualifier},
@@ -140,8 +140,8 @@ impl FunctionSearch {
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, InvalidSchedule> {
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn endpoints(self) -> Result<Refresh<FunctionName, FunctionName>, ConfigError> {
         let name = format!("functions {}*", self.prefix);
         let known = Known { pace: Pace::new(self.rate), tags: HashMap::new() };
         let schedule = self.schedule.clone();

@@ -155,7 +155,7 @@ async fn instances_are_asked_for_when_the_revision_changes() {
         (&([10, 0, 0, 1], 80).into(), &Health::Healthy)
     );
     assert_eq!(all["b"].target(), &"[fd00::1]:81".parse().unwrap());
-    assert_eq!(all["b"].health(), &Health::unhealthy("Cloud Map says so"));
+    assert_eq!(all["b"].health(), &Health::unhealthy("unhealthy in Cloud Map"));
     assert_eq!(all["b"].locality(), Some(&Locality::new("eu", "eu-a")));
     assert_eq!(all["b"].metadata().get("REGION"), Some("eu"));
 

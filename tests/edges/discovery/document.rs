@@ -3,13 +3,14 @@ use std::net::SocketAddr;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use tower_lb::{
-    discover::{DocumentError, Format, parse_document},
+    ParseError,
+    discover::{Format, parse_document},
     endpoint::{Endpoint, Health, Locality},
 };
 
 const FORMATS: [Format; 3] = [Format::Json, Format::Toml, Format::Yaml];
 
-fn parse(text: &str, format: Format) -> Result<Vec<(String, Endpoint<SocketAddr>)>, DocumentError> {
+fn parse(text: &str, format: Format) -> Result<Vec<(String, Endpoint<SocketAddr>)>, ParseError> {
     parse_document(text, format)
 }
 

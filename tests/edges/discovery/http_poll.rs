@@ -18,7 +18,7 @@ use axum::{
 use futures::StreamExt;
 use tokio::{net::TcpListener, time::timeout};
 use tower::service_fn;
-use tower_lb::discover::{HttpPoll, Refresh, Schedule, SourceError, Update};
+use tower_lb::discover::{HttpApi, HttpPoll, Refresh, Schedule, SourceError, Update};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -134,9 +134,9 @@ async fn requests_are_sent_by_the_service_that_is_handed_over() {
         let body = format!("endpoints = [\"{}\"]", request.uri());
         Ok::<_, std::convert::Infallible>(hyper::Response::new(body))
     });
-    let poll = HttpPoll::new("https://config.test/endpoints.toml").unwrap().client(service);
-    let poll = poll.header(header::AUTHORIZATION, "Bearer x".parse().unwrap());
-    let mut source = poll.watch().unwrap();
+    let api = HttpApi::new("https://config.test/endpoints.toml").unwrap().client(service);
+    let api = api.header(header::AUTHORIZATION, "Bearer x".parse().unwrap());
+    let mut source = HttpPoll::new(api).unwrap().watch().unwrap();
     assert_eq!(item(&mut source).await.unwrap(), ["https://config.test/endpoints.toml"]);
-    assert!(HttpPoll::new("endpoints.toml").unwrap_err().to_string().contains("no absolute URL"));
+    assert!(HttpPoll::new("endpoints.toml").unwrap_err().to_string().contains("an absolute URL"));
 }

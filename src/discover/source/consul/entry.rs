@@ -5,12 +5,12 @@ use serde::Deserialize;
 use crate::{
     discover::{
         AddressFilter,
-        source::left_out::{LeftOut, target},
+        source::validation::{LeftOut, parse_target},
     },
     endpoint::{Endpoint, Health, Locality},
 };
 
-/// One instance, as the health endpoint tells it.
+/// An instance of a service, as Consul's health endpoint returns it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Entry {
@@ -26,7 +26,7 @@ struct Node {
     address: String,
     #[serde(default)]
     datacenter: String,
-    locality: Option<Permit>,
+    locality: Option<ConsulLocality>,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Instance {
     tags: Option<Vec<String>>,
     meta: Option<BTreeMap<String, String>>,
     weights: Option<Weights>,
-    locality: Option<Permit>,
+    locality: Option<ConsulLocality>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ impl Default for Weights {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Permit {
+struct ConsulLocality {
     region: String,
     zone: String,
 }
@@ -74,7 +74,7 @@ struct Check {
 }
 
 impl Entry {
-    /// The endpoint under its key, unless it is left out.
+    /// Returns the key and the endpoint, or why it is left out.
     pub(super) fn endpoint<T: FromStr<Err: Display>>(
         self,
         filter: &AddressFilter,
@@ -83,7 +83,7 @@ impl Entry {
         let health = health(&checks.unwrap_or_default());
         let key = format!("{}/{}", node.node, service.id);
         let host = if service.address.is_empty() { node.address } else { service.address };
-        let target = target(&key, &host, service.port, filter)?;
+        let target = parse_target(&key, &host, service.port, filter)?;
         let weights = service.weights.unwrap_or_default();
         let warns = matches!(health, Health::Degraded(_));
         let own = [
@@ -97,14 +97,15 @@ impl Entry {
             .with_weight(if warns { weights.warning } else { weights.passing })
             .with_health(health)
             .with_all_metadata(service.meta.into_iter().flatten().chain(own).collect());
-        if let Some(place) = service.locality.or(node.locality) {
-            endpoint = endpoint.with_locality(Locality::new(place.region, place.zone));
+        if let Some(locality) = service.locality.or(node.locality) {
+            endpoint = endpoint.with_locality(Locality::new(locality.region, locality.zone));
         }
         Ok((key, endpoint))
     }
 }
 
-/// What the worst of the checks says. Their output is left out: it changes with each run.
+/// Returns the health according to the worst check. The output of a check is not part of the
+/// reason, because it changes with each run.
 fn health(checks: &[Check]) -> Health {
     let says = |check: &&Check, status: &str| check.status.eq_ignore_ascii_case(status);
     let maintenance = |check: &&Check| {

@@ -1,4 +1,4 @@
-//! Endpoints from Consul: [`Consul`] asks, `entry` reads what an instance is.
+//! Endpoints from Consul: [`Consul`] sends the blocking queries, `entry` parses the instances.
 
 #[allow(clippy::module_inception)]
 mod consul;

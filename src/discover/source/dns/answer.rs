@@ -1,4 +1,4 @@
-//! What the records of an answer amount to.
+//! Turns the records of an answer into endpoints.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,13 @@ use std::{
 
 use hickory_resolver::{lookup::Lookup, proto::rr::RData};
 
-use super::{DnsError, Family};
-use crate::{discover::source::left_out::LeftOut, endpoint::Endpoint};
+use super::{Family, error::DnsError};
+use crate::{discover::source::validation::LeftOut, endpoint::Endpoint};
 
-/// Addresses, and for how long they are valid.
-pub(super) type Looked = Result<(Vec<IpAddr>, Option<Duration>), DnsError>;
+/// The addresses of a host and how long they are valid.
+pub(super) type Addresses = Result<(Vec<IpAddr>, Option<Duration>), DnsError>;
 
+/// An SRV record. The order of the fields sorts records by priority.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Srv {
     pub(super) priority: u16,
@@ -34,7 +35,7 @@ pub(super) fn address(data: &RData) -> Option<IpAddr> {
     }
 }
 
-/// The least TTL of the records, aliases on the way included.
+/// Returns the shortest TTL of the records, including those of aliases.
 pub(super) fn ttl(lookup: &Lookup) -> Option<Duration> {
     let ttls = lookup.answers().iter().map(|record| record.ttl);
     ttls.min().map(|seconds| Duration::from_secs(seconds.into()))
@@ -44,8 +45,8 @@ fn shorter(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
-/// The addresses of both kinds that are wanted.
-pub(super) fn choose(family: Family, v4: Option<Looked>, v6: Option<Looked>) -> Looked {
+/// Selects addresses by family. `None` is a record type that was not looked up.
+pub(super) fn choose(family: Family, v4: Option<Addresses>, v6: Option<Addresses>) -> Addresses {
     let (first, second) = match family {
         Family::PreferV6 => (v6, v4),
         _ => (v4, v6),
@@ -58,21 +59,21 @@ pub(super) fn choose(family: Family, v4: Option<Looked>, v6: Option<Looked>) -> 
             Ok((addresses, shorter(ttl, other)))
         }
         (Some(Ok(found)), _) | (_, Some(Ok(found))) => Ok(found),
-        // A failure says less than "there is none" does, and must not pass for it.
+        // A failure must not appear as a negative answer, which may be trusted.
         (Some(Err(first)), Some(Err(second))) if first.is_negative() => Err(second),
         (Some(Err(error)), _) | (None, Some(Err(error))) => Err(error),
         (None, None) => Err(DnsError::NotFound(None)),
     }
 }
 
-/// The most endpoints of a source.
+/// The largest number of endpoints of a source.
 const MAX_ENDPOINTS: usize = 10_000;
 
-/// Counts endpoints that are found, for a bound on how many there may be.
+/// Counts endpoints, up to a limit.
 #[derive(Default)]
-pub(super) struct Count(usize);
+pub(super) struct EndpointCount(usize);
 
-impl Count {
+impl EndpointCount {
     pub(super) fn add(&mut self, endpoints: usize) -> Result<(), DnsError> {
         self.0 = self.0.saturating_add(endpoints);
         if self.0 > MAX_ENDPOINTS {
@@ -82,16 +83,16 @@ impl Count {
     }
 }
 
-/// What services and the addresses of their targets amount to. Targets without an address are left
-/// out; if that is all of them, it is an error.
-pub(super) fn resolved(
+/// Combines services with the addresses of their targets. Targets without an address are left out;
+/// it is an error if no target has one.
+pub(super) fn service_endpoints(
     services: Vec<Srv>,
-    mut answers: BTreeMap<String, Looked>,
+    mut answers: BTreeMap<String, Addresses>,
     mut ttl: Option<Duration>,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<(BTreeMap<SocketAddr, Endpoint<SocketAddr>>, Option<Duration>), DnsError> {
     let mut endpoints: BTreeMap<SocketAddr, Endpoint<SocketAddr>> = BTreeMap::new();
-    let (mut failed, mut count) = (None, Count::default());
+    let (mut failed, mut count) = (None, EndpointCount::default());
     for service in services {
         let (addresses, other) = match answers.get(&service.target) {
             Some(Ok(found)) => found,
@@ -102,9 +103,10 @@ pub(super) fn resolved(
             }
             None => continue,
         };
-        // Counted before duplicates are merged, which is work as well.
+        // Counted before duplicates are merged, because merging them takes time as well.
         count.add(addresses.len())?;
         ttl = shorter(ttl, *other);
+        // The weight is divided in thousandths, and a weight of 0 counts as one of them.
         let scaled = u32::from(service.weight).saturating_mul(1000).max(1);
         let weight = (scaled / addresses.len().max(1) as u32).max(1);
         for address in addresses {
@@ -113,7 +115,7 @@ pub(super) fn resolved(
                 .with_tier(service.priority.into())
                 .with_weight(weight)
                 .with_metadata("host", service.target.trim_end_matches('.'));
-            // Services come in the order of their priorities.
+            // Services are sorted by priority, so the first record of an address has the best tier.
             let known = endpoints.entry(address).or_insert_with(|| endpoint.clone().with_weight(0));
             if known.tier() == endpoint.tier() {
                 *known = known.clone().with_weight(known.weight().saturating_add(weight));

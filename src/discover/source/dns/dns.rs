@@ -2,7 +2,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,34 +17,37 @@ use hickory_resolver::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    DnsError, Family,
-    answer::{Count, Looked, Srv, address, choose, records, resolved, ttl},
+    Family,
+    answer::{Addresses, EndpointCount, Srv, address, choose, records, service_endpoints, ttl},
+    error::DnsError,
+    host::{HostState, Targets},
 };
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     discover::{
-        AddressFilter, Fetched, InvalidSchedule, Refresh, RejectedAddress, Schedule, refresh,
-        source::left_out::{LeftOut, LeftOutLog},
+        AddressFilter, Fetched, Refresh, RejectedAddress, Schedule, SourceError, refresh,
+        source::validation::{LeftOut, LeftOutLog},
     },
+    sync::{Mutex, lock},
 };
 
-/// The most SRV records of a service that are followed.
+/// The largest number of SRV records of a service.
 const MAX_SERVICES: usize = 1024;
-/// The most targets of a service that are looked up at the same time, each by up to two queries.
-const MAX_LOOKUPS: usize = 32;
+/// The largest number of targets that are looked up concurrently, each with up to two queries.
+const MAX_CONCURRENT_LOOKUPS: usize = 32;
 
-/// Endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses,
-/// [`srv`](Self::srv) for services. Several names are [merged](crate::discover::merge()).
+/// A source of endpoints from DNS, through hickory-resolver: [`host`](Self::host) for addresses,
+/// [`srv`](Self::srv) for services. Use [`merge`](crate::discover::merge()) for several names.
 ///
-/// Records are asked for again when their TTL is over, within the bounds of the [`Schedule`]; they
-/// are not cached otherwise. **A failure never empties the set**, be it that there is no answer or
-/// that the server says SERVFAIL. Nor does the answer that there is no such name or record, unless
-/// [`believe_negative`](Self::believe_negative) is set. Answers that don't fit into a datagram are
-/// asked for over TCP. `/etc/hosts` counts where the system's configuration is used.
+/// Records are looked up again when their TTL expires, within the limits of the [`Schedule`]. There
+/// is no other cache. **A failure never empties the set**, whether there is no answer or the server
+/// answers SERVFAIL. Neither does the answer that a name or record does not exist, unless
+/// [`believe_negative`](Self::believe_negative) is set. Answers that exceed a datagram are
+/// requested over TCP. `/etc/hosts` is used with the system's configuration.
 ///
-/// Addresses that can never be an endpoint, and those of the metadata services of clouds, are left out
-/// with a warning; [`address_filter`](Self::address_filter) says which. An answer of which nothing is
-/// left is an error, and so are more than 1024 SRV records or 10 000 endpoints.
+/// Addresses that can never be an endpoint, and those of the metadata services of clouds, are left
+/// out with a warning; see [`address_filter`](Self::address_filter). An answer of which all
+/// addresses are left out is an error, and so are more than 1024 SRV records or 10 000 endpoints.
 ///
 /// hickory-resolver spawns tasks on the runtime that read its sockets. Needs Rust 1.88.
 ///
@@ -70,62 +73,69 @@ pub struct Dns {
 }
 
 impl Dns {
-    /// By the servers and search domains of the system's configuration.
+    /// Creates a source with the servers and search domains of the system's configuration.
     ///
     /// # Errors
     ///
-    /// [`DnsError::Configuration`] if that can't be read.
-    pub fn system() -> Result<Self, DnsError> {
-        let mut builder = TokioResolver::builder_tokio().map_err(DnsError::Configuration)?;
-        set_options(builder.options_mut());
-        Self::new(builder.build())
+    /// [`SourceError`] if the configuration can't be read.
+    pub fn system() -> Result<Self, SourceError> {
+        let build = || {
+            let mut builder = TokioResolver::builder_tokio()?;
+            set_options(builder.options_mut());
+            builder.build()
+        };
+        build().map(Self::new).map_err(|error| SourceError::failed("dns configuration", error))
     }
 
-    /// By these servers, over UDP and TCP, without search domains and `/etc/hosts`.
+    /// Creates a source with these servers, over UDP and TCP, without search domains and
+    /// `/etc/hosts`.
     ///
     /// # Errors
     ///
-    /// [`DnsError::NoServers`] if there are none; [`DnsError::Configuration`] if the resolver can't
-    /// be made.
-    pub fn with_servers(servers: impl IntoIterator<Item = SocketAddr>) -> Result<Self, DnsError> {
+    /// [`ConfigError`] if there are no servers, or if hickory-resolver rejects them.
+    pub fn with_servers(
+        servers: impl IntoIterator<Item = SocketAddr>,
+    ) -> Result<Self, ConfigError> {
         let servers: Vec<_> = servers.into_iter().map(name_server).collect();
         if servers.is_empty() {
-            return Err(DnsError::NoServers);
+            return Err(ConfigError::new("servers", "at least 1 server"));
         }
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let mut builder =
             TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         set_options(builder.options_mut());
         builder.options_mut().use_hosts_file = ResolveHosts::Never;
-        Self::new(builder.build())
+        builder.build().map(Self::new).map_err(|error| {
+            ConfigError::new("servers", format!("servers that the resolver accepts: {error}"))
+        })
     }
 
-    fn new(resolver: Result<TokioResolver, NetError>) -> Result<Self, DnsError> {
-        Ok(Self {
-            resolver: resolver.map_err(DnsError::Configuration)?,
+    fn new(resolver: TokioResolver) -> Self {
+        Self {
+            resolver,
             schedule: Schedule::new(),
             family: Family::Any,
             believe_negative: false,
             filter: AddressFilter::new(),
-        })
+        }
     }
 
-    /// When to ask again, and how long an answer may take; a single query may take half of that.
-    /// Default [`Schedule::new`].
+    /// Sets when names are looked up again, and the timeout of a poll; a single query may take half
+    /// of it. Default [`Schedule::new`].
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// Which addresses are used. Default [`Family::Any`].
+    /// Sets which addresses are used. Default [`Family::Any`].
     #[must_use]
     pub fn family(mut self, family: Family) -> Self {
         self.family = family;
         self
     }
 
-    /// Which IP addresses may be endpoints. Default [`AddressFilter::new`]; take
+    /// Sets which IP addresses may be endpoints. Default [`AddressFilter::new`]; use
     /// [`AddressFilter::strict`] for names that others control.
     #[must_use]
     pub fn address_filter(mut self, filter: AddressFilter) -> Self {
@@ -133,90 +143,96 @@ impl Dns {
         self
     }
 
-    /// Believes an answer that says that there is no such name or no such record (NXDOMAIN, NODATA,
-    /// the SRV target `.`): there are no endpoints then. Default it is an error, and the last
-    /// endpoints stay.
+    /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there are
+    /// no endpoints. By default it is an error, and the last endpoints stay.
     #[must_use]
     pub fn believe_negative(mut self, believe: bool) -> Self {
         self.believe_negative = believe;
         self
     }
 
-    /// The addresses (A and AAAA) of a host, with a port. Each is its own key.
+    /// Returns the source of a host's addresses (A and AAAA), with a port. Each is its own key.
     ///
-    /// If one of the two record types fails to be looked up, the addresses of that kind which were
-    /// known last are used.
+    /// If the lookup of one of the two record types fails, the last addresses of that type are
+    /// used.
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
+    /// [`ConfigError`] if the schedule is invalid.
     pub fn host(
         &self,
         name: impl Into<String>,
         port: u16,
-    ) -> Result<Refresh<SocketAddr, SocketAddr>, InvalidSchedule> {
+    ) -> Result<Refresh<SocketAddr, SocketAddr>, ConfigError> {
         let (dns, name) = (self.clone(), name.into());
         let source = format!("dns host {name}");
-        let state = Arc::new((source.clone(), Mutex::new(Known::default()), Mutex::default()));
+        let state = Arc::new(SourceState::<HostState>::new(&source));
         refresh(source, self.schedule.clone(), move || {
             let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
-            async move {
-                let (source, known, log) = &*state;
-                if port == 0 {
-                    return Err(DnsError::PortZero.into());
-                }
-                let answer = dns.addresses(&name, known, None).await;
-                let left_out = lock(known).left_out(&name);
-                lock::<LeftOutLog>(log).log(source, left_out);
-                let (addresses, ttl) = match answer {
-                    Err(error) if dns.believe_negative && error.is_negative() => (Vec::new(), None),
-                    answer => answer?,
-                };
-                Count::default().add(addresses.len())?;
-                let endpoints = addresses.into_iter().map(|address| {
-                    let address = SocketAddr::new(address, port);
-                    (address, address.into())
-                });
-                Ok(valid_for(Fetched::new(endpoints), ttl))
-            }
+            async move { dns.fetch_host(&name, port, &state).await }
         })
     }
 
-    /// The targets of a service's SRV records (RFC 2782), with their addresses as keys.
+    /// Returns the source of a service's SRV records (RFC 2782). The addresses of the targets are
+    /// the keys.
     ///
-    /// A record's priority is its endpoints' tier. Its weight times 1000 is divided among the
-    /// addresses of the target; a weight of 0 counts as a thousandth of 1, "very little" beside
-    /// others and equal among themselves. The target's name is in the metadata, as `host`. An
-    /// address that several records give for the same port has the best tier, and within it the
-    /// weights' sum.
+    /// The priority of a record is the tier of its endpoints. Its weight times 1000 is divided
+    /// among the addresses of the target. A weight of 0 counts as a thousandth of 1: "very little"
+    /// compared with other weights, and equal to other zeros. The metadata `host` is the target's
+    /// name. An address that several records give for the same port has the best tier, and the sum
+    /// of the weights in that tier.
     ///
-    /// A target that can't be looked up keeps the addresses known last. One that never could be is
-    /// left out; if that is all of them, it is an error. At most 32 targets are looked up at the same
-    /// time; those that are not found before nine tenths of the schedule's timeout are over could not
-    /// be looked up.
+    /// If the lookup of a target fails, its last addresses are used. A target that was never found
+    /// is left out; it is an error if no target is left. At most 32 targets are looked up
+    /// concurrently. A lookup fails if it is not finished after nine tenths of the schedule's
+    /// timeout.
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
+    /// [`ConfigError`] if the schedule is invalid.
     pub fn srv(
         &self,
         service: impl Into<String>,
-    ) -> Result<Refresh<SocketAddr, SocketAddr>, InvalidSchedule> {
+    ) -> Result<Refresh<SocketAddr, SocketAddr>, ConfigError> {
         let (dns, name) = (self.clone(), service.into());
         let source = format!("dns service {name}");
-        let state = Arc::new((source.clone(), Mutex::default(), Mutex::default()));
+        let state = Arc::new(SourceState::<Targets>::new(&source));
         refresh(source, self.schedule.clone(), move || {
             let (dns, name, state) = (dns.clone(), name.clone(), Arc::clone(&state));
             async move {
-                let ((source, known, log), mut left_out) = (&*state, Vec::new());
-                let fetched = dns.fetch_services(&name, known, &mut left_out).await;
-                // A failure says nothing of what would be left out.
+                let mut left_out = Vec::new();
+                let fetched = dns.fetch_services(&name, &state.known, &mut left_out).await;
+                // A failed lookup does not show what would be left out.
                 if fetched.is_ok() || !left_out.is_empty() {
-                    lock::<LeftOutLog>(log).log(source, left_out);
+                    lock(&state.log).log(&state.source, left_out);
                 }
                 fetched
             }
         })
+    }
+
+    async fn fetch_host(
+        &self,
+        name: &str,
+        port: u16,
+        state: &SourceState<HostState>,
+    ) -> Result<Fetched<SocketAddr, SocketAddr>, BoxError> {
+        if port == 0 {
+            return Err(DnsError::PortZero.into());
+        }
+        let answer = self.addresses(name, &state.known, None).await;
+        let left_out = lock(&state.known).left_out(name);
+        lock(&state.log).log(&state.source, left_out);
+        let (addresses, ttl) = match answer {
+            Err(error) if self.believe_negative && error.is_negative() => (Vec::new(), None),
+            answer => answer?,
+        };
+        EndpointCount::default().add(addresses.len())?;
+        let endpoints = addresses.into_iter().map(|address| {
+            let address = SocketAddr::new(address, port);
+            (address, address.into())
+        });
+        Ok(valid_for(Fetched::new(endpoints), ttl))
     }
 
     async fn fetch_services(
@@ -225,43 +241,45 @@ impl Dns {
         known: &Mutex<Targets>,
         left_out: &mut Vec<LeftOut>,
     ) -> Result<Fetched<SocketAddr, SocketAddr>, BoxError> {
-        // Before the whole times out, so that the targets that were found by then count.
+        // Ends before the timeout of the poll, so that the targets found until then are used.
         let limit = self.schedule.timeout.map(|limit| limit - limit / 10);
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let (services, ttl) = match self.services(name, left_out).await {
             Err(error) if self.believe_negative && error.is_negative() => (Vec::new(), None),
             answer => answer?,
         };
+        // The targets of this answer, with the state that they have from the last one.
         let targets: Targets = {
             let mut known = lock(known);
             let last = std::mem::take(&mut *known);
             for Srv { target, .. } in &services {
-                let of_target = || last.get(target).cloned().unwrap_or_default();
-                known.entry(target.clone()).or_insert_with(of_target);
+                let state = || last.get(target).cloned().unwrap_or_default();
+                known.entry(target.clone()).or_insert_with(state);
             }
             known.clone()
         };
         let mut answers = self.resolve(&targets, deadline).await?;
+        // If no target was found, the poll fails, which keeps all endpoints.
         if answers.values().any(Result::is_ok) {
-            for (answer, known) in answers.values_mut().zip(targets.values()) {
-                self.fall_back(answer, &lock(known).chosen);
+            for (answer, host) in answers.values_mut().zip(targets.values()) {
+                self.fall_back(answer, &lock(host).chosen);
             }
         }
-        for (target, known) in &targets {
-            left_out.extend(lock(known).left_out(target));
+        for (target, host) in &targets {
+            left_out.extend(lock(host).left_out(target));
         }
-        let (endpoints, ttl) = resolved(services, answers, ttl, left_out)?;
+        let (endpoints, ttl) = service_endpoints(services, answers, ttl, left_out)?;
         Ok(valid_for(Fetched::new(endpoints), ttl))
     }
 
-    /// Looks up targets, not too many at the same time.
+    /// Looks up targets, a limited number concurrently.
     async fn resolve(
         &self,
         targets: &Targets,
         deadline: Option<Instant>,
-    ) -> Result<BTreeMap<String, Looked>, DnsError> {
+    ) -> Result<BTreeMap<String, Addresses>, DnsError> {
         let mut order: Vec<_> = targets.clone().into_iter().collect();
-        // Those that failed last may take all the time there is, so they are the last in the queue.
+        // Targets whose last lookup failed come last, because they may use up all the time.
         order.sort_by_key(|(_, known)| lock(known).failed);
         let lookups = order.into_iter().map(|(target, known)| {
             let dns = self.clone();
@@ -274,8 +292,8 @@ impl Dns {
                 (target, answer, accepted + rejected)
             }
         });
-        let mut lookups = stream::iter(lookups).buffer_unordered(MAX_LOOKUPS);
-        let (mut answers, mut count) = (BTreeMap::new(), Count::default());
+        let mut lookups = stream::iter(lookups).buffer_unordered(MAX_CONCURRENT_LOOKUPS);
+        let (mut answers, mut count) = (BTreeMap::new(), EndpointCount::default());
         while let Some((target, answer, addresses)) = lookups.next().await {
             count.add(addresses)?;
             answers.insert(target, answer);
@@ -283,6 +301,7 @@ impl Dns {
         Ok(answers)
     }
 
+    /// Looks up the SRV records of a service, and how long they are valid.
     async fn services(
         &self,
         name: &str,
@@ -302,6 +321,7 @@ impl Dns {
             .collect();
         services.sort();
         services.dedup();
+        // The target `.` says that the service is not available (RFC 2782).
         if services.is_empty() {
             return Err(DnsError::NotFound(None));
         }
@@ -320,13 +340,14 @@ impl Dns {
         Ok((services, ttl(&lookup)))
     }
 
-    /// The addresses of a host that the filter accepts, sorted, and for how long they are valid.
+    /// Looks up the addresses of a host that the filter accepts, sorted, and how long they are
+    /// valid.
     async fn addresses(
         &self,
         name: &str,
-        known: &Mutex<Known>,
+        known: &Mutex<HostState>,
         deadline: Option<Instant>,
-    ) -> Looked {
+    ) -> Addresses {
         if let Ok(address) = name.parse() {
             return match self.filter.check_ip(address) {
                 Ok(()) => Ok((vec![address], None)),
@@ -352,9 +373,9 @@ impl Dns {
         Ok(chosen)
     }
 
-    /// Takes the addresses that the filter rejects out of an answer. If that is all of them, it counts
-    /// as a failure, as SERVFAIL does: it must not pass for "there is none".
-    fn accepted(&self, answer: Looked, rejected: &mut Vec<RejectedAddress>) -> Looked {
+    /// Removes the addresses that the filter rejects from an answer. If no address is left, the
+    /// answer is a failure like SERVFAIL, not a negative answer.
+    fn accepted(&self, answer: Addresses, rejected: &mut Vec<RejectedAddress>) -> Addresses {
         let (mut addresses, ttl) = answer?;
         rejected.clear();
         addresses.retain(|address| match self.filter.check_ip(*address) {
@@ -370,7 +391,7 @@ impl Dns {
         }
     }
 
-    async fn lookup(&self, name: &str, kind: RecordType, deadline: Option<Instant>) -> Looked {
+    async fn lookup(&self, name: &str, kind: RecordType, deadline: Option<Instant>) -> Addresses {
         let lookup = self.ask(name, kind, deadline).await?;
         let mut addresses: Vec<IpAddr> = records(&lookup).filter_map(address).collect();
         addresses.sort_unstable();
@@ -378,8 +399,8 @@ impl Dns {
         Ok((addresses, ttl(&lookup)))
     }
 
-    /// One query. It may take half of the time that there is, so that what is never answered (AAAA
-    /// in some networks) does not take along what is; and not longer than until the deadline.
+    /// Sends a query. It may take half of the schedule's timeout, so that a query that is never
+    /// answered (AAAA in some networks) does not fail the others, and it ends at the deadline.
     async fn ask(
         &self,
         name: &str,
@@ -396,8 +417,9 @@ impl Dns {
         Ok(answer?)
     }
 
-    /// The addresses known last instead of an error that is not believed.
-    fn fall_back(&self, answer: &mut Looked, last: &[IpAddr]) {
+    /// Replaces an error with the last addresses, unless the error is a negative answer that is
+    /// trusted.
+    fn fall_back(&self, answer: &mut Addresses, last: &[IpAddr]) {
         if let Err(error) = answer {
             let believed = self.believe_negative && error.is_negative();
             if !believed && !last.is_empty() {
@@ -407,49 +429,20 @@ impl Dns {
     }
 }
 
-/// The targets of a service, by name.
-type Targets = BTreeMap<String, Arc<Mutex<Known>>>;
-
-/// The addresses of a host as they were last looked up.
-#[derive(Default)]
-struct Known {
-    v4: Vec<IpAddr>,
-    v6: Vec<IpAddr>,
-    chosen: Vec<IpAddr>,
-    /// What the filter rejected of the last answers, A and AAAA.
-    rejected: [Vec<RejectedAddress>; 2],
-    /// The host could not be looked up.
-    failed: bool,
+/// What a source remembers between polls.
+struct SourceState<T> {
+    source: String,
+    known: Mutex<T>,
+    log: Mutex<LeftOutLog>,
 }
 
-impl Known {
-    fn left_out(&self, name: &str) -> Vec<LeftOut> {
-        self.rejected.iter().flatten().map(|rejected| LeftOut::new(name, rejected)).collect()
-    }
-
-    /// Remembers what was found. If one kind can't be looked up and the other can, the addresses
-    /// known last stand in for it.
-    fn complete(&mut self, v4: &mut Option<Looked>, v6: &mut Option<Looked>) {
-        let found = [&*v4, &*v6].into_iter().any(|answer| matches!(answer, Some(Ok(_))));
-        for (answer, last) in [(v4, &mut self.v4), (v6, &mut self.v6)] {
-            match answer {
-                Some(Ok((addresses, _))) => last.clone_from(addresses),
-                // There may be none of one kind.
-                Some(Err(error)) if error.is_negative() => last.clear(),
-                Some(Err(_)) if found && !last.is_empty() => {
-                    *answer = Some(Ok((last.clone(), None)))
-                }
-                _ => {}
-            }
-        }
+impl<T: Default> SourceState<T> {
+    fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), known: Mutex::default(), log: Mutex::default() }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The TTLs are ours to honour, so that nothing is cached below.
+/// Disables the resolver's cache, because [`Refresh`] applies the TTLs.
 fn set_options(options: &mut ResolverOpts) {
     (options.cache_size, options.try_tcp_on_error) = (0, true);
 }

@@ -7,36 +7,26 @@ use hickory_resolver::{
 
 use crate::{discover::RejectedAddress, escape::Escaped};
 
-/// Why DNS gave no endpoints.
+/// Why a lookup returned no endpoints.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum DnsError {
-    /// The system's configuration could not be read, or no resolver made by it.
-    Configuration(NetError),
-    /// No server was given to ask.
-    NoServers,
-    /// The answer is that there is no such name (NXDOMAIN), no such record, or no such service.
+pub(super) enum DnsError {
+    /// The name does not exist (NXDOMAIN), or it has no such record or service.
     NotFound(Option<NetError>),
-    /// There is no answer, or one that is an error: SERVFAIL, for example.
+    /// There is no answer, or the answer is an error such as SERVFAIL.
     Failed(NetError),
-    /// The answer has addresses, and the [`AddressFilter`](crate::discover::AddressFilter) rejects
-    /// all of them. This is the first.
+    /// The [`AddressFilter`](crate::discover::AddressFilter) rejects all addresses. This is the
+    /// first.
     Rejected(RejectedAddress),
-    /// The port is 0, or that of all SRV records.
+    /// The port is 0, or the port of all SRV records.
     PortZero,
-    /// The answer has more than this many SRV records.
-    TooManyServices {
-        /// The most that are followed.
-        limit: usize,
-    },
-    /// There are more than this many endpoints.
-    TooManyEndpoints {
-        /// The most that are taken.
-        limit: usize,
-    },
+    /// The answer has more SRV records than `limit`.
+    TooManyServices { limit: usize },
+    /// There are more endpoints than `limit`.
+    TooManyEndpoints { limit: usize },
 }
 
 impl DnsError {
+    /// Returns true if the answer is that there are no endpoints.
     pub(super) fn is_negative(&self) -> bool {
         matches!(self, Self::NotFound(_))
     }
@@ -52,8 +42,8 @@ impl From<NetError> for DnsError {
     }
 }
 
-/// The name is there, and has no record of this type. A referral to other servers says no such
-/// thing.
+/// Returns true if the name exists and has no record of this type. A referral to other servers is
+/// not such an answer.
 fn is_no_data(error: &NetError) -> bool {
     let NetError::Dns(Semantic::NoRecordsFound(answer)) = error else { return false };
     answer.response_code == ResponseCode::NoError && (answer.soa.is_some() || answer.ns.is_none())
@@ -62,15 +52,11 @@ fn is_no_data(error: &NetError) -> bool {
 impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Configuration(error) => {
-                write!(f, "the resolver can't be configured: {}", Escaped(error))
-            }
-            Self::NoServers => f.write_str("no DNS server was given to ask; give one at least"),
             Self::NotFound(Some(error)) if error.is_nx_domain() => f.write_str("no such name"),
             Self::NotFound(_) => f.write_str("no such record"),
             Self::Failed(error) => write!(f, "{}", Escaped(error)),
             Self::Rejected(rejected) => write!(f, "{rejected}"),
-            Self::PortZero => f.write_str("the port is 0, which no endpoint has"),
+            Self::PortZero => f.write_str("the port is 0, which is not a valid port"),
             Self::TooManyServices { limit } => write!(f, "more than {limit} SRV records"),
             Self::TooManyEndpoints { limit } => write!(f, "more than {limit} endpoints"),
         }
@@ -80,15 +66,8 @@ impl fmt::Display for DnsError {
 impl StdError for DnsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Configuration(error) | Self::Failed(error) | Self::NotFound(Some(error)) => {
-                Some(error)
-            }
-            Self::NoServers
-            | Self::NotFound(None)
-            | Self::Rejected(_)
-            | Self::PortZero
-            | Self::TooManyServices { .. }
-            | Self::TooManyEndpoints { .. } => None,
+            Self::Failed(error) | Self::NotFound(Some(error)) => Some(error),
+            _ => None,
         }
     }
 }

@@ -1,44 +1,35 @@
-use std::{
-    fmt::{self, Display},
-    str::FromStr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Display, str::FromStr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body::Body;
 use tokio::sync::Mutex;
-use tower_service::Service;
 
-use super::{slice::Choice, watch::Watch};
+use super::{api::SlicesApi, slice::Selection, watch::Watch};
 use crate::{
-    BoxError,
+    ConfigError, ParseError,
     discover::{
-        AddressFilter, InvalidSchedule, InvalidUrl, Refresh, Schedule, refresh,
-        source::transport::{Transport, absolute, escape},
+        AddressFilter, HttpApi, Refresh, Schedule, refresh, source::http_api::percent_encode,
     },
 };
 
-/// Endpoints from Kubernetes: the EndpointSlices of a service (`discovery.k8s.io/v1`), listed and
-/// watched.
+/// A source of endpoints from Kubernetes: the EndpointSlices of a service (`discovery.k8s.io/v1`),
+/// listed and watched.
 ///
-/// | EndpointSlice | here |
+/// | EndpointSlice | endpoint |
 /// |---|---|
 /// | address and port | the key and the target, `address:port` |
-/// | `ready`, neither | healthy, unhealthy |
+/// | `ready`, not `ready` | healthy, unhealthy |
 /// | `terminating` | draining |
-/// | `zone` | the locality, with the [`region`](Self::region) that is set |
+/// | `zone` | the locality, with the configured [`region`](Self::region) |
 /// | pod, node, hints | metadata: `kubernetes.pod`, `kubernetes.node`, `kubernetes.hints` |
 ///
-/// All slices of the service are one set. An endpoint that occurs in several, as happens while they
-/// are rearranged, is taken once, healthy if it is so in one of them. A change arrives when the API
-/// server tells it; the watch goes on where it was after a time-out or a lost connection, and all
-/// is listed anew if the server has forgotten what was there (410 Gone). If the API server can't be
+/// All slices of the service form one set. An endpoint can occur in several slices while they are
+/// rearranged; it is used once, and is healthy if it is in one of them. The API server sends each
+/// change at once. A watch resumes after a timeout or a lost connection. If the server no longer
+/// has the last version (410 Gone), all slices are listed again. If the API server can't be
 /// reached, no endpoint changes.
 ///
-/// Only plain HTTP is spoken by itself, to `kubectl proxy` for example. In a cluster, hand over a
-/// [`client`](Self::client) that does TLS and adds the service account's token, which
-/// changes every hour.
+/// The default client speaks plain HTTP only, for example to `kubectl proxy`. In a cluster, set a
+/// [client](HttpApi::client) that uses TLS and adds the service account's token, which changes
+/// every hour.
 ///
 /// ```no_run
 /// use tower_lb::discover::Kubernetes;
@@ -51,153 +42,115 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Kubernetes {
-    url: String,
+    api: HttpApi,
     namespace: String,
-    headers: HeaderMap,
-    choice: Choice,
+    selection: Selection,
     watch_for: Duration,
     schedule: Schedule,
-    transport: Transport,
 }
 
 impl Kubernetes {
-    /// The API server at this URL, by a plain HTTP client on hyper-util; namespace `default`.
+    /// Creates a source from the API server's URL, or from an [`HttpApi`] for headers or another
+    /// client. The namespace is `default`.
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`] if it is not absolute.
-    pub fn new(url: impl Into<String>) -> Result<Self, InvalidUrl> {
+    /// [`ParseError`] if the URL is not absolute.
+    pub fn new(api: impl TryInto<HttpApi, Error: Into<ParseError>>) -> Result<Self, ParseError> {
         Ok(Self {
-            url: absolute(&url.into())?,
+            api: api.try_into().map_err(Into::into)?,
             namespace: "default".to_owned(),
-            headers: HeaderMap::new(),
-            choice: Choice::default(),
+            selection: Selection::default(),
             watch_for: Duration::from_secs(290),
             schedule: Schedule::new().floor(Duration::from_millis(100)),
-            transport: Transport::plain(),
         })
     }
 
-    /// Sends requests by this service, for TLS and authentication.
-    #[must_use]
-    pub fn client<S, B>(mut self, service: S) -> Self
-    where
-        S: Service<Request<String>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-    {
-        self.transport = Transport::new(service);
-        self
-    }
-
-    /// The service's namespace. Default `default`.
+    /// Sets the service's namespace. Default `default`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// The name of the port. Default the first of each slice.
+    /// Sets the name of the port. Default the first port of each slice.
     #[must_use]
     pub fn port(mut self, name: impl Into<String>) -> Self {
-        self.choice.port = Some(name.into());
+        self.selection.port = Some(name.into());
         self
     }
 
-    /// The region that the zones are in. Default none, an empty name.
+    /// Sets the region of the zones. Default an empty name.
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.choice.region = region.into();
+        self.selection.region = region.into();
         self
     }
 
-    /// Heeds topology hints for a client in this zone, by kube-proxy's rules: only the endpoints
-    /// hinted for the zone, if all that are ready have hints and some are for this zone. Default
-    /// hints are not heeded.
+    /// Applies topology hints for a client in this zone, by kube-proxy's rules: only the endpoints
+    /// with a hint for the zone are used, if all ready endpoints have hints and at least one is for
+    /// the zone. By default hints are ignored.
     #[must_use]
     pub fn hints_for_zone(mut self, zone: impl Into<String>) -> Self {
-        self.choice.zone = Some(zone.into());
+        self.selection.zone = Some(zone.into());
         self
     }
 
-    /// Which IP addresses may be endpoints. Others are left out with a warning. Default
+    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
     /// [`AddressFilter::new`].
     #[must_use]
     pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.choice.filter = filter;
+        self.selection.filter = filter;
         self
     }
 
-    /// Adds a header to the requests.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
-    }
-
-    /// For how long the API server is asked to keep one watch open. Default 290 s; a watch that
-    /// says nothing for 30 s longer is given up. Fractions of seconds are cut off.
+    /// Sets how long the API server is asked to keep a watch open. Default 290 s. A watch that is
+    /// silent for 30 s longer is closed. Fractions of seconds are cut off; the minimum is 1 s.
     #[must_use]
     pub fn watch_for(mut self, time: Duration) -> Self {
         self.watch_for = time;
         self
     }
 
-    /// How soon to take in the next changes (the floor) and to try again after errors; the timeout
-    /// is for the list and for the beginning of a watch. Default [`Schedule::new`], with a floor of
-    /// 100 ms.
+    /// Sets the delay between changes (the floor) and after errors. The timeout applies to the list
+    /// and to the start of a watch. Default [`Schedule::new`] with a floor of 100 ms.
     #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// The endpoints of a service. Addresses, `address:port`, are parsed as `T`; what can't be
-    /// parsed is left out with a warning. If that is all of them, it is an error.
+    /// Returns the source of a service. Addresses, `address:port`, are parsed as `T`. Endpoints
+    /// whose address can't be parsed are left out with a warning. It is an error if no endpoint is
+    /// left.
     ///
-    /// At most 20 000 slices with 500 000 endpoints and 256 MiB of JSON are taken, in at most 1000
-    /// pages. More is an error, and the endpoints stay as they were.
+    /// At most 20 000 slices with 500 000 endpoints and 256 MiB of JSON are read, in at most 1000
+    /// pages. More is an error, and the endpoints stay as they are.
     ///
     /// # Errors
     ///
-    /// [`InvalidSchedule`] if the schedule can't be kept.
-    pub fn service<T>(&self, name: &str) -> Result<Refresh<String, T>, InvalidSchedule>
+    /// [`ConfigError`] if the schedule is invalid.
+    pub fn service<T>(&self, name: &str) -> Result<Refresh<String, T>, ConfigError>
     where
         T: FromStr<Err: Display> + Send + 'static,
     {
-        let source = format!("kubernetes service {}/{name}", self.namespace);
-        let url = format!(
-            "{}/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector={}",
-            self.url,
-            escape(&self.namespace),
-            escape(&format!("kubernetes.io/service-name={name}")),
+        let source: Arc<str> = format!("kubernetes service {}/{name}", self.namespace).into();
+        let path = format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices?labelSelector={}",
+            percent_encode(&self.namespace),
+            percent_encode(&format!("kubernetes.io/service-name={name}")),
         );
-        let limit = self.schedule.timeout;
-        let watch = Watch::new(url, self.headers.clone(), self.transport.clone());
-        let watch = watch.times(limit, self.watch_for);
-        let (watch, choice) = (Arc::new(Mutex::new(watch)), self.choice.clone());
-        let name: Arc<str> = source.into();
+        let api = SlicesApi::new(self.api.clone(), path, self.schedule.timeout);
+        let watch = Arc::new(Mutex::new(Watch::new(api, self.watch_for)));
+        let selection = self.selection.clone();
+        // A poll lasts until something changes, so only the requests have a timeout.
         let schedule = self.schedule.clone().timeout(None);
-        // Watching takes as long as nothing happens.
-        refresh(Arc::clone(&name), schedule, move || {
-            let (watch, choice, name) = (Arc::clone(&watch), choice.clone(), Arc::clone(&name));
-            async move { watch.lock().await.next(&name, &choice).await }
+        refresh(Arc::clone(&source), schedule, move || {
+            let (watch, selection) = (Arc::clone(&watch), selection.clone());
+            let source = Arc::clone(&source);
+            async move { watch.lock().await.next(&source, &selection).await }
         })
-    }
-}
-
-impl fmt::Debug for Kubernetes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers may hold secrets.
-        f.debug_struct("Kubernetes")
-            .field("url", &self.url)
-            .field("namespace", &self.namespace)
-            .field("choice", &self.choice)
-            .field("watch_for", &self.watch_for)
-            .field("schedule", &self.schedule)
-            .finish_non_exhaustive()
     }
 }

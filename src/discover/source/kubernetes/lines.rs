@@ -1,26 +1,25 @@
 use std::{error::Error as StdError, fmt};
 
-/// The longest line of a watch, in bytes. An event is one object, of which etcd takes 1.5 MiB by
-/// default; as JSON it is a few times that.
-const MAX_LINE: usize = 16 << 20;
+/// The longest line of a watch, in bytes. An event has one object, which etcd limits to 1.5 MiB by
+/// default; as JSON it can be a few times as long.
+const MAX_LINE_BYTES: usize = 16 << 20;
 
-/// Collects what comes in pieces, and gives it out line by line. Each byte is looked at once,
-/// however small the pieces are.
+/// Splits a stream of pieces into lines. Each byte is read once, however small the pieces are.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// The beginning of a line; it has no end of line in it.
+    /// The beginning of an incomplete line.
     pending: Vec<u8>,
     max: usize,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { pending: Vec::new(), max: MAX_LINE }
+        Self { pending: Vec::new(), max: MAX_LINE_BYTES }
     }
 }
 
 impl Lines {
-    /// Returns the lines that the piece ends, without empty ones.
+    /// Adds a piece, and returns the lines that it completes, without empty lines.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, LineTooLong> {
         let (mut lines, mut rest) = (Vec::new(), piece);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {

@@ -10,34 +10,34 @@ use crate::{
     discover::{
         AddressFilter,
         source::{
-            bounds::AtMost,
-            left_out::{LeftOut, host_port, target},
+            validation::BoundedVec,
+            validation::{LeftOut, host_port, parse_target},
         },
     },
     endpoint::{Endpoint, Health, Locality, Metadata},
 };
 
-/// The most endpoints in a slice, of which the API server takes 1000.
+/// The largest number of endpoints in a slice. The API server accepts 1000.
 const MAX_ENDPOINTS_PER_SLICE: usize = 10_000;
-/// The most ports in a slice, and addresses and hints of an endpoint; the API server takes 100, 100
-/// and 8.
+/// The largest number of ports of a slice, and of addresses and hints of an endpoint. The API
+/// server accepts 100, 100 and 8.
 const MAX_ITEMS: usize = 1000;
 
-/// Which endpoints of the slices are wanted, and what is added to them.
+/// Which endpoints of the slices are selected, and what is added to them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Choice {
+pub(super) struct Selection {
     pub(super) port: Option<String>,
     pub(super) region: String,
     pub(super) zone: Option<String>,
     pub(super) filter: AddressFilter,
 }
 
-/// One EndpointSlice, as far as it is read.
+/// An EndpointSlice; fields that are not needed are left out.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Slice {
     pub(super) metadata: ObjectMeta,
-    endpoints: Option<AtMost<Entry, MAX_ENDPOINTS_PER_SLICE>>,
-    ports: Option<AtMost<Port, MAX_ITEMS>>,
+    endpoints: Option<BoundedVec<Entry, MAX_ENDPOINTS_PER_SLICE>>,
+    ports: Option<BoundedVec<Port, MAX_ITEMS>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,7 +45,7 @@ pub(super) struct Slice {
 pub(super) struct ObjectMeta {
     pub(super) name: String,
     pub(super) resource_version: String,
-    /// Of a list: where the next part of it begins.
+    /// The token for the next page of a list.
     #[serde(rename = "continue")]
     pub(super) next: Option<String>,
 }
@@ -53,7 +53,7 @@ pub(super) struct ObjectMeta {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Entry {
-    addresses: Option<AtMost<String, MAX_ITEMS>>,
+    addresses: Option<BoundedVec<String, MAX_ITEMS>>,
     #[serde(default)]
     conditions: Conditions,
     zone: Option<String>,
@@ -76,7 +76,7 @@ struct Reference {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Hints {
-    for_zones: Option<AtMost<ForZone, MAX_ITEMS>>,
+    for_zones: Option<BoundedVec<ForZone, MAX_ITEMS>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -91,14 +91,14 @@ struct Port {
 }
 
 impl Slice {
-    /// How many endpoints there are.
+    /// Returns the number of endpoints.
     pub(super) fn len(&self) -> usize {
         self.endpoints.as_ref().map_or(0, |endpoints| endpoints.0.len())
     }
 
-    fn port(&self, choice: &Choice) -> Option<u16> {
+    fn port(&self, selection: &Selection) -> Option<u16> {
         let mut ports = self.ports.iter().flat_map(|ports| &ports.0);
-        let port = match &choice.port {
+        let port = match &selection.port {
             None => ports.next(),
             Some(name) => ports.find(|port| port.name.as_deref() == Some(name)),
         };
@@ -112,7 +112,7 @@ impl Entry {
         if terminating == Some(true) {
             return Health::draining("the pod is terminating");
         }
-        // Not said means ready.
+        // A missing condition means ready.
         if ready == Some(false) {
             Health::unhealthy("the pod is not ready")
         } else {
@@ -138,50 +138,44 @@ impl Entry {
     }
 }
 
-/// All endpoints of the slices, each once, in the order of their addresses, and those that are left
-/// out.
+/// Returns the endpoints of the slices with their keys, each once and in the order of their
+/// addresses, or why an endpoint is left out.
 pub(super) fn endpoints<'a, T>(
     slices: impl IntoIterator<Item = &'a Slice>,
-    choice: &Choice,
-) -> (BTreeMap<String, Endpoint<T>>, Vec<LeftOut>)
+    selection: &Selection,
+) -> Vec<Result<(String, Endpoint<T>), LeftOut>>
 where
     T: FromStr<Err: Display>,
 {
     let mut entries: BTreeMap<String, Found<'_>> = BTreeMap::new();
     for slice in slices {
-        let Some(port) = slice.port(choice) else { continue };
+        let Some(port) = slice.port(selection) else { continue };
         for entry in slice.endpoints.iter().flat_map(|endpoints| &endpoints.0) {
-            // Of several addresses any would do; consumers take the first.
+            // The addresses of an endpoint are equivalent; Kubernetes' own consumers use the first.
             let Some(host) = entry.addresses.as_ref().and_then(|all| all.0.first()) else {
                 continue;
             };
             let found = || Found { host, port, entry, health: entry.health() };
+            // An endpoint can occur in two slices while slices are rearranged.
             let known = entries.entry(host_port(host, port)).or_insert_with(found);
             if known.health != Health::Healthy && entry.health() == Health::Healthy {
                 *known = found();
             }
         }
     }
-    if let Some(zone) = &choice.zone {
-        heed_hints(&mut entries, zone);
+    if let Some(zone) = &selection.zone {
+        apply_hints(&mut entries, zone);
     }
-    let (mut endpoints, mut left_out) = (BTreeMap::new(), Vec::new());
-    for (address, Found { host, port, entry, health }) in entries {
-        let target = match target(&address, host, port, &choice.filter) {
-            Ok(target) => target,
-            Err(reason) => {
-                left_out.push(reason);
-                continue;
-            }
-        };
+    let endpoints = entries.into_iter().map(|(address, Found { host, port, entry, health })| {
+        let target = parse_target(&address, host, port, &selection.filter)?;
         let mut endpoint =
             Endpoint::new(target).with_health(health).with_all_metadata(entry.metadata());
         if let Some(zone) = &entry.zone {
-            endpoint = endpoint.with_locality(Locality::new(&*choice.region, &**zone));
+            endpoint = endpoint.with_locality(Locality::new(&*selection.region, &**zone));
         }
-        endpoints.insert(address, endpoint);
-    }
-    (endpoints, left_out)
+        Ok((address, endpoint))
+    });
+    endpoints.collect()
 }
 
 /// An endpoint of a slice.
@@ -192,8 +186,9 @@ struct Found<'a> {
     health: Health,
 }
 
-/// Leaves the endpoints that are hinted for a zone, if hints are complete and some are for it.
-fn heed_hints(entries: &mut BTreeMap<String, Found<'_>>, zone: &str) {
+/// Keeps only the endpoints with a hint for the zone, if all ready endpoints have hints and at
+/// least one is for the zone.
+fn apply_hints(entries: &mut BTreeMap<String, Found<'_>>, zone: &str) {
     let mut ready = entries.values().filter(|found| found.health == Health::Healthy).peekable();
     let some = ready.peek().is_some();
     let (mut complete, mut for_zone) = (some, false);
@@ -219,14 +214,14 @@ mod tests {
         "conditions":{"ready":true,"serving":true,"terminating":false},
         "targetRef":{"kind":"Pod","name":"web-x"},"hints":{"forZones":[{"name":"a"}]}}]}"#;
 
-    fn read(slices: &[&str], choice: &Choice) -> BTreeMap<String, Endpoint<String>> {
+    fn read(slices: &[&str], selection: &Selection) -> BTreeMap<String, Endpoint<String>> {
         let slices: Vec<Slice> =
             slices.iter().map(|slice| serde_json::from_str(slice).unwrap()).collect();
-        endpoints(&slices, choice).0
+        endpoints(&slices, selection).into_iter().filter_map(Result::ok).collect()
     }
 
-    fn http() -> Choice {
-        Choice { port: Some("http".to_owned()), region: "eu".to_owned(), ..Choice::default() }
+    fn http() -> Selection {
+        Selection { port: Some("http".to_owned()), region: "eu".to_owned(), ..Selection::default() }
     }
 
     #[test]
@@ -248,7 +243,10 @@ mod tests {
             assert_eq!(endpoint.metadata().get("kubernetes.pod"), Some("web-x"));
             assert_eq!(endpoint.metadata().get("kubernetes.hints"), Some("a"));
         }
-        assert!(read(&[SLICE], &Choice::default()).contains_key("10.0.0.1:9000"), "the first port");
+        assert!(
+            read(&[SLICE], &Selection::default()).contains_key("10.0.0.1:9000"),
+            "the first port"
+        );
         let nulls = r#"{"metadata":{"name":"a"},"endpoints":null,"ports":null}"#;
         assert!(read(&[nulls], &http()).is_empty());
     }
@@ -266,13 +264,16 @@ mod tests {
     fn addresses_that_can_not_be_used_are_left_out() {
         let bad = SLICE.replace("10.0.0.1", "169.254.169.254");
         let slices = [SLICE, &bad].map(|slice| serde_json::from_str::<Slice>(slice).unwrap());
-        let (found, left_out) = endpoints::<String>(&slices, &http());
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["10.0.0.1:8080"]);
+        let (found, left_out): (Vec<_>, Vec<_>) =
+            endpoints::<String>(&slices, &http()).into_iter().partition(Result::is_ok);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].as_ref().unwrap().0, "10.0.0.1:8080");
         let reason =
             "169.254.169.254 can't be an endpoint: it is the address of a metadata service";
-        assert_eq!(left_out, [LeftOut::new("169.254.169.254:8080", reason)]);
-        let choice = Choice { filter: AddressFilter::usable(), ..http() };
-        assert_eq!(endpoints::<String>(&slices, &choice).0.len(), 2);
+        assert_eq!(left_out, [Err(LeftOut::new("169.254.169.254:8080", reason))]);
+        let selection = Selection { filter: AddressFilter::usable(), ..http() };
+        let found = endpoints::<String>(&slices, &selection);
+        assert_eq!(found.iter().filter(|found| found.is_ok()).count(), 2);
     }
 
     #[test]
@@ -280,8 +281,9 @@ mod tests {
         let other = SLICE.replace("10.0.0.1", "10.0.0.2");
         let other = other.replace(r#"[{"name":"a"}]"#, r#"[{"name":"b"}]"#);
         let unhinted = SLICE.replace("10.0.0.1", "10.0.0.3").replace(r#"[{"name":"a"}]"#, "[]");
-        let zone = |zone: &str| Choice { zone: Some(zone.to_owned()), ..http() };
-        let keys = |slices: &[&str], choice| read(slices, &choice).into_keys().collect::<Vec<_>>();
+        let zone = |zone: &str| Selection { zone: Some(zone.to_owned()), ..http() };
+        let keys =
+            |slices: &[&str], selection| read(slices, &selection).into_keys().collect::<Vec<_>>();
         assert_eq!(keys(&[SLICE, &other], zone("b")), ["10.0.0.2:8080"]);
         assert_eq!(keys(&[SLICE, &other], zone("c")).len(), 2, "none for this zone");
         assert_eq!(keys(&[SLICE, &other, &unhinted], zone("a")).len(), 3, "not complete");

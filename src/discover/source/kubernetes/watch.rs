@@ -1,115 +1,79 @@
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    error::Error as StdError,
-    fmt::{self, Display},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fmt::Display, str::FromStr, time::Duration};
 
-use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use http::{HeaderMap, Request, StatusCode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tokio::time::timeout;
+use http::StatusCode;
 
 use super::{
-    lines::Lines,
-    slice::{Choice, ObjectMeta, Slice, endpoints},
+    api::SlicesApi,
+    events::{Bookmark, Event, Events, Status},
+    list::list,
+    slice::{Selection, Slice, endpoints},
+    slices::{Limits, Slices},
 };
 use crate::{
     BoxError,
     discover::{
         Fetched,
-        source::{
-            bounds::{AtMost, MAX_ENDPOINTS},
-            left_out::{LeftOutLog, NothingLeft},
-            transport::{Answer, Transport, escape, read, unexpected},
-        },
+        source::{http_api::percent_encode, validation::LeftOutLog},
     },
-    escape::Escaped,
 };
 
-/// How much longer than asked for a watch may say nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Slices asked for in one page of a list.
-const PAGE: usize = 500;
-/// Slices that are read of one page, which is the whole list if pages can't be had.
-const MAX_SLICES_PER_PAGE: usize = 20_000;
+/// How much longer than requested a watch may stay silent before it is closed.
+const WATCH_GRACE: Duration = Duration::from_secs(30);
 
-/// List and watch: the slices as the API server has told them so far.
+/// The slices of a service, kept up to date by list and watch.
 pub(super) struct Watch {
-    url: String,
-    headers: HeaderMap,
-    transport: Transport,
-    answer_in: Option<Duration>,
+    api: SlicesApi,
+    /// How long the API server is asked to keep a watch open.
     watch_for: Duration,
     limits: Limits,
     slices: Slices,
-    /// The slices have changed, and could not be turned into endpoints.
-    unread: bool,
+    /// The slices have changed since they were last turned into endpoints.
+    pending: bool,
     left_out: LeftOutLog,
-    /// Up to where the slices are known; `None` if they must be listed.
+    /// The version of the slices; `None` if they must be listed.
     version: Option<String>,
-    open: Option<Open>,
-}
-
-/// A watch that is open.
-struct Open {
-    body: BoxStream<'static, Result<Bytes, BoxError>>,
-    lines: Lines,
-    events: VecDeque<Vec<u8>>,
+    /// The open watch.
+    events: Option<Events>,
 }
 
 impl Watch {
-    /// By a URL that has a query already.
-    pub(super) fn new(url: String, headers: HeaderMap, transport: Transport) -> Self {
+    pub(super) fn new(api: SlicesApi, watch_for: Duration) -> Self {
         Self {
-            url,
-            headers,
-            transport,
-            answer_in: None,
-            watch_for: Duration::ZERO,
+            api,
+            // A watch of 0 s would be closed at once.
+            watch_for: watch_for.max(Duration::from_secs(1)),
             limits: Limits::default(),
             slices: Slices::default(),
-            unread: false,
+            pending: false,
             left_out: LeftOutLog::default(),
             version: None,
-            open: None,
+            events: None,
         }
     }
 
-    /// How long an answer may take to begin, and how long a watch is to be kept open.
-    pub(super) fn times(mut self, answer_in: Option<Duration>, watch_for: Duration) -> Self {
-        (self.answer_in, self.watch_for) = (answer_in, watch_for.max(Duration::from_secs(1)));
-        self
-    }
-
-    /// Waits for news: all endpoints, or that they are the same. More may come at once.
+    /// Waits for a change: returns all endpoints, or that they are unchanged. The next call may
+    /// return at once.
     pub(super) async fn next<T>(
         &mut self,
         source: &str,
-        choice: &Choice,
+        selection: &Selection,
     ) -> Result<Fetched<String, T>, BoxError>
     where
         T: FromStr<Err: Display>,
     {
-        let changed = match self.advance().await {
-            Ok(changed) => changed,
+        match self.advance().await {
+            Ok(changed) => self.pending |= changed,
             Err(error) => {
-                // The next watch goes on where this one was.
-                self.open = None;
+                // The next watch resumes at the last version.
+                self.events = None;
                 return Err(error);
             }
-        };
-        let fetched = if changed || self.unread {
-            self.unread = true;
-            let (endpoints, left_out) = endpoints(self.slices.iter(), choice);
-            let usable = NothingLeft::check(endpoints.len(), &left_out);
-            self.left_out.log(source, left_out);
-            usable?;
-            self.unread = false;
+        }
+        let fetched = if self.pending {
+            let endpoints = endpoints(self.slices.iter(), selection);
+            let endpoints = self.left_out.keep_usable(source, endpoints)?;
+            // Cleared only now: if no endpoint is usable, the error is repeated until that changes.
+            self.pending = false;
             Fetched::new(endpoints)
         } else {
             Fetched::unchanged()
@@ -117,27 +81,30 @@ impl Watch {
         Ok(fetched.valid_for(Duration::ZERO))
     }
 
-    /// One step of list and watch; true if slices may have changed.
+    /// Does one step of list and watch; true if slices may have changed.
     async fn advance(&mut self) -> Result<bool, BoxError> {
         let Some(version) = self.version.clone() else {
-            self.list().await?;
+            // The known slices stay unless the whole list is read: a list that is cut off would
+            // remove endpoints.
+            let (slices, version) = list(&self.api, &self.limits).await?;
+            (self.slices, self.version, self.events) = (slices, Some(version), None);
             return Ok(true);
         };
-        let Some(open) = &mut self.open else {
+        let Some(events) = &mut self.events else {
             self.open(&version).await?;
             return Ok(false);
         };
-        if !open.fill(self.watch_for.saturating_add(PATIENCE)).await? {
-            // Its time is over, as it is every few minutes.
-            self.open = None;
+        if !events.receive(self.watch_for.saturating_add(WATCH_GRACE)).await? {
+            // The server ends a watch every few minutes.
+            self.events = None;
             return Ok(false);
         }
         let mut changed = false;
-        while let Some(event) = self.open.as_mut().and_then(|open| open.events.pop_front()) {
+        while let Some(event) = self.events.as_mut().and_then(Events::pop) {
             match self.apply(&event) {
                 Ok(change) => changed |= change,
                 Err(error) => {
-                    // What was missed is not known.
+                    // The change of this event is lost, so the slices must be listed again.
                     self.version = None;
                     return Err(error);
                 }
@@ -146,88 +113,24 @@ impl Watch {
         Ok(changed)
     }
 
-    /// Lists all slices, page by page.
-    ///
-    /// The slices known before are kept unless the whole list could be read: a list that is cut off
-    /// would take endpoints away.
-    async fn list(&mut self) -> Result<(), BoxError> {
-        let mut limit = format!("&limit={PAGE}");
-        let (mut slices, mut next) = (Slices::default(), None::<String>);
-        let (mut seen, mut pages, mut bytes) = (HashSet::new(), 0_usize, 0_usize);
-        let version = loop {
-            let query = match &next {
-                None => limit.clone(),
-                Some(next) => format!("{limit}&continue={}", escape(next)),
-            };
-            pages += 1;
-            if pages > self.limits.pages {
-                return Err(TooMuch { what: "pages", limit: self.limits.pages }.into());
-            }
-            let answer = self.ask(&query).await?;
-            if answer.status() == StatusCode::GONE && next.is_some() && !limit.is_empty() {
-                // The pages took too long to read. A list without pages can't be too late.
-                (slices, next, limit) = (Slices::default(), None, String::new());
-                seen.clear();
-                continue;
-            }
-            if answer.status() != StatusCode::OK {
-                return Err(self.unexpected(answer).await);
-            }
-            let body = within(self.answer_in, read(answer)).await??;
-            bytes = bytes.saturating_add(body.len());
-            if bytes > self.limits.bytes {
-                return Err(TooMuch { what: "bytes", limit: self.limits.bytes }.into());
-            }
-            let list: List<'_> = serde_json::from_slice(&body)?;
-            for item in list.items.into_iter().flat_map(|items| items.0) {
-                slices.insert(serde_json::from_str(item.get())?, item.get().len(), &self.limits)?;
-            }
-            match list.metadata.next.filter(|next| !next.is_empty()) {
-                None => break list.metadata.resource_version,
-                Some(again) if !seen.insert(again.clone()) => return Err(Endless.into()),
-                more => next = more,
-            }
-        };
-        (self.slices, self.version, self.open) = (slices, Some(version), None);
+    /// Opens a watch from a version.
+    async fn open(&mut self, version: &str) -> Result<(), BoxError> {
+        let seconds = self.watch_for.as_secs();
+        let parameters = format!(
+            "&watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}",
+            percent_encode(version)
+        );
+        let response = self.api.get(&parameters).await?;
+        match response.status() {
+            StatusCode::OK => self.events = Some(Events::new(response)),
+            // The server no longer has the version.
+            StatusCode::GONE => self.version = None,
+            _ => return Err(self.api.unexpected(response).await),
+        }
         Ok(())
     }
 
-    async fn open(&mut self, version: &str) -> Result<(), BoxError> {
-        let seconds = self.watch_for.as_secs();
-        let query = format!(
-            "&watch=1&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={}",
-            escape(version)
-        );
-        let answer = self.ask(&query).await?;
-        match answer.status() {
-            StatusCode::OK => {
-                let (lines, events) = (Lines::default(), VecDeque::new());
-                self.open = Some(Open { body: answer.into_body(), lines, events });
-                Ok(())
-            }
-            StatusCode::GONE => {
-                self.version = None;
-                Ok(())
-            }
-            _ => Err(self.unexpected(answer).await),
-        }
-    }
-
-    /// The error that an answer of this status is. Its text may never come.
-    async fn unexpected(&mut self, answer: Answer) -> BoxError {
-        match within(self.answer_in, unexpected(answer)).await {
-            Ok(error) => error,
-            Err(silent) => silent.into(),
-        }
-    }
-
-    async fn ask(&mut self, query: &str) -> Result<Answer, BoxError> {
-        let mut request = Request::get(format!("{}{query}", self.url)).body(String::new())?;
-        request.headers_mut().extend(self.headers.clone());
-        within(self.answer_in, self.transport.send(request)).await?
-    }
-
-    /// Applies one event; true if slices may have changed.
+    /// Applies an event; true if slices may have changed.
     fn apply(&mut self, event: &[u8]) -> Result<bool, BoxError> {
         let Event { kind, object } = serde_json::from_slice(event)?;
         match &*kind {
@@ -238,189 +141,27 @@ impl Watch {
                 self.version = Some(version);
                 Ok(true)
             }
-            "DELETED" => {
+            "DELETED" | "BOOKMARK" => {
                 let Bookmark { metadata } = serde_json::from_str(object.get())?;
                 self.version = Some(metadata.resource_version);
-                Ok(self.slices.remove(&metadata.name))
-            }
-            "BOOKMARK" => {
-                let Bookmark { metadata } = serde_json::from_str(object.get())?;
-                self.version = Some(metadata.resource_version);
-                Ok(false)
+                Ok(kind == "DELETED" && self.slices.remove(&metadata.name))
             }
             "ERROR" => {
                 let status: Status = serde_json::from_str(object.get())?;
                 if status.code != StatusCode::GONE.as_u16() {
                     return Err(status.into());
                 }
-                (self.version, self.open) = (None, None);
+                (self.version, self.events) = (None, None);
                 Ok(false)
             }
-            // Of a kind that is yet to be invented.
+            // A later version of Kubernetes may add kinds of events.
             _ => Ok(false),
         }
     }
 }
 
-impl Open {
-    /// Waits until there are events; false if the watch has ended.
-    async fn fill(&mut self, patience: Duration) -> Result<bool, BoxError> {
-        while self.events.is_empty() {
-            let Some(data) = within(Some(patience), self.body.next()).await? else {
-                return Ok(false);
-            };
-            self.events.extend(self.lines.push(&data?)?);
-        }
-        Ok(true)
-    }
-}
-
-async fn within<F: Future>(limit: Option<Duration>, future: F) -> Result<F::Output, Silent> {
-    match limit {
-        None => Ok(future.await),
-        Some(limit) => timeout(limit, future).await.map_err(|_| Silent(limit)),
-    }
-}
-
-/// How much of a service is kept in memory, and how far a list is followed. More is an error, and
-/// the endpoints stay as they were.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    pages: usize,
-    /// Of JSON: of all pages of a list, and of all slices that are kept.
-    bytes: usize,
-    slices: usize,
-    /// Of all slices; one that occurs in two counts twice.
-    endpoints: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { pages: 1000, bytes: 256 << 20, slices: 20_000, endpoints: MAX_ENDPOINTS }
-    }
-}
-
-/// The slices of a service by name, and how much that is.
-#[derive(Default)]
-struct Slices {
-    by_name: BTreeMap<String, (Slice, usize)>,
-    bytes: usize,
-    endpoints: usize,
-}
-
-impl Slices {
-    /// Adds a slice, or replaces the one of its name. An error leaves what was there.
-    fn insert(&mut self, slice: Slice, bytes: usize, limits: &Limits) -> Result<(), TooMuch> {
-        let old = self.by_name.get(&slice.metadata.name);
-        let (old_endpoints, old_bytes) = old.map_or((0, 0), |(old, bytes)| (old.len(), *bytes));
-        let slices = self.by_name.len() + usize::from(old.is_none());
-        let all_bytes = self.bytes - old_bytes + bytes;
-        let endpoints = self.endpoints - old_endpoints + slice.len();
-        for (what, count, limit) in [
-            ("slices", slices, limits.slices),
-            ("bytes", all_bytes, limits.bytes),
-            ("endpoints", endpoints, limits.endpoints),
-        ] {
-            if count > limit {
-                return Err(TooMuch { what, limit });
-            }
-        }
-        (self.bytes, self.endpoints) = (all_bytes, endpoints);
-        self.by_name.insert(slice.metadata.name.clone(), (slice, bytes));
-        Ok(())
-    }
-
-    /// True if there was one of this name.
-    fn remove(&mut self, name: &str) -> bool {
-        let removed = self.by_name.remove(name);
-        if let Some((slice, bytes)) = &removed {
-            self.bytes -= bytes;
-            self.endpoints -= slice.len();
-        }
-        removed.is_some()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Slice> {
-        self.by_name.values().map(|(slice, _)| slice)
-    }
-}
-
-#[derive(Deserialize)]
-struct List<'a> {
-    metadata: ObjectMeta,
-    /// Read one by one, so that what is too much is noticed before all of it is in memory.
-    #[serde(borrow)]
-    items: Option<AtMost<&'a RawValue, MAX_SLICES_PER_PAGE>>,
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(borrow)]
-    object: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Bookmark {
-    metadata: ObjectMeta,
-}
-
-/// What the API server says went wrong with a watch.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    code: u16,
-    message: String,
-}
-
-impl Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the watch failed with {}: {}", self.code, Escaped(&self.message))
-    }
-}
-
-impl StdError for Status {}
-
-#[derive(Debug)]
-struct Silent(Duration);
-
-impl Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the API server said nothing for {:?}", self.0)
-    }
-}
-
-impl StdError for Silent {}
-
-/// More than is taken of a service.
-#[derive(Debug)]
-struct TooMuch {
-    what: &'static str,
-    limit: usize,
-}
-
-impl Display for TooMuch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the service has more than {} {} of EndpointSlices", self.limit, self.what)
-    }
-}
-
-impl StdError for TooMuch {}
-
-#[derive(Debug)]
-struct Endless;
-
-impl Display for Endless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the list of EndpointSlices has no end: a `continue` token came again")
-    }
-}
-
-impl StdError for Endless {}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         convert::Infallible,
         sync::{
@@ -429,17 +170,20 @@ mod tests {
         },
     };
 
+    use bytes::Bytes;
     use futures::stream;
-    use http::Response;
+    use http::{Request, Response};
     use http_body::Frame;
     use http_body_util::{Full, StreamBody};
     use tower::service_fn;
 
     use super::*;
+    use crate::discover::HttpApi;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// A watch of a server that answers its nth request by a function, and how many it had.
+    /// Returns a watch of a server that answers its nth request with a function, and the number of
+    /// requests.
     fn watch(
         limits: Limits,
         answer: impl Fn(usize, &str) -> (u16, String) + Send + Sync + 'static,
@@ -452,12 +196,12 @@ mod tests {
             let body = Full::new(Bytes::from(body));
             async move { Response::builder().status(status).body(body) }
         });
-        let url = "http://api/slices?labelSelector=a".to_owned();
-        let watch = Watch::new(url, HeaderMap::new(), Transport::new(service));
-        (Watch { limits, ..watch.times(Some(LIMIT), LIMIT) }, asked)
+        let http = HttpApi::new("http://api").unwrap().client(service);
+        let api = SlicesApi::new(http, "/slices?labelSelector=a".to_owned(), Some(LIMIT));
+        (Watch { limits, ..Watch::new(api, LIMIT) }, asked)
     }
 
-    fn slice(name: &str, endpoints: usize) -> String {
+    pub(in super::super) fn slice(name: &str, endpoints: usize) -> String {
         let endpoints: Vec<_> =
             (0..endpoints).map(|n| format!(r#"{{"addresses":["10.0.0.{n}"]}}"#)).collect();
         format!(
@@ -474,7 +218,7 @@ mod tests {
     }
 
     async fn next(watch: &mut Watch) -> Result<Fetched<String, String>, String> {
-        watch.next("kubernetes", &Choice::default()).await.map_err(|error| error.to_string())
+        watch.next("kubernetes", &Selection::default()).await.map_err(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -492,11 +236,11 @@ mod tests {
         let (mut watch, asked) =
             watch(Limits::default(), |n, _| (200, page(&[], ["a", "b"][n % 2])));
         let error = next(&mut watch).await.unwrap_err();
-        assert_eq!(error, "the list of EndpointSlices has no end: a `continue` token came again");
+        assert_eq!(error, "the list of EndpointSlices has no end: a `continue` token was repeated");
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 
-    /// A list that is asked for whole and expires again must not be begun again.
+    /// A list that is requested without pages and expires again must not be restarted again.
     #[tokio::test]
     async fn a_list_begins_anew_once() {
         let (mut watch, asked) = watch(Limits::default(), |n, query| match n {
@@ -560,19 +304,8 @@ mod tests {
         assert_eq!((asked.load(Ordering::Relaxed), watch.slices.endpoints), (3, 1), "listed anew");
     }
 
-    #[test]
-    fn counts_follow_what_is_added_replaced_and_removed() {
-        let (mut slices, limits) = (Slices::default(), Limits::default());
-        for (name, endpoints, bytes) in [("a", 2, 10), ("b", 3, 20), ("a", 5, 30)] {
-            let slice = serde_json::from_str(&slice(name, endpoints)).unwrap();
-            slices.insert(slice, bytes, &limits).unwrap();
-        }
-        assert_eq!((slices.endpoints, slices.bytes), (8, 50));
-        assert!(slices.remove("a") && !slices.remove("a"));
-        assert_eq!((slices.endpoints, slices.bytes), (3, 20));
-    }
-
-    /// An answer of which nothing is usable must not empty the set, and is told until it changes.
+    /// An answer without a usable endpoint must not empty the set, and is an error until it
+    /// changes.
     #[tokio::test]
     async fn an_answer_without_a_usable_endpoint_is_an_error_until_it_changes() {
         let (mut watch, _) = watch(Limits::default(), |n, _| match n {
@@ -592,9 +325,9 @@ mod tests {
             let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
             Response::builder().status(503).body(body)
         });
-        let url = "http://api/slices?labelSelector=a".to_owned();
-        let mut watch = Watch::new(url, HeaderMap::new(), Transport::new(service));
-        watch = watch.times(Some(LIMIT), LIMIT);
-        assert_eq!(next(&mut watch).await.unwrap_err(), "the API server said nothing for 10s");
+        let http = HttpApi::new("http://api").unwrap().client(service);
+        let api = SlicesApi::new(http, "/slices?labelSelector=a".to_owned(), Some(LIMIT));
+        let mut watch = Watch::new(api, LIMIT);
+        assert_eq!(next(&mut watch).await.unwrap_err(), "the API server sent nothing for 10s");
     }
 }

@@ -15,43 +15,12 @@ use crate::{
     endpoint::Endpoint,
 };
 
-/// Endpoints from any `tower::discover::Discover`, whose services become healthy endpoints of
-/// weight 1.
-pub fn from_tower<D>(discover: D) -> FromTower<D> {
-    FromTower { discover }
-}
-
-pin_project! {
-    /// The stream of [`from_tower`].
-    #[derive(Clone, Debug)]
-    pub struct FromTower<D> {
-        #[pin]
-        discover: D,
-    }
-}
-
-impl<D: tower::discover::Discover> Stream for FromTower<D>
-where
-    D::Key: Eq,
-{
-    type Item = Result<Update<D::Key, D::Service>, D::Error>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let change = ready!(self.project().discover.poll_discover(cx));
-        Poll::Ready(change.map(|change| {
-            Ok(match change? {
-                Change::Insert(key, service) => Update::Insert(key, service.into()),
-                Change::Remove(key) => Update::Remove(key),
-            })
-        }))
-    }
-}
-
 pin_project! {
     /// The stream of [`DiscoverExt::into_tower`](crate::discover::DiscoverExt::into_tower).
     pub struct IntoTower<D: Discover> {
         #[pin]
         discover: D,
+        // The keys of the endpoints that tower has.
         shown: HashSet<D::Key>,
         queue: VecDeque<Change<D::Key, D::Target>>,
     }
@@ -102,7 +71,7 @@ where
     }
 }
 
-/// What tower needs to be told so that it has the endpoint exactly if that is eligible.
+/// Returns the change that is needed so that tower has the endpoint if and only if it is eligible.
 fn show<K, T>(shown: &mut HashSet<K>, key: K, endpoint: Option<Endpoint<T>>) -> Option<Change<K, T>>
 where
     K: Clone + Eq + Hash,

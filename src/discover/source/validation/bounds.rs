@@ -1,13 +1,15 @@
-//! How much a source may give, so that one that is broken or hostile costs a bounded amount of memory.
+//! Limits on the size of an answer, so that a broken or hostile source uses a bounded amount of
+//! memory.
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
-pub(super) use self::at_most::AtMost;
+pub(in crate::discover::source) use self::bounded_vec::BoundedVec;
 
-/// The most endpoints in one answer of a source. The largest Kubernetes clusters have 150 000 pods.
-pub(super) const MAX_ENDPOINTS: usize = 500_000;
+/// The largest number of endpoints in one answer. The largest Kubernetes clusters have 150 000
+/// pods.
+pub(in crate::discover::source) const MAX_ENDPOINTS: usize = 500_000;
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
-mod at_most {
+mod bounded_vec {
     use std::{fmt, marker::PhantomData};
 
     use serde::{
@@ -15,17 +17,19 @@ mod at_most {
         de::{self, SeqAccess, Visitor},
     };
 
-    /// A sequence of at most `MAX` items. A longer one is an error at the first item too many, before
-    /// the rest is read.
+    /// A sequence of at most `MAX` items. Deserializing a longer one fails at the first item above
+    /// the limit, before the rest is read.
     #[derive(Clone, Debug)]
-    pub(in crate::discover) struct AtMost<T, const MAX: usize>(pub(in crate::discover) Vec<T>);
+    pub(in crate::discover::source) struct BoundedVec<T, const MAX: usize>(
+        pub(in crate::discover::source) Vec<T>,
+    );
 
-    impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for AtMost<T, MAX> {
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedVec<T, MAX> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             struct Items<T, const MAX: usize>(PhantomData<T>);
 
             impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
-                type Value = AtMost<T, MAX>;
+                type Value = BoundedVec<T, MAX>;
 
                 fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                     f.write_str("a sequence")
@@ -42,7 +46,7 @@ mod at_most {
                         }
                         items.push(item);
                     }
-                    Ok(AtMost(items))
+                    Ok(BoundedVec(items))
                 }
             }
 
@@ -56,9 +60,9 @@ mod at_most {
 
         #[test]
         fn one_item_too_many_is_an_error() {
-            let all: AtMost<u8, 3> = serde_json::from_str("[1,2,3]").unwrap();
+            let all: BoundedVec<u8, 3> = serde_json::from_str("[1,2,3]").unwrap();
             assert_eq!(all.0, [1, 2, 3]);
-            let error = serde_json::from_str::<AtMost<u8, 3>>("[1,2,3,4]").unwrap_err();
+            let error = serde_json::from_str::<BoundedVec<u8, 3>>("[1,2,3,4]").unwrap_err();
             assert!(error.to_string().starts_with("more than 3 items"), "{error}");
         }
     }

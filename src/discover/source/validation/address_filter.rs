@@ -5,27 +5,34 @@ use std::{
     sync::Arc,
 };
 
-/// Which addresses may become endpoints.
+/// Rejects addresses that must not become endpoints.
 ///
-/// The answers for a name decide where requests are sent. A filter rejects the addresses that no
-/// client means.
+/// The answers of a name service decide where requests are sent. A filter rejects the addresses
+/// that are never intended.
 ///
-/// | address | [`usable`](Self::usable) | [`new`](Self::new), the default | [`strict`](Self::strict) |
+/// | address | [`usable`](Self::usable) | [`new`](Self::new) | [`strict`](Self::strict) |
 /// |---|---|---|---|
 /// | port 0 | rejected | rejected | rejected |
-/// | `0.0.0.0/8`, `::`; on many systems a way to the host itself | rejected | rejected | rejected |
-/// | multicast (`224.0.0.0/4`, `ff00::/8`), broadcast (`255.255.255.255`) | rejected | rejected | rejected |
-/// | IPv6 link-local (`fe80::/10`) without a zone, which no system can route | rejected | rejected | rejected |
-/// | metadata and credentials of clouds: `169.254.169.254`, `169.254.170.2`, `169.254.170.23`, `fd00:ec2::254`, `fd00:ec2::23`, `fd20:ce::254`, `100.100.100.200` | accepted | rejected | rejected |
-/// | other link-local addresses (`169.254.0.0/16`, `fe80::/10` with a zone) | accepted | accepted | rejected |
-/// | loopback, private and all other addresses | accepted | accepted | accepted |
+/// | unspecified | rejected | rejected | rejected |
+/// | multicast, broadcast | rejected | rejected | rejected |
+/// | IPv6 link-local without a zone | rejected | rejected | rejected |
+/// | metadata services of clouds | accepted | rejected | rejected |
+/// | other link-local addresses | accepted | accepted | rejected |
+/// | loopback, private and all others | accepted | accepted | accepted |
 ///
-/// An IPv4 address within an IPv6 address is judged as the IPv4 address: `::ffff:0:0/96`
+/// - Unspecified: `0.0.0.0/8` and `::`, which reach the host itself on many systems.
+/// - Multicast: `224.0.0.0/4` and `ff00::/8`; broadcast: `255.255.255.255`.
+/// - IPv6 link-local: `fe80::/10`, which cannot be routed without a zone.
+/// - Metadata services, which also return credentials: `169.254.169.254`, `169.254.170.2`,
+///   `169.254.170.23`, `fd00:ec2::254`, `fd00:ec2::23`, `fd20:ce::254`, `100.100.100.200`.
+/// - Other link-local addresses: `169.254.0.0/16`, and `fe80::/10` with a zone.
+///
+/// An IPv4 address within an IPv6 address is checked as the IPv4 address: `::ffff:0:0/96`
 /// (mapped), `::/96` (compatible) and `64:ff9b::/96` (NAT64).
 ///
-/// The default accepts `169.254.0.0/16` because services are reached there, such as those of Amazon
-/// VPC Lattice in `169.254.171.0/24`. For names that others control, use [`strict`](Self::strict),
-/// and add what else your network forbids with [`and`](Self::and).
+/// The default accepts `169.254.0.0/16` because some services have addresses there, such as those
+/// of Amazon VPC Lattice in `169.254.171.0/24`. For names that others control, use
+/// [`strict`](Self::strict), and add the rules of your network with [`and`](Self::and).
 ///
 /// ```
 /// use std::net::{IpAddr, SocketAddr};
@@ -55,26 +62,27 @@ enum Level {
 }
 
 impl AddressFilter {
-    /// Rejects addresses that can never be an endpoint, and the metadata services of clouds. The
-    /// default of every source.
+    /// Creates the default filter of every source, which rejects addresses that can never be an
+    /// endpoint and the metadata services of clouds.
     #[must_use]
     pub fn new() -> Self {
         Self { level: Level::NoMetadata, and: None }
     }
 
-    /// Rejects only addresses that can never be an endpoint.
+    /// Creates a filter that rejects only addresses that can never be an endpoint.
     #[must_use]
     pub fn usable() -> Self {
         Self { level: Level::Usable, and: None }
     }
 
-    /// Rejects all link-local addresses besides what [`new`](Self::new) rejects.
+    /// Creates a filter that rejects all link-local addresses in addition to those that
+    /// [`new`](Self::new) rejects.
     #[must_use]
     pub fn strict() -> Self {
         Self { level: Level::NoLinkLocal, and: None }
     }
 
-    /// Rejects also the addresses for which `accept` returns false. An IPv4 address within an IPv6
+    /// Also rejects the addresses for which `accept` returns false. An IPv4 address within an IPv6
     /// address is passed as the IPv4 address. With several calls, all functions must accept.
     #[must_use]
     pub fn and(mut self, accept: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
@@ -85,7 +93,7 @@ impl AddressFilter {
         self
     }
 
-    /// Checks one address, for sources of your own.
+    /// Checks an address, for sources outside this crate.
     ///
     /// # Errors
     ///
@@ -95,16 +103,19 @@ impl AddressFilter {
             return Err(RejectedAddress { address: address.ip(), problem: Problem::Port });
         }
         let has_zone = matches!(address, SocketAddr::V6(address) if address.scope_id() != 0);
-        self.judge(address.ip(), has_zone)
+        self.check_unported(address.ip(), has_zone)
     }
 
-    /// Checks an address without a port, and without an IPv6 zone.
+    /// Checks an address that has no port and no IPv6 zone.
     #[cfg(feature = "dns")]
-    pub(super) fn check_ip(&self, address: IpAddr) -> Result<(), RejectedAddress> {
-        self.judge(address, false)
+    pub(in crate::discover::source) fn check_ip(
+        &self,
+        address: IpAddr,
+    ) -> Result<(), RejectedAddress> {
+        self.check_unported(address, false)
     }
 
-    fn judge(&self, address: IpAddr, has_zone: bool) -> Result<(), RejectedAddress> {
+    fn check_unported(&self, address: IpAddr, has_zone: bool) -> Result<(), RejectedAddress> {
         let inner = embedded(address);
         let problem = match problem(inner, has_zone) {
             Some((level, problem)) if level <= self.level => problem,
@@ -130,22 +141,22 @@ impl fmt::Debug for AddressFilter {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for, or else the address itself.
+/// Returns the IPv4 address that an IPv6 address contains, or else the address itself.
 fn embedded(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let [.., high, low] = v6.segments();
     let v4 = Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match v6.segments() {
-        // `::` and `::1` are addresses of their own.
+        // `::` and `::1` contain no IPv4 address.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address,
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => v4.into(),
         _ => address,
     }
 }
 
-/// What is wrong with an address, and the lowest level that rejects it.
+/// Returns the problem of an address, and the lowest level that rejects it.
 fn problem(address: IpAddr, has_zone: bool) -> Option<(Level, Problem)> {
-    if METADATA.contains(&address) {
+    if METADATA_SERVICES.contains(&address) {
         return Some((Level::NoMetadata, Problem::Metadata));
     }
     match address {
@@ -162,19 +173,23 @@ fn problem(address: IpAddr, has_zone: bool) -> Option<(Level, Problem)> {
     }
 }
 
-/// Where clouds give machines their metadata and credentials: most of them, the tasks of Amazon ECS,
-/// the pods of Amazon EKS, both on IPv6, Google Cloud on IPv6, Alibaba Cloud.
-const METADATA: [IpAddr; 7] = [
+/// The addresses of the metadata and credentials services of clouds.
+const METADATA_SERVICES: [IpAddr; 7] = [
+    // Most clouds.
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Tasks of Amazon ECS.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    // Pods of Amazon EKS.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    // Google Cloud.
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // Alibaba Cloud.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
 ];
 
-/// An address that an [`AddressFilter`] rejects. `Display` says why.
+/// The error of an address that an [`AddressFilter`] rejects. `Display` gives the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedAddress {
     address: IpAddr,
@@ -194,7 +209,7 @@ enum Problem {
 }
 
 impl RejectedAddress {
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
@@ -223,7 +238,7 @@ impl StdError for RejectedAddress {}
 mod tests {
     use super::*;
 
-    /// Which of `usable`, `new` and `strict` accept an address.
+    /// Returns which of `usable`, `new` and `strict` accept an address.
     fn accepted(address: &str) -> [bool; 3] {
         let address = address.parse().unwrap();
         [AddressFilter::usable(), AddressFilter::new(), AddressFilter::strict()]
@@ -308,7 +323,7 @@ mod tests {
             .and(|ip| matches!(ip, IpAddr::V4(v4) if v4.is_private()));
         let check = |address: &str| filter.check(address.parse().unwrap());
         assert_eq!(check("10.0.0.1:80"), Ok(()));
-        assert_eq!(check("[::ffff:10.0.0.1]:80"), Ok(()), "judged as the IPv4 address");
+        assert_eq!(check("[::ffff:10.0.0.1]:80"), Ok(()), "checked as the IPv4 address");
         for (address, expected) in [
             (
                 "127.0.0.1:80",

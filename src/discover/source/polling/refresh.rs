@@ -10,17 +10,17 @@ use futures::{Stream, future::BoxFuture};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::{
-    BoxError,
-    discover::{InvalidSchedule, Schedule, SourceError, SourceStatus, Update},
+    BoxError, ConfigError,
+    discover::{Schedule, SourceError, SourceStatus, Update},
     endpoint::Endpoint,
     rng::Rng,
 };
 
-/// A source that is asked again and again, by an async function that gives the whole set.
+/// Creates a source that calls an async function repeatedly, which returns the whole set.
 ///
-/// The name is what errors and the status call it. What is asked when is up to the [`Schedule`];
-/// the driver polls it, whether requests come or not. An answer that says the same as the last is
-/// no update. An error changes no endpoint.
+/// `name` is the name of the source in errors and in the status. The [`Schedule`] decides when the
+/// function is called. The balancer's driver polls the source, with or without requests. An answer
+/// that equals the last one causes no update. An error changes no endpoint.
 ///
 /// ```
 /// use tower_lb::discover::{self, Fetched, Schedule};
@@ -35,17 +35,17 @@ use crate::{
 /// })?;
 /// let status = source.status();
 /// assert_eq!(status.age(), None);
-/// # Ok::<_, discover::InvalidSchedule>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 ///
 /// # Errors
 ///
-/// [`InvalidSchedule`] if the schedule can't be kept.
+/// [`ConfigError`] if the schedule is invalid.
 pub fn refresh<K, T, F, Fut>(
     name: impl Into<Arc<str>>,
     schedule: Schedule,
     mut fetch: F,
-) -> Result<Refresh<K, T>, InvalidSchedule>
+) -> Result<Refresh<K, T>, ConfigError>
 where
     F: FnMut() -> Fut + Send + 'static,
     Fut: Future<Output = Result<Fetched<K, T>, BoxError>> + Send + 'static,
@@ -63,7 +63,7 @@ where
     })
 }
 
-/// An answer of a source: all endpoints, or that they are the same as before.
+/// The answer of a source: all endpoints, or that they are unchanged.
 #[derive(Clone, Debug)]
 pub struct Fetched<K, T> {
     endpoints: Option<Vec<(K, Endpoint<T>)>>,
@@ -71,19 +71,19 @@ pub struct Fetched<K, T> {
 }
 
 impl<K, T> Fetched<K, T> {
-    /// All endpoints there are.
+    /// Creates an answer with all endpoints.
     pub fn new(endpoints: impl IntoIterator<Item = (K, Endpoint<T>)>) -> Self {
         Self { endpoints: Some(endpoints.into_iter().collect()), valid_for: None }
     }
 
-    /// There are the same endpoints as before.
+    /// Creates the answer that the endpoints are the same as before.
     #[must_use]
     pub fn unchanged() -> Self {
         Self { endpoints: None, valid_for: None }
     }
 
-    /// For how long the answer is valid; within the bounds of the schedule, it is asked for again
-    /// then. Default the schedule's interval.
+    /// Sets how long the answer is valid. The next poll starts then, within the floor and the
+    /// ceiling of the schedule. Default the interval of the schedule.
     #[must_use]
     pub fn valid_for(mut self, time: Duration) -> Self {
         self.valid_for = Some(time);
@@ -91,13 +91,13 @@ impl<K, T> Fetched<K, T> {
     }
 }
 
-/// The stream of [`refresh`](refresh()), and of all sources that are polled.
+/// The stream of [`refresh`](refresh()) and of all sources that are polled.
 pub struct Refresh<K, T> {
     name: Arc<str>,
     schedule: Schedule,
     fetch: Box<dyn FnMut() -> Fetching<K, T> + Send>,
     state: State<K, T>,
-    /// The last answer, to tell whether another says the same.
+    /// The endpoints of the last answer, to detect an equal one.
     last: Option<Vec<(K, Endpoint<T>)>>,
     rng: Rng,
     status: SourceStatus,
@@ -110,20 +110,21 @@ enum State<K, T> {
     Fetching(BoxFuture<'static, Result<Fetched<K, T>, SourceError>>),
     Waiting {
         sleep: Pin<Box<Sleep>>,
-        /// When it may be asked if somebody wants it; `None` after an error.
+        /// When an early poll may start; `None` after an error.
         earliest: Option<Instant>,
     },
 }
 
 impl<K, T> Refresh<K, T> {
-    /// The same random numbers for the same seed, for tests. Default a seed of its own.
+    /// Seeds the random numbers, for reproducible tests. Default a random seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.rng = Rng::seeded(seed);
         self
     }
 
-    /// A handle that tells how the source is doing, also while a balancer owns it.
+    /// Returns a handle that reports the state of the source, also while a balancer owns the
+    /// stream.
     #[must_use]
     pub fn status(&self) -> SourceStatus {
         self.status.clone()
@@ -131,8 +132,8 @@ impl<K, T> Refresh<K, T> {
 }
 
 impl<K: 'static, T: 'static> Refresh<K, T> {
-    fn start(&mut self) -> BoxFuture<'static, Result<Fetched<K, T>, SourceError>> {
-        self.status.asking();
+    fn start_fetch(&mut self) -> BoxFuture<'static, Result<Fetched<K, T>, SourceError>> {
+        self.status.poll_started();
         let (fetching, name, limit) =
             ((self.fetch)(), Arc::clone(&self.name), self.schedule.timeout);
         Box::pin(async move {
@@ -140,16 +141,16 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
                 None => fetching.await,
                 Some(limit) => match timeout(limit, fetching).await {
                     Ok(answer) => answer,
-                    Err(_) => return Err(SourceError::timed_out(&name, limit)),
+                    Err(_) => return Err(SourceError::timed_out(name, limit)),
                 },
             };
-            answer.map_err(|cause| SourceError::failed(&name, cause))
+            answer.map_err(|cause| SourceError::failed(name, cause))
         })
     }
 
-    fn wait(&mut self, time: Duration, earliest: Option<Duration>) {
-        let earliest = earliest.and_then(|pause| Instant::now().checked_add(pause.min(time)));
-        self.state = State::Waiting { sleep: Box::pin(sleep(time)), earliest };
+    fn wait(&mut self, delay: Duration, earliest: Option<Duration>) {
+        let earliest = earliest.and_then(|floor| Instant::now().checked_add(floor.min(delay)));
+        self.state = State::Waiting { sleep: Box::pin(sleep(delay)), earliest };
     }
 }
 
@@ -167,11 +168,12 @@ where
         loop {
             let answer = match &mut this.state {
                 State::Due => {
-                    this.state = State::Fetching(this.start());
+                    this.state = State::Fetching(this.start_fetch());
                     continue;
                 }
                 State::Waiting { sleep, earliest } => {
                     if this.status.is_wanted(cx.waker()) {
+                        // Taken, so that further wishes do not reset the timer again.
                         if let Some(earliest) = earliest.take() {
                             sleep.as_mut().reset(earliest);
                         }
@@ -186,8 +188,8 @@ where
             match answer {
                 Ok(Fetched { endpoints, valid_for }) => {
                     this.status.succeeded(endpoints.as_ref().map(Vec::len));
-                    let pause = this.schedule.after_answer(valid_for, random);
-                    this.wait(pause, Some(this.schedule.floor));
+                    let delay = this.schedule.delay_after_answer(valid_for, random);
+                    this.wait(delay, Some(this.schedule.floor));
                     if endpoints.is_some() && endpoints != this.last {
                         this.last = endpoints;
                         let all = this.last.iter().flatten().cloned();
@@ -196,7 +198,7 @@ where
                 }
                 Err(error) => {
                     let failures = this.status.failed(error.clone());
-                    this.wait(this.schedule.after_errors(failures, random), None);
+                    this.wait(this.schedule.delay_after_errors(failures, random), None);
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -1,0 +1,42 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::Stream;
+use pin_project_lite::pin_project;
+use tower::discover::Change;
+
+use crate::discover::Update;
+
+/// Creates a source from any `tower::discover::Discover`. Its services become healthy endpoints of
+/// weight 1.
+pub fn from_tower<D>(discover: D) -> FromTower<D> {
+    FromTower { discover }
+}
+
+pin_project! {
+    /// The stream of [`from_tower`].
+    #[derive(Clone, Debug)]
+    pub struct FromTower<D> {
+        #[pin]
+        discover: D,
+    }
+}
+
+impl<D: tower::discover::Discover> Stream for FromTower<D>
+where
+    D::Key: Eq,
+{
+    type Item = Result<Update<D::Key, D::Service>, D::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let change = ready!(self.project().discover.poll_discover(cx));
+        Poll::Ready(change.map(|change| {
+            Ok(match change? {
+                Change::Insert(key, service) => Update::Insert(key, service.into()),
+                Change::Remove(key) => Update::Remove(key),
+            })
+        }))
+    }
+}
