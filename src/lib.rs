@@ -96,6 +96,8 @@ pub mod health;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "http", feature = "lambda"))]
+mod http_semantics;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod limit;
