@@ -18,3 +18,10 @@ impl fmt::Display for InvalidConfig {
 }
 
 impl StdError for InvalidConfig {}
+
+/// Only until no layer returns an [`InvalidConfig`] any more.
+impl From<InvalidConfig> for super::ConfigError {
+    fn from(error: InvalidConfig) -> Self {
+        Self::new("configuration", error.0)
+    }
+}
