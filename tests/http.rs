@@ -566,5 +566,5 @@ async fn a_probe_fails_where_nobody_can_be_asked_and_where_no_load_is_told() {
     let errors = errors.into_iter().map(|answer| answer.unwrap_err().to_string());
     let errors: Vec<_> = errors.collect();
     assert!(errors[0].contains("nobody at all"), "{errors:?}");
-    assert_eq!(errors[1], "the answer tells no load");
+    assert_eq!(errors[1], "the response to the load probe has no load report");
 }
