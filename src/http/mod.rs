@@ -1,5 +1,5 @@
-//! Load balancing of [`http::Request`](::http::Request)s over any service that answers them: a
-//! hyper client, axum routers, tonic channels.
+//! Load balancing of [`http::Request`]s over any service that answers them: a hyper client, axum
+//! routers, tonic channels.
 //!
 //! [`Builder::http`](crate::balance::Builder::http) configures a [`Balancer`](crate::Balancer) for
 //! HTTP: it classifies a response by its status ([`HttpStatus`]) or its `grpc-status`
