@@ -15,9 +15,10 @@ use hyper::{Request, body::Bytes};
 use tokio::time::{interval, sleep};
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{DiscoverExt, Update},
     endpoint::{Endpoint, Health},
-    http::{self, Origin},
+    http::{Origin, Pool},
     strategy::RoundRobin,
 };
 use tower_lb_examples::backend::Backend;
@@ -60,8 +61,8 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     };
 
     let registry: Registry = Arc::new(Mutex::new(Ok([entry(0, 1, false)].into())));
-    let endpoints = poll(Arc::clone(&registry)).connect(http::Pool::new().connector());
-    let balancer = http::builder().spawn(RoundRobin::new(), Box::pin(endpoints))?;
+    let endpoints = poll(Arc::clone(&registry)).connect(Pool::new().connector());
+    let balancer = Builder::http().spawn(RoundRobin::new(), Box::pin(endpoints))?;
 
     let steps = [
         ("red alone", Ok([entry(0, 1, false)].into())),

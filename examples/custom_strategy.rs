@@ -15,8 +15,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes};
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self, Origin},
+    http::{Origin, Pool},
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
@@ -86,10 +87,9 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let backends = try_join_all(names.map(|name| Backend::start(name, latency))).await?;
 
     let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
-    let endpoints =
-        discover::list(origins.collect::<Vec<_>>()).connect(http::Pool::new().connector());
+    let endpoints = discover::list(origins.collect::<Vec<_>>()).connect(Pool::new().connector());
     let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
-    let balancer = http::builder().spawn(ShuffleShard { shard: 2, hasher }, endpoints)?;
+    let balancer = Builder::http().spawn(ShuffleShard { shard: 2, hasher }, endpoints)?;
 
     let mut shards: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for tenant in ["acme", "globex", "initech", "umbrella"] {

@@ -9,9 +9,10 @@ use hyper::{Request, Uri, body::Bytes};
 use tokio::time::{Instant, interval, sleep};
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
     health::{HealthCheck, HealthExt, HttpCheck, OutlierDetection, SlowStart},
-    http::{self, Origin},
+    http::{Origin, Pool},
     strategy::RoundRobin,
 };
 use tower_lb_examples::backend::Backend;
@@ -31,11 +32,11 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     // Times are short, so that there is something to see.
     let check = HealthCheck::new(HttpCheck::<Body>::get(Uri::from_static("/healthz")));
     let endpoints = discover::list(origins)
-        .connect(http::Pool::new().connector())
+        .connect(Pool::new().connector())
         .health_checked(check.interval(millis(200)))?
         .outlier_detected(OutlierDetection::new().ejection_time(millis(500), millis(4000)))?
         .slow_start(SlowStart::over(millis(1500)))?;
-    let balancer = http::builder().spawn(RoundRobin::new(), endpoints)?;
+    let balancer = Builder::http().spawn(RoundRobin::new(), endpoints)?;
 
     let load = {
         let balancer = balancer.clone();

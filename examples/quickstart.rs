@@ -14,9 +14,10 @@ use tokio::{task::JoinSet, time::interval};
 use tower::{Service, ServiceExt};
 use tower_lb::{
     BoxError,
+    balance::Builder,
     discover::{self, DiscoverExt},
     health::{HealthCheck, HealthExt, HttpCheck},
-    http::{self, Origin},
+    http::{Origin, Pool, resilient},
     strategy::P2c,
 };
 use tower_lb_examples::backend::Backend;
@@ -34,11 +35,11 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let check = HealthCheck::new(HttpCheck::get(Uri::from_static("/healthz")));
     let endpoints = discover::list(origins)
-        .connect(http::Pool::new().connector())
+        .connect(Pool::new().connector())
         .health_checked(check.interval(Duration::from_millis(200)))?;
-    let balancer = http::builder().spawn(P2c::peak_ewma(), endpoints)?;
+    let balancer = Builder::http().spawn(P2c::peak_ewma(), endpoints)?;
     // Sends again, elsewhere, what failed and may be repeated.
-    let service = http::resilient(balancer.clone());
+    let service = resilient(balancer.clone());
 
     println!("{PER_SECOND} requests a second for {} s to:", REQUESTS / PER_SECOND);
     println!("  fast (5 ms; killed after 2 s, back after 4 s), medium (10 ms), slow (40 ms)\n");

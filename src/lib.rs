@@ -96,6 +96,8 @@ pub mod health;
 pub mod hedge;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(any(feature = "http", feature = "lambda"))]
+mod http_semantics;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod limit;
@@ -111,7 +113,7 @@ pub mod traffic;
 pub use self::{
     balance::{Balancer, Driver},
     endpoint::Endpoint,
-    error::{BoxError, ConfigError, Error, InvalidConfig, ParseError, Unavailable},
+    error::{BoxError, ConfigError, Error, ParseError, Unavailable},
 };
 
 /// The example of the README must compile, and those of these pages.

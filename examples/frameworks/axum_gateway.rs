@@ -9,8 +9,9 @@ use hyper::{Request, body::Bytes};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self, Gateway, HostHeader, Origin},
+    http::{Gateway, HostHeader, Origin, Pool, resilient},
     strategy::{LeastLoaded, RoundRobin},
 };
 use tower_lb_examples::backend::Backend;
@@ -24,18 +25,18 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     // One balancer for each group of backends, with retries around it. A gateway answers 503 rather than waiting for ever.
     let balance = |backends: &[Backend]| {
         let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
-        let pool = http::Pool::new().host_header(HostHeader::Keep);
+        let pool = Pool::new().host_header(HostHeader::Keep);
         discover::list(origins.collect::<Vec<_>>()).connect(pool.connector())
     };
-    let builder = || http::builder().max_outstanding(100).fail_fast(Duration::from_secs(1));
+    let builder = || Builder::http().max_outstanding(100).fail_fast(Duration::from_secs(1));
     let shop_balancer = builder().spawn(LeastLoaded::default(), balance(&shop))?;
     let search_balancer = builder().spawn(RoundRobin::new(), balance(&search))?;
 
     let status = shop_balancer.clone();
     let app = Router::new()
-        .nest_service("/search", Gateway::new(http::resilient(search_balancer)))
+        .nest_service("/search", Gateway::new(resilient(search_balancer)))
         .route("/status", get(async move || status.status().to_string()))
-        .fallback_service(Gateway::new(http::resilient(shop_balancer)));
+        .fallback_service(Gateway::new(resilient(shop_balancer)));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let gateway = Origin::from(listener.local_addr()?);
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     tokio::spawn(async move { axum::serve(listener, app).await });
 
     // Try it out, as a client would.
-    let client = http::Pool::new().client::<Empty<Bytes>>(gateway);
+    let client = Pool::new().client::<Empty<Bytes>>(gateway);
     let fetch = async |path: &str| -> Result<(), Box<dyn StdError + Send + Sync>> {
         let request = Request::get(path).body(Empty::new())?;
         let response = client.clone().oneshot(request).await?;

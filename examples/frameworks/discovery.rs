@@ -9,8 +9,9 @@ use hyper::{Request, body::Bytes};
 use tokio::time::sleep;
 use tower::ServiceExt;
 use tower_lb::{
+    balance::Builder,
     discover::{DiscoverExt, File},
-    http::{self, Origin},
+    http::{Origin, Pool},
     strategy::RoundRobin,
 };
 use tower_lb_examples::backend::Backend;
@@ -29,8 +30,8 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     fs::write(&path, entry(&red, ""))?;
     let file = File::new(&path).interval(Duration::from_millis(100)).watch::<Origin>()?;
     let status = file.status();
-    let endpoints = file.connect(http::Pool::new().connector());
-    let balancer = http::builder().spawn(RoundRobin::new(), endpoints)?;
+    let endpoints = file.connect(Pool::new().connector());
+    let balancer = Builder::http().spawn(RoundRobin::new(), endpoints)?;
 
     let both = entry(&red, "") + &entry(&green, "weight = 3");
     let steps = [

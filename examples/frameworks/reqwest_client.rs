@@ -8,8 +8,9 @@ use reqwest::{Body, Client};
 use tokio::{task::JoinSet, time::sleep};
 use tower::{Service, ServiceExt, service_fn};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self as balanced, Origin, SetOrigin},
+    http::{Origin, SetOrigin},
     strategy::P2c,
 };
 use tower_lb_examples::backend::Backend;
@@ -42,7 +43,7 @@ async fn main() -> Result<(), BoxError> {
     let client = Client::builder().user_agent("demo").timeout(Duration::from_secs(1)).build()?;
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let endpoints = discover::list(origins).connect(move |origin| endpoint(client.clone(), origin));
-    let balancer = balanced::builder().spawn(P2c::peak_ewma(), endpoints)?;
+    let balancer = Builder::http().spawn(P2c::peak_ewma(), endpoints)?;
 
     for (title, killed) in [("all are up", None), ("fast is killed", Some(&fast))] {
         killed.into_iter().for_each(Backend::kill);

@@ -15,11 +15,12 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower_lb::{
     Endpoint,
+    balance::Builder,
     discover::{self, DiscoverExt},
     endpoint::Health,
     http::{
-        self, Client, Gateway, HttpStatus, Origin, Pool, UntilBodyEnd,
-        sticky::{Key, Sessions},
+        Client, Gateway, HttpStatus, Origin, Pool, UntilBodyEnd,
+        sticky::{SessionKey, Sessions},
     },
     strategy::RoundRobin,
 };
@@ -34,12 +35,12 @@ async fn main() -> Result<(), BoxError> {
         try_join_all(["red", "green", "blue"].map(|name| Backend::start(name, latency))).await?;
 
     // Gateways that share their sessions share the key; it would come from a store of secrets.
-    let sessions = Sessions::builder(Key::new([7; 32])?)
+    let sessions = Sessions::builder(SessionKey::new([7; 32])?)
         .cookie("session-at")
         .lifetime(Duration::from_secs(3600))
         .build()?;
     let (handle, endpoints) = discover::channel();
-    let balancer = http::builder()
+    let balancer = Builder::http()
         .track(sessions.track(UntilBodyEnd::new(HttpStatus)))
         .fail_fast(Duration::from_secs(1))
         .spawn(

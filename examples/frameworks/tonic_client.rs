@@ -31,8 +31,9 @@ use tonic::{
 };
 use tower::{Service, service_fn};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self as balanced, GrpcStatus, UntilBodyEnd},
+    http::{GrpcStatus, UntilBodyEnd},
     strategy::P2c,
 };
 
@@ -59,9 +60,8 @@ async fn main() -> Result<(), BoxError> {
     // One HTTP/2 connection for each server; requests are judged by their grpc-status.
     let endpoints = servers.iter().map(|&(name, address)| (name, address.into()));
     let endpoints = discover::list(endpoints.collect::<Vec<_>>()).connect(connect);
-    let balancer = balanced::builder()
-        .track(UntilBodyEnd::new(GrpcStatus))
-        .spawn(P2c::peak_ewma(), endpoints)?;
+    let balancer =
+        Builder::http().track(UntilBodyEnd::new(GrpcStatus)).spawn(P2c::peak_ewma(), endpoints)?;
     print("balanced", greet(balancer.clone(), 300).await);
 
     greeters[0].unavailable.store(true, Ordering::Relaxed);

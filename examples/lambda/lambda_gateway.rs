@@ -12,7 +12,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_lb::{
     balance::Builder,
     discover::DiscoverExt,
-    http::{self, Origin},
+    http::{Origin, Pool},
     lambda::{
         AlbEvent, Function, HttpFunction, Throttles, UntilResponse,
         aws::{AliasVersions, Sdk},
@@ -59,7 +59,7 @@ async fn gateway() -> Result<(), BoxError> {
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback_service(site)).await });
 
     // Try it out, as a client would.
-    let client = http::Pool::new().client::<Full<Bytes>>(gateway);
+    let client = Pool::new().client::<Full<Bytes>>(gateway);
     let fetch = async |request: request::Builder, body: &'static str| -> Result<(), BoxError> {
         let request = request.body(Full::from(body))?;
         let line = format!("{} {}", request.method(), request.uri());

@@ -4,14 +4,12 @@ mod chain;
 mod config_error;
 #[allow(clippy::module_inception)]
 mod error;
-mod invalid_config;
 mod parse_error;
 mod unavailable;
 
 pub(crate) use self::chain::chain;
 pub use self::{
-    config_error::ConfigError, error::Error, invalid_config::InvalidConfig,
-    parse_error::ParseError, unavailable::Unavailable,
+    config_error::ConfigError, error::Error, parse_error::ParseError, unavailable::Unavailable,
 };
 
 /// The error type that tower's services agree on.

@@ -3,12 +3,12 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -16,38 +16,41 @@ use tower_service::Service;
 use crate::{
     BoxError,
     escape::EscapedChain,
-    limit::{Rejected, is_rejected},
+    http_semantics::{EdgeFailure, text_response},
     outcome::Outcome,
 };
 
-/// Turns a balancer's errors into responses, as a gateway gives them, so that it can be served: by
-/// axum as a fallback service, or by hyper.
+/// Turns the errors of a balancer into responses, as a gateway does.
+///
+/// The result can be served by axum as a fallback service, or by hyper.
 ///
 /// | error | status |
 /// |---|---|
-/// | [`Rejected`] by a rate limit | 429, with `Retry-After` |
-/// | [`Rejected`] otherwise, or none reached | 503 |
-/// | a timeout ([`Outcome::of_error`]), be it the endpoint's or of all attempts | 504 |
-/// | the endpoint's, any other | 502 |
+/// | [`Rejected`](crate::limit::Rejected) by a rate limit | 429, with `Retry-After` |
+/// | `Rejected` by another limit, or [`Error::Overloaded`] | 503, with `Retry-After: 1` |
+/// | no endpoint can get the request | 503 |
+/// | a timeout ([`Outcome::of_error`]) of an attempt or of all attempts | 504 |
+/// | any other error of an endpoint | 502 |
 ///
-/// The bodies say no more than that; no address of an endpoint is given away. The errors themselves
-/// are told as `tracing` events. A request waits as long as the balancer lets it: set
+/// The bodies contain one constant line of text and no address of an endpoint. The errors are
+/// logged as `tracing` events. A request waits as long as the balancer permits: set
 /// [`fail_fast`](crate::balance::Builder::fail_fast).
+///
+/// [`Error::Overloaded`]: crate::Error::Overloaded
 #[derive(Clone, Debug)]
 pub struct Gateway<S> {
-    inner: S,
-    /// The inner service can never work again and must not be called.
-    broken: bool,
+    /// `None` once `poll_ready` of the inner service has failed: it must not be called any more.
+    inner: Option<S>,
 }
 
 impl<S> Gateway<S> {
-    /// A gateway in front of a balancer, or of layers around one.
+    /// Creates a gateway in front of a balancer, or of the layers around one.
     pub fn new(inner: S) -> Self {
-        Self { inner, broken: false }
+        Self { inner: Some(inner) }
     }
 }
 
-/// Wraps services into [`Gateway`]s.
+/// Wraps services in [`Gateway`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GatewayLayer;
 
@@ -69,25 +72,28 @@ where
     type Future = GatewayFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        if !self.broken {
-            if let Err(error) = ready!(self.inner.poll_ready(cx)) {
-                tracing::error!(error = %EscapedChain(&*error.into()), "the gateway has no service any more");
-                self.broken = true;
+        if let Some(inner) = &mut self.inner {
+            if let Err(error) = ready!(inner.poll_ready(cx)) {
+                tracing::error!(
+                    error = %EscapedChain(&*error.into()),
+                    "the gateway's service has failed; every request gets status 503"
+                );
+                self.inner = None;
             }
         }
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let response = (!self.broken).then(|| self.inner.call(request));
-        GatewayFuture { response }
+        GatewayFuture { response: self.inner.as_mut().map(|inner| inner.call(request)) }
     }
 }
 
 pin_project! {
-    /// The response of a [`Gateway`].
+    /// The response future of [`Gateway`].
     #[derive(Debug)]
     pub struct GatewayFuture<F> {
+        // `None` if the inner service has failed.
         #[pin]
         response: Option<F>,
     }
@@ -102,82 +108,42 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(response) = self.project().response.as_pin_mut() else {
-            return Poll::Ready(Ok(UNAVAILABLE.response()));
+            return Poll::Ready(Ok(respond(EdgeFailure::Unavailable)));
         };
         Poll::Ready(Ok(match ready!(response.poll(cx)) {
-            Ok(response) => response.map(|body| GatewayBody { source: Source::Endpoint { body } }),
-            Err(error) => Failure::of(&*error.into()).response(),
+            Ok(response) => response.map(|body| GatewayBody { body: Either::Left(body) }),
+            Err(error) => {
+                let error = error.into();
+                let failure = EdgeFailure::of_error(&*error, Outcome::of_error);
+                tracing::warn!(
+                    error = %EscapedChain(&*error),
+                    status = failure.status().as_u16(),
+                    "request failed"
+                );
+                respond(failure)
+            }
         }))
     }
 }
 
-/// A response of the gateway's own.
-struct Failure {
-    status: StatusCode,
-    text: &'static str,
-    retry_after: Option<Duration>,
-}
-
-const UNAVAILABLE: Failure =
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint available\n");
-const BUSY: Failure = Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too much to do\n");
-const TOO_MANY: Failure = Failure::new(StatusCode::TOO_MANY_REQUESTS, "too many requests\n");
-const TIMEOUT: Failure = Failure::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time\n");
-const UNREACHABLE: Failure =
-    Failure::new(StatusCode::BAD_GATEWAY, "the endpoint could not be reached\n");
-
-impl Failure {
-    const fn new(status: StatusCode, text: &'static str) -> Self {
-        Self { status, text, retry_after: None }
-    }
-
-    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
-        let failure = match Rejected::find(error) {
-            Some(&Rejected::Rate { retry_after }) => {
-                Self { retry_after: Some(retry_after), ..TOO_MANY }
-            }
-            Some(_) => BUSY,
-            None if is_rejected(error) => UNAVAILABLE,
-            None if Outcome::of_error(error) == Outcome::Timeout => TIMEOUT,
-            None => UNREACHABLE,
-        };
-        tracing::warn!(
-            error = %EscapedChain(error),
-            status = failure.status.as_u16(),
-            "request failed"
-        );
-        failure
-    }
-
-    fn response<B>(self) -> Response<GatewayBody<B>> {
-        let text = Some(Bytes::from_static(self.text.as_bytes()));
-        let mut response = Response::new(GatewayBody { source: Source::Own { text } });
-        *response.status_mut() = self.status;
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, plain);
-        if let Some(retry_after) = self.retry_after {
-            let seconds = retry_after.as_secs_f64().ceil() as u64;
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
-    }
+fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
+    let text = match failure {
+        EdgeFailure::RateLimited { .. } => "too many requests\n",
+        EdgeFailure::Overloaded { .. } => "overloaded\n",
+        EdgeFailure::Unavailable => "no endpoint available\n",
+        EdgeFailure::Timeout => "no response in time\n",
+        EdgeFailure::BadGateway => "the endpoint could not be reached\n",
+    };
+    text_response(failure.status(), text, failure.retry_after())
+        .map(|text| GatewayBody { body: Either::Right(Full::new(text)) })
 }
 
 pin_project! {
-    /// The body of a [`Gateway`]'s response: the endpoint's, or a line of the gateway's own.
+    /// The response body of [`Gateway`]: the body of the endpoint, or a line of text.
     #[derive(Debug)]
     pub struct GatewayBody<B> {
         #[pin]
-        source: Source<B>,
-    }
-}
-
-pin_project! {
-    #[derive(Debug)]
-    #[project = SourceProjection]
-    enum Source<B> {
-        Endpoint { #[pin] body: B },
-        Own { text: Option<Bytes> },
+        body: Either<B, Full<Bytes>>,
     }
 }
 
@@ -193,29 +159,14 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().source.project() {
-            SourceProjection::Endpoint { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
-            SourceProjection::Own { text } => {
-                Poll::Ready(text.take().map(|text| Ok(Frame::data(text))))
-            }
-        }
+        self.project().body.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Endpoint { body } => body.is_end_stream(),
-            Source::Own { text } => text.is_none(),
-        }
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Endpoint { body } => body.size_hint(),
-            Source::Own { text } => {
-                SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64)
-            }
-        }
+        self.body.size_hint()
     }
 }

@@ -1,43 +1,54 @@
-//! Balancing of `http::Request`s, over whatever serves them: a hyper client, axum routers, tonic
-//! channels.
+//! Load balancing of [`http::Request`]s over any service that answers them: a hyper client, axum
+//! routers, tonic channels.
 //!
-//! What HTTP adds to a [`Balancer`](crate::Balancer): a response is judged by its status
-//! ([`HttpStatus`]) or its `grpc-status` ([`GrpcStatus`]), and an attempt lasts until the end of the
-//! response's body ([`UntilBodyEnd`], [`TrackedBody`]). [`builder`] sets a balancer up that way.
+//! [`Builder::http`](crate::balance::Builder::http) configures a [`Balancer`](crate::Balancer) for
+//! HTTP: it classifies a response by its status ([`HttpStatus`]) or its `grpc-status`
+//! ([`GrpcStatus`]), and an attempt lasts until the end of the response body ([`UntilBodyEnd`],
+//! [`TrackedBody`]).
 //!
-//! Servers tell how loaded they are by a header ([`ReportLoad`] writes it), for strategies that go by
-//! reports; those that probe can ask for it ([`load_probe`]).
+//! | task | items |
+//! |---|---|
+//! | retry and hedge | [`resilient`], [`ResilienceLayer`], [`Replay`], [`RetryOn`] |
+//! | limit times | [`AttemptTimeout`], [`IdleBodyTimeout`], module [`timeout`](crate::timeout) |
+//! | count response bodies in a concurrency limit | [`PermitUntilBodyEnd`] |
+//! | send requests to an endpoint's scheme and authority | [`SetOrigin`], [`Origin`] |
+//! | turn errors into responses | [`Gateway`] |
+//! | select an endpoint by a header, a cookie or the path | [`RequestKey`] |
+//! | report the load of a server | [`ReportLoad`], [`load_probe`], `load_report` (feature `orca`) |
+//! | create a pooled client for each endpoint | `Pool` (`http-client`) |
+//! | keep sessions at their endpoints by a cookie | module `sticky` (`sticky`) |
+//! | sign requests for AWS | module `sigv4` (`sigv4`) |
 //!
-//! [`resilient`] puts retries around it, which repeat request bodies byte for byte ([`Replay`]) where that
-//! is safe; limits of time are [`AttemptTimeout`] and [`IdleBodyTimeout`] here, and
-//! [`timeout`](crate::timeout). A limit on what is under way counts bodies, too, by [`PermitUntilBodyEnd`].
-//!
-//! Around it: [`SetOrigin`] sends requests to an endpoint's scheme and authority, [`Gateway`] turns
-//! errors into responses for those who serve what they balance, and, with feature `http-client`,
-//! a `Pool` makes pooled HTTP/1.1 or HTTP/2 clients for the endpoints. With feature `sticky`, the
-//! module `sticky` keeps sessions at their endpoints by a cookie. With feature `sigv4`, the module
-//! `sigv4` signs requests to endpoints that ask for AWS's IAM.
-//!
-//! [`RequestKey`] is what the strategies that hash hash: a header, a cookie, the path. With feature
-//! `orca`, load reports in headers and trailers are read for the strategies that want them.
+//! Names in parentheses are features. Import the items by name, as below. Then the crate `http` can
+//! be used beside this module.
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {
+//! use bytes::Bytes;
+//! use http::Request;
 //! use http_body_util::Empty;
-//! use tower_lb::{discover::{self, DiscoverExt}, http, strategy::P2c};
+//! use tower::ServiceExt;
+//! use tower_lb::{
+//!     balance::Builder,
+//!     discover::{self, DiscoverExt},
+//!     http::{Origin, Pool},
+//!     strategy::P2c,
+//! };
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let origins: [http::Origin; 2] = ["http://10.0.0.1:8080".parse()?, "http://10.0.0.2:8080".parse()?];
-//! let endpoints = discover::addresses(origins).connect(http::Pool::new().connector());
-//! let balancer = http::builder().spawn(P2c::default(), endpoints)?;
+//! let origins: [Origin; 2] = ["http://10.0.0.1:8080".parse()?, "http://10.0.0.2:8080".parse()?];
+//! let endpoints = discover::addresses(origins).connect(Pool::new().connector());
+//! let balancer = Builder::http().spawn(P2c::default(), endpoints)?;
 //!
-//! # use ::http::Request;
-//! use tower::ServiceExt;
-//! let request = Request::get("/status").body(Empty::<bytes::Bytes>::new())?;
+//! let request = Request::get("/status").body(Empty::<Bytes>::new())?;
 //! let response = balancer.oneshot(request).await?;
 //! # Ok(()) }
 //! # }
 //! ```
+//!
+//! The folders: `body` (attempts, permits and timeouts that last until the end of a body),
+//! `classify` (outcomes and retry decisions), `client` (clients and their origins), `load` (load
+//! reports), `replay` (request bodies that can be sent more than once), `sticky` and `sigv4`.
 
 mod body;
 mod classify;
@@ -58,17 +69,17 @@ pub use self::client::{Client, Pool};
 pub use self::load::load_report;
 pub use self::{
     body::{
-        Balancer, HeldBody, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
-        PermitUntilBodyEnd, TrackedBody, UntilBodyEnd, builder,
+        HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
+        PermitUntilBodyEnd, TrackedBody, UntilBodyEnd,
     },
     classify::{ClassifyHttp, GrpcStatus, HttpStatus, RetryOn},
     client::{
-        AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer, HostHeader,
-        InvalidOrigin, Origin, SetOrigin,
+        AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer, HostHeader, Origin,
+        SetOrigin,
     },
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
     load::{Counted, IN_FLIGHT, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe},
     replay::{Replay, ReplayBody, ReplayLayer},
-    request_key::{InvalidKeyName, RequestKey},
+    request_key::RequestKey,
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
 };

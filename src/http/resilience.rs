@@ -1,43 +1,51 @@
 use std::time::Duration;
 
+use http::Request;
 use tower_layer::Layer;
+use tower_service::Service;
 
-use super::{Replay, ReplayLayer, RetryOn};
+use super::{Replay, ReplayBody, ReplayLayer, RetryOn};
 use crate::{
     ConfigError,
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
     retry::{Backoff, Budget, Retry, RetryBuilder, RetryLayer},
 };
 
-/// A balancer, or what else serves HTTP, with what a careful client puts around it; see
-/// [`ResilienceLayer`].
+/// An HTTP service with retries and hedges around it; see [`ResilienceLayer`].
 pub type Resilient<S> = Replay<Retry<Hedge<S, RetryOn>, RetryOn>>;
 
-/// A service that tries again where that is safe and of use: [`ResilienceLayer::default`] around
-/// `service`, mostly a balancer.
+/// Adds retries with the defaults of [`ResilienceLayer`] to `service`, which is usually a balancer.
 ///
-/// The endpoints' services, and strategies that name their request, get a `Request<ReplayBody<B>>`. The
-/// time limit begins with the call: to bound the wait for an endpoint before it, give the balancer a
+/// The service must take `Request<ReplayBody<B>>` for requests with a body `B`: so must the
+/// endpoints' services, and a strategy that names its request type. The overall time limit starts
+/// at the call. To limit the wait for an endpoint before the call, set the balancer's
 /// [`fail_fast`](crate::balance::Builder::fail_fast).
-pub fn resilient<S>(service: S) -> Resilient<S> {
+///
+/// If `service` takes requests with any body, as axum's `Router` does, the compiler cannot infer
+/// `B`: write `resilient::<_, B>(service)`.
+pub fn resilient<S, B>(service: S) -> Resilient<S>
+where
+    S: Service<Request<ReplayBody<B>>>,
+{
     ResilienceLayer::default().layer(service)
 }
 
-/// Puts the layers of this crate around a balancer of HTTP requests, in the order that makes sense.
+/// Puts [`Replay`], [`Retry`] and [`Hedge`] around a balancer of HTTP requests, in the order in
+/// which they work together.
 ///
 /// From the outside in:
 ///
-/// 1. [`Replay`] decides what may be sent again, once for all attempts, and keeps one copy of the body
-///    for them.
-/// 2. [`Retry`] is around the balancer, so that each attempt is a pick of its own, and around the
-///    hedges, so that a request is tried again only when all that was under way has failed. It bounds
-///    the overall time: what bounds all attempts must be outside of all of them.
-/// 3. [`Hedge`] is next to the balancer: of two attempts at the same time, each must be a pick. Off by
-///    default, because it helps against stalls and against nothing else.
+/// 1. [`Replay`] decides once for all attempts whether a request may be sent more than once, and
+///    keeps one copy of the body for them.
+/// 2. [`Retry`] is around the balancer, so that the balancer selects an endpoint for each attempt.
+///    It is around the hedges, so that it retries only after all attempts in flight have failed. It
+///    limits the overall time, so it must be outside of all attempts.
+/// 3. [`Hedge`] is next to the balancer, so that the balancer selects an endpoint for each of two
+///    concurrent attempts. Off by default, because it helps only against stalls.
 ///
 /// Retries and hedges share one [`Budget`], and each request deposits once. Time limits of single
-/// attempts belong *below* the balancer ([`timeout`](crate::timeout)), where they are the endpoint's
-/// failure; concurrency limits belong outside, where a request that waits holds nothing; and
+/// attempts belong *below* the balancer ([`timeout`](crate::timeout)), where they count as failures
+/// of the endpoint. Concurrency limits belong outside, where a waiting request holds no resource.
 /// [`Gateway`](super::Gateway) is outermost, so that it turns all errors into responses.
 #[derive(Clone, Debug)]
 pub struct ResilienceLayer {
@@ -47,7 +55,7 @@ pub struct ResilienceLayer {
 }
 
 impl ResilienceLayer {
-    /// Settings.
+    /// Returns the default settings.
     #[must_use]
     pub fn builder() -> ResilienceBuilder {
         ResilienceBuilder {
@@ -62,7 +70,7 @@ impl ResilienceLayer {
         }
     }
 
-    /// What is left of the budget, to look at or to share.
+    /// Returns the budget of retries and hedges, to inspect or to share it.
     #[must_use]
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
@@ -70,7 +78,8 @@ impl ResilienceLayer {
 }
 
 impl Default for ResilienceLayer {
-    /// Up to three attempts within 30 s, a budget of 10 %, bodies kept up to 64 KiB, no hedges.
+    /// At most three attempts within 30 s, a budget of 10 %, bodies replayed up to 64 KiB, no
+    /// hedges.
     fn default() -> Self {
         Self::builder().into_parts().assemble()
     }
@@ -98,49 +107,51 @@ pub struct ResilienceBuilder {
 }
 
 impl ResilienceBuilder {
-    /// What may be sent again, and how much of a body is kept. Default [`ReplayLayer::new`].
+    /// Sets which requests may be sent more than once, and how much of a body is kept. Default
+    /// [`ReplayLayer::new`].
     #[must_use]
     pub fn replay(mut self, replay: ReplayLayer) -> Self {
         self.replay = replay;
         self
     }
 
-    /// Which responses are worth another attempt. Default [`RetryOn::http`].
+    /// Sets which responses are retried. Default [`RetryOn::http`].
     #[must_use]
     pub fn retry_on(mut self, on: RetryOn) -> Self {
         self.on = on;
         self
     }
 
-    /// How often a request is sent at the most, hedges apart. Default 3.
+    /// Sets the maximum number of attempts, without hedges. Default 3.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// How long to wait between attempts. Default [`Backoff::default`].
+    /// Sets the delay between attempts. Default [`Backoff::default`].
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How long all attempts may take, up to the beginning of the response. Default 30 s.
+    /// Limits the time of all attempts together, up to the response head. Default 30 s.
     #[must_use]
     pub fn overall(mut self, time: Duration) -> Self {
         self.overall = time;
         self
     }
 
-    /// When a second attempt is sent beside the first. Default [`Delay::never`].
+    /// Sets the delay after which a second attempt starts beside the first. Default
+    /// [`Delay::never`].
     #[must_use]
     pub fn hedge(mut self, delay: Delay) -> Self {
         self.hedge = delay;
         self
     }
 
-    /// What pays for retries and hedges. Default [`Budget::default`], of this layer alone.
+    /// Sets the budget of retries and hedges. Default [`Budget::default`], of this layer alone.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
@@ -154,18 +165,16 @@ impl ResilienceBuilder {
         self
     }
 
-    /// The layer.
+    /// Returns the layer.
     ///
     /// # Errors
     ///
-    /// For what [`RetryLayer`] and [`HedgeLayer`] reject, and a hedge that would be sent after the overall time.
+    /// If [`RetryLayer`] or [`HedgeLayer`] rejects a setting, or if `hedge` is not below `overall`.
     pub fn build(self) -> Result<ResilienceLayer, ConfigError> {
-        ConfigError::unless(
-            self.hedge.known().is_none_or(|delay| delay < self.overall),
-            "hedge",
-            format_args!("{:?}", self.hedge.known().unwrap_or_default()),
-            "a delay below `overall`",
-        )?;
+        if let Some(delay) = self.hedge.known().filter(|&delay| delay >= self.overall) {
+            let expected = format!("a delay below `overall`, which is {:?}", self.overall);
+            return Err(ConfigError::new("hedge", expected).with_value(format!("{delay:?}")));
+        }
         let parts = self.into_parts();
         parts.retry.check()?;
         parts.hedge.check()?;
@@ -174,7 +183,11 @@ impl ResilienceBuilder {
 
     fn into_parts(self) -> Parts {
         let Self { replay, on, attempts, backoff, overall, hedge, budget, seed } = self;
+        // A hedge sees the attempts of its request only if the request carries them from the first
+        // one on. Without hedges, the request carries them from the first failure on, which is
+        // cheaper.
         let carries = !hedge.is_never();
+        // The retry layer deposits for each request. A second deposit here would double the budget.
         let hedge = HedgeLayer::builder(on.clone(), hedge).budget(budget.without_deposits());
         let retry = RetryLayer::builder(on).attempts(attempts).backoff(backoff).overall(overall);
         let retry = retry.carries(carries);
@@ -183,7 +196,7 @@ impl ResilienceBuilder {
     }
 }
 
-/// The layers to be.
+/// The settings of the three layers.
 struct Parts {
     replay: ReplayLayer,
     retry: RetryBuilder<RetryOn>,

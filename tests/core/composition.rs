@@ -158,8 +158,8 @@ fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
         ("probed", Passes, |inner| Any::new(Probed::new(ask, inner))),
         #[cfg(feature = "sticky")]
         ("sticky", Passes, |inner| {
-            use tower_lb::http::sticky::{Key, Sessions};
-            let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
+            use tower_lb::http::sticky::{SessionKey, Sessions};
+            let sessions = Sessions::builder(SessionKey::new([7; 32]).unwrap()).build().unwrap();
             Any::new(sessions.stick(inner))
         }),
         #[cfg(feature = "lambda")]

@@ -407,11 +407,11 @@ impl PartialEq for Same {
 #[test]
 fn sessions_keep_nothing_of_endpoints_that_are_gone() {
     use tower_lb::{
-        http::sticky::{Key, Sessions},
+        http::sticky::{SessionKey, Sessions},
         strategy::{BuildContext, Candidates},
     };
 
-    let sessions = Sessions::builder(Key::new([7; 32]).unwrap()).build().unwrap();
+    let sessions = Sessions::builder(SessionKey::new([7; 32]).unwrap()).build().unwrap();
     let mut strategy = sessions.stick(Random);
     let few: Vec<_> = (0..10).map(|id| (id, Endpoint::new(()))).collect();
     let many: Vec<_> = (0..10_000).map(|id| (id, Endpoint::new(()))).collect();

@@ -128,7 +128,7 @@ mod attempts_over_http {
         let service = service_fn(|request: Request<u32>| answer(request.into_body()));
         let service = AttemptTimeoutLayer::new(120 * MS).layer(service);
         let endpoints = discover::list([("a", Endpoint::new(service))]);
-        let balancer = tower_lb::http::builder().spawn(P2c::default(), endpoints).unwrap();
+        let balancer = tower_lb::balance::Builder::http().spawn(P2c::default(), endpoints).unwrap();
         let response = balancer.clone().oneshot(Request::new(9)).await.unwrap();
         response.into_body().collect().await.unwrap_err();
         let status = balancer.status();

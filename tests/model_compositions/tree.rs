@@ -11,7 +11,7 @@ use std::{
 
 use tower_lb::{
     endpoint::Locality,
-    http::sticky::{Affinity, Key, Sessions, WhenDraining},
+    http::sticky::{Affinity, SessionKey, Sessions, WhenDraining},
     lambda::{Aimd, Throttles},
     load::{FailureAware, Outstanding, PeakEwma, PerClass},
     outcome::LoadReport,
@@ -473,7 +473,7 @@ impl Controls {
 
 /// Sessions of all trackers and wrappers have the same key.
 pub(crate) fn sessions(affinity: Affinity, draining: WhenDraining) -> Sessions {
-    let sessions = Sessions::builder(Key::new([7; 32]).unwrap());
+    let sessions = Sessions::builder(SessionKey::new([7; 32]).unwrap());
     sessions.affinity(affinity).when_draining(draining).build().unwrap()
 }
 

@@ -23,9 +23,10 @@ use tower::{
     },
 };
 use tower_lb::{
+    balance::Builder,
     discover,
     hedge::Delay,
-    http::{self as lb, ResilienceLayer},
+    http::{HttpBalancer, ResilienceLayer, resilient},
     strategy::P2c,
 };
 use tower_lb_benches::{addresses::addresses, ours};
@@ -116,10 +117,11 @@ where
     total
 }
 
-fn balancer() -> lb::Balancer<Noop, <P2c as tower_lb::strategy::Strategy>::Picker> {
+fn balancer() -> HttpBalancer<Noop, <P2c as tower_lb::strategy::Strategy>::Picker> {
     let endpoints = addresses(10).map(|address| (address, Noop.into()));
-    let (balancer, mut driver) =
-        lb::builder().build(P2c::default(), discover::list(endpoints)).expect("no contradictions");
+    let (balancer, mut driver) = Builder::http()
+        .build(P2c::default(), discover::list(endpoints))
+        .expect("no contradictions");
     assert!(ours::poll(&mut driver).is_ready());
     balancer
 }
@@ -149,7 +151,7 @@ fn resilience(c: &mut Criterion) {
         group.bench_function("tower-resilience Retry, token bucket", |b| {
             b.iter_custom(|n| time(&mut peer, n, make));
         });
-        let mut ours = lb::resilient(balancer());
+        let mut ours = resilient::<_, Full<Bytes>>(balancer());
         group.bench_function("tower-lb resilient", |b| b.iter_custom(|n| time(&mut ours, n, make)));
         let hedged = ResilienceLayer::builder().hedge(Delay::quantile(0.99)).build();
         let mut hedged = hedged.expect("no contradictions").layer(balancer());

@@ -19,9 +19,10 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_lb::{
+    balance::Builder,
     discover,
     endpoint::Endpoint,
-    http::{self, HttpStatus, ReplayBody, ResilienceLayer},
+    http::{HttpStatus, ReplayBody, ResilienceLayer},
     limit::AdaptiveThrottleLayer,
     load::Outstanding,
     retry::Budget,
@@ -124,7 +125,7 @@ async fn simulate(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     });
     // Without a charge for failures: all servers have the same too much to do.
     let strategy = P2c::new(Outstanding);
-    let balancer = http::builder().seed(seed).spawn(strategy, discover::list(servers));
+    let balancer = Builder::http().seed(seed).spawn(strategy, discover::list(servers));
     let balancer = balancer.expect("no contradictions");
 
     let (attempts, budget) = match client {

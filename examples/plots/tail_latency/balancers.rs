@@ -19,8 +19,9 @@ use tower::{
 };
 use tower_lb::{
     BoxError,
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self as lb, Origin, Pool},
+    http::{Origin, Pool},
     load::{FailureAware, PredictedLatency},
     strategy::{Candidate, Freshest, LeastLoaded, P2c, Pick, Probed, Strategy},
 };
@@ -91,7 +92,7 @@ where
     St: Strategy<Picker: Pick<Request<Body>> + Send + Sync + 'static> + Send + 'static,
 {
     let endpoints = discover::addresses(origins.to_vec()).connect(Pool::new().connector());
-    let balancer = lb::builder().spawn(strategy, endpoints)?;
+    let balancer = Builder::http().spawn(strategy, endpoints)?;
     Ok(boxed(balancer))
 }
 

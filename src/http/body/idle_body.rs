@@ -18,24 +18,25 @@ use crate::{
     outcome::{Bound, Elapsed},
 };
 
-/// Bounds the time between one piece of a response's body and the next. Put it around an endpoint's
-/// service, so that a body that gets stuck is the endpoint's failure.
+/// Limits the time between one frame of a response body and the next.
 ///
-/// The time runs while somebody waits for the next piece; one who reads slowly is not hurried.
+/// Put it around an endpoint's service, so that a stalled body counts as a failure of the endpoint.
+/// The time runs only while a reader waits for the next frame, so a slow reader does not cause a
+/// timeout.
 #[derive(Clone, Debug)]
 pub struct IdleBodyTimeout<S> {
     inner: S,
     limit: Duration,
 }
 
-/// Wraps services into [`IdleBodyTimeout`].
+/// Wraps services in [`IdleBodyTimeout`].
 #[derive(Clone, Copy, Debug)]
 pub struct IdleBodyTimeoutLayer {
     limit: Duration,
 }
 
 impl IdleBodyTimeoutLayer {
-    /// At the most so long.
+    /// Fails a response body whose next frame takes longer than `limit`.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
         Self { limit }
@@ -68,7 +69,7 @@ where
 }
 
 pin_project! {
-    /// The response of an [`IdleBodyTimeout`].
+    /// The response future of [`IdleBodyTimeout`].
     #[derive(Debug)]
     pub struct IdleBodyFuture<F> {
         #[pin]
@@ -98,14 +99,14 @@ where
 }
 
 pin_project! {
-    /// The body of an [`IdleBodyTimeout`]'s response.
+    /// The response body of [`IdleBodyTimeout`].
     #[derive(Debug)]
     pub struct IdleBody<B> {
         #[pin]
         body: B,
         #[pin]
         timer: LazySleep,
-        // The timer runs.
+        // The reader waits for a frame, so the timer runs.
         waiting: bool,
         limit: Duration,
     }
@@ -128,8 +129,10 @@ where
             *this.waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let began = !std::mem::replace(this.waiting, true);
-        if began {
+        let wait_begins = !std::mem::replace(this.waiting, true);
+        if wait_begins {
+            // The timer may still run from an earlier wait. Stopping it makes `poll` start a new
+            // one.
             this.timer.as_mut().stop();
         }
         let limit = *this.limit;

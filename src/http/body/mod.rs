@@ -1,4 +1,11 @@
-mod carry;
+//! Response bodies that something lasts for: an attempt, a permit of a concurrency limit, a
+//! timeout.
+//!
+//! [`UntilBodyEnd`] is the tracker of HTTP balancers and wraps each body into a [`TrackedBody`];
+//! `follow_attempts` carries the attempts of one request in its extensions. [`HeldBody`] holds a
+//! guard until the body ends. [`IdleBodyTimeout`] fails a body that stalls.
+
+mod follow_attempts;
 mod idle_body;
 mod permit_body;
 mod tracked_body;
@@ -8,5 +15,5 @@ pub use self::{
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
     permit_body::{HeldBody, PermitUntilBodyEnd},
     tracked_body::TrackedBody,
-    until_body_end::{Balancer, UntilBodyEnd, builder},
+    until_body_end::{HttpBalancer, UntilBodyEnd},
 };

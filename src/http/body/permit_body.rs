@@ -9,16 +9,16 @@ use pin_project_lite::pin_project;
 
 use crate::limit::{Permit, PermitScope};
 
-/// A request keeps its permit under a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until its response's
-/// body has ended, failed, or been dropped.
+/// Keeps the permit of a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until the response
+/// body ends, fails or is dropped.
 ///
 /// ```
-/// use tower_lb::{http, limit::{Concurrency, ConcurrencyLimitLayer}};
+/// use tower_lb::{http::PermitUntilBodyEnd, limit::{Concurrency, ConcurrencyLimitLayer}};
 ///
 /// let builder = ConcurrencyLimitLayer::builder(Concurrency::fixed(100));
-/// let layer = builder.queue(50).permit_scope(http::PermitUntilBodyEnd).build()?;
-/// # let _: ConcurrencyLimitLayer<_, _, http::PermitUntilBodyEnd> = layer;
-/// # Ok::<_, tower_lb::ConfigError>(())
+/// let layer = builder.queue(50).permit_scope(PermitUntilBodyEnd).build()?;
+/// # let _: ConcurrencyLimitLayer<_, _, PermitUntilBodyEnd> = layer;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PermitUntilBodyEnd;
@@ -32,20 +32,21 @@ impl<B: Body> PermitScope<Response<B>> for PermitUntilBodyEnd {
 }
 
 pin_project! {
-    /// A body that keeps what is given back when it has ended, failed, or been dropped; frames and trailers
-    /// pass through as they are.
+    /// A body that holds a guard until it ends, fails or is dropped.
+    ///
+    /// Frames and trailers pass through unchanged.
     #[derive(Debug)]
     pub struct HeldBody<B, G> {
         #[pin]
         body: B,
-        // Until it ends.
+        // `None` after the end of the body.
         guard: Option<G>,
     }
 }
 
 impl<B: Body, G> HeldBody<B, G> {
     pub(crate) fn new(body: B, guard: G) -> Self {
-        // Nobody may ever read what is empty.
+        // An empty body may never be polled, so its guard is released here.
         let guard = (!body.is_end_stream()).then_some(guard);
         Self { body, guard }
     }
@@ -61,9 +62,9 @@ impl<B: Body, G> Body for HeldBody<B, G> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        // Whoever reads may not ask again after trailers or the last of the data.
-        let goes_on = matches!(&frame, Some(Ok(frame)) if !frame.is_trailers());
-        if !goes_on || this.body.is_end_stream() {
+        // A reader may stop polling after trailers or after the last data frame.
+        let continues = matches!(&frame, Some(Ok(frame)) if !frame.is_trailers());
+        if !continues || this.body.is_end_stream() {
             *this.guard = None;
         }
         Poll::Ready(frame)

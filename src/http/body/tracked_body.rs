@@ -15,11 +15,11 @@ use crate::{
 };
 
 pin_project! {
-    /// The body of a balanced response: the attempt goes on until it ends, fails or is dropped.
+    /// The body of a balanced response. The attempt lasts until the body ends, fails or is dropped.
     ///
-    /// Frames and trailers pass through as they are. A body that is dropped before its end counts
-    /// as [`Cancelled`](Outcome::Cancelled). If the head says that the endpoint failed, the attempt is
-    /// over at once.
+    /// Frames and trailers pass through unchanged. A body that is dropped before its end counts as
+    /// [`Cancelled`](Outcome::Cancelled). If the head says that the endpoint failed, the attempt
+    /// ends at once.
     pub struct TrackedBody<B, C> {
         #[pin]
         body: B,
@@ -27,7 +27,7 @@ pin_project! {
     }
 }
 
-/// The attempt that the body belongs to; dropping it ends the attempt.
+/// The attempt that the body belongs to. Dropping this ends the attempt.
 struct Tracked<C> {
     attempt: Option<Attempt>,
     classify: C,
@@ -37,14 +37,15 @@ struct Tracked<C> {
 impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
     pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
         let mut tracked = Tracked { attempt: Some(attempt), classify, head };
-        // What failed has failed: nobody should learn of it late because nobody reads the body.
+        // A failure is known from the head. Recording it only at the end of the body would delay it
+        // until the caller reads the body, and callers often drop the body of a failed response.
         if body.is_end_stream() || tracked.head.is_failure() {
             tracked.end(None);
         }
         Self { body, tracked }
     }
 
-    /// The body itself. The attempt is over with this call, as if the tracked body was dropped.
+    /// Returns the inner body. This ends the attempt, as dropping the tracked body does.
     pub fn into_inner(self) -> B {
         self.body
     }
@@ -88,7 +89,7 @@ where
                 Some(Err(error))
             }
             Some(Ok(frame)) => {
-                // Whoever reads may not ask again after trailers or the last of the data.
+                // A reader may stop polling after trailers or after the last data frame.
                 if frame.is_trailers() || this.body.is_end_stream() {
                     this.tracked.end(frame.trailers_ref());
                 }
@@ -116,7 +117,7 @@ impl<C> Drop for Tracked<C> {
 }
 
 impl<B: Default, C: Default> Default for TrackedBody<B, C> {
-    /// A body that belongs to no attempt.
+    /// Returns a body that belongs to no attempt.
     fn default() -> Self {
         let tracked = Tracked { attempt: None, classify: C::default(), head: Outcome::Success };
         Self { body: B::default(), tracked }

@@ -4,37 +4,51 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 
 use crate::{
+    Balancer,
     balance::Builder,
     http::{ClassifyHttp, HttpStatus, TrackedBody, load::in_flight_header},
     outcome::{Attempt, Track},
 };
 
-/// A balancer of HTTP requests; what [`builder`] builds.
-pub type Balancer<S, P, C = HttpStatus> = crate::Balancer<S, P, UntilBodyEnd<C>>;
+/// A balancer of HTTP requests, built by [`Builder::http`].
+pub type HttpBalancer<S, P, C = HttpStatus> = Balancer<S, P, UntilBodyEnd<C>>;
 
-/// Settings for a balancer of HTTP requests, which judges responses by [`HttpStatus`].
-///
-/// For another judgement, [`track`](Builder::track) them by an [`UntilBodyEnd`] of your own.
-#[must_use]
-pub fn builder() -> Builder<UntilBodyEnd> {
-    crate::Balancer::builder().track(UntilBodyEnd::default())
+impl Builder<UntilBodyEnd> {
+    /// Returns the settings of a balancer of HTTP requests, which classifies responses by
+    /// [`HttpStatus`].
+    ///
+    /// For another classification, call [`track`](Self::track) with an [`UntilBodyEnd`] of your
+    /// own.
+    ///
+    /// ```
+    /// use tower_lb::{balance::Builder, http::{GrpcStatus, UntilBodyEnd}};
+    ///
+    /// let http = Builder::http();
+    /// let grpc = Builder::http().track(UntilBodyEnd::new(GrpcStatus));
+    /// # drop((http, grpc));
+    /// ```
+    #[must_use]
+    pub fn http() -> Self {
+        Balancer::builder().track(UntilBodyEnd::default())
+    }
 }
 
-/// The attempt is over at the end of the response's body; latency is measured to its head.
+/// Ends an attempt at the end of the response body, and measures its latency up to the response
+/// head.
 ///
-/// A response whose head says that the endpoint failed tells which in its extensions, as an
+/// A response whose head says that the endpoint failed names the endpoint in its extensions, as an
 /// [`EndpointId`](crate::endpoint::EndpointId).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilBodyEnd<C = HttpStatus>(C);
 
-impl<C> UntilBodyEnd<C> {
-    /// Judges responses by `classify`.
+impl<C: ClassifyHttp + Clone> UntilBodyEnd<C> {
+    /// Classifies responses by `classify`.
     pub fn new(classify: C) -> Self {
         Self(classify)
     }
 }
 
-/// Passes on what the server says of its load, if somebody wants to know.
+/// Reports the load that a server wrote into `headers`, if the strategy uses load reports.
 pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
     if !attempt.wants_reports() {
         return;
@@ -61,7 +75,7 @@ where
         report(&head.headers, &attempt);
         let outcome = self.0.head(&head);
         if outcome.is_failure() {
-            // For those who try again elsewhere.
+            // A retry reads this to select another endpoint.
             attempt.endpoint_id().map(|endpoint| head.extensions.insert(endpoint));
         }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);

@@ -7,19 +7,21 @@ use crate::{
     outcome::Outcome,
 };
 
-/// Judges a response by its `grpc-status`, wherever it stands: in the trailers, or in the head of
-/// a response without a body.
+/// Classifies a response by its `grpc-status`, in the trailers or in the head of a response without
+/// a body.
 ///
 /// | status | outcome |
 /// |---|---|
-/// | `UNKNOWN`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`ApplicationError`](Outcome::ApplicationError) |
-/// | `RESOURCE_EXHAUSTED` | [`Overload`](Outcome::Overload), with `grpc-retry-pushback-ms` |
-/// | `DEADLINE_EXCEEDED` | [`Timeout`](Outcome::Timeout) |
-/// | `CANCELLED` | [`Cancelled`](Outcome::Cancelled) |
-/// | all others, which blame the caller | [`Success`](Outcome::Success) |
+/// | `UNKNOWN`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`Outcome::ApplicationError`] |
+/// | `RESOURCE_EXHAUSTED` | [`Outcome::Overload`], with `grpc-retry-pushback-ms` |
+/// | `DEADLINE_EXCEEDED` | [`Outcome::Timeout`] |
+/// | `CANCELLED` | [`Outcome::Cancelled`] |
+/// | all others, which are errors of the caller | [`Outcome::Success`] |
 ///
-/// A response that is not 200 never reached a gRPC server and is judged by [`HttpStatus`]; one that
-/// ends without a status is an [`ApplicationError`](Outcome::ApplicationError).
+/// A response with another HTTP status than 200 comes from no gRPC server and is classified by
+/// [`HttpStatus`]. A `grpc-status` that is not a number is an
+/// [`ApplicationError`](Outcome::ApplicationError). A response with status 200 that ends without a
+/// `grpc-status` is a [`Success`](Outcome::Success).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 
@@ -49,10 +51,11 @@ pub(super) fn of_status(headers: &HeaderMap) -> Option<Outcome> {
     })
 }
 
-/// What a server says of further attempts, in `grpc-retry-pushback-ms`.
+/// What a server says about further attempts, in `grpc-retry-pushback-ms`.
 pub(super) enum Pushback {
+    /// The next attempt may follow after this delay.
     After(Duration),
-    /// It wants none: the value is negative, or no number.
+    /// No attempt may follow: the value is negative or not a number.
     Stop,
 }
 

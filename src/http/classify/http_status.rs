@@ -8,7 +8,7 @@ use crate::{
     outcome::{Classify, Outcome},
 };
 
-/// Judges a response by its status.
+/// Classifies a response by its status.
 ///
 /// | status | outcome |
 /// |---|---|
@@ -25,7 +25,7 @@ impl ClassifyHttp for HttpStatus {
     }
 }
 
-/// For those who see whole responses, as limits do.
+/// For services that see whole responses, such as limits.
 impl<B> Classify<Response<B>> for HttpStatus {
     fn classify(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> Outcome {
         match result {

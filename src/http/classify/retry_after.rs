@@ -2,18 +2,19 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
 
-/// The delay that a `Retry-After` header asks for, in seconds or by a date. A date is compared with
-/// the response's own `Date`, so that the other side's clock need not agree with ours; without
-/// one, it is not looked at.
+/// Returns the delay of a `Retry-After` header, which is in seconds or a date.
+///
+/// A date is compared with the `Date` of the same response, so that the clocks of server and client
+/// need not agree. A date is ignored if the response has no `Date`.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.trim());
-    let asked = text(header::RETRY_AFTER)?;
-    if let Ok(seconds) = asked.parse() {
+    let value = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let then = httpdate::parse_http_date(asked).ok()?;
+    let then = httpdate::parse_http_date(value).ok()?;
     let now = httpdate::parse_http_date(text(header::DATE)?).ok()?;
-    // A date that is over asks for nothing.
+    // A date in the past is no delay.
     Some(then.duration_since(now).unwrap_or_default())
 }
 
@@ -21,9 +22,9 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn parse(retry_after_: &'static str, date: Option<&'static str>) -> Option<Duration> {
+    fn parse(value: &'static str, date: Option<&'static str>) -> Option<Duration> {
         let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, retry_after_.parse().unwrap());
+        headers.insert(header::RETRY_AFTER, value.parse().unwrap());
         date.map(|date| headers.insert(header::DATE, date.parse().unwrap()));
         retry_after(&headers)
     }

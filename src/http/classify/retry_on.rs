@@ -12,13 +12,15 @@ use crate::{
     retry::{RetryDecision, RetryPolicy},
 };
 
-/// Which HTTP and gRPC responses are worth another attempt.
+/// Selects the HTTP and gRPC responses that are retried.
 ///
-/// Errors are judged by [`RetryDecision::of_error`]; of pooled clients (feature `http-client`), it is known
-/// besides which failed while connecting, and which streams an HTTP/2 server refused before it looked at
-/// them. A request that could not be signed (feature `sigv4`) is not tried again: it would not be another
-/// time. `Retry-After` and `grpc-retry-pushback-ms` are honoured; a pushback that is negative or no number
-/// means that the server wants no other attempt.
+/// [`RetryDecision::of_error`] decides for errors. With feature `http-client`, errors of pooled
+/// clients are [`Unsent`](RetryDecision::Unsent) if the connection failed or if an HTTP/2 server
+/// refused the stream (`REFUSED_STREAM`). With feature `sigv4`, a request that could not be signed
+/// is not retried, because signing it again would fail too.
+///
+/// `Retry-After` and `grpc-retry-pushback-ms` are honoured. A pushback that is negative or not a
+/// number means that the server accepts no further attempt.
 #[derive(Clone, Debug)]
 pub struct RetryOn {
     statuses: Vec<StatusCode>,
@@ -26,7 +28,7 @@ pub struct RetryOn {
 }
 
 impl RetryOn {
-    /// 429, 502, 503 and 504. Not 500, which mostly comes back.
+    /// Retries 429, 502, 503 and 504, but not 500, which usually recurs.
     #[must_use]
     pub fn http() -> Self {
         use StatusCode as S;
@@ -35,23 +37,24 @@ impl RetryOn {
         Self { statuses: statuses.into(), codes: Vec::new() }
     }
 
-    /// `UNAVAILABLE` (14) in a response without a body, and the HTTP statuses that stand for it.
+    /// Retries `UNAVAILABLE` (14) in the head of a response, and the statuses of
+    /// [`http`](Self::http).
     ///
-    /// A status that comes after a head which did not have it is not tried again: with the head the response
-    /// is handed on. gRPC's own retries are committed then, too (gRFC A6).
+    /// A status in the trailers is not retried, because the caller already has the head. gRPC's own
+    /// retries are committed by then, too (gRFC A6).
     #[must_use]
     pub fn grpc() -> Self {
         Self { codes: vec![14], ..Self::http() }
     }
 
-    /// Other HTTP statuses.
+    /// Replaces the HTTP statuses that are retried.
     #[must_use]
     pub fn statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
         self.statuses = statuses.into_iter().collect();
         self
     }
 
-    /// Other gRPC codes.
+    /// Replaces the gRPC codes that are retried.
     #[must_use]
     pub fn codes(mut self, codes: impl IntoIterator<Item = u32>) -> Self {
         self.codes = codes.into_iter().collect();
@@ -92,7 +95,8 @@ impl<B> RetryPolicy<Response<B>> for RetryOn {
             None if by_code => grpc_status::of_status(headers).unwrap_or(Outcome::Success),
             None => http_status::of_status(response.status(), headers),
         };
-        // It was said to be one, whatever it is by itself.
+        // The caller selected this status for retries, so it is a failure even if it is a success
+        // for the outcome, as 404 is.
         RetryDecision::Failed(if outcome.is_failure() {
             outcome
         } else {
@@ -132,7 +136,11 @@ mod tests {
 
     use super::*;
 
-    fn judge(on: &RetryOn, status: u16, headers: &[(&'static str, &'static str)]) -> RetryDecision {
+    fn decision(
+        on: &RetryOn,
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+    ) -> RetryDecision {
         let response =
             headers.iter().fold(Response::builder().status(status), |builder, header| {
                 builder.header(header.0, header.1)
@@ -153,32 +161,32 @@ mod tests {
     fn gateway_errors_and_overload_are_tried_again() {
         let on = RetryOn::http();
         let late = RetryDecision::Failed(Outcome::Timeout);
-        for (status, verdict) in [(429, BUSY), (502, BROKEN), (503, BUSY), (504, late)] {
-            assert_eq!(judge(&on, status, &[]), verdict, "{status}");
+        for (status, expected) in [(429, BUSY), (502, BROKEN), (503, BUSY), (504, late)] {
+            assert_eq!(decision(&on, status, &[]), expected, "{status}");
         }
         for status in [200, 301, 404, 500, 501] {
-            assert_eq!(judge(&on, status, &[]), RetryDecision::Final, "{status}");
+            assert_eq!(decision(&on, status, &[]), RetryDecision::Final, "{status}");
         }
-        assert_eq!(judge(&on, 503, &[("retry-after", "2")]), overload(2000));
+        assert_eq!(decision(&on, 503, &[("retry-after", "2")]), overload(2000));
         let on = on.statuses([StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND]);
-        assert_eq!(judge(&on, 500, &[]), BROKEN);
-        assert_eq!(judge(&on, 404, &[]), BROKEN);
-        assert_eq!(judge(&on, 503, &[]), RetryDecision::Final);
+        assert_eq!(decision(&on, 500, &[]), BROKEN);
+        assert_eq!(decision(&on, 404, &[]), BROKEN);
+        assert_eq!(decision(&on, 503, &[]), RetryDecision::Final);
     }
 
     #[test]
     fn grpc_codes_and_pushback_are_honoured() {
         let on = RetryOn::grpc();
-        assert_eq!(judge(&on, 200, &[("grpc-status", "14")]), BROKEN);
-        assert_eq!(judge(&on, 200, &[("grpc-status", "13")]), RetryDecision::Final);
-        assert_eq!(judge(&on, 200, &[("grpc-status", "0")]), RetryDecision::Final);
-        assert_eq!(judge(&on, 503, &[]), BUSY);
+        assert_eq!(decision(&on, 200, &[("grpc-status", "14")]), BROKEN);
+        assert_eq!(decision(&on, 200, &[("grpc-status", "13")]), RetryDecision::Final);
+        assert_eq!(decision(&on, 200, &[("grpc-status", "0")]), RetryDecision::Final);
+        assert_eq!(decision(&on, 503, &[]), BUSY);
         let pushback =
-            |value| judge(&on, 200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
+            |value| decision(&on, 200, &[("grpc-status", "14"), ("grpc-retry-pushback-ms", value)]);
         assert_eq!(pushback("70"), overload(70));
         assert_eq!(pushback("-1"), RetryDecision::Final);
         assert_eq!(pushback("soon"), RetryDecision::Final);
         let on = on.codes([8]);
-        assert_eq!(judge(&on, 200, &[("grpc-status", "8")]), BUSY);
+        assert_eq!(decision(&on, 200, &[("grpc-status", "8")]), BUSY);
     }
 }

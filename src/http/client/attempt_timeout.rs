@@ -18,27 +18,29 @@ use crate::{
     outcome::{Bound, Elapsed},
 };
 
-/// Bounds the time from sending an attempt to the end of its response's body. Put it around an
-/// endpoint's service, so that it is the endpoint's failure.
+/// Limits the time from sending an attempt to the end of its response body.
 ///
-/// Envoy's `per_try_timeout` bounds the same. A limit that is hit after the response has begun ends the
-/// body with the error: it is too late to try again. Not for responses that stream for ever; they
-/// want [`FirstByteTimeout`](crate::timeout::FirstByteTimeout) and
-/// [`IdleBodyTimeout`](crate::http::IdleBodyTimeout).
+/// Put it around an endpoint's service, so that a timeout counts as a failure of the endpoint.
+/// Envoy's `per_try_timeout` limits the same time. If the limit is exceeded after the response
+/// head, the body fails with the error, because a retry is not possible any more.
+///
+/// For responses that stream indefinitely, use
+/// [`FirstByteTimeout`](crate::timeout::FirstByteTimeout) and
+/// [`IdleBodyTimeout`](crate::http::IdleBodyTimeout) instead.
 #[derive(Clone, Debug)]
 pub struct AttemptTimeout<S> {
     inner: S,
     limit: Duration,
 }
 
-/// Wraps services into [`AttemptTimeout`].
+/// Wraps services in [`AttemptTimeout`].
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptTimeoutLayer {
     limit: Duration,
 }
 
 impl AttemptTimeoutLayer {
-    /// At the most so long.
+    /// Fails an attempt that takes longer than `limit`.
     #[must_use]
     pub const fn new(limit: Duration) -> Self {
         Self { limit }
@@ -68,14 +70,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let limit = self.limit;
-        // A limit beyond what the clock can tell is as good as none.
+        // `None` is a limit beyond the range of the clock. `sleep` then waits for a very long time.
         let deadline = Instant::now().checked_add(limit);
         AttemptTimeoutFuture { inner: Timed::new(self.inner.call(request), deadline, limit) }
     }
 }
 
 pin_project! {
-    /// The response of an [`AttemptTimeout`].
+    /// The response future of [`AttemptTimeout`].
     #[derive(Debug)]
     pub struct AttemptTimeoutFuture<F> {
         #[pin]
@@ -103,7 +105,7 @@ where
 }
 
 pin_project! {
-    /// The body of an [`AttemptTimeout`]'s response.
+    /// The response body of [`AttemptTimeout`].
     #[derive(Debug)]
     pub struct AttemptBody<B> {
         #[pin]
@@ -141,7 +143,7 @@ where
 }
 
 pin_project! {
-    /// What must be over by a deadline. What is ready at once needs no timer.
+    /// A future or a body that must end by a deadline. If it is ready at once, no timer is created.
     #[derive(Debug)]
     struct Timed<T> {
         #[pin]

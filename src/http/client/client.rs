@@ -17,14 +17,14 @@ use crate::{
     strategy::Candidate,
 };
 
-/// A pooled client for one endpoint, made by [`Pool`]: hyper-util's, sending to the endpoint's origin.
+/// A pooled hyper-util client that sends requests to the origin of one endpoint; made by [`Pool`].
 pub type Client<B> = SetOrigin<legacy::Client<HttpConnector, B>>;
 
-/// Makes a [`Client`] for each endpoint: connections are made when first needed and pooled per
-/// endpoint, and closed when the endpoint is removed and its requests are done.
+/// Creates a [`Client`] for each endpoint.
 ///
-/// Plain HTTP/1.1 by default. For TLS, connect endpoints with a client of your own, wrapped in
-/// [`SetOrigin`].
+/// Each client opens connections on demand and pools them. It closes them when the endpoint has
+/// been removed and its requests have ended. Plain HTTP/1.1 by default. For TLS, connect endpoints
+/// with a client of your own, wrapped in [`SetOrigin`].
 #[derive(Clone, Debug)]
 pub struct Pool {
     http2: bool,
@@ -35,8 +35,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// HTTP/1.1, 5 s to connect, connections closed after 90 s without use, 32 idle ones per
-    /// endpoint at the most, `Host` headers kept.
+    /// Uses HTTP/1.1, 5 s to connect, at most 32 idle connections per endpoint, which are closed
+    /// after 90 s, and keeps `Host` headers.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -48,43 +48,42 @@ impl Pool {
         }
     }
 
-    /// Speaks HTTP/2 from the start (prior knowledge), one connection per endpoint. Default
-    /// HTTP/1.1.
+    /// Uses HTTP/2 with prior knowledge, and one connection per endpoint. Default HTTP/1.1.
     #[must_use]
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// How long connecting may take. Default 5 s.
+    /// Limits the time of a connection attempt. Default 5 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a connection may be idle before it is closed. Default 90 s.
+    /// Sets how long a connection may be idle before it is closed. Default 90 s.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// How many idle connections are kept per endpoint. Default 32.
+    /// Limits the idle connections that are kept per endpoint. Default 32.
     #[must_use]
     pub fn max_idle(mut self, connections: usize) -> Self {
         self.max_idle = connections;
         self
     }
 
-    /// What becomes of a request's `Host` header. Default [`HostHeader::Keep`].
+    /// Sets the `Host` header of requests. Default [`HostHeader::Keep`].
     #[must_use]
     pub fn host_header(mut self, host: HostHeader) -> Self {
         self.host = host;
         self
     }
 
-    /// A client for one endpoint.
+    /// Creates a client for the endpoint at `origin`.
     #[must_use]
     pub fn client<B>(&self, origin: Origin) -> Client<B>
     where
@@ -93,7 +92,10 @@ impl Pool {
         B::Error: Into<BoxError>,
     {
         if origin.scheme() == &Scheme::HTTPS {
-            tracing::warn!(origin = %Escaped(&origin), "this client speaks no TLS, each request will fail");
+            tracing::warn!(
+                origin = %Escaped(&origin),
+                "the client does not support TLS; requests to the origin will fail"
+            );
         }
         SetOrigin::new(self.build(), origin).host_header(self.host.clone())
     }
@@ -116,7 +118,7 @@ impl Pool {
             .build(connector)
     }
 
-    /// A [probe](load_probe) with a client of its own, for [`Probed`](crate::strategy::Probed).
+    /// Returns a [`load_probe`] with a client of its own, for [`Probed`](crate::strategy::Probed).
     pub fn load_probe(
         self,
         path: Uri,
@@ -124,7 +126,8 @@ impl Pool {
         load_probe(self.build::<String>(), path)
     }
 
-    /// A function that makes clients, for [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
+    /// Returns a function that creates clients, for
+    /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
     pub fn connector<B>(&self) -> impl Fn(&Origin) -> Client<B> + Clone + use<B>
     where
         B: Body + Send + 'static,

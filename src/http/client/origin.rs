@@ -5,9 +5,11 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-/// Where an endpoint serves HTTP: scheme and authority, as in `http://10.0.0.1:8080`.
+use crate::ParseError;
+
+/// The scheme and the authority at which an endpoint serves HTTP, such as `http://10.0.0.1:8080`.
 ///
-/// Parsed from text (the scheme is `http` if there is none) or made from a [`SocketAddr`].
+/// It is parsed from text, where the default scheme is `http`, or made from a [`SocketAddr`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,
@@ -15,33 +17,34 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The scheme.
+    /// Returns the scheme.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// Host and port.
+    /// Returns host and port.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// The authority as a `Host` header.
+    /// Returns the authority as a `Host` header.
     pub(super) fn host(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(self.authority.as_str()).ok()
     }
 }
 
 impl FromStr for Origin {
-    type Err = InvalidOrigin;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
-        let invalid = || InvalidOrigin { text: text.into() };
-        let parts = text.parse::<Uri>().map_err(|_| invalid())?.into_parts();
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let invalid = || ParseError::new("origin", text, "only a scheme, a host and a port");
+        let uri = text.parse::<Uri>().map_err(|error| invalid().with_source(error))?;
+        let parts = uri.into_parts();
         let authority = parts.authority.ok_or_else(invalid)?;
-        let bare = parts.path_and_query.is_none_or(|path| path == "/");
-        if !bare || authority.host().is_empty() || authority.as_str().contains('@') {
+        let has_path = parts.path_and_query.is_some_and(|path| path != "/");
+        if has_path || authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(invalid());
         }
         Ok(Self { scheme: parts.scheme.unwrap_or(Scheme::HTTP), authority })
@@ -51,6 +54,7 @@ impl FromStr for Origin {
 impl From<SocketAddr> for Origin {
     fn from(address: SocketAddr) -> Self {
         let authority = address.to_string().parse();
+        // Every socket address is an authority, so the default is never used.
         let authority = authority.unwrap_or_else(|_| Authority::from_static("localhost"));
         Self { scheme: Scheme::HTTP, authority }
     }
@@ -61,20 +65,6 @@ impl fmt::Display for Origin {
         write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
-
-/// A text that is no [`Origin`]: it has no host, or more than scheme, host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidOrigin {
-    text: Box<str>,
-}
-
-impl fmt::Display for InvalidOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no origin: expected scheme, host and port only", self.text)
-    }
-}
-
-impl std::error::Error for InvalidOrigin {}
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +81,8 @@ mod tests {
             assert_eq!(text.parse::<Origin>().unwrap().to_string(), shown);
         }
         for text in ["", "/", "http://", "http://a/b", "http://a?b", "a b", "http://u@a", ":80"] {
-            assert!(text.parse::<Origin>().is_err(), "{text}");
+            let error = text.parse::<Origin>().unwrap_err();
+            assert_eq!((error.what(), error.text()), ("origin", text));
         }
         let address: SocketAddr = "[::1]:80".parse().unwrap();
         assert_eq!(Origin::from(address).to_string(), "http://[::1]:80");

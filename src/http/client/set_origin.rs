@@ -5,8 +5,10 @@ use tower_service::Service;
 
 use crate::http::Origin;
 
-/// Sends requests to an endpoint's origin: replaces scheme and authority of the URI, and deals with
-/// the `Host` header. Path and query stay.
+/// Sends requests to an endpoint's origin.
+///
+/// It replaces the scheme and the authority of the URI, keeps path and query, and sets the `Host`
+/// header as [`HostHeader`] says.
 #[derive(Clone, Debug)]
 pub struct SetOrigin<S> {
     inner: S,
@@ -14,16 +16,17 @@ pub struct SetOrigin<S> {
     host: HostHeader,
 }
 
-/// What becomes of a request's `Host` header.
+/// The `Host` header of the requests that [`SetOrigin`] sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostHeader {
-    /// Kept if there is one; clients derive it from the endpoint's authority otherwise. The default.
+    /// The request's own `Host` header. Without one, clients derive it from the endpoint's
+    /// authority. The default.
     #[default]
     Keep,
-    /// Set to the endpoint's authority.
+    /// The endpoint's authority.
     Endpoint,
-    /// Set to a fixed name.
+    /// A fixed name.
     Fixed(HeaderValue),
 }
 
@@ -33,14 +36,14 @@ impl<S> SetOrigin<S> {
         Self { inner, origin, host: HostHeader::default() }
     }
 
-    /// What becomes of the `Host` header. Default [`HostHeader::Keep`].
+    /// Sets the `Host` header of the requests. Default [`HostHeader::Keep`].
     #[must_use]
     pub fn host_header(mut self, host: HostHeader) -> Self {
         self.host = host;
         self
     }
 
-    /// The origin that requests are sent to.
+    /// Returns the origin that requests are sent to.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -50,8 +53,8 @@ impl<S> SetOrigin<S> {
         parts.scheme = Some(self.origin.scheme().clone());
         parts.authority = Some(self.origin.authority().clone());
         let path = parts.path_and_query.take();
-        // The authority form of CONNECT and the asterisk form have no path that a URI with an
-        // authority could hold.
+        // The authority form of CONNECT and the asterisk form have no path that is valid in a URI
+        // with an authority.
         parts.path_and_query =
             path.filter(|path| path.as_str().starts_with('/')).or_else(|| "/".parse().ok());
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();

@@ -4,23 +4,25 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::outcome::LoadReport;
 
-/// The header by which a server tells how many requests it has: `endpoint-in-flight: 7`, or, from
-/// one that knows how many it can serve at once, `endpoint-in-flight: 7/16`.
+/// The header in which a server reports its requests in flight.
 ///
-/// `endpoint-in-flight: 7/16;latency-ms=12.5` also tells how long requests take there at its present
-/// load, in milliseconds. Other parameters are ignored.
+/// | value | meaning |
+/// |---|---|
+/// | `7` | 7 requests in flight |
+/// | `7/16` | 7 requests in flight; the server can serve 16 concurrently |
+/// | `7/16;latency-ms=12.5` | and requests take 12.5 ms at the present load |
 ///
-/// The smallest load report there is, and one line to write by hand in any server;
-/// [`ReportLoad`](crate::http::ReportLoad) writes it.
+/// Other parameters are ignored. [`ReportLoad`](crate::http::ReportLoad) writes the header; a
+/// server in another language needs one line for it.
 pub const IN_FLIGHT: HeaderName = HeaderName::from_static("endpoint-in-flight");
 
-/// Characters that are read; more are no report.
-const LONGEST: usize = 64;
+/// A longer value is not a report.
+const MAX_VALUE_BYTES: usize = 64;
 
-/// What a response says in that header. What can't be read is no report.
+/// Reads the header; `None` if it is missing or invalid.
 pub(crate) fn read(headers: &HeaderMap) -> Option<LoadReport> {
     let value = headers.get(IN_FLIGHT)?;
-    let value = value.to_str().ok().filter(|value| value.len() <= LONGEST)?.trim();
+    let value = value.to_str().ok().filter(|value| value.len() <= MAX_VALUE_BYTES)?.trim();
     let (requests, parameters) = value.split_once(';').unwrap_or((value, ""));
     let number = |digits: &str| digits.trim().parse::<u32>().ok().map(f64::from);
     let (in_flight, capacity) = match requests.split_once('/') {
@@ -39,39 +41,40 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<LoadReport> {
     Some(report)
 }
 
-/// The parameter that tells a latency in milliseconds.
+/// The parameter for a latency in milliseconds.
 const LATENCY: &str = "latency-ms=";
 
-/// Digits with at most one point among them; not what else a float may be written as.
+/// Parses digits with at most one point, but not the other forms of a float, such as `1e3` or
+/// `inf`.
 fn milliseconds(value: &str) -> Option<Duration> {
     let decimal = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let value: f64 = value.parse().ok().filter(|_| decimal)?;
     Duration::try_from_secs_f64(value / 1e3).ok()
 }
 
-/// What a server tells of itself.
+/// The load that a server reports in the header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct InFlight {
     pub(super) in_flight: usize,
     pub(super) capacity: Option<u32>,
     pub(super) latency: Option<Duration>,
 }
 
-impl Told {
+impl InFlight {
     pub(super) fn value(self) -> HeaderValue {
         if self.capacity.is_none() && self.latency.is_none() {
             return self.in_flight.into();
         }
         let capacity = self.capacity.map(|capacity| format!("/{capacity}")).unwrap_or_default();
-        let latency = self.latency.map(|latency| latency.min(LONGEST_TOLD).as_secs_f64() * 1e3);
+        let latency = self.latency.map(|latency| latency.min(MAX_LATENCY).as_secs_f64() * 1e3);
         let latency = latency.map(|latency| format!(";{LATENCY}{latency:.3}")).unwrap_or_default();
         let value = HeaderValue::try_from(format!("{}{capacity}{latency}", self.in_flight));
         value.unwrap_or_else(|_| self.in_flight.into())
     }
 }
 
-/// Leaves no more digits than are read.
-const LONGEST_TOLD: Duration = Duration::from_secs(1_000_000);
+/// Keeps the value below [`MAX_VALUE_BYTES`].
+const MAX_LATENCY: Duration = Duration::from_secs(1_000_000);
 
 #[cfg(test)]
 mod tests {
@@ -95,11 +98,11 @@ mod tests {
             (1, None, Some(Duration::ZERO), None),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(IN_FLIGHT, Told { in_flight, capacity, latency }.value());
+            headers.insert(IN_FLIGHT, InFlight { in_flight, capacity, latency }.value());
             let report = read(&headers).unwrap();
             assert_eq!(report.requests_in_flight(), Some(in_flight as f64));
             assert_eq!(report.free_capacity(), free);
-            assert_eq!(report.latency(), latency.map(|latency| latency.min(LONGEST_TOLD)));
+            assert_eq!(report.latency(), latency.map(|latency| latency.min(MAX_LATENCY)));
         }
     }
 

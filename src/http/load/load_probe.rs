@@ -3,6 +3,7 @@ use std::{future::poll_fn, pin::pin};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::Body;
+use http_body_util::BodyExt;
 use tower_service::Service;
 
 use super::in_flight_header;
@@ -13,28 +14,32 @@ use crate::{
     strategy::Candidate,
 };
 
-/// The probe of [`Probed`](crate::strategy::Probed) over HTTP: a function that asks an endpoint for its
-/// load, with a `GET` of `path`.
+/// Returns a probe for [`Probed`](crate::strategy::Probed), which asks an endpoint for its load
+/// with a `GET` of `path`.
 ///
-/// The answer tells it in the header [`endpoint-in-flight`](crate::http::IN_FLIGHT) or, with feature `orca`,
-/// in ORCA's headers; its status doesn't matter, and neither does its body. A server answers best
-/// outside of its [`ReportLoad`](crate::http::ReportLoad), with
-/// [`ReportLoadLayer::header`](crate::http::ReportLoadLayer::header): so probes don't count as requests, and
-/// wait for nothing. [`Prequal`](crate::strategy::Prequal) goes by latencies too: `ReportLoad` tells
-/// them, ORCA's headers don't.
+/// The load is read from the header [`endpoint-in-flight`](crate::http::IN_FLIGHT) of the response
+/// or, with feature `orca`, from ORCA's headers. The status and the body of the response are
+/// ignored.
 ///
-/// An endpoint is asked at its name (the key it was discovered under), which must be an [`Origin`] or a
-/// socket address. `client` is a service for requests with an absolute URI, such as hyper-util's client;
-/// `Pool::load_probe` brings one along. It should not be the endpoints' own: probes then don't queue
-/// behind requests.
+/// A server should answer probes outside of its [`ReportLoad`](crate::http::ReportLoad), with
+/// [`ReportLoadLayer::header`](crate::http::ReportLoadLayer::header). Then probes do not count as
+/// requests and do not wait. [`Prequal`](crate::strategy::Prequal) also uses latencies, which
+/// `ReportLoad` reports and ORCA's headers do not.
+///
+/// The probe is sent to the name of the endpoint (the key under which it was discovered), which
+/// must be an [`Origin`] or a socket address. `client` is a service for requests with an absolute
+/// URI, such as hyper-util's client; `Pool::load_probe` creates one. It should not be the client of
+/// the endpoints: otherwise probes queue behind requests.
 ///
 /// ```
+/// # use http::{Request, Response};
 /// # use tower_lb::BoxError;
-/// # type Client = tower::util::BoxCloneSyncService<::http::Request<String>, ::http::Response<String>, BoxError>;
-/// use tower_lb::{http, strategy::{Freshest, Probed}};
+/// # type Client = tower::util::BoxCloneSyncService<Request<String>, Response<String>, BoxError>;
+/// use http::Uri;
+/// use tower_lb::{http::load_probe, strategy::{Freshest, Probed}};
 ///
 /// # fn example(client: Client) {
-/// let probe = http::load_probe(client, ::http::Uri::from_static("/load"));
+/// let probe = load_probe(client, Uri::from_static("/load"));
 /// let strategy = Probed::new(probe, Freshest::default());
 /// # }
 /// ```
@@ -57,8 +62,8 @@ where
     }
 }
 
-/// Frames of a body that are read, so that the connection can be used again.
-const MOST_FRAMES: usize = 16;
+/// How many frames of a response body are read.
+const MAX_FRAMES_READ: usize = 16;
 
 async fn ask<S, B, R>(mut service: S, path: Uri) -> Result<LoadReport, BoxError>
 where
@@ -70,13 +75,15 @@ where
     let mut request = Request::new(B::default());
     *request.uri_mut() = path;
     let (head, body) = service.call(request).await.map_err(Into::into)?.into_parts();
+    // Reading the body to its end lets the client reuse the connection. A long body is not worth
+    // it.
     let mut body = pin!(body);
-    for _ in 0..MOST_FRAMES {
-        if !matches!(poll_fn(|cx| body.as_mut().poll_frame(cx)).await, Some(Ok(_))) {
+    for _ in 0..MAX_FRAMES_READ {
+        if !matches!(body.frame().await, Some(Ok(_))) {
             break;
         }
     }
-    read(&head.headers).ok_or_else(|| "the answer tells no load".into())
+    read(&head.headers).ok_or_else(|| "the response to the load probe has no load report".into())
 }
 
 fn read(headers: &HeaderMap) -> Option<LoadReport> {

@@ -1,3 +1,8 @@
+//! Load reports of HTTP servers: written, read and asked for.
+//!
+//! [`ReportLoad`] writes the header of `in_flight_header`, with a latency from `latency_by_load`.
+//! [`load_probe`] asks an endpoint for the header. With feature `orca`, `orca` reads ORCA reports.
+
 pub(super) mod in_flight_header;
 mod latency_by_load;
 mod load_probe;

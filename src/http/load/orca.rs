@@ -10,15 +10,15 @@ use serde::Deserialize;
 
 use crate::outcome::LoadReport;
 
-/// The load that a server reports in a response's headers or trailers by ORCA, Open Request Cost
-/// Aggregation.
+/// Reads an ORCA (Open Request Cost Aggregation) load report from the headers or trailers of a
+/// response.
 ///
-/// All encodings are read: `endpoint-load-metrics-bin` (protocol buffers in base64, as gRPC sends it in
-/// trailers), and `endpoint-load-metrics` with `TEXT`, `JSON` or `BIN` in front. What can't be read is
-/// taken as no report; a figure that is negative or no number as not told.
+/// It reads all encodings: `endpoint-load-metrics-bin` (protocol buffers in base64, which gRPC
+/// sends in trailers), and `endpoint-load-metrics` with the prefix `TEXT`, `JSON` or `BIN`. An
+/// invalid value is no report. A figure that is negative or not a number is left out.
 ///
-/// [`UntilBodyEnd`](crate::http::UntilBodyEnd) calls it for strategies that want reports; others can do the
-/// same with [`Attempt::report`](crate::outcome::Attempt::report).
+/// [`UntilBodyEnd`](crate::http::UntilBodyEnd) calls it for strategies that use load reports. Other
+/// trackers can pass the report to [`Attempt::report`](crate::outcome::Attempt::report).
 #[must_use]
 pub fn load_report(headers: &HeaderMap) -> Option<LoadReport> {
     if let Some(value) = headers.get("endpoint-load-metrics-bin") {
@@ -39,7 +39,7 @@ fn binary(value: &[u8]) -> Option<LoadReport> {
     Orca::decode(&*bytes.ok()?).ok().map(LoadReport::from)
 }
 
-/// `cpu_utilization=0.3,named_metrics.queue=7`
+/// Parses text such as `cpu_utilization=0.3,named_metrics.queue=7`.
 fn text(value: &str) -> Option<LoadReport> {
     let mut orca = Orca::default();
     for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -68,7 +68,7 @@ fn text(value: &str) -> Option<LoadReport> {
     Some(orca.into())
 }
 
-/// `xds.data.orca.v3.OrcaLoadReport`.
+/// The message `xds.data.orca.v3.OrcaLoadReport`.
 #[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(default)]
 struct Orca {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(read("endpoint-load-metrics-bin", &unpadded), Some(expected()));
     }
 
-    /// As other implementations write the bytes.
+    /// The bytes are those that other implementations write.
     #[test]
     fn the_binary_encoding_is_that_of_protocol_buffers() {
         // cpu_utilization (field 1, 64 bits) 0.5, application_utilization (field 9) 2.0

@@ -16,33 +16,36 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{in_flight_header::Told, latency_by_load::LatencyByLoad};
+use super::{in_flight_header::InFlight, latency_by_load::LatencyByLoad};
 use crate::{future::polled_after_completion, http::HeldBody};
 
-/// Makes a server tell with each response how many requests it has and how long they take, in the
-/// header [`endpoint-in-flight`](crate::http::IN_FLIGHT): what
-/// [`PredictedLatency`](crate::load::PredictedLatency) goes by.
+/// Adds the load of the server to each response, in the header
+/// [`endpoint-in-flight`](crate::http::IN_FLIGHT).
 ///
-/// A request counts from the call to the end of the response's body, also if it is cancelled. What
-/// is told is how many there are beside the one that is answered. All services made by one layer,
-/// and its clones, count together: put one layer around all of a server.
+/// [`PredictedLatency`](crate::load::PredictedLatency) uses these reports. Put one layer around all
+/// of a server: all services of one layer and its clones count together.
 ///
-/// **Latency** is the time from the call to the head of the response. The layer keeps the latest twelve for
-/// each number of requests that were there when the request came, up to 63 and above. It tells the median
-/// of those at the present number, or at the nearest numbers until there are five. A latency counts for a
-/// minute. Errors, and responses with status 429 or 5xx, are not measured: a server that fails fast is not a
-/// fast one. Where no request was measured within the last minute, no latency is told. See
-/// [`without_latency`](ReportLoadLayer::without_latency).
+/// **Requests in flight.** A request counts from the call until the response body has ended or the
+/// request is cancelled. The reported number does not include the request that is answered.
+///
+/// **Latency** is the time from the call to the head of the response. The layer keeps the latest
+/// twelve latencies for each number of requests that were in flight when the request arrived;
+/// numbers from 63 on are one. It reports the median at the present number, together with the
+/// nearest numbers until there are five latencies. A latency counts for a minute; without one, no
+/// latency is reported. Errors and responses with status 429 or 5xx are not measured, because a
+/// failure may be fast at any load. See [`without_latency`](ReportLoadLayer::without_latency).
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
 /// use tower_lb::http::ReportLoadLayer;
 ///
-/// # use http_body_util::Empty;
-/// # async fn answer(_: ::http::Request<()>) -> Result<::http::Response<Empty<bytes::Bytes>>, std::io::Error> {
+/// # use http::{Request, Response};
+/// # type Body = http_body_util::Empty<bytes::Bytes>;
+/// # async fn answer(_: Request<()>) -> Result<Response<Body>, std::io::Error> {
 /// #     Ok(Default::default())
 /// # }
-/// let service = ServiceBuilder::new().layer(ReportLoadLayer::new().capacity(16)).service_fn(answer);
+/// let load = ReportLoadLayer::new().capacity(16);
+/// let service = ServiceBuilder::new().layer(load).service_fn(answer);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct ReportLoadLayer {
@@ -51,12 +54,12 @@ pub struct ReportLoadLayer {
     without_latency: bool,
 }
 
-/// What all clones of a layer measure together.
+/// The measurements that all clones of a layer share.
 #[derive(Debug)]
 struct Server {
     in_flight: AtomicUsize,
     latencies: LatencyByLoad,
-    /// The origin of the times of `latencies`.
+    /// The instant that the times of `latencies` count from.
     since: Instant,
 }
 
@@ -71,13 +74,14 @@ impl Default for Server {
 }
 
 impl Server {
-    /// A request that found `found` others took from `began` to `now`.
-    fn record(&self, found: u32, began: Instant, now: Instant) {
+    /// Records a request that arrived with `others` in flight at `began` and was answered at `now`.
+    fn record(&self, others: u32, began: Instant, now: Instant) {
         let latency = now.saturating_duration_since(began).as_secs_f64();
-        self.latencies.record(found, latency, now.saturating_duration_since(self.since));
+        self.latencies.record(others, latency, now.saturating_duration_since(self.since));
     }
 
-    /// Returns the latency that requests have beside so many others; `None` if it is not known.
+    /// Returns the latency of requests with `in_flight` others in flight; `None` if it is not
+    /// known.
     fn latency(&self, in_flight: usize, now: Instant) -> Option<Duration> {
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
         let seconds = self.latencies.near(in_flight, now.saturating_duration_since(self.since));
@@ -86,32 +90,31 @@ impl Server {
 }
 
 impl ReportLoadLayer {
-    /// Tells requests in flight and latency.
+    /// Reports requests in flight and latency.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells also how many requests the server can serve at once without slowing any down: for work
-    /// that is bound by processors, their number. Default: not told.
+    /// Also reports how many requests the server can serve concurrently without slowing any of
+    /// them. For work that is limited by processors, this is their number. Default: not reported.
     #[must_use]
     pub fn capacity(mut self, requests: u32) -> Self {
         self.capacity = Some(requests);
         self
     }
 
-    /// Neither measures nor tells how long requests take. Saves two clock reads for each request.
+    /// Neither measures nor reports latency, which saves two clock reads for each request.
     ///
-    /// For servers whose requests differ so much in kind that their latency says nothing of the server.
-    /// Default: latency is told.
+    /// For servers whose requests differ so much in kind that a latency does not describe the
+    /// server. Default: latency is reported.
     #[must_use]
     pub fn without_latency(mut self) -> Self {
         self.without_latency = true;
         self
     }
 
-    /// The header that it writes, with how many requests there are now: the answer to a
-    /// [probe](crate::http::load_probe).
+    /// Returns the header with the present load, which answers a [probe](crate::http::load_probe).
     ///
     /// ```
     /// # use tower_lb::http::ReportLoadLayer;
@@ -124,18 +127,18 @@ impl ReportLoadLayer {
         (crate::http::IN_FLIGHT, self.value(self.in_flight(), self.now()))
     }
 
-    /// Reads the clock, unless latency is not measured.
+    /// Reads the clock; `None` if latency is not measured.
     fn now(&self) -> Option<Instant> {
         (!self.without_latency).then(Instant::now)
     }
 
-    /// Tells no latency if `now` is `None`.
+    /// Returns the header value, without a latency if `now` is `None`.
     fn value(&self, in_flight: usize, now: Option<Instant>) -> HeaderValue {
         let latency = now.and_then(|now| self.server.latency(in_flight, now));
-        Told { in_flight, capacity: self.capacity, latency }.value()
+        InFlight { in_flight, capacity: self.capacity, latency }.value()
     }
 
-    /// How many requests there are.
+    /// Returns the number of requests in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.server.in_flight.load(Ordering::Relaxed)
@@ -150,37 +153,37 @@ impl<S> Layer<S> for ReportLoadLayer {
     }
 }
 
-/// The service of [`ReportLoadLayer`].
+/// Counts and times requests, and reports the load in responses; made by [`ReportLoadLayer`].
 #[derive(Clone, Debug)]
 pub struct ReportLoad<S> {
     inner: S,
     load: ReportLoadLayer,
 }
 
-/// A request that a [`ReportLoad`] has counted: until this is dropped, which its response's [body](HeldBody)
-/// does when it ends.
+/// A guard that counts one request of [`ReportLoad`]. The response [body](HeldBody) drops it at its
+/// end.
 #[derive(Debug)]
 pub struct Counted {
     load: ReportLoadLayer,
-    /// How many others there were when it came.
-    found: u32,
+    /// How many others were in flight when the request arrived.
+    others: u32,
     /// `None` if latency is not measured.
     began: Option<Instant>,
 }
 
 impl Counted {
     fn new(load: &ReportLoadLayer) -> Self {
-        let found = load.server.in_flight.fetch_add(1, Ordering::Relaxed);
-        let found = u32::try_from(found).unwrap_or(u32::MAX);
-        Self { load: load.clone(), found, began: load.now() }
+        let others = load.server.in_flight.fetch_add(1, Ordering::Relaxed);
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        Self { load: load.clone(), others, began: load.now() }
     }
 
-    /// The response to it has begun. Returns what is told with it.
-    fn answered(&self, status: StatusCode) -> HeaderValue {
+    /// Records the latency at the response head and returns the header value for the response.
+    fn on_response(&self, status: StatusCode) -> HeaderValue {
         let now = self.load.now();
         let failed = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
         if let Some((began, now)) = self.began.zip(now).filter(|_| !failed) {
-            self.load.server.record(self.found, began, now);
+            self.load.server.record(self.others, began, now);
         }
         let others = self.load.in_flight().saturating_sub(1);
         self.load.value(others, now)
@@ -213,7 +216,7 @@ where
 }
 
 pin_project! {
-    /// The response of a [`ReportLoad`].
+    /// The response future of [`ReportLoad`].
     #[derive(Debug)]
     pub struct ReportLoadFuture<F> {
         #[pin]
@@ -234,8 +237,8 @@ where
         let mut response = ready!(this.response.poll(cx))?;
         let counted = this.counted.take();
         let counted = counted.unwrap_or_else(|| polled_after_completion("ReportLoadFuture"));
-        let told = counted.answered(response.status());
-        response.headers_mut().insert(crate::http::IN_FLIGHT, told);
+        let load = counted.on_response(response.status());
+        response.headers_mut().insert(crate::http::IN_FLIGHT, load);
         Poll::Ready(Ok(response.map(|body| HeldBody::new(body, counted))))
     }
 }
@@ -251,11 +254,11 @@ mod tests {
     use super::*;
     use crate::{http::load::in_flight_header, outcome::LoadReport};
 
-    fn told(response: &Response<impl Sized>) -> LoadReport {
+    fn reported(response: &Response<impl Sized>) -> LoadReport {
         in_flight_header::read(response.headers()).unwrap()
     }
 
-    /// A path is the status and the milliseconds that the answer takes.
+    /// The path is the status and the milliseconds until the response.
     async fn answer(request: Request<()>) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
         let (status, millis) = request.uri().path()[1..].split_once('/').unwrap();
         tokio::time::sleep(Duration::from_millis(millis.parse().unwrap())).await;
@@ -269,17 +272,21 @@ mod tests {
         let mut call = |path: &str| service.call(Request::get(path).body(()).unwrap());
         assert_eq!(layer.header().1, "0");
         for failure in ["/500/1", "/503/0", "/429/1"] {
-            assert_eq!(told(&call(failure).await.unwrap()).latency(), None);
+            assert_eq!(reported(&call(failure).await.unwrap()).latency(), None);
         }
         let alone = call("/200/20").await.unwrap();
-        assert_eq!(told(&alone).latency(), Some(Duration::from_millis(20)));
+        assert_eq!(reported(&alone).latency(), Some(Duration::from_millis(20)));
         drop(alone);
         for _ in 0..5 {
             _ = call("/404/20").await.unwrap();
             let both = futures::future::join(call("/200/1000"), call("/200/100"));
             _ = both.await;
         }
-        assert_eq!(layer.header().1, "0;latency-ms=20.000", "they came alone, but for the median");
+        assert_eq!(
+            layer.header().1,
+            "0;latency-ms=20.000",
+            "the median of requests that arrived alone"
+        );
         let hanging = call("/200/100");
         assert_eq!(layer.header().1, "1;latency-ms=100.000");
         drop(hanging);
@@ -289,7 +296,7 @@ mod tests {
         assert_eq!(response.headers()[super::super::IN_FLIGHT], "0");
     }
 
-    /// A stall must not be told each time that as many requests come together again.
+    /// A stall must not be reported whenever the same number of requests is in flight again.
     #[tokio::test(start_paused = true)]
     async fn a_stall_is_forgotten_after_a_minute() {
         let layer = ReportLoadLayer::new();
@@ -307,9 +314,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(45)).await;
         assert_eq!(layer.header().1, "1;latency-ms=30.000");
         drop(hanging);
-        assert_eq!(layer.header().1, "0;latency-ms=30.000", "of the nearest number");
+        assert_eq!(layer.header().1, "0;latency-ms=30.000", "from the nearest number");
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(layer.header().1, "0", "nobody knows");
+        assert_eq!(layer.header().1, "0", "no latency counts");
     }
 
     #[tokio::test]
@@ -326,11 +333,11 @@ mod tests {
         assert!((&mut hanging).now_or_never().is_none());
         let first = call("/").await.unwrap();
         let second = call("/").await.unwrap();
-        let told = |response: &Response<_>| {
-            let report = told(response);
+        let load = |response: &Response<_>| {
+            let report = reported(response);
             (report.requests_in_flight().unwrap(), report.free_capacity().unwrap())
         };
-        assert_eq!((told(&first), told(&second)), ((1.0, 1.0), (2.0, 0.0)));
+        assert_eq!((load(&first), load(&second)), ((1.0, 1.0), (2.0, 0.0)));
         assert_eq!(layer.in_flight(), 3);
         assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "body");
         drop(second);

@@ -4,36 +4,39 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, header, request::Parts};
+use http::{Request, request::Parts};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     http::ReplayBody,
+    http_semantics::{explicit_retry_safety, retry_safety_by_head},
     retry::{RetrySafety, RetryableRequest},
 };
 
-/// Makes HTTP requests repeatable, for the [retries](crate::retry) below
-/// it: decides whether a request may be sent again, and keeps its body for that.
+/// Makes HTTP requests repeatable for the [retries](crate::retry) inside it.
+///
+/// It decides when a request may be sent more than once, and keeps the request body for that.
 ///
 /// | request | safety |
 /// |---|---|
-/// | with a [`RetrySafety`] in its extensions | that one: the caller's word |
-/// | `CONNECT`, or with `Upgrade` | [`Never`](RetrySafety::Never) |
-/// | of an idempotent method (`GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT`, `DELETE`), or with an `Idempotency-Key` | [`Idempotent`](RetrySafety::Idempotent) |
-/// | any other, gRPC's among them | [`IfUnsent`](RetrySafety::IfUnsent) |
+/// | with a [`RetrySafety`] in its extensions | that one, because the caller has decided |
+/// | `CONNECT`, or with `Upgrade` | [`RetrySafety::Never`] |
+/// | `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` or `DELETE` | [`RetrySafety::Idempotent`] |
+/// | with an `Idempotency-Key` | [`RetrySafety::Idempotent`] |
+/// | any other, gRPC's among them | [`RetrySafety::IfUnsent`] |
 ///
-/// A body that is longer than the cap of what is kept makes it [`IfUnsent`](RetrySafety::IfUnsent). A
-/// request that may never be sent again, or has no body, costs nothing here; for any other, the body
-/// is put on the heap.
+/// A request whose body is longer than [`cap`](ReplayLayer::cap) is
+/// [`IfUnsent`](RetrySafety::IfUnsent). A request that may never be retried or has no body needs no
+/// allocation here. Any other body is moved to the heap.
 #[derive(Clone, Debug)]
 pub struct Replay<S> {
     inner: S,
     layer: ReplayLayer,
 }
 
-/// Wraps services into [`Replay`].
+/// Wraps services in [`Replay`].
 #[derive(Clone)]
 pub struct ReplayLayer {
     cap: usize,
@@ -47,16 +50,18 @@ impl ReplayLayer {
         Self { cap: 64 << 10, retry_safety: None }
     }
 
-    /// How many bytes of a body are kept, trailers included; [`ReplayBody`] says what counts. The
-    /// memory held for a request is at most this, 1 % more, and 8 KiB. Default 64 KiB.
+    /// Sets how many bytes of a body are kept, trailers included. Default 64 KiB.
+    ///
+    /// [`ReplayBody`] describes what counts. A request holds at most `bytes` of memory, plus 1 %,
+    /// plus 8 KiB.
     #[must_use]
     pub fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
         self
     }
 
-    /// Decides what may be sent again, before the table is looked at: gRPC methods by their path,
-    /// for example. `None` leaves it to the table.
+    /// Sets a function that decides before the table of [`Replay`] does, for example by the path of
+    /// gRPC methods. If it returns `None`, the table decides.
     #[must_use]
     pub fn retry_safety(
         mut self,
@@ -67,19 +72,9 @@ impl ReplayLayer {
     }
 
     fn safety_of(&self, head: &Parts) -> RetrySafety {
-        let told = || head.extensions.get().copied();
-        let decided = || self.retry_safety.as_ref().and_then(|decide| decide(head));
-        told().or_else(decided).unwrap_or_else(|| by_method(head))
-    }
-}
-
-fn by_method(head: &Parts) -> RetrySafety {
-    if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
-        RetrySafety::Never
-    } else if head.method.is_idempotent() || head.headers.contains_key("idempotency-key") {
-        RetrySafety::Idempotent
-    } else {
-        RetrySafety::IfUnsent
+        explicit_retry_safety(head)
+            .or_else(|| self.retry_safety.as_ref().and_then(|decide| decide(head)))
+            .unwrap_or_else(|| retry_safety_by_head(head))
     }
 }
 
@@ -155,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_keys_and_the_callers_word_decide() {
+    fn the_extensions_the_method_and_the_headers_decide() {
         let layer = ReplayLayer::new();
         for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
             let request = Request::builder().method(method);
@@ -166,14 +161,14 @@ mod tests {
             assert_eq!(retry_safety(&layer, request()), RetrySafety::IfUnsent, "{method}");
             let keyed = request().header("Idempotency-Key", "\"7\"");
             assert_eq!(retry_safety(&layer, keyed), RetrySafety::Idempotent);
-            let told = request().extension(RetrySafety::Idempotent);
-            assert_eq!(retry_safety(&layer, told), RetrySafety::Idempotent);
+            let explicit = request().extension(RetrySafety::Idempotent);
+            assert_eq!(retry_safety(&layer, explicit), RetrySafety::Idempotent);
         }
         let upgrade = Request::get("/").header("upgrade", "websocket");
         assert_eq!(retry_safety(&layer, upgrade), RetrySafety::Never);
         assert_eq!(retry_safety(&layer, Request::connect("a:1")), RetrySafety::Never);
-        let told = Request::get("/").extension(RetrySafety::Never);
-        assert_eq!(retry_safety(&layer, told), RetrySafety::Never);
+        let explicit = Request::get("/").extension(RetrySafety::Never);
+        assert_eq!(retry_safety(&layer, explicit), RetrySafety::Never);
     }
 
     #[test]

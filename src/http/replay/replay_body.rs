@@ -12,22 +12,28 @@ use super::replay_buffer::{Reader, to_bytes};
 use crate::{BoxError, retry::RetrySafety};
 
 pin_project! {
-    /// A request body that can be sent more than once, byte for byte and with its trailers; made by
-    /// [`Replay`](crate::http::Replay).
+    /// A request body that can be sent more than once, with the same bytes and the same trailers.
     ///
-    /// It streams: frames go out as they come in, and are kept for further attempts up to a cap. A body
-    /// that turns out to be longer goes on as it is, and can't be repeated any more. Frames are kept
-    /// only while somebody may still repeat the body. Copies read the same source, each from the
-    /// beginning, at the same time if need be; a copy that gets in front of the first attempt, and
-    /// beyond the cap, is the one that fails.
+    /// Made by [`Replay`](crate::http::Replay). The body streams: it passes frames on as they
+    /// arrive and keeps them for further attempts, up to a cap. A body that exceeds the cap
+    /// continues to stream, but can no longer be repeated. Frames are kept only while another copy
+    /// of the body exists.
     ///
-    /// The cap bounds the memory, however the body is cut into frames. Data counts by the byte; a
-    /// trailer field counts as its name, its value and 128 bytes. Beside that less than 8 KiB are
-    /// allocated in advance, and 1 % for bookkeeping. Frames shorter than 8 KiB are copied, one behind
-    /// the other, unless the body has only the one: further attempts send the same bytes in fewer
-    /// frames. Longer frames are shared with the source; if one is a slice of a larger buffer, that is
-    /// kept whole. If a copy gets in front of the first attempt and beyond the cap, the frame that is
-    /// too much is kept until the first attempt has read it.
+    /// Copies read the same source, each from the beginning, and may read concurrently. If a copy
+    /// reads further than the first attempt and exceeds the cap, the copy fails and the first
+    /// attempt continues.
+    ///
+    /// # Memory
+    ///
+    /// The cap limits the memory however the body is divided into frames. A byte of data counts 1;
+    /// a trailer field counts its name, its value and 128 bytes. In addition, less than 8 KiB are
+    /// allocated in advance, and 1 % for bookkeeping.
+    ///
+    /// Frames shorter than 8 KiB are copied into one buffer, unless the body consists of a single
+    /// frame. Further attempts therefore send the same bytes in fewer frames. Longer frames are
+    /// shared with the source. If such a frame is a slice of a larger buffer, the whole buffer
+    /// stays allocated. If a copy exceeds the cap ahead of the first attempt, the frame beyond the
+    /// cap is kept until the first attempt has read it.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -37,32 +43,33 @@ pin_project! {
 pin_project! {
     #[project = KindProjection]
     enum Kind<B> {
-        // Never sent again: passes through.
+        // Never sent more than once: passes through.
         Once { #[pin] body: B },
         Empty { retry_safety: RetrySafety },
-        Taped { reader: Reader<B> },
+        Buffered { reader: Reader<B> },
     }
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// A body for a request of this safety, of which `cap` bytes may be kept.
+    /// Wraps the body of a request with this `retry_safety` and keeps up to `cap` bytes of it.
     pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {
         let kind = if retry_safety == RetrySafety::Never {
             Kind::Once { body }
         } else if body.is_end_stream() {
             Kind::Empty { retry_safety }
         } else if body.size_hint().lower() > cap as u64 {
-            // As soon as some of it is read, it can't be sent again: nothing need be kept.
-            Kind::Taped { reader: Reader::new(body, RetrySafety::IfUnsent, 0) }
+            // The body cannot be repeated once a frame of it has been read, so nothing is kept.
+            // Until then, an attempt that did not send anything can still be repeated.
+            Kind::Buffered { reader: Reader::new(body, RetrySafety::IfUnsent, 0) }
         } else {
-            Kind::Taped { reader: Reader::new(body, retry_safety, cap) }
+            Kind::Buffered { reader: Reader::new(body, retry_safety, cap) }
         };
         Self { kind }
     }
 }
 
 impl<B> Default for ReplayBody<B> {
-    /// An empty body, as health checks have.
+    /// Returns an empty body, which health checks use.
     fn default() -> Self {
         Self { kind: Kind::Empty { retry_safety: RetrySafety::Idempotent } }
     }
@@ -73,16 +80,16 @@ impl<B> ReplayBody<B> {
         match &self.kind {
             Kind::Once { .. } => RetrySafety::Never,
             Kind::Empty { retry_safety } => *retry_safety,
-            Kind::Taped { reader } => reader.retry_safety,
+            Kind::Buffered { reader } => reader.retry_safety,
         }
     }
 
-    /// The same body from the beginning; `None` if that is not kept (any more).
+    /// Returns the same body from the beginning, or `None` if the beginning is not kept.
     pub(super) fn try_clone(&self) -> Option<Self> {
         let kind = match &self.kind {
             Kind::Once { .. } => return None,
             Kind::Empty { retry_safety } => Kind::Empty { retry_safety: *retry_safety },
-            Kind::Taped { reader } => Kind::Taped { reader: reader.rewound()? },
+            Kind::Buffered { reader } => Kind::Buffered { reader: reader.copy_at_start()? },
         };
         Some(Self { kind })
     }
@@ -105,7 +112,7 @@ where
                 frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into))
             }),
             KindProjection::Empty { .. } => Poll::Ready(None),
-            KindProjection::Taped { reader } => reader.poll_frame(cx),
+            KindProjection::Buffered { reader } => reader.poll_frame(cx),
         }
     }
 
@@ -113,7 +120,7 @@ where
         match &self.kind {
             Kind::Once { body } => body.is_end_stream(),
             Kind::Empty { .. } => true,
-            Kind::Taped { reader } => reader.is_end(&reader.lock()),
+            Kind::Buffered { reader } => reader.is_end_stream(),
         }
     }
 
@@ -121,14 +128,16 @@ where
         match &self.kind {
             Kind::Once { body } => body.size_hint(),
             Kind::Empty { .. } => SizeHint::with_exact(0),
-            Kind::Taped { reader } => reader.size_hint(),
+            Kind::Buffered { reader } => reader.size_hint(),
         }
     }
 }
 
 impl<B> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody").field("safety", &self.retry_safety()).finish_non_exhaustive()
+        f.debug_struct("ReplayBody")
+            .field("retry_safety", &self.retry_safety())
+            .finish_non_exhaustive()
     }
 }
 
@@ -176,13 +185,13 @@ mod tests {
     }
 
     proptest! {
-        /// An attempt reads some frames and is given up, at any place; the next ones get all of it.
+        /// An attempt stops after any number of frames. The attempts after it read the whole body.
         #[test]
         fn replays_are_exact_wherever_the_attempt_before_ended(
-            frames in frames(), trailers: bool, gives_up in prop::collection::vec(0..12_usize, 0..4),
+            frames in frames(), trailers: bool, stops_after in prop::collection::vec(0..12_usize, 0..4),
         ) {
             let kept = ReplayBody::new(streamed(&frames, trailers), RetrySafety::Idempotent, 1000);
-            for after in gives_up {
+            for after in stops_after {
                 let mut attempt = kept.try_clone().unwrap();
                 for _ in 0..after {
                     block_on(attempt.frame());
@@ -195,7 +204,7 @@ mod tests {
             }
         }
 
-        /// Over the cap the attempt that is under way is not disturbed, and the last.
+        /// A body over the cap passes through one attempt and cannot be repeated.
         #[test]
         fn over_the_cap_it_goes_through_once(frames in frames(), cap in 0..400_usize) {
             let body = ReplayBody::new(streamed(&frames, true), RetrySafety::Idempotent, cap);
@@ -209,16 +218,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_when_nobody_may_repeat_it() {
+    fn nothing_is_kept_without_another_copy() {
         let body =
             ReplayBody::new(streamed(&["a".into(), "b".into()], false), RetrySafety::Idempotent, 9);
-        let Kind::Taped { mut reader } = body.kind else { panic!("not empty") };
+        let Kind::Buffered { mut reader } = body.kind else { panic!("not empty") };
         block_on(std::future::poll_fn(|cx| reader.poll_frame(cx)));
-        assert!(reader.is_nothing_kept() && reader.rewound().is_none());
+        assert!(reader.is_nothing_kept() && reader.copy_at_start().is_none());
     }
 
     #[test]
-    fn lengths_are_told_for_every_attempt() {
+    fn every_attempt_has_a_size_hint() {
         let body = ReplayBody::new(Full::<Bytes>::from("hello"), RetrySafety::Idempotent, 9);
         let mut first = body.try_clone().unwrap();
         assert_eq!(first.size_hint().exact(), Some(5));
@@ -233,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn with_trailers_no_length_is_told() {
+    fn a_body_with_trailers_has_no_exact_size() {
         let body = ReplayBody::new(streamed(&["a".into()], true), RetrySafety::Idempotent, 999);
         read(body.try_clone().unwrap());
         assert_eq!(body.try_clone().unwrap().size_hint().exact(), None);
@@ -249,7 +258,7 @@ mod tests {
         assert!(long.try_clone().is_none(), "some of it may have been sent");
     }
 
-    /// Frames of any length, around that from which on they are not copied.
+    /// Frames of any length, many of them near the length from which on they are not copied.
     fn frames_of_any_length() -> impl Strategy<Value = Vec<Bytes>> {
         let lengths = prop_oneof![Just(1), 2..100_usize, 4000..20_000_usize, 8190..8195_usize];
         let frame = (any::<u8>(), lengths).prop_map(|(byte, len)| Bytes::from(vec![byte; len]));
@@ -257,7 +266,7 @@ mod tests {
     }
 
     proptest! {
-        /// Several readers, each at its own pace, and all get all of it.
+        /// Several readers at different speeds all read the whole body.
         #[test]
         fn readers_that_overtake_each_other_read_the_same(
             frames in frames_of_any_length(), turns in prop::collection::vec(0..4_usize, 0..100),
@@ -266,8 +275,8 @@ mod tests {
             let mut readers: Vec<_> = (0..3).map(|_| body.try_clone().unwrap()).collect();
             readers.push(body);
             let mut seen = vec![Vec::new(); readers.len()];
-            let everybody = (0..4).cycle().take(4 * 30);
-            for turn in turns.into_iter().chain(everybody) {
+            let every_reader = (0..4).cycle().take(4 * 30);
+            for turn in turns.into_iter().chain(every_reader) {
                 let (reader, seen) = (&mut readers[turn], &mut seen[turn]);
                 let left = frames.concat().len() - seen.len();
                 if !reader.is_end_stream() {
@@ -286,7 +295,7 @@ mod tests {
         }
     }
 
-    /// The source's frames, made when they are asked for, so that only the tape holds any.
+    /// A source that creates its frames on demand, so that only the replay buffer holds any.
     fn made(
         count: usize,
         frame: impl Fn() -> Bytes,
@@ -320,7 +329,7 @@ mod tests {
         ] {
             let mut held = None;
             let cost = measure(|| {
-                // A slice of a buffer that is let go when it is copied.
+                // A slice of a static buffer: copying it is the only allocation.
                 let frame = move || match len {
                     8192.. => Bytes::from(vec![0; len]),
                     _ => Bytes::from_static(&[0; 8191]).slice(..len),
@@ -332,7 +341,7 @@ mod tests {
             });
             let kept = held.unwrap();
             assert_eq!(kept.try_clone().is_some(), is_kept, "{count} frames of {len} bytes");
-            // While it grows, a buffer is there twice.
+            // A buffer is allocated twice while it grows.
             let bound = (CAP + rest + (16 << 10)) as u64;
             assert!(cost.bytes_max < bound, "{count} frames of {len}: {cost:?}");
             let current = usize::try_from(cost.bytes_current).unwrap();
@@ -381,7 +390,7 @@ mod tests {
                 let frame = block_on(first.frame()).unwrap().unwrap();
                 begun.extend_from_slice(frame.data_ref().unwrap());
             }
-            assert!(block_on(copy.collect()).is_err(), "it is too far ahead");
+            assert!(block_on(copy.collect()).is_err(), "the copy is too far ahead");
             assert!(first.try_clone().is_none());
             let (rest, trailers) = read(first);
             begun.extend_from_slice(&rest);

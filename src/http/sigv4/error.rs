@@ -4,32 +4,32 @@ use aws_credential_types::provider::error::CredentialsError;
 
 use crate::{BoxError, error::chain, escape::Escaped};
 
-/// Why a request could not be signed. It was not sent.
+/// A request could not be signed and was not sent.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignError {
-    /// There are no credentials.
+    /// The provider has returned no credentials.
     Credentials(Arc<CredentialsError>),
-    /// The host of the request tells no region, and none is set.
+    /// The host of the request does not contain a region, and no region is set.
     NoRegion {
         /// The host.
         host: Box<str>,
     },
-    /// The request has no host, neither in its URI nor in a header.
+    /// The request has a host neither in its URI nor in a header.
     NoHost,
-    /// The body is larger than is read for signing.
+    /// The body exceeds [`max_body`](super::SignLayer::max_body).
     TooLarge {
-        /// How many bytes it may have.
+        /// The maximum number of bytes.
         limit: usize,
     },
-    /// The body could not be read.
+    /// Reading the body failed.
     Body(BoxError),
-    /// The request or the credentials have something in them that can't be signed or sent.
+    /// The request or the credentials contain characters that cannot be signed or sent.
     Invalid(BoxError),
 }
 
 impl SignError {
-    /// True if it is among the error and its sources.
+    /// Returns whether `error` or one of its sources is a `SignError`.
     pub(crate) fn is_in(error: &(dyn StdError + 'static)) -> bool {
         chain(error).any(|error| error.is::<Self>())
     }
@@ -37,17 +37,19 @@ impl SignError {
 
 impl fmt::Display for SignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request is not signed: ")?;
+        f.write_str("the request was not signed: ")?;
         match self {
             Self::Credentials(_) => f.write_str("no credentials"),
             Self::NoRegion { host } => {
                 let host = Escaped(host);
-                write!(f, "{host} tells no region; set one with SignLayer::region")
+                write!(f, "{host} contains no region: set one with `SignLayer::region`")
             }
-            Self::NoHost => f.write_str("it has no host"),
-            Self::TooLarge { limit } => write!(f, "its body has more than {limit} bytes"),
-            Self::Body(_) => f.write_str("its body can't be read"),
-            Self::Invalid(_) => f.write_str("it can't be"),
+            Self::NoHost => f.write_str("it has no host: set it in the URI or in a `Host` header"),
+            Self::TooLarge { limit } => {
+                write!(f, "its body exceeds `max_body`, which is {limit} bytes")
+            }
+            Self::Body(_) => f.write_str("reading its body failed"),
+            Self::Invalid(_) => f.write_str("it or the credentials contain invalid characters"),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Requests signed by AWS's Signature Version 4: function URLs, and whatever else asks for IAM, as plain
-//! HTTP endpoints.
+//! Requests signed with AWS Signature Version 4, for function URLs and other HTTP endpoints that
+//! use IAM.
 //!
-//! A signature is about one host, so each endpoint signs for itself, and each attempt is signed anew.
-//! [`SignLayer::connector`] puts a client of yours (one that speaks TLS, for AWS) behind it and the
-//! endpoint's origin before:
+//! A signature is valid for one host, so each endpoint signs for itself, and each attempt is signed
+//! again. [`SignLayer::connector`] wraps a client of yours, which must support TLS for AWS. It
+//! sends requests to the origin of the endpoint and signs them for it:
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {
@@ -11,7 +11,12 @@
 //! use bytes::Bytes;
 //! use http_body_util::Full;
 //! use hyper_util::client::legacy;
-//! use tower_lb::{discover::{self, DiscoverExt}, http::{self, sigv4::SignLayer}, strategy::P2c};
+//! use tower_lb::{
+//!     balance::Builder,
+//!     discover::{self, DiscoverExt},
+//!     http::{Origin, sigv4::SignLayer},
+//!     strategy::P2c,
+//! };
 //!
 //! # fn example<C>(
 //! #     client: legacy::Client<C, Full<Bytes>>,
@@ -20,41 +25,45 @@
 //! # where
 //! #     C: legacy::connect::Connect + Clone + Send + Sync + 'static,
 //! # {
-//! // The region is in the host of a function URL; `credentials` are those of `aws-config`, say.
-//! let origins: [http::Origin; 2] = [
+//! // The region is in the host of a function URL. `credentials` can be those of `aws-config`.
+//! let origins: [Origin; 2] = [
 //!     "https://abcdefgh.lambda-url.eu-west-1.on.aws".parse()?,
 //!     "https://ijklmnop.lambda-url.us-east-1.on.aws".parse()?,
 //! ];
 //! let endpoints =
 //!     discover::addresses(origins).connect(SignLayer::new(credentials).connector(client));
 //! # async move {
-//! let balancer = http::builder().spawn(P2c::default(), endpoints)?;
-//! # drop::<http::Balancer<_, _>>(balancer);
-//! # Ok::<_, tower_lb::balance::BuildError>(()) };
+//! let balancer = Builder::http().spawn(P2c::default(), endpoints)?;
+//! # drop::<tower_lb::http::HttpBalancer<_, _>>(balancer);
+//! # Ok::<_, Box<dyn std::error::Error>>(()) };
 //! # Ok(()) }
 //! # }
 //! ```
 //!
 //! # What is signed
 //!
-//! Method, path, query, the body, and the headers `host`, `content-type` and those that begin with
-//! `x-amz-`; others may be changed by proxies. A signature that came with the request is replaced.
-//! The hash of the body is part of it, so a body is read to its end before it is sent, up to
-//! [`max_body`](SignLayer::max_body); trailers are lost.
+//! The signature covers method, path, query, body, and the headers `host`, `content-type` and
+//! `x-amz-*`. Proxies may change other headers. A signature that the request already has is
+//! replaced. The signature contains a hash of the body. Therefore the whole body is read before the
+//! request is sent, up to [`max_body`](SignLayer::max_body), and trailers are dropped.
 //!
 //! # Credentials
 //!
-//! They are asked for when they are first needed, by one request for all, kept until 10 s before they expire
-//! (15 min if they do not say), and used until they expire if no others are to be had. A provider has 5 s; only
-//! the request that asks it waits while those known are good still. One that fails is asked again after 5 s,
-//! or after 1 s if there are none.
+//! Credentials are requested when they are first needed, once for all concurrent requests. They are
+//! kept until 10 s before they expire, or for 15 min if they have no expiry.
 //!
-//! A request that can't be signed is an error and is not sent. The endpoint is not blamed for it.
+//! The provider has 5 s to answer. While the known credentials are valid, only the request that
+//! asks the provider waits for it. If the provider fails, the known credentials are used until they
+//! expire. It is asked again after 5 s, or after 1 s if there are no valid credentials.
 //!
-//! Checked against the vectors of AWS's own test suite, and by a server that computes signatures on its own.
+//! A request that cannot be signed fails with a [`SignError`] and is not sent. This does not count
+//! as a failure of the endpoint.
+//!
+//! The tests compare signatures with the vectors of AWS's test suite, and with those of a server
+//! that computes them independently.
 
+mod credentials_cache;
 mod error;
-mod keys;
 mod layer;
 mod sign;
 mod signature;

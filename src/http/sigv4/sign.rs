@@ -5,23 +5,25 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, header::TRANSFER_ENCODING, request::Parts};
 use http_body::Body;
+use http_body_util::{BodyExt, LengthLimitError, Limited, combinators::Collect};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
     SignError, SignLayer,
-    keys::Getting,
+    credentials_cache::CredentialsFuture,
     signature::{Scope, sign_request},
 };
 use crate::{BoxError, future::polled_after_completion};
 
-/// Signs requests before it passes them on; made by [`SignLayer`].
+/// Signs requests and passes them to the inner service; made by [`SignLayer`].
 ///
-/// The inner service must send them as they are: the host in the URI or in the header is signed too.
-/// Its errors are passed on, and a [`SignError`] for requests that are not sent.
+/// The inner service must not change the host in the URI or in the header, because it is signed.
+/// The errors of the inner service are passed on. A request that cannot be signed fails with a
+/// [`SignError`].
 #[derive(Clone, Debug)]
 pub struct Sign<S> {
     pub(super) inner: S,
@@ -43,19 +45,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> SignFuture<S, B> {
         let (head, body) = request.into_parts();
+        // The instance that is ready must get the request, so the clone stays here.
         let inner = self.inner.clone();
         let service = mem::replace(&mut self.inner, inner);
         let signer = self.signer.clone();
-        let credentials = signer.keys.get();
-        let unsigned = Some(Unsigned { head, service, signer });
-        let read = Read::default();
-        SignFuture { state: State::Preparing { body, read, credentials, unsigned } }
+        let body = Limited::new(body, signer.max_body).collect();
+        SignFuture {
+            state: State::Reading { body },
+            unsigned: Some(Unsigned { head, service, signer }),
+        }
     }
 }
 
-const NAME: &str = "SignFuture";
-
-/// All of a request but its body, and where it goes.
+/// A request without its body, and the service that it is sent to.
 struct Unsigned<S> {
     head: Parts,
     service: S,
@@ -63,33 +65,28 @@ struct Unsigned<S> {
 }
 
 pin_project! {
-    /// The response to a request that was signed by [`Sign`].
+    /// The response future of [`Sign`].
     pub struct SignFuture<S, B>
     where
         S: Service<Request<B>>,
+        B: Body<Error: Into<BoxError>>,
     {
         #[pin]
-        state: State<S, B>,
+        state: State<S::Future, B>,
+        // `None` once the request has been sent or has failed.
+        unsigned: Option<Unsigned<S>>,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    enum State<S, B>
+    enum State<F, B>
     where
-        S: Service<Request<B>>,
+        B: Body<Error: Into<BoxError>>,
     {
-        Preparing {
-            #[pin]
-            body: B,
-            read: Read,
-            credentials: Getting,
-            unsigned: Option<Unsigned<S>>,
-        },
-        Sent {
-            #[pin]
-            response: S::Future,
-        },
+        Reading { #[pin] body: Collect<Limited<B>> },
+        GettingCredentials { body: Bytes, credentials: CredentialsFuture },
+        Sent { #[pin] response: F },
     }
 }
 
@@ -101,94 +98,69 @@ where
     type Output = Result<S::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let mut this = self.project();
         loop {
-            let (body, credentials, unsigned) = match state.as_mut().project() {
+            match this.state.as_mut().project() {
+                StateProjection::Reading { body } => {
+                    let Some(Unsigned { signer, .. }) = this.unsigned.as_ref() else {
+                        polled_after_completion("SignFuture")
+                    };
+                    let body = match ready!(body.poll(cx)) {
+                        Ok(body) => body.to_bytes(),
+                        Err(error) => {
+                            let limit = signer.max_body;
+                            *this.unsigned = None;
+                            return Poll::Ready(Err(body_error(error, limit).into()));
+                        }
+                    };
+                    // Only now, so that credentials do not expire while a slow body is read.
+                    let credentials = signer.credentials.get();
+                    this.state.set(State::GettingCredentials { body, credentials });
+                }
+                StateProjection::GettingCredentials { body, credentials } => {
+                    if this.unsigned.is_none() {
+                        polled_after_completion("SignFuture")
+                    }
+                    let credentials = ready!(credentials.poll(cx));
+                    // Taken even if signing fails, so that the future is known to be complete.
+                    let Some(unsigned) = this.unsigned.take() else {
+                        polled_after_completion("SignFuture")
+                    };
+                    let Unsigned { mut head, mut service, signer } = unsigned;
+                    // The length of the body is known now.
+                    head.headers.remove(TRANSFER_ENCODING);
+                    let mut request = Request::from_parts(head, B::from(body.clone()));
+                    let scope = Scope {
+                        region: signer.region.as_deref(),
+                        service: &signer.service,
+                        time: SystemTime::now(),
+                    };
+                    sign_request(&mut request, body, &credentials?, &scope)?;
+                    let response = service.call(request);
+                    this.state.set(State::Sent { response });
+                }
                 StateProjection::Sent { response } => {
                     return response.poll(cx).map_err(Into::into);
                 }
-                StateProjection::Preparing { body, read, credentials, unsigned } => {
-                    let signer = unsigned.as_ref().map(|unsigned| &unsigned.signer);
-                    let limit = signer.unwrap_or_else(|| polled_after_completion(NAME)).max_body;
-                    let credentials = match ready!(read.poll(body, limit, cx)) {
-                        Ok(()) => ready!(credentials.poll(cx)),
-                        Err(error) => Err(error),
-                    };
-                    // Taken also if it can't be signed, so that it is known to be over.
-                    let unsigned = unsigned.take();
-                    let unsigned = unsigned.unwrap_or_else(|| polled_after_completion(NAME));
-                    (read.take(), credentials?, unsigned)
-                }
-            };
-            let Unsigned { mut head, mut service, signer } = unsigned;
-            // The length is known now.
-            head.headers.remove(TRANSFER_ENCODING);
-            let mut request = Request::from_parts(head, B::from(body.clone()));
-            let (region, service_name) = (signer.region.as_deref(), &*signer.service);
-            let scope = Scope { region, service: service_name, time: SystemTime::now() };
-            sign_request(&mut request, &body, &credentials, &scope)?;
-            let response = service.call(request);
-            state.set(State::Sent { response });
+            }
         }
+    }
+}
+
+fn body_error(error: BoxError, limit: usize) -> SignError {
+    if error.is::<LengthLimitError>() {
+        SignError::TooLarge { limit }
+    } else {
+        SignError::Body(error)
     }
 }
 
 impl<S, B> fmt::Debug for SignFuture<S, B>
 where
     S: Service<Request<B>>,
+    B: Body<Error: Into<BoxError>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignFuture").finish_non_exhaustive()
-    }
-}
-
-/// A body as far as it has been read. One that came in one piece is not copied.
-#[derive(Default)]
-struct Read {
-    first: Bytes,
-    all: BytesMut,
-    ended: bool,
-}
-
-impl Read {
-    fn poll<B>(
-        &mut self,
-        mut body: Pin<&mut B>,
-        limit: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), SignError>>
-    where
-        B: Body<Error: Into<BoxError>>,
-    {
-        while !self.ended {
-            let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
-                self.ended = true;
-                break;
-            };
-            let frame = frame.map_err(|error| SignError::Body(error.into()))?;
-            let Ok(mut data) = frame.into_data() else { continue };
-            if data.remaining() > limit.saturating_sub(self.len()) {
-                return Poll::Ready(Err(SignError::TooLarge { limit }));
-            }
-            match self.len() {
-                0 => self.first = data.copy_to_bytes(data.remaining()),
-                _ => {
-                    self.all.put(mem::take(&mut self.first));
-                    self.all.put(data);
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn len(&self) -> usize {
-        self.first.len() + self.all.len()
-    }
-
-    fn take(&mut self) -> Bytes {
-        match self.all.is_empty() {
-            true => mem::take(&mut self.first),
-            false => mem::take(&mut self.all).freeze(),
-        }
     }
 }

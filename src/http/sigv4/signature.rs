@@ -13,17 +13,18 @@ use http::{
 use super::SignError;
 use crate::BoxError;
 
-/// What a signature is good for.
+/// What a signature is valid for.
 pub(super) struct Scope<'a> {
-    /// If it is not the one in the host.
+    /// `None` for the region in the host.
     pub(super) region: Option<&'a str>,
     pub(super) service: &'a str,
     pub(super) time: SystemTime,
 }
 
+/// The headers, beside `Authorization`, of an earlier signature.
 const OLD_SIGNATURE: [&str; 2] = ["x-amz-date", "x-amz-security-token"];
 
-/// Signs a request with this body, in its headers.
+/// Adds the signature of `request` with `body` to its headers.
 pub(super) fn sign_request<B>(
     request: &mut Request<B>,
     body: &[u8],
@@ -73,21 +74,22 @@ fn invalid(cause: impl Into<BoxError>) -> SignError {
     SignError::Invalid(cause.into())
 }
 
-/// As the client is going to send it.
+/// Returns the host as the client will send it: without the default port of the scheme.
 fn host<B>(request: &Request<B>) -> Result<Box<str>, SignError> {
     if let Some(host) = request.headers().get(HOST) {
         return Ok(host.to_str().map_err(invalid)?.into());
     }
     let uri = request.uri();
     let host = uri.host().ok_or(SignError::NoHost)?;
-    let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    Ok(match uri.port_u16().filter(|&port| port != usual) {
+    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    Ok(match uri.port_u16().filter(|&port| port != default_port) {
         Some(port) => format!("{host}:{port}").into(),
         None => host.into(),
     })
 }
 
-/// Of a function URL: `abcdefgh.lambda-url.eu-west-1.on.aws`.
+/// Returns the region in the host of a function URL, such as
+/// `abcdefgh.lambda-url.eu-west-1.on.aws`.
 fn region_of(host: &str) -> Option<&str> {
     let (_, after) = host.split_once(".lambda-url.")?;
     let (region, domain) = after.split_once('.')?;
@@ -131,7 +133,7 @@ mod tests {
 
         let uri = "https://example.amazonaws.com/?Param2=value2&Param1=value1";
         let ordered = "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500";
-        let request = Request::get(uri).header("user-agent", "anybody").body("").unwrap();
+        let request = Request::get(uri).header("user-agent", "test").body("").unwrap();
         assert_eq!(signed(request, None).0, expected("host;x-amz-date", ordered));
 
         let form = "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a";
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_signed_is_an_error() {
+    fn an_invalid_request_is_an_error() {
         let sign = |request: http::request::Builder, token: &str| {
             let token = Some(token.to_owned());
             let credentials = Credentials::new("id", "secret", token, None, "test");

@@ -2,71 +2,72 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::key::Key;
+use super::session_key::SessionKey;
 
-/// Whether a session's requests may go elsewhere while its endpoint is there but busy.
+/// Whether the requests of a session may go elsewhere while its endpoint is eligible but busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Affinity {
-    /// They may: if the endpoint is full, this request goes elsewhere and the session stays; if it is
-    /// not ready, or the request has been there already, the session moves. The default.
+    /// Requests may go elsewhere. If the endpoint is full, the request goes elsewhere and the
+    /// session stays. If the endpoint is not ready, or was already tried for the request, the
+    /// session moves. The default.
     #[default]
     Preferred,
-    /// They may not: they wait for their endpoint while it is full or not ready, and retries go there
-    /// too. Only its health, or its removal, ends the session.
+    /// Requests wait for their endpoint while it is full or not ready, and retries go there too.
+    /// The session moves only by the health of the endpoint or its removal.
     ///
-    /// Requests for the same endpoint wait in order of arrival. They delay no request for another
-    /// endpoint.
+    /// Requests for the same endpoint wait in order of arrival. They do not delay requests for
+    /// another endpoint.
     Strict,
 }
 
-/// What becomes of the sessions of an endpoint that is draining, by its health or by weight 0.
+/// What happens to the sessions of an endpoint that is draining, by its health or by weight 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenDraining {
-    /// They move, each with its next request. The default.
+    /// Each session moves with its next request. The default.
     #[default]
     Move,
-    /// They stay until they end or the endpoint is removed; no new ones begin there. While no other
-    /// endpoint is eligible the balancer takes no requests, these included.
+    /// Sessions stay until they end or the endpoint is removed, and no new session begins there.
+    /// While no other endpoint is eligible, the balancer accepts no request at all.
     Stay,
 }
 
-/// How many keys there may be: each costs an HMAC for a cookie that no endpoint is known by.
+/// The maximum number of keys. A cookie of an unknown endpoint costs one HMAC for each key.
 pub(super) const MAX_KEYS: usize = 8;
 
-/// The settings, checked.
+/// The valid settings.
 #[derive(Debug)]
 pub(super) struct Config {
-    /// At most [`MAX_KEYS`]; the first signs.
-    pub(super) keys: Box<[Key]>,
+    /// From 1 to [`MAX_KEYS`]. The first one signs.
+    pub(super) keys: Box<[SessionKey]>,
     pub(super) name: String,
-    /// What follows the value in a `Set-Cookie`.
+    /// The text after the value in `Set-Cookie`.
     pub(super) attributes: String,
     pub(super) lifetime: Duration,
-    /// The cookie of the application that sessions are bound to.
+    /// The name of the application cookie that sessions are bound to.
     pub(super) application: Option<String>,
     pub(super) affinity: Affinity,
     pub(super) draining: WhenDraining,
     pub(super) clock: Clock,
 }
 
-/// Tells the time of day by the monotonic clock.
+/// Reads the time of day from the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// Milliseconds since the Unix epoch when it was set.
+    /// The time at `set_at`, in milliseconds since the Unix epoch.
     set_to: u64,
     set_at: Instant,
 }
 
 impl Clock {
-    /// Set by the system's clock.
+    /// Reads the system clock once.
     pub(super) fn new() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { set_to: millis(since), set_at: Instant::now() }
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds from the Unix epoch to `now`.
     pub(super) fn read(&self, now: Instant) -> u64 {
         self.set_to.saturating_add(millis(now.saturating_duration_since(self.set_at)))
     }

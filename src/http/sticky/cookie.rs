@@ -5,14 +5,18 @@ use http::{
     header::{COOKIE, SET_COOKIE},
 };
 
-/// How many bytes of `Cookie` headers are searched. Servers accept 8 to 64 KiB of headers by default.
-const MAX_SEARCHED: usize = 64 << 10;
+/// How many bytes of `Cookie` headers are searched. Servers accept 8 to 64 KiB of headers by
+/// default.
+const MAX_SEARCHED_BYTES: usize = 64 << 10;
 
-/// The values of the cookies of a name that a request carries, in order. Whatever is not of the form
-/// `name=value` is skipped, and so are the header that goes beyond [`MAX_SEARCHED`] and those after it.
+/// Returns the values of the cookies `name` of a request, in order.
+///
+/// Text that is not of the form `name=value` is skipped. So are the header that exceeds
+/// [`MAX_SEARCHED_BYTES`] and those after it.
 pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let mut left = MAX_SEARCHED;
+    let mut left = MAX_SEARCHED_BYTES;
     let lines = headers.get_all(COOKIE).iter().map_while(move |value| {
+        // An empty header counts 1, so that the number of headers is bounded too.
         left = left.checked_sub(value.len().max(1))?;
         Some(value.as_bytes())
     });
@@ -20,7 +24,8 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterato
     pairs.filter_map(|pair| value_of(pair, name))
 }
 
-/// The value that a response sets a cookie to; the last, if it does so more than once.
+/// Returns the value that a response sets the cookie `name` to, the last if it sets it several
+/// times.
 pub(super) fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let lines = headers.get_all(SET_COOKIE).iter().rev();
     let mut pairs = lines.filter_map(|line| line.as_bytes().split(|&byte| byte == b';').next());
@@ -32,19 +37,20 @@ fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     Some(rest.strip_prefix(b"=")?.trim_ascii())
 }
 
-/// Which requests from other sites a browser sends the cookie with.
+/// The requests from other sites with which a browser sends the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SameSite {
-    /// None.
+    /// No request.
     Strict,
-    /// Links that are followed. The default.
+    /// Navigation by links. The default.
     #[default]
     Lax,
-    /// All, frames and scripts too. Needs [`secure`](super::SessionsBuilder::secure).
+    /// All requests, including those of frames and scripts. Needs
+    /// [`secure`](super::SessionsBuilder::secure).
     None,
 }
 
-/// What a `Set-Cookie` says beside the value.
+/// The attributes of a `Set-Cookie` header.
 #[derive(Clone, Debug)]
 pub(super) struct Attributes {
     pub(super) path: String,
@@ -106,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn cookies_are_found_wherever_they_stand() {
+    fn cookies_are_found_in_any_header_and_at_any_place() {
         assert_eq!(found(&["lb=1"]), ["1"]);
         assert_eq!(found(&["a=b; lb=1;lb=2", "x=y", " lb = 3 ;"]), ["1", "2", "3"]);
         assert_eq!(found(&["lb=a=b"]), ["a=b"]);
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_is_searched() {
-        let long = "x".repeat(MAX_SEARCHED - 4);
+        let long = "x".repeat(MAX_SEARCHED_BYTES - 4);
         assert_eq!(found(&[&long, "lb=1"]), ["1"]);
         assert_eq!(found(&["lb=1", &long, "lb=2"]), ["1"]);
         assert!(found(&[&format!("{long}; lb=1")]).is_empty());

@@ -1,80 +1,86 @@
-//! Sticky sessions: requests that carry a session's cookie go to the endpoint that served it before.
+//! Sticky sessions: a request with a session cookie goes to the endpoint that served the session
+//! before.
 //!
-//! [`Sessions`] holds the settings and the [`Key`]s; it gives the two ends of a balancer what they
-//! need: [`stick`](Sessions::stick) wraps the strategy, which then looks at the cookie, and
-//! [`track`](Sessions::track) wraps the tracker, which then adds `Set-Cookie` to responses. The
-//! cookie is issued when there is a reason to: there was no session, it has moved, a tenth of its
-//! lifetime has passed, or it is signed by an older key.
+//! [`Sessions`] holds the settings and the [`SessionKey`]s. [`Sessions::stick`] wraps the strategy,
+//! which then reads the cookie. [`Sessions::track`] wraps the tracker, which then adds `Set-Cookie`
+//! to responses. A cookie is issued if there was no session, if the session has moved, if a tenth
+//! of its lifetime has passed, or if an older key has signed it.
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {
 //! use std::time::Duration;
 //! use tower_lb::{
+//!     balance::Builder,
 //!     discover::{self, DiscoverExt},
-//!     http::{self, HttpStatus, Pool, UntilBodyEnd, sticky::{Key, Sessions}},
+//!     http::{HttpStatus, Origin, Pool, UntilBodyEnd, sticky::{SessionKey, Sessions}},
 //!     strategy::P2c,
 //! };
 //!
 //! # async fn example(secret: [u8; 32]) -> Result<(), Box<dyn std::error::Error>> {
-//! let sessions = Sessions::builder(Key::new(secret)?)
+//! let sessions = Sessions::builder(SessionKey::new(secret)?)
 //!     .lifetime(Duration::from_secs(3600))
 //!     .build()?;
 //!
-//! let origins: [http::Origin; 2] = ["http://10.0.0.1:8080".parse()?, "http://10.0.0.2:8080".parse()?];
+//! let origins: [Origin; 2] = ["http://10.0.0.1:8080".parse()?, "http://10.0.0.2:8080".parse()?];
 //! let endpoints = discover::addresses(origins).connect(Pool::new().connector());
-//! let balancer = http::builder()
+//! let balancer = Builder::http()
 //!     .track(sessions.track(UntilBodyEnd::new(HttpStatus)))
 //!     .spawn(sessions.stick(P2c::default()), endpoints)?;
-//! # let _: http::sticky::Balancer<http::Client<String>, _> = balancer;
+//! # use tower_lb::http::{Client, sticky::StickyBalancer};
+//! # let _: StickyBalancer<Client<String>, _> = balancer;
 //! # Ok(()) }
 //! # }
 //! ```
 //!
-//! # What a session is worth
+//! # Cookies
 //!
-//! The cookie's value is an identifier of the endpoint, when it was issued, and a tag. Identifier and
-//! tag are HMAC-SHA-256, truncated to 128 bits: without a key nobody can tell which endpoint it is,
-//! make a cookie for another, or prolong one. Whoever has two cookies can tell whether they are for
-//! the same endpoint.
+//! The value of the cookie is an identifier of the endpoint, the time of issue, and a tag.
+//! Identifier and tag are HMAC-SHA-256, truncated to 128 bits. Without a key it is impossible to
+//! identify the endpoint, to create a cookie for another endpoint, or to prolong a session. A
+//! client with two cookies can see whether they are for the same endpoint.
 //!
-//! A value that is forged, truncated, expired, of another balancer, or anything else that was not
-//! issued here counts as no session; so does a valid one that comes after four others of the same
-//! name. Of several that are valid the first counts. The cookie is passed on to the endpoint.
+//! A value that is forged, truncated, expired or of another balancer counts as no session. So does
+//! a valid one after four others of the same name. Of several valid cookies, the first counts. The
+//! cookie is passed on to the endpoint.
 //!
-//! What a request can make the balancer do before a cookie is found authentic is bounded: 64 KiB of
-//! `Cookie` headers are searched, four cookies are verified, each by one HMAC for the key that its
-//! endpoint is known by, and an application's cookie of up to 4096 bytes is hashed once for each key
-//! that is tried (at most 8).
+//! The work that a request can cause before a cookie is authentic is bounded: 64 KiB of `Cookie`
+//! headers are searched, and four cookies are verified, each by one HMAC with the key that its
+//! endpoint is known by. An application cookie of up to 4096 bytes is hashed once for each key that
+//! is tried (at most 8).
 //!
 //! | the session's endpoint is | the request | the session |
 //! |---|---|---|
 //! | eligible | goes there | stays |
 //! | full | goes elsewhere | stays ([`Affinity`]) |
-//! | not ready, or was tried by the request before | goes elsewhere | moves ([`Affinity`]) |
+//! | not ready, or already tried for the request | goes elsewhere | moves ([`Affinity`]) |
 //! | draining, or of weight 0 | goes elsewhere | moves ([`WhenDraining`]) |
 //! | unhealthy, or removed | goes elsewhere | moves |
 //!
 //! No session begins, moves or is renewed with a response of status 5xx.
 //!
-//! A stickiness that other strategies know goes around them: `sessions.stick(Split…)` keeps sessions
-//! where they are and splits the rest.
+//! `stick` goes around other strategies that divide requests: `sessions.stick(Split…)` keeps
+//! sessions at their endpoints and splits the other requests.
+//!
+//! The files: `builder` and `config` (settings), `session_key` and `token` (cryptography), `cookie`
+//! (headers), `binding` (sessions that follow an application's cookie), `picker` (the strategy),
+//! `track`.
 
 mod binding;
 mod builder;
 mod config;
 mod cookie;
-mod key;
 mod picker;
+mod session_key;
 mod sessions;
 mod token;
 mod track;
 
 pub use self::{
-    builder::{InvalidSessions, SessionsBuilder},
+    builder::SessionsBuilder,
     config::{Affinity, WhenDraining},
     cookie::SameSite,
-    key::Key,
-    picker::{Sticky, StickyPicker},
+    picker::Sticky,
+    session_key::SessionKey,
     sessions::Sessions,
-    track::{Balancer, StickyTrack},
+    track::{StickyBalancer, StickyTrack},
 };

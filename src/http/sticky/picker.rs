@@ -8,11 +8,10 @@ use http::{HeaderMap, Request};
 
 use super::{
     Affinity, Sessions, WhenDraining,
-    binding::Bindings,
+    binding::{Bindings, NO_BINDING, UNBOUND},
     config::{Config, millis},
     cookie::cookies,
-    key::Tag,
-    sessions::UNBOUND,
+    session_key::Tag,
     token::Token,
 };
 use crate::{
@@ -22,55 +21,59 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Sends requests of a session to its endpoint, and leaves all others to the inner strategy; made by
-/// [`Sessions::stick`].
+/// Sends the requests of a session to its endpoint, and uses the inner strategy for all others;
+/// made by [`Sessions::stick`].
 ///
-/// The endpoint is found in a hash table by what the cookie holds, and the cookie is verified by one
-/// HMAC (two if sessions follow a cookie of the application's); nothing is allocated. What a request
-/// can make that cost at most is in the [module's documentation](super#what-a-session-is-worth).
+/// A pick finds the endpoint in a hash table and verifies the cookie by one HMAC, or by two if
+/// sessions follow an application cookie. It does not allocate. The [module](super#cookies) lists
+/// the maximum cost of a request.
 #[derive(Clone, Debug)]
 pub struct Sticky<St> {
     sessions: Sessions,
     inner: St,
-    /// What stands for the endpoints, at their positions, from picker to picker.
-    known: Vec<Option<Known>>,
+    /// The identifiers of the endpoints, by position. They are kept from one picker to the next,
+    /// because each costs an HMAC.
+    identifiers: Vec<Option<Identifiers>>,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct Identifiers {
+    /// Identifies the endpoint that has the position now.
     stats: Arc<EndpointStats>,
-    /// By each of the keys.
+    /// One for each key.
     tags: Box<[Tag]>,
 }
 
 impl<St> Sticky<St> {
     pub(super) fn new(sessions: Sessions, inner: St) -> Self {
-        Self { sessions, inner, known: Vec::new() }
+        Self { sessions, inner, identifiers: Vec::new() }
     }
 
-    /// Forgets what stands for endpoints at positions that no candidate has: the set has shrunk.
+    /// Removes the identifiers behind the last position, after the set of endpoints has shrunk.
     fn forget_beyond(&mut self, candidates: &Candidates) {
         let last = candidates.everyone().map(Candidate::position).max();
-        self.known.truncate(last.map_or(0, |last| last + 1));
-        if let Some(capacity) = shrunk(self.known.len(), self.known.capacity()) {
-            self.known.shrink_to(capacity);
+        self.identifiers.truncate(last.map_or(0, |last| last + 1));
+        let (len, capacity) = (self.identifiers.len(), self.identifiers.capacity());
+        if let Some(capacity) = shrunk(len, capacity) {
+            self.identifiers.shrink_to(capacity);
         }
     }
 
-    /// What stands for an endpoint by each of the keys.
+    /// Returns the identifiers of an endpoint, one for each key.
     fn tags(&mut self, candidate: &Candidate) -> &[Tag] {
         let position = candidate.position();
-        if self.known.len() <= position {
-            self.known.resize(position + 1, None);
+        if self.identifiers.len() <= position {
+            self.identifiers.resize(position + 1, None);
         }
-        let known = &mut self.known[position];
-        known.take_if(|known| !Arc::ptr_eq(&known.stats, candidate.stats()));
+        let entry = &mut self.identifiers[position];
+        // Positions are reused: another endpoint may have had this one.
+        entry.take_if(|entry| !Arc::ptr_eq(&entry.stats, candidate.stats()));
         let keys = &self.sessions.config().keys;
-        let known = known.get_or_insert_with(|| Known {
+        let entry = entry.get_or_insert_with(|| Identifiers {
             stats: Arc::clone(candidate.stats()),
             tags: keys.iter().map(|key| key.endpoint(candidate.name())).collect(),
         });
-        &known.tags
+        &entry.tags
     }
 }
 
@@ -102,7 +105,7 @@ impl<St: Strategy> Strategy for Sticky<St> {
     }
 }
 
-/// Finishing what it has, but able to serve.
+/// Returns whether the endpoint is draining, by its health or by weight 0, but can still serve.
 fn is_draining(candidate: &Candidate) -> bool {
     let health = candidate.health();
     matches!(health, Health::Draining(_)) || (candidate.weight() == 0 && health.is_serving())
@@ -110,23 +113,24 @@ fn is_draining(candidate: &Candidate) -> bool {
 
 /// The picker of [`Sticky`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <Sticky as Strategy>::Picker")]
 pub struct StickyPicker<P> {
     inner: P,
     homes: Homes,
     sessions: Sessions,
 }
 
-/// Where sessions live, by what stands for the endpoint in a cookie.
+/// The endpoints of sessions, by their identifiers in cookies.
 type Homes = HashMap<Tag, Home, BuildHasherDefault<FirstBytes>>;
 
 #[derive(Debug)]
 struct Home {
     candidate: Candidate,
-    /// The index of the key that it is known by.
+    /// The index of the key of the identifier.
     key: usize,
 }
 
-/// Hashes what is a hash already.
+/// Takes the first bytes of an identifier as its hash, because an identifier is an HMAC.
 #[derive(Debug, Default)]
 struct FirstBytes(u64);
 
@@ -137,7 +141,7 @@ impl Hasher for FirstBytes {
         }
     }
 
-    /// The length, which is always the same.
+    /// Ignores the length, which is the same for all identifiers.
     fn write_usize(&mut self, _: usize) {}
 
     fn finish(&self) -> u64 {
@@ -145,28 +149,24 @@ impl Hasher for FirstBytes {
     }
 }
 
-/// What a request's cookies say, and what a session would be bound to.
+/// The session of a request, by its cookies.
 enum Session<'a> {
-    At {
-        home: &'a Candidate,
-        binding: u64,
-        renew: bool,
-    },
-    /// None, or at an endpoint that takes no requests; a new one may begin unless the binding is 0.
-    Nowhere {
-        binding: u64,
-    },
+    /// The session is at `home`. The cookie must be replaced if `renew` is true.
+    At { home: &'a Candidate, binding: u64, renew: bool },
+    /// There is no session, or its endpoint gets no requests. A new session may begin unless
+    /// `binding` is [`NO_BINDING`].
+    Nowhere { binding: u64 },
 }
 
-/// How many cookies of the name are looked at, so that they can't be made to cost much.
-const COOKIES: usize = 4;
+/// How many cookies are verified, which bounds the work that a client can cause.
+const MAX_COOKIES_VERIFIED: usize = 4;
 
 impl<P> StickyPicker<P> {
     fn session(&self, headers: &HeaderMap, context: &mut PickContext<'_>) -> Session<'_> {
         let Config { keys, name, lifetime, application, clock, .. } = self.sessions.config();
         let (mut nowhere, mut bound_to) = (Session::Nowhere { binding: UNBOUND }, None);
         if let Some(name) = application {
-            nowhere = Session::Nowhere { binding: 0 };
+            nowhere = Session::Nowhere { binding: NO_BINDING };
             bound_to =
                 cookies(headers, name).next().filter(|value| Bindings::can_be_bound_to(value));
             if bound_to.is_none() {
@@ -175,14 +175,16 @@ impl<P> StickyPicker<P> {
         }
         let mut bindings = Bindings::new(keys, bound_to);
         let lifetime = millis(*lifetime);
-        for token in cookies(headers, name).take(COOKIES).filter_map(Token::parse) {
-            // Looked at before it is known to be authentic, because that costs nothing.
+        for token in cookies(headers, name).take(MAX_COOKIES_VERIFIED).filter_map(Token::parse) {
+            // Checked before the tag, because this costs no HMAC.
             let age = clock.read(context.now()).saturating_sub(token.issued());
             if age >= lifetime {
                 continue;
             }
             let home = self.homes.get(&token.endpoint());
-            // Without a home it matters only to an application's session, which moves if there is one.
+            // An identifier is known by one key, which is the only one that can have signed the
+            // cookie. A cookie of an unknown endpoint matters only if sessions follow an
+            // application cookie: an authentic one permits the session to move.
             let signers = match home {
                 Some(home) => home.key..home.key + 1,
                 None if bound_to.is_some() => 0..keys.len(),
@@ -211,17 +213,20 @@ where
 {
     fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let strict = self.sessions.config().affinity == Affinity::Strict;
-        let (picked, note) = match self.session(request.headers(), context) {
+        let (picked, binding) = match self.session(request.headers(), context) {
             Session::At { home, binding, renew } if strict || context.accepts(home) => {
-                (Some(home), if renew { binding } else { 0 })
+                (Some(home), if renew { binding } else { NO_BINDING })
             }
             Session::At { home, binding, .. } => {
+                // A full endpoint gets the next request of the session again, so no cookie is
+                // issued.
                 let full = !context.has_room(home);
-                (self.inner.pick(request, context), if full { 0 } else { binding })
+                (self.inner.pick(request, context), if full { NO_BINDING } else { binding })
             }
             Session::Nowhere { binding } => (self.inner.pick(request, context), binding),
         };
-        context.set_metadata(note);
+        // The tracker issues a cookie for the binding.
+        context.set_metadata(binding);
         picked
     }
 }
@@ -234,22 +239,25 @@ mod tests {
     use super::*;
     use crate::{
         endpoint::{Endpoint, Tried},
-        http::sticky::{Key, SessionsBuilder, binding::MAX_APPLICATION_COOKIE, key::hashed},
+        http::sticky::{
+            SessionKey, SessionsBuilder, binding::MAX_APPLICATION_COOKIE_BYTES, session_key::hashed,
+        },
         load::Now,
         strategy::{Rng, RoundRobin},
     };
 
-    fn key(byte: u8) -> Key {
-        Key::new([byte; 32]).unwrap()
+    fn key(byte: u8) -> SessionKey {
+        SessionKey::new([byte; 32]).unwrap()
     }
 
-    /// With as many keys as there may be.
+    /// Settings with the maximum number of keys.
     fn settings() -> SessionsBuilder {
         let settings = Sessions::builder(key(0)).cookie("lb");
         (1..8).fold(settings, |settings, byte| settings.also_accept(key(byte)))
     }
 
-    /// How many codes a pick makes for a request with this header, and of how many bytes.
+    /// Returns how many codes a pick computes for a request with this header, and from how many
+    /// bytes.
     fn cost(settings: SessionsBuilder, header: &str) -> (usize, usize) {
         let sessions = settings.build().unwrap();
         let mut strategy = sessions.stick(RoundRobin::new());
@@ -265,19 +273,19 @@ mod tests {
         hashed::take()
     }
 
-    /// Cookies that look like tokens, issued in the future, of no endpoint.
+    /// Returns cookies that have the form of tokens, issued in the future, of an unknown endpoint.
     fn forged(count: u8) -> String {
         let token = |n| format!("; lb={}", URL_SAFE_NO_PAD.encode([n | 0x80; 40]));
         (0..count).map(token).collect()
     }
 
     #[test]
-    fn what_is_not_authentic_is_hashed_once_for_each_key_at_most() {
+    fn a_forged_cookie_is_hashed_at_most_once_for_each_key() {
         let application = |len| format!("app={}", "x".repeat(len));
         let follows = || settings().follow("app");
         let token = size_of::<u64>() + 24;
-        let longest = MAX_APPLICATION_COOKIE;
-        for (cookies, tokens) in [(1, 1), (4, 4), (100, COOKIES)] {
+        let longest = MAX_APPLICATION_COOKIE_BYTES;
+        for (cookies, tokens) in [(1, 1), (4, 4), (100, MAX_COOKIES_VERIFIED)] {
             let header = application(longest) + &forged(cookies);
             let expected = (8 + 8 * tokens, 8 * longest + 8 * tokens * token);
             assert_eq!(cost(follows(), &header), expected, "{cookies} cookies");
@@ -287,7 +295,7 @@ mod tests {
             assert_eq!(cost(follows(), &header), (0, 0), "a cookie of {len} bytes has no session");
         }
         assert_eq!(cost(follows(), &application(longest)), (0, 0), "no token");
-        assert_eq!(cost(settings(), &forged(100)), (0, 0), "of no endpoint");
+        assert_eq!(cost(settings(), &forged(100)), (0, 0), "of an unknown endpoint");
         let expired = format!("; lb={}", URL_SAFE_NO_PAD.encode([0; 40]));
         assert_eq!(cost(follows(), &(application(longest) + &expired)), (0, 0), "expired");
     }

@@ -3,37 +3,35 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::{Key, SessionsBuilder, Sticky, StickyTrack, config::Config, token::Token};
+use super::{SessionKey, SessionsBuilder, Sticky, StickyTrack, config::Config, token::Token};
+use crate::strategy::Strategy;
 
-/// The settings of sticky sessions, and what makes them of a balancer's strategy and tracker. Clones
-/// are cheap and the same.
+/// The settings of sticky sessions. They wrap the strategy and the tracker of a balancer. Clones
+/// are cheap and share the settings.
 #[derive(Clone, Debug)]
 pub struct Sessions {
     config: Arc<Config>,
 }
 
-/// What a session is bound to that follows no cookie of the application's.
-pub(super) const UNBOUND: u64 = 1;
-
 impl Sessions {
-    /// Settings, with the key that cookies are signed with.
+    /// Returns the default settings with the key that signs cookies.
     #[must_use]
-    pub fn builder(key: Key) -> SessionsBuilder {
+    pub fn builder(key: SessionKey) -> SessionsBuilder {
         SessionsBuilder::new(key)
     }
 
-    pub(super) fn of(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self { config: Arc::new(config) }
     }
 
-    /// A strategy that sends requests of a session to its endpoint, and leaves all others to `inner`.
-    /// It is of use only along with [`track`](Self::track).
-    pub fn stick<St>(&self, inner: St) -> Sticky<St> {
+    /// Returns a strategy that sends the requests of a session to its endpoint, and uses `inner`
+    /// for all others. It needs [`track`](Self::track) in the same balancer.
+    pub fn stick<St: Strategy>(&self, inner: St) -> Sticky<St> {
         Sticky::new(self.clone(), inner)
     }
 
-    /// A tracker that adds the session's cookie to responses where it must. It is of use only along
-    /// with [`stick`](Self::stick).
+    /// Returns a tracker that adds session cookies to responses. It needs [`stick`](Self::stick) in
+    /// the same balancer.
     pub fn track<T>(&self, inner: T) -> StickyTrack<T> {
         StickyTrack::new(self.clone(), inner)
     }
@@ -42,12 +40,12 @@ impl Sessions {
         &self.config
     }
 
-    /// The key that signs.
-    pub(super) fn key(&self) -> Option<&Key> {
+    /// Returns the key that signs.
+    pub(super) fn key(&self) -> Option<&SessionKey> {
         self.config.keys.first()
     }
 
-    /// A `Set-Cookie` for a session at this endpoint.
+    /// Returns the `Set-Cookie` header of a session at `endpoint`.
     pub(super) fn cookie(&self, endpoint: &str, binding: u64) -> Option<HeaderValue> {
         let Config { name, attributes, clock, .. } = self.config();
         let issued = clock.read(Instant::now());

@@ -1,58 +1,61 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::key::{Key, TAG, Tag};
+use super::session_key::{SessionKey, TAG_BYTES, Tag};
 
-/// The value of a session's cookie, in base64: which endpoint, issued when, and a tag.
+/// The value of a session cookie, which is base64 text: an endpoint, the time of issue, and a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    /// Endpoint, then milliseconds since the Unix epoch.
-    content: [u8; CONTENT],
+    /// The identifier of the endpoint, then the milliseconds since the Unix epoch.
+    content: [u8; CONTENT_BYTES],
     tag: Tag,
 }
 
-const CONTENT: usize = TAG + size_of::<u64>();
-const BYTES: usize = CONTENT + TAG;
-/// Characters of the text.
-const TEXT: usize = (BYTES * 4).div_ceil(3);
+const CONTENT_BYTES: usize = TAG_BYTES + size_of::<u64>();
+const TOKEN_BYTES: usize = CONTENT_BYTES + TAG_BYTES;
+/// The length of the base64 text without padding.
+const TEXT_BYTES: usize = (TOKEN_BYTES * 4).div_ceil(3);
 
 impl Token {
-    pub(super) fn new(key: &Key, endpoint: &str, issued: u64, binding: u64) -> Self {
-        let mut content = [0; CONTENT];
-        content[..TAG].copy_from_slice(&key.endpoint(endpoint));
-        content[TAG..].copy_from_slice(&issued.to_be_bytes());
+    pub(super) fn new(key: &SessionKey, endpoint: &str, issued: u64, binding: u64) -> Self {
+        let mut content = [0; CONTENT_BYTES];
+        content[..TAG_BYTES].copy_from_slice(&key.endpoint(endpoint));
+        content[TAG_BYTES..].copy_from_slice(&issued.to_be_bytes());
         let tag = key.sign(&content, binding);
         Self { content, tag }
     }
 
-    /// `None` for what can't be one.
+    /// Parses a token, which need not be authentic; `None` if `text` has another length or
+    /// alphabet.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() != TEXT {
+        if text.len() != TEXT_BYTES {
             return None;
         }
-        // A little more than needed: decoders want whole groups.
-        let mut bytes = [0; BYTES.next_multiple_of(3)];
+        // The decoder needs room for whole groups of 3 bytes.
+        let mut bytes = [0; TOKEN_BYTES.next_multiple_of(3)];
         let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
         let (content, tag) = bytes.get(..len)?.split_first_chunk()?;
         Some(Self { content: *content, tag: tag.try_into().ok()? })
     }
 
     pub(super) fn text(&self) -> String {
-        let mut bytes = [0; BYTES];
-        bytes[..CONTENT].copy_from_slice(&self.content);
-        bytes[CONTENT..].copy_from_slice(&self.tag);
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes[..CONTENT_BYTES].copy_from_slice(&self.content);
+        bytes[CONTENT_BYTES..].copy_from_slice(&self.tag);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// Returns the identifier of the endpoint.
     pub(super) fn endpoint(&self) -> Tag {
         std::array::from_fn(|index| self.content[index])
     }
 
-    /// Milliseconds since the Unix epoch. Anything, unless the token is authentic.
+    /// Returns the time of issue, in milliseconds since the Unix epoch. Any value if the token is
+    /// forged.
     pub(super) fn issued(&self) -> u64 {
-        u64::from_be_bytes(std::array::from_fn(|index| self.content[TAG + index]))
+        u64::from_be_bytes(std::array::from_fn(|index| self.content[TAG_BYTES + index]))
     }
 
-    pub(super) fn is_authentic(&self, key: &Key, binding: u64) -> bool {
+    pub(super) fn is_authentic(&self, key: &SessionKey, binding: u64) -> bool {
         key.verify(&self.content, binding, &self.tag)
     }
 }
@@ -63,14 +66,14 @@ mod tests {
 
     use super::*;
 
-    fn key(byte: u8) -> Key {
-        Key::new([byte; 32]).unwrap()
+    fn key(byte: u8) -> SessionKey {
+        SessionKey::new([byte; 32]).unwrap()
     }
 
     proptest! {
         #[test]
-        fn what_was_issued_is_authentic_and_nothing_else(
-            endpoint in ".*", issued: u64, binding: u64, flipped in 0..BYTES * 8,
+        fn only_issued_tokens_are_authentic(
+            endpoint in ".*", issued: u64, binding: u64, flipped in 0..TOKEN_BYTES * 8,
         ) {
             let token = Token::new(&key(1), &endpoint, issued, binding);
             let text = token.text();
@@ -83,7 +86,7 @@ mod tests {
             prop_assert!(!parsed.is_authentic(&key(1), binding ^ 1));
 
             let mut forged = token;
-            match flipped.checked_sub(CONTENT * 8) {
+            match flipped.checked_sub(CONTENT_BYTES * 8) {
                 None => forged.content[flipped / 8] ^= 1 << (flipped % 8),
                 Some(bit) => forged.tag[bit / 8] ^= 1 << (bit % 8),
             }
@@ -96,7 +99,7 @@ mod tests {
         }
 
         #[test]
-        fn there_is_one_text_for_a_token(text in "[A-Za-z0-9_-]{54}") {
+        fn a_token_has_only_one_text(text in "[A-Za-z0-9_-]{54}") {
             if let Some(token) = Token::parse(text.as_bytes()) {
                 prop_assert_eq!(token.text(), text);
             }
@@ -104,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn other_lengths_and_alphabets_are_no_tokens() {
+    fn other_lengths_and_alphabets_are_rejected() {
         let text = Token::new(&key(1), "a", 1, 1).text();
-        assert_eq!(text.len(), TEXT);
+        assert_eq!(text.len(), TEXT_BYTES);
         for wrong in [
             "",
             "=",

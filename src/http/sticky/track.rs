@@ -2,20 +2,25 @@ use std::error::Error as StdError;
 
 use http::{HeaderValue, Response, header::SET_COOKIE};
 
-use super::{Sessions, binding::Bindings, cookie::set_cookie};
+use super::{
+    Sessions,
+    binding::{Bindings, NO_BINDING},
+    cookie::set_cookie,
+};
 use crate::{
     http::UntilBodyEnd,
     outcome::{Attempt, Attempts, Follow, Track},
 };
 
 /// A balancer of HTTP requests with sticky sessions.
-pub type Balancer<S, P, T = UntilBodyEnd> = crate::Balancer<S, P, StickyTrack<T>>;
+pub type StickyBalancer<S, P, T = UntilBodyEnd> = crate::Balancer<S, P, StickyTrack<T>>;
 
-/// Adds the session's cookie to responses, where there is a reason to, and leaves the rest to another
-/// tracker; made by [`Sessions::track`].
+/// Adds session cookies to responses and passes everything else to another tracker; made by
+/// [`Sessions::track`].
 ///
-/// Cookies that the application sets are kept. A cache between the balancer and its clients must not
-/// store responses with `Set-Cookie`, or all who get them share a session.
+/// Cookies that the application sets are kept. A cache between the balancer and its clients must
+/// not store responses with `Set-Cookie`: otherwise all clients that get the response share a
+/// session.
 #[derive(Clone, Debug)]
 pub struct StickyTrack<T> {
     sessions: Sessions,
@@ -33,10 +38,10 @@ impl<T> StickyTrack<T> {
         let binding = match set {
             Some(value) if Bindings::can_be_bound_to(value) => self.sessions.key()?.binding(value),
             // The application ends its session, or sets a cookie that is too long for one.
-            Some(_) => 0,
+            Some(_) => NO_BINDING,
             None => attempt.note(),
         };
-        if binding == 0 || response.status().is_server_error() {
+        if binding == NO_BINDING || response.status().is_server_error() {
             return None;
         }
         self.sessions.cookie(attempt.endpoint(), binding)
@@ -53,7 +58,8 @@ where
         let cookie = self.cookie(&response, &attempt);
         let mut response = self.inner.response(response, attempt);
         if let Some(cookie) = cookie {
-            // It fails for more headers than there can be.
+            // It fails only if the response has the maximum number of headers; then there is no
+            // session.
             let _ = response.headers_mut().try_append(SET_COOKIE, cookie);
         }
         response

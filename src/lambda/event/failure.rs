@@ -2,16 +2,14 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{Response, StatusCode};
 
 use crate::{
     escape::EscapedChain,
+    http_semantics::{EdgeFailure, text_response},
     lambda::{
         FunctionError, HttpBody, InvalidResponse, InvocationStatus, InvokeError, UnsupportedRequest,
     },
-    limit::{Rejected, is_rejected},
-    outcome::Outcome,
 };
 
 /// Why the function gave no response.
@@ -36,15 +34,7 @@ impl Failure<'_> {
         } else {
             tracing::debug!(error = %self, status = status.as_u16(), "request refused");
         }
-        let mut response = Response::new(HttpBody::from(Bytes::from_static(text.as_bytes())));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, plain);
-        if let Some(delay) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(delay)));
-        }
-        response
+        text_response(status, text, retry_after).map(HttpBody::from)
     }
 
     fn answer(&self) -> (StatusCode, &'static str, Option<Duration>) {
@@ -65,39 +55,20 @@ fn of_service(error: &(dyn StdError + 'static)) -> (StatusCode, &'static str, Op
     if let Some(InvokeError::TooLarge { .. }) = InvokeError::find(error) {
         return (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n", None);
     }
-    if let Some(rejected) = Rejected::find(error) {
-        let delay = match rejected {
-            Rejected::Rate { retry_after } => Some(*retry_after),
-            _ => None,
-        };
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests\n", delay);
-    }
-    if is_rejected(error) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "no function available\n", None);
-    }
-    match InvocationStatus::of_error(error) {
-        Outcome::Overload { retry_after } => {
-            let delay = retry_after.unwrap_or(Duration::from_secs(1));
-            (StatusCode::SERVICE_UNAVAILABLE, "too many requests\n", Some(delay))
-        }
-        Outcome::Timeout => {
-            (StatusCode::GATEWAY_TIMEOUT, "the function did not answer in time\n", None)
-        }
-        Outcome::ApplicationError if ran(error) => {
-            (StatusCode::BAD_GATEWAY, "the function failed\n", None)
-        }
-        _ => (StatusCode::BAD_GATEWAY, "the function could not be invoked\n", None),
-    }
+    let failure = EdgeFailure::of_error(error, InvocationStatus::of_error);
+    let text = match failure {
+        EdgeFailure::RateLimited { .. } | EdgeFailure::Overloaded { .. } => "too many requests\n",
+        EdgeFailure::Unavailable => "no function available\n",
+        EdgeFailure::Timeout => "the function did not answer in time\n",
+        EdgeFailure::BadGateway if ran(error) => "the function failed\n",
+        EdgeFailure::BadGateway => "the function could not be invoked\n",
+    };
+    (failure.status(), text, failure.retry_after())
 }
 
 /// Returns true if the function itself failed.
 fn ran(error: &(dyn StdError + 'static)) -> bool {
     matches!(InvokeError::find(error), Some(InvokeError::FunctionFailed(_)))
-}
-
-/// Rounded up: not too early.
-fn whole_seconds(delay: Duration) -> u64 {
-    delay.as_secs() + u64::from(delay.subsec_nanos() > 0)
 }
 
 impl fmt::Display for Failure<'_> {

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     BoxError,
     escape::EscapedChain,
+    http_semantics::{explicit_retry_safety, retry_safety_by_head},
     lambda::{EventFormat, HttpBody, Invocation, Invoked, InvokedStream},
     outcome::{Attempts, Carry},
     retry::RetrySafety,
@@ -42,7 +43,8 @@ use crate::{
 /// | the invocation failed | 502 |
 /// | throttled, or not ready | 503, with `Retry-After` |
 /// | no function could be picked | 503 |
-/// | a limit [rejected](crate::limit::Rejected) it | 503, with `Retry-After` if it is known |
+/// | a rate limit [rejected](crate::limit::Rejected) it | 429, with `Retry-After` |
+/// | another limit rejected it | 503, with `Retry-After` |
 /// | no answer in time | 504 |
 /// | the request is larger than the format allows | 413 |
 /// | the request is malformed, or asks for a WebSocket | 400 |
@@ -151,12 +153,7 @@ pin_project! {
 }
 
 fn retry_safety(head: &request::Parts) -> RetrySafety {
-    match head.extensions.get::<RetrySafety>() {
-        Some(retry_safety) => *retry_safety,
-        None if head.method.is_idempotent() => RetrySafety::Idempotent,
-        None if head.headers.contains_key("idempotency-key") => RetrySafety::Idempotent,
-        None => RetrySafety::IfUnsent,
-    }
+    explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head))
 }
 
 /// Reads a body into pieces, as event formats take it. Small pieces are joined, so that a body in

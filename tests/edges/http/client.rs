@@ -29,11 +29,12 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn, timeout::TimeoutLayer};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     http::{
         Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
-        UntilBodyEnd, builder, load_probe,
+        UntilBodyEnd, load_probe,
     },
     limit::RateLimitLayer,
     load::PeakEwma,
@@ -117,7 +118,7 @@ where
     C: tower_lb::http::ClassifyHttp + Clone + Send + Sync + 'static,
 {
     let endpoints = discover::list([("a", Endpoint::new(responding(respond)))]);
-    let mut balancer = builder().track(tracker).spawn(RoundRobin::new(), endpoints).unwrap();
+    let mut balancer = Builder::http().track(tracker).spawn(RoundRobin::new(), endpoints).unwrap();
     let response = balancer.ready().await.unwrap().call(request()).await.unwrap();
     let _ = response.into_body().collect().await;
     let endpoint = balancer.status().endpoints.remove(0);
@@ -179,7 +180,7 @@ async fn an_attempt_lasts_until_the_end_of_the_body() {
     let body = Arc::new(std::sync::Mutex::new(Some(StreamBody::new(receiver).boxed_unsync())));
     let endpoint = responding(move || Response::new(body.lock().unwrap().take().unwrap()));
     let endpoints = discover::list([("a", Endpoint::new(endpoint))]);
-    let mut balancer = builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let mut balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
     let response = balancer.ready().await.unwrap().call(request()).await.unwrap();
     let look = || balancer.status().endpoints.remove(0);
     assert_eq!((look().outstanding, look().outcomes.total()), (1, 0));
@@ -214,7 +215,7 @@ async fn a_body_that_fails_or_is_dropped_says_so() {
             Response::builder().status(code).body(body).unwrap()
         });
         let endpoints = discover::list([("a", Endpoint::new(endless))]);
-        let mut balancer = builder().spawn(RoundRobin::new(), endpoints).unwrap();
+        let mut balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
         drop(balancer.ready().await.unwrap().call(request()).await.unwrap());
         let counts = balancer.status().endpoints[0].outcomes;
         let named = [("cancelled", counts.cancelled), ("application", counts.application)];
@@ -230,7 +231,7 @@ async fn pooled_clients_speak_both_versions_and_reuse_connections() {
         let servers = [Server::start(app()).await, Server::start(app()).await];
         let origins = servers.iter().map(Server::origin);
         let endpoints = discover::addresses(origins).connect(pool.connector());
-        let balancer = builder().spawn(RoundRobin::new(), endpoints).unwrap();
+        let balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
         for _ in 0..20 {
             let request = Request::get("/who").body(empty()).unwrap();
             let response = balancer.clone().oneshot(request).await.unwrap();
@@ -249,7 +250,7 @@ async fn connections_of_a_removed_endpoint_are_closed_while_all_is_idle() {
     let server = Server::start(Router::new().route("/", get(async || "x"))).await;
     let (handle, stream) = discover::channel();
     let balancer =
-        builder().spawn(P2c::default(), stream.connect(Pool::new().connector())).unwrap();
+        Builder::http().spawn(P2c::default(), stream.connect(Pool::new().connector())).unwrap();
     handle.insert("a", server.origin()).unwrap();
     balancer.clone().oneshot(request()).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(server.open.load(Ordering::SeqCst), 1);
@@ -270,7 +271,7 @@ async fn a_dead_endpoint_is_named_and_its_error_kept() {
     drop(server);
     tokio::task::yield_now().await;
     let endpoints = discover::list([("dead", origin.into())]).connect(Pool::new().connector());
-    let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(P2c::default(), endpoints).unwrap();
     let error = balancer.clone().oneshot(request()).await.unwrap_err();
     assert_eq!(error.endpoint(), Some("dead"));
     let source = error.source().unwrap();
@@ -293,7 +294,7 @@ async fn the_host_header_arrives_as_configured() {
     ] {
         let pool = Pool::new().host_header(host);
         let endpoints = discover::addresses([server.origin()]).connect(pool.connector());
-        let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
+        let balancer = Builder::http().spawn(P2c::default(), endpoints).unwrap();
         let mut request = request();
         if let Some(host) = sent {
             request.headers_mut().insert("host", HeaderValue::from_static(host));
@@ -307,7 +308,8 @@ async fn the_host_header_arrives_as_configured() {
 async fn axum_routers_are_endpoints_and_the_gateway_is_a_route() {
     let routers =
         ["a", "b"].map(|name| (name, Router::new().route("/", get(async move || name)).into()));
-    let balancer = builder().spawn(RoundRobin::starting_at(0), discover::list(routers)).unwrap();
+    let balancer =
+        Builder::http().spawn(RoundRobin::starting_at(0), discover::list(routers)).unwrap();
     let gateway = Router::new().fallback_service(Gateway::new(balancer));
     let server = Server::start(gateway).await;
     let client = Pool::new().client(server.origin());
@@ -330,14 +332,15 @@ async fn the_gateway_turns_errors_into_responses() {
     };
     // Nobody there, ever.
     let nobody = discover::addresses::<Origin>([]).connect(Pool::new().connector());
-    let balancer = builder().spawn(P2c::default(), nobody).unwrap();
+    let balancer = Builder::http().spawn(P2c::default(), nobody).unwrap();
     let response = Gateway::new(balancer).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 503);
 
     // Nobody there for now.
     let (_handle, stream) = discover::channel::<&str, Origin>();
     let endpoints = stream.connect(Pool::new().connector());
-    let impatient = builder().fail_fast(Duration::ZERO).spawn(P2c::default(), endpoints).unwrap();
+    let impatient =
+        Builder::http().fail_fast(Duration::ZERO).spawn(P2c::default(), endpoints).unwrap();
     let response = Gateway::new(impatient).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 503);
 
@@ -358,7 +361,7 @@ async fn the_gateway_turns_errors_into_responses() {
         Origin::from(listener.local_addr().unwrap())
     };
     let endpoints = discover::addresses([dead]).connect(Pool::new().connector());
-    let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(P2c::default(), endpoints).unwrap();
     let response = Gateway::new(balancer).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 502);
 
@@ -374,7 +377,7 @@ async fn the_gateway_turns_errors_into_responses() {
     let timeout = TimeoutLayer::new(Duration::from_millis(50));
     let endpoints = discover::addresses([server.origin()])
         .connect(move |origin| timeout.layer(pool.client(origin.clone())));
-    let balancer = builder().spawn(P2c::default(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(P2c::default(), endpoints).unwrap();
     let response = Gateway::new(balancer.clone()).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 504);
     assert_eq!(balancer.status().endpoints[0].outcomes.timeout, 1);
@@ -415,7 +418,8 @@ async fn tonic_channels_are_endpoints() {
     let channel = tonic::transport::Endpoint::from_shared(server.origin().to_string()).unwrap();
     let endpoints = discover::list([("a", Endpoint::new(channel.connect_lazy()))]);
     let tracker = UntilBodyEnd::new(GrpcStatus);
-    let balancer = builder().track(tracker).spawn(P2c::new(PeakEwma::new()), endpoints).unwrap();
+    let balancer =
+        Builder::http().track(tracker).spawn(P2c::new(PeakEwma::new()), endpoints).unwrap();
     let request = Request::post("/pkg.Service/Method")
         .body(tonic::body::Body::new(Full::new(Bytes::new())))
         .unwrap();
@@ -464,7 +468,8 @@ async fn a_server_tells_how_many_requests_it_has_and_the_balancer_hears() {
     let meter = Arc::new(LastReport::default());
     let client = Pool::new().client(server.origin());
     let endpoint = Endpoint::new(client).with_meter(Arc::<LastReport>::clone(&meter));
-    let balancer = builder().spawn(P2c::default(), discover::list([("a", endpoint)])).unwrap();
+    let balancer =
+        Builder::http().spawn(P2c::default(), discover::list([("a", endpoint)])).unwrap();
     let get =
         |path: &'static str| balancer.clone().oneshot(Request::get(path).body(empty()).unwrap());
     for hanging in 0..3_usize {
@@ -518,7 +523,8 @@ async fn probes_over_http_find_the_idle_server() {
     };
     let origins = servers.iter().map(|(server, _)| server.origin());
     let endpoints = discover::addresses(origins).connect(Pool::new().connector());
-    let balancer = builder().spawn(Probed::new(probe, Freshest::default()), endpoints).unwrap();
+    let balancer =
+        Builder::http().spawn(Probed::new(probe, Freshest::default()), endpoints).unwrap();
     let get = || balancer.clone().oneshot(Request::get("/").body(empty()).unwrap());
     while asked.load(Ordering::Relaxed) < 8 {
         get().await.unwrap().into_body().collect().await.unwrap();
@@ -558,5 +564,5 @@ async fn a_probe_fails_where_nobody_can_be_asked_and_where_no_load_is_told() {
     let errors = errors.into_iter().map(|answer| answer.unwrap_err().to_string());
     let errors: Vec<_> = errors.collect();
     assert!(errors[0].contains("nobody at all"), "{errors:?}");
-    assert_eq!(errors[1], "the answer tells no load");
+    assert_eq!(errors[1], "the response to the load probe has no load report");
 }

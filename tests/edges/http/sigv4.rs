@@ -31,9 +31,10 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
     http::{
-        self as lb, Origin,
+        Origin, RetryOn,
         sigv4::{SignError, SignLayer},
     },
     retry::{RetryDecision, RetryPolicy},
@@ -183,7 +184,7 @@ async fn each_endpoint_behind_a_balancer_signs_for_itself() {
     let origins = [server().await, server().await];
     let signer = SignLayer::new(credentials("secret")).region(REGION);
     let endpoints = discover::addresses(origins).connect(signer.connector(client()));
-    let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
     for number in 0..10 {
         let body = number.to_string();
         let request = Request::post("/").header("host", "the.front").body(body.clone().into());
@@ -247,7 +248,7 @@ async fn without_credentials_nothing_is_sent_and_later_they_are_asked_for_again(
 async fn no_endpoint_is_blamed_for_missing_credentials() {
     let signer = SignLayer::new(Late(Arc::default())).region(REGION);
     let endpoints = discover::addresses([server().await]).connect(signer.connector(client()));
-    let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
     let get = || Request::get("/").body(Body::empty()).unwrap();
     assert!(balancer.clone().oneshot(get()).await.is_err());
     let outcomes = balancer.status().endpoints[0].outcomes;
@@ -286,9 +287,9 @@ async fn bodies_that_can_not_be_signed_are_errors() {
 async fn what_can_not_be_signed_is_not_tried_again() {
     let signer = SignLayer::new(credentials("secret"));
     let endpoints = discover::addresses([server().await]).connect(signer.connector(client()));
-    let balancer = lb::builder().spawn(RoundRobin::new(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(RoundRobin::new(), endpoints).unwrap();
     let request = Request::get("/").body(Body::empty()).unwrap();
     let Err(error) = balancer.oneshot(request).await else { panic!("its host tells no region") };
-    let policy: &dyn RetryPolicy<Response<()>> = &lb::RetryOn::http();
+    let policy: &dyn RetryPolicy<Response<()>> = &RetryOn::http();
     assert_eq!(policy.decide(Err(&error)), RetryDecision::Final, "{error:?}");
 }

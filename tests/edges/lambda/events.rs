@@ -307,14 +307,16 @@ async fn a_throttle_becomes_503_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn what_a_limit_turned_away_becomes_503() {
+async fn a_rejection_by_a_rate_limit_becomes_429_and_by_others_503() {
     let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
-    for (rejected, retry_after) in [(rate, Some("2")), (Rejected::QueueFull { limit: 1 }, None)] {
+    for (rejected, expected, retry_after) in [
+        (rate, StatusCode::TOO_MANY_REQUESTS, "2"),
+        (Rejected::QueueFull { limit: 1 }, StatusCode::SERVICE_UNAVAILABLE, "1"),
+    ] {
         let limited = tower::service_fn(move |_: Invocation| ready(Err::<Invoked, _>(rejected)));
         let response = HttpFunction::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let header = response.headers().get(header::RETRY_AFTER);
-        assert_eq!(header.map(|value| value.to_str().unwrap()), retry_after);
+        assert_eq!(response.status(), expected);
+        assert_eq!(response.headers()[header::RETRY_AFTER], retry_after);
     }
 }
 

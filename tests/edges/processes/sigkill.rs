@@ -32,8 +32,9 @@ use tokio::{
 };
 use tower::{BoxError, Layer, ServiceExt};
 use tower_lb::{
+    balance::Builder,
     discover::{self, DiscoverExt},
-    http::{self as lb, Origin, Pool, ResilienceLayer},
+    http::{Origin, Pool, ResilienceLayer},
     strategy::{P2c, Rng},
     timeout::FirstByteTimeoutLayer,
 };
@@ -163,7 +164,7 @@ async fn killed_backends_go_unnoticed(pool: Pool, version: &str) {
     let patience = FirstByteTimeoutLayer::new(Duration::from_secs(2));
     let endpoints = discover::addresses(origins)
         .connect(move |origin| patience.layer(pool.client(origin.clone())));
-    let balancer = lb::builder().spawn(P2c::default(), endpoints).unwrap();
+    let balancer = Builder::http().spawn(P2c::default(), endpoints).unwrap();
     let resilience = ResilienceLayer::default();
     let service = resilience.layer(balancer.clone());
 

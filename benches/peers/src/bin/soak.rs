@@ -33,7 +33,7 @@ use tower_lb::{
     },
     http::{
         HttpStatus,
-        sticky::{Key, Sessions},
+        sticky::{SessionKey, Sessions},
     },
     outcome::{Attempt, Attempts, Follow, LoadReport, OnResponse, Track},
     strategy::{
@@ -74,7 +74,8 @@ const CASES: [Case; 9] = [
     }),
     ("stages", |time| churn(time, FEWER, OnResponse::new(HttpStatus), P2c::default(), watched)),
     ("sticky", |time| {
-        let sessions = Sessions::builder(Key::new([7; 32]).expect("a key")).build().expect("valid");
+        let key = SessionKey::new([7; 32]).expect("a key");
+        let sessions = Sessions::builder(key).build().expect("valid");
         let tracker = sessions.track(OnResponse::new(HttpStatus));
         churn(time, FEWER, tracker, sessions.stick(P2c::default()), |plain| plain)
     }),

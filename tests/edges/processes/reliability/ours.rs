@@ -6,10 +6,11 @@ use http_body_util::{BodyExt, Empty};
 use tokio::sync::mpsc;
 use tower::{ServiceExt, timeout::Timeout};
 use tower_lb::{
+    balance::Builder,
     discover::{self, Discover, DiscoverExt},
     endpoint::{Endpoint, Health},
     health::{Draining, HealthCheck, HealthExt, HttpCheck, OutlierDetection, SlowStart},
-    http::{self as lb, Client, Pool},
+    http::{Client, Pool},
     strategy::{P2c, Pick, RoundRobin, Strategy},
 };
 
@@ -64,7 +65,7 @@ where
         + Send
         + 'static,
 {
-    let balancer = lb::builder().spawn(strategy, endpoints).unwrap();
+    let balancer = Builder::http().spawn(strategy, endpoints).unwrap();
     Arc::new(move || {
         let balancer = balancer.clone();
         Box::pin(async move {

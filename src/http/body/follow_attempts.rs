@@ -5,7 +5,7 @@ use crate::{
     outcome::{Attempts, Carry, Follow},
 };
 
-/// Attempts travel in the extensions.
+/// Carries the attempts in the extensions of the request.
 impl<B> Carry for Request<B> {
     #[inline]
     fn attempts(&self) -> Option<&Attempts> {

@@ -3,20 +3,23 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::InvalidSessions;
+use crate::ConfigError;
 
-/// Bytes that are kept of an authentication code.
-pub(super) const TAG: usize = 16;
-pub(super) type Tag = [u8; TAG];
+/// The length of an authentication code, which is truncated.
+pub(super) const TAG_BYTES: usize = 16;
+pub(super) type Tag = [u8; TAG_BYTES];
 
-/// A secret that cookies are signed with, by HMAC-SHA-256.
+/// The minimum length of a secret.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// A secret key that signs session cookies with HMAC-SHA-256.
 ///
-/// All balancers that are to accept each other's sessions need the same key, and the same keys
-/// (names) for their endpoints.
+/// Balancers accept each other's sessions if they have the same session key and the same names for
+/// their endpoints.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct SessionKey(Hmac<Sha256>);
 
-/// What a code is for, so that none can be taken for one of another purpose.
+/// What a code is for. It is part of the code, so that a code is not valid for another purpose.
 #[derive(Clone, Copy)]
 enum Purpose {
     Endpoint = 1,
@@ -24,19 +27,23 @@ enum Purpose {
     Token,
 }
 
-impl Key {
-    /// From at least 32 secret, random bytes; more are no harm.
+impl SessionKey {
+    /// Creates a key from at least 32 secret, random bytes.
     ///
     /// # Errors
     ///
-    /// [`InvalidSessions::ShortKey`] if there are fewer.
-    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, InvalidSessions> {
+    /// If `secret` is shorter.
+    pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let secret = secret.as_ref();
-        let short = InvalidSessions::ShortKey { bytes: secret.len() };
-        if secret.len() < 32 {
-            return Err(short);
+        // The value in the error is the length: the secret itself must not be printed.
+        let short = || {
+            ConfigError::new("secret", "at least 32 random bytes")
+                .with_value(format_args!("{} bytes long", secret.len()))
+        };
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err(short());
         }
-        Hmac::new_from_slice(secret).map(Self).map_err(|_| short)
+        Hmac::new_from_slice(secret).map(Self).map_err(|_| short())
     }
 
     fn code(&self, purpose: Purpose, content: &[&[u8]]) -> Hmac<Sha256> {
@@ -46,23 +53,24 @@ impl Key {
         content.iter().fold(code, |code, part| code.chain_update(part))
     }
 
-    /// What stands for an endpoint of this name.
+    /// Returns the identifier of an endpoint with this name.
     pub(super) fn endpoint(&self, name: &str) -> Tag {
         truncated(self.code(Purpose::Endpoint, &[name.as_bytes()]))
     }
 
-    /// What stands for an application's session; never 0.
+    /// Returns what a session is bound to that follows an application cookie with this value; never
+    /// 0.
     pub(super) fn binding(&self, value: &[u8]) -> u64 {
         let code = truncated(self.code(Purpose::Binding, &[value]));
         u64::from_le_bytes(std::array::from_fn(|index| code[index])).max(1)
     }
 
-    /// Signs what is in a token, and what it is bound to.
+    /// Returns the tag of a token with this content and binding.
     pub(super) fn sign(&self, content: &[u8], binding: u64) -> Tag {
         truncated(self.token(content, binding))
     }
 
-    /// Compares in constant time.
+    /// Returns whether `tag` is that of the token. Compares in constant time.
     pub(super) fn verify(&self, content: &[u8], binding: u64, tag: &Tag) -> bool {
         self.token(content, binding).verify_truncated_left(tag).is_ok()
     }
@@ -77,13 +85,13 @@ fn truncated(code: Hmac<Sha256>) -> Tag {
     std::array::from_fn(|index| bytes[index])
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
+        f.write_str("SessionKey(..)")
     }
 }
 
-/// Counts what is hashed, for tests of what a request can make it cost.
+/// Counts the codes that are computed, for tests of the work that a request can cause.
 #[cfg(test)]
 pub(super) mod hashed {
     use std::cell::Cell;
@@ -97,7 +105,8 @@ pub(super) mod hashed {
         HASHED.with(|hashed| hashed.set((hashed.get().0 + 1, hashed.get().1 + bytes)));
     }
 
-    /// How many codes were made on this thread since the last call, and of how many bytes.
+    /// Returns how many codes this thread has computed since the last call, and from how many
+    /// bytes.
     pub(in super::super) fn take() -> (usize, usize) {
         HASHED.with(Cell::take)
     }
