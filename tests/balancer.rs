@@ -23,19 +23,21 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     load::PeakEwma,
     outcome::Outcome,
-    strategy::{Dynamic, P2c, Panic, PanicMode, Pick, RoundRobin},
+    strategy::{Dynamic, P2c, Panic, PanicMode, Pick, RoundRobin, Strategy},
 };
 
 fn two() -> (Backend, Backend) {
     (Backend::new("a"), Backend::new("b"))
 }
 
-type RoundRobinBalancer = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type RoundRobinBalancer = Balancer<Backend, RoundRobin>;
 type RoundRobinDriver = std::pin::Pin<
     Box<tower_lb::balance::Driver<discover::Channel<&'static str, Backend>, RoundRobin>>,
 >;
 
-fn ask<P: Pick<()>>(service: &mut task::Spawn<Balancer<Backend, P>>) -> Poll<Result<(), Error>> {
+fn ask<St: Strategy<Picker: Pick<()>>>(
+    service: &mut task::Spawn<Balancer<Backend, St>>,
+) -> Poll<Result<(), Error>> {
     service.enter(|cx, service| Service::<()>::poll_ready(service.get_mut(), cx))
 }
 
@@ -671,6 +673,19 @@ fn nonsense_is_rejected_when_built() {
     assert_eq!(build(Balancer::builder().max_outstanding(0)), Some(BuildError::NothingOutstanding));
     assert_eq!(build(Balancer::builder().max_wait(Duration::ZERO)), Some(BuildError::NoLimit));
     assert_eq!(build(Balancer::builder()), None);
+}
+
+/// A service of a user, which names the type of its balancer.
+#[derive(Clone)]
+struct Users {
+    balancer: Balancer<Backend, P2c>,
+}
+
+#[tokio::test]
+async fn a_balancer_can_be_a_field_of_a_struct() {
+    let endpoints = discover::list([("a", Backend::new("a").into())]);
+    let users = Users { balancer: Balancer::spawn(P2c::default(), endpoints) };
+    assert_eq!(users.clone().balancer.oneshot(()).await.unwrap(), "a");
 }
 
 #[test]

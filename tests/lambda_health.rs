@@ -160,7 +160,7 @@ async fn what_ran_is_warm() {
     assert!(Lambda::new(missing).check(WarmUp::event("{}")).await.is_err());
 }
 
-fn health(balancer: &Balancer<Function<Lambda>, impl Sized>) -> Health {
+fn health(balancer: &Balancer<Function<Lambda>, impl tower_lb::strategy::Strategy>) -> Health {
     let of = |one: &EndpointStatus| one.attributes.health().clone();
     balancer.status().endpoints.first().map(of).unwrap()
 }

@@ -121,7 +121,7 @@ type Call = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
 /// A balancer with a limit, and an executor that polls what was woken, in order or at random.
 struct World {
-    balancer: Balancer<Server, AllowedPicker>,
+    balancer: Balancer<Server, Allowed>,
     handle: Handle<&'static str, Server>,
     driver: Pin<Box<Driver<Channel<&'static str, Server>, Allowed>>>,
     log: Log,
@@ -612,7 +612,7 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     let (balancer, driver) = builder.build(Blind, discover::list(servers)).unwrap();
     drive(&mut Box::pin(driver));
     // 30 clients send one request after the other, without end.
-    let client = |mut balancer: Balancer<_, BlindPicker>| async move {
+    let client = |mut balancer: Balancer<_, Blind>| async move {
         let mut longest = Duration::ZERO;
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
@@ -629,7 +629,7 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     }
 }
 
-type ByTurns = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type ByTurns = Balancer<Backend, RoundRobin>;
 
 fn by_turns(
     builder: Builder,

@@ -23,7 +23,7 @@ use tower_lb::{
 /// A balancer over endpoints that the test changes.
 struct Site<St: Strategy> {
     handle: Handle<&'static str, Backend>,
-    balancer: Balancer<Backend, St::Picker>,
+    balancer: Balancer<Backend, St>,
     driver: Pin<Box<Driver<Channel<&'static str, Backend>, St>>>,
 }
 

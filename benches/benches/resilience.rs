@@ -116,7 +116,7 @@ where
     total
 }
 
-fn balancer() -> lb::Balancer<Noop, <P2c as tower_lb::strategy::Strategy>::Picker> {
+fn balancer() -> lb::Balancer<Noop, P2c> {
     let endpoints = addresses(10).map(|address| (address, Noop.into()));
     let (balancer, mut driver) =
         lb::builder().build(P2c::default(), discover::list(endpoints)).expect("no contradictions");

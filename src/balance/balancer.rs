@@ -20,14 +20,22 @@ use crate::{
     endpoint::{Tried, WaitQueue, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Follow, LoadReport, OnResponse, Track},
-    strategy::{Pick, PickContext, Rng, Strategy},
+    strategy::{P2c, Pick, PickContext, Rng, Strategy},
 };
 
 /// A `Service` that sends each request to one of a changing set of endpoints.
 ///
-/// `S` is the endpoints' service, `P` the strategy's picker, `T` decides when an attempt is over
-/// ([`Track`]). The request is no parameter: one balancer serves every request that its endpoints
-/// serve and its picker can judge.
+/// `S` is the service of an endpoint, `St` the [`Strategy`], and `T` the [tracker](Track), which
+/// decides when an attempt is over. The request is not a parameter: a balancer serves every request
+/// that both its endpoints and its strategy accept.
+///
+/// ```
+/// use tower_lb::{Balancer, strategy::P2c};
+///
+/// struct Gateway<Client> {
+///     users: Balancer<Client, P2c>,
+/// }
+/// ```
 ///
 /// **Clones** share endpoints and figures, and are independent otherwise: none holds a lock that
 /// another waits for. A clone costs two atomic increments and seeds a generator.
@@ -41,8 +49,8 @@ use crate::{
 /// In `call` the picked endpoint's own `poll_ready` is asked. If it is pending, the response future
 /// waits for it *and* tries others, up to five, and takes the first that is ready. The instance that
 /// got ready is the one that is called.
-pub struct Balancer<S, P, T = OnResponse> {
-    shared: Arc<Shared<S, P>>,
+pub struct Balancer<S, St: Strategy, T = OnResponse> {
+    shared: Arc<Shared<S, St::Picker>>,
     tracker: T,
     rng: Rng,
     waiting: Option<Waiting>,
@@ -56,15 +64,14 @@ struct Waiting {
     patience: Patience,
 }
 
-impl<S: Clone, P> Balancer<S, P> {
+impl<S: Clone, St: Strategy> Balancer<S, St> {
     /// A balancer over these endpoints, and the driver that must be polled for it to learn of
     /// them: spawn it. For settings see [`builder`](Balancer::builder).
-    pub fn new<St, D>(strategy: St, discover: D) -> (Self, Driver<D, St>)
+    pub fn new<D>(strategy: St, discover: D) -> (Self, Driver<D, St>)
     where
         D: Discover<Target = S>,
         D::Key: fmt::Display + Eq + Hash,
         D::Error: Into<BoxError>,
-        St: Strategy<Picker = P>,
     {
         Builder::new().assemble(strategy, discover)
     }
@@ -74,14 +81,13 @@ impl<S: Clone, P> Balancer<S, P> {
     /// # Panics
     ///
     /// Outside of a tokio runtime, as [`tokio::spawn`] does.
-    pub fn spawn<St, D>(strategy: St, discover: D) -> Self
+    pub fn spawn<D>(strategy: St, discover: D) -> Self
     where
         D: Discover<Target = S> + Send + 'static,
         D::Key: fmt::Display + Eq + Hash + Send,
         D::Error: Into<BoxError>,
-        St: Strategy<Picker = P> + Send + 'static,
+        St: Strategy<Picker: Send + Sync> + Send + 'static,
         S: Send + Sync + 'static,
-        P: Send + Sync + 'static,
     {
         let (balancer, driver) = Self::new(strategy, discover);
         tokio::spawn(driver);
@@ -89,7 +95,7 @@ impl<S: Clone, P> Balancer<S, P> {
     }
 }
 
-impl Balancer<(), ()> {
+impl Balancer<(), P2c> {
     /// Settings for a balancer.
     #[must_use]
     pub fn builder() -> Builder {
@@ -97,8 +103,8 @@ impl Balancer<(), ()> {
     }
 }
 
-impl<S, P, T> Balancer<S, P, T> {
-    pub(super) fn from_parts(shared: Arc<Shared<S, P>>, tracker: T) -> Self {
+impl<S, St: Strategy, T> Balancer<S, St, T> {
+    pub(super) fn from_parts(shared: Arc<Shared<S, St::Picker>>, tracker: T) -> Self {
         let rng = shared.next_rng();
         Self { shared, tracker, rng, waiting: None, out_of_patience: false }
     }
@@ -128,16 +134,16 @@ impl<S, P, T> Balancer<S, P, T> {
     }
 }
 
-impl<S, P, T, Req> Service<Req> for Balancer<S, P, T>
+impl<S, St, T, Req> Service<Req> for Balancer<S, St, T>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    P: Pick<Req>,
+    St: Strategy<Picker: Pick<Req>>,
     T: Track<S::Response> + Follow<Req> + Clone,
 {
     type Response = T::Response;
     type Error = Error;
-    type Future = ResponseFuture<S, P, T, Req>;
+    type Future = ResponseFuture<S, St, T, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -181,14 +187,14 @@ where
     }
 }
 
-impl<S, P, T> Balancer<S, P, T> {
+impl<S, St: Strategy, T> Balancer<S, St, T> {
     /// Picks an endpoint and takes a slot there, if one is free. Slots that requests in line are to have
     /// are not. Tells the version of the snapshot picked from.
     #[inline]
     fn start_attempt<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
-        P: Pick<Req>,
+        St: Strategy<Picker: Pick<Req>>,
     {
         let mut now = Now::lazy();
         let snapshot = self.shared.snapshot.load();
@@ -213,7 +219,7 @@ impl<S, P, T> Balancer<S, P, T> {
     ) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
-        P: Pick<Req>,
+        St: Strategy<Picker: Pick<Req>>,
     {
         let snapshot = self.shared.snapshot.load();
         let mut now = Now::lazy();
@@ -233,7 +239,7 @@ impl<S, P, T> Balancer<S, P, T> {
         (engaged, snapshot.version)
     }
 
-    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, P, Req>>
+    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, St::Picker, Req>>
     where
         T: Follow<Req>,
     {
@@ -244,9 +250,9 @@ impl<S, P, T> Balancer<S, P, T> {
     #[cold]
     fn acquire<Req>(
         &self,
-        mut acquire: Box<Acquire<S, P, Req>>,
+        mut acquire: Box<Acquire<S, St::Picker, Req>>,
         impatient: bool,
-    ) -> ResponseFuture<S, P, T, Req>
+    ) -> ResponseFuture<S, St, T, Req>
     where
         S: Service<Req>,
         T: Clone,
@@ -282,13 +288,13 @@ impl Waiting {
     }
 }
 
-impl<S, P, T: Clone> Clone for Balancer<S, P, T> {
+impl<S, St: Strategy, T: Clone> Clone for Balancer<S, St, T> {
     fn clone(&self) -> Self {
         Self::from_parts(Arc::clone(&self.shared), self.tracker.clone())
     }
 }
 
-impl<S, P, T> fmt::Debug for Balancer<S, P, T> {
+impl<S, St: Strategy, T> fmt::Debug for Balancer<S, St, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balancer").field("status", &self.status()).finish_non_exhaustive()
     }

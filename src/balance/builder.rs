@@ -85,7 +85,7 @@ impl<T> Builder<T> {
         self,
         strategy: St,
         discover: D,
-    ) -> Result<(Balancer<D::Target, St::Picker, T>, Driver<D, St>), BuildError>
+    ) -> Result<(Balancer<D::Target, St, T>, Driver<D, St>), BuildError>
     where
         D: Discover,
         D::Key: fmt::Display + Eq + Hash,
@@ -113,7 +113,7 @@ impl<T> Builder<T> {
         self,
         strategy: St,
         discover: D,
-    ) -> Result<Balancer<D::Target, St::Picker, T>, BuildError>
+    ) -> Result<Balancer<D::Target, St, T>, BuildError>
     where
         D: Discover + Send + 'static,
         D::Key: fmt::Display + Eq + Hash + Send,
@@ -130,7 +130,7 @@ impl<T> Builder<T> {
         self,
         strategy: St,
         discover: D,
-    ) -> (Balancer<D::Target, St::Picker, T>, Driver<D, St>)
+    ) -> (Balancer<D::Target, St, T>, Driver<D, St>)
     where
         D: Discover,
         D::Key: fmt::Display + Eq + Hash,

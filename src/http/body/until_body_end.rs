@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A balancer of HTTP requests; what [`builder`] builds.
-pub type Balancer<S, P, C = HttpStatus> = crate::Balancer<S, P, UntilBodyEnd<C>>;
+pub type Balancer<S, St, C = HttpStatus> = crate::Balancer<S, St, UntilBodyEnd<C>>;
 
 /// Settings for a balancer of HTTP requests, which judges responses by [`HttpStatus`].
 ///

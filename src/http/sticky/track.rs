@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A balancer of HTTP requests with sticky sessions.
-pub type Balancer<S, P, T = UntilBodyEnd> = crate::Balancer<S, P, StickyTrack<T>>;
+pub type Balancer<S, St, T = UntilBodyEnd> = crate::Balancer<S, St, StickyTrack<T>>;
 
 /// Adds the session's cookie to responses, where there is a reason to, and leaves the rest to another
 /// tracker; made by [`Sessions::track`].
