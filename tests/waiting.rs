@@ -714,7 +714,7 @@ fn a_request_goes_on_waiting_for_an_endpoint_whose_attributes_change() {
 fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
     let (handle, stream) = discover::channel::<u32, Backend>();
     let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
-    let (mut balancer, driver) = Balancer::new(strategy, stream);
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, stream);
     let mut driver = Box::pin(driver);
     let backend = never_ready("a");
     let endpoint = Endpoint::new(backend.clone());
@@ -821,7 +821,7 @@ fn a_request_waits_for_no_service_that_was_replaced_under_a_clone() {
         let (handle, stream) = discover::channel();
         let mut services = vec![Backend::new("second"), never_ready("first")];
         let stream = stream.connect(move |_| services.pop().unwrap());
-        let (mut balancer, driver) = Balancer::new(RoundRobin::starting_at(0), stream);
+        let (mut balancer, driver) = Balancer::new::<_, ()>(RoundRobin::starting_at(0), stream);
         let mut driver = Box::pin(driver);
         let endpoint = Endpoint::new(());
         handle.insert(1, target(&endpoint, "old")).unwrap();
@@ -1046,7 +1046,7 @@ fn a_slot_that_nobody_wants_is_not_offered_again() {
 #[should_panic(expected = "`ResponseFuture` polled after completion")]
 fn a_response_that_is_polled_after_completion_panics() {
     let (mut balancer, driver) =
-        Balancer::new(Random, discover::list([(1, Backend::new("a").into())]));
+        Balancer::new::<_, ()>(Random, discover::list([(1, Backend::new("a").into())]));
     drive(&mut Box::pin(driver));
     let mut response = std::pin::pin!(balancer.call(()));
     let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -1058,7 +1058,8 @@ fn a_response_that_is_polled_after_completion_panics() {
 #[test]
 #[should_panic(expected = "`ResponseFuture` polled after completion")]
 fn an_error_that_is_polled_after_completion_panics() {
-    let (mut balancer, driver) = Balancer::new(P2c::default(), discover::list::<u32, Backend>([]));
+    let (mut balancer, driver) =
+        Balancer::new::<_, ()>(P2c::default(), discover::list::<u32, Backend>([]));
     drive(&mut Box::pin(driver));
     let mut response = std::pin::pin!(balancer.call(()));
     let mut cx = Context::from_waker(std::task::Waker::noop());

@@ -362,7 +362,7 @@ fn shares_change_while_it_serves_and_the_driver_ends_with_the_last_handle() {
         .build()
         .unwrap();
     let endpoints = [("a", version("a", "1")), ("b", version("b", "2"))];
-    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, discover::list(endpoints));
     let mut driver = Box::pin(driver);
     let mut canary = |percent| {
         let names = (0..100).map(|_| balancer.call(()).now_or_never().unwrap().unwrap());

@@ -16,14 +16,14 @@ use crate::{
 };
 
 pin_project! {
-    /// The response of a [`Balancer`](super::Balancer), as its tracker gives it.
+    /// The future of a [`Balancer`](super::Balancer)'s response, as its tracker returns it.
     ///
-    /// Dropping it cancels the request: the attempt is counted as cancelled, a place in line is
-    /// given up.
+    /// Dropping it cancels the request: the attempt is counted as cancelled, and a queued request leaves
+    /// the queue.
     ///
     /// # Panics
     ///
-    /// If it is polled after it has completed.
+    /// Panics if it is polled after it has completed.
     pub struct ResponseFuture<S, St, T, Req>
     where
         S: Service<Req>,
@@ -47,9 +47,8 @@ pin_project! {
 }
 
 #[cold]
-#[allow(clippy::panic, reason = "as the futures of std and tower do")]
 pub(super) fn polled_after_completion() -> ! {
-    panic!("`ResponseFuture` polled after completion")
+    crate::future::polled_after_completion("ResponseFuture")
 }
 
 impl<S: Service<Req>, St: Strategy, T, Req> ResponseFuture<S, St, T, Req> {

@@ -355,6 +355,11 @@ impl WaitQueue {
         self.queued.load(Ordering::SeqCst) > 0
     }
 
+    /// Returns the number of requests in the queue.
+    pub(crate) fn len(&self) -> usize {
+        self.queued.load(Ordering::SeqCst)
+    }
+
     /// Hands a slot over that has been released and is still counted as used.
     #[cold]
     pub(super) fn hand_over(&self, slots: &Arc<Slots>) {

@@ -62,7 +62,7 @@ where
         let outcome = self.0.head(&head);
         if outcome.is_failure() {
             // For those who try again elsewhere.
-            attempt.endpoint_id().map(|endpoint| head.extensions.insert(endpoint));
+            head.extensions.insert(attempt.endpoint_id());
         }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)

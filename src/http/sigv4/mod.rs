@@ -30,7 +30,7 @@
 //! # async move {
 //! let balancer = http::builder().spawn(P2c::default(), endpoints)?;
 //! # drop::<http::Balancer<_, _>>(balancer);
-//! # Ok::<_, tower_lb::balance::BuildError>(()) };
+//! # Ok::<_, tower_lb::ConfigError>(()) };
 //! # Ok(()) }
 //! # }
 //! ```

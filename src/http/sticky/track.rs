@@ -34,7 +34,7 @@ impl<T> StickyTrack<T> {
             Some(value) if Bindings::can_be_bound_to(value) => self.sessions.key()?.binding(value),
             // The application ends its session, or sets a cookie that is too long for one.
             Some(_) => 0,
-            None => attempt.note(),
+            None => attempt.metadata(),
         };
         if binding == 0 || response.status().is_server_error() {
             return None;

@@ -25,7 +25,7 @@ impl Track<Invoked> for UntilAnswer {
     fn response(&self, mut response: Invoked, attempt: Attempt) -> Invoked {
         if response.is_function_error() {
             // For those who try again elsewhere.
-            response.came_from(attempt.endpoint_id());
+            response.came_from(Some(attempt.endpoint_id()));
         }
         attempt.finish(InvocationStatus.classify(Ok(&response)));
         response
