@@ -30,7 +30,6 @@ mod health;
 mod locality;
 mod metadata;
 mod moment;
-mod slots;
 mod tried;
 mod wait_queue;
 
@@ -48,6 +47,5 @@ pub use self::{
 pub(crate) use self::{
     endpoint_state::{EndpointState, Meters},
     moment::Moment,
-    slots::Slots,
-    wait_queue::{Look, Take, Ticket, WaitQueue, Watch},
+    wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

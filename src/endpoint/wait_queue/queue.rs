@@ -392,7 +392,7 @@ impl WaitQueue {
     }
 
     /// There is room that is not counted in slots: all that wait look again.
-    pub(super) fn look_again(&self) {
+    pub(crate) fn look_again(&self) {
         self.with(|state, wakers| state.wake_all(wakers));
     }
 
