@@ -5,158 +5,122 @@ use std::{
     task::Waker,
 };
 
-use super::Slots;
-use crate::sync::{AtomicUsize, Mutex, Ordering, between_seq_cst, lock};
+use super::{Slots, Take, declined::Declined};
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
-/// How many older requests a request looks at before it takes a slot.
-const LOOK_AHEAD: usize = 16;
+/// The most older requests that a request lets decide before it takes a slot, and the most holders of
+/// offers that it checks for one that does not come.
+const MAX_REQUESTS_CHECKED: usize = 16;
 /// Of this many released slots, one is offered to a request that has declined its endpoint before.
 const REMIND_EVERY: u64 = 16;
+/// The polls of the waiting request that the holder of a wanted slot has, after the first, to come and
+/// decide. One is enough with any executor that polls each woken task before it polls one twice.
+const HOLDER_EXTRA_POLLS: u8 = 1;
 
-/// Where requests wait for a slot, in order of arrival, and where `poll_ready` watches for one.
-///
-/// Touched only when something is full or missing: a request that finds room reads two atomics of it
-/// when it ends.
-///
-/// **Hand-over.** A released slot stays in use and is *offered* to one request in line, so no newcomer
-/// can take it. Only the request itself can tell whether it can be served there: it is woken, picks
-/// again in its own poll, and takes the slot or declines it. A declined slot goes to the next. A slot
-/// that no request in line wants becomes free.
-///
-/// **Order.** A slot is offered to the first request that has not declined its endpoint since the last
-/// change of the endpoints and holds no other offer. So each request is asked once about each endpoint
-/// after each change, and again only if it has picked that endpoint since. If only requests that hold other offers are left, it is offered to the first of
-/// those. A request that would take a slot before an older one was asked lets the older one decide
-/// first. It waits for that only as long as it takes to be polled again.
-///
-/// **A request that is woken but never polled** keeps the slots that it was offered until another request
-/// picks the same endpoint and is polled three times. `poll_ready` does not count such a slot as room.
-///
-/// **No wake-up is lost.** A request joins first and looks afterwards; a slot is given back first and
-/// the counts are read afterwards (all sequentially consistent). A ticket without a waker has been
-/// woken and will look at every endpoint. A request that leaves the line passes its offers on.
-///
-/// Each step takes time in proportion to the logarithm of the line. It also visits requests that declined
-/// an endpoint while an older one was busy with another offer; there are few, unless the older
-/// one is never polled.
+/// The requests of one balancer that wait for a slot, and the tasks that watch for one. The
+/// [module](super) describes the protocol.
 #[derive(Debug, Default)]
 pub(crate) struct WaitQueue {
     state: Mutex<State>,
+    /// The lengths of `line` and `room_watchers`, which a released slot reads without the lock.
     queued: AtomicUsize,
     watching: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     last_id: u64,
-    line: BTreeMap<u64, Waiter>,
-    /// Tickets in line that hold no offer.
-    unasked: BTreeSet<u64>,
-    /// Tickets in line that hold offers.
-    busy: BTreeSet<u64>,
-    /// By endpoint, which tickets have declined it.
-    declined: HashMap<SlotsId, Declined>,
+    /// The queued requests by the id of their tickets, which is their order of arrival.
+    pub(super) line: BTreeMap<u64, Waiter>,
+    /// The queued requests without an offer.
+    pub(super) unasked: BTreeSet<u64>,
+    /// The queued requests with offers.
+    pub(super) busy: BTreeSet<u64>,
+    /// The requests that have declined an endpoint, by the id of its slots.
+    pub(super) declined: HashMap<SlotsId, Declined>,
     /// Counts the changes of the endpoints: a pick from before one declines nothing after it.
-    version: u64,
-    /// How many slots were released, how many of them became free, and the last request that was
-    /// reminded.
+    pub(super) version: u64,
+    /// The number of slots released, and of those that became free because all declined them.
     released: u64,
-    freed: u64,
+    pub(super) freed: u64,
+    /// The last request that was reminded.
     reminded: u64,
     /// Woken by a free slot and by a change of the endpoints.
-    room_watchers: BTreeMap<u64, Waker>,
+    pub(super) room_watchers: BTreeMap<u64, Waker>,
     /// Woken by a change of the endpoints.
-    change_watchers: BTreeMap<u64, Waker>,
+    pub(super) change_watchers: BTreeMap<u64, Waker>,
 }
 
 /// The number of an endpoint's slots, from the same counter as tickets.
 type SlotsId = u64;
 
-/// The requests that have declined an endpoint since the last change, and have not wanted it since.
+/// A queued request.
 #[derive(Debug, Default)]
-struct Declined {
-    /// All tickets in line up to this one, except those in `again`.
-    up_to: u64,
-    /// Later ones.
-    above: BTreeSet<u64>,
-    /// Tickets up to `up_to` that want it after all.
-    again: BTreeSet<u64>,
+pub(super) struct Waiter {
+    /// `None` if the request was woken and has not been polled since.
+    pub(super) waker: Option<Waker>,
+    pub(super) offers: Vec<Offer>,
+    /// The slot that this request waits for another one to decide about.
+    awaited: Option<Awaited>,
 }
 
-impl Declined {
-    fn contains(&self, id: u64) -> bool {
-        self.above.contains(&id) || (id <= self.up_to && !self.again.contains(&id))
-    }
-
-    fn add(&mut self, id: u64) {
-        self.again.remove(&id);
-        if id > self.up_to {
-            self.above.insert(id);
-        }
-    }
-
-    fn remove(&mut self, id: u64) {
-        if !self.above.remove(&id) && id <= self.up_to {
-            self.again.insert(id);
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Waiter {
-    /// `None`: woken, and not yet back.
-    waker: Option<Waker>,
-    offers: Vec<Offer>,
-    /// A slot that another request, the holder, decides about before this one is polled again.
-    left: Option<Left>,
-}
-
-/// A slot that a request waits for another one to decide about.
+/// A slot that another request, the holder, decides about before the waiting one is polled again.
 #[derive(Debug)]
-struct Left {
+struct Awaited {
     slots: Arc<Slots>,
     holder: u64,
-    /// This request would have taken the slot, and gets it back. Otherwise it is for the next in line.
-    ceded: bool,
-    /// How many more polls of this request the holder has.
-    patience: u8,
+    reason: AwaitReason,
 }
 
-/// How many polls of another request a holder has that has not asked for the slot, after the first. One is
-/// enough with any executor that polls each woken task before it polls one twice.
-const PATIENCE: u8 = 1;
+#[derive(Clone, Copy, Debug)]
+enum AwaitReason {
+    /// The request has ceded the slot to the holder, which is older, and gets it back.
+    Ceded,
+    /// The request has picked the endpoint, which is full. If the holder is not polled, the slot goes to
+    /// the next request.
+    Wanted {
+        /// The polls of the waiting request that the holder still has.
+        polls_left: u8,
+    },
+}
 
-/// A slot in use that is kept for a request in line.
+/// A used slot that is kept for a queued request.
 #[derive(Debug)]
-struct Offer {
-    slots: Arc<Slots>,
-    /// An older request was left to decide about it and did not come.
-    overdue: bool,
+pub(super) struct Offer {
+    pub(super) slots: Arc<Slots>,
+    /// An older request was asked to decide about the slot and was not polled, so it is not asked again.
+    pub(super) overdue: bool,
 }
 
 impl Waiter {
+    pub(super) fn is_woken(&self) -> bool {
+        self.waker.is_none()
+    }
+
     fn position_of(&self, slots: &Arc<Slots>) -> Option<usize> {
         self.offers.iter().position(|offer| Arc::ptr_eq(&offer.slots, slots))
     }
 }
 
-/// Wakers to be woken, and to be dropped, when the lock is released: both may run foreign code.
+/// The wakers to wake and those to drop once the lock is released: both may run foreign code.
 #[derive(Default)]
-struct Wakers {
+pub(super) struct Wakers {
     woken: Vec<Waker>,
-    replaced: Vec<Waker>,
+    pub(super) replaced: Vec<Waker>,
 }
 
 impl State {
-    fn next_id(&mut self) -> u64 {
+    pub(super) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
 
-    /// The requests that have declined the endpoint, without those that have left the line.
+    /// Returns the requests that have declined the endpoint, tidied up: requests that have left are
+    /// removed, and `up_to` is as high as it can be.
     fn declined(&mut self, slots: &Arc<Slots>) -> &mut Declined {
         let declined = self.declined.entry(slots.id()).or_default();
-        // Those that have left are removed when they are as many as those that have not.
+        // Removes the requests that have left only when they are as many as those that have not, so
+        // that the cost per request is constant.
         if declined.above.len() + declined.again.len() > 2 * self.line.len() {
             declined.above.retain(|id| self.line.contains_key(id));
             declined.again.retain(|id| self.line.contains_key(id));
@@ -172,7 +136,7 @@ impl State {
         declined
     }
 
-    /// A slot has been released.
+    /// Hands over a slot that a request has released.
     fn released(&mut self, offer: Offer, wakers: &mut Wakers) {
         self.released += 1;
         if self.released % REMIND_EVERY == 0 {
@@ -184,28 +148,29 @@ impl State {
         self.hand_over(offer, wakers);
     }
 
-    /// The first request that may want a slot of this endpoint. One that holds an offer of another is
-    /// only asked if there is no other: it must not be overtaken by a younger one, or a new one, that
-    /// finds the slot free.
+    /// Returns the first request that may want a slot of this endpoint.
+    ///
+    /// Requests that hold offers of other endpoints come last. They are asked at all so that no
+    /// younger request, or newcomer that finds the slot free, overtakes them.
     fn next_to_ask(&mut self, slots: &Arc<Slots>) -> Option<u64> {
         self.declined(slots);
         let declined = self.declined.get(&slots.id())?;
-        let asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
+        let not_asked = (Bound::Excluded(declined.up_to), Bound::Unbounded);
         let may_want = |id: &&u64| !declined.above.contains(id);
-        // Those in `again` are older than all others that have not declined it.
+        // The requests in `again` are older than all others that have not declined the endpoint.
         let again = declined.again.iter().find(|id| self.unasked.contains(id));
-        let next = again.or_else(|| self.unasked.range(asked).find(may_want));
+        let next = again.or_else(|| self.unasked.range(not_asked).find(may_want));
         let next = next.or_else(|| {
             let has_other = |id: &&u64| {
                 self.line.get(id).is_some_and(|waiter| waiter.position_of(slots).is_none())
             };
-            self.busy.range(asked).find(|id| may_want(id) && has_other(id))
+            self.busy.range(not_asked).find(|id| may_want(id) && has_other(id))
         });
         next.copied()
     }
 
-    /// Offers a slot in use to the first request that may want it; frees it if there is none.
-    fn hand_over(&mut self, offer: Offer, wakers: &mut Wakers) {
+    /// Offers a used slot to the first request that may want it, or frees it if there is none.
+    pub(super) fn hand_over(&mut self, offer: Offer, wakers: &mut Wakers) {
         match self.next_to_ask(&offer.slots) {
             Some(id) => self.offer(id, offer, wakers),
             None => {
@@ -219,9 +184,11 @@ impl State {
         }
     }
 
-    /// A request that may have declined what it would take after all: another one each time, so that
-    /// a picker that doesn't choose what it accepts starves no request. From younger to older: there are
-    /// always younger ones to come.
+    /// Returns a request that may have declined an endpoint that it would take now.
+    ///
+    /// It is another one each time, so that no request starves under a picker that does not always
+    /// pick what it accepts. The order is from younger to older requests: in the other order, the
+    /// requests that keep arriving would be reminded before the oldest one's turn comes again.
     fn next_to_remind(&mut self) -> Option<u64> {
         let next = self.unasked.range(..self.reminded).next_back();
         let next = next.or_else(|| self.unasked.last()).copied();
@@ -235,13 +202,13 @@ impl State {
         wakers.woken.extend(std::mem::take(&mut self.change_watchers).into_values());
     }
 
-    fn wake(&mut self, id: u64, wakers: &mut Wakers) {
+    pub(super) fn wake(&mut self, id: u64, wakers: &mut Wakers) {
         if let Some(waiter) = self.line.get_mut(&id) {
             wakers.woken.extend(waiter.waker.take());
         }
     }
 
-    /// Keeps a slot in use for a request in line.
+    /// Offers a used slot to a queued request.
     fn offer(&mut self, id: u64, offer: Offer, wakers: &mut Wakers) {
         if let Some(waiter) = self.line.get_mut(&id) {
             waiter.offers.push(offer);
@@ -251,8 +218,8 @@ impl State {
         }
     }
 
-    /// Takes an offer back from a request in line.
-    fn withdraw(&mut self, id: u64, slots: &Arc<Slots>) -> Option<Offer> {
+    /// Takes an offer back from a queued request.
+    pub(super) fn withdraw(&mut self, id: u64, slots: &Arc<Slots>) -> Option<Offer> {
         let waiter = self.line.get_mut(&id)?;
         let position = waiter.position_of(slots)?;
         let offer = waiter.offers.swap_remove(position);
@@ -263,16 +230,18 @@ impl State {
         Some(offer)
     }
 
-    /// The request declines an endpoint: the slot goes to the next.
-    fn decline(&mut self, id: u64, offer: Offer, version: u64, wakers: &mut Wakers) {
+    /// Records that the request declines an endpoint, and hands the slot over to the next one.
+    /// `version` is that of the endpoints that the request picked from.
+    pub(super) fn decline(&mut self, id: u64, offer: Offer, version: u64, wakers: &mut Wakers) {
         if version == self.version {
             self.declined(&offer.slots).add(id);
         }
         self.hand_over(Offer { overdue: false, ..offer }, wakers);
     }
 
-    /// The request would take a slot. If an older one has yet to be asked, the slot goes there first.
-    fn take(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) -> Take {
+    /// Takes a slot for the request. If an older request has yet to be asked, offers it to that one
+    /// first.
+    pub(super) fn take(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) -> Take {
         let Some(offer) = self.withdraw(id, slots) else {
             return Take::Withdrawn;
         };
@@ -280,17 +249,17 @@ impl State {
         let Some(older) = older else {
             return Take::Taken;
         };
-        // The older one is woken first.
+        // Wakes the older one first, so that an executor with one queue polls it first.
         self.offer(older, offer, wakers);
         if let Some(waiter) = self.line.get_mut(&id) {
-            waiter.left =
-                Some(Left { slots: Arc::clone(slots), holder: older, ceded: true, patience: 0 });
+            let slots = Arc::clone(slots);
+            waiter.awaited = Some(Awaited { slots, holder: older, reason: AwaitReason::Ceded });
         }
         self.wake(id, wakers);
         Take::Ceded
     }
 
-    /// The first request before `id` that has not been asked about this endpoint.
+    /// Returns the first request before `id` that has not been asked about this endpoint.
     fn first_to_ask(&mut self, slots: &Arc<Slots>, id: u64) -> Option<u64> {
         self.declined(slots);
         let declined = self.declined.get(&slots.id())?;
@@ -298,76 +267,89 @@ impl State {
             return None;
         }
         let older = self.line.range((Bound::Excluded(declined.up_to), Bound::Excluded(id)));
-        let mut unasked = older.take(LOOK_AHEAD).filter(|(id, waiter)| {
+        let mut unasked = older.take(MAX_REQUESTS_CHECKED).filter(|(id, waiter)| {
             !declined.above.contains(id) && waiter.position_of(slots).is_none()
         });
         unasked.next().map(|(&id, _)| id)
     }
 
-    /// The request would go to this endpoint, which is full. If a slot there is kept for a request that
-    /// was woken and has not come, that one loses it unless it comes before this one is polled again.
-    fn want(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) {
+    /// Records that the request has picked this endpoint, which is full, so that it will be asked.
+    ///
+    /// If a slot there is offered to a request that was woken and has not been polled, this one is
+    /// woken again. The holder loses the slot unless it is polled before [`reclaim`](Self::reclaim).
+    pub(super) fn want(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) {
         if let Some(declined) = self.declined.get_mut(&slots.id()) {
             declined.remove(id);
         }
-        let holder = self.busy.iter().take(LOOK_AHEAD).find(|&holder| {
+        let holder = self.busy.iter().take(MAX_REQUESTS_CHECKED).find(|&holder| {
             let waiter = self.line.get(holder).filter(|_| *holder != id);
-            waiter.is_some_and(|one| one.waker.is_none() && one.position_of(slots).is_some())
+            waiter.is_some_and(|one| one.is_woken() && one.position_of(slots).is_some())
         });
         let (Some(&holder), Some(waiter)) = (holder, self.line.get_mut(&id)) else { return };
-        let same = |left: &Left| left.holder == holder && Arc::ptr_eq(&left.slots, slots);
-        if !waiter.left.as_ref().is_some_and(same) {
+        let is_same = |known: &Awaited| known.holder == holder && Arc::ptr_eq(&known.slots, slots);
+        if !waiter.awaited.as_ref().is_some_and(is_same) {
             let slots = Arc::clone(slots);
-            waiter.left = Some(Left { slots, holder, ceded: false, patience: PATIENCE });
+            let reason = AwaitReason::Wanted { polls_left: HOLDER_EXTRA_POLLS };
+            waiter.awaited = Some(Awaited { slots, holder, reason });
         }
         self.wake(id, wakers);
     }
 
-    /// What the request left to another one, if that one has not decided meanwhile.
-    fn reclaim(&mut self, id: u64, wakers: &mut Wakers) {
-        let left = self.line.get_mut(&id).and_then(|waiter| waiter.left.take());
-        let Some(Left { slots, holder, ceded, patience }) = left else { return };
-        let has_come = self.line.get(&holder).is_none_or(|waiter| waiter.waker.is_some());
-        if let (false, Some(patience)) = (has_come, patience.checked_sub(1)) {
-            if let Some(waiter) = self.line.get_mut(&id) {
-                waiter.left = Some(Left { slots, holder, ceded, patience });
+    /// Takes back the slot that the request waits for another one to decide about, if that one has not
+    /// been polled in the meantime.
+    pub(super) fn reclaim(&mut self, id: u64, wakers: &mut Wakers) {
+        let awaited = self.line.get_mut(&id).and_then(|waiter| waiter.awaited.take());
+        let Some(Awaited { slots, holder, reason }) = awaited else { return };
+        // A holder that has left the queue has passed its offers on.
+        let was_polled = self.line.get(&holder).is_none_or(|waiter| !waiter.is_woken());
+        match reason {
+            // Whether it was polled or not: if the holder took or declined the slot, there is no offer
+            // to withdraw.
+            AwaitReason::Ceded => {
+                if let Some(offer) = self.withdraw(holder, &slots) {
+                    self.offer(id, Offer { overdue: true, ..offer }, wakers);
+                }
             }
-            return;
-        }
-        if has_come && !ceded {
-            return;
-        }
-        let Some(offer) = self.withdraw(holder, &slots) else { return };
-        if ceded {
-            self.offer(id, Offer { overdue: true, ..offer }, wakers);
-        } else {
-            // As if it had declined: when it comes and wants the endpoint, it will be asked again.
-            self.declined(&slots).add(holder);
-            self.hand_over(offer, wakers);
+            AwaitReason::Wanted { .. } if was_polled => {}
+            AwaitReason::Wanted { polls_left: 0 } => {
+                if let Some(offer) = self.withdraw(holder, &slots) {
+                    // As if the holder had declined. When it is polled and picks the endpoint, it will
+                    // be asked again.
+                    self.declined(&slots).add(holder);
+                    self.hand_over(offer, wakers);
+                }
+            }
+            AwaitReason::Wanted { polls_left } => {
+                if let Some(waiter) = self.line.get_mut(&id) {
+                    let reason = AwaitReason::Wanted { polls_left: polls_left - 1 };
+                    waiter.awaited = Some(Awaited { slots, holder, reason });
+                }
+            }
         }
     }
 }
 
 impl WaitQueue {
-    /// True if a request is in line, so that a released slot is handed over.
+    /// Returns true if a request is queued, so that a released slot is handed over.
     #[inline]
     pub(super) fn is_queued(&self) -> bool {
-        self.queued.load(Ordering::SeqCst) > 0
+        self.len() > 0
     }
 
-    /// Returns the number of requests in the queue.
+    /// Returns the number of queued requests.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.queued.load(Ordering::SeqCst)
     }
 
-    /// Hands a slot over that has been released and is still counted as used.
+    /// Hands over a slot that has been released and still counts as used.
     #[cold]
     pub(super) fn hand_over(&self, slots: &Arc<Slots>) {
         let offer = Offer { slots: Arc::clone(slots), overdue: false };
         self.with(|state, wakers| state.released(offer, wakers));
     }
 
-    /// A slot has become free while no request was in line.
+    /// Wakes the watchers for room: a slot has become free while no request was queued.
     #[inline]
     pub(super) fn freed(&self) {
         if self.watching.load(Ordering::SeqCst) > 0 {
@@ -382,7 +364,8 @@ impl WaitQueue {
         });
     }
 
-    /// The endpoints have changed: all that wait look again, and may want now what they declined before.
+    /// Wakes all that wait, because the endpoints have changed. Requests may want now what they declined
+    /// before.
     pub(crate) fn changed(&self) {
         self.with(|state, wakers| {
             state.version += 1;
@@ -391,21 +374,23 @@ impl WaitQueue {
         });
     }
 
-    /// There is room that is not counted in slots: all that wait look again.
+    /// Wakes all that wait, because there is room that is not counted in slots.
     pub(crate) fn look_again(&self) {
         self.with(|state, wakers| state.wake_all(wakers));
     }
 
-    /// A number for the slots of an endpoint.
-    pub(super) fn new_slots_id(&self) -> SlotsId {
+    /// Returns an id for a watch or for the slots of an endpoint.
+    pub(super) fn new_id(&self) -> u64 {
         lock(&self.state).next_id()
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut State, &mut Wakers) -> R) -> R {
+    /// Runs `act` under the lock, publishes the counts, and wakes the wakers after the lock is released.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut State, &mut Wakers) -> R) -> R {
         let mut wakers = Wakers::default();
         let result = {
             let mut state = lock(&self.state);
             let result = act(&mut state, &mut wakers);
+            // Still under the lock, so that the counts never go back to older ones.
             self.queued.store(state.line.len(), Ordering::SeqCst);
             self.watching.store(state.room_watchers.len(), Ordering::SeqCst);
             result
@@ -415,177 +400,12 @@ impl WaitQueue {
     }
 }
 
-/// A place in line. Dropping it gives the place up and passes its offers on.
-#[derive(Debug)]
-pub(crate) struct Ticket {
-    queue: Arc<WaitQueue>,
-    id: u64,
-}
-
-/// What a request in line goes by when it picks again. It must [end](Ticket::decline) each look with
-/// which it does not leave the line.
-#[derive(Debug, Default)]
-pub(crate) struct Look {
-    version: u64,
-    freed: u64,
-    /// Slots that are kept for the request.
-    pub(crate) offers: Vec<Arc<Slots>>,
-    /// Those of the full endpoint that was picked last.
-    pub(crate) wanted: Option<Arc<Slots>>,
-}
-
-/// What came of taking an offered slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Take {
-    Taken,
-    /// An older request decides first; this one will be woken again.
-    Ceded,
-    /// The offer has been withdrawn.
-    Withdrawn,
-}
-
-impl Ticket {
-    /// Joins at the end of the line. The holder must look once after joining.
-    pub(crate) fn join(queue: &Arc<WaitQueue>) -> Self {
-        let id = queue.with(|state, _| {
-            let id = state.next_id();
-            state.line.insert(id, Waiter::default());
-            state.unasked.insert(id);
-            id
-        });
-        between_seq_cst();
-        Self { queue: Arc::clone(queue), id }
-    }
-
-    /// Asks to be woken again. `None` if there is nothing to look at since the last look.
-    pub(crate) fn look(&self, waker: &Waker) -> Option<Look> {
-        self.queue.with(|state, wakers| {
-            if state.line.get(&self.id)?.waker.is_none() {
-                state.reclaim(self.id, wakers);
-            }
-            let waiter = state.line.get_mut(&self.id)?;
-            let was_woken = waiter.waker.is_none();
-            if !waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                wakers.replaced.extend(waiter.waker.replace(waker.clone()));
-            }
-            let offers = waiter.offers.iter().map(|offer| Arc::clone(&offer.slots)).collect();
-            let (version, freed) = (state.version, state.freed);
-            was_woken.then_some(Look { version, freed, offers, wanted: None })
-        })
-    }
-
-    /// Takes a slot that was offered. The request stays in line until the ticket is dropped.
-    pub(crate) fn take(&self, slots: &Arc<Slots>) -> Take {
-        self.queue.with(|state, wakers| state.take(self.id, slots, wakers))
-    }
-
-    /// Ends a look: declines the offers that the request saw and did not take.
-    pub(crate) fn decline(&self, look: Look) {
-        if look.offers.is_empty() && look.wanted.is_none() {
-            return;
-        }
-        self.queue.with(|state, wakers| {
-            if let Some(wanted) = &look.wanted {
-                state.want(self.id, wanted, wakers);
-            }
-            if look.offers.is_empty() {
-                return;
-            }
-            // A slot that became free meanwhile was not offered here, because this request had
-            // another offer; and the pick may have been earlier.
-            if state.freed != look.freed {
-                state.wake(self.id, wakers);
-            }
-            for slots in look.offers {
-                if let Some(offer) = state.withdraw(self.id, &slots) {
-                    state.decline(self.id, offer, look.version, wakers);
-                }
-            }
-        });
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.queue.with(|state, wakers| {
-            state.reclaim(self.id, wakers);
-            state.unasked.remove(&self.id);
-            state.busy.remove(&self.id);
-            let Some(waiter) = state.line.remove(&self.id) else { return };
-            wakers.replaced.extend(waiter.waker);
-            for offer in waiter.offers {
-                state.hand_over(Offer { overdue: false, ..offer }, wakers);
-            }
-            if state.line.is_empty() {
-                state.declined.clear();
-            }
-        });
-    }
-}
-
-/// What a [`Watch`] is woken by.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    Room,
-    Change,
-}
-
-/// Watches for room or for a change of the endpoints without standing in line.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    queue: Arc<WaitQueue>,
-    id: u64,
-    until: Until,
-}
-
-impl Watch {
-    /// For a free slot, and for a change of the endpoints.
-    pub(crate) fn for_room(queue: Arc<WaitQueue>) -> Self {
-        Self::new(queue, Until::Room)
-    }
-
-    /// For a change of the endpoints only.
-    pub(crate) fn for_change(queue: Arc<WaitQueue>) -> Self {
-        Self::new(queue, Until::Change)
-    }
-
-    fn new(queue: Arc<WaitQueue>, until: Until) -> Self {
-        let id = lock(&queue.state).next_id();
-        Self { queue, id, until }
-    }
-
-    fn watchers<'a>(&self, state: &'a mut State) -> &'a mut BTreeMap<u64, Waker> {
-        match self.until {
-            Until::Room => &mut state.room_watchers,
-            Until::Change => &mut state.change_watchers,
-        }
-    }
-
-    /// Registers for the next wake-up. The holder must look once after registering.
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.queue.with(|state, wakers| {
-            let watchers = self.watchers(state);
-            if !watchers.get(&self.id).is_some_and(|known| known.will_wake(waker)) {
-                wakers.replaced.extend(watchers.insert(self.id, waker.clone()));
-            }
-        });
-        between_seq_cst();
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.queue.with(|state, wakers| {
-            wakers.replaced.extend(self.watchers(state).remove(&self.id));
-        });
-    }
-}
-
 #[cfg(all(test, not(tower_lb_loom)))]
 mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::endpoint::{Look, Ticket, Watch};
 
     #[derive(Default)]
     struct Counter(std::sync::atomic::AtomicUsize);
@@ -673,7 +493,7 @@ mod tests {
         slots[0].release();
         assert!(!slots[0].has_room(), "offered");
         assert_eq!(second.look(&waker_b).unwrap().offers.len(), 1);
-        second.decline(Look { version: 0, offers: slots.clone(), ..Look::default() });
+        second.decline(Look { offers: slots.clone(), ..Look::default() });
         assert!(slots[0].has_room());
 
         // After a change all are.
