@@ -11,6 +11,10 @@ use super::Update;
 ///
 /// An error is no change: consumers report it and go on with the endpoints they have. The end of the
 /// stream means that nothing will change any more.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of endpoints",
+    note = "a source is a stream of `Result<Update<Key, Target>, Error>`; `discover::list`, `addresses` and `channel` make one"
+)]
 pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {
     /// What endpoints are recognised by.
     type Key;
@@ -26,6 +30,7 @@ pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::
     ) -> Poll<Option<Result<Update<Self::Key, Self::Target>, Self::Error>>>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<K, T, E, D> Discover for D
 where
     D: TryStream<Ok = Update<K, T>, Error = E> + Stream<Item = Result<Update<K, T>, E>> + ?Sized,

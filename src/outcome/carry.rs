@@ -6,6 +6,10 @@ use super::{Attempt, Attempts, OnResponse, Track};
 ///
 /// `http::Request` has them in its extensions. A request type of your own keeps them in a field;
 /// for the balancer to look there, wrap its tracker into [`Following`].
+#[diagnostic::on_unimplemented(
+    message = "requests of type `{Self}` do not carry their attempts",
+    note = "implement `Carry` with a field of type `Option<Attempts>`; `http::Request` implements it"
+)]
 pub trait Carry {
     /// What became of the request so far; `None` on a first attempt that nobody takes note of.
     fn attempts(&self) -> Option<&Attempts>;
@@ -17,6 +21,9 @@ pub trait Carry {
 /// The side of a tracker that finds out what became of a request before the balancer got it.
 ///
 /// Companion of [`Track`]. Without a method of its own, a tracker takes every request for new.
+#[diagnostic::on_unimplemented(
+    note = "wrap the tracker in `Following` for requests that `Carry` their attempts, or write `impl<Req> Follow<Req> for` it"
+)]
 pub trait Follow<Req> {
     /// The request's attempts so far, if it carries them.
     #[inline]

@@ -7,6 +7,10 @@ use crate::error::chain;
 ///
 /// The error is the endpoint's own, behind a trait object: downcast it to look into it, or leave it
 /// to [`Outcome::of_error`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not classify responses of type `{Response}`",
+    note = "use `ResultOnly`, or a function `Fn(Result<&Response, &(dyn Error + 'static)>) -> Outcome`"
+)]
 pub trait Classify<Response> {
     /// The outcome of an attempt that ended in `result`.
     fn classify(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Outcome;

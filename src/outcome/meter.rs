@@ -11,6 +11,9 @@ use crate::endpoint::EndpointStats;
 /// A meter may keep the state of its endpoint itself, and the strategy reads it back from
 /// [`Candidate::meter`](crate::strategy::Candidate::meter); the built-in loads keep theirs in the
 /// [`EndpointStats`] and share one meter between all endpoints.
+#[diagnostic::on_unimplemented(
+    note = "implement `Meter::record` for `{Self}`, which must also be `Debug + Send + Sync + 'static`"
+)]
 pub trait Meter: Any + Debug + Send + Sync {
     /// Takes note of a finished attempt. Called once for each, on the path of the request: it must
     /// not block.

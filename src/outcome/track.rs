@@ -7,6 +7,10 @@ use super::{Attempt, Classify, ResultOnly};
 /// The balancer calls it with each result. For protocols whose response is more than one value, a
 /// tracker wraps the response so that the [`Attempt`] lives on in it; for all others
 /// [`OnResponse`] will do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not track responses of type `{Response}`",
+    note = "use `OnResponse::new(classifier)`, or for HTTP `http::builder()` and endpoints that return an `http::Response`"
+)]
 pub trait Track<Response> {
     /// What the caller of the balancer gets: the response, perhaps wrapped.
     type Response;
