@@ -116,7 +116,7 @@ where
         hooks: &mut impl FnMut() -> EndpointHooks,
     ) {
         if let Some(allowance) = endpoint.allowance() {
-            allowance.tell(queue);
+            allowance.register(queue);
         }
         let origin = endpoint.origin();
         let (service, attributes, stats, meters) = endpoint.into_parts();

@@ -172,7 +172,7 @@ where
                     Some(shown) => Arc::clone(shown.stats()),
                     None => Arc::new(EndpointStats::new()),
                 };
-                let endpoint = endpoint.clone().with_weight(weight).with_vitals(stats);
+                let endpoint = endpoint.clone().with_weight(weight).with_stats(stats);
                 chosen.insert(key.clone(), endpoint);
             }
         }

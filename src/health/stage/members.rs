@@ -155,7 +155,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 let id = *known.get();
                 if let Some(member) = self.members.get_mut(&id) {
                     let stats = Arc::clone(member.endpoint.stats());
-                    member.endpoint = endpoint.with_vitals(stats);
+                    member.endpoint = endpoint.with_stats(stats);
                     policy.change(id, member);
                 }
                 id
