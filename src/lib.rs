@@ -1,9 +1,9 @@
-//! Client-side load balancing for tower services: the work of a proxy, as `Service`s and `Layer`s in
-//! your process.
+//! Client-side load balancing for tower services: the work of a proxy, as `Service`s and `Layer`s
+//! in your process.
 //!
-//! A [`Balancer`] is a `Service` that sends each request to one of a changing set of endpoints. It is
-//! `Clone`, needs no `Buffer`, takes no lock and allocates nothing for a request, and its strategy
-//! sees the request. Endpoints come from a stream, which a spawned [`Driver`] drains.
+//! A [`Balancer`] is a `Service` that sends each request to one of a changing set of endpoints. It
+//! is `Clone`, needs no `Buffer`, takes no lock and allocates nothing for a request, and its
+//! strategy sees the request. Endpoints come from a stream, which a spawned [`Driver`] drains.
 //!
 //! ```
 //! use tower::{Service, ServiceExt, service_fn};
@@ -43,8 +43,8 @@
 //! | choose them in turn | [`RoundRobin`](strategy::RoundRobin) |
 //! | choose them by a key of the request | [`Maglev`](strategy::Maglev) |
 //! | write a strategy | [`Strategy`](strategy::Strategy) and [`Pick`](strategy::Pick) |
-//! | check health actively | [`HealthExt::health_checked`](health::HealthExt::health_checked) |
-//! | eject endpoints that fail | [`HealthExt::outlier_detected`](health::HealthExt::outlier_detected) |
+//! | check health actively | [`health_checked`](health::HealthExt::health_checked) |
+//! | eject endpoints that fail | [`outlier_detected`](health::HealthExt::outlier_detected) |
 //! | retry within a budget | [`RetryLayer`](retry::RetryLayer), [`Budget`](retry::Budget) |
 //! | hedge slow requests | [`HedgeLayer`](hedge::HedgeLayer) |
 //! | limit concurrency | [`ConcurrencyLimitLayer`](limit::ConcurrencyLimitLayer) |
@@ -66,7 +66,7 @@
 //! |---|---|
 //! | [`balance`] | the balancer, its driver and its status |
 //! | [`endpoint`] | one endpoint: attributes, health, live figures |
-//! | [`discover`] | sources of endpoints: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
+//! | [`discover`] | sources of endpoints: lists, channels, DNS, files, registries, any stream |
 //! | [`health`] | active checks, outlier detection, circuit breakers, slow start, draining |
 //! | [`strategy`] | which endpoint gets a request: P2C, least loaded, hashing, tiers, zones, or yours |
 //! | [`load`] | how loaded an endpoint is: requests outstanding, peak EWMA, failures |
@@ -111,8 +111,8 @@
 //! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
 //! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
-//! Without default features the crate depends on no protocol. It reads tokio's clock, so that tests can
-//! pause time.
+//! Without default features the crate depends on no protocol. It reads tokio's clock, so that tests
+//! can pause time.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unwrap_used))]

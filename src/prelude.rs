@@ -1,7 +1,7 @@
 //! The items that most users need, to be imported with `use tower_lb::prelude::*`.
 //!
-//! It contains no modules, so that it does not conflict with the crate `http`, and no error types, so
-//! that it does not conflict with those of other crates.
+//! It contains no modules, so that it does not conflict with the crate `http`, and no error types,
+//! so that it does not conflict with those of other crates.
 
 #[cfg(feature = "http-client")]
 pub use crate::http::Pool;

@@ -6,12 +6,13 @@
 //! 1. **It holds attempts** (`pending`): endpoints that were picked, at which it holds a slot, and
 //!    whose `poll_ready` is pending. The first that gets ready is called; the other attempts are
 //!    abandoned and their slots released.
-//! 2. **It may pick again**, until it has tried [`MAX_ENDPOINTS_POLLED`] endpoints. A queued request
-//!    picks only when it was woken. It may then take the slots that were offered to it, and must end
-//!    the look with [`Ticket::decline`] unless it took one, so that the others get the slots.
-//! 3. **It waits.** With a [`Ticket`] it is in the queue and is woken when a slot is offered to it. With
-//!    a [`Watch`] it is woken only by a change of the endpoints: a picked endpoint wakes the task
-//!    itself, and there is no other endpoint to try.
+//! 2. **It may pick again**, until it has tried [`MAX_ENDPOINTS_POLLED`] endpoints. A queued
+//!    request picks only when it was woken. It may then take the slots that were offered to it, and
+//!    must end the look with [`Ticket::decline`] unless it took one, so that the others get the
+//!    slots.
+//! 3. **It waits.** With a [`Ticket`] it is in the queue and is woken when a slot is offered to it.
+//!    With a [`Watch`] it is woken only by a change of the endpoints: a picked endpoint wakes the
+//!    task itself, and there is no other endpoint to try.
 //!
 //! A request always registers first (queue or watch) and looks once more afterwards, so that no
 //! change between the look and the registration is missed. When the endpoints change, it forgets
@@ -147,8 +148,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             }
             match self.pick(cx) {
                 Picked::Started(service, attempt) => {
-                    // Leaves the queue, which passes the other offers on. `register` joins it again,
-                    // at the end, if this endpoint is not ready.
+                    // Leaves the queue, which passes the other offers on. `register` joins it
+                    // again, at the end, if this endpoint is not ready.
                     self.ticket = None;
                     self.wait_for(service, attempt);
                     continue;
@@ -275,8 +276,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             }
         }
         let picked = self.pick_in(&mut look);
-        // A request that started an attempt leaves the queue, which ends the look. One that ceded a slot
-        // looks again at once and keeps its other offers until then.
+        // A request that started an attempt leaves the queue, which ends the look. One that ceded a
+        // slot looks again at once and keeps its other offers until then.
         if let (Some(ticket), Picked::Nothing | Picked::Refused) = (&self.ticket, &picked) {
             ticket.decline(look);
         }
@@ -317,8 +318,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             };
             let tried = self.tried.contains(candidate.stats());
             if tried && !self.elsewhere && avoided.len() > self.tried.len() {
-                // Nothing else is left. An endpoint of an earlier attempt is better than one that is
-                // pending in this attempt.
+                // Nothing else is left. An endpoint of an earlier attempt is better than one that
+                // is pending in this attempt.
                 avoided = &self.tried;
                 continue;
             }
@@ -343,8 +344,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     Entry::Spent => {}
                 }
             }
-            // Picked twice in vain: the picker does not choose it for a slot that was just taken, but
-            // because it wants no other.
+            // Picked twice in vain: the picker does not choose it for a slot that was just taken,
+            // but because it wants no other.
             if missed.is_some_and(|missed| Arc::ptr_eq(missed, candidate.stats())) {
                 break;
             }

@@ -38,22 +38,22 @@ use crate::{
 /// }
 /// ```
 ///
-/// **Clones** share the endpoints and their figures, and are independent otherwise: no clone holds a
-/// lock that another waits for. A clone costs two atomic increments and seeds a generator.
+/// **Clones** share the endpoints and their figures, and are independent otherwise: no clone holds
+/// a lock that another waits for. A clone costs two atomic increments and seeds a generator.
 ///
-/// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known, none
-/// is healthy, or all have as many requests outstanding as they may. It fails only if that can never
-/// change. Ready means that some request could be sent. It reserves nothing: a request that finds the
-/// last free slot taken, or that its strategy sends to a full endpoint, waits in its response future.
-/// A waiting request delays only requests that compete for the same endpoints.
+/// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known,
+/// none is healthy, or all have as many requests outstanding as they may. It fails only if that can
+/// never change. Ready means that some request could be sent. It reserves nothing: a request that
+/// finds the last free slot taken, or that its strategy sends to a full endpoint, waits in its
+/// response future. A waiting request delays only requests that compete for the same endpoints.
 ///
-/// `call` polls the `poll_ready` of the picked endpoint. If it is pending, the response future waits
-/// for it *and* tries other endpoints, up to five, and takes the first that is ready. It calls the
-/// clone of the service that got ready.
+/// `call` polls the `poll_ready` of the picked endpoint. If it is pending, the response future
+/// waits for it *and* tries other endpoints, up to five, and takes the first that is ready. It
+/// calls the clone of the service that got ready.
 ///
-/// **Waiting.** A `poll_ready` or a request that waits longer than 1 s logs a warning once, which says
-/// what it waits for and how many endpoints are in which state. Inside a tokio runtime, waiting
-/// needs the runtime's timer to be enabled.
+/// **Waiting.** A `poll_ready` or a request that waits longer than 1 s logs a warning once, which
+/// says what it waits for and how many endpoints are in which state. Inside a tokio runtime,
+/// waiting needs the runtime's timer to be enabled.
 pub struct Balancer<S, St: Strategy, T = OnResponse> {
     shared: Arc<Shared<S, St::Picker>>,
     tracker: T,
@@ -122,10 +122,11 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         Self { shared, tracker, rng, waiting: None, wait_is_over: false }
     }
 
-    /// Passes on a load report that did not come with a response. `endpoint` is the endpoint's key as
-    /// text.
+    /// Passes on a load report that did not come with a response. `endpoint` is the endpoint's key
+    /// as text.
     ///
-    /// Returns false if there is no such endpoint. Takes time in proportion to the number of endpoints.
+    /// Returns false if there is no such endpoint. Takes time in proportion to the number of
+    /// endpoints.
     pub fn report(&self, endpoint: &str, report: &LoadReport) -> bool {
         let snapshot = self.shared.snapshot.load();
         let named = snapshot.candidates.everyone().find(|candidate| candidate.name() == endpoint);

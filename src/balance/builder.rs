@@ -27,8 +27,8 @@ impl<T> Builder<T> {
     /// Default: no limit.
     ///
     /// While all endpoints are at the limit, `poll_ready` is pending, and requests that were called
-    /// anyway wait in their response futures. Requests that compete for the same endpoints are served in
-    /// order of arrival. [`max_wait`](Self::max_wait) limits the wait.
+    /// anyway wait in their response futures. Requests that compete for the same endpoints are
+    /// served in order of arrival. [`max_wait`](Self::max_wait) limits the wait.
     #[must_use]
     pub fn max_outstanding(mut self, requests: u32) -> Self {
         self.config.max_outstanding = Some(requests);
@@ -47,8 +47,8 @@ impl<T> Builder<T> {
     /// Limits how long a request waits while no endpoint can be used: none was discovered, all are
     /// unhealthy, or the picked ones do not get ready. It then fails as
     /// [`Error::NoEndpoints`](crate::Error::NoEndpoints) or
-    /// [`Error::Unavailable`](crate::Error::Unavailable). Default: indefinitely, as tower's `Balance`
-    /// waits.
+    /// [`Error::Unavailable`](crate::Error::Unavailable). Default: indefinitely, as tower's
+    /// `Balance` waits.
     #[must_use]
     pub fn fail_fast(mut self, after: Duration) -> Self {
         self.config.fail_fast = Some(after);
@@ -69,8 +69,8 @@ impl<T> Builder<T> {
         self.track(OnResponse::new(classify))
     }
 
-    /// Sets the tracker, which decides when an attempt is over and how it ended. For protocols whose
-    /// responses go on after the first value.
+    /// Sets the tracker, which decides when an attempt is over and how it ended. For protocols
+    /// whose responses go on after the first value.
     pub fn track<U>(self, tracker: U) -> Builder<U> {
         Builder { config: self.config, seed: self.seed, tracker }
     }

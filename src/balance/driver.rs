@@ -41,14 +41,14 @@ pin_project! {
     /// snapshot after each burst of changes, whether requests come or not.
     ///
     /// Spawn it, or poll it together with another future. It completes when the last balancer is
-    /// dropped, or when the stream has ended and the strategy has no work of its own. If it completes
-    /// or is dropped, balancers keep the last endpoints, and their
+    /// dropped, or when the stream has ended and the strategy has no work of its own. If it
+    /// completes or is dropped, balancers keep the last endpoints, and their
     /// [`status`](super::Balancer::status) shows it.
     ///
     /// An error of the stream changes only the status. The stream is polled again after a pause of
-    /// 50 ms, which doubles with each consecutive error up to 10 s. An error is not consecutive if the
-    /// stream, as sources with a schedule of their own do, yields it later than one more pause after
-    /// the last one. One poll applies at most 2048 updates.
+    /// 50 ms, which doubles with each consecutive error up to 10 s. An error is not consecutive if
+    /// the stream, as sources with a schedule of their own do, yields it later than one more pause
+    /// after the last one. One poll applies at most 2048 updates.
     ///
     /// The pause, and strategies with work between requests, need a tokio runtime with its timer
     /// enabled around the poll.
@@ -151,8 +151,8 @@ where
     S: Clone,
     St: Strategy,
 {
-    /// Applies the updates that the stream has. Returns ready if the driver should be polled again at
-    /// once.
+    /// Applies the updates that the stream has. Returns ready if the driver should be polled again
+    /// at once.
     fn drain<D>(&mut self, mut discover: Pin<&mut D>, cx: &mut Context<'_>) -> Poll<()>
     where
         D: Discover<Key = K, Target = S>,
@@ -216,8 +216,8 @@ where
         };
         self.changed = false;
         self.version += 1;
-        // The events of the last picker are dropped after the new one is built, so that the strategy
-        // can hand on the state that they share.
+        // The events of the last picker are dropped after the new one is built, so that the
+        // strategy can hand on the state that they share.
         let mut events = BuildContext::new();
         let snapshot = snapshot(&mut self.strategy, &mut events, &self.endpoint_set, self.version);
         self.events = events;
@@ -239,7 +239,8 @@ impl<K, S, St: Strategy> Core<K, S, St> {
 
     fn finish(&mut self, state: DriverState) {
         self.finished = true;
-        // The balancers may live on for long, and the waker would keep the memory of the driver's task.
+        // The balancers may live on for long, and the waker would keep the memory of the driver's
+        // task.
         self.orphaned.take();
         if let Some(shared) = self.shared.upgrade() {
             shared.update_driver_status(|status| status.state = state);

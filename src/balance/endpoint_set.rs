@@ -76,7 +76,8 @@ where
         self.services.iter().cloned().collect()
     }
 
-    /// Applies an update and returns whether anything changed. `queue` is where requests wait for room.
+    /// Applies an update and returns whether anything changed. `queue` is where requests wait for
+    /// room.
     pub(super) fn apply(
         &mut self,
         update: Update<K, S>,
@@ -135,7 +136,8 @@ where
         self.keys.insert(key);
     }
 
-    /// Changes an endpoint in place: it keeps its name, its stats, its slots and the strategy's meter.
+    /// Changes an endpoint in place: it keeps its name, its stats, its slots and the strategy's
+    /// meter.
     fn change(
         &mut self,
         position: usize,
@@ -304,8 +306,8 @@ mod tests {
     use proptest::strategy::Strategy;
 
     proptest! {
-        /// After any steps, candidates and services are those of a plain map, at matching positions.
-        /// Earlier snapshots don't change, and their endpoints are found again.
+        /// After any steps, candidates and services are those of a plain map, at matching
+        /// positions. Earlier snapshots don't change, and their endpoints are found again.
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));

@@ -18,8 +18,8 @@ use crate::{
 pin_project! {
     /// The future of a [`Balancer`](super::Balancer)'s response, as its tracker returns it.
     ///
-    /// Dropping it cancels the request: the attempt is counted as cancelled, and a queued request leaves
-    /// the queue.
+    /// Dropping it cancels the request: the attempt is counted as cancelled, and a queued request
+    /// leaves the queue.
     ///
     /// # Panics
     ///

@@ -1,13 +1,13 @@
 //! The balancer, and the driver that keeps it up to date.
 //!
-//! [`Balancer::new`] returns two halves. The [`Driver`] is a future that drains the stream of endpoints
-//! and publishes immutable snapshots; spawn it, or poll it yourself. The [`Balancer`] is a `Service`
-//! that reads the newest snapshot for each request. It is `Clone` and holds no lock and no channel;
-//! any number of clones can be used from any number of threads.
+//! [`Balancer::new`] returns two halves. The [`Driver`] is a future that drains the stream of
+//! endpoints and publishes immutable snapshots; spawn it, or poll it yourself. The [`Balancer`] is
+//! a `Service` that reads the newest snapshot for each request. It is `Clone` and holds no lock and
+//! no channel; any number of clones can be used from any number of threads.
 //!
-//! `balancer` has the fast path of a request, and `acquire` the slow path of one that finds no ready
-//! endpoint at once. `endpoint_set` is the driver's list of endpoints, `snapshot` a published copy of
-//! it, and `shared` the state that all clones share. [`Status`] shows it to the operator.
+//! `balancer` has the fast path of a request, and `acquire` the slow path of one that finds no
+//! ready endpoint at once. `endpoint_set` is the driver's list of endpoints, `snapshot` a published
+//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator.
 //!
 //! ```
 //! use std::time::Duration;

@@ -133,7 +133,8 @@ impl<S, P> Shared<S, P> {
 
     fn readiness_by_room(&self, rng: &mut Rng) -> Readiness {
         let snapshot = self.snapshot.load();
-        // A slot that is offered to a queued request counts as used, so any request may take this room.
+        // A slot that is offered to a queued request counts as used, so any request may take this
+        // room.
         if snapshot.candidates.any_has_room(rng) {
             return Readiness::Ready;
         }
@@ -162,8 +163,8 @@ impl<S, P> Shared<S, P> {
         }
     }
 
-    /// Returns the error of a request that has waited up to its limit. Takes time in proportion to the
-    /// number of endpoints.
+    /// Returns the error of a request that has waited up to its limit. Takes time in proportion to
+    /// the number of endpoints.
     #[cold]
     pub(super) fn error(&self, lack: Lack) -> Error {
         match (lack, self.config.max_outstanding) {
@@ -173,8 +174,8 @@ impl<S, P> Shared<S, P> {
         }
     }
 
-    /// Logs that `waiting`, which is `poll_ready` or a request, has waited for `waited`. Takes time in
-    /// proportion to the number of endpoints.
+    /// Logs that `waiting`, which is `poll_ready` or a request, has waited for `waited`. Takes time
+    /// in proportion to the number of endpoints.
     #[cold]
     pub(super) fn log_wait(&self, waiting: &'static str, lack: Lack, waited: Duration) {
         if !tracing::enabled!(tracing::Level::WARN) {

@@ -27,8 +27,8 @@ pub(super) struct Snapshot<S, P> {
 }
 
 impl<S, P> Snapshot<S, P> {
-    /// Takes a slot at a candidate of this snapshot and clones its service. Returns `None` if no slot
-    /// is free.
+    /// Takes a slot at a candidate of this snapshot and clones its service. Returns `None` if no
+    /// slot is free.
     #[inline]
     pub(super) fn start_attempt(
         &self,
@@ -50,7 +50,8 @@ impl<S, P> Snapshot<S, P> {
         self.services.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
-    /// Counts why none of the endpoints can get a request. Takes time in proportion to their number.
+    /// Counts why none of the endpoints can get a request. Takes time in proportion to their
+    /// number.
     #[cold]
     pub(super) fn unavailable(&self) -> Unavailable {
         let mut why = Unavailable { endpoints: self.endpoints, ..Unavailable::default() };
@@ -80,8 +81,8 @@ impl<S, P> Snapshot<S, P> {
         why
     }
 
-    /// Returns the position of the candidate, or `None` if the picker returned one that is not of this
-    /// snapshot.
+    /// Returns the position of the candidate, or `None` if the picker returned one that is not of
+    /// this snapshot.
     #[inline]
     pub(super) fn position(&self, candidate: &Candidate) -> Option<usize> {
         let position = candidate.position();

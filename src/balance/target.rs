@@ -4,8 +4,8 @@ use crate::BoxError;
 
 /// A service that a balancer can send requests of type `Req` to.
 ///
-/// [`Balancer::new`](super::Balancer::new) asks for it, so that the compiler rejects a target that is
-/// not a service where it is passed in.
+/// [`Balancer::new`](super::Balancer::new) asks for it, so that the compiler rejects a target that
+/// is not a service where it is passed in.
 #[diagnostic::on_unimplemented(
     message = "endpoints whose target is `{Self}` cannot be balanced",
     label = "the targets of these endpoints are not services that a balancer can call",

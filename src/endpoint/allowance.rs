@@ -7,8 +7,8 @@ use super::WaitQueue;
 
 /// A number of requests that an endpoint on trial may still get, from all balancers together.
 ///
-/// A balancer takes one for each request that it sends to the endpoint, and sends no request when none
-/// is left. Clones share the number, and only clones are equal.
+/// A balancer takes one for each request that it sends to the endpoint, and sends no request when
+/// none is left. Clones share the number, and only clones are equal.
 #[derive(Clone, Debug)]
 pub struct Allowance(Arc<Shared>);
 
@@ -38,8 +38,8 @@ impl Allowance {
         self.0.left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
     }
 
-    /// Gives one back for a request that was not sent after all, and wakes the requests that wait for
-    /// room in all balancers that have the endpoint.
+    /// Gives one back for a request that was not sent after all, and wakes the requests that wait
+    /// for room in all balancers that have the endpoint.
     pub(crate) fn give_back(&self) {
         self.0.left.fetch_add(1, Ordering::AcqRel);
         let queues = self.queues().clone();

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use super::{Allowance, Health, Locality, Metadata};
 
-/// The attributes of an endpoint that discovery and health checks set. They may change while it serves.
+/// The attributes of an endpoint that discovery and health checks set. They may change while it
+/// serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
     pub(super) weight: u32,

@@ -13,15 +13,15 @@ use crate::outcome::Meter;
 
 /// One backend: a target with its attributes and its live figures.
 ///
-/// The target `T` is an address at first and a `Service` once a stage of discovery has connected it;
-/// [`map`](Self::map) turns one into the other. An endpoint dereferences to its
+/// The target `T` is an address at first and a `Service` once a stage of discovery has connected
+/// it; [`map`](Self::map) turns one into the other. An endpoint dereferences to its
 /// [attributes](Attributes).
 ///
-/// Clones share the [`EndpointStats`]. A new `Endpoint` under a key that a balancer knows changes the
-/// target and the attributes in place, and the balancer keeps the stats that it has. Requests that
-/// wait for the earlier target to get ready then pick again. They go on waiting if the target is the
-/// same: in a clone of the earlier `Endpoint` with other attributes, or where a stage of discovery
-/// keeps the service because the target is equal, as
+/// Clones share the [`EndpointStats`]. A new `Endpoint` under a key that a balancer knows changes
+/// the target and the attributes in place, and the balancer keeps the stats that it has. Requests
+/// that wait for the earlier target to get ready then pick again. They go on waiting if the target
+/// is the same: in a clone of the earlier `Endpoint` with other attributes, or where a stage of
+/// discovery keeps the service because the target is equal, as
 /// [`connect`](crate::discover::DiscoverExt::connect) does.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
@@ -34,9 +34,9 @@ pub struct Endpoint<T> {
 
 /// Returns a number that no other target has.
 ///
-/// The counter may wrap around, because an origin is compared only with that of the earlier endpoint
-/// under the same key. A shared pointer would need no static, but an allocation per endpoint and 8
-/// bytes more per balancer.
+/// The counter may wrap around, because an origin is compared only with that of the earlier
+/// endpoint under the same key. A shared pointer would need no static, but an allocation per
+/// endpoint and 8 bytes more per balancer.
 fn new_origin() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)
@@ -80,8 +80,8 @@ impl<T> Endpoint<T> {
 
     /// Sets how many more requests the endpoint may get, or removes that limit. Default: no limit.
     ///
-    /// A stage of discovery puts an endpoint on trial with it: the stage allows one request, sees how it
-    /// ends with a [meter](Self::with_meter), and readmits or ejects the endpoint.
+    /// A stage of discovery puts an endpoint on trial with it: the stage allows one request, sees
+    /// how it ends with a [meter](Self::with_meter), and readmits or ejects the endpoint.
     #[must_use]
     pub fn with_allowance(mut self, allowance: impl Into<Option<Allowance>>) -> Self {
         self.attributes.set(|details| details.allowance = allowance.into());
@@ -112,8 +112,8 @@ impl<T> Endpoint<T> {
         &self.stats
     }
 
-    /// Turns the target into another one, such as an address into a service. The attributes stay, and
-    /// the stats are shared.
+    /// Turns the target into another one, such as an address into a service. The attributes stay,
+    /// and the stats are shared.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Endpoint<U> {
         Endpoint {
             target: f(self.target),
@@ -153,8 +153,8 @@ impl<T> Endpoint<T> {
         self
     }
 
-    /// Returns this endpoint as the successor of `before` under its key, with the stats of `before`. It
-    /// has the origin of `before` if the targets are equal, and otherwise a new one.
+    /// Returns this endpoint as the successor of `before` under its key, with the stats of
+    /// `before`. It has the origin of `before` if the targets are equal, and otherwise a new one.
     pub(crate) fn succeeding(self, before: &Self) -> Self
     where
         T: PartialEq,
@@ -163,8 +163,8 @@ impl<T> Endpoint<T> {
         Self { stats: Arc::clone(&before.stats), origin, ..self }
     }
 
-    /// Returns this endpoint with a new origin. A stage that makes a service of the target calls this,
-    /// because a clone of an earlier endpoint then has another service.
+    /// Returns this endpoint with a new origin. A stage that makes a service of the target calls
+    /// this, because a clone of an earlier endpoint then has another service.
     pub(crate) fn with_new_origin(self) -> Self {
         Self { origin: new_origin(), ..self }
     }

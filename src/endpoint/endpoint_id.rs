@@ -3,11 +3,11 @@ use std::{fmt, sync::Arc};
 use super::{Endpoint, EndpointStats};
 use crate::escape::Escaped;
 
-/// Identifies one instance of an endpoint: an endpoint that was removed and has come back under the same
-/// key is another instance.
+/// Identifies one instance of an endpoint: an endpoint that was removed and has come back under the
+/// same key is another instance.
 ///
-/// Errors contain the id of the endpoint that failed, and so do the extensions of an HTTP response that
-/// counts as a failure. A retry uses it to avoid the endpoint.
+/// Errors contain the id of the endpoint that failed, and so do the extensions of an HTTP response
+/// that counts as a failure. A retry uses it to avoid the endpoint.
 #[derive(Clone)]
 pub struct EndpointId {
     name: Arc<str>,

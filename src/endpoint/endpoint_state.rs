@@ -26,7 +26,8 @@ pub(crate) struct EndpointState {
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
-    /// The [origin](super::Endpoint::origin) of the endpoint; another origin may have another service.
+    /// The [origin](super::Endpoint::origin) of the endpoint; another origin may have another
+    /// service.
     pub(crate) origin: u32,
     /// The last position of its candidate, a hint where to look for it.
     position: AtomicU32,
@@ -123,17 +124,18 @@ impl EndpointState {
         self.attributes.allowance().is_some_and(|allowance| allowance.left() == 0)
     }
 
-    /// Takes room for one request; returns false if there is none.
+    /// Takes room for one request; returns false if there is no room.
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        // Checked first: a slot that is taken and released again would be offered to the same request.
+        // Checked first: a slot that is taken and released again would be offered to the same
+        // request.
         !self.is_spent()
             && self.slots.as_ref().is_none_or(|slots| slots.try_acquire())
             && self.enter_with_slot()
     }
 
-    /// Takes one request of the allowance for a request that has a slot. Releases the slot if none is
-    /// left.
+    /// Takes one request of the allowance for a request that has a slot. Releases the slot if none
+    /// is left.
     #[inline]
     pub(crate) fn enter_with_slot(&self) -> bool {
         // The allowance comes last, because giving it back wakes all queued requests.

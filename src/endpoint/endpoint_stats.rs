@@ -7,16 +7,16 @@ use crate::outcome::Outcome;
 
 /// The live figures of one endpoint: requests in flight, how requests ended, load estimates.
 ///
-/// Each [`Attempt`](crate::outcome::Attempt) writes them; strategies, health adapters and the status
-/// view read them. They fill one cache line, and no two endpoints share one.
+/// Each [`Attempt`](crate::outcome::Attempt) writes them; strategies, health adapters and the
+/// status view read them. They fill one cache line, and no two endpoints share one.
 ///
 /// The [`Load`](crate::load::Load) of the balancer's strategy writes the estimates. A strategy that
 /// does not use latencies measures none.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct EndpointStats {
-    /// Requests in flight in the low 24 bits, successes in the others: a success then changes both with
-    /// one atomic operation.
+    /// Requests in flight in the low 24 bits, successes in the others: a success then changes both
+    /// with one atomic operation.
     flow: AtomicU64,
     cancelled: AtomicU32,
     application: AtomicU32,
@@ -82,8 +82,8 @@ impl EndpointStats {
         self.streak.load(Ordering::Relaxed)
     }
 
-    /// Resets consecutive failures and the failure estimate, but not the counts: a stage has readmitted
-    /// the endpoint.
+    /// Resets consecutive failures and the failure estimate, but not the counts: a stage has
+    /// readmitted the endpoint.
     pub(crate) fn forgive(&self) {
         self.streak.store(0, Ordering::Relaxed);
         self.failure.store(0, Ordering::Relaxed);
@@ -133,8 +133,8 @@ impl EndpointStats {
         &self.failure
     }
 
-    /// Returns the age of these stats at `now` in nanoseconds. It is at least 1, also before they began,
-    /// because 0 stands for "not measured".
+    /// Returns the age of these stats at `now` in nanoseconds. It is at least 1, also before they
+    /// began, because 0 stands for "not measured".
     #[inline]
     pub(crate) fn age(&self, now: Instant) -> u64 {
         self.age_at(now.into())

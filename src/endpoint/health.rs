@@ -11,7 +11,8 @@ pub enum Health {
     /// Serves normally. The default.
     #[default]
     Healthy,
-    /// Serves, but other endpoints are preferred. Strategies without preferences treat it as healthy.
+    /// Serves, but other endpoints are preferred. Strategies without preferences treat it as
+    /// healthy.
     Degraded(Arc<str>),
     /// Should get no request while other endpoints can serve.
     Unhealthy(Arc<str>),

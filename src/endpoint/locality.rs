@@ -10,7 +10,8 @@ pub struct Locality {
 }
 
 impl Locality {
-    /// Creates a locality from the names of its region and zone, such as `eu-central-1` and `eu-central-1a`.
+    /// Creates a locality from the names of its region and zone, such as `eu-central-1` and
+    /// `eu-central-1a`.
     pub fn new(region: impl Into<Arc<str>>, zone: impl Into<Arc<str>>) -> Self {
         Self { region: region.into(), zone: zone.into() }
     }

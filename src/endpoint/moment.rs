@@ -2,8 +2,8 @@ use std::{sync::LazyLock, time::Duration};
 
 use tokio::time::Instant;
 
-/// An instant as a number, because a pick computes many differences: nanoseconds since a common origin,
-/// negative before it.
+/// An instant as a number, because a pick computes many differences: nanoseconds since a common
+/// origin, negative before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment(i64);
 

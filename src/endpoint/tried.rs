@@ -4,8 +4,8 @@ use super::EndpointStats;
 
 /// The endpoints that a request has been sent to.
 ///
-/// Picks avoid them while another endpoint is available. Endpoints are compared by instance: one that
-/// was removed and has come back has not been tried. An empty set needs no allocation.
+/// Picks avoid them while another endpoint is available. Endpoints are compared by instance: one
+/// that was removed and has come back has not been tried. An empty set needs no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Tried(Vec<Arc<EndpointStats>>);
 

@@ -1,4 +1,4 @@
-//! Errors: why a request was not answered, which setting is invalid, which text cannot be parsed.
+//! Errors: of requests ([`Error`]), of settings ([`ConfigError`]) and of texts ([`ParseError`]).
 
 mod chain;
 mod config_error;
@@ -14,5 +14,5 @@ pub use self::{
     parse_error::ParseError, unavailable::Unavailable,
 };
 
-/// The error type that tower's services agree on.
+/// The type-erased error that tower's services use.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -20,7 +20,7 @@ pub struct Attempt {
     first_byte: u64,
     metadata: u64,
     class: u32,
-    /// The outcome is recorded, or there is none to record.
+    /// The outcome is recorded, or the request was not sent.
     is_over: bool,
 }
 
@@ -127,8 +127,8 @@ impl Attempt {
         self.end(&outcome, || now);
     }
 
-    /// Ends an attempt whose request was not sent, without an outcome. Meters that saw it start see it
-    /// cancelled.
+    /// Ends an attempt whose request was not sent, without an outcome. Meters that saw it start see
+    /// it cancelled.
     pub(crate) fn abandon(mut self) {
         self.is_over = true;
         let endpoint_state = &self.endpoint_state;

@@ -151,7 +151,7 @@ where
                 Some((place, mut copy)) => {
                     // What becomes of the copy is nothing that the request's own attempts should know.
                     if let Some(attempts) = copy.attempts() {
-                        let apart = attempts.with_the_same_deadline();
+                        let apart = attempts.with_same_deadline();
                         copy.carry(apart);
                     }
                     place.send((copy, Instant::now()));

@@ -8,13 +8,14 @@ use std::{
 use super::{Slots, Take, declined::Declined};
 use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 
-/// The most older requests that a request lets decide before it takes a slot, and the most holders of
-/// offers that it checks for one that does not come.
+/// The most older requests that a request lets decide before it takes a slot, and the most holders
+/// of offers that it checks for one that does not come.
 const MAX_REQUESTS_CHECKED: usize = 16;
 /// Of this many released slots, one is offered to a request that has declined its endpoint before.
 const REMIND_EVERY: u64 = 16;
-/// The polls of the waiting request that the holder of a wanted slot has, after the first, to come and
-/// decide. One is enough with any executor that polls each woken task before it polls one twice.
+/// The polls of the waiting request that the holder of a wanted slot has, after the first, to come
+/// and decide. One is enough with any executor that polls each woken task before it polls one
+/// twice.
 const HOLDER_EXTRA_POLLS: u8 = 1;
 
 /// The requests of one balancer that wait for a slot, and the tasks that watch for one. The
@@ -76,8 +77,8 @@ struct Awaited {
 enum AwaitReason {
     /// The request has ceded the slot to the holder, which is older, and gets it back.
     Ceded,
-    /// The request has picked the endpoint, which is full. If the holder is not polled, the slot goes to
-    /// the next request.
+    /// The request has picked the endpoint, which is full. If the holder is not polled, the slot
+    /// goes to the next request.
     Wanted {
         /// The polls of the waiting request that the holder still has.
         polls_left: u8,
@@ -88,7 +89,8 @@ enum AwaitReason {
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) slots: Arc<Slots>,
-    /// An older request was asked to decide about the slot and was not polled, so it is not asked again.
+    /// An older request was asked to decide about the slot and was not polled, so it is not asked
+    /// again.
     pub(super) overdue: bool,
 }
 
@@ -169,7 +171,7 @@ impl State {
         next.copied()
     }
 
-    /// Offers a used slot to the first request that may want it, or frees it if there is none.
+    /// Offers a used slot to the first request that may want it, or else frees it.
     pub(super) fn hand_over(&mut self, offer: Offer, wakers: &mut Wakers) {
         match self.next_to_ask(&offer.slots) {
             Some(id) => self.offer(id, offer, wakers),
@@ -276,7 +278,8 @@ impl State {
     /// Records that the request has picked this endpoint, which is full, so that it will be asked.
     ///
     /// If a slot there is offered to a request that was woken and has not been polled, this one is
-    /// woken again. The holder loses the slot unless it is polled before [`reclaim`](Self::reclaim).
+    /// woken again. The holder loses the slot unless it is polled before
+    /// [`reclaim`](Self::reclaim).
     pub(super) fn want(&mut self, id: u64, slots: &Arc<Slots>, wakers: &mut Wakers) {
         if let Some(declined) = self.declined.get_mut(&slots.id()) {
             declined.remove(id);
@@ -295,16 +298,16 @@ impl State {
         self.wake(id, wakers);
     }
 
-    /// Takes back the slot that the request waits for another one to decide about, if that one has not
-    /// been polled in the meantime.
+    /// Takes back the slot that the request waits for another one to decide about, if that one has
+    /// not been polled in the meantime.
     pub(super) fn reclaim(&mut self, id: u64, wakers: &mut Wakers) {
         let awaited = self.line.get_mut(&id).and_then(|waiter| waiter.awaited.take());
         let Some(Awaited { slots, holder, reason }) = awaited else { return };
         // A holder that has left the queue has passed its offers on.
         let was_polled = self.line.get(&holder).is_none_or(|waiter| !waiter.is_woken());
         match reason {
-            // Whether it was polled or not: if the holder took or declined the slot, there is no offer
-            // to withdraw.
+            // Whether it was polled or not: if the holder took or declined the slot, there is no
+            // offer to withdraw.
             AwaitReason::Ceded => {
                 if let Some(offer) = self.withdraw(holder, &slots) {
                     self.offer(id, Offer { overdue: true, ..offer }, wakers);
@@ -313,8 +316,8 @@ impl State {
             AwaitReason::Wanted { .. } if was_polled => {}
             AwaitReason::Wanted { polls_left: 0 } => {
                 if let Some(offer) = self.withdraw(holder, &slots) {
-                    // As if the holder had declined. When it is polled and picks the endpoint, it will
-                    // be asked again.
+                    // As if the holder had declined. When it is polled and picks the endpoint, it
+                    // will be asked again.
                     self.declined(&slots).add(holder);
                     self.hand_over(offer, wakers);
                 }
@@ -364,8 +367,8 @@ impl WaitQueue {
         });
     }
 
-    /// Wakes all that wait, because the endpoints have changed. Requests may want now what they declined
-    /// before.
+    /// Wakes all that wait, because the endpoints have changed. Requests may want now what they
+    /// declined before.
     pub(crate) fn changed(&self) {
         self.with(|state, wakers| {
             state.version += 1;
@@ -384,7 +387,8 @@ impl WaitQueue {
         lock(&self.state).next_id()
     }
 
-    /// Runs `act` under the lock, publishes the counts, and wakes the wakers after the lock is released.
+    /// Runs `act` under the lock, publishes the counts, and wakes the wakers after the lock is
+    /// released.
     pub(super) fn with<R>(&self, act: impl FnOnce(&mut State, &mut Wakers) -> R) -> R {
         let mut wakers = Wakers::default();
         let result = {

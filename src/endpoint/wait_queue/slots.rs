@@ -37,9 +37,10 @@ impl Slots {
             .is_ok()
     }
 
-    /// Hands a slot over to a queued request, or frees it if there is none.
+    /// Hands a slot over to a queued request, or else frees it.
     ///
-    /// A slot that is handed over is never free in between, so that a newcomer cannot take it first.
+    /// A slot that is handed over is never free in between, so that a newcomer cannot take it
+    /// first.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>) {
         if self.queue.is_queued() {
@@ -50,8 +51,8 @@ impl Slots {
         if !self.queue.is_queued() {
             self.queue.freed();
         } else if self.try_acquire() {
-            // A request has joined since the first check. It may have looked before the slot was free,
-            // so the slot is taken back and offered.
+            // A request has joined since the first check. It may have looked before the slot was
+            // free, so the slot is taken back and offered.
             self.queue.hand_over(self);
         }
     }
@@ -134,8 +135,8 @@ mod tests {
         }
     }
 
-    /// Every waiter gets its slot in every interleaving (loom reports a lost wake-up as a deadlock),
-    /// and no two requests hold the one slot.
+    /// Every waiter gets its slot in every interleaving (loom reports a lost wake-up as a
+    /// deadlock), and no two requests hold the one slot.
     #[test]
     fn no_wake_up_is_lost_and_no_slot_given_twice() {
         model(|| {
@@ -206,7 +207,8 @@ mod tests {
         });
     }
 
-    /// A slot that is released while a request joins the queue is found by the request or offered to it.
+    /// A slot that is released while a request joins the queue is found by the request or offered
+    /// to it.
     #[test]
     fn a_slot_that_is_released_while_a_request_joins_is_not_lost() {
         model(|| {
@@ -226,8 +228,8 @@ mod tests {
         });
     }
 
-    /// Two requests are queued for two endpoints, released in either order: the one that is offered the
-    /// wrong slot declines it.
+    /// Two requests are queued for two endpoints, released in either order: the one that is offered
+    /// the wrong slot declines it.
     #[test]
     fn a_declined_slot_goes_to_the_one_that_wants_it() {
         model(|| {

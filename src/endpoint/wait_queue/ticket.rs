@@ -51,7 +51,8 @@ impl Ticket {
         Self { queue: Arc::clone(queue), id }
     }
 
-    /// Registers the waker, and returns what the request may use if it was woken since the last look.
+    /// Registers the waker, and returns what the request may use if it was woken since the last
+    /// look.
     pub(crate) fn look(&self, waker: &Waker) -> Option<Look> {
         self.queue.with(|state, wakers| {
             if state.line.get(&self.id)?.is_woken() {
@@ -85,8 +86,8 @@ impl Ticket {
             if look.offers.is_empty() {
                 return;
             }
-            // A slot that became free during the look was not offered to this request, because it held
-            // another offer; and its pick may have been earlier. So it looks again.
+            // A slot that became free during the look was not offered to this request, because it
+            // held another offer; and its pick may have been earlier. So it looks again.
             if state.freed != look.freed {
                 state.wake(self.id, wakers);
             }
