@@ -1,11 +1,11 @@
-//! When a collection that has shrunk gives memory back.
+//! When a collection whose length has fallen returns memory.
 
-/// Collections with room for fewer elements are left alone.
+/// Collections of at most this capacity are not shrunk.
 const MIN_CAPACITY: usize = 64;
 
 /// Returns the capacity to shrink to, if less than a quarter of the capacity is in use.
 ///
-/// Half of the new capacity is in use then, so that shrinking takes constant time per removal.
+/// Half of the new capacity is then in use, so that shrinking takes constant time per removal.
 pub(crate) fn shrunk(len: usize, capacity: usize) -> Option<usize> {
     (capacity > MIN_CAPACITY && len < capacity / 4).then_some(2 * len)
 }

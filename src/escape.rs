@@ -1,19 +1,19 @@
-//! Texts from outside, made safe to show.
+//! Escaping of texts from outside the process, so that they are safe to show.
 
 use std::{
     error::Error as StdError,
     fmt::{self, Display, Write},
 };
 
-/// Shows a text that comes from outside, such as the name of an endpoint or the error of a source,
-/// in one line and without characters that a terminal or a log viewer obeys.
+/// Displays a text from outside, such as the name of an endpoint or the error of a source, on one
+/// line and without characters that a terminal or a log viewer interprets.
 ///
 /// Control characters (line ends, ESC, DEL, C1), line and paragraph separators, and characters that
-/// can't be seen or that change the direction of text are escaped as Rust does it: `\n`, `\u{1b}`,
-/// `\u{202e}`. All others stay, and so do quotes and backslashes: a text may pass through several of
-/// these, and what is escaped once must not change again.
+/// are invisible or change the direction of text are escaped as in Rust: `\n`, `\u{1b}`,
+/// `\u{202e}`. All others stay the same, also quotes and backslashes: a text may be escaped several
+/// times, and the second time must not change it.
 ///
-/// Used by every log event and every `Display` that shows such a text. As data, it stays as it is.
+/// Every log event and every `Display` that shows such a text uses it. Data stays unescaped.
 #[derive(Clone, Copy)]
 pub(crate) struct Escaped<T>(pub(crate) T);
 
@@ -27,7 +27,7 @@ struct Escaper<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl Write for Escaper<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Nearly all texts are such.
+        // Nearly all texts are printable ASCII.
         if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return self.0.write_str(text);
         }
@@ -41,8 +41,8 @@ impl Write for Escaper<'_, '_> {
     }
 }
 
-/// Shows an error and what is behind it, escaped, for log events: a subscriber that is given the error
-/// itself shows it as it is.
+/// Displays an error and its sources, escaped, for log events. A subscriber that gets the error
+/// itself would not escape it.
 pub(crate) struct EscapedChain<'e>(pub(crate) &'e (dyn StdError + 'static));
 
 impl Display for EscapedChain<'_> {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_obeyed_is_escaped_and_the_rest_stays() {
+    fn escapes_what_terminals_interpret_and_keeps_the_rest() {
         for (text, expected) in [
             ("10.0.0.1:80", "10.0.0.1:80"),
             ("a\nb\r\tc\0", r"a\nb\r\tc\0"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_shown_with_what_is_behind_it() {
+    fn an_error_is_shown_with_its_sources() {
         let inner = std::io::Error::other("in\nner");
         let outer = crate::Error::Endpoint {
             endpoint: crate::endpoint::EndpointId::new("a\nb", &crate::Endpoint::new(())),

@@ -1,4 +1,4 @@
-//! What the crate's own futures share.
+//! Code that the crate's futures share.
 
 use std::{
     future::Future,
@@ -9,10 +9,10 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
-/// Panics because the future of this name was polled again after it had returned its output.
+/// Panics because the future `name` was polled again after it had returned its output.
 ///
-/// Futures of the standard library and of tower panic too. The alternative, a `Pending` that registers
-/// no waker, would leave the caller waiting indefinitely.
+/// Futures of the standard library and of tower panic too. The alternative, a `Pending` that
+/// registers no waker, would make the caller wait indefinitely.
 #[cold]
 #[track_caller]
 #[allow(clippy::panic)]
@@ -21,7 +21,8 @@ pub(crate) fn polled_after_completion(name: &str) -> ! {
 }
 
 pin_project! {
-    /// A timer that starts when it is first polled: what is ready at once needs none.
+    /// A timer that is created by its first poll, so that an operation that is ready at once needs
+    /// none.
     #[derive(Debug, Default)]
     pub(crate) struct LazySleep {
         #[pin]
@@ -30,7 +31,7 @@ pin_project! {
 }
 
 impl LazySleep {
-    /// Polls the timer, which `start` makes if it does not run yet.
+    /// Polls the timer, which `start` creates if it does not run yet.
     #[inline]
     pub(crate) fn poll(
         self: Pin<&mut Self>,
@@ -42,7 +43,7 @@ impl LazySleep {
             return running.poll(cx);
         }
         sleep.set(Some(start()));
-        // Registers the waker, or is over already.
+        // A new timer has to be polled to register the waker; it may already be over.
         sleep.as_pin_mut().map_or(Poll::Ready(()), |started| started.poll(cx))
     }
 
@@ -51,7 +52,7 @@ impl LazySleep {
         self.project().sleep.set(None);
     }
 
-    /// When the timer is over; `None` while it does not run.
+    /// Returns the time at which the timer ends; `None` if it does not run.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.sleep.as_ref().map(Sleep::deadline)
     }

@@ -1,11 +1,11 @@
-//! The one hash of this crate that is the same in every process.
+//! The hash of this crate that is the same in every process.
 
 use std::fmt::{self, Display, Write};
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
-/// Returns the XXH3 hash (64 bits, seed 0) of `bytes`, which the crate uses for keys and for the names of
-/// endpoints.
+/// Returns the XXH3 hash (64 bits, seed 0) of `bytes`, which the crate uses for keys and for the
+/// names of endpoints.
 ///
 /// It is the same in every process and on every platform, and stays the same in later versions.
 #[inline]
@@ -14,10 +14,10 @@ pub fn stable_hash(bytes: impl AsRef<[u8]>) -> u64 {
     xxh3_64(bytes.as_ref())
 }
 
-/// Returns the [`stable_hash`] of what `value` displays as, without collecting the text.
+/// Returns the [`stable_hash`] of `value`'s displayed text, without collecting it.
 pub(crate) fn stable_hash_of(value: &impl Display) -> u64 {
     let mut hasher = Hasher(Xxh3Default::new());
-    // Writing never fails. A `Display` that itself fails hashes as what it wrote before.
+    // The hasher never fails. A `Display` that fails hashes as the text that it has written.
     let _ = write!(hasher, "{value}");
     hasher.0.digest()
 }

@@ -1,24 +1,24 @@
-//! Load balancing for tower services: what people otherwise run as a proxy beside or in front of
-//! their services, as `Service`s and `Layer`s in process.
+//! Client-side load balancing for tower services: the work of a proxy, as `Service`s and `Layer`s
+//! in your process.
 //!
-//! A [`Balancer`] sends each request to one of a changing set of endpoints. It is `Clone`, needs
-//! no `Buffer`, takes no lock and allocates nothing for a request, and its strategy can see the
-//! request. Endpoints come from a stream; a [`Driver`] drains it, whether requests come or not.
+//! A [`Balancer`] is a `Service` that sends each request to one of a changing set of endpoints. It
+//! is `Clone`, needs no `Buffer`, takes no lock and allocates nothing for a request, and its
+//! strategy sees the request. Endpoints come from a stream, which a spawned [`Driver`] drains.
 //!
 //! ```
 //! use tower::{Service, ServiceExt, service_fn};
-//! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
+//! use tower_lb::{discover, prelude::*};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Which endpoints there are, and how to get from an address to a service.
+//! // The endpoints, and how to get from an address to a service.
 //! let endpoints = discover::addresses(["10.0.0.1:80", "10.0.0.2:80"]).connect(|address| {
 //!     let address = *address;
 //!     service_fn(move |name: &'static str| async move {
 //!         Ok::<_, std::io::Error>(format!("hello {name}, from {address}"))
 //!     })
 //! });
-//! // How to choose. The driver is spawned; `Balancer::new` gives it to you instead.
+//! // The strategy. This spawns the driver; `Balancer::new` returns it instead.
 //! let mut balancer = Balancer::spawn(P2c::default(), endpoints);
 //!
 //! let answer = balancer.ready().await?.call("world").await?;
@@ -27,26 +27,59 @@
 //! # }
 //! ```
 //!
-//! # The rooms of the house
+//! # Start here
 //!
-//! | module | what is in it |
+//! The [`prelude`] has these items, and a few more.
+//!
+//! | to | use |
 //! |---|---|
-//! | [`endpoint`] | one backend: attributes, health, live figures |
-//! | [`outcome`] | how a request ended, and the guard that writes it down |
-//! | [`load`] | how loaded an endpoint is: outstanding, peak EWMA, failures charged |
-//! | [`strategy`] | who gets the request: P2C, least loaded, hashing, tiers, zones, or yours |
-//! | [`discover`] | where endpoints come from: lists, channels, DNS, files, Consul, Kubernetes, Cloud Map, any stream |
-//! | [`health`] | who is fit to serve: active checks, outliers, circuit breakers, slow start, draining |
-//! | [`balance`] | the balancer and its driver |
-//! | [`failover`] | another service for what the first can't serve |
-//! | [`traffic`] | a share of requests to another service, or copies of them |
-//! | [`limit`] | how much may be under way, and who is turned away |
-//! | [`timeout`] | time limits, each named after what it bounds |
-//! | [`hedge`] | a second attempt elsewhere, while the first takes too long |
-//! | [`retry`] | what may be sent again, when, and how much of it |
+//! | balance requests | [`Balancer::spawn`], or [`Balancer::builder`] for limits and time limits |
+//! | hold a balancer in a struct | `Balancer<Client, P2c>` |
+//! | see what it does | [`Balancer::status`] |
+//! | describe an endpoint | [`Endpoint`], with its [`Health`](endpoint::Health) |
+//! | list addresses or change them by hand | [`discover::addresses`], [`discover::channel`] |
+//! | make services of addresses | [`DiscoverExt::connect`](discover::DiscoverExt::connect) |
+//! | choose endpoints by load | [`P2c`](strategy::P2c), [`LeastLoaded`](strategy::LeastLoaded) |
+//! | choose them in turn | [`RoundRobin`](strategy::RoundRobin) |
+//! | choose them by a key of the request | [`Maglev`](strategy::Maglev) |
+//! | write a strategy | [`Strategy`](strategy::Strategy) and [`Pick`](strategy::Pick) |
+//! | check health actively | [`health_checked`](health::HealthExt::health_checked) |
+//! | eject endpoints that fail | [`outlier_detected`](health::HealthExt::outlier_detected) |
+//! | retry within a budget | [`RetryLayer`](retry::RetryLayer), [`Budget`](retry::Budget) |
+//! | hedge slow requests | [`HedgeLayer`](hedge::HedgeLayer) |
+//! | limit concurrency | [`ConcurrencyLimitLayer`](limit::ConcurrencyLimitLayer) |
+//! | fail over to another service | [`FailoverLayer`](failover::FailoverLayer) |
+//! | say which responses are failures | [`Classify`](outcome::Classify), [`Outcome`](outcome::Outcome) |
+//! | tell why a request failed | [`Error`] |
 #![cfg_attr(
     feature = "http",
-    doc = "| [`http`] | HTTP and gRPC: judging responses, clients, gateways |"
+    doc = "| balance HTTP or gRPC | [`Builder::http()`](balance::Builder::http), [`http::resilient`], [`http::GatewayLayer`] |"
+)]
+#![cfg_attr(
+    feature = "http-client",
+    doc = "| connect to HTTP servers | [`http::Pool`], [`http::Origin`] |"
+)]
+//!
+//! # Modules by task
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`balance`] | the balancer, its driver and its status |
+//! | [`endpoint`] | one endpoint: attributes, health, live figures |
+//! | [`discover`] | sources of endpoints: lists, channels, DNS, files, registries, any stream |
+//! | [`health`] | active checks, outlier detection, circuit breakers, slow start, draining |
+//! | [`strategy`] | which endpoint gets a request: P2C, least loaded, hashing, tiers, zones, or yours |
+//! | [`load`] | how loaded an endpoint is: requests outstanding, peak EWMA, failures |
+//! | [`outcome`] | how a request ended, and what that says about its endpoint |
+//! | [`retry`] | retries within a budget |
+//! | [`hedge`] | a second attempt while the first takes long |
+//! | [`failover`] | another service for requests that the first one cannot serve |
+//! | [`traffic`] | a share of requests, or copies of them, for another service |
+//! | [`limit`] | limits of concurrency and rate, and the rejection of excess requests |
+//! | [`timeout`] | time limits, each named after what it limits |
+#![cfg_attr(
+    feature = "http",
+    doc = "| [`http`] | HTTP and gRPC: classification, clients, gateways, resilience |"
 )]
 #![cfg_attr(not(feature = "http"), doc = "| `http` | HTTP and gRPC, with feature `http` |")]
 #![cfg_attr(
@@ -54,30 +87,32 @@
     doc = "| [`lambda`] | AWS Lambda functions: invocations, HTTP events, strategies |"
 )]
 #![cfg_attr(not(feature = "lambda"), doc = "| `lambda` | AWS Lambda, with feature `lambda` |")]
+#![cfg_attr(doc, doc = "| [`guide`] | guides: strategies, discovery, resilience, performance |")]
 //!
 //! # Features
 //!
-//! | feature | default | gives |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `http` | yes | the module `http` |
 //! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper-util |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
-//! | `file` | no | `discover::File`: a list of endpoints that is watched |
-//! | `http-poll` | no | `discover::HttpPoll`: a list of endpoints at a URL |
-//! | `yaml` | no | such lists in YAML, besides TOML and JSON; needs Rust 1.89 |
+//! | `file` | no | `discover::File`: a watched file that lists endpoints |
+//! | `http-poll` | no | `discover::HttpPoll`: a document at a URL that lists endpoints |
+//! | `yaml` | no | such documents in YAML, besides TOML and JSON; needs Rust 1.89 |
 //! | `consul` | no | `discover::Consul`: services by blocking queries |
 //! | `kubernetes` | no | `discover::Kubernetes`: EndpointSlices by list and watch |
 //! | `cloudmap` | no | `discover::CloudMap`: services in AWS Cloud Map, by the AWS SDK |
-//! | `document` | no | `discover::parse_document`, which `file` and `http-poll` bring along |
-//! | `orca` | no | load reports read from ORCA's headers and trailers, for strategies that want them |
-//! | `serde` | no | `strategy::Config` is deserialisable |
+//! | `document` | no | `discover::parse_document`; `file` and `http-poll` enable it |
+//! | `orca` | no | load reports in ORCA's headers and trailers |
+//! | `serde` | no | `strategy::Config` implements `Deserialize` |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
-//! | `sigv4` | no | `http::sigv4`: requests signed for AWS, as function URLs ask; needs a newer Rust |
+//! | `sigv4` | no | `http::sigv4`: requests signed for AWS, as function URLs require; needs a newer Rust |
 //! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
 //! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
-//! Without default features the crate knows no protocol. Time is tokio's, so tests can pause it.
+//! Without default features the crate depends on no protocol. It reads tokio's clock, so that tests
+//! can pause time.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
@@ -91,6 +126,8 @@ mod error;
 mod escape;
 pub mod failover;
 mod future;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod hash;
 pub mod health;
 pub mod hedge;
@@ -103,6 +140,7 @@ pub mod lambda;
 pub mod limit;
 pub mod load;
 pub mod outcome;
+pub mod prelude;
 pub mod retry;
 mod rng;
 pub mod strategy;
@@ -116,15 +154,7 @@ pub use self::{
     error::{BoxError, ConfigError, Error, ParseError, Unavailable},
 };
 
-/// The example of the README must compile, and those of these pages.
+// Compiles and runs the README's example.
 #[cfg(all(doctest, feature = "http-client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/from-tower.md")]
-struct FromTowerPage;
-
-#[cfg(all(doctest, feature = "aws"))]
-#[doc = include_str!("../docs/lambda.md")]
-struct LambdaPage;

@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng, rngs::SmallRng};
 #[derive(Clone, Debug)]
 pub struct Rng {
     generator: SmallRng,
-    /// Drawn ahead, so that a pick does not wait for it.
+    /// Generated ahead, so that a pick does not wait for it.
     next: u64,
 }
 

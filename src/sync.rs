@@ -1,5 +1,5 @@
-//! The primitives that are shared without a lock or wait in line: std's, or loom's when its model
-//! checker runs (`RUSTFLAGS="--cfg tower_lb_loom"`).
+//! The locks and atomics of the wait queue: those of std, or those of loom under its model checker
+//! (`RUSTFLAGS="--cfg tower_lb_loom"`).
 
 #[cfg(tower_lb_loom)]
 pub(crate) use loom::sync::{
@@ -12,13 +12,15 @@ pub(crate) use std::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-/// Locks, going on with the data if a panic of another thread poisoned it.
+/// Locks a mutex, also if it is poisoned by a panic of another thread.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Stands between two sequentially consistent accesses to different variables. loom takes such
-/// accesses for acquire and release ones, which is not enough to find each other; a fence it knows.
+/// Marks the place between two sequentially consistent accesses to different variables.
+///
+/// loom models such accesses as acquire and release only, which does not order them. It models
+/// fences exactly, so it gets one here.
 #[inline]
 pub(crate) fn between_seq_cst() {
     #[cfg(tower_lb_loom)]

@@ -1,6 +1,27 @@
+//! The slow path of a request: from a first pick that found no ready endpoint to one that is ready.
+//!
+//! A request is in one of these situations, and [`Acquire::poll`] goes round until none of them
+//! lets it proceed:
+//!
+//! 1. **It holds attempts** (`pending`): endpoints that were picked, at which it holds a slot, and
+//!    whose `poll_ready` is pending. The first that gets ready is called; the other attempts are
+//!    abandoned and their slots released.
+//! 2. **It may pick again**, until it has tried [`MAX_ENDPOINTS_POLLED`] endpoints. A queued
+//!    request picks only when it was woken. It may then take the slots that were offered to it, and
+//!    must end the look with [`Ticket::decline`] unless it took one, so that the others get the
+//!    slots.
+//! 3. **It waits.** With a [`Ticket`] it is in the queue and is woken when a slot is offered to it.
+//!    With a [`Watch`] it is woken only by a change of the endpoints: a picked endpoint wakes the
+//!    task itself, and there is no other endpoint to try.
+//!
+//! A request always registers first (queue or watch) and looks once more afterwards, so that no
+//! change between the look and the registration is missed. When the endpoints change, it forgets
+//! what it tried, and keeps the attempts at endpoints that stay as they were.
+
 use std::{
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tower_service::Service;
@@ -8,7 +29,7 @@ use tower_service::Service;
 use super::{
     future::polled_after_completion,
     shared::{Lack, Readiness, Shared},
-    wait_timer::Patience,
+    wait_timer::WaitTimer,
 };
 use crate::{
     BoxError, Error,
@@ -18,52 +39,52 @@ use crate::{
     strategy::{Candidate, Pick, PickContext, Rng},
 };
 
-/// How many endpoints a request asks whether they are ready.
-const EFFORT: usize = 5;
-/// How often a pick is repeated that came to nothing because others were faster.
-const RACES: usize = 8;
+/// The most endpoints whose `poll_ready` a request polls.
+const MAX_ENDPOINTS_POLLED: usize = 5;
+/// The most picks in one look that come to nothing, because other requests took the slots first.
+const MAX_PICK_RACES: usize = 8;
 
-/// A request on its way to an endpoint that is ready for it: what `call` turns to when the first
-/// pick did not do.
-///
-/// It waits in line while no endpoint has room, asks several endpoints while they are not ready, and
-/// starts over when the endpoints change.
+/// A request that has not found a ready endpoint yet.
 pub(super) struct Acquire<S, P, Req> {
     shared: Arc<Shared<S, P>>,
     rng: Rng,
-    /// Empty once it is sent.
+    /// `None` once it is sent.
     request: Option<Req>,
-    /// What became of it before, and meanwhile.
+    /// The request's earlier and concurrent attempts, if it carries them.
     attempts: Option<Attempts>,
-    /// It is of no use where it has been before.
+    /// The request must not go to an endpoint of those attempts.
     elsewhere: bool,
-    /// Endpoints that were picked and are not ready yet; each holds its slot.
+    /// The endpoints that were picked and are not ready yet; each attempt holds its slot.
     pending: Vec<(S, Attempt)>,
-    /// Those, and the ones that failed to get ready.
+    /// The endpoints in `pending`, and those that failed to get ready.
     tried: Tried,
+    /// The last error of an endpoint that failed to get ready.
     failed: Option<Error>,
-    /// Of the snapshot that `tried` is about.
+    /// The version of the snapshot that `tried` refers to.
     version: u64,
-    /// In line for room. Without it, `watch` tells of changes of the endpoints.
+    /// The place in the queue for a slot.
     ticket: Option<Ticket>,
+    /// Wakes the request when the endpoints change, while it is not in the queue.
     watch: Option<Watch>,
-    patience: Patience,
-    /// Fails instead of waiting for an endpoint to turn up or to get room.
-    pub(super) impatient: bool,
+    timer: WaitTimer,
+    /// Fails instead of waiting for an endpoint to appear or to have room.
+    pub(super) no_wait: bool,
 }
 
-/// What came of one more pick.
+/// The result of one more pick.
 enum Picked<S> {
-    Engaged(S, Attempt),
-    /// Nothing, for now.
+    /// An endpoint, at which the request now has a slot.
+    Started(S, Attempt),
+    /// No endpoint for now.
     Nothing,
-    /// Nothing before an older request has decided; this one has been woken again.
+    /// No endpoint before an older request has decided; the queue has woken this one again.
     Ceded,
+    /// The strategy refuses the request although endpoints have room.
     Refused,
 }
 
 impl<S, P, Req> Acquire<S, P, Req> {
-    /// For a request whose first pick was from the snapshot of this version.
+    /// Creates the slow path of a request whose first pick was from the snapshot of this version.
     pub(super) fn new(
         shared: &Arc<Shared<S, P>>,
         request: Req,
@@ -82,33 +103,29 @@ impl<S, P, Req> Acquire<S, P, Req> {
             version,
             ticket: None,
             watch: None,
-            patience: Patience::default(),
-            impatient: false,
+            timer: WaitTimer::default(),
+            no_wait: false,
         })
     }
 
-    /// An endpoint that was picked and is not ready yet.
+    /// Adds an endpoint that was picked and is not ready yet.
     pub(super) fn wait_for(&mut self, service: S, attempt: Attempt) {
-        if let Some(endpoint_state) = attempt.endpoint_state() {
-            self.tried.add(&endpoint_state.stats);
-        }
+        self.tried.add(&attempt.endpoint_state().stats);
         self.pending.push((service, attempt));
     }
 
-    /// An endpoint that was picked and failed to get ready.
+    /// Adds an endpoint that was picked and failed to get ready.
     pub(super) fn failed<T>(&mut self, error: S::Error, attempt: Attempt, tracker: &T)
     where
         S: Service<Req>,
         S::Error: Into<BoxError>,
         T: Track<S::Response>,
     {
-        if let Some(endpoint_state) = attempt.endpoint_state() {
-            self.tried.add(&endpoint_state.stats);
-        }
+        self.tried.add(&attempt.endpoint_state().stats);
         self.failed = Some(endpoint_failed(error, attempt, tracker));
     }
 
-    /// The response future of the first endpoint that is ready, and the attempt it belongs to.
+    /// Returns the response future of the first endpoint that is ready, and its attempt.
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,6 +137,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         P: Pick<Req>,
         T: Track<S::Response>,
     {
+        // Registers before anything is looked at, as in `register`.
         if let Some(watch) = &self.watch {
             watch.register(cx.waker());
         }
@@ -129,7 +147,9 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 return Poll::Ready(Ok(sent));
             }
             match self.pick(cx) {
-                Picked::Engaged(service, attempt) => {
+                Picked::Started(service, attempt) => {
+                    // Leaves the queue, which passes the other offers on. `register` joins it
+                    // again, at the end, if this endpoint is not ready.
                     self.ticket = None;
                     self.wait_for(service, attempt);
                     continue;
@@ -137,6 +157,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 Picked::Refused if self.pending.is_empty() && self.failed.is_none() => {
                     return Poll::Ready(Err(Error::Refused));
                 }
+                // The queue has woken the task again, so there is nothing to register for.
                 Picked::Ceded => return Poll::Pending,
                 Picked::Refused | Picked::Nothing => {}
             }
@@ -146,27 +167,27 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 }
             }
             if self.register(cx) {
-                // Looks once more: there may be room, or another endpoint, meanwhile.
+                // Looks once more: there may be room or another endpoint since the last look.
                 continue;
             }
             if !self.pending.is_empty() {
-                return self.wait_for_more(Lack::Ready, cx);
+                return self.wait(Lack::Ready, cx);
             }
             let lack = match self.shared.readiness(&mut self.rng) {
                 Readiness::Never(reason) => return Poll::Ready(Err(reason)),
                 Readiness::Wait(lack) => lack,
-                // There is room, but not where this request may go.
+                // There is room, but not at an endpoint that the strategy picks for this request.
                 Readiness::Ready => Lack::Room,
             };
-            if self.impatient {
+            if self.no_wait {
                 return Poll::Ready(Err(self.shared.error(lack)));
             }
-            return self.wait_for_more(lack, cx);
+            return self.wait(lack, cx);
         }
     }
 
-    /// Joins the line if there may be more endpoints to go to when they have room; otherwise watches
-    /// for changes. True if that is new.
+    /// Joins the queue if the request may go to more endpoints once they have room, and otherwise
+    /// watches for changes. Returns true if it has just joined or begun to watch.
     fn register(&mut self, cx: &Context<'_>) -> bool {
         let queue = &self.shared.queue;
         if self.pending.is_empty() || self.has_more_to_try() {
@@ -185,15 +206,15 @@ impl<S, P, Req> Acquire<S, P, Req> {
         is_new
     }
 
-    /// True if there may be endpoints that were passed over because they are full.
+    /// Returns true if there may be endpoints that were not tried because they are full.
     fn has_more_to_try(&self) -> bool {
         let snapshot = self.shared.snapshot.load();
         let limited = self.shared.is_limited() || snapshot.rationed;
-        limited && self.tried.len() < EFFORT.min(snapshot.candidates.len())
+        limited && self.tried.len() < MAX_ENDPOINTS_POLLED.min(snapshot.candidates.len())
     }
 
-    /// After a change of the endpoints: forgets those that are gone, not eligible any more, replaced or
-    /// labelled otherwise, and lets the others be tried again.
+    /// After a change of the endpoints, abandons attempts at endpoints that were removed, replaced,
+    /// relabelled or are no longer eligible, and lets all other endpoints be tried again.
     fn follow_changes(&mut self) {
         let snapshot = self.shared.snapshot.load();
         if std::mem::replace(&mut self.version, snapshot.version) == snapshot.version {
@@ -201,12 +222,10 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
         self.tried = Tried::none();
         for (service, attempt) in std::mem::take(&mut self.pending) {
-            let stays = attempt.endpoint_state().filter(|endpoint_state| {
-                let now = snapshot.candidates.find(endpoint_state);
-                now.is_some_and(|now| is_the_same(&now.endpoint_state, endpoint_state))
-            });
-            if let Some(endpoint_state) = stays {
-                self.tried.add(&endpoint_state.stats);
+            let before = attempt.endpoint_state();
+            let now = snapshot.candidates.find(before);
+            if now.is_some_and(|now| is_same(&now.endpoint_state, before)) {
+                self.tried.add(&before.stats);
                 self.pending.push((service, attempt));
             } else {
                 attempt.abandon();
@@ -214,7 +233,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         }
     }
 
-    /// Sends the request to a picked endpoint that is ready, if there is one.
+    /// Sends the request to the first picked endpoint that is ready, if one is.
     fn send<T>(&mut self, cx: &mut Context<'_>, tracker: &T) -> Option<(S::Future, Attempt)>
     where
         S: Service<Req>,
@@ -240,31 +259,33 @@ impl<S, P, Req> Acquire<S, P, Req> {
         None
     }
 
-    /// Picks once more, if there is anything new to pick from.
+    /// Picks once more, if the request may try another endpoint and, in the queue, if it was woken.
     fn pick(&mut self, cx: &Context<'_>) -> Picked<S>
     where
         S: Clone,
         P: Pick<Req>,
     {
-        if self.tried.len() >= EFFORT {
+        if self.tried.len() >= MAX_ENDPOINTS_POLLED {
             return Picked::Nothing;
         }
         let mut look = Look::default();
         if let Some(ticket) = &self.ticket {
             match ticket.look(cx.waker()) {
-                Some(news) => look = news,
+                Some(offered) => look = offered,
                 None => return Picked::Nothing,
             }
         }
-        let picked = self.pick_by(&mut look);
-        // With a slot ceded it looks again at once, and keeps its other offers until then.
+        let picked = self.pick_in(&mut look);
+        // A request that started an attempt leaves the queue, which ends the look. One that ceded a
+        // slot looks again at once and keeps its other offers until then.
         if let (Some(ticket), Picked::Nothing | Picked::Refused) = (&self.ticket, &picked) {
             ticket.decline(look);
         }
         picked
     }
 
-    fn pick_by(&mut self, look: &mut Look) -> Picked<S>
+    /// Picks with the offers of one look. Repeats the pick if another request took the slot first.
+    fn pick_in(&mut self, look: &mut Look) -> Picked<S>
     where
         S: Clone,
         P: Pick<Req>,
@@ -272,14 +293,16 @@ impl<S, P, Req> Acquire<S, P, Req> {
         let Some(request) = &self.request else { polled_after_completion() };
         let snapshot = self.shared.snapshot.load();
         let mut refused = false;
-        let earlier = self.attempts.as_ref().map(|attempts| {
+        // The picker avoids the endpoints of all attempts of the request, and of this one.
+        let all_attempts = self.attempts.as_ref().map(|attempts| {
             let mut tried = attempts.tried();
             tried.extend(self.tried.iter());
             (tried, attempts.number())
         });
-        let (mut avoided, number) = earlier.as_ref().map_or((&self.tried, 1), |(t, n)| (t, *n));
-        let mut in_vain: Option<&Arc<EndpointStats>> = None;
-        for _ in 0..RACES {
+        let (mut avoided, number) =
+            all_attempts.as_ref().map_or((&self.tried, 1), |(tried, number)| (tried, *number));
+        let mut missed: Option<&Arc<EndpointStats>> = None;
+        for _ in 0..MAX_PICK_RACES {
             let mut now = Now::lazy();
             let started = snapshot.timed.then(|| now.get());
             let context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
@@ -295,7 +318,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             };
             let tried = self.tried.contains(candidate.stats());
             if tried && !self.elsewhere && avoided.len() > self.tried.len() {
-                // Where earlier attempts have been is better than where this one has been.
+                // Nothing else is left. An endpoint of an earlier attempt is better than one that
+                // is pending in this attempt.
                 avoided = &self.tried;
                 continue;
             }
@@ -312,42 +336,45 @@ impl<S, P, Req> Acquire<S, P, Req> {
                         }
                         let attempt =
                             Attempt::entered(&candidate.endpoint_state, started, pick_metadata);
-                        return Picked::Engaged(service.clone(), attempt);
+                        return Picked::Started(service.clone(), attempt);
                     }
                     Entry::Ceded => return Picked::Ceded,
+                    // Tells the queue that this endpoint is wanted, so that it will be offered.
                     Entry::Full => look.wanted.clone_from(&candidate.endpoint_state.slots),
                     Entry::Spent => {}
                 }
             }
-            // Picked again, it was not for a slot that another has just taken: it is all that would do.
-            if in_vain.is_some_and(|earlier| Arc::ptr_eq(earlier, candidate.stats())) {
+            // Picked twice in vain: the picker does not choose it for a slot that was just taken,
+            // but because it wants no other.
+            if missed.is_some_and(|missed| Arc::ptr_eq(missed, candidate.stats())) {
                 break;
             }
-            in_vain = Some(candidate.stats());
+            missed = Some(candidate.stats());
         }
         if refused { Picked::Refused } else { Picked::Nothing }
     }
 
-    fn wait_for_more<R>(&mut self, lack: Lack, cx: &mut Context<'_>) -> Poll<Result<R, Error>> {
-        ready!(self.patience.poll(cx, self.shared.patience(lack)));
+    fn wait<R>(&mut self, lack: Lack, cx: &mut Context<'_>) -> Poll<Result<R, Error>> {
+        let log = |waited: Duration| self.shared.log_wait("request", lack, waited);
+        ready!(self.timer.poll(cx, self.shared.wait_limit(lack), log));
         Poll::Ready(Err(self.shared.error(lack)))
     }
 }
 
-/// What came of asking for room at a candidate.
+/// The result of asking for room at a candidate.
 enum Entry {
     Entered,
     /// No slot is free.
     Full,
-    /// Nothing is left of its allowance, so a slot is of no use.
+    /// Its allowance is used up, so a slot would be of no use.
     Spent,
     /// An older request decides about the slot first.
     Ceded,
 }
 
-/// True if it is the same service, in the same place: a rule of the strategy that sent the request there
-/// still does. Its health and weight may be others.
-fn is_the_same(now: &EndpointState, before: &EndpointState) -> bool {
+/// Returns true if both are the same service under the same labels, so that the rules by which the
+/// strategy sent the request there still hold. Health and weight may differ.
+fn is_same(now: &EndpointState, before: &EndpointState) -> bool {
     let (now_at, before_at) = (&now.attributes, &before.attributes);
     Arc::ptr_eq(&now.stats, &before.stats)
         && now.origin == before.origin
@@ -356,7 +383,7 @@ fn is_the_same(now: &EndpointState, before: &EndpointState) -> bool {
         && now_at.metadata() == before_at.metadata()
 }
 
-/// Takes room at a candidate: the slot that is kept for the request, or a free one.
+/// Takes room at a candidate: the slot that is offered to the request, or a free one.
 fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Entry {
     let endpoint_state = &candidate.endpoint_state;
     if endpoint_state.is_spent() {
@@ -381,13 +408,13 @@ fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Ent
     }
 }
 
-/// Records that an endpoint's service failed, and makes the error of it.
+/// Records that an endpoint's service failed, and returns the balancer's error for it.
 pub(super) fn endpoint_failed<Rsp, E, T>(error: E, attempt: Attempt, tracker: &T) -> Error
 where
     E: Into<BoxError>,
     T: Track<Rsp>,
 {
-    let Some(endpoint) = attempt.endpoint_id() else { polled_after_completion() };
+    let endpoint = attempt.endpoint_id();
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
     Error::Endpoint { endpoint, source }

@@ -12,7 +12,8 @@ use super::{
     Builder, Driver, EndpointStatus, ResponseFuture, Status,
     acquire::Acquire,
     shared::{Readiness, Shared},
-    wait_timer::Patience,
+    target::Target,
+    wait_timer::WaitTimer,
 };
 use crate::{
     BoxError, Error,
@@ -20,68 +21,84 @@ use crate::{
     endpoint::{Tried, WaitQueue, Watch},
     load::Now,
     outcome::{Attempt, Attempts, Follow, LoadReport, OnResponse, Track},
-    strategy::{Pick, PickContext, Rng, Strategy},
+    strategy::{P2c, Pick, PickContext, Rng, Strategy},
 };
 
 /// A `Service` that sends each request to one of a changing set of endpoints.
 ///
-/// `S` is the endpoints' service, `P` the strategy's picker, `T` decides when an attempt is over
-/// ([`Track`]). The request is no parameter: one balancer serves every request that its endpoints
-/// serve and its picker can judge.
+/// `S` is the service of an endpoint, `St` the [`Strategy`], and `T` the [tracker](Track), which
+/// decides when an attempt is over. The request is not a parameter: a balancer serves every request
+/// that both its endpoints and its strategy accept.
 ///
-/// **Clones** share endpoints and figures, and are independent otherwise: none holds a lock that
-/// another waits for. A clone costs two atomic increments and seeds a generator.
+/// ```
+/// use tower_lb::{Balancer, strategy::P2c};
 ///
-/// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known, none
-/// is healthy, or all have as many outstanding as they may. It fails only if that can never change.
-/// Ready means that some request could be sent. It reserves nothing, so a request that comes too
-/// late for the last free slot, or that its strategy sends to a full endpoint, waits in its
+/// struct Gateway<Client> {
+///     users: Balancer<Client, P2c>,
+/// }
+/// ```
+///
+/// **Clones** share the endpoints and their figures, and are independent otherwise: no clone holds
+/// a lock that another waits for. A clone costs two atomic increments and seeds a generator.
+///
+/// **Readiness.** `poll_ready` is pending while no endpoint could take a request: none is known,
+/// none is healthy, or all have as many requests outstanding as they may. It fails only if that can
+/// never change. Ready means that some request could be sent. It reserves nothing: a request that
+/// finds the last free slot taken, or that its strategy sends to a full endpoint, waits in its
 /// response future. A waiting request delays only requests that compete for the same endpoints.
 ///
-/// In `call` the picked endpoint's own `poll_ready` is asked. If it is pending, the response future
-/// waits for it *and* tries others, up to five, and takes the first that is ready. The instance that
-/// got ready is the one that is called.
-pub struct Balancer<S, P, T = OnResponse> {
-    shared: Arc<Shared<S, P>>,
+/// `call` polls the `poll_ready` of the picked endpoint. If it is pending, the response future
+/// waits for it *and* tries other endpoints, up to five, and takes the first that is ready. It
+/// calls the clone of the service that got ready.
+///
+/// **Waiting.** A `poll_ready` or a request that waits longer than 1 s logs a warning once, which
+/// says what it waits for and how many endpoints are in which state. Inside a tokio runtime,
+/// waiting needs the runtime's timer to be enabled.
+pub struct Balancer<S, St: Strategy, T = OnResponse> {
+    shared: Arc<Shared<S, St::Picker>>,
     tracker: T,
     rng: Rng,
     waiting: Option<Waiting>,
-    /// `poll_ready` has waited as long as it may: the next call must not.
-    out_of_patience: bool,
+    /// `poll_ready` has waited up to its limit, so the next call fails instead of waiting again.
+    wait_is_over: bool,
 }
 
 /// A `poll_ready` that is pending.
 struct Waiting {
     watch: Watch,
-    patience: Patience,
+    timer: WaitTimer,
 }
 
-impl<S: Clone, P> Balancer<S, P> {
-    /// A balancer over these endpoints, and the driver that must be polled for it to learn of
-    /// them: spawn it. For settings see [`builder`](Balancer::builder).
-    pub fn new<St, D>(strategy: St, discover: D) -> (Self, Driver<D, St>)
+impl<S: Clone, St: Strategy> Balancer<S, St> {
+    /// Creates a balancer over the endpoints of `discover`, and its driver. Spawn the driver: the
+    /// balancer learns of endpoints while it is polled.
+    ///
+    /// For settings see [`builder`](Balancer::builder). The builder also takes targets that serve
+    /// several types of requests, for which the compiler cannot infer `Req` here.
+    pub fn new<D, Req>(strategy: St, discover: D) -> (Self, Driver<D, St>)
     where
         D: Discover<Target = S>,
         D::Key: fmt::Display + Eq + Hash,
         D::Error: Into<BoxError>,
-        St: Strategy<Picker = P>,
+        S: Target<Req>,
     {
         Builder::new().assemble(strategy, discover)
     }
 
-    /// A balancer whose driver is spawned on the current tokio runtime.
+    /// Creates a balancer as [`new`](Self::new) does, and spawns its driver on the current tokio
+    /// runtime.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
-    pub fn spawn<St, D>(strategy: St, discover: D) -> Self
+    /// Panics at the caller if it is called outside of a tokio runtime.
+    #[track_caller]
+    pub fn spawn<D, Req>(strategy: St, discover: D) -> Self
     where
         D: Discover<Target = S> + Send + 'static,
         D::Key: fmt::Display + Eq + Hash + Send,
         D::Error: Into<BoxError>,
-        St: Strategy<Picker = P> + Send + 'static,
-        S: Send + Sync + 'static,
-        P: Send + Sync + 'static,
+        St: Strategy<Picker: Send + Sync> + Send + 'static,
+        S: Target<Req> + Send + Sync + 'static,
     {
         let (balancer, driver) = Self::new(strategy, discover);
         tokio::spawn(driver);
@@ -89,23 +106,27 @@ impl<S: Clone, P> Balancer<S, P> {
     }
 }
 
-impl Balancer<(), ()> {
-    /// Settings for a balancer.
+// `builder` does not depend on the parameters; naming them here lets callers write
+// `Balancer::builder()`.
+impl Balancer<(), P2c> {
+    /// Returns the settings of a balancer, all at their defaults.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }
 }
 
-impl<S, P, T> Balancer<S, P, T> {
-    pub(super) fn from_parts(shared: Arc<Shared<S, P>>, tracker: T) -> Self {
+impl<S, St: Strategy, T> Balancer<S, St, T> {
+    pub(super) fn from_parts(shared: Arc<Shared<S, St::Picker>>, tracker: T) -> Self {
         let rng = shared.next_rng();
-        Self { shared, tracker, rng, waiting: None, out_of_patience: false }
+        Self { shared, tracker, rng, waiting: None, wait_is_over: false }
     }
 
-    /// Passes on what an endpoint, named by its key as text, says of its load, when that comes another
-    /// way than with a response. False if there is no such endpoint. Takes time in proportion to
-    /// the number of endpoints.
+    /// Passes on a load report that did not come with a response. `endpoint` is the endpoint's key
+    /// as text.
+    ///
+    /// Returns false if there is no such endpoint. Takes time in proportion to the number of
+    /// endpoints.
     pub fn report(&self, endpoint: &str, report: &LoadReport) -> bool {
         let snapshot = self.shared.snapshot.load();
         let named = snapshot.candidates.everyone().find(|candidate| candidate.name() == endpoint);
@@ -115,7 +136,7 @@ impl<S, P, T> Balancer<S, P, T> {
         })
     }
 
-    /// All endpoints with their figures, and how the driver is doing, at this moment.
+    /// Returns all endpoints with their figures, and the state of the driver, at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
@@ -128,16 +149,16 @@ impl<S, P, T> Balancer<S, P, T> {
     }
 }
 
-impl<S, P, T, Req> Service<Req> for Balancer<S, P, T>
+impl<S, St, T, Req> Service<Req> for Balancer<S, St, T>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    P: Pick<Req>,
+    St: Strategy<Picker: Pick<Req>>,
     T: Track<S::Response> + Follow<Req> + Clone,
 {
     type Response = T::Response;
     type Error = Error;
-    type Future = ResponseFuture<S, P, T, Req>;
+    type Future = ResponseFuture<S, St, T, Req>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -151,16 +172,16 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let impatient = std::mem::take(&mut self.out_of_patience);
-        let (engaged, version) = match self.tracker.attempts(&request) {
+        let no_wait = std::mem::take(&mut self.wait_is_over);
+        let (started, version) = match self.tracker.attempts(&request) {
             None => self.start_attempt(&request),
-            Some(attempts) => self.engage_again(&request, attempts),
+            Some(attempts) => self.start_next_attempt(&request, attempts),
         };
-        let Some((mut service, attempt)) = engaged else {
+        let Some((mut service, attempt)) = started else {
             let acquire = self.slow_path(request, version);
-            return self.acquire(acquire, impatient);
+            return self.acquire(acquire, no_wait);
         };
-        // Most services are ready at once. One that is not is asked again, with the waker of the
+        // Most services are ready at once. One that is not is polled again, with the waker of the
         // task, when the response future is polled.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
@@ -170,25 +191,25 @@ where
             Poll::Ready(Err(error)) => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.failed(error, attempt, &self.tracker);
-                self.acquire(acquire, impatient)
+                self.acquire(acquire, no_wait)
             }
             Poll::Pending => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.wait_for(service, attempt);
-                self.acquire(acquire, impatient)
+                self.acquire(acquire, no_wait)
             }
         }
     }
 }
 
-impl<S, P, T> Balancer<S, P, T> {
-    /// Picks an endpoint and takes a slot there, if one is free. Slots that requests in line are to have
-    /// are not. Tells the version of the snapshot picked from.
+impl<S, St: Strategy, T> Balancer<S, St, T> {
+    /// Picks an endpoint and takes a slot there, if one is free; slots that are offered to queued
+    /// requests are not. Also returns the version of the snapshot.
     #[inline]
     fn start_attempt<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
-        P: Pick<Req>,
+        St: Strategy<Picker: Pick<Req>>,
     {
         let mut now = Now::lazy();
         let snapshot = self.shared.snapshot.load();
@@ -200,20 +221,20 @@ impl<S, P, T> Balancer<S, P, T> {
         };
         let candidate = snapshot.picker.pick(request, &mut context);
         let pick_metadata = context.pick_metadata();
-        let engaged = candidate
+        let attempt = candidate
             .and_then(|candidate| snapshot.start_attempt(candidate, started, pick_metadata));
-        (engaged, snapshot.version)
+        (attempt, snapshot.version)
     }
 
-    /// The same for a request that may have been elsewhere, or is going there at the same time.
-    fn engage_again<Req>(
+    /// Does the same for a request with earlier or concurrent attempts, and avoids their endpoints.
+    fn start_next_attempt<Req>(
         &mut self,
         request: &Req,
         attempts: &Attempts,
     ) -> (Option<(S, Attempt)>, u64)
     where
         S: Clone,
-        P: Pick<Req>,
+        St: Strategy<Picker: Pick<Req>>,
     {
         let snapshot = self.shared.snapshot.load();
         let mut now = Now::lazy();
@@ -225,15 +246,15 @@ impl<S, P, T> Balancer<S, P, T> {
         let pick_metadata = context.pick_metadata();
         let elsewhere = attempts.is_elsewhere();
         let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.stats())));
-        let engaged = candidate.and_then(|candidate| {
-            let engaged = snapshot.start_attempt(candidate, started, pick_metadata)?;
+        let attempt = candidate.and_then(|candidate| {
+            let attempt = snapshot.start_attempt(candidate, started, pick_metadata)?;
             attempts.went_to(candidate.stats());
-            Some(engaged)
+            Some(attempt)
         });
-        (engaged, snapshot.version)
+        (attempt, snapshot.version)
     }
 
-    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, P, Req>>
+    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, St::Picker, Req>>
     where
         T: Follow<Req>,
     {
@@ -244,14 +265,14 @@ impl<S, P, T> Balancer<S, P, T> {
     #[cold]
     fn acquire<Req>(
         &self,
-        mut acquire: Box<Acquire<S, P, Req>>,
-        impatient: bool,
-    ) -> ResponseFuture<S, P, T, Req>
+        mut acquire: Box<Acquire<S, St::Picker, Req>>,
+        no_wait: bool,
+    ) -> ResponseFuture<S, St, T, Req>
     where
         S: Service<Req>,
         T: Clone,
     {
-        acquire.impatient = impatient;
+        acquire.no_wait = no_wait;
         ResponseFuture::acquiring(acquire, self.tracker.clone())
     }
 
@@ -259,14 +280,16 @@ impl<S, P, T> Balancer<S, P, T> {
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let queue = &self.shared.queue;
         let waiting = self.waiting.get_or_insert_with(|| Waiting::new(queue));
-        // Registered before looking, so that no change goes by unseen.
+        // Registers before it looks: a change after the look then wakes this task.
         waiting.watch.register(cx.waker());
         match self.shared.readiness(&mut self.rng) {
             Readiness::Ready => {}
             Readiness::Never(reason) => return Poll::Ready(Err(reason)),
             Readiness::Wait(lack) => {
-                ready!(waiting.patience.poll(cx, self.shared.patience(lack)));
-                self.out_of_patience = true;
+                let log = |waited| self.shared.log_wait("poll_ready", lack, waited);
+                ready!(waiting.timer.poll(cx, self.shared.wait_limit(lack), log));
+                // Ready, not an error: an error of `poll_ready` would be final. The call fails.
+                self.wait_is_over = true;
             }
         }
         self.waiting = None;
@@ -278,17 +301,17 @@ static UNTRIED: Tried = Tried::none();
 
 impl Waiting {
     fn new(queue: &Arc<WaitQueue>) -> Self {
-        Self { watch: Watch::for_room(Arc::clone(queue)), patience: Patience::default() }
+        Self { watch: Watch::for_room(Arc::clone(queue)), timer: WaitTimer::default() }
     }
 }
 
-impl<S, P, T: Clone> Clone for Balancer<S, P, T> {
+impl<S, St: Strategy, T: Clone> Clone for Balancer<S, St, T> {
     fn clone(&self) -> Self {
         Self::from_parts(Arc::clone(&self.shared), self.tracker.clone())
     }
 }
 
-impl<S, P, T> fmt::Debug for Balancer<S, P, T> {
+impl<S, St: Strategy, T> fmt::Debug for Balancer<S, St, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balancer").field("status", &self.status()).finish_non_exhaustive()
     }

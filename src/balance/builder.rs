@@ -2,13 +2,13 @@ use std::{fmt, hash::Hash, time::Duration};
 
 use super::{Balancer, Driver, shared::Config};
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     discover::Discover,
     outcome::{OnResponse, ResultOnly},
     strategy::{Rng, Strategy},
 };
 
-/// Configures a [`Balancer`]; made by [`Balancer::builder`].
+/// Configures a [`Balancer`]; [`Balancer::builder`] returns one.
 #[derive(Clone, Debug)]
 pub struct Builder<T = OnResponse> {
     config: Config,
@@ -23,32 +23,32 @@ impl Builder {
 }
 
 impl<T> Builder<T> {
-    /// Bounds the requests in flight that this balancer (all its clones together) has at each
-    /// endpoint. Default: no bound.
+    /// Limits the requests in flight at each endpoint, counted over all clones of this balancer.
+    /// Default: no limit.
     ///
-    /// While all endpoints have that many, `poll_ready` is pending and requests that were called
-    /// regardless wait in their response futures, in order of arrival among those that compete for
-    /// the same endpoints; see [`max_wait`](Self::max_wait).
+    /// While all endpoints are at the limit, `poll_ready` is pending, and requests that were called
+    /// anyway wait in their response futures. Requests that compete for the same endpoints are
+    /// served in order of arrival. [`max_wait`](Self::max_wait) limits the wait.
     #[must_use]
     pub fn max_outstanding(mut self, requests: u32) -> Self {
         self.config.max_outstanding = Some(requests);
         self
     }
 
-    /// How long a request waits for an endpoint with room before it fails as
-    /// [`Error::Overloaded`](crate::Error::Overloaded); with zero it fails at once. Default: for
-    /// ever. Needs [`max_outstanding`](Self::max_outstanding).
+    /// Limits how long a request waits for an endpoint with room before it fails as
+    /// [`Error::Overloaded`](crate::Error::Overloaded). With zero it fails at once. Default:
+    /// indefinitely. Needs [`max_outstanding`](Self::max_outstanding).
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.config.max_wait = Some(time);
         self
     }
 
-    /// How long a request waits while no endpoint can be used (none was discovered, all are
-    /// unhealthy, or those picked don't get ready) before it fails as
+    /// Limits how long a request waits while no endpoint can be used: none was discovered, all are
+    /// unhealthy, or the picked ones do not get ready. It then fails as
     /// [`Error::NoEndpoints`](crate::Error::NoEndpoints) or
-    /// [`Error::Unavailable`](crate::Error::Unavailable). Default: for ever, as tower's `Balance`
-    /// waits.
+    /// [`Error::Unavailable`](crate::Error::Unavailable). Default: indefinitely, as tower's
+    /// `Balance` waits.
     #[must_use]
     pub fn fail_fast(mut self, after: Duration) -> Self {
         self.config.fail_fast = Some(after);
@@ -63,29 +63,30 @@ impl<T> Builder<T> {
         self
     }
 
-    /// What a response or an error says about the endpoint; the attempt is over when the response
-    /// is there. Default [`ResultOnly`].
+    /// Sets what a response or an error says about the endpoint. The attempt is over when the
+    /// service's response is there. Default: [`ResultOnly`].
     pub fn classify<C>(self, classify: C) -> Builder<OnResponse<C>> {
         self.track(OnResponse::new(classify))
     }
 
-    /// Decides when an attempt is over and how it ended, for protocols whose responses go on after
-    /// the first value.
+    /// Sets the tracker, which decides when an attempt is over and how it ended. For protocols
+    /// whose responses go on after the first value.
     pub fn track<U>(self, tracker: U) -> Builder<U> {
         Builder { config: self.config, seed: self.seed, tracker }
     }
 
-    /// The balancer over these endpoints, and the driver that must be polled for it to learn of
-    /// them: spawn it.
+    /// Builds a balancer over the endpoints of `discover`, and its driver. Spawn the driver: the
+    /// balancer learns of endpoints while it is polled.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] for a configuration that makes no sense.
+    /// Returns a [`ConfigError`] if `max_outstanding` is 0, or if `max_wait` is set without
+    /// `max_outstanding`.
     pub fn build<St, D>(
         self,
         strategy: St,
         discover: D,
-    ) -> Result<(Balancer<D::Target, St::Picker, T>, Driver<D, St>), BuildError>
+    ) -> Result<(Balancer<D::Target, St, T>, Driver<D, St>), ConfigError>
     where
         D: Discover,
         D::Key: fmt::Display + Eq + Hash,
@@ -94,26 +95,32 @@ impl<T> Builder<T> {
         St: Strategy,
     {
         match self.config {
-            Config { max_outstanding: Some(0), .. } => Err(BuildError::NothingOutstanding),
-            Config { max_outstanding: None, max_wait: Some(_), .. } => Err(BuildError::NoLimit),
+            Config { max_outstanding: Some(0), .. } => {
+                Err(ConfigError::new("max_outstanding", "at least 1").with_value(0))
+            }
+            Config { max_outstanding: None, max_wait: Some(_), .. } => {
+                Err(ConfigError::new("max_wait", "`max_outstanding` to be set as well"))
+            }
             _ => Ok(self.assemble(strategy, discover)),
         }
     }
 
-    /// The same with the driver spawned on the current tokio runtime.
+    /// Builds a balancer as [`build`](Self::build) does, and spawns its driver on the current tokio
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] for a configuration that makes no sense.
+    /// Returns a [`ConfigError`] as `build` does.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime, as [`tokio::spawn`] does.
+    /// Panics at the caller if it is called outside of a tokio runtime.
+    #[track_caller]
     pub fn spawn<St, D>(
         self,
         strategy: St,
         discover: D,
-    ) -> Result<Balancer<D::Target, St::Picker, T>, BuildError>
+    ) -> Result<Balancer<D::Target, St, T>, ConfigError>
     where
         D: Discover + Send + 'static,
         D::Key: fmt::Display + Eq + Hash + Send,
@@ -130,7 +137,7 @@ impl<T> Builder<T> {
         self,
         strategy: St,
         discover: D,
-    ) -> (Balancer<D::Target, St::Picker, T>, Driver<D, St>)
+    ) -> (Balancer<D::Target, St, T>, Driver<D, St>)
     where
         D: Discover,
         D::Key: fmt::Display + Eq + Hash,
@@ -143,25 +150,3 @@ impl<T> Builder<T> {
         (Balancer::from_parts(shared, self.tracker), driver)
     }
 }
-
-/// A configuration that makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// [`Builder::max_outstanding`] is 0, so no request could ever be sent.
-    NothingOutstanding,
-    /// [`Builder::max_wait`] is set but not [`Builder::max_outstanding`], so there is nothing to
-    /// wait for.
-    NoLimit,
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NothingOutstanding => "max_outstanding is 0: set it to at least 1, or not at all",
-            Self::NoLimit => "max_wait without max_outstanding: set the limit that is waited for",
-        })
-    }
-}
-
-impl std::error::Error for BuildError {}

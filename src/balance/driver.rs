@@ -29,26 +29,29 @@ use crate::{
     strategy::{BuildContext, Built, Strategy},
 };
 
-/// Updates applied in one poll, so that a source with millions of them doesn't hold the thread.
-const UPDATES_PER_POLL: usize = 2048;
-/// How long a stream that failed is left alone; doubles with each failure in a row.
-const SHORTEST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// The most updates applied in one poll, so that a source with millions of them does not block the
+/// thread.
+const MAX_UPDATES_PER_POLL: usize = 2048;
+/// The pause after a stream's first error; it doubles with each consecutive error.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 pin_project! {
     /// Keeps a balancer up to date: a future that drains the stream of endpoints and publishes a
     /// snapshot after each burst of changes, whether requests come or not.
     ///
-    /// Spawn it, or poll it along with something else. It ends when the last balancer is dropped, or
-    /// when the stream ends and the strategy has no work of its own; balancers go on with the
-    /// last endpoints then, as they do if it is dropped, and say so in their
-    /// [`status`](super::Balancer::status).
+    /// Spawn it, or poll it together with another future. It completes when the last balancer is
+    /// dropped, or when the stream has ended and the strategy has no work of its own. If it
+    /// completes or is dropped, balancers keep the last endpoints, and their
+    /// [`status`](super::Balancer::status) shows it.
     ///
-    /// An error of the stream changes nothing but the status; the stream is polled again after a
-    /// pause of 50 ms, then twice as long each time, up to 10 s; after one that was quiet for longer
-    /// than the last pause, as sources are that pace themselves, it is 50 ms again. One poll applies at
-    /// most 2048 updates. That pause, and strategies with work between requests, need a
-    /// tokio runtime with its timer enabled around the poll.
+    /// An error of the stream changes only the status. The stream is polled again after a pause of
+    /// 50 ms, which doubles with each consecutive error up to 10 s. An error is not consecutive if
+    /// the stream, as sources with a schedule of their own do, yields it later than one more pause
+    /// after the last one. One poll applies at most 2048 updates.
+    ///
+    /// The pause, and strategies with work between requests, need a tokio runtime with its timer
+    /// enabled around the poll.
     #[must_use = "a balancer learns of no endpoint unless its driver is polled: spawn it"]
     pub struct Driver<D, St>
     where
@@ -61,22 +64,22 @@ pin_project! {
     }
 }
 
-/// All of the driver but the stream.
+/// The driver without the stream.
 struct Core<K, S, St: Strategy> {
     strategy: St,
-    /// After what the strategy wants to build a new picker.
+    /// The events after which the strategy builds a new picker.
     events: BuildContext,
     endpoint_set: EndpointSet<K, S>,
     shared: Weak<Shared<S, St::Picker>>,
     orphaned: Arc<AtomicWaker>,
-    /// The roster has changed since the last snapshot.
+    /// The endpoints have changed since the last snapshot.
     changed: bool,
     version: u64,
     stream_ended: bool,
     failures: u32,
     backoff: Option<Pin<Box<Sleep>>>,
-    /// When the next error, if it comes by then, follows on the last.
-    in_a_row_until: Option<Instant>,
+    /// An error up to this time is consecutive to the last one.
+    consecutive_until: Option<Instant>,
     finished: bool,
 }
 
@@ -110,7 +113,7 @@ where
             stream_ended: false,
             failures: 0,
             backoff: None,
-            in_a_row_until: None,
+            consecutive_until: None,
             finished: false,
         };
         (shared, Self { discover, core })
@@ -148,13 +151,14 @@ where
     S: Clone,
     St: Strategy,
 {
-    /// Applies what the stream has. Ready if the driver should be polled again at once.
+    /// Applies the updates that the stream has. Returns ready if the driver should be polled again
+    /// at once.
     fn drain<D>(&mut self, mut discover: Pin<&mut D>, cx: &mut Context<'_>) -> Poll<()>
     where
         D: Discover<Key = K, Target = S>,
         D::Error: Into<BoxError>,
     {
-        for _ in 0..UPDATES_PER_POLL {
+        for _ in 0..MAX_UPDATES_PER_POLL {
             if self.stream_ended {
                 return Poll::Pending;
             }
@@ -162,7 +166,7 @@ where
                 ready!(backoff.as_mut().poll(cx));
                 self.backoff = None;
             }
-            // The budget of updates is ours: tokio's own would end a burst after 128 of them.
+            // Updates have a budget of their own; tokio's would end a burst after 128 of them.
             let next = poll_fn(|cx| discover.as_mut().poll_discover(cx));
             match ready!(pin!(unconstrained(next)).poll(cx)) {
                 None => self.stream_ended = true,
@@ -184,16 +188,16 @@ where
     }
 
     fn failed(&mut self, error: BoxError) {
-        tracing::warn!(error = %EscapedChain(&*error), "the stream of endpoints failed; going on with those known");
+        tracing::warn!(error = %EscapedChain(&*error), "the stream of endpoints failed; the known endpoints stay");
         let now = Instant::now();
-        if self.in_a_row_until.is_some_and(|until| until < now) {
+        if self.consecutive_until.is_some_and(|until| until < now) {
             self.failures = 0;
         }
-        let backoff = SHORTEST_BACKOFF.saturating_mul(1 << self.failures.min(16));
-        let backoff = backoff.min(LONGEST_BACKOFF);
+        let backoff = MIN_BACKOFF.saturating_mul(1 << self.failures.min(16));
+        let backoff = backoff.min(MAX_BACKOFF);
         self.failures = self.failures.saturating_add(1);
         self.backoff = Some(Box::pin(sleep_until(now + backoff)));
-        self.in_a_row_until = Some(now + backoff + backoff);
+        self.consecutive_until = Some(now + backoff + backoff);
         self.report(|status| {
             status.errors += 1;
             status.last_error = Some(error.into());
@@ -212,12 +216,16 @@ where
         };
         self.changed = false;
         self.version += 1;
-        // Those of the last picker go when the new one is built, so that the strategy can hand on what
-        // they share.
+        // The events of the last picker are dropped after the new one is built, so that the
+        // strategy can hand on the state that they share.
         let mut events = BuildContext::new();
         let snapshot = snapshot(&mut self.strategy, &mut events, &self.endpoint_set, self.version);
         self.events = events;
-        tracing::trace!(version = self.version, endpoints = self.endpoint_set.len(), "published");
+        tracing::trace!(
+            version = self.version,
+            endpoints = self.endpoint_set.len(),
+            "snapshot published"
+        );
         shared.publish(snapshot);
     }
 }
@@ -231,7 +239,8 @@ impl<K, S, St: Strategy> Core<K, S, St> {
 
     fn finish(&mut self, state: DriverState) {
         self.finished = true;
-        // The balancers may go on for long; this would keep the memory of the driver's task.
+        // The balancers may live on for long, and the waker would keep the memory of the driver's
+        // task.
         self.orphaned.take();
         if let Some(shared) = self.shared.upgrade() {
             shared.update_driver_status(|status| status.state = state);
@@ -265,7 +274,7 @@ where
         let mut rebuild = core.events.poll_rebuild(cx);
         if core.changed || rebuild == Poll::Ready(Some(())) {
             core.publish();
-            // The new picker's events have not been polled yet, so nothing would wake for them.
+            // Polls the events of the new picker, which otherwise have no waker registered.
             rebuild = core.events.poll_rebuild(cx);
             core.changed |= rebuild == Poll::Ready(Some(()));
             more |= core.changed;
@@ -274,8 +283,8 @@ where
         if more {
             cx.waker().wake_by_ref();
         } else if core.stream_ended && idle {
-            tracing::debug!("the stream of endpoints has ended; the last are kept");
-            core.finish(DriverState::Ended);
+            tracing::debug!("the list of endpoints is complete");
+            core.finish(DriverState::Complete);
             return Poll::Ready(());
         }
         Poll::Pending
@@ -296,7 +305,9 @@ where
 impl<K, S, St: Strategy> Drop for Core<K, S, St> {
     fn drop(&mut self) {
         if !self.finished && self.shared.strong_count() > 0 {
-            tracing::warn!("the driver was dropped; its balancers learn of no more changes");
+            tracing::warn!(
+                "the driver was dropped; its balancers see no more changes of the endpoints"
+            );
             self.finish(DriverState::Dropped);
         }
     }

@@ -16,18 +16,18 @@ use crate::{
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
 
-/// The driver's endpoints: what updates are applied to, and snapshots are taken from.
+/// The driver's endpoints: updates are applied to them, and snapshots are taken from them.
 ///
-/// Candidates and services lie in chunks that are shared with the snapshots taken; a change copies
-/// the chunks it touches. The last endpoint takes the place of a removed one.
+/// Candidates and services are stored in chunks that are shared with the snapshots. A change copies
+/// the chunks it touches. The last endpoint takes the position of a removed one.
 pub(super) struct EndpointSet<K, S> {
     keys: IndexSet<K>,
     candidates: Vec<Chunk<Candidate>>,
     services: Vec<Chunk<S>>,
     weights: Weights,
-    /// How many have a meter that measures latency.
+    /// The number of endpoints with a meter that measures latency.
     timed: usize,
-    /// How many are given a number of requests.
+    /// The number of endpoints with an allowance of requests.
     rationed: usize,
 }
 
@@ -51,12 +51,12 @@ where
         self.keys.len()
     }
 
-    /// True if the latency of requests must be measured.
+    /// Returns true if the latency of requests must be measured.
     pub(super) fn is_timed(&self) -> bool {
         self.timed > 0
     }
 
-    /// True if some may get no more than a number of requests.
+    /// Returns true if some endpoints have an allowance of requests.
     pub(super) fn is_rationed(&self) -> bool {
         self.rationed > 0
     }
@@ -76,7 +76,8 @@ where
         self.services.iter().cloned().collect()
     }
 
-    /// Applies an update; true if anything changed. `queue` is where requests wait for room.
+    /// Applies an update and returns whether anything changed. `queue` is where requests wait for
+    /// room.
     pub(super) fn apply(
         &mut self,
         update: Update<K, S>,
@@ -97,7 +98,7 @@ where
                     .collect();
                 drop(kept);
                 let mut changed = !gone.is_empty();
-                // From the back, so that no position still to be removed is moved.
+                // From the back: a removal moves the last endpoint, which is then one that stays.
                 gone.into_iter().for_each(|position| self.remove_at(position));
                 for (key, endpoint) in endpoints {
                     self.insert(key, endpoint, queue, &mut hooks);
@@ -116,7 +117,7 @@ where
         hooks: &mut impl FnMut() -> EndpointHooks,
     ) {
         if let Some(allowance) = endpoint.allowance() {
-            allowance.tell(queue);
+            allowance.register(queue);
         }
         let origin = endpoint.origin();
         let (service, attributes, stats, meters) = endpoint.into_parts();
@@ -135,7 +136,8 @@ where
         self.keys.insert(key);
     }
 
-    /// Changes an endpoint in place: it keeps its name, its figures and what hangs on it.
+    /// Changes an endpoint in place: it keeps its name, its stats, its slots and the strategy's
+    /// meter.
     fn change(
         &mut self,
         position: usize,
@@ -157,7 +159,7 @@ where
             tracing::info!(endpoint = %Escaped(&old.name), %from, %to, "health changed");
         }
         if !from.is_serving() && to.is_serving() {
-            // Whoever put it back knows better than what was seen before.
+            // The stage that readmits an endpoint knows more than its past failures tell.
             old.stats.forgive();
         }
         let endpoint_state = Arc::new(old.with(attributes, meters).of_origin(origin));
@@ -207,7 +209,7 @@ where
     }
 }
 
-/// How many endpoints there are of each weight; what is not eligible is counted apart.
+/// Counts the eligible endpoints of each weight, and the ineligible ones.
 #[derive(Default)]
 struct Weights {
     eligible: BTreeMap<u32, usize>,
@@ -239,13 +241,13 @@ impl Weights {
     }
 }
 
-/// What a balancer hangs on each endpoint that is new to it.
+/// What a balancer adds to each endpoint that is new to it.
 pub(super) struct EndpointHooks {
     pub(super) meter: Option<Arc<dyn Meter>>,
     pub(super) slots: Option<Arc<Slots>>,
 }
 
-/// An element, in a chunk that is copied first if a snapshot shares it.
+/// Returns the element at `position`, in a chunk that is copied first if a snapshot shares it.
 fn at_mut<T: Clone>(chunks: &mut [Chunk<T>], position: usize) -> Option<&mut T> {
     Arc::make_mut(chunks.get_mut(position / CHUNK)?)[position % CHUNK].as_mut()
 }
@@ -259,7 +261,7 @@ fn push<T: Clone>(chunks: &mut Vec<Chunk<T>>, len: usize, value: T) {
     }
 }
 
-/// Removes an element, putting the one at `last` into its place.
+/// Removes an element and moves the one at `last` to its position.
 fn swap_remove<T: Clone>(chunks: &mut Vec<Chunk<T>>, position: usize, last: usize) -> Option<T> {
     let moved = Arc::make_mut(chunks.last_mut()?)[last % CHUNK].take();
     if last % CHUNK == 0 {
@@ -304,8 +306,8 @@ mod tests {
     use proptest::strategy::Strategy;
 
     proptest! {
-        /// Whatever happens, candidates and services are those of a plain map, at matching
-        /// positions, and snapshots taken before don't change. Endpoints of those are found again.
+        /// After any steps, candidates and services are those of a plain map, at matching
+        /// positions. Earlier snapshots don't change, and their endpoints are found again.
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));

@@ -12,24 +12,25 @@ use super::acquire::{Acquire, endpoint_failed};
 use crate::{
     BoxError, Error,
     outcome::{Attempt, Track},
-    strategy::Pick,
+    strategy::{Pick, Strategy},
 };
 
 pin_project! {
-    /// The response of a [`Balancer`](super::Balancer), as its tracker gives it.
+    /// The future of a [`Balancer`](super::Balancer)'s response, as its tracker returns it.
     ///
-    /// Dropping it cancels the request: the attempt is counted as cancelled, a place in line is
-    /// given up.
+    /// Dropping it cancels the request: the attempt is counted as cancelled, and a queued request
+    /// leaves the queue.
     ///
     /// # Panics
     ///
-    /// If it is polled after it has completed.
-    pub struct ResponseFuture<S, P, T, Req>
+    /// Panics if it is polled after it has completed.
+    pub struct ResponseFuture<S, St, T, Req>
     where
         S: Service<Req>,
+        St: Strategy,
     {
         #[pin]
-        state: State<S, P, Req, S::Future>,
+        state: State<S, St::Picker, Req, S::Future>,
         tracker: T,
     }
 }
@@ -46,28 +47,27 @@ pin_project! {
 }
 
 #[cold]
-#[allow(clippy::panic, reason = "as the futures of std and tower do")]
 pub(super) fn polled_after_completion() -> ! {
-    panic!("`ResponseFuture` polled after completion")
+    crate::future::polled_after_completion("ResponseFuture")
 }
 
-impl<S: Service<Req>, P, T, Req> ResponseFuture<S, P, T, Req> {
+impl<S: Service<Req>, St: Strategy, T, Req> ResponseFuture<S, St, T, Req> {
     #[inline]
     pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
         let state = State::Responding { response, attempt };
         Self { state, tracker }
     }
 
-    pub(super) fn acquiring(acquire: Box<Acquire<S, P, Req>>, tracker: T) -> Self {
+    pub(super) fn acquiring(acquire: Box<Acquire<S, St::Picker, Req>>, tracker: T) -> Self {
         Self { state: State::Acquiring { acquire }, tracker }
     }
 }
 
-impl<S, P, T, Req> Future for ResponseFuture<S, P, T, Req>
+impl<S, St, T, Req> Future for ResponseFuture<S, St, T, Req>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    P: Pick<Req>,
+    St: Strategy<Picker: Pick<Req>>,
     T: Track<S::Response>,
 {
     type Output = Result<T::Response, Error>;
@@ -106,7 +106,7 @@ where
     }
 }
 
-impl<S: Service<Req>, P, T, Req> fmt::Debug for ResponseFuture<S, P, T, Req> {
+impl<S: Service<Req>, St: Strategy, T, Req> fmt::Debug for ResponseFuture<S, St, T, Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Acquiring { .. } => "acquiring an endpoint",

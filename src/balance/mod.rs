@@ -1,9 +1,13 @@
 //! The balancer, and the driver that keeps it up to date.
 //!
-//! [`Balancer::new`] gives two halves. The [`Driver`] is a future: it drains the stream of endpoints
-//! and publishes immutable snapshots; spawn it, or poll it yourself. The [`Balancer`] is a `Service`
-//! that reads the newest snapshot for each request: it is `Clone`, holds no lock and no channel, and
-//! any number of clones can be used from any number of threads.
+//! [`Balancer::new`] returns two halves. The [`Driver`] is a future that drains the stream of
+//! endpoints and publishes immutable snapshots; spawn it, or poll it yourself. The [`Balancer`] is
+//! a `Service` that reads the newest snapshot for each request. It is `Clone` and holds no lock and
+//! no channel; any number of clones can be used from any number of threads.
+//!
+//! `balancer` has the fast path of a request, and `acquire` the slow path of one that finds no
+//! ready endpoint at once. `endpoint_set` is the driver's list of endpoints, `snapshot` a published
+//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator.
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,11 +40,12 @@ mod future;
 mod shared;
 mod snapshot;
 mod status;
+mod target;
 mod wait_timer;
 
 pub use self::{
     balancer::Balancer,
-    builder::{BuildError, Builder},
+    builder::Builder,
     driver::Driver,
     future::ResponseFuture,
     status::{DriverState, DriverStatus, EndpointStatus, Status},

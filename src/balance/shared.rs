@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,21 +10,21 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::{DriverStatus, snapshot::Snapshot};
-use crate::{Error, endpoint::WaitQueue, strategy::Rng};
+use crate::{Error, endpoint::WaitQueue, escape::Escaped, strategy::Rng};
 
-/// What all clones of a balancer share.
+/// The state that all clones of a balancer share.
 pub(super) struct Shared<S, P> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P>>,
     /// The newest snapshot has eligible endpoints; cheaper to read than the snapshot.
     eligible: AtomicBool,
-    /// In it, some endpoints may get no more than a number of requests.
+    /// In the newest snapshot, some endpoints have an allowance of requests.
     rationed: AtomicBool,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) config: Config,
     driver: Mutex<DriverStatus>,
     driver_gone: AtomicBool,
     seed: AtomicU64,
-    /// Tells the driver when all balancers are gone.
+    /// Wakes the driver when all balancers are dropped.
     orphaned: Arc<AtomicWaker>,
 }
 
@@ -47,14 +47,25 @@ pub(super) enum Readiness {
 /// What a request waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Lack {
-    /// An endpoint.
+    /// Any endpoint: none is known.
     Endpoints,
-    /// One that may get requests.
+    /// An eligible endpoint.
     Eligible,
-    /// One that is ready.
+    /// A picked endpoint whose `poll_ready` is ready.
     Ready,
-    /// Room at one where the request may go.
+    /// A free slot at an endpoint that the strategy picks for the request.
     Room,
+}
+
+impl Lack {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Endpoints => "an endpoint",
+            Self::Eligible => "an eligible endpoint",
+            Self::Ready => "a ready endpoint",
+            Self::Room => "an endpoint with room",
+        }
+    }
 }
 
 impl<S, P> Shared<S, P> {
@@ -81,13 +92,14 @@ impl<S, P> Shared<S, P> {
         self.config.max_outstanding.is_some()
     }
 
-    /// A generator for one more clone.
+    /// Returns a generator for one more clone.
     pub(super) fn next_rng(&self) -> Rng {
         Rng::seeded(self.seed.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot<S, P>) {
         let (eligible, rationed) = (!snapshot.candidates.is_empty(), snapshot.rationed);
+        // The snapshot first: a request that reads `eligible` must find the endpoints in it.
         self.snapshot.store(Arc::new(snapshot));
         self.rationed.store(rationed, Ordering::SeqCst);
         self.eligible.store(eligible, Ordering::SeqCst);
@@ -95,14 +107,14 @@ impl<S, P> Shared<S, P> {
     }
 
     pub(super) fn driver_status(&self) -> DriverStatus {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.driver).clone()
     }
 
     pub(super) fn update_driver_status(&self, update: impl FnOnce(&mut DriverStatus)) {
-        update(&mut self.driver.lock().unwrap_or_else(PoisonError::into_inner));
+        update(&mut lock(&self.driver));
     }
 
-    /// The driver has ended: nothing will be published any more.
+    /// Records that the driver has ended and publishes nothing more.
     pub(super) fn driver_gone(&self) {
         self.driver_gone.store(true, Ordering::SeqCst);
         self.queue.changed();
@@ -111,17 +123,18 @@ impl<S, P> Shared<S, P> {
     #[inline]
     pub(super) fn readiness(&self, rng: &mut Rng) -> Readiness {
         if !self.eligible.load(Ordering::SeqCst) {
-            return self.outlook_without_candidates();
+            return self.readiness_without_candidates();
         }
         match self.config.max_outstanding {
             None if !self.rationed.load(Ordering::SeqCst) => Readiness::Ready,
-            _ => self.outlook_by_room(rng),
+            _ => self.readiness_by_room(rng),
         }
     }
 
-    fn outlook_by_room(&self, rng: &mut Rng) -> Readiness {
+    fn readiness_by_room(&self, rng: &mut Rng) -> Readiness {
         let snapshot = self.snapshot.load();
-        // A slot that is kept for a request in line is in use, so this is room for any request.
+        // A slot that is offered to a queued request counts as used, so any request may take this
+        // room.
         if snapshot.candidates.any_has_room(rng) {
             return Readiness::Ready;
         }
@@ -129,37 +142,69 @@ impl<S, P> Shared<S, P> {
     }
 
     #[cold]
-    fn outlook_without_candidates(&self) -> Readiness {
-        // Before the snapshot: a driver publishes for the last time before it goes.
+    fn readiness_without_candidates(&self) -> Readiness {
+        // Read before the snapshot: the driver publishes its last snapshot before it sets this.
         let driver_gone = self.driver_gone.load(Ordering::SeqCst);
         let snapshot = self.snapshot.load();
         match (snapshot.endpoints, driver_gone) {
             _ if !snapshot.candidates.is_empty() => Readiness::Ready,
             (0, true) => Readiness::Never(Error::Closed),
             (0, false) => Readiness::Wait(Lack::Endpoints),
-            (_, true) => Readiness::Never(snapshot.unavailable()),
+            (_, true) => Readiness::Never(Error::Unavailable(snapshot.unavailable())),
             (_, false) => Readiness::Wait(Lack::Eligible),
         }
     }
 
-    /// How long to wait for what is lacking; `None` is indefinitely.
-    pub(super) fn patience(&self, lack: Lack) -> Option<Duration> {
+    /// Returns how long to wait for what is lacking; `None` is indefinitely.
+    pub(super) fn wait_limit(&self, lack: Lack) -> Option<Duration> {
         match lack {
             Lack::Room if self.is_limited() => self.config.max_wait,
             _ => self.config.fail_fast,
         }
     }
 
-    /// The error of a request that did not wait until it was there. Takes time in proportion to the
-    /// number of endpoints.
+    /// Returns the error of a request that has waited up to its limit. Takes time in proportion to
+    /// the number of endpoints.
     #[cold]
     pub(super) fn error(&self, lack: Lack) -> Error {
         match (lack, self.config.max_outstanding) {
             (Lack::Endpoints, _) => Error::NoEndpoints,
             (Lack::Room, Some(max_outstanding)) => Error::Overloaded { max_outstanding },
-            _ => self.snapshot.load().unavailable(),
+            _ => Error::Unavailable(self.snapshot.load().unavailable()),
         }
     }
+
+    /// Logs that `waiting`, which is `poll_ready` or a request, has waited for `waited`. Takes time
+    /// in proportion to the number of endpoints.
+    #[cold]
+    pub(super) fn log_wait(&self, waiting: &'static str, lack: Lack, waited: Duration) {
+        if !tracing::enabled!(tracing::Level::WARN) {
+            return;
+        }
+        let why = self.snapshot.load().unavailable();
+        let example = why.example.as_ref().map(|(name, _)| tracing::field::display(Escaped(name)));
+        let health = why.example.as_ref().map(|(_, health)| tracing::field::display(health));
+        tracing::warn!(
+            waiting,
+            waits_for = lack.as_str(),
+            waited = ?waited,
+            queued = self.queue.len(),
+            max_outstanding = self.config.max_outstanding,
+            endpoints = why.endpoints,
+            eligible = why.not_ready,
+            unhealthy = why.unhealthy,
+            draining = why.draining,
+            zero_weight = why.zero_weight,
+            excluded = why.excluded,
+            example,
+            health,
+            "still waiting for an endpoint"
+        );
+    }
+}
+
+fn lock(status: &Mutex<DriverStatus>) -> std::sync::MutexGuard<'_, DriverStatus> {
+    status.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl<S, P> Drop for Shared<S, P> {

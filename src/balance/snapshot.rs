@@ -3,32 +3,32 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    Error, Unavailable,
+    Unavailable,
     endpoint::Health,
     outcome::{Attempt, PickMetadata},
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
 
-/// The endpoints at one time, and the picker over them. Never changed once published.
+/// The endpoints at one moment, and the picker over them. It does not change once it is published.
 pub(super) struct Snapshot<S, P> {
     pub(super) picker: P,
     pub(super) candidates: Candidates,
     /// The services, at the positions of their candidates.
     pub(super) services: Arc<[Chunk<S>]>,
-    /// How many endpoints there are, eligible or not.
+    /// The number of endpoints, eligible or not.
     pub(super) endpoints: usize,
-    /// Somebody measures latency.
+    /// A meter measures latency, so that attempts read the clock.
     pub(super) timed: bool,
-    /// Some endpoints may get no more than a number of requests.
+    /// Some endpoints have an allowance of requests.
     pub(super) rationed: bool,
-    /// What the strategy wants people to know.
+    /// The strategy's messages to the operator.
     pub(super) notices: Arc<[String]>,
     pub(super) version: u64,
 }
 
 impl<S, P> Snapshot<S, P> {
-    /// Takes a slot at a candidate of this snapshot and a clone of its service; `None` if no slot is
-    /// free.
+    /// Takes a slot at a candidate of this snapshot and clones its service. Returns `None` if no
+    /// slot is free.
     #[inline]
     pub(super) fn start_attempt(
         &self,
@@ -43,16 +43,17 @@ impl<S, P> Snapshot<S, P> {
         Some((service, Attempt::begin(&candidate.endpoint_state, started, pick_metadata)?))
     }
 
-    /// The service of a candidate of this snapshot.
+    /// Returns the service of a candidate of this snapshot.
     #[inline]
     pub(super) fn service(&self, candidate: &Candidate) -> Option<&S> {
         let position = self.position(candidate)?;
         self.services.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
-    /// Why none of the endpoints can get a request.
+    /// Counts why none of the endpoints can get a request. Takes time in proportion to their
+    /// number.
     #[cold]
-    pub(super) fn unavailable(&self) -> Error {
+    pub(super) fn unavailable(&self) -> Unavailable {
         let mut why = Unavailable { endpoints: self.endpoints, ..Unavailable::default() };
         let mut eligible = vec![false; self.endpoints];
         for candidate in self.candidates.iter() {
@@ -77,10 +78,11 @@ impl<S, P> Snapshot<S, P> {
             }
         }
         why.example = why.example.or(draining);
-        Error::Unavailable(why)
+        why
     }
 
-    /// Where the candidate is; `None` if a picker took it from elsewhere.
+    /// Returns the position of the candidate, or `None` if the picker returned one that is not of
+    /// this snapshot.
     #[inline]
     pub(super) fn position(&self, candidate: &Candidate) -> Option<usize> {
         let position = candidate.position();

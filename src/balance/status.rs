@@ -7,19 +7,19 @@ use crate::{
     strategy::Candidate,
 };
 
-/// A balancer at one moment: all its endpoints with their figures, and how its driver is doing.
+/// The state of a balancer at one moment: its endpoints with their figures, and its driver.
 ///
-/// `Display` gives a table for people.
+/// `Display` writes a table for people.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
     /// All endpoints, eligible or not, in no particular order.
     pub endpoints: Vec<EndpointStatus>,
-    /// What the strategy wants people to know: that a panic rule holds, for example.
+    /// The strategy's messages to the operator, such as that a panic rule holds.
     pub notices: Arc<[String]>,
     /// The driver's state.
     pub driver: DriverStatus,
-    /// Counts the snapshots published.
+    /// The number of snapshots published.
     pub version: u64,
 }
 
@@ -29,25 +29,25 @@ pub struct Status {
 pub struct EndpointStatus {
     /// The endpoint's key, as text.
     pub name: Arc<str>,
-    /// Weight, tier, health and the like.
+    /// The weight, tier, health and other attributes.
     pub attributes: Attributes,
-    /// Requests in flight.
+    /// The number of requests in flight.
     pub outstanding: u32,
-    /// How requests ended.
+    /// How many requests ended in which way.
     pub outcomes: OutcomeCounts,
     /// The estimate of [`PeakEwma`] as last measured; `None` if nothing measures it.
     pub latency: Option<Duration>,
 }
 
-/// How the driver of a balancer is doing.
+/// The state of a balancer's driver.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DriverStatus {
-    /// Whether it still applies changes.
+    /// Whether the driver still applies changes.
     pub state: DriverState,
-    /// How many errors the stream of endpoints has yielded.
+    /// The number of errors that the stream of endpoints has yielded.
     pub errors: u64,
-    /// The last of them, until an update arrives.
+    /// The last error; `None` again once an update has arrived.
     pub last_error: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -55,13 +55,24 @@ pub struct DriverStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DriverState {
-    /// It applies changes as they come, if somebody polls it.
+    /// The driver applies changes as they come, as long as it is polled.
     #[default]
     Running,
-    /// The stream of endpoints has ended; the last endpoints are kept.
-    Ended,
-    /// It was dropped while the stream had more to come; the last endpoints are kept.
+    /// The list of endpoints is complete: its stream has ended, as that of a static list does. The
+    /// endpoints stay, and the driver has no more work.
+    Complete,
+    /// The driver was dropped before the stream ended. The last endpoints stay.
     Dropped,
+}
+
+impl fmt::Display for DriverState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Complete => "complete, the list of endpoints is final",
+            Self::Dropped => "dropped, changes of the endpoints are not seen",
+        })
+    }
 }
 
 impl EndpointStatus {
@@ -105,9 +116,9 @@ impl fmt::Display for Status {
         }
         match &self.driver {
             DriverStatus { state: DriverState::Running, last_error: None, .. } => Ok(()),
-            DriverStatus { state, last_error: None, .. } => writeln!(f, "driver: {state:?}"),
+            DriverStatus { state, last_error: None, .. } => writeln!(f, "driver: {state}"),
             DriverStatus { state, last_error: Some(error), errors } => {
-                writeln!(f, "driver: {state:?}, {errors} errors, the last: {}", Escaped(error))
+                writeln!(f, "driver: {state}; {errors} errors, the last: {}", Escaped(error))
             }
         }
     }

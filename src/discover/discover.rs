@@ -11,6 +11,10 @@ use super::Update;
 ///
 /// An error changes no endpoint: consumers report it and keep the endpoints that they have. The end
 /// of the stream means that the endpoints no longer change.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a source of endpoints",
+    note = "a source is a stream of `Result<Update<Key, Target>, Error>`; `discover::list`, `addresses` and `channel` make one"
+)]
 pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {
     /// The type that identifies an endpoint.
     type Key;
@@ -26,6 +30,7 @@ pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::
     ) -> Poll<Option<Result<Update<Self::Key, Self::Target>, Self::Error>>>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<K, T, E, D> Discover for D
 where
     D: TryStream<Ok = Update<K, T>, Error = E> + Stream<Item = Result<Update<K, T>, E>> + ?Sized,

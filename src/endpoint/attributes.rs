@@ -2,16 +2,17 @@ use std::sync::Arc;
 
 use super::{Allowance, Health, Locality, Metadata};
 
-/// What discovery and health checks say of an endpoint; all of it may change while it serves.
+/// The attributes of an endpoint that discovery and health checks set. They may change while it
+/// serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
     pub(super) weight: u32,
     pub(super) tier: u32,
-    /// `None` stands for the default, so that plain endpoints take little memory.
+    /// `None` stands for the defaults, so that plain endpoints take little memory.
     details: Option<Arc<Details>>,
 }
 
-/// What most endpoints have not.
+/// The attributes that few endpoints have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Details {
     pub(super) health: Health,
@@ -24,43 +25,43 @@ static NO_DETAILS: Details =
     Details { health: Health::Healthy, locality: None, metadata: Metadata::EMPTY, allowance: None };
 
 impl Attributes {
-    /// The share of traffic relative to other endpoints' weights; 0 means drain.
+    /// Returns the weight: the share of traffic relative to other endpoints. 0 means drain.
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// The priority tier; 0 is the most preferred.
+    /// Returns the priority tier; 0 is the most preferred.
     #[must_use]
     pub fn tier(&self) -> u32 {
         self.tier
     }
 
-    /// Whether the endpoint should get new requests.
+    /// Returns the health, which says whether the endpoint should get new requests.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.details().health
     }
 
-    /// Region and zone, if known.
+    /// Returns the region and zone, if known.
     #[must_use]
     pub fn locality(&self) -> Option<&Locality> {
         self.details().locality.as_ref()
     }
 
-    /// Free labels.
+    /// Returns the labels.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.details().metadata
     }
 
-    /// How many more requests it may get, if that is bounded: it is on trial.
+    /// Returns the requests that the endpoint may still get if it is on trial; `None` is no limit.
     #[must_use]
     pub fn allowance(&self) -> Option<&Allowance> {
         self.details().allowance.as_ref()
     }
 
-    /// True if new requests may go there: it is serving and its weight is not 0.
+    /// Returns true if the endpoint may get new requests: it is serving and its weight is not 0.
     #[must_use]
     pub fn is_eligible(&self) -> bool {
         self.weight > 0 && self.health().is_serving()
@@ -77,7 +78,7 @@ impl Attributes {
 }
 
 impl Default for Attributes {
-    /// Weight 1, tier 0, healthy, no locality, no metadata.
+    /// Returns weight 1, tier 0, healthy, no locality and no metadata.
     fn default() -> Self {
         Self { weight: 1, tier: 0, details: None }
     }

@@ -11,16 +11,16 @@ use super::{
 };
 use crate::outcome::Meter;
 
-/// One backend: a target with its attributes and its vitals.
+/// One backend: a target with its attributes and its live figures.
 ///
-/// The target `T` is whatever a stage of discovery knows: an address at first, a `Service` once
-/// connected ([`map`](Self::map) turns one into the other). The [attributes](Attributes) are reached
-/// by dereferencing.
+/// The target `T` is an address at first and a `Service` once a stage of discovery has connected
+/// it; [`map`](Self::map) turns one into the other. An endpoint dereferences to its
+/// [attributes](Attributes).
 ///
-/// Clones share the [`EndpointStats`]. A fresh `Endpoint` under a key that a balancer knows already
-/// changes target and attributes in place; the balancer goes on with the vitals it has. Requests that
-/// wait for the earlier target to get ready pick again. A clone of the earlier `Endpoint` with other
-/// attributes has the same target, and they go on waiting for it. The same holds where a stage of
+/// Clones share the [`EndpointStats`]. A new `Endpoint` under a key that a balancer knows changes
+/// the target and the attributes in place, and the balancer keeps the stats that it has. Requests
+/// that wait for the earlier target to get ready then pick again. They go on waiting if the target
+/// is the same: in a clone of the earlier `Endpoint` with other attributes, or where a stage of
 /// discovery keeps the service because the target is equal, as
 /// [`connect`](crate::discover::DiscoverExt::connect) does.
 #[derive(Clone, Debug)]
@@ -32,15 +32,18 @@ pub struct Endpoint<T> {
     origin: u32,
 }
 
-/// A number that no other target has. It wraps around, which does no harm: it is compared only with
-/// those of earlier endpoints under the same key.
+/// Returns a number that no other target has.
+///
+/// The counter may wrap around, because an origin is compared only with that of the earlier
+/// endpoint under the same key. A shared pointer would need no static, but an allocation per
+/// endpoint and 8 bytes more per balancer.
 fn new_origin() -> u32 {
     static LAST: AtomicU32 = AtomicU32::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 impl<T> Endpoint<T> {
-    /// A healthy endpoint of weight 1 in tier 0 with fresh vitals.
+    /// Creates a healthy endpoint of weight 1 in tier 0 with new stats.
     pub fn new(target: T) -> Self {
         let stats = Arc::new(EndpointStats::new());
         let attributes = Attributes::default();
@@ -75,10 +78,10 @@ impl<T> Endpoint<T> {
         self
     }
 
-    /// Sets how many more requests it may get, or lifts that bound. Default: no bound.
+    /// Sets how many more requests the endpoint may get, or removes that limit. Default: no limit.
     ///
-    /// How a stage of discovery puts an endpoint on trial: it lets one request through, watches by a
-    /// [meter](Self::with_meter) how it ends, and decides by that.
+    /// A stage of discovery puts an endpoint on trial with it: the stage allows one request, sees
+    /// how it ends with a [meter](Self::with_meter), and readmits or ejects the endpoint.
     #[must_use]
     pub fn with_allowance(mut self, allowance: impl Into<Option<Allowance>>) -> Self {
         self.attributes.set(|details| details.allowance = allowance.into());
@@ -99,18 +102,18 @@ impl<T> Endpoint<T> {
         self
     }
 
-    /// The address or service itself.
+    /// Returns the target: the address or service.
     pub fn target(&self) -> &T {
         &self.target
     }
 
-    /// What requests to this endpoint have left behind.
+    /// Returns the live figures of this endpoint.
     pub fn stats(&self) -> &Arc<EndpointStats> {
         &self.stats
     }
 
-    /// Turns the target into another, an address into a service for example. Attributes stay and
-    /// the vitals are shared.
+    /// Turns the target into another one, such as an address into a service. The attributes stay,
+    /// and the stats are shared.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Endpoint<U> {
         Endpoint {
             target: f(self.target),
@@ -121,7 +124,7 @@ impl<T> Endpoint<T> {
         }
     }
 
-    /// Borrows the target, sharing the vitals.
+    /// Returns an endpoint that borrows the target and shares the stats.
     pub fn as_ref(&self) -> Endpoint<&T> {
         Endpoint {
             target: &self.target,
@@ -132,25 +135,25 @@ impl<T> Endpoint<T> {
         }
     }
 
-    /// The same endpoint counting on the vitals of an earlier instance.
+    /// Replaces the stats by those of an earlier endpoint.
     ///
-    /// A stage that is given an endpoint under a key it knows calls this, so that all stages and the
-    /// balancer read and write one set of vitals.
+    /// A stage that gets an endpoint under a key it knows calls this, so that all stages and the
+    /// balancer read and write the same stats.
     #[must_use]
-    pub fn with_vitals(mut self, stats: Arc<EndpointStats>) -> Self {
+    pub fn with_stats(mut self, stats: Arc<EndpointStats>) -> Self {
         self.stats = stats;
         self
     }
 
-    /// Hangs one more meter on the endpoint, which learns from the attempts at it beside the meter of
-    /// the balancer's strategy: how a stage of discovery watches what requests see.
+    /// Adds a meter, which learns from the attempts at the endpoint in addition to the meter of the
+    /// balancer's strategy. Stages of discovery see the outcomes of requests with it.
     #[must_use]
     pub fn with_meter(mut self, meter: Arc<dyn Meter>) -> Self {
         Arc::make_mut(self.meters.get_or_insert_default()).push(meter);
         self
     }
 
-    /// The same endpoint as the successor of `before` under its key: it counts on the vitals of
+    /// Returns this endpoint as the successor of `before` under its key, with the stats of
     /// `before`. It has the origin of `before` if the targets are equal, and otherwise a new one.
     pub(crate) fn succeeding(self, before: &Self) -> Self
     where
@@ -160,15 +163,15 @@ impl<T> Endpoint<T> {
         Self { stats: Arc::clone(&before.stats), origin, ..self }
     }
 
-    /// The same endpoint with a new origin. A stage that makes a service of the target calls this,
-    /// because a clone of an earlier endpoint then has another service.
+    /// Returns this endpoint with a new origin. A stage that makes a service of the target calls
+    /// this, because a clone of an earlier endpoint then has another service.
     pub(crate) fn with_new_origin(self) -> Self {
         Self { origin: new_origin(), ..self }
     }
 
-    /// Identifies the target. [`new`](Self::new) gives each endpoint another origin, and clones keep
-    /// it. Under the same key, an endpoint of the same origin has the same target, and one of another
-    /// origin may have another.
+    /// Returns a number that identifies the target. [`new`](Self::new) gives each endpoint another
+    /// origin, and clones keep it. Under the same key, an endpoint of the same origin has the same
+    /// target, and one of another origin may have another.
     pub(crate) fn origin(&self) -> u32 {
         self.origin
     }
@@ -187,7 +190,7 @@ impl<T> Deref for Endpoint<T> {
 }
 
 impl<T: PartialEq> PartialEq for Endpoint<T> {
-    /// Equal targets with equal attributes; vitals and meters don't count.
+    /// Compares targets and attributes, not stats and meters.
     fn eq(&self, other: &Self) -> bool {
         self.target == other.target && self.attributes == other.attributes
     }
@@ -204,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_and_mapped_endpoints_share_vitals() {
+    fn clones_and_mapped_endpoints_share_stats() {
         let first = Endpoint::new(1).with_weight(3);
         let second = first.clone().map(|n| n + 1);
         assert!(Arc::ptr_eq(first.stats(), second.stats()));

@@ -3,11 +3,11 @@ use std::{fmt, sync::Arc};
 use super::{Endpoint, EndpointStats};
 use crate::escape::Escaped;
 
-/// Which endpoint it was, down to the instance: one that was removed and has come back under the same
-/// key is another.
+/// Identifies one instance of an endpoint: an endpoint that was removed and has come back under the
+/// same key is another instance.
 ///
-/// Errors name one, and so do the extensions of an HTTP response that says that
-/// its endpoint failed: whoever tries again knows which endpoint to avoid.
+/// Errors contain the id of the endpoint that failed, and so do the extensions of an HTTP response
+/// that counts as a failure. A retry uses it to avoid the endpoint.
 #[derive(Clone)]
 pub struct EndpointId {
     name: Arc<str>,
@@ -15,7 +15,7 @@ pub struct EndpointId {
 }
 
 impl EndpointId {
-    /// An endpoint under its key as text.
+    /// Creates the id of an endpoint; `name` is its key as text.
     pub fn new<T>(name: impl Into<Arc<str>>, endpoint: &Endpoint<T>) -> Self {
         Self { name: name.into(), stats: Arc::clone(endpoint.stats()) }
     }
@@ -24,13 +24,13 @@ impl EndpointId {
         Self { name: Arc::clone(name), stats: Arc::clone(stats) }
     }
 
-    /// The endpoint's key, as text.
+    /// Returns the endpoint's key as text.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The endpoint's live figures.
+    /// Returns the endpoint's live figures.
     #[must_use]
     pub fn stats(&self) -> &Arc<EndpointStats> {
         &self.stats
@@ -53,6 +53,6 @@ impl fmt::Display for EndpointId {
 
 impl fmt::Debug for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Instance").field(&self.name).finish()
+        f.debug_tuple("EndpointId").field(&self.name).finish()
     }
 }

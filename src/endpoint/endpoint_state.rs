@@ -11,32 +11,32 @@ use tokio::time::Instant;
 use super::{Allowance, Attributes, EndpointStats, Slots};
 use crate::outcome::{LoadReport, Meter, Start};
 
-/// An endpoint as one balancer has it: its name and attributes, and what the balancer hangs on it.
+/// An endpoint in one balancer: its name and attributes, and the balancer's meter and slots for it.
 ///
-/// Replaced as a whole when attributes change; vitals, meter and slots are handed on.
-///
-/// What each request touches comes first, on the cache line of the reference counts.
+/// It is replaced as a whole when attributes change; stats, meter and slots are passed on.
+// The fields that each request touches come first, on the cache line of the reference counts.
 #[repr(C)]
 pub(crate) struct EndpointState {
     pub(crate) stats: Arc<EndpointStats>,
     pub(crate) slots: Option<Arc<Slots>>,
-    /// The strategy's.
+    /// The strategy's meter.
     meter: Option<Arc<dyn Meter>>,
-    /// Those that came with the endpoint.
+    /// The meters that came with the endpoint.
     meters: Meters,
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
-    /// The [origin](super::Endpoint::origin) of the endpoint: another one has another service.
+    /// The [origin](super::Endpoint::origin) of the endpoint; another origin may have another
+    /// service.
     pub(crate) origin: u32,
-    /// Where its candidate was last, as a hint where to look for it.
+    /// The last position of its candidate, a hint where to look for it.
     position: AtomicU32,
 }
 
-/// The meters that stages of discovery have hung on an endpoint; mostly none.
+/// The meters that stages of discovery have added to an endpoint; mostly none.
 pub(crate) type Meters = Option<Arc<Vec<Arc<dyn Meter>>>>;
 
-/// What the meters of an endpoint want to be told beside outcomes.
+/// What the meters of an endpoint need besides outcomes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Interest {
     pub(crate) latency: bool,
@@ -71,49 +71,49 @@ impl EndpointState {
         endpoint_state
     }
 
-    /// The same endpoint with other attributes, and other meters of its own.
+    /// Returns the same endpoint with other attributes and other meters of its own.
     pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
         let (stats, slots) = (Arc::clone(&self.stats), self.slots.clone());
         Self::new(Arc::clone(&self.name), attributes, stats, self.meter.clone(), meters, slots)
             .of_origin(self.origin)
     }
 
-    /// The same of another origin.
+    /// Returns the same endpoint with another origin.
     pub(crate) fn of_origin(self, origin: u32) -> Self {
         Self { origin, ..self }
     }
 
-    /// Where the candidate of this endpoint probably is.
+    /// Returns the probable position of the candidate of this endpoint.
     pub(crate) fn position(&self) -> u32 {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Says where the candidate of this endpoint is now.
+    /// Records the position of the candidate of this endpoint.
     pub(crate) fn set_position(&self, position: u32) {
         self.position.store(position, Ordering::Relaxed);
     }
 
-    /// All meters, the strategy's first.
+    /// Returns all meters, the strategy's first.
     #[inline]
     pub(crate) fn meters(&self) -> impl Iterator<Item = &dyn Meter> {
         let own = self.meters.iter().flat_map(|meters| meters.iter());
         self.meter.iter().chain(own).map(|meter| &**meter)
     }
 
-    /// True if one more request may be sent there at once.
+    /// Returns true if one more request may be sent to the endpoint at once.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.slots.as_ref().is_none_or(|slots| slots.has_room()) && !self.is_spent()
     }
 
-    /// True if one of these slots is kept for the request that asks, and nothing else is in the way.
+    /// Returns true if `offers` contains a slot of this endpoint and its allowance is not used up.
     #[cold]
     pub(crate) fn is_offered(&self, offers: &[Arc<Slots>]) -> bool {
         self.slots.as_ref().is_some_and(|slots| offers.iter().any(|one| Arc::ptr_eq(one, slots)))
             && !self.is_spent()
     }
 
-    /// True if it may get no more requests, whatever slots are free.
+    /// Returns true if its allowance is used up, so that it gets no request even if slots are free.
     #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.interest.rationed && self.has_nothing_left()
@@ -124,20 +124,21 @@ impl EndpointState {
         self.attributes.allowance().is_some_and(|allowance| allowance.left() == 0)
     }
 
-    /// Takes room for one request, if there is any.
+    /// Takes room for one request; returns false if there is no room.
     #[inline]
     pub(crate) fn enter(&self) -> bool {
-        // A slot that is taken in vain would be handed over to the same request again.
+        // Checked first: a slot that is taken and released again would be offered to the same
+        // request.
         !self.is_spent()
             && self.slots.as_ref().is_none_or(|slots| slots.try_acquire())
             && self.enter_with_slot()
     }
 
-    /// Takes the rest of what one request needs that has a slot. Releases the slot if there is not
-    /// enough.
+    /// Takes one request of the allowance for a request that has a slot. Releases the slot if none
+    /// is left.
     #[inline]
     pub(crate) fn enter_with_slot(&self) -> bool {
-        // The allowance comes last: giving it back has all requests in line look again.
+        // The allowance comes last, because giving it back wakes all queued requests.
         let entered =
             !self.interest.rationed || self.attributes.allowance().is_none_or(Allowance::take);
         if !entered {
@@ -146,7 +147,7 @@ impl EndpointState {
         entered
     }
 
-    /// The request is over.
+    /// Releases the slot of a request that is over.
     #[inline]
     pub(crate) fn exit(&self) {
         if let Some(slots) = &self.slots {
@@ -154,7 +155,7 @@ impl EndpointState {
         }
     }
 
-    /// The request that was entered is not sent.
+    /// Gives the allowance of a request back that was entered but not sent.
     #[cold]
     pub(crate) fn give_back(&self) {
         if let Some(allowance) = self.attributes.allowance() {
@@ -162,26 +163,26 @@ impl EndpointState {
         }
     }
 
-    /// Tells the meters that want it that a response has begun.
+    /// Passes the beginning of a response on to the meters that need it.
     pub(crate) fn first_byte(&self, start: Start) {
-        let told = self.meters().filter(|meter| meter.needs_first_bytes());
-        told.for_each(|meter| meter.first_byte(&self.stats, start));
+        let meters = self.meters().filter(|meter| meter.needs_first_bytes());
+        meters.for_each(|meter| meter.first_byte(&self.stats, start));
     }
 
-    /// Tells the meters that want it that an attempt has begun.
+    /// Passes the beginning of an attempt on to the meters that need it.
     #[cold]
     pub(crate) fn start(&self, start: Start) {
-        let told = self.meters().filter(|meter| meter.needs_starts());
-        told.for_each(|meter| meter.start(&self.stats, start));
+        let meters = self.meters().filter(|meter| meter.needs_starts());
+        meters.for_each(|meter| meter.start(&self.stats, start));
     }
 
-    /// Passes on to the meters that want it what the endpoint says of its load.
+    /// Passes a load report on to the meters that need it.
     pub(crate) fn report(&self, report: &LoadReport, now: Instant) {
-        let told = self.meters().filter(|meter| meter.needs_reports());
-        told.for_each(|meter| meter.report(&self.stats, report, now));
+        let meters = self.meters().filter(|meter| meter.needs_reports());
+        meters.for_each(|meter| meter.report(&self.stats, report, now));
     }
 
-    /// True if these are the meters that came with the endpoint.
+    /// Returns true if these are the meters that came with the endpoint.
     pub(crate) fn has_meters(&self, meters: &Meters) -> bool {
         match (&self.meters, meters) {
             (None, None) => true,
@@ -196,10 +197,10 @@ impl EndpointState {
 
 impl fmt::Debug for EndpointState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member")
+        f.debug_struct("EndpointState")
             .field("name", &self.name)
             .field("attributes", &self.attributes)
-            .field("vitals", &self.stats)
+            .field("stats", &self.stats)
             .finish_non_exhaustive()
     }
 }

@@ -7,24 +7,23 @@ use crate::outcome::Outcome;
 
 /// The live figures of one endpoint: requests in flight, how requests ended, load estimates.
 ///
-/// Written by the guard of each attempt ([`Attempt`](crate::outcome::Attempt)), read by strategies,
-/// health adapters and the status view. All of it fits one cache line, and no two endpoints' figures
-/// ever share one.
+/// Each [`Attempt`](crate::outcome::Attempt) writes them; strategies, health adapters and the
+/// status view read them. They fill one cache line, and no two endpoints share one.
 ///
-/// The estimates are filled in by the [`Load`](crate::load::Load) of the balancer's strategy; under
-/// a strategy that doesn't look at latencies none is measured.
+/// The [`Load`](crate::load::Load) of the balancer's strategy writes the estimates. A strategy that
+/// does not use latencies measures none.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct EndpointStats {
-    /// Requests in flight in the low bits, successes in the others: most requests add to one and
-    /// take from the other at the same moment.
+    /// Requests in flight in the low 24 bits, successes in the others: a success then changes both
+    /// with one atomic operation.
     flow: AtomicU64,
     cancelled: AtomicU32,
     application: AtomicU32,
     overload: AtomicU32,
     transport: AtomicU32,
     timeout: AtomicU32,
-    /// Failures since the last success.
+    /// Failures since the last success. It is not exact when requests end concurrently.
     streak: AtomicU32,
     latency: AtomicU64,
     failure: AtomicU64,
@@ -51,14 +50,14 @@ impl EndpointStats {
         }
     }
 
-    /// Requests in flight: picked, and neither finished nor dropped.
+    /// Returns the number of requests in flight: picked, and neither finished nor dropped.
     #[inline]
     #[must_use]
     pub fn outstanding(&self) -> u32 {
         (self.flow.load(Ordering::Relaxed) & (SUCCESS - 1)) as u32
     }
 
-    /// How the requests so far ended.
+    /// Returns how many requests ended in which outcome.
     #[must_use]
     pub fn outcomes(&self) -> OutcomeCounts {
         let small = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
@@ -77,13 +76,14 @@ impl EndpointStats {
         self.flow.load(Ordering::Relaxed) / SUCCESS
     }
 
-    /// How many requests in a row have failed: none has succeeded since. Cancelled ones don't count.
+    /// Returns the number of failures since the last success. Cancelled requests do not count.
     #[must_use]
-    pub fn failures_in_a_row(&self) -> u32 {
+    pub fn consecutive_failures(&self) -> u32 {
         self.streak.load(Ordering::Relaxed)
     }
 
-    /// Forgets its failures, but for the counts: somebody says that it is well again.
+    /// Resets consecutive failures and the failure estimate, but not the counts: a stage has
+    /// readmitted the endpoint.
     pub(crate) fn forgive(&self) {
         self.streak.store(0, Ordering::Relaxed);
         self.failure.store(0, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl EndpointStats {
         self.flow.fetch_add(IN_FLIGHT, Ordering::Relaxed);
     }
 
-    /// Counts a request out that was not sent.
+    /// Removes a request that was not sent from those in flight.
     pub(crate) fn abandon(&self) {
         self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
     }
@@ -103,6 +103,7 @@ impl EndpointStats {
     pub(crate) fn end(&self, outcome: &Outcome) {
         let other = match outcome {
             Outcome::Success => {
+                // Loads first: a store on each success would take the cache line from other cores.
                 if self.streak.load(Ordering::Relaxed) != 0 {
                     self.streak.store(0, Ordering::Relaxed);
                 }
@@ -122,17 +123,18 @@ impl EndpointStats {
         self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
     }
 
-    /// Where the latency estimate is kept, for `load`.
+    /// Returns the latency estimate, which `load` maintains.
     pub(crate) fn latency_cell(&self) -> &AtomicU64 {
         &self.latency
     }
 
-    /// Where the failure estimate is kept, for `load`.
+    /// Returns the failure estimate, which `load` maintains.
     pub(crate) fn failure_cell(&self) -> &AtomicU64 {
         &self.failure
     }
 
-    /// Nanoseconds since these vitals began, at least 1; 1 for an instant before that.
+    /// Returns the age of these stats at `now` in nanoseconds. It is at least 1, also before they
+    /// began, because 0 stands for "not measured".
     #[inline]
     pub(crate) fn age(&self, now: Instant) -> u64 {
         self.age_at(now.into())
@@ -143,12 +145,12 @@ impl EndpointStats {
         now.since(self.epoch).max(1)
     }
 
-    /// When they were of that age, in nanoseconds.
+    /// Returns the instant at which these stats had the given age in nanoseconds.
     pub(crate) fn at(&self, age: u64) -> Instant {
         self.epoch.after(age).instant()
     }
 
-    /// How old these vitals were when `others` were of that age; 0, which is no age, stays 0.
+    /// Returns the age of these stats when `others` had the given age; 0, which is no age, stays 0.
     pub(crate) fn age_of(&self, age: u64, others: &Self) -> u64 {
         match age {
             0 => 0,
@@ -157,7 +159,7 @@ impl EndpointStats {
     }
 }
 
-/// How many attempts ended in which [`Outcome`].
+/// Counts attempts by their [`Outcome`].
 ///
 /// Successes wrap around at 2^40, the others at 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,13 +180,13 @@ pub struct OutcomeCounts {
 }
 
 impl OutcomeCounts {
-    /// Attempts that failed: all but successes and cancellations.
+    /// Returns the number of failed attempts: all but successes and cancellations.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.application + self.overload + self.transport + self.timeout
     }
 
-    /// What was added since an earlier reading.
+    /// Returns the difference to an earlier reading.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let small = |now: u64, then: u64| u64::from((now as u32).wrapping_sub(then as u32));
         Self {
@@ -197,7 +199,7 @@ impl OutcomeCounts {
         }
     }
 
-    /// All finished attempts.
+    /// Returns the number of all finished attempts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.success + self.failures() + self.cancelled
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vitals_fill_one_cache_line() {
+    fn stats_fill_one_cache_line() {
         assert_eq!((size_of::<EndpointStats>(), align_of::<EndpointStats>()), (64, 64));
     }
 }

@@ -2,48 +2,48 @@ use std::{fmt, sync::Arc};
 
 use crate::escape::Escaped;
 
-/// Whether an endpoint should get new requests, and why not if it should not.
+/// Whether an endpoint should get new requests, and the reason if it should not.
 ///
-/// The reason is free text for people; nothing decides by it.
+/// The reason is text for people; no decision depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
     /// Serves normally. The default.
     #[default]
     Healthy,
-    /// Serves, but others should be preferred. Strategies without a notion of preference treat it
-    /// as healthy.
+    /// Serves, but other endpoints are preferred. Strategies without preferences treat it as
+    /// healthy.
     Degraded(Arc<str>),
-    /// Should get no request while others can serve.
+    /// Should get no request while other endpoints can serve.
     Unhealthy(Arc<str>),
-    /// Finishes the requests it has and gets no new one.
+    /// Finishes its requests and gets no new one.
     Draining(Arc<str>),
 }
 
 impl Health {
-    /// [`Health::Degraded`] for the given reason.
+    /// Returns [`Health::Degraded`] with a reason.
     pub fn degraded(reason: impl Into<Arc<str>>) -> Self {
         Self::Degraded(reason.into())
     }
 
-    /// [`Health::Unhealthy`] for the given reason.
+    /// Returns [`Health::Unhealthy`] with a reason.
     pub fn unhealthy(reason: impl Into<Arc<str>>) -> Self {
         Self::Unhealthy(reason.into())
     }
 
-    /// [`Health::Draining`] for the given reason.
+    /// Returns [`Health::Draining`] with a reason.
     pub fn draining(reason: impl Into<Arc<str>>) -> Self {
         Self::Draining(reason.into())
     }
 
-    /// True if new requests may go there: healthy or degraded.
+    /// Returns true if the endpoint may get new requests: it is healthy or degraded.
     #[must_use]
     pub fn is_serving(&self) -> bool {
         matches!(self, Self::Healthy | Self::Degraded(_))
     }
 
-    /// This, or the other if that is worse: several opinions on one endpoint come to one. Draining is
-    /// the worst, because nothing that goes on in the endpoint can end it.
+    /// Returns the worse of the two, which combines the results of several stages. Draining is the
+    /// worst, because no recovery of the endpoint ends it.
     #[must_use]
     pub fn or_worse(self, other: Self) -> Self {
         if other.severity() > self.severity() { other } else { self }
@@ -58,7 +58,7 @@ impl Health {
         }
     }
 
-    /// Why the endpoint is not healthy; `None` if it is.
+    /// Returns the reason why the endpoint is not healthy; `None` if it is.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {

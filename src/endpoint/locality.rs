@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use crate::escape::Escaped;
 
-/// Where an endpoint runs: a region and a zone in it, matched by name.
+/// The location of an endpoint: a region and a zone in it, compared by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Locality {
     region: Arc<str>,
@@ -10,18 +10,19 @@ pub struct Locality {
 }
 
 impl Locality {
-    /// A locality by its region and zone, for example `eu-central-1` and `eu-central-1a`.
+    /// Creates a locality from the names of its region and zone, such as `eu-central-1` and
+    /// `eu-central-1a`.
     pub fn new(region: impl Into<Arc<str>>, zone: impl Into<Arc<str>>) -> Self {
         Self { region: region.into(), zone: zone.into() }
     }
 
-    /// The region's name.
+    /// Returns the region's name.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// The zone's name.
+    /// Returns the zone's name.
     #[must_use]
     pub fn zone(&self) -> &str {
         &self.zone

@@ -1,26 +1,26 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Labels of an endpoint, as discovery gave them: names to values, both text.
+/// The labels that discovery gives an endpoint: a map from names to values.
 ///
-/// An empty set costs no allocation, and clones share one.
+/// An empty map costs no allocation, and clones share one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata(Option<Arc<BTreeMap<String, String>>>);
 
 impl Metadata {
     pub(super) const EMPTY: Self = Self(None);
 
-    /// The value of a label.
+    /// Returns the value of a label.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.as_ref()?.get(name).map(String::as_str)
     }
 
-    /// All labels in the order of their names.
+    /// Returns all labels in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().flat_map(|map| map.iter()).map(|(name, value)| (&**name, &**value))
     }
 
-    /// True if there is no label.
+    /// Returns true if there is no label.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -1,10 +1,13 @@
-//! The nouns: one backend, what is known of it, and what it has been seen to do.
+//! One endpoint: its target, its attributes and its live figures.
 //!
-//! An [`Endpoint`] is a target (an address, later a service) with the attributes that discovery
-//! gives it: weight, priority tier, locality, [`Health`], metadata. Its [`EndpointStats`] are what requests
-//! leave behind: how many are in flight, how they ended, how long they took. Clones of an endpoint
-//! share the vitals. An [`EndpointId`] names one of them for as long as it is in the balancer: what an error
-//! or a response says of where it came from, and what a request has [`Tried`].
+//! An [`Endpoint`] is a target (an address, later a service) with the [`Attributes`] that discovery
+//! sets: weight, priority tier, [`Locality`], [`Health`], [`Metadata`]. Its [`EndpointStats`] count
+//! the requests in flight and the outcomes of past ones, and have the latency estimate; clones
+//! share them. An [`EndpointId`] identifies one instance of an endpoint in errors and responses,
+//! and a request records those it has [`Tried`].
+//!
+//! Inside the crate, an `EndpointState` is an endpoint in one balancer, and `wait_queue` is where
+//! requests wait for a free slot.
 //!
 //! ```
 //! use tower_lb::endpoint::{Endpoint, Health, Locality};
@@ -30,7 +33,6 @@ mod health;
 mod locality;
 mod metadata;
 mod moment;
-mod slots;
 mod tried;
 mod wait_queue;
 
@@ -48,6 +50,5 @@ pub use self::{
 pub(crate) use self::{
     endpoint_state::{EndpointState, Meters},
     moment::Moment,
-    slots::Slots,
-    wait_queue::{Look, Take, Ticket, WaitQueue, Watch},
+    wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

@@ -2,16 +2,16 @@ use std::{sync::LazyLock, time::Duration};
 
 use tokio::time::Instant;
 
-/// An instant as a number, because a pick takes many differences: nanoseconds since an origin that is
-/// the same for all, negative before it.
+/// An instant as a number, because a pick computes many differences: nanoseconds since a common
+/// origin, negative before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment(i64);
 
-/// Numbers need a beginning; which one makes no difference.
+/// The origin of all moments. Its value does not matter.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Moment {
-    /// Nanoseconds from an earlier moment to this, 0 if that is not earlier.
+    /// Returns the nanoseconds since an earlier moment; 0 if it is not earlier.
     #[inline]
     pub(super) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0).max(0) as u64

@@ -2,21 +2,21 @@ use std::sync::Arc;
 
 use super::EndpointStats;
 
-/// The endpoints that a request has been to already.
+/// The endpoints that a request has been sent to.
 ///
-/// Picks avoid them as long as another will do. Endpoints are told apart by instance: one that was
-/// removed and has come back has not been tried. Empty, it allocates nothing.
+/// Picks avoid them while another endpoint is available. Endpoints are compared by instance: one
+/// that was removed and has come back has not been tried. An empty set needs no allocation.
 #[derive(Clone, Debug, Default)]
 pub struct Tried(Vec<Arc<EndpointStats>>);
 
 impl Tried {
-    /// No endpoint tried yet.
+    /// Returns an empty set.
     #[must_use]
     pub const fn none() -> Self {
         Self(Vec::new())
     }
 
-    /// Adds an endpoint by its vitals. Adding it twice is no harm.
+    /// Adds an endpoint by its stats, unless it is contained already.
     pub fn add(&mut self, stats: &Arc<EndpointStats>) {
         if !self.contains(stats) {
             self.0.push(Arc::clone(stats));
@@ -31,19 +31,19 @@ impl Tried {
         self.0.iter()
     }
 
-    /// True if the endpoint with these vitals has been tried.
+    /// Returns true if the endpoint with these stats has been tried.
     #[must_use]
     pub fn contains(&self, stats: &Arc<EndpointStats>) -> bool {
         self.0.iter().any(|tried| Arc::ptr_eq(tried, stats))
     }
 
-    /// How many endpoints have been tried.
+    /// Returns the number of endpoints tried.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// True if none has been tried.
+    /// Returns true if no endpoint has been tried.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

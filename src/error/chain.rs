@@ -1,7 +1,9 @@
 use std::{error::Error as StdError, io};
 
-/// An error and what is behind it. An `io::Error` made of another leaves that one out of its sources, so
-/// it is asked for it.
+/// Returns an error and its sources.
+///
+/// An `io::Error` that wraps another error does not return that one as a source, so it is read by
+/// `get_ref`.
 pub(crate) fn chain<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {

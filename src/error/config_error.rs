@@ -2,8 +2,8 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 /// A setting that is invalid, or that contradicts another one.
 ///
-/// Every fallible `build`, `new` and setter of this crate fails with this type. `Display` names the field,
-/// its value if it has one, and what was expected: "`rise` is 0: expected at least 1".
+/// Every fallible `build`, `new` and setter of this crate fails with this type. `Display` names the
+/// field, its value if it has one, and what was expected: "`rise` is 0: expected at least 1".
 ///
 /// ```
 /// use tower_lb::ConfigError;
@@ -20,7 +20,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error about `field`, which was `expected` to be something else: "at least 1", "a share from 0 to 1".
+    /// Creates an error about `field`. `expected` says what is valid: "at least 1", "a share from 0
+    /// to 1".
     ///
     /// Strategies and layers outside this crate may use it for their own settings.
     pub fn new(
@@ -30,15 +31,15 @@ impl ConfigError {
         Self { field: field.into(), value: None, expected: expected.into() }
     }
 
-    /// The same error with the invalid value. Leave out values that are secret.
+    /// Adds the invalid value. Leave out values that are secret.
     #[must_use]
     pub fn with_value(mut self, value: impl fmt::Display) -> Self {
         self.value = Some(value.to_string());
         self
     }
 
-    /// Returns the name of the invalid field. The field of a strategy inside another one is a path, such as
-    /// `inner.threshold`.
+    /// Returns the name of the invalid field. The field of a strategy inside another one is a path,
+    /// such as `inner.threshold`.
     #[must_use]
     pub fn field(&self) -> &str {
         &self.field
@@ -56,7 +57,7 @@ impl ConfigError {
         &self.expected
     }
 
-    /// The same error seen from the configuration around this one: `field` becomes `outer.field`.
+    /// Names the configuration around this one: `field` becomes `outer.field`.
     #[must_use]
     pub(crate) fn within(mut self, outer: &str) -> Self {
         self.field = format!("{outer}.{}", self.field).into();
@@ -86,7 +87,8 @@ impl ConfigError {
         Self::unless(number > 0, field, number, "at least 1")
     }
 
-    /// Fails unless `least <= number <= most`; not-a-number is never within. An infinite `most` is no limit.
+    /// Fails unless `least <= number <= most`, also if `number` is NaN. An infinite `most` is no
+    /// limit.
     pub(crate) fn unless_within(
         field: &'static str,
         number: f64,

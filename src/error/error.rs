@@ -3,43 +3,43 @@ use std::{error::Error as StdError, fmt};
 use super::{BoxError, Unavailable, chain};
 use crate::endpoint::EndpointId;
 
-/// Why a balancer did not answer a request.
+/// The error of a balancer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Discovery knows no endpoint: none has been found yet, or the last was removed.
+    /// No endpoint is known: none has been discovered yet, or the last one was removed.
     NoEndpoints,
-    /// There are endpoints, but none can get the request: all are unhealthy, draining, of weight 0 or
-    /// excluded by the strategy, or none gets ready for it.
+    /// There are endpoints, but none can get the request. All are unhealthy, draining, of weight 0
+    /// or excluded by the strategy, or none gets ready.
     Unavailable(Unavailable),
-    /// All endpoints have as many requests in flight as they may.
+    /// All endpoints have `max_outstanding` requests in flight.
     Overloaded {
-        /// How many each may have.
+        /// The limit of each endpoint.
         max_outstanding: u32,
     },
-    /// The strategy found no endpoint for this request, though some could have taken it.
+    /// The strategy picked no endpoint for this request, although some had room.
     Refused,
-    /// There is no endpoint and there will be none: the stream of endpoints has ended, or the driver
-    /// was dropped. (With endpoints of which none can get requests it is
+    /// No endpoint is known and none will be: the stream of endpoints has ended, or the driver was
+    /// dropped. (If there are endpoints and none can get requests, the error is
     /// [`Unavailable`](Self::Unavailable).)
     Closed,
     /// The endpoint's own error.
     Endpoint {
-        /// The endpoint; `Display` gives its key.
+        /// The endpoint; it displays as its key.
         endpoint: EndpointId,
-        /// What its service failed with.
+        /// The error of its service.
         source: BoxError,
     },
 }
 
 impl Error {
-    /// The balancer's error behind others: layers around a balancer pass it on as a source.
+    /// Returns the balancer's error among the sources of `error`: layers around a balancer wrap it.
     #[must_use]
     pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
 
-    /// The key, as text, of the endpoint that failed; `None` if the request reached none.
+    /// Returns the key, as text, of the endpoint that failed; `None` if the request reached none.
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         match self {
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// The endpoint that failed, down to the instance; `None` if the request reached none.
+    /// Returns the id of the endpoint that failed; `None` if the request reached none.
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&EndpointId> {
         match self {
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// True if no endpoint has seen the request.
+    /// Returns true if the request was sent to no endpoint.
     #[must_use]
     pub fn is_unsent(&self) -> bool {
         !matches!(self, Self::Endpoint { .. })

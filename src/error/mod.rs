@@ -1,4 +1,4 @@
-//! Errors: why a request was not answered, which setting is invalid, which text cannot be parsed.
+//! Errors: of requests ([`Error`]), of settings ([`ConfigError`]) and of texts ([`ParseError`]).
 
 mod chain;
 mod config_error;
@@ -12,5 +12,5 @@ pub use self::{
     config_error::ConfigError, error::Error, parse_error::ParseError, unavailable::Unavailable,
 };
 
-/// The error type that tower's services agree on.
+/// The type-erased error that tower's services use.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

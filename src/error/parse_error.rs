@@ -21,7 +21,8 @@ impl ParseError {
     /// The longest text that is kept, in bytes. The rest is left out.
     const MAX_TEXT_BYTES: usize = 200;
 
-    /// `text` is not a valid `what` ("origin"); `expected` says what one looks like.
+    /// Creates an error: `text` is not a valid `what` ("origin"), and `expected` describes a valid
+    /// one.
     pub(crate) fn new(
         what: &'static str,
         text: &str,
@@ -53,7 +54,7 @@ impl ParseError {
         self
     }
 
-    /// The same error, caused by the error of a parser underneath.
+    /// Adds the error of an underlying parser as the source.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
@@ -91,8 +92,7 @@ impl ParseError {
     }
 }
 
-/// Two errors are equal if they are about the same text and expect the same; sources are not
-/// compared.
+/// Compares what was parsed, the text and what was expected, but not the sources.
 impl PartialEq for ParseError {
     fn eq(&self, other: &Self) -> bool {
         (self.what, &self.text, &self.expected, &self.problem, self.position)

@@ -1,27 +1,27 @@
 use std::{fmt, sync::Arc};
 
-use crate::endpoint::Health;
+use crate::{endpoint::Health, escape::Escaped};
 
-/// Why none of a balancer's endpoints can get a request.
+/// The reasons why none of a balancer's endpoints can get a request.
 ///
-/// Each endpoint is counted once, by the first of the reasons in the order of the fields.
+/// Each endpoint is counted once, under the first reason in the order of the fields that applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unavailable {
-    /// How many endpoints there are.
+    /// The number of all endpoints.
     pub endpoints: usize,
-    /// How many may get requests, but are not ready for one. An unhealthy one that a panic rule lets
-    /// requests go to is counted here.
+    /// The eligible endpoints, which are not ready. An unhealthy endpoint that a panic rule admits
+    /// is counted here.
     pub not_ready: usize,
-    /// How many are draining.
+    /// The draining endpoints.
     pub draining: usize,
-    /// How many are unhealthy, including ejected ones.
+    /// The unhealthy endpoints, including ejected ones.
     pub unhealthy: usize,
-    /// How many have weight 0.
+    /// The endpoints of weight 0.
     pub zero_weight: usize,
-    /// How many would be eligible, but are excluded by a rule of the strategy.
+    /// The endpoints that a rule of the strategy excludes and that would be eligible otherwise.
     pub excluded: usize,
-    /// The name and the health of one that is unhealthy, or else draining.
+    /// The name and the health of an unhealthy endpoint, or else of a draining one.
     pub example: Option<(Arc<str>, Health)>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for Unavailable {
             separator = ", ";
         }
         match &self.example {
-            Some((name, health)) => write!(f, " ({name} is {health})"),
+            Some((name, health)) => write!(f, " ({} is {health})", Escaped(name)),
             None => Ok(()),
         }
     }

@@ -223,7 +223,7 @@ fn failure_rate(failures: Decayed, age: u64, failing: bool) -> f32 {
 }
 
 fn is_failing(stats: &EndpointStats) -> bool {
-    stats.failures_in_a_row() >= MIN_FAILING
+    stats.consecutive_failures() >= MIN_FAILING
 }
 
 impl<L: Load> Load for FailureAware<L> {

@@ -7,24 +7,26 @@ use crate::endpoint::{EndpointId, EndpointState};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
-/// While it lives, the request counts as in flight. It records its outcome exactly once: by
-/// [`finish`](Self::finish), or as [`Outcome::Cancelled`] when dropped. It holds on to the endpoint
-/// *instance*: an endpoint that is removed and comes back has nothing to do with older attempts.
-///
-/// All of it is plain words, so that it moves from the pick to the response without a stall.
+/// The request counts as in flight as long as the attempt exists. The attempt records its outcome
+/// exactly once: with [`finish`](Self::finish), or as [`Outcome::Cancelled`] when it is dropped. It
+/// belongs to one *instance* of the endpoint: an endpoint that is removed and comes back does not
+/// see the outcomes of older attempts.
+// Five plain words, so that it moves from the pick to the response without a stall.
 #[derive(Debug)]
 pub struct Attempt {
-    /// Empty once the outcome is recorded.
-    endpoint_state: Option<Arc<EndpointState>>,
-    /// Ages of the vitals, in nanoseconds; 0 if not measured.
+    endpoint_state: Arc<EndpointState>,
+    /// Ages of the endpoint's stats, in nanoseconds; 0 if not measured.
     started: u64,
     first_byte: u64,
-    pick_metadata: PickMetadata,
+    metadata: u64,
+    class: u32,
+    /// The outcome is recorded, or the request was not sent.
+    is_over: bool,
 }
 
 impl Attempt {
-    /// Takes room at the endpoint, if it has any. The latency is measured if it is told when
-    /// it started.
+    /// Takes room at the endpoint and begins an attempt; returns `None` if there is no room. The
+    /// latency is measured if `started` is known.
     #[inline]
     pub(crate) fn begin(
         endpoint_state: &Arc<EndpointState>,
@@ -34,83 +36,84 @@ impl Attempt {
         endpoint_state.enter().then(|| Self::entered(endpoint_state, started, pick_metadata))
     }
 
-    /// The same at an endpoint at which room has been taken.
+    /// Begins an attempt at an endpoint at which room has been taken.
     #[inline]
     pub(crate) fn entered(
         endpoint_state: &Arc<EndpointState>,
         started: Option<Instant>,
-        pick_metadata: PickMetadata,
+        PickMetadata { class, note: metadata }: PickMetadata,
     ) -> Self {
         endpoint_state.stats.begin();
         let started = started.map_or(0, |started| endpoint_state.stats.age(started));
         if endpoint_state.interest.starts {
-            endpoint_state.start(Start { class: pick_metadata.class, started });
+            endpoint_state.start(Start { class, started });
         }
-        Self {
-            endpoint_state: Some(Arc::clone(endpoint_state)),
-            started,
-            first_byte: 0,
-            pick_metadata,
-        }
+        let endpoint_state = Arc::clone(endpoint_state);
+        Self { endpoint_state, started, first_byte: 0, metadata, class, is_over: false }
     }
 
-    /// The endpoint's name, as errors and the status view give it.
+    /// Returns the endpoint's key as text.
     #[must_use]
     pub fn endpoint(&self) -> &str {
-        self.endpoint_state.as_ref().map_or("", |endpoint_state| &endpoint_state.name)
+        &self.endpoint_state.name
     }
 
-    /// What the strategy has to say to the tracker about this request
-    /// ([`PickContext::set_metadata`](crate::strategy::PickContext::set_metadata)); 0 if nothing.
+    /// Returns the endpoint.
+    #[must_use]
+    pub fn endpoint_id(&self) -> EndpointId {
+        EndpointId::of(&self.endpoint_state.name, &self.endpoint_state.stats)
+    }
+
+    pub(crate) fn endpoint_state(&self) -> &Arc<EndpointState> {
+        &self.endpoint_state
+    }
+
+    /// Returns the number that the strategy has left for the tracker
+    /// ([`PickContext::set_metadata`](crate::strategy::PickContext::set_metadata)); 0 if none.
     #[inline]
     #[must_use]
-    pub fn note(&self) -> u64 {
-        self.pick_metadata.note
+    pub fn metadata(&self) -> u64 {
+        self.metadata
     }
 
-    /// The response has begun. Reads the clock if the strategy measures latency.
+    /// Records that the response has begun. Reads the clock if the strategy measures latency.
     #[inline]
     pub fn first_byte(&mut self) {
         self.respond(Instant::now);
     }
 
-    /// The response has begun, in the time of a simulation.
+    /// Records that the response has begun, in the time of a simulation.
     pub fn first_byte_at(&mut self, now: Instant) {
         self.respond(|| now);
     }
 
     #[inline]
     fn respond(&mut self, now: impl FnOnce() -> Instant) {
-        if let (1.., 0, Some(endpoint_state)) =
-            (self.started, self.first_byte, &self.endpoint_state)
-        {
-            self.first_byte = endpoint_state.stats.age(now());
-            if endpoint_state.interest.first_bytes {
-                endpoint_state
-                    .first_byte(Start { class: self.pick_metadata.class, started: self.started });
+        if self.started > 0 && self.first_byte == 0 {
+            self.first_byte = self.endpoint_state.stats.age(now());
+            if self.endpoint_state.interest.first_bytes {
+                self.endpoint_state.first_byte(Start { class: self.class, started: self.started });
             }
         }
     }
 
-    /// True if somebody wants [`report`](Self::report)s, so that they are worth looking for.
+    /// Returns true if a meter needs [`report`](Self::report)s, so that they are worth parsing.
     #[inline]
     #[must_use]
     pub fn wants_reports(&self) -> bool {
-        self.endpoint_state.as_ref().is_some_and(|endpoint_state| endpoint_state.interest.reports)
+        self.endpoint_state.interest.reports
     }
 
-    /// Passes on what the endpoint says of its load.
+    /// Passes the endpoint's load report on to the meters.
     pub fn report(&self, report: &LoadReport) {
         if self.wants_reports() {
             self.report_at(report, Instant::now());
         }
     }
 
-    /// Passes on what the endpoint says of its load, in the time of a simulation.
+    /// Passes the endpoint's load report on to the meters, in the time of a simulation.
     pub fn report_at(&self, report: &LoadReport, now: Instant) {
-        if let Some(endpoint_state) = &self.endpoint_state {
-            endpoint_state.report(report, now);
-        }
+        self.endpoint_state.report(report, now);
     }
 
     /// Records how the request ended.
@@ -124,42 +127,34 @@ impl Attempt {
         self.end(&outcome, || now);
     }
 
-    /// The request was never sent there: counts it out without an outcome. Meters that were told of
-    /// the start are told that it was cancelled.
+    /// Ends an attempt whose request was not sent, without an outcome. Meters that saw it start see
+    /// it cancelled.
     pub(crate) fn abandon(mut self) {
-        if let Some(endpoint_state) = self.endpoint_state.take() {
-            endpoint_state.stats.abandon();
-            endpoint_state.give_back();
-            if endpoint_state.interest.starts {
-                let sample = Sample::new(&Outcome::Cancelled).of_class(self.pick_metadata.class);
-                let sample = sample.measured(self.started, self.started);
-                let told = endpoint_state.meters().filter(|meter| meter.needs_starts());
-                told.for_each(|meter| meter.record(&endpoint_state.stats, &sample));
-            }
-            endpoint_state.exit();
+        self.is_over = true;
+        let endpoint_state = &self.endpoint_state;
+        endpoint_state.stats.abandon();
+        endpoint_state.give_back();
+        if endpoint_state.interest.starts {
+            let sample = Sample::new(&Outcome::Cancelled).of_class(self.class);
+            let sample = sample.measured(self.started, self.started);
+            let meters = endpoint_state.meters().filter(|meter| meter.needs_starts());
+            meters.for_each(|meter| meter.record(&endpoint_state.stats, &sample));
         }
-    }
-
-    /// The endpoint; `None` once the attempt is over.
-    #[must_use]
-    pub fn endpoint_id(&self) -> Option<EndpointId> {
-        self.endpoint_state
-            .as_ref()
-            .map(|endpoint_state| EndpointId::of(&endpoint_state.name, &endpoint_state.stats))
-    }
-
-    pub(crate) fn endpoint_state(&self) -> Option<&Arc<EndpointState>> {
-        self.endpoint_state.as_ref()
+        // Last: the request that gets the slot then sees the figures without this attempt.
+        endpoint_state.exit();
     }
 
     #[inline]
     fn end(&mut self, outcome: &Outcome, now: impl FnOnce() -> Instant) {
-        let Some(endpoint_state) = self.endpoint_state.take() else { return };
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let endpoint_state = &self.endpoint_state;
         endpoint_state.stats.end(outcome);
         let mut meters = endpoint_state.meters();
         if let Some(meter) = meters.next() {
             let mut sample = Sample::new(outcome).begun(self.first_byte > 0);
-            sample = sample.of_class(self.pick_metadata.class);
+            sample = sample.of_class(self.class);
             if self.started > 0 {
                 let ended = match self.first_byte {
                     0 => endpoint_state.stats.age(now()),
@@ -172,6 +167,7 @@ impl Attempt {
                 meter.record(&endpoint_state.stats, &sample);
             }
         }
+        // Last: the request that gets the slot then sees the figures with this outcome.
         endpoint_state.exit();
     }
 
@@ -184,7 +180,7 @@ impl Attempt {
 impl Drop for Attempt {
     #[inline]
     fn drop(&mut self) {
-        if self.endpoint_state.is_some() {
+        if !self.is_over {
             self.cancel();
         }
     }

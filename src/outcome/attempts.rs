@@ -5,15 +5,16 @@ use tokio::time::Instant;
 use super::Outcome;
 use crate::endpoint::{EndpointStats, Tried};
 
-/// What became of one request so far: which attempt this is, which endpoints have been tried, how
-/// the last attempt failed, and when all must be done.
+/// The attempts of one request so far: their number, the endpoints tried, the last failure, and the
+/// deadline of them all.
 ///
-/// It travels with the request ([`Carry`](super::Carry)); clones share it, so that retries, hedges
-/// and failover agree on what was tried, and the balancer prefers other endpoints. The balancer adds
-/// each endpoint that it picks. Behind it is a lock that only attempts of the same request meet at.
+/// It travels with the request ([`Carry`](super::Carry)). Clones share it, so that retries, hedges
+/// and failover agree on what was tried, and the balancer prefers other endpoints. The balancer
+/// adds each endpoint that it picks. The lock inside is contended only by attempts of the same
+/// request.
 ///
-/// A request without one is on its first attempt. A retry layer makes one when the first attempt has
-/// failed, so that requests that succeed pay nothing for it.
+/// A request without it is on its first attempt. A retry layer creates it when the first attempt
+/// has failed, so that requests that succeed pay nothing for it.
 #[derive(Clone, Debug)]
 pub struct Attempts(Arc<Mutex<State>>);
 
@@ -27,13 +28,13 @@ struct State {
 }
 
 impl Attempts {
-    /// A request that is on its first attempt and has all the time in the world.
+    /// Creates the state of a request that is on its first attempt and has no deadline.
     #[must_use]
     pub fn new() -> Self {
         Self::until(None)
     }
 
-    /// A request that must be done by then.
+    /// Creates the state of a request that must be done by `deadline`.
     #[must_use]
     pub fn with_deadline(deadline: Instant) -> Self {
         Self::until(Some(deadline))
@@ -45,18 +46,18 @@ impl Attempts {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// Of another request, which must be done at the same time.
-    pub(crate) fn with_the_same_deadline(&self) -> Self {
+    /// Creates the state of another request with the same deadline.
+    pub(crate) fn with_same_deadline(&self) -> Self {
         Self::until(self.deadline())
     }
 
-    /// When the request must be done, if there is such a time.
+    /// Returns the time by which the request must be done, if there is a deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.state(|state| state.deadline)
     }
 
-    /// The request must be done by then, if it need not be earlier. Gives the earlier.
+    /// Sets the deadline unless there is an earlier one. Returns the one that holds.
     pub fn limit_to(&self, deadline: Instant) -> Instant {
         self.state(|state| {
             let earlier = state.deadline.map_or(deadline, |known| known.min(deadline));
@@ -64,19 +65,19 @@ impl Attempts {
         })
     }
 
-    /// The number of the attempt, 1 for the first.
+    /// Returns the number of the current attempt, 1 for the first.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.state(|state| state.number)
     }
 
-    /// One more attempt begins, best at an endpoint that has not been tried.
+    /// Begins one more attempt, which prefers an endpoint that has not been tried.
     pub fn begin_next(&self) {
         self.begin(false);
     }
 
-    /// One more attempt begins, which is of no use at an endpoint that has been tried: a hedge. If
-    /// there is no other, the balancer [refuses](crate::Error::Refused) it.
+    /// Begins one more attempt, which must not go to an endpoint that has been tried: a hedge. If
+    /// there is no other endpoint, the balancer [refuses](crate::Error::Refused) it.
     pub fn begin_elsewhere(&self) {
         self.begin(true);
     }
@@ -88,28 +89,28 @@ impl Attempts {
         });
     }
 
-    /// True if the attempt is of no use at an endpoint that has been tried.
+    /// Returns true if the attempt must not go to an endpoint that has been tried.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.state(|state| state.elsewhere)
     }
 
-    /// The request goes, or went, to the endpoint with these vitals.
+    /// Records that the request goes, or went, to the endpoint with these stats.
     pub fn went_to(&self, stats: &Arc<EndpointStats>) {
         self.state(|state| state.tried.add(stats));
     }
 
-    /// The endpoints that the request has been to.
+    /// Returns the endpoints that the request has been sent to.
     #[must_use]
     pub fn tried(&self) -> Tried {
         self.state(|state| state.tried.clone())
     }
 
-    /// An attempt of the request failed.
+    /// Records that an attempt of the request failed.
     pub fn failed(&self, outcome: Outcome) {
         self.state(|state| state.failure = Some(outcome));
     }
 
-    /// How the last attempt failed that is over; `None` if none is.
+    /// Returns the outcome of the last failed attempt; `None` if no attempt has failed.
     #[must_use]
     pub fn last_failure(&self) -> Option<Outcome> {
         self.state(|state| state.failure.clone())
@@ -120,7 +121,7 @@ impl Attempts {
     }
 }
 
-/// Equal if they are of the same request.
+/// Compares identity: the attempts of the same request are equal.
 impl PartialEq for Attempts {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -2,23 +2,30 @@ use std::error::Error as StdError;
 
 use super::{Attempt, Attempts, OnResponse, Track};
 
-/// A request that has room for its [`Attempts`].
+/// A request that stores its [`Attempts`].
 ///
-/// `http::Request` has them in its extensions. A request type of your own keeps them in a field;
-/// for the balancer to look there, wrap its tracker into [`Following`].
+/// `http::Request` stores them in its extensions. Another type of request stores them in a field;
+/// wrap the balancer's tracker in [`Following`], so that the balancer reads it.
+#[diagnostic::on_unimplemented(
+    message = "requests of type `{Self}` do not carry their attempts",
+    note = "implement `Carry` with a field of type `Option<Attempts>`; `http::Request` implements it"
+)]
 pub trait Carry {
-    /// What became of the request so far; `None` on a first attempt that nobody takes note of.
+    /// Returns the attempts so far; `None` on a first attempt without a layer that records it.
     fn attempts(&self) -> Option<&Attempts>;
 
-    /// Hands the request what became of it so far.
+    /// Stores the attempts so far in the request.
     fn carry(&mut self, attempts: Attempts);
 }
 
-/// The side of a tracker that finds out what became of a request before the balancer got it.
+/// The part of a tracker that reads the earlier attempts of a request.
 ///
-/// Companion of [`Track`]. Without a method of its own, a tracker takes every request for new.
+/// It complements [`Track`]. By default, every request is on its first attempt.
+#[diagnostic::on_unimplemented(
+    note = "wrap the tracker in `Following` for requests that `Carry` their attempts, or write `impl<Req> Follow<Req> for` it"
+)]
 pub trait Follow<Req> {
-    /// The request's attempts so far, if it carries them.
+    /// Returns the request's attempts so far, if it carries them.
     #[inline]
     fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
         let _ = request;
@@ -28,7 +35,7 @@ pub trait Follow<Req> {
 
 impl<C, Req> Follow<Req> for OnResponse<C> {}
 
-/// A tracker for requests that [`Carry`] their attempts; all else is up to the tracker inside.
+/// A tracker for requests that [`Carry`] their attempts. The inner tracker does everything else.
 ///
 /// ```
 /// use tower_lb::{
@@ -58,7 +65,7 @@ impl<C, Req> Follow<Req> for OnResponse<C> {}
 pub struct Following<T>(T);
 
 impl<T> Following<T> {
-    /// Follows requests, and tracks their responses by `tracker`.
+    /// Creates a tracker that follows requests, and tracks their responses with `tracker`.
     pub fn new(tracker: T) -> Self {
         Self(tracker)
     }

@@ -3,16 +3,21 @@ use std::{error::Error as StdError, io};
 use super::{Elapsed, Outcome};
 use crate::error::chain;
 
-/// Decides what a response or an error says about the endpoint it came from.
+/// Decides what a response or an error says about the endpoint that it came from.
 ///
-/// The error is the endpoint's own, behind a trait object: downcast it to look into it, or leave it
-/// to [`Outcome::of_error`].
+/// The error is the endpoint's own, as a trait object. Downcast it to inspect it, or call
+/// [`Outcome::of_error`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not classify responses of type `{Response}`",
+    note = "use `ResultOnly`, or a function `Fn(Result<&Response, &(dyn Error + 'static)>) -> Outcome`"
+)]
 pub trait Classify<Response> {
-    /// The outcome of an attempt that ended in `result`.
+    /// Returns the outcome of an attempt that ended with `result`.
     fn classify(&self, result: Result<&Response, &(dyn StdError + 'static)>) -> Outcome;
 }
 
-/// Any response is a success, any error what [`Outcome::of_error`] says.
+/// A classifier that counts each response as a success, and each error as [`Outcome::of_error`]
+/// does.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResultOnly;
 
@@ -32,9 +37,11 @@ where
 }
 
 impl Outcome {
-    /// What an error says if nothing more is known of it: a [`Timeout`](Self::Timeout) if it or one
-    /// of its sources is ours ([`Elapsed`]), tower's, tokio's or the operating system's, a
-    /// [`TransportFailure`](Self::TransportFailure) otherwise.
+    /// Returns the outcome of an error of which nothing more is known.
+    ///
+    /// It is a [`Timeout`](Self::Timeout) if the error or one of its sources is a timeout of this
+    /// crate ([`Elapsed`]), tower, tokio or the operating system. Otherwise it is a
+    /// [`TransportFailure`](Self::TransportFailure).
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         if chain(error).any(is_timeout) { Self::Timeout } else { Self::TransportFailure }

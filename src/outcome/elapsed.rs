@@ -1,19 +1,19 @@
 use std::{error::Error as StdError, fmt, time::Duration};
 
-/// Something took longer than it may.
+/// The error of an operation that exceeded its time limit.
 ///
-/// As an endpoint's error it is a [`Timeout`](super::Outcome::Timeout).
+/// If an endpoint fails with it, the outcome is a [`Timeout`](super::Outcome::Timeout).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed {
     bound: Bound,
     limit: Duration,
 }
 
-/// What a time limit is about.
+/// What a time limit limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bound {
-    /// Making a connection.
+    /// Connecting.
     Connect,
     /// From sending an attempt to the beginning of its response.
     FirstByte,
@@ -21,7 +21,7 @@ pub enum Bound {
     Attempt,
     /// From one piece of a response's body to the next.
     IdleBody,
-    /// From the first attempt to the beginning of the response that is returned, all between included.
+    /// From the first attempt to the beginning of the returned response, all attempts included.
     Overall,
 }
 
@@ -30,13 +30,13 @@ impl Elapsed {
         Self { bound, limit }
     }
 
-    /// What took too long.
+    /// Returns what took too long.
     #[must_use]
     pub fn bound(&self) -> Bound {
         self.bound
     }
 
-    /// How long it may take.
+    /// Returns the time limit.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.limit

@@ -1,10 +1,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
-/// What a server says of its own load, with a response or beside.
+/// A server's report of its own load, with a response or separately.
 ///
 /// The rates and utilizations are those of ORCA (Open Request Cost Aggregation), the format of gRPC
-/// and Envoy; requests in flight and latency are what Prequal's probes ask for. What is not told is
-/// `None`; what is negative or not a number is taken as not told.
+/// and Envoy. Prequal's probes ask for requests in flight and latency. A value that the server does
+/// not report is `None`. A negative value, or one that is not a number, counts as not reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct LoadReport {
@@ -20,156 +20,156 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
-    /// A report that tells nothing.
+    /// Creates an empty report.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Requests that the server answers in a second, from all its clients.
+    /// Sets the requests that the server answers in a second, for all its clients.
     #[must_use]
     pub fn with_requests_per_second(mut self, rate: f64) -> Self {
-        self.requests_per_second = sane(rate);
+        self.requests_per_second = valid(rate);
         self
     }
 
-    /// Requests that fail there in a second.
+    /// Sets the requests that fail in a second.
     #[must_use]
     pub fn with_errors_per_second(mut self, rate: f64) -> Self {
-        self.errors_per_second = sane(rate);
+        self.errors_per_second = valid(rate);
         self
     }
 
-    /// How busy the server is as it sees itself: 0 is idle, 1 is as much as it is meant for. May be
-    /// above 1.
+    /// Sets the server's own measure of its utilization: 0 is idle, 1 is the load that it is built
+    /// for. It may be above 1.
     #[must_use]
     pub fn with_application_utilization(mut self, utilization: f64) -> Self {
-        self.application_utilization = sane(utilization);
+        self.application_utilization = valid(utilization);
         self
     }
 
-    /// How busy its processors are; may be above 1.
+    /// Sets the utilization of the processors. It may be above 1.
     #[must_use]
     pub fn with_cpu_utilization(mut self, utilization: f64) -> Self {
-        self.cpu_utilization = sane(utilization);
+        self.cpu_utilization = valid(utilization);
         self
     }
 
-    /// How full its memory is, 0 to 1.
+    /// Sets the utilization of the memory, from 0 to 1.
     #[must_use]
     pub fn with_memory_utilization(mut self, utilization: f64) -> Self {
-        self.memory_utilization = sane(utilization);
+        self.memory_utilization = valid(utilization);
         self
     }
 
-    /// Requests that are at the server, of all its clients, waiting ones included.
+    /// Sets the requests at the server, from all its clients, including waiting ones.
     #[must_use]
     pub fn with_requests_in_flight(mut self, requests: f64) -> Self {
-        self.requests_in_flight = sane(requests);
+        self.requests_in_flight = valid(requests);
         self
     }
 
-    /// How many more requests it could serve at once without slowing any down; 0 says that it is
-    /// busy.
+    /// Sets how many more requests the server could serve at once without slowing any down; 0 means
+    /// that it is busy.
     #[must_use]
     pub fn with_free_capacity(mut self, requests: f64) -> Self {
-        self.free_capacity = sane(requests);
+        self.free_capacity = valid(requests);
         self
     }
 
-    /// How long requests take there at its present load, as the server measures it.
+    /// Sets the time that requests take at the present load, as the server measures it.
     #[must_use]
     pub fn with_latency(mut self, latency: Duration) -> Self {
         self.latency = Some(latency);
         self
     }
 
-    /// Adds a metric by name. ORCA's maps are told apart by a prefix: `utilization.queue`,
+    /// Adds a metric by name. A prefix names the map of ORCA: `utilization.queue`,
     /// `named_metrics.cache`.
     #[must_use]
     pub fn with_metric(mut self, name: impl Into<String>, value: f64) -> Self {
-        if let Some(value) = sane(value) {
+        if let Some(value) = valid(value) {
             self.metrics.insert(name.into(), value);
         }
         self
     }
 
-    /// Requests answered in a second.
+    /// Returns the requests answered in a second.
     #[must_use]
     pub fn requests_per_second(&self) -> Option<f64> {
         self.requests_per_second
     }
 
-    /// Requests failed in a second.
+    /// Returns the requests failed in a second.
     #[must_use]
     pub fn errors_per_second(&self) -> Option<f64> {
         self.errors_per_second
     }
 
-    /// How busy the server says it is.
+    /// Returns the server's own measure of its utilization.
     #[must_use]
     pub fn application_utilization(&self) -> Option<f64> {
         self.application_utilization
     }
 
-    /// How busy its processors are.
+    /// Returns the utilization of the processors.
     #[must_use]
     pub fn cpu_utilization(&self) -> Option<f64> {
         self.cpu_utilization
     }
 
-    /// How full its memory is.
+    /// Returns the utilization of the memory.
     #[must_use]
     pub fn memory_utilization(&self) -> Option<f64> {
         self.memory_utilization
     }
 
-    /// Requests that are at the server.
+    /// Returns the requests at the server.
     #[must_use]
     pub fn requests_in_flight(&self) -> Option<f64> {
         self.requests_in_flight
     }
 
-    /// How many more it could serve at once.
+    /// Returns how many more requests the server could serve at once.
     #[must_use]
     pub fn free_capacity(&self) -> Option<f64> {
         self.free_capacity
     }
 
-    /// How long requests take there.
+    /// Returns the time that requests take.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency
     }
 
-    /// A metric by its name.
+    /// Returns a metric by its name.
     #[must_use]
     pub fn metric(&self, name: &str) -> Option<f64> {
         self.metrics.get(name).copied()
     }
 
-    /// The utilization that counts: the highest of those metrics in `names` that are told and above
-    /// 0, or else the application's, or else that of the processors.
+    /// Returns the utilization to use: the highest of the metrics in `names` that are reported and
+    /// above 0, or else that of the application, or else that of the processors.
     ///
     /// Source: gRPC A114.
     #[must_use]
     pub fn utilization(&self, names: &[String]) -> Option<f64> {
         let named = names.iter().filter_map(|name| self.metric(name)).filter(|&value| value > 0.0);
-        let told = |value: Option<f64>| value.filter(|&value| value > 0.0);
+        let positive = |value: Option<f64>| value.filter(|&value| value > 0.0);
         named
             .reduce(f64::max)
-            .or_else(|| told(self.application_utilization))
-            .or_else(|| told(self.cpu_utilization))
+            .or_else(|| positive(self.application_utilization))
+            .or_else(|| positive(self.cpu_utilization))
     }
 
-    /// True if it tells nothing.
+    /// Returns true if the report is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-fn sane(value: f64) -> Option<f64> {
+fn valid(value: f64) -> Option<f64> {
     (value.is_finite() && value >= 0.0).then_some(value)
 }
 
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nonsense_is_not_told() {
+    fn invalid_values_count_as_not_reported() {
         let report = LoadReport::new()
             .with_cpu_utilization(f64::NAN)
             .with_requests_per_second(-1.0)

@@ -5,83 +5,87 @@ use tokio::time::Instant;
 use super::{LoadReport, Outcome};
 use crate::endpoint::EndpointStats;
 
-/// Learns from attempts; a strategy hangs one on each endpoint, and so may a stage of discovery
+/// Learns from attempts. A strategy adds one to each endpoint, and so may a stage of discovery
 /// ([`Endpoint::with_meter`](crate::Endpoint::with_meter)).
 ///
-/// A meter may keep the state of its endpoint itself, and the strategy reads it back from
-/// [`Candidate::meter`](crate::strategy::Candidate::meter); the built-in loads keep theirs in the
+/// A meter may store the state of its endpoint itself; the strategy reads it from
+/// [`Candidate::meter`](crate::strategy::Candidate::meter). The built-in loads store theirs in the
 /// [`EndpointStats`] and share one meter between all endpoints.
+#[diagnostic::on_unimplemented(
+    note = "implement `Meter::record` for `{Self}`, which must also be `Debug + Send + Sync + 'static`"
+)]
 pub trait Meter: Any + Debug + Send + Sync {
-    /// Takes note of a finished attempt. Called once for each, on the path of the request: it must
-    /// not block.
+    /// Records a finished attempt. It is called once for each attempt, on the path of the request,
+    /// and must not block.
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>);
 
-    /// True if [`Sample::latency`] is needed, which costs two clock reads a request. Asked each time that
-    /// the endpoint changes. Default true, or what the wrapped meter says.
+    /// Returns true if [`Sample::latency`] is needed, which costs two clock reads per request. It
+    /// is called at each change of the endpoint. Default: true, or the wrapped meter's value.
     fn needs_latency(&self) -> bool {
         self.inner().is_none_or(|inner| inner.needs_latency())
     }
 
-    /// An attempt has begun; called only if [`needs_starts`](Self::needs_starts). Default: passed on
-    /// to the wrapped meter.
+    /// Records that an attempt has begun. It is called only if [`needs_starts`](Self::needs_starts)
+    /// returns true. Default: calls the wrapped meter.
     fn start(&self, stats: &EndpointStats, start: Start) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_starts()) {
             inner.start(stats, start);
         }
     }
 
-    /// The response to an attempt has begun; called only if
-    /// [`needs_first_bytes`](Self::needs_first_bytes), and only where responses have a beginning before
-    /// their end, as in HTTP. Default: passed on to the wrapped meter.
+    /// Records that the response to an attempt has begun. It is called only if
+    /// [`needs_first_bytes`](Self::needs_first_bytes) returns true, and only for protocols whose
+    /// responses begin before they end, such as HTTP. Default: calls the wrapped meter.
     fn first_byte(&self, stats: &EndpointStats, start: Start) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_first_bytes()) {
             inner.first_byte(stats, start);
         }
     }
 
-    /// True if [`first_byte`](Self::first_byte) is to be called. Latency is measured then. Default
-    /// false, or what the wrapped meter says.
+    /// Returns true if [`first_byte`](Self::first_byte) is to be called. Latency is then measured.
+    /// Default: false, or the wrapped meter's value.
     fn needs_first_bytes(&self) -> bool {
         self.inner().is_some_and(|inner| inner.needs_first_bytes())
     }
 
-    /// True if [`start`](Self::start) is to be called. Default false, or what the wrapped meter says.
+    /// Returns true if [`start`](Self::start) is to be called. Default: false, or the wrapped
+    /// meter's value.
     fn needs_starts(&self) -> bool {
         self.inner().is_some_and(|inner| inner.needs_starts())
     }
 
-    /// The endpoint has told how loaded it is; called only if
-    /// [`needs_reports`](Self::needs_reports). Default: passed on to the wrapped meter.
+    /// Records the endpoint's report of its load. It is called only if
+    /// [`needs_reports`](Self::needs_reports) returns true. Default: calls the wrapped meter.
     fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if let Some(inner) = self.inner().filter(|inner| inner.needs_reports()) {
             inner.report(stats, report, now);
         }
     }
 
-    /// True if [`report`](Self::report) is to be called, so that reports are looked for. Default
-    /// false, or what the wrapped meter says.
+    /// Returns true if [`report`](Self::report) is to be called, so that reports are parsed.
+    /// Default: false, or the wrapped meter's value.
     fn needs_reports(&self) -> bool {
         self.inner().is_some_and(|inner| inner.needs_reports())
     }
 
-    /// The meter that this one wraps, if it does, so that it can be found by its type. A wrapper
-    /// passes [`record`](Self::record) on itself. Default: none.
+    /// Returns the meter that this one wraps, so that it can be found by its type. A wrapper's own
+    /// [`record`](Self::record) has to call the inner one. Default: `None`.
     fn inner(&self) -> Option<&dyn Meter> {
         None
     }
 
-    /// True if it keeps no state of its own, so that one can serve all endpoints of a balancer.
-    /// Default false.
+    /// Returns true if the meter has no state of its own, so that one serves all endpoints of a
+    /// balancer. Default: false.
     fn is_stateless(&self) -> bool {
         false
     }
 }
 
 impl dyn Meter {
-    /// This meter, or the one that it wraps, if that is an `M`.
+    /// Returns this meter, or the one that it wraps, if its type is `M`.
     pub(crate) fn find<M: Meter>(&self) -> Option<&M> {
-        // Scans do this for each endpoint: `successors` would ask the meter that is found for its
-        // inner one too.
+        // A loop because scans do this for each endpoint: `successors` would also call `inner` on
+        // the meter that is found.
         let mut meter = self;
         loop {
             if let Some(found) = (meter as &dyn Any).downcast_ref() {
@@ -92,22 +96,23 @@ impl dyn Meter {
     }
 }
 
-/// What a [`Meter`] learns of an attempt that begins.
+/// An attempt that begins, as a [`Meter`] sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     pub(super) class: u32,
-    /// Age of the vitals, in nanoseconds; 0 if not measured.
+    /// The age of the stats, in nanoseconds; 0 if not measured.
     pub(super) started: u64,
 }
 
 impl Start {
-    /// The class of the request; 0 unless the strategy tells classes apart.
+    /// Returns the class of the request; 0 unless the strategy assigns classes.
     #[must_use]
     pub fn class(&self) -> u32 {
         self.class
     }
 
-    /// How old the vitals were when the attempt began; `None` if nobody measures latency.
+    /// Returns the age of the endpoint's stats when the attempt began; `None` if no meter needs
+    /// latency.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         (self.started > 0).then(|| Duration::from_nanos(self.started))
@@ -118,7 +123,7 @@ impl Start {
         self.started
     }
 
-    /// The same by the age of other vitals.
+    /// Converts ages of the stats `from` to ages of the stats `to`.
     pub(crate) fn rebased(self, from: &EndpointStats, to: &EndpointStats) -> Self {
         Self { started: to.age_of(self.started, from), ..self }
     }
@@ -129,20 +134,20 @@ impl Start {
     }
 }
 
-/// What a [`Meter`] learns of one finished attempt.
+/// A finished attempt, as a [`Meter`] sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
     outcome: &'a Outcome,
     responded: bool,
     begun: bool,
     class: u32,
-    /// Ages of the vitals, in nanoseconds; `ended` is 0 if no latency is measured.
+    /// Ages of the stats, in nanoseconds; `ended` is 0 if no latency is measured.
     started: u64,
     ended: u64,
 }
 
 impl<'a> Sample<'a> {
-    /// An attempt that ended in `outcome`, its latency not measured.
+    /// Creates the sample of an attempt that ended in `outcome`, without a latency.
     #[inline]
     #[must_use]
     pub fn new(outcome: &'a Outcome) -> Self {
@@ -162,7 +167,7 @@ impl<'a> Sample<'a> {
         self
     }
 
-    /// The same by the age of other vitals.
+    /// Converts ages of the stats `from` to ages of the stats `to`.
     pub(crate) fn rebased(self, from: &EndpointStats, to: &EndpointStats) -> Self {
         let rebased = |age| to.age_of(age, from);
         Self { started: rebased(self.started), ended: rebased(self.ended), ..self }
@@ -173,22 +178,22 @@ impl<'a> Sample<'a> {
         Self { class, ..self }
     }
 
-    /// What was told of it when it began.
+    /// Returns the attempt as it was when it began.
     #[inline]
     #[must_use]
     pub fn start(&self) -> Start {
         Start { class: self.class, started: self.started }
     }
 
-    /// How it ended.
+    /// Returns how the attempt ended.
     #[inline]
     #[must_use]
     pub fn outcome(&self) -> &'a Outcome {
         self.outcome
     }
 
-    /// From the pick to the first byte of the response; to the end if there was none. `None` if the
-    /// strategy measures no latency.
+    /// Returns the time from the pick to the first byte of the response, or to the end if there was
+    /// none. `None` if no meter needs latency.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency_nanos().map(Duration::from_nanos)
@@ -199,21 +204,21 @@ impl<'a> Sample<'a> {
         (self.ended > 0).then(|| self.ended.saturating_sub(self.started))
     }
 
-    /// True if the response had begun, so that the latency is the endpoint's and not how long the
-    /// caller cared to wait.
+    /// Returns true if the response had begun, so that the latency is the endpoint's and not the
+    /// time that the caller waited.
     #[must_use]
     pub fn has_response(&self) -> bool {
         self.responded
     }
 
-    /// True if [`Meter::first_byte`] was called for it.
+    /// Returns true if [`Meter::first_byte`] was called for the attempt.
     #[must_use]
     pub fn had_first_byte(&self) -> bool {
         self.begun
     }
 
-    /// The age of the vitals when the attempt ended, or got its first byte. Reads the clock if
-    /// nobody has yet.
+    /// Returns the age of the stats when the attempt ended or got its first byte. Reads the clock
+    /// if it was not measured.
     pub(crate) fn age(&self, stats: &EndpointStats) -> u64 {
         if self.ended > 0 { self.ended } else { stats.age(Instant::now()) }
     }

@@ -1,19 +1,19 @@
-//! What a finished request says about its endpoint, and the guard that writes it down.
+//! How requests end, and what that says about their endpoints.
 //!
-//! Each attempt at an endpoint is held by an [`Attempt`]: it counts the request in flight from the
-//! pick to the end of the response, and records its [`Outcome`] exactly once, also when the future
-//! or the body is dropped. What outcome a response stands for is decided by a [`Classify`]; when the
-//! attempt is over (at the response, or at the end of its body) by a [`Track`]. What all attempts of
-//! one request have in common is in its [`Attempts`].
+//! An [`Attempt`] is one request at one endpoint. It counts the request as in flight from the pick
+//! to the end of the response, and records its [`Outcome`] exactly once, also when the future or
+//! the body is dropped. A [`Classify`] decides which outcome a response is. A [`Track`] decides
+//! when the attempt is over: at the response, or at the end of its body. All attempts of one
+//! request share its [`Attempts`].
 //!
-//! What learns from attempts is a [`Meter`]: it is told of ends, and if it wants of starts, latencies,
-//! and what the endpoint says of its own load, a [`LoadReport`].
+//! A [`Meter`] learns from attempts: from their ends and, if it needs them, from their starts,
+//! latencies and the endpoint's own [`LoadReport`]s.
 //!
 //! ```
 //! use std::{error::Error, time::Duration};
 //! use tower_lb::outcome::{Classify, Outcome};
 //!
-//! /// A protocol whose responses carry a number: 0 is fine, 1 means "too busy".
+//! /// A protocol whose responses are a number: 0 is a success, 1 means "too busy".
 //! #[derive(Clone)]
 //! struct ByNumber;
 //!

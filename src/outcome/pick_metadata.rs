@@ -1,8 +1,8 @@
-/// What a pick has left for the attempt that follows from it.
+/// What a pick leaves for the attempt that follows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PickMetadata {
-    /// Of the request, as the strategy has it.
+    /// The class of the request, as the strategy assigns it.
     pub(crate) class: u32,
-    /// For the tracker.
+    /// A number for the tracker.
     pub(crate) note: u64,
 }

@@ -2,28 +2,33 @@ use std::error::Error as StdError;
 
 use super::{Attempt, Classify, ResultOnly};
 
-/// Decides when an attempt is over, and sees to it that its outcome is recorded then.
+/// Decides when an attempt is over, and records its outcome then.
 ///
-/// The balancer calls it with each result. For protocols whose response is more than one value, a
-/// tracker wraps the response so that the [`Attempt`] lives on in it; for all others
-/// [`OnResponse`] will do.
+/// The balancer calls it with each result. If a protocol's response is more than one value, a
+/// tracker wraps the response, which then contains the [`Attempt`]. For all other protocols there
+/// is [`OnResponse`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not track responses of type `{Response}`",
+    note = "use `OnResponse::new(classifier)`, or for HTTP `Builder::http()` and endpoints that return an `http::Response`"
+)]
 pub trait Track<Response> {
-    /// What the caller of the balancer gets: the response, perhaps wrapped.
+    /// The balancer's response: the endpoint's, or a wrapper of it.
     type Response;
 
-    /// The endpoint has answered.
+    /// Handles a response of the endpoint.
     fn response(&self, response: Response, attempt: Attempt) -> Self::Response;
 
-    /// The endpoint's service has failed.
+    /// Handles an error of the endpoint's service.
     fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt);
 }
 
-/// The attempt is over when the response is there; its outcome is what the classifier says.
+/// A tracker for which an attempt is over at the response, with the outcome that the classifier
+/// returns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnResponse<C = ResultOnly>(C);
 
 impl<C> OnResponse<C> {
-    /// Classifies by `classify`.
+    /// Creates a tracker that classifies responses with `classify`.
     pub fn new(classify: C) -> Self {
         Self(classify)
     }

@@ -142,7 +142,7 @@ impl<'a> PickContext<'a> {
     }
 
     /// Leaves a word for the balancer's tracker, which finds it in the
-    /// [attempt](crate::outcome::Attempt::note). Of several the last counts.
+    /// [attempt](crate::outcome::Attempt::metadata). Of several the last counts.
     #[inline]
     pub fn set_metadata(&mut self, note: u64) {
         self.pick_metadata.note = note;

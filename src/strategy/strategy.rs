@@ -7,6 +7,9 @@ use crate::outcome::Meter;
 ///
 /// It lives in the driver and may keep state between pickers. A strategy that wraps another
 /// partitions or filters the candidates and lets the inner one build pickers over the parts.
+#[diagnostic::on_unimplemented(
+    note = "pass a strategy such as `P2c::default()`, or implement `Strategy`"
+)]
 pub trait Strategy {
     /// What chooses for each request; see [`Pick`].
     type Picker;
@@ -30,6 +33,7 @@ pub trait Strategy {
 ///
 /// Runs in the balancer's `call`: it must not block, should not allocate, and reads neither clock
 /// nor generator but through the context.
+#[diagnostic::on_unimplemented(note = "the strategy's picker must accept requests of type `{Req}`")]
 pub trait Pick<Req> {
     /// The candidate that gets the request, one of those the picker was built from.
     ///

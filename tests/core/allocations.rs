@@ -55,7 +55,7 @@ fn labelled() -> discover::List<u32, Noop> {
     }))
 }
 
-fn request<P: Pick<u64>>(balancer: &mut Balancer<Noop, P>) {
+fn request<St: Strategy<Picker: Pick<u64>>>(balancer: &mut Balancer<Noop, St>) {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(balancer.poll_ready(&mut cx).is_ready());
     let response = pin!(balancer.call(1));

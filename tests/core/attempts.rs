@@ -48,7 +48,7 @@ fn over<St: Strategy>(
     strategy: St,
     backends: &[Backend],
     limit: Option<u32>,
-) -> Balancer<Backend, St::Picker, Following<OnResponse>> {
+) -> Balancer<Backend, St, Following<OnResponse>> {
     let endpoints: Vec<_> = backends.iter().cloned().map(Endpoint::new).collect();
     over_endpoints(strategy, &endpoints, limit)
 }
@@ -57,7 +57,7 @@ fn over_endpoints<St: Strategy>(
     strategy: St,
     endpoints: &[Endpoint<Backend>],
     limit: Option<u32>,
-) -> Balancer<Backend, St::Picker, Following<OnResponse>> {
+) -> Balancer<Backend, St, Following<OnResponse>> {
     let endpoints = endpoints.iter().cloned().enumerate();
     let builder = Balancer::builder().seed(1).track(Following::new(OnResponse::default()));
     let builder = limit.into_iter().fold(builder, |builder, limit| builder.max_outstanding(limit));

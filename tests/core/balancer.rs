@@ -4,7 +4,8 @@ use std::{
     convert::Infallible,
     error::Error as _,
     future::Future,
-    sync::{Arc, atomic::Ordering},
+    panic::catch_unwind,
+    sync::{Arc, Mutex, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,25 +16,27 @@ use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok
 use tower::{Service, ServiceExt};
 use tower_lb::{
     Balancer, Error,
-    balance::{BuildError, Builder, DriverState},
+    balance::{Builder, DriverState},
     discover::{self, Discover, Update},
     endpoint::{Endpoint, Health},
     load::PeakEwma,
     outcome::Outcome,
-    strategy::{Dynamic, P2c, Panic, PanicMode, Pick, RoundRobin},
+    strategy::{Dynamic, P2c, Panic, PanicMode, Pick, RoundRobin, Strategy},
 };
-use tower_lb_test_support::{Backend, Failure, Readiness, drive, flag};
+use tower_lb_test_support::{Backend, Failure, Readiness, drive, flag, logs::Logs};
 
 fn two() -> (Backend, Backend) {
     (Backend::new("a"), Backend::new("b"))
 }
 
-type RoundRobinBalancer = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type RoundRobinBalancer = Balancer<Backend, RoundRobin>;
 type RoundRobinDriver = std::pin::Pin<
     Box<tower_lb::balance::Driver<discover::Channel<&'static str, Backend>, RoundRobin>>,
 >;
 
-fn ask<P: Pick<()>>(service: &mut task::Spawn<Balancer<Backend, P>>) -> Poll<Result<(), Error>> {
+fn ask<St: Strategy<Picker: Pick<()>>>(
+    service: &mut task::Spawn<Balancer<Backend, St>>,
+) -> Poll<Result<(), Error>> {
     service.enter(|cx, service| Service::<()>::poll_ready(service.get_mut(), cx))
 }
 
@@ -49,7 +52,7 @@ fn with_channel(
 async fn clones_share_endpoints_and_take_turns_together() {
     let (a, b) = two();
     let endpoints = discover::list([("a", a.into()), ("b", b.into())]);
-    let balancer = Balancer::spawn(RoundRobin::starting_at(0), endpoints);
+    let balancer = Balancer::spawn::<_, ()>(RoundRobin::starting_at(0), endpoints);
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(balancer.clone().oneshot(()).await.unwrap());
@@ -425,6 +428,72 @@ async fn by_default_it_waits_as_towers_balance_does() {
     assert!(waited.is_err());
 }
 
+/// A `poll_ready` that waits longer than 1 s is logged once, with what it waits for.
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_of_poll_ready_is_logged_once() {
+    let (logs, _guard) = Logs::collect();
+    let (_handle, mut balancer, mut driver) = with_channel(Balancer::builder());
+    drive(&mut driver);
+    let short = timeout(Duration::from_millis(900), ServiceExt::<()>::ready(&mut balancer));
+    assert!(short.await.is_err());
+    let mut other = balancer.clone();
+    assert_eq!(logs.take(), [""; 0], "not after 0.9 s");
+    let long = timeout(Duration::from_secs(60), ServiceExt::<()>::ready(&mut other));
+    assert!(long.await.is_err());
+    let [event] = &logs.take()[..] else { panic!("one event") };
+    assert!(event.starts_with("still waiting for an endpoint"), "{event}");
+    assert!(event.contains("waiting=poll_ready waits_for=an endpoint "), "{event}");
+    assert!(event.contains(" endpoints=0 "), "{event}");
+}
+
+/// A request that waits longer than 1 s is logged once, also if it fails later.
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_of_a_request_is_logged_once() {
+    let (logs, _guard) = Logs::collect();
+    let backend = Backend::holding("a");
+    let builder = Balancer::builder().max_outstanding(1).max_wait(Duration::from_secs(10));
+    let (handle, mut balancer, mut driver) = with_channel(builder);
+    handle.insert("a", backend.clone()).unwrap();
+    drive(&mut driver);
+    logs.take();
+    let first = balancer.call(());
+    let second = balancer.call(());
+    assert!(timeout(Duration::from_secs(5), second).await.is_err());
+    let [event] = &logs.take()[..] else { panic!("one event") };
+    let expected = "still waiting for an endpoint waiting=request waits_for=an endpoint with room";
+    assert!(event.starts_with(expected), "{event}");
+    assert!(event.contains(" queued=1 max_outstanding=1 endpoints=1 eligible=1 "), "{event}");
+    let third = balancer.call(());
+    assert!(matches!(third.await, Err(Error::Overloaded { max_outstanding: 1 })));
+    assert_eq!(logs.take().len(), 1);
+    drop(first);
+}
+
+#[test]
+fn spawning_outside_of_a_runtime_panics_at_the_caller() {
+    let site = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&site);
+    let this_thread = std::thread::current().id();
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == this_thread {
+            *seen.lock().unwrap() = info.location().map(|at| (at.file().to_owned(), at.line()));
+        } else {
+            before(info);
+        }
+    }));
+    let endpoints = || discover::list([("a", Backend::new("a").into())]);
+    let line = line!() + 1;
+    let spawned = catch_unwind(|| Balancer::spawn::<_, ()>(P2c::default(), endpoints()));
+    assert!(spawned.is_err());
+    assert_eq!(site.lock().unwrap().take(), Some((file!().to_owned(), line)));
+    let line = line!() + 1;
+    let spawned = catch_unwind(|| Balancer::builder().spawn(P2c::default(), endpoints()));
+    assert!(spawned.is_err());
+    assert_eq!(site.lock().unwrap().take(), Some((file!().to_owned(), line)));
+    let _ = std::panic::take_hook();
+}
+
 #[test]
 fn when_the_stream_ends_the_last_endpoints_are_kept() {
     let (handle, mut balancer, mut driver) = with_channel(Balancer::builder());
@@ -433,7 +502,7 @@ fn when_the_stream_ends_the_last_endpoints_are_kept() {
     drop(handle);
     assert!(drive(&mut driver));
     assert!(drive(&mut driver), "fused");
-    assert_eq!(balancer.status().driver.state, DriverState::Ended);
+    assert_eq!(balancer.status().driver.state, DriverState::Complete);
     assert_eq!(balancer.call(()).now_or_never().unwrap().unwrap(), "a");
 }
 
@@ -486,7 +555,7 @@ fn says(
     endpoints: impl Discover<Key = i32, Target = Backend, Error = Infallible>,
     expected: &str,
 ) {
-    let (balancer, driver) = Balancer::new(strategy, endpoints);
+    let (balancer, driver) = Balancer::new::<_, ()>(strategy, endpoints);
     assert!(drive(&mut Box::pin(driver)), "the list has ended");
     let mut service = task::spawn(balancer);
     let expected = format!("none of 2 endpoints is available: {expected}");
@@ -515,7 +584,7 @@ fn when_the_driver_is_dropped_the_last_endpoints_are_kept_and_it_is_said() {
 #[tokio::test]
 async fn the_driver_ends_with_the_last_balancer() {
     let (_handle, stream) = discover::channel::<&str, Backend>();
-    let (balancer, driver) = Balancer::new(RoundRobin::new(), stream);
+    let (balancer, driver) = Balancer::new::<_, ()>(RoundRobin::new(), stream);
     let driver = tokio::spawn(driver);
     let clone = balancer.clone();
     // A request that waits keeps the driver, though its balancer is gone.
@@ -537,7 +606,7 @@ async fn an_error_of_the_stream_empties_nothing_and_is_retried_with_backoff() {
         sender.send(Err(Failure("resolver down"))).unwrap();
     }
     sender.send(insert("b")).unwrap();
-    let balancer = Balancer::spawn(RoundRobin::new(), stream);
+    let balancer = Balancer::spawn::<_, ()>(RoundRobin::new(), stream);
 
     assert_eq!(balancer.clone().oneshot(()).await.unwrap(), "a");
     sleep(Duration::from_millis(160)).await;
@@ -558,7 +627,7 @@ async fn an_error_of_the_stream_empties_nothing_and_is_retried_with_backoff() {
 async fn errors_that_come_slowly_do_not_add_up() {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let stream = tokio_stream::wrappers::UnboundedReceiverStream::new(receiver);
-    let balancer = Balancer::spawn(RoundRobin::new(), stream);
+    let balancer = Balancer::spawn::<_, ()>(RoundRobin::new(), stream);
     for _ in 0..20 {
         sender.send(Err(Failure("resolver down"))).unwrap();
         sleep(Duration::from_secs(1)).await;
@@ -572,7 +641,7 @@ async fn errors_that_come_slowly_do_not_add_up() {
 #[test]
 fn a_burst_of_changes_is_a_handful_of_snapshots() {
     let (handle, stream) = discover::channel();
-    let (balancer, driver) = Balancer::new(P2c::default(), stream);
+    let (balancer, driver) = Balancer::new::<_, ()>(P2c::default(), stream);
     for key in 0..10_000 {
         handle.insert(key, Backend::new(key)).unwrap();
     }
@@ -589,7 +658,7 @@ fn two_million_changes_are_many_short_polls() {
     for n in 0..2_000_000_u32 {
         handle.insert(n % 1000, Endpoint::new(()).with_weight(n)).unwrap();
     }
-    let (balancer, driver) = Balancer::new(RoundRobin::new(), stream);
+    let (balancer, driver) = Balancer::builder().build(RoundRobin::new(), stream).unwrap();
     let mut driver = Box::pin(driver);
     let (woken, waker) = flag();
     let mut polls = 0;
@@ -620,7 +689,7 @@ fn a_removed_endpoint_is_let_go_without_traffic() {
 async fn latency_is_measured_if_the_strategy_looks_at_it() {
     let (a, b) = (Backend::holding("a"), Backend::holding("b"));
     let endpoints = || discover::list([("a", a.clone().into())]);
-    let balancer = Balancer::spawn(P2c::new(PeakEwma::new()), endpoints());
+    let balancer = Balancer::spawn::<_, ()>(P2c::new(PeakEwma::new()), endpoints());
     let request = tokio::spawn(balancer.clone().oneshot(()));
     sleep(Duration::from_millis(40)).await;
     a.answer();
@@ -628,7 +697,8 @@ async fn latency_is_measured_if_the_strategy_looks_at_it() {
     let latency = balancer.status().endpoints[0].latency.unwrap();
     assert!(latency.abs_diff(Duration::from_millis(40)) < Duration::from_millis(2), "{latency:?}");
 
-    let balancer = Balancer::spawn(RoundRobin::new(), discover::list([("b", b.clone().into())]));
+    let balancer =
+        Balancer::spawn::<_, ()>(RoundRobin::new(), discover::list([("b", b.clone().into())]));
     let request = tokio::spawn(balancer.clone().oneshot(()));
     sleep(Duration::from_millis(40)).await;
     b.answer();
@@ -655,7 +725,7 @@ fn what_a_result_says_is_up_to_the_classifier() {
 fn of_duplicate_keys_the_last_counts() {
     let (a, b) = two();
     let endpoints = discover::list([("x", a.into()), ("x", b.into())]);
-    let (mut balancer, driver) = Balancer::new(RoundRobin::new(), endpoints);
+    let (mut balancer, driver) = Balancer::new::<_, ()>(RoundRobin::new(), endpoints);
     drive(&mut Box::pin(driver));
     assert_eq!(balancer.status().endpoints.len(), 1);
     assert_eq!(balancer.call(()).now_or_never().unwrap().unwrap(), "b");
@@ -664,11 +734,33 @@ fn of_duplicate_keys_the_last_counts() {
 #[test]
 fn nonsense_is_rejected_when_built() {
     let build = |builder: Builder| {
-        builder.build(RoundRobin::new(), discover::list::<&str, Backend>([])).err()
+        builder
+            .build(RoundRobin::new(), discover::list::<&str, Backend>([]))
+            .err()
+            .map(|error| error.to_string())
     };
-    assert_eq!(build(Balancer::builder().max_outstanding(0)), Some(BuildError::NothingOutstanding));
-    assert_eq!(build(Balancer::builder().max_wait(Duration::ZERO)), Some(BuildError::NoLimit));
+    assert_eq!(
+        build(Balancer::builder().max_outstanding(0)),
+        Some("`max_outstanding` is 0: expected at least 1".into())
+    );
+    assert_eq!(
+        build(Balancer::builder().max_wait(Duration::ZERO)),
+        Some("`max_wait`: expected `max_outstanding` to be set as well".into())
+    );
     assert_eq!(build(Balancer::builder()), None);
+}
+
+/// A service of a user, which names the type of its balancer.
+#[derive(Clone)]
+struct Users {
+    balancer: Balancer<Backend, P2c>,
+}
+
+#[tokio::test]
+async fn a_balancer_can_be_a_field_of_a_struct() {
+    let endpoints = discover::list([("a", Backend::new("a").into())]);
+    let users = Users { balancer: Balancer::spawn::<_, ()>(P2c::default(), endpoints) };
+    assert_eq!(users.clone().balancer.oneshot(()).await.unwrap(), "a");
 }
 
 #[test]

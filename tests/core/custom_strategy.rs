@@ -70,7 +70,7 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
         (name, Endpoint::new(Backend::new(name)).with_metadata("version", version))
     });
     let strategy = ByVersion(RoundRobin::starting_at(0));
-    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, discover::list(endpoints));
     drive(&mut Box::pin(driver));
     let mut ask = |version| balancer.call(Versioned(version)).now_or_never().unwrap();
     assert_eq!(ask("v1").unwrap(), "a");
@@ -129,7 +129,7 @@ fn a_strategy_that_learns_by_a_meter_of_its_own() {
     let (a, b) = (Backend::new("a"), Backend::new("b"));
     a.set_failing(true);
     let (handle, stream) = discover::channel();
-    let (mut balancer, driver) = Balancer::new(FewestFailures, stream);
+    let (mut balancer, driver) = Balancer::new::<_, ()>(FewestFailures, stream);
     let mut driver = Box::pin(driver);
     handle.insert("a", a.clone()).unwrap();
     handle.insert("b", b.clone()).unwrap();
@@ -184,7 +184,7 @@ fn a_strategy_with_work_of_its_own_keeps_the_driver_going() {
     let endpoints = ["a", "b"].map(|name| (name, Endpoint::new(Backend::new(name))));
     let signals = Arc::new(Mutex::new(signals));
     let strategy = Alternating { signals, skip: Arc::default() };
-    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, discover::list(endpoints));
     let mut driver = Box::pin(driver);
     assert!(!drive(&mut driver), "the list has ended, but the strategy goes on");
     let mut ask = || -> String { balancer.call(()).now_or_never().unwrap().unwrap() };
@@ -222,7 +222,7 @@ fn a_picker_of_another_balancer_sends_nothing_astray() {
         Candidates::for_strategy(&RoundRobin::new(), endpoints.iter().map(|e| ("x", e)));
     let backend = Backend::new("a");
     let list = discover::list([("a", backend.clone().into())]);
-    let (mut balancer, driver) = Balancer::new(Stale(Some(elsewhere)), list);
+    let (mut balancer, driver) = Balancer::new::<_, ()>(Stale(Some(elsewhere)), list);
     drive(&mut Box::pin(driver));
     let response = balancer.call(()).now_or_never();
     assert!(matches!(response, Some(Err(Error::Refused))), "{response:?}");

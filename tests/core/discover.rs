@@ -161,7 +161,7 @@ async fn make_waits_for_none_retries_failures_and_drops_what_is_out_of_date() {
 async fn towers_discover_is_a_source() {
     let services = [Backend::new("a"), Backend::new("b")];
     let list = ServiceList::new::<()>(services);
-    let balancer = Balancer::spawn(RoundRobin::starting_at(0), discover::from_tower(list));
+    let balancer = Balancer::spawn::<_, ()>(RoundRobin::starting_at(0), discover::from_tower(list));
     let mut answers = Vec::new();
     for _ in 0..4 {
         answers.push(balancer.clone().oneshot(()).await.unwrap());

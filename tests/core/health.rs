@@ -25,7 +25,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Ejects one of two backends by its failures, and lets time pass until it is on trial.
 async fn on_trial<St>(
     strategy: St,
-) -> ([Backend; 2], Handle<usize, Backend>, Balancer<Backend, St::Picker>, impl FnMut())
+) -> ([Backend; 2], Handle<usize, Backend>, Balancer<Backend, St>, impl FnMut())
 where
     St: Choosing<Picker: Pick<()>>,
 {

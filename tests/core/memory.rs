@@ -90,7 +90,10 @@ fn paused_runtime() -> Runtime {
 }
 
 /// Sends one request. What the response says is no matter.
-async fn request<P: Pick<u64>>(balancer: &mut Balancer<Backend, P>, request: u64) {
+async fn request<St: Strategy<Picker: Pick<u64>>>(
+    balancer: &mut Balancer<Backend, St>,
+    request: u64,
+) {
     if poll_fn(|cx| balancer.poll_ready(cx)).await.is_ok() {
         let _ = balancer.call(request).await;
     }
@@ -106,10 +109,10 @@ async fn settle() {
 type Targets = Channel<u64, Backend>;
 
 /// A balancer whose endpoints are replaced, oldest first, and changed in place.
-struct Churn<P> {
+struct Churn<St: Strategy> {
     fleet: Fleet,
     handle: Handle<u64, Backend>,
-    balancer: Balancer<Backend, P>,
+    balancer: Balancer<Backend, St>,
     oldest: u64,
 }
 
@@ -117,10 +120,12 @@ struct Churn<P> {
 const ENDPOINTS: u64 = 200;
 const REPLACED: u64 = 10;
 
-impl<P: Pick<u64> + Send + Sync + 'static> Churn<P> {
-    fn new<St, D>(strategy: St, stages: impl FnOnce(Targets) -> D) -> Self
+impl<St> Churn<St>
+where
+    St: Strategy<Picker: Pick<u64> + Send + Sync> + Send + 'static,
+{
+    fn new<D>(strategy: St, stages: impl FnOnce(Targets) -> D) -> Self
     where
-        St: Strategy<Picker = P> + Send + 'static,
         D: Discover<Key = u64, Target = Backend, Error: Into<BoxError>> + Send + 'static,
     {
         let (handle, targets): (_, Targets) = discover::channel();

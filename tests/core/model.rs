@@ -195,7 +195,7 @@ fn errors_are_those_of_endpoints_or_none() {
     let backend = Backend::new("a");
     backend.set_readiness(Readiness::Fails);
     let (mut balancer, driver) =
-        Balancer::new(RoundRobin::new(), discover::list([("a", backend.into())]));
+        Balancer::new::<_, ()>(RoundRobin::new(), discover::list([("a", backend.into())]));
     drive(&mut Box::pin(driver));
     let mut response = task::spawn(Service::<()>::call(&mut balancer, ()));
     let std::task::Poll::Ready(Err(error)) = response.poll() else { panic!("no error") };

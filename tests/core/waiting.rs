@@ -119,7 +119,7 @@ type Call = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
 /// A balancer with a limit, and an executor that polls what was woken, in order or at random.
 struct World {
-    balancer: Balancer<Server, AllowedPicker>,
+    balancer: Balancer<Server, Allowed>,
     handle: Handle<&'static str, Server>,
     driver: Pin<Box<Driver<Channel<&'static str, Server>, Allowed>>>,
     log: Log,
@@ -610,7 +610,7 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     let (balancer, driver) = builder.build(Blind, discover::list(servers)).unwrap();
     drive(&mut Box::pin(driver));
     // 30 clients send one request after the other, without end.
-    let client = |mut balancer: Balancer<_, BlindPicker>| async move {
+    let client = |mut balancer: Balancer<_, Blind>| async move {
         let mut longest = Duration::ZERO;
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
@@ -627,7 +627,7 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     }
 }
 
-type ByTurns = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type ByTurns = Balancer<Backend, RoundRobin>;
 
 fn by_turns(
     builder: Builder,
@@ -712,7 +712,7 @@ fn a_request_goes_on_waiting_for_an_endpoint_whose_attributes_change() {
 fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
     let (handle, stream) = discover::channel::<u32, Backend>();
     let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
-    let (mut balancer, driver) = Balancer::new(strategy, stream);
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, stream);
     let mut driver = Box::pin(driver);
     let backend = never_ready("a");
     let endpoint = Endpoint::new(backend.clone());
@@ -819,7 +819,7 @@ fn a_request_waits_for_no_service_that_was_replaced_under_a_clone() {
         let (handle, stream) = discover::channel();
         let mut services = vec![Backend::new("second"), never_ready("first")];
         let stream = stream.connect(move |_| services.pop().unwrap());
-        let (mut balancer, driver) = Balancer::new(RoundRobin::starting_at(0), stream);
+        let (mut balancer, driver) = Balancer::new::<_, ()>(RoundRobin::starting_at(0), stream);
         let mut driver = Box::pin(driver);
         let endpoint = Endpoint::new(());
         handle.insert(1, target(&endpoint, "old")).unwrap();
@@ -1045,7 +1045,7 @@ fn a_slot_that_nobody_wants_is_not_offered_again() {
 #[should_panic(expected = "`ResponseFuture` polled after completion")]
 fn a_response_that_is_polled_after_completion_panics() {
     let (mut balancer, driver) =
-        Balancer::new(Random, discover::list([(1, Backend::new("a").into())]));
+        Balancer::new::<_, ()>(Random, discover::list([(1, Backend::new("a").into())]));
     drive(&mut Box::pin(driver));
     let mut response = std::pin::pin!(balancer.call(()));
     let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -1057,7 +1057,8 @@ fn a_response_that_is_polled_after_completion_panics() {
 #[test]
 #[should_panic(expected = "`ResponseFuture` polled after completion")]
 fn an_error_that_is_polled_after_completion_panics() {
-    let (mut balancer, driver) = Balancer::new(P2c::default(), discover::list::<u32, Backend>([]));
+    let (mut balancer, driver) =
+        Balancer::new::<_, ()>(P2c::default(), discover::list::<u32, Backend>([]));
     drive(&mut Box::pin(driver));
     let mut response = std::pin::pin!(balancer.call(()));
     let mut cx = Context::from_waker(std::task::Waker::noop());

@@ -21,7 +21,7 @@ use tower_lb_test_support::{Backend, drive};
 /// A balancer over endpoints that the test changes.
 struct Site<St: Strategy> {
     handle: Handle<&'static str, Backend>,
-    balancer: Balancer<Backend, St::Picker>,
+    balancer: Balancer<Backend, St>,
     driver: Pin<Box<Driver<Channel<&'static str, Backend>, St>>>,
 }
 
@@ -360,7 +360,7 @@ fn shares_change_while_it_serves_and_the_driver_ends_with_the_last_handle() {
         .build()
         .unwrap();
     let endpoints = [("a", version("a", "1")), ("b", version("b", "2"))];
-    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, discover::list(endpoints));
     let mut driver = Box::pin(driver);
     let mut canary = |percent| {
         let names = (0..100).map(|_| balancer.call(()).now_or_never().unwrap().unwrap());

@@ -33,7 +33,7 @@ impl Fact {
             locality: candidate.locality().cloned(),
             version: label("version"),
             stage: label("stage"),
-            failures: candidate.stats().failures_in_a_row(),
+            failures: candidate.stats().consecutive_failures(),
         }
     }
 

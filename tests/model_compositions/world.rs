@@ -29,7 +29,7 @@ use tower_lb::{
 };
 
 use crate::{
-    checked::{Checked, CheckedPicker, Shared, Wants},
+    checked::{Checked, Shared, Wants},
     oracle::Class,
     server::{Answer, Event, HashEntry, Id, Log, Readiness, Request, Response, Server, State},
     tree::{Controls, Growth, Tree, ZONES, locality, sessions},
@@ -37,7 +37,7 @@ use crate::{
 
 type Source = mpsc::UnboundedReceiver<Result<Update<usize, Server>, SourceError>>;
 type Tracker = StickyTrack<TrackThrottles<Following<OnResponse>>>;
-type Lb = Balancer<Server, CheckedPicker, Tracker>;
+type Lb = Balancer<Server, Checked, Tracker>;
 
 #[derive(Debug)]
 struct SourceError;

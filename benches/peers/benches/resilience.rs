@@ -117,7 +117,7 @@ where
     total
 }
 
-fn balancer() -> HttpBalancer<Noop, <P2c as tower_lb::strategy::Strategy>::Picker> {
+fn balancer() -> HttpBalancer<Noop, P2c> {
     let endpoints = addresses(10).map(|address| (address, Noop.into()));
     let (balancer, mut driver) = Builder::http()
         .build(P2c::default(), discover::list(endpoints))

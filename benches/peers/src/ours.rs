@@ -23,7 +23,7 @@ pub fn fixed<St: Strategy, S: Clone>(
     strategy: St,
     service: S,
     n: usize,
-) -> Balancer<S, St::Picker> {
+) -> Balancer<S, St> {
     let endpoints = addresses(n).map(|address| (address, service.clone().into()));
     let (balancer, mut driver) = Balancer::new(strategy, discover::list(endpoints));
     assert!(poll(&mut driver).is_ready(), "all is published in one poll");
@@ -31,7 +31,7 @@ pub fn fixed<St: Strategy, S: Clone>(
 }
 
 /// A balancer over endpoints in two tiers, of which the first spills a little, and in three zones.
-pub fn spread<St: Strategy>(strategy: St, n: usize) -> Balancer<Noop, St::Picker> {
+pub fn spread<St: Strategy>(strategy: St, n: usize) -> Balancer<Noop, St> {
     let endpoint = |index: usize| {
         let endpoint = Endpoint::new(Noop)
             .with_tier((index % 2) as u32)
@@ -59,7 +59,7 @@ pub type ChannelDriver<St, S = Noop> = Driver<Channel<SocketAddr, S>, St>;
 pub struct Changing<St: Strategy, S: Clone> {
     pub handle: Handle<SocketAddr, S>,
     pub driver: ChannelDriver<St, S>,
-    pub balancer: Balancer<S, St::Picker>,
+    pub balancer: Balancer<S, St>,
 }
 
 pub fn changing<St: Strategy, S: Clone>(

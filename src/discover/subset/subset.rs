@@ -148,7 +148,7 @@ where
                     Some(selected) => Arc::clone(selected.stats()),
                     None => Arc::new(EndpointStats::new()),
                 };
-                let endpoint = endpoint.clone().with_weight(weight).with_vitals(stats);
+                let endpoint = endpoint.clone().with_weight(weight).with_stats(stats);
                 chosen.insert(key.clone(), endpoint);
             }
         }

@@ -160,7 +160,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
                 if let Some(member) = self.members.get_mut(&id) {
                     // Requests in flight keep counting on the statistics that they started with.
                     let stats = Arc::clone(member.endpoint.stats());
-                    member.endpoint = endpoint.with_vitals(stats);
+                    member.endpoint = endpoint.with_stats(stats);
                     policy.changed(id, member);
                 }
                 id

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A balancer of HTTP requests, built by [`Builder::http`].
-pub type HttpBalancer<S, P, C = HttpStatus> = Balancer<S, P, UntilBodyEnd<C>>;
+pub type HttpBalancer<S, St, C = HttpStatus> = Balancer<S, St, UntilBodyEnd<C>>;
 
 impl Builder<UntilBodyEnd> {
     /// Returns the settings of a balancer of HTTP requests, which classifies responses by
@@ -76,7 +76,7 @@ where
         let outcome = self.0.head(&head);
         if outcome.is_failure() {
             // A retry reads this to select another endpoint.
-            attempt.endpoint_id().map(|endpoint| head.extensions.insert(endpoint));
+            head.extensions.insert(attempt.endpoint_id());
         }
         let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
         Response::from_parts(head, body)

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A balancer of HTTP requests with sticky sessions.
-pub type StickyBalancer<S, P, T = UntilBodyEnd> = crate::Balancer<S, P, StickyTrack<T>>;
+pub type StickyBalancer<S, St, T = UntilBodyEnd> = crate::Balancer<S, St, StickyTrack<T>>;
 
 /// Adds session cookies to responses and passes everything else to another tracker; made by
 /// [`Sessions::track`].
@@ -39,7 +39,7 @@ impl<T> StickyTrack<T> {
             Some(value) if Bindings::can_be_bound_to(value) => self.sessions.key()?.binding(value),
             // The application ends its session, or sets a cookie that is too long for one.
             Some(_) => NO_BINDING,
-            None => attempt.note(),
+            None => attempt.metadata(),
         };
         if binding == NO_BINDING || response.status().is_server_error() {
             return None;

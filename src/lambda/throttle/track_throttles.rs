@@ -27,9 +27,8 @@ where
     }
 
     fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
-        if let Some(member) = attempt.endpoint_state() {
-            self.memory.learn(error, &member.name, &member.attributes);
-        }
+        let endpoint = attempt.endpoint_state();
+        self.memory.learn(error, &endpoint.name, &endpoint.attributes);
         self.inner.error(error, attempt);
     }
 }

@@ -42,7 +42,7 @@ pub enum PanicMode {
     #[default]
     OpenToAll,
     /// To the eligible ones, and to those of the others that have failed the fewest times
-    /// in a row ([`EndpointStats::failures_in_a_row`](crate::endpoint::EndpointStats::failures_in_a_row)).
+    /// in a row ([`EndpointStats::consecutive_failures`](crate::endpoint::EndpointStats::consecutive_failures)).
     OpenToBest,
     /// Nowhere: requests fail as if no endpoint was available, whatever strategies inside would admit.
     Closed,
@@ -111,7 +111,7 @@ impl<St> Panic<St> {
         match self.mode {
             PanicMode::OpenToAll => candidates.admit(counts),
             PanicMode::OpenToBest => {
-                let failures = |candidate: &Candidate| candidate.stats().failures_in_a_row();
+                let failures = |candidate: &Candidate| candidate.stats().consecutive_failures();
                 let others = candidates.of_whole().filter(|one| counts(one) && !one.is_eligible());
                 let fewest = others.map(failures).min();
                 let best = |one: &Candidate| one.is_eligible() || Some(failures(one)) == fewest;

@@ -131,7 +131,7 @@ where
                     // The copy gets its own attempts: it must not make endpoints count as tried by
                     // the request.
                     if let Some(attempts) = copy.attempts() {
-                        let separate = attempts.with_the_same_deadline();
+                        let separate = attempts.with_same_deadline();
                         copy.carry(separate);
                     }
                     slot.send((copy, Instant::now()));

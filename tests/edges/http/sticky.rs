@@ -88,7 +88,7 @@ type RoundRobinSite = Driver<Channel<String, Server>, Sticky<RoundRobin>>;
 /// A balancer over servers that the test changes.
 struct Site {
     handle: Handle<String, Server>,
-    balancer: StickyBalancer<Server, <Sticky<RoundRobin> as Strategy>::Picker, UntilBodyEnd>,
+    balancer: StickyBalancer<Server, Sticky<RoundRobin>, UntilBodyEnd>,
     driver: Pin<Box<RoundRobinSite>>,
 }
 

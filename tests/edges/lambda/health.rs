@@ -159,7 +159,7 @@ async fn what_ran_is_warm() {
     assert!(WarmUp::event("{}").environments(0).is_err());
 }
 
-fn health(balancer: &Balancer<Function<Lambda>, impl Sized>) -> Health {
+fn health(balancer: &Balancer<Function<Lambda>, impl tower_lb::strategy::Strategy>) -> Health {
     let of = |one: &EndpointStatus| one.attributes.health().clone();
     balancer.status().endpoints.first().map(of).unwrap()
 }

@@ -20,7 +20,7 @@ use tower_lb::{
         InvocationStatus, InvokeError, Invoked, Throttle, ThrottleReason, UntilResponse,
     },
     retry::{Backoff, Budget, RetryBuilder, RetryLayer},
-    strategy::{PickFirst, PickFirstPicker},
+    strategy::PickFirst,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -54,7 +54,7 @@ async fn functions<const N: usize>(
     functions: [(&'static str, Answer); N],
 ) -> Balancer<
     Function<impl lambda::Invoke<Future = Invoking> + Clone + use<N>>,
-    PickFirstPicker,
+    PickFirst,
     UntilResponse,
 > {
     let answers = BTreeMap::from(functions);

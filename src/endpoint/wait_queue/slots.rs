@@ -3,10 +3,10 @@ use std::sync::Arc;
 use super::WaitQueue;
 use crate::sync::{AtomicU32, Ordering, between_seq_cst};
 
-/// The bound on how many requests one balancer has in flight at one endpoint.
+/// Limits the requests that one balancer has in flight at one endpoint.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// In flight, or kept for a request in line.
+    /// The slots of requests in flight, and those offered to queued requests.
     used: AtomicU32,
     limit: u32,
     id: u64,
@@ -15,10 +15,10 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(limit: u32, queue: Arc<WaitQueue>) -> Self {
-        Self { used: AtomicU32::new(0), limit, id: queue.new_slots_id(), queue }
+        Self { used: AtomicU32::new(0), limit, id: queue.new_id(), queue }
     }
 
-    /// What the queue knows them by.
+    /// Returns the id by which the queue identifies these slots.
     pub(super) fn id(&self) -> u64 {
         self.id
     }
@@ -37,8 +37,10 @@ impl Slots {
             .is_ok()
     }
 
-    /// Gives a slot to a request in line if there is one, without freeing it in between: a request
-    /// that comes just now can't take it first.
+    /// Hands a slot over to a queued request, or else frees it.
+    ///
+    /// A slot that is handed over is never free in between, so that a newcomer cannot take it
+    /// first.
     #[inline]
     pub(crate) fn release(self: &Arc<Self>) {
         if self.queue.is_queued() {
@@ -49,12 +51,13 @@ impl Slots {
         if !self.queue.is_queued() {
             self.queue.freed();
         } else if self.try_acquire() {
-            // A line has formed meanwhile, and may not have seen the slot.
+            // A request has joined since the first check. It may have looked before the slot was
+            // free, so the slot is taken back and offered.
             self.queue.hand_over(self);
         }
     }
 
-    /// Frees a slot without telling anybody.
+    /// Frees a slot without waking a request or a watcher.
     #[inline]
     pub(super) fn free(&self) {
         self.used.fetch_sub(1, Ordering::SeqCst);
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
     use crate::endpoint::{Take, Ticket, Watch};
 
-    /// Explores all interleavings with up to three preemptions, where bugs of this kind show.
+    /// Explores all interleavings with up to three preemptions, which are enough to show such bugs.
     fn model(threads: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(3);
@@ -112,7 +115,7 @@ mod tests {
         }
     }
 
-    /// Looks until it has a slot of these; declines others.
+    /// Looks until it has one of these slots, and declines others.
     fn wait(slots: &Arc<Slots>, ticket: Ticket) {
         let parker = LoomArc::new(Parker::default());
         let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
@@ -132,8 +135,8 @@ mod tests {
         }
     }
 
-    /// Every waiter gets its slot in every interleaving (loom reports a lost wake-up as a deadlock),
-    /// and never do two hold the one slot.
+    /// Every waiter gets its slot in every interleaving (loom reports a lost wake-up as a
+    /// deadlock), and no two requests hold the one slot.
     #[test]
     fn no_wake_up_is_lost_and_no_slot_given_twice() {
         model(|| {
@@ -160,7 +163,7 @@ mod tests {
         });
     }
 
-    /// A waiter that gives up while it is being woken hands the slot on.
+    /// A waiter that is dropped while it is being woken passes the slot on.
     #[test]
     fn a_cancelled_waiter_passes_its_turn_on() {
         model(|| {
@@ -182,9 +185,9 @@ mod tests {
         });
     }
 
-    /// What is released while a request is in line is for it, and not for one that comes just then.
+    /// A slot that is released while a request is queued goes to that request, not to a newcomer.
     #[test]
-    fn a_newcomer_takes_no_slot_that_is_for_the_line() {
+    fn a_newcomer_takes_no_slot_that_is_offered() {
         model(|| {
             let queue = Arc::new(WaitQueue::default());
             let slots = Arc::new(Slots::new(1, Arc::clone(&queue)));
@@ -204,7 +207,8 @@ mod tests {
         });
     }
 
-    /// A slot that is released just when a request joins the line is found by the request, or offered.
+    /// A slot that is released while a request joins the queue is found by the request or offered
+    /// to it.
     #[test]
     fn a_slot_that_is_released_while_a_request_joins_is_not_lost() {
         model(|| {
@@ -224,8 +228,8 @@ mod tests {
         });
     }
 
-    /// Two requests in line for two endpoints, released in either order: the one that is offered the
-    /// wrong slot passes it on.
+    /// Two requests are queued for two endpoints, released in either order: the one that is offered
+    /// the wrong slot declines it.
     #[test]
     fn a_declined_slot_goes_to_the_one_that_wants_it() {
         model(|| {
@@ -252,7 +256,7 @@ mod tests {
         });
     }
 
-    /// A request that is just looking at an offer sees the slot that becomes free meanwhile.
+    /// A request that looks at an offer also sees the slot that becomes free during the look.
     #[test]
     fn a_slot_that_is_released_during_a_look_at_another_is_not_lost() {
         model(|| {
@@ -286,7 +290,7 @@ mod tests {
         }
     }
 
-    /// Who watches for room is told when a slot is given back.
+    /// A watcher for room is woken when a slot is released.
     #[test]
     fn a_watcher_sees_the_slot_that_is_given_back() {
         model(|| {
@@ -302,9 +306,9 @@ mod tests {
         });
     }
 
-    /// Who watches, and who stands in line, are told when a snapshot is published.
+    /// Watchers and queued requests are woken when a snapshot is published.
     #[test]
-    fn everybody_sees_a_snapshot_that_is_published() {
+    fn all_that_wait_see_a_snapshot_that_is_published() {
         model(|| {
             let queue = Arc::new(WaitQueue::default());
             let published = Arc::new(AtomicU32::new(0));

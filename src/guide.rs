@@ -1,0 +1,41 @@
+//! The guides. They exist only in the documentation.
+//!
+//! | guide | answers |
+//! |---|---|
+//! | [`from_tower`] | How do I replace tower's `Balance`? |
+//! | [`architecture`] | How does the crate work inside? |
+//! | [`strategies`] | Which strategy fits my workload? |
+//! | [`discovery`] | How do I get endpoints from DNS, files, Consul, Kubernetes or AWS? |
+//! | [`resilience`] | Which retries, hedges and limits do I put around a balancer? |
+//! | [`reliability`] | What happens when endpoints, sources or clients fail? |
+//! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
+//! | [`performance`] | What does a request cost? |
+#![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/discovery.md")]
+pub mod discovery {}
+
+#[doc = include_str!("../docs/from-tower.md")]
+pub mod from_tower {}
+
+#[cfg(feature = "aws")]
+#[doc = include_str!("../docs/lambda.md")]
+pub mod lambda {}
+
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
+#[doc = include_str!("../docs/reliability.md")]
+pub mod reliability {}
+
+#[doc = include_str!("../docs/resilience.md")]
+pub mod resilience {}
+
+#[doc = include_str!("../docs/strategies.md")]
+pub mod strategies {}
+
+#[doc = include_str!("../docs/tail-latency.md")]
+pub mod tail_latency {}
