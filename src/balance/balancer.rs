@@ -108,7 +108,7 @@ impl<S, P, T> Balancer<S, P, T> {
     /// the number of endpoints.
     pub fn report(&self, endpoint: &str, report: &LoadReport) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let named = snapshot.candidates.everyone().find(|candidate| candidate.name() == endpoint);
+        let named = snapshot.candidates.all().find(|candidate| candidate.name() == endpoint);
         named.is_some_and(|candidate| {
             candidate.report(report, Instant::now());
             true
@@ -120,7 +120,7 @@ impl<S, P, T> Balancer<S, P, T> {
     pub fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         Status {
-            endpoints: snapshot.candidates.everyone().map(EndpointStatus::of).collect(),
+            endpoints: snapshot.candidates.all().map(EndpointStatus::of).collect(),
             notices: snapshot.notices.clone(),
             driver: self.shared.driver_status(),
             version: snapshot.version,

@@ -50,7 +50,7 @@ impl<St> Sticky<St> {
 
     /// Forgets what stands for endpoints at positions that no candidate has: the set has shrunk.
     fn forget_beyond(&mut self, candidates: &Candidates) {
-        let last = candidates.everyone().map(Candidate::position).max();
+        let last = candidates.all().map(Candidate::position).max();
         self.known.truncate(last.map_or(0, |last| last + 1));
         if let Some(capacity) = shrunk(self.known.len(), self.known.capacity()) {
             self.known.shrink_to(capacity);
@@ -84,7 +84,7 @@ impl<St: Strategy> Strategy for Sticky<St> {
     ) -> Built<Self::Picker> {
         let built = self.inner.build(candidates, context);
         let stay = self.sessions.config().draining == WhenDraining::Stay;
-        let draining = candidates.everyone().filter(|candidate| stay && is_draining(candidate));
+        let draining = candidates.all().filter(|candidate| stay && is_draining(candidate));
         let mut homes = Homes::default();
         homes.reserve(built.eligible.len() * self.sessions.config().keys.len());
         for candidate in built.eligible.iter().chain(draining) {

@@ -88,5 +88,5 @@ fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
     let left = candidates.filter(|candidate| !is_out(candidate));
     // Where these are a part only, such as one tier, others may be left for the requests.
     let is_left = |candidate: &Candidate| candidate.is_eligible() && !is_out(candidate);
-    if left.is_empty() && !candidates.anywhere().any(is_left) { candidates } else { left }
+    if left.is_empty() && !candidates.scope().any(is_left) { candidates } else { left }
 }

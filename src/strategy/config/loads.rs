@@ -1,14 +1,16 @@
-//! Strategies that compare loads, over any load that has a name.
+//! Builds a strategy that compares loads, for any [`LoadConfig`].
 
 use super::{LoadConfig, build::seconds};
 use crate::{
+    ConfigError,
     load::{FailureAware, HangAware, Load, Outstanding, PeakEwma, PredictedLatency},
-    strategy::{Dynamic, Freshest, InvalidParameter, LeastLoaded, P2c},
+    strategy::{Dynamic, Freshest, LeastLoaded, P2c},
 };
 
-/// A strategy that compares loads, before it is said which.
+/// The settings of a strategy that compares loads, without the load.
 pub(super) trait Over {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    /// Builds the strategy over `load`.
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static;
@@ -17,30 +19,30 @@ pub(super) trait Over {
 pub(super) struct P2cOver;
 
 impl Over for P2cOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
-        Dynamic::new(P2c::new(load))
+        Ok(Dynamic::new(P2c::new(load)))
     }
 }
 
-pub(super) struct LeastOver {
+pub(super) struct LeastLoadedOver {
     pub(super) scan_up_to: Option<usize>,
 }
 
-impl Over for LeastOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+impl Over for LeastLoadedOver {
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
         let strategy = LeastLoaded::new(load);
-        Dynamic::new(match self.scan_up_to {
+        Ok(Dynamic::new(match self.scan_up_to {
             Some(endpoints) => strategy.scan_up_to(endpoints),
             None => strategy,
-        })
+        }))
     }
 }
 
@@ -49,42 +51,40 @@ pub(super) struct FreshestOver {
 }
 
 impl Over for FreshestOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
         let strategy = Freshest::new(load);
-        Dynamic::new(match self.choices {
+        Ok(Dynamic::new(match self.choices {
             Some(choices) => strategy.choices(choices),
             None => strategy,
-        })
+        }))
     }
 }
 
 impl LoadConfig {
     pub(super) fn build<Req: 'static>(
         &self,
-        over: impl Over,
-    ) -> Result<Dynamic<Req>, InvalidParameter> {
-        Ok(match self {
-            Self::Outstanding {} => over.over(FailureAware::new(Outstanding)),
-            Self::PeakEwma { decay, hang_aware } => {
-                let latency = peak_ewma(*decay)?;
-                if *hang_aware {
-                    over.over(FailureAware::new(HangAware::new(latency)))
-                } else {
-                    over.over(FailureAware::new(latency))
-                }
+        strategy: impl Over,
+    ) -> Result<Dynamic<Req>, ConfigError> {
+        match self {
+            Self::Outstanding {} => strategy.over(FailureAware::new(Outstanding)),
+            Self::PeakEwma { decay, hang_aware: false } => {
+                strategy.over(FailureAware::new(peak_ewma(*decay)?))
+            }
+            Self::PeakEwma { decay, hang_aware: true } => {
+                strategy.over(FailureAware::new(HangAware::new(peak_ewma(*decay)?)))
             }
             Self::PredictedLatency { decay } => {
-                over.over(FailureAware::new(PredictedLatency::or(peak_ewma(*decay)?)))
+                strategy.over(FailureAware::new(PredictedLatency::or(peak_ewma(*decay)?)))
             }
-        })
+        }
     }
 }
 
-fn peak_ewma(decay: Option<f64>) -> Result<PeakEwma, InvalidParameter> {
+fn peak_ewma(decay: Option<f64>) -> Result<PeakEwma, ConfigError> {
     let decay = seconds("load.decay", decay)?;
     Ok(decay.map_or(PeakEwma::new(), |decay| PeakEwma::new().with_decay(decay)))
 }

@@ -1,3 +1,9 @@
+//! Wrappers: strategies that narrow, widen or divide the candidates of an inner strategy.
+//!
+//! `panic`, `subset`, `subset_by`, `split`, `tiers` and `classified` each hold a wrapper; `shares` holds
+//! the handle of a split. `built_parts` merges what is built over parts of the candidates, and
+//! `part_strategies` keeps an inner strategy for each part.
+
 pub(super) mod built_parts;
 mod classified;
 mod panic;
@@ -9,11 +15,12 @@ mod subset_by;
 mod tiers;
 
 pub use self::{
-    classified::{Classified, ClassifiedPicker},
+    built_parts::{BuiltParts, PartPicker},
+    classified::Classified,
     panic::{Panic, PanicMode},
-    shares::{Shares, SplitError},
-    split::{ByTurns, Split, SplitBuilder, SplitPicker},
-    subset::{Subset, SubsetPicker},
-    subset_by::{SubsetBy, SubsetByPicker},
-    tiers::{Tiers, TiersPicker},
+    shares::Shares,
+    split::{ByTurns, Split, SplitBuilder},
+    subset::Subset,
+    subset_by::SubsetBy,
+    tiers::Tiers,
 };

@@ -138,7 +138,7 @@ impl View {
         let left = candidates.part(|candidate| share(candidate) > 0.0);
         // Where these are a part only, such as one zone, others may be left for the requests.
         let is_left = |candidate: &Candidate| candidate.is_eligible() && share(candidate) > 0.0;
-        let futile = left.is_empty() && !candidates.anywhere().any(is_left);
+        let futile = left.is_empty() && !candidates.scope().any(is_left);
         let seen = if futile {
             candidates.clone()
         } else if returning {

@@ -9,7 +9,7 @@ use crate::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
         sampling::draw::Draw,
         wrappers::{
-            built_parts::{BuiltParts, PartPicker, first_accepted},
+            built_parts::{BuiltParts, PartPicker},
             part_strategies::PartStrategies,
         },
     },
@@ -120,6 +120,6 @@ impl<P: Pick<Req>, Req> Pick<Req> for ZonesPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let first = self.zones.get(self.draw.draw(context.rng()))?;
-        first_accepted(iter::once(first).chain(&self.zones), request, context)
+        PartPicker::first_accepted(iter::once(first).chain(&self.zones), request, context)
     }
 }
