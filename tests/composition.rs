@@ -310,19 +310,19 @@ fn requests_go_to_all_that_the_rules_admit_and_to_no_others() {
             );
             let built = strategy.build(&all, &mut BuildContext::new());
             let (expected, panics) = admitted(rules, state);
-            let eligible: BTreeSet<_> = built.eligible.iter().map(number).collect();
+            let eligible: BTreeSet<_> = built.eligible().iter().map(number).collect();
             assert_eq!(eligible, expected, "{name}");
-            let said = |what| built.notices.iter().any(|notice| notice.contains(what));
-            assert_eq!(said("panic: "), panics, "{name}: {:?}", built.notices);
+            let said = |what| built.notices().iter().any(|notice| notice.contains(what));
+            assert_eq!(said("panic: "), panics, "{name}: {:?}", built.notices());
             // Rules divide endpoints into parts: without any, or behind a rule that is closed, there is none.
             let no_part = state == None || is_closed(rules, state);
-            assert!(rules.len() < 2 || no_part || said(NOTICE), "{name}: {:?}", built.notices);
+            assert!(rules.len() < 2 || no_part || said(NOTICE), "{name}: {:?}", built.notices());
 
             let mut rng = Rng::seeded(7);
             let mut pick = |user: usize, tried: &Tried| {
                 let request = request(&format!("/{user}"));
                 let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
-                built.picker.pick(&request, &mut context).map(number)
+                built.picker().pick(&request, &mut context).map(number)
             };
             for user in 0..20 {
                 let picked = pick(user, &Tried::none());
@@ -330,9 +330,9 @@ fn requests_go_to_all_that_the_rules_admit_and_to_no_others() {
                 assert!(picked.is_none_or(|picked| expected.contains(&picked)), "{name}");
             }
             // Each gets the requests that have been to all others.
-            for candidate in built.eligible.iter() {
+            for candidate in built.eligible().iter() {
                 let mut tried = Tried::none();
-                let others = all.everyone().filter(|one| one.name() != candidate.name());
+                let others = all.all().filter(|one| one.name() != candidate.name());
                 others.for_each(|one| tried.add(one.stats()));
                 let last = number(candidate);
                 assert_eq!(pick(last, &tried), Some(last), "{name}");

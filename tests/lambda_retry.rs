@@ -21,7 +21,7 @@ use tower_lb::{
         InvocationStatus, InvokeError, Invoked, Throttle, ThrottleReason, UntilAnswer,
     },
     retry::{Backoff, Budget, RetryBuilder, RetryLayer},
-    strategy::{PickFirst, PickFirstPicker},
+    strategy::{PickFirst, Strategy},
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -55,7 +55,7 @@ async fn functions<const N: usize>(
     functions: [(&'static str, Answer); N],
 ) -> Balancer<
     Function<impl lambda::Invoke<Future = Invoking> + Clone + use<N>>,
-    PickFirstPicker,
+    <PickFirst as Strategy>::Picker,
     UntilAnswer,
 > {
     let answers = BTreeMap::from(functions);

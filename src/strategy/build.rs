@@ -8,15 +8,15 @@ use futures::Stream;
 
 use super::Candidates;
 
-/// What a [`Strategy`](super::Strategy) builds: a picker, the candidates that it may pick, and notices
-/// for the operator.
+/// What a [`Strategy`](super::Strategy) builds: a picker, the candidates that it may pick, and
+/// notices for the operator.
 ///
 /// The fields are private, so that a wrapper cannot lose one of them:
 ///
 /// | the strategy | returns |
 /// |---|---|
 /// | has no inner strategy | [`Built::new`] |
-/// | wraps one strategy | what that strategy built, through [`map`](Self::map) if it has its own picker |
+/// | wraps one strategy | what that strategy built, with [`map`](Self::map) for its own picker |
 /// | divides the candidates into parts | [`BuiltParts::finish`](super::BuiltParts::finish) |
 #[derive(Clone, Debug)]
 #[must_use]
@@ -76,9 +76,9 @@ impl<P> Built<P> {
 
 /// Collects the events after which a strategy wants to build a new picker over the same candidates.
 ///
-/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls the registered events
-/// until it builds the next picker. A wrapper passes it on to its inner strategies, so it cannot lose
-/// their events. A strategy that was not built has no events.
+/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls the registered
+/// events until it builds the next picker. A wrapper passes it on to its inner strategies, so it
+/// cannot lose their events. A strategy that was not built has no events.
 #[derive(Default)]
 pub struct BuildContext {
     events: Vec<Pin<Box<dyn Stream<Item = ()> + Send>>>,
@@ -93,10 +93,10 @@ impl BuildContext {
 
     /// Requests a new picker each time that `events` yields.
     ///
-    /// The driver polls the stream, which may also do work between requests and never yield. The driver
-    /// drops the stream when it builds the next picker: keep state that outlives a picker in the
-    /// strategy. A stream that has ended is not polled again. If the endpoints of a balancer can no
-    /// longer change, its driver ends when all streams have ended.
+    /// The driver polls the stream, which may also do work between requests and never yield. The
+    /// driver drops the stream when it builds the next picker: keep state that outlives a picker in
+    /// the strategy. A stream that has ended is not polled again. If the endpoints of a balancer
+    /// can no longer change, its driver ends when all streams have ended.
     pub fn rebuild_on(&mut self, events: impl Stream<Item = ()> + Send + 'static) {
         self.events.push(Box::pin(events));
     }

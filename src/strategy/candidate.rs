@@ -8,8 +8,8 @@ use crate::{
     outcome::{Attempt, LoadReport, Meter, PickMetadata},
 };
 
-/// An endpoint as a strategy sees it: its name, its [attributes](Attributes) (by dereferencing) and its
-/// live statistics, but not its service.
+/// An endpoint as a strategy sees it: its name, its [attributes](Attributes) (by dereferencing) and
+/// its live statistics, but not its service.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub(crate) endpoint_state: Arc<EndpointState>,
@@ -40,8 +40,8 @@ impl Candidate {
         &self.stats
     }
 
-    /// Returns the weight: the share of traffic relative to the other candidates' weights. It is above 0
-    /// if the candidate is eligible.
+    /// Returns the weight: the share of traffic relative to the other candidates' weights. It is
+    /// above 0 if the candidate is eligible.
     #[inline]
     #[must_use]
     pub fn weight(&self) -> u32 {
@@ -49,7 +49,8 @@ impl Candidate {
     }
 
     /// Returns true if the endpoint has a free slot for one more request. A picker asks the
-    /// [context](super::PickContext::has_room) instead, which knows of slots reserved for the request.
+    /// [context](super::PickContext::has_room) instead, which knows of slots reserved for the
+    /// request.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.endpoint_state.has_room()
@@ -73,8 +74,8 @@ impl Candidate {
         self.endpoint_state.report(report, now);
     }
 
-    /// Begins an attempt at the endpoint as a balancer does, for using a strategy without a balancer.
-    /// Returns `None` if the endpoint has no free slot.
+    /// Begins an attempt at the endpoint as a balancer does, for using a strategy without a
+    /// balancer. Returns `None` if the endpoint has no free slot.
     #[must_use]
     pub fn begin(&self, started: Option<Instant>) -> Option<Attempt> {
         self.begin_class(started, 0)

@@ -5,35 +5,35 @@ use tokio::time::Instant;
 use super::{Candidate, PickContext, Rng, Strategy};
 use crate::endpoint::{Endpoint, EndpointState};
 
-/// The number of candidates in a chunk. A change of one endpoint copies its chunk and shares the others
-/// with the previous snapshot.
+/// The number of candidates in a chunk. A change of one endpoint copies its chunk and shares the
+/// others with the previous snapshot.
 pub(crate) const CHUNK: usize = 64;
 
 pub(crate) type Chunk<T> = Arc<[Option<T>; CHUNK]>;
 
 /// The endpoints that a strategy builds its picker from.
 ///
-/// [`iter`](Self::iter), [`len`](Self::len) and [`get`](Self::get) see the **eligible** candidates: those
-/// that are serving and have a weight above 0. [`all`](Self::all) also sees those that are unhealthy,
-/// draining or of weight 0.
+/// [`iter`](Self::iter), [`len`](Self::len) and [`get`](Self::get) see the **eligible** candidates:
+/// those that are serving and have a weight above 0. [`all`](Self::all) also sees those that are
+/// unhealthy, draining or of weight 0.
 ///
 /// Wrappers derive narrower or wider views for their inner strategies:
 ///
 /// | method | use |
 /// |---|---|
 /// | [`filter`](Self::filter) | makes fewer candidates eligible |
-/// | [`admit`](Self::admit) | makes candidates eligible whatever their health, as a panic rule does |
+/// | [`admit`](Self::admit) | makes candidates eligible whatever their health |
 /// | [`reweighted`](Self::reweighted) | replaces weights |
-/// | [`part`](Self::part), [`partition`](Self::partition) | take parts of all candidates: zones, tiers |
+/// | [`part`](Self::part), [`partition`](Self::partition) | take parts, such as zones or tiers |
 /// | [`union`](Self::union) | makes eligible what is eligible in any of several parts |
 ///
-/// Some rules, such as [`Panic`](super::Panic), count candidates. A wrapper that divides them tells such
-/// rules what to count:
+/// Some rules, such as [`Panic`](super::Panic), count candidates. A wrapper that divides them tells
+/// such rules what to count:
 ///
 /// | method | the wrapper says |
 /// |---|---|
 /// | [`as_part_of`](Self::as_part_of) | parts take over each other's traffic: count the whole |
-/// | [`while_others_suffice`](Self::while_others_suffice) | other parts can carry the traffic of this one |
+/// | [`while_others_suffice`](Self::while_others_suffice) | others can carry the traffic of this part |
 /// | [`confined`](Self::confined) | no other part takes over the traffic of this one |
 ///
 /// A clone is cheap, so that a picker can keep one.
@@ -96,8 +96,8 @@ impl View {
 }
 
 impl Candidates {
-    /// Creates a view of the first `len` candidates of a store. `all_eligible` and `equal_weights` are
-    /// about these.
+    /// Creates a view of the first `len` candidates of a store. `all_eligible` and `equal_weights`
+    /// are about these.
     pub(crate) fn from_store(
         store: Arc<[Chunk<Candidate>]>,
         len: u32,
@@ -191,8 +191,8 @@ impl Candidates {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// Calls `see` with each eligible candidate at `indices`. Faster than [`get`](Self::get) for each,
-    /// because it looks up a chunk once.
+    /// Calls `see` with each eligible candidate at `indices`. Faster than [`get`](Self::get) for
+    /// each, because it looks up a chunk once.
     #[inline]
     pub(super) fn visit<'a>(&'a self, indices: Range<usize>, mut see: impl FnMut(&'a Candidate)) {
         match &self.eligible {
@@ -228,8 +228,8 @@ impl Candidates {
 
     /// Limits the [scope](Self::scope) to these candidates.
     ///
-    /// For a part whose requests do not move to other parts. A rule of an inner strategy then does not
-    /// exclude the last endpoint of the part.
+    /// For a part whose requests do not move to other parts. A rule of an inner strategy then does
+    /// not exclude the last endpoint of the part.
     #[must_use]
     pub fn confined(self) -> Self {
         Self { scope: Some(self.all.clone()), ..self }
@@ -254,8 +254,8 @@ impl Candidates {
         Self { eligible: self.filter_view(&self.eligible, keep), whole, ..self.clone() }
     }
 
-    /// Takes the part of all candidates, eligible or not, for which `belongs` returns true, such as a
-    /// tier or a zone.
+    /// Takes the part of all candidates, eligible or not, for which `belongs` returns true, such as
+    /// a tier or a zone.
     #[must_use]
     pub fn part(&self, mut belongs: impl FnMut(&Candidate) -> bool) -> Self {
         let whole = self.whole.as_ref().map(|whole| Whole {
@@ -299,19 +299,20 @@ impl Candidates {
         parts.map(|(key, lists)| (key, part(lists))).collect()
     }
 
-    /// Marks these candidates as a part of `whole`, for a wrapper whose parts take over each other's
-    /// traffic, as zones do.
+    /// Marks these candidates as a part of `whole`, for a wrapper whose parts take over each
+    /// other's traffic, as zones do.
     ///
-    /// Rules that count candidates, such as [`Panic`](super::Panic), count [`available`](Self::available)
-    /// of the whole, so that they come to the same result in all parts.
+    /// Rules that count candidates, such as [`Panic`](super::Panic), count
+    /// [`available`](Self::available) of the whole, so that they come to the same result in all
+    /// parts.
     #[must_use]
     pub fn as_part_of(self, whole: &Self) -> Self {
         let itself = || Whole { eligible: whole.eligible.clone(), all: whole.all.clone() };
         Self { whole: Some(whole.whole.clone().unwrap_or_else(itself)), ..self }
     }
 
-    /// Counts the eligible candidates and all candidates for which `counts` returns true, in this order.
-    /// Counts the whole if these candidates are [a part of](Self::as_part_of) one.
+    /// Counts the eligible candidates and all candidates for which `counts` returns true, in this
+    /// order. Counts the whole if these candidates are [a part of](Self::as_part_of) one.
     #[must_use]
     pub fn available(&self, mut counts: impl FnMut(&Candidate) -> bool) -> (usize, usize) {
         let (eligible, all) = match &self.whole {
@@ -322,23 +323,23 @@ impl Candidates {
         (count(eligible), count(all))
     }
 
-    /// Says that endpoints outside of these candidates can take over the traffic of those that are not
-    /// eligible. A wrapper that spreads traffic over parts calls it, so that a panic rule inside does
-    /// not hold without need.
+    /// Says that endpoints outside of these candidates can take over the traffic of those that are
+    /// not eligible. A wrapper that spreads traffic over parts calls it, so that a panic rule
+    /// inside does not hold without need.
     #[must_use]
     pub fn while_others_suffice(self, others_suffice: bool) -> Self {
         Self { others_suffice: self.others_suffice || others_suffice, ..self }
     }
 
-    /// Returns true if endpoints outside of these candidates can take over the traffic of those that are
-    /// not eligible.
+    /// Returns true if endpoints outside of these candidates can take over the traffic of those
+    /// that are not eligible.
     #[must_use]
     pub fn others_suffice(&self) -> bool {
         self.others_suffice
     }
 
-    /// Makes those candidates eligible that are eligible in any of `parts`, which must be views of the
-    /// same candidates.
+    /// Makes those candidates eligible that are eligible in any of `parts`, which must be views of
+    /// the same candidates.
     #[must_use]
     pub fn union<'a>(&self, parts: impl IntoIterator<Item = &'a Self>) -> Self {
         let parts = parts.into_iter();
@@ -352,8 +353,8 @@ impl Candidates {
         Self { eligible, equal_weights: None, ..self.clone() }
     }
 
-    /// Replaces weights in this view; `None` keeps a weight. The endpoints' own weights stay. A candidate
-    /// that gets weight 0 is no longer eligible.
+    /// Replaces weights in this view; `None` keeps a weight. The endpoints' own weights stay. A
+    /// candidate that gets weight 0 is no longer eligible.
     #[must_use]
     pub fn reweighted(&self, mut weight: impl FnMut(&Candidate) -> Option<u32>) -> Self {
         let mut store = self.store.clone();
@@ -390,11 +391,11 @@ impl Candidates {
         Self { eligible: self.eligible.clone(), equal_weights: None, ..all.clone() }
     }
 
-    /// Searches for an [accepted](PickContext::accepts) candidate, or else one that has room, starting at
-    /// a random position.
+    /// Searches for an [accepted](PickContext::accepts) candidate, or else one that has room,
+    /// starting at a random position.
     ///
-    /// A picker calls it when its own choice is not accepted. It takes time in proportion to the number
-    /// of candidates.
+    /// A picker calls it when its own choice is not accepted. It takes time in proportion to the
+    /// number of candidates.
     pub fn fallback(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let start = context.rng().below(self.len());
         self.iter_from(start)
@@ -425,11 +426,11 @@ impl Candidates {
         self.store.get(position / CHUNK)?[position % CHUNK].as_ref()
     }
 
-    /// Returns the eligible candidate of the same endpoint as `endpoint_state`, which may be of an earlier
-    /// snapshot.
+    /// Returns the eligible candidate of the same endpoint as `endpoint_state`, which may be of an
+    /// earlier snapshot.
     ///
-    /// It takes time in proportion to the number of candidates only if the endpoint was removed, or was
-    /// moved after its attributes changed.
+    /// It takes time in proportion to the number of candidates only if the endpoint was removed, or
+    /// was moved after its attributes changed.
     pub(crate) fn find(&self, endpoint_state: &EndpointState) -> Option<&Candidate> {
         let same = |candidate: &&Candidate| Arc::ptr_eq(candidate.stats(), &endpoint_state.stats);
         let position = endpoint_state.position();

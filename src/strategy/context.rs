@@ -9,8 +9,8 @@ use crate::{
     outcome::PickMetadata,
 };
 
-/// What a pick knows besides the request: the time, random numbers, and which candidates are full or
-/// already tried.
+/// What a pick knows besides the request: the time, random numbers, and which candidates are full
+/// or already tried.
 #[derive(Debug)]
 pub struct PickContext<'a> {
     rng: &'a mut Rng,
@@ -36,8 +36,8 @@ enum Wait {
     IfAllFull,
     /// It waits for full candidates of its part, although others have free slots.
     Allowed,
-    /// It must not wait: a limit of the strategy's own keeps it from a candidate that has a free slot,
-    /// and nothing would wake it when that limit allows more.
+    /// It must not wait: a limit of the strategy's own keeps it from a candidate that has a free
+    /// slot, and nothing would wake it when that limit allows more.
     #[cfg_attr(
         not(feature = "lambda"),
         expect(dead_code, reason = "only `lambda` has such a limit")
@@ -86,7 +86,8 @@ impl<'a> PickContext<'a> {
         self.rng
     }
 
-    /// Returns the time of the pick. The first call reads the clock; later calls return the same time.
+    /// Returns the time of the pick. The first call reads the clock; later calls return the same
+    /// time.
     #[inline]
     pub fn now(&mut self) -> Instant {
         self.now.get()
@@ -117,8 +118,8 @@ impl<'a> PickContext<'a> {
         self.tried.contains(candidate.stats())
     }
 
-    /// Returns the class of the request, by which [loads](crate::load::PerClass) may be kept apart; 0
-    /// unless [`set_class`](Self::set_class) was called.
+    /// Returns the class of the request, by which [loads](crate::load::PerClass) may be kept apart;
+    /// 0 unless [`set_class`](Self::set_class) was called.
     #[inline]
     #[must_use]
     pub fn class(&self) -> u32 {
@@ -131,8 +132,8 @@ impl<'a> PickContext<'a> {
         self.pick_metadata.class = class;
     }
 
-    /// Returns true if the request may go to the candidate at once: the candidate has a free slot, or
-    /// one that is reserved for this request.
+    /// Returns true if the request may go to the candidate at once: the candidate has a free slot,
+    /// or one that is reserved for this request.
     #[inline]
     #[must_use]
     pub fn has_room(&self, candidate: &Candidate) -> bool {
@@ -177,8 +178,8 @@ impl<'a> PickContext<'a> {
         self.pick_metadata
     }
 
-    /// Records whether nothing was picked because no candidate matches the request. The request must not
-    /// wait for candidates that do not match.
+    /// Records whether nothing was picked because no candidate matches the request. The request
+    /// must not wait for candidates that do not match.
     pub(super) fn set_no_match(&mut self, no_match: bool) {
         self.no_match = no_match;
     }
@@ -197,8 +198,8 @@ impl<'a> PickContext<'a> {
         }
     }
 
-    /// Rejects the request if no candidate with room is picked, although it could wait for full ones:
-    /// nothing would wake it when the limit that keeps it from another candidate allows more.
+    /// Rejects the request if no candidate with room is picked, although it could wait for full
+    /// ones: nothing would wake it when the limit that keeps it from another candidate allows more.
     #[cfg(feature = "lambda")]
     #[cold]
     pub(crate) fn set_refused(&mut self) {

@@ -1,23 +1,24 @@
 //! Strategies: which endpoint gets a request.
 //!
-//! A [`Strategy`] lives in the balancer's driver. At each change of the endpoints it builds a picker from
-//! the [`Candidates`]. The picker's [`Pick::pick`] selects a candidate for each request, without a lock
-//! and without an allocation. It sees the request, and takes time and random numbers from its
-//! [`PickContext`], so that the same code runs in production, in tests and in a simulation.
+//! A [`Strategy`] lives in the balancer's driver. At each change of the endpoints it builds a
+//! picker from the [`Candidates`]. The picker's [`Pick::pick`] selects a candidate for each
+//! request, without a lock and without an allocation. It sees the request, and takes time and
+//! random numbers from its [`PickContext`], so that the same code runs in production, in tests and
+//! in a simulation.
 //!
-//! All strategies honour weights. [`Dynamic`] holds a strategy that is chosen at run time, also from a
-//! [`Config`] in a file.
+//! All strategies honour weights. [`Dynamic`] holds a strategy that is chosen at run time, also
+//! from a [`Config`] in a file.
 //!
 //! # Strategies
 //!
 //! | strategy | selects | use it when |
 //! |---|---|---|
 //! | [`P2c`] | the less loaded of two random endpoints | in doubt |
-//! | [`LeastLoaded`] | the least loaded of all endpoints, or of 100 | a short tail is worth 0.1 to 0.5 µs per request |
-//! | [`Freshest`] | the least loaded of the endpoints that reported last | servers report their load |
-//! | [`Prequal`] | by the paper of that name, from a pool of probes | you want the published rule |
-//! | [`RoundRobin`] | each endpoint in turn | requests cost the same and endpoints are alike |
-//! | [`WeightedRoundRobin`] | each endpoint in turn, by reported utilization | endpoints know their capacity best |
+//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs a request |
+//! | [`Freshest`] | the least loaded of those that reported last | servers report their load |
+//! | [`Prequal`] | by the paper of that name, from probes | you want the published rule |
+//! | [`RoundRobin`] | each in turn | requests cost the same and endpoints are alike |
+//! | [`WeightedRoundRobin`] | each in turn, by reported utilization | servers report their utilization |
 //! | [`Random`] | a random endpoint | many clients each send little |
 //! | [`PickFirst`] | the first endpoint that works | one endpoint serves and others stand by |
 //!
@@ -28,8 +29,8 @@
 //! | [`Maglev`] | by a hash of the key, from a table | in doubt |
 //! | [`Ring`] | by a hash of the key, from a ring | no key may move without need |
 //! | [`Rendezvous`] | by a hash of the key and each endpoint | there are a few dozen endpoints |
-//! | [`BoundedLoad`] | by one of these, up to a load limit | one endpoint cannot take the hottest keys |
-//! | [`TopK`] | the least loaded of the first few endpoints of a key | a few caches may hold the same key |
+//! | [`BoundedLoad`] | by one of these, up to a load limit | a key is too hot for one endpoint |
+//! | [`TopK`] | the least loaded of a key's first few | a few caches may hold the same key |
 //!
 //! # Wrappers
 //!
@@ -37,13 +38,15 @@
 //!
 //! | wrapper | selects | use it when |
 //! |---|---|---|
-//! | [`Subset`], [`SubsetBy`] | among endpoints with fixed labels, or with labels that the request names | versions or stages run side by side |
+//! | [`Subset`] | among endpoints with certain labels | versions or stages run side by side |
+//! | [`SubsetBy`] | the same, with labels that the request names | clients choose a version |
 //! | [`Split`] | among groups by shares | a canary gets 5 % |
 //! | [`Tiers`] | in the first tier that can take the request | some endpoints are backups |
-//! | [`ZoneAware`], [`LoadAwareZones`] | in the client's zone as far as it has capacity | leaving the zone costs time or money |
-//! | [`ZonalShift`] | outside of zones that a call has excluded | a zone is impaired |
+//! | [`ZoneAware`] | in the client's zone as far as it has endpoints | leaving the zone costs money |
+//! | [`LoadAwareZones`] | in the client's zone as far as its load allows | zones differ in load |
+//! | [`ZonalShift`] | outside of zones that a call excludes | a zone is impaired |
 //! | [`Panic`] | among all endpoints while too few are healthy | health checks may be wrong |
-//! | [`Probed`] | as the inner strategy, and probes endpoints for their load | servers can be probed |
+//! | [`Probed`] | as the inner strategy, and probes loads | servers can be probed |
 //! | [`Classified`] | as the inner strategy, with a class for each request | routes differ in cost |
 //!
 //! # Writing a strategy
@@ -92,10 +95,11 @@
 //!
 //! # Writing a wrapper
 //!
-//! A wrapper narrows, widens or divides the candidates and returns what the inner strategy builds. It
-//! cannot lose a part of that: [`Built::map`] wraps the picker and keeps the eligible candidates and the
-//! notices, and the inner strategy registers its events with the same [`BuildContext`]. A wrapper that
-//! divides the candidates merges its parts with [`BuiltParts`], whose page has an example.
+//! A wrapper narrows, widens or divides the candidates and returns what the inner strategy builds.
+//! It cannot lose a part of that: [`Built::map`] wraps the picker and keeps the eligible candidates
+//! and the notices, and the inner strategy registers its events with the same [`BuildContext`]. A
+//! wrapper that divides the candidates merges its parts with [`BuiltParts`], whose page has an
+//! example.
 //!
 //! ```
 //! use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
@@ -143,7 +147,8 @@
 //! }
 //! ```
 //!
-//! A wrapper without a picker of its own has `type Picker = St::Picker` and returns `built` as it is.
+//! A wrapper without a picker of its own has `type Picker = St::Picker` and returns `built` as it
+//! is.
 
 mod build;
 mod candidate;

@@ -13,15 +13,15 @@ use crate::{
 /// Power of two choices: draws two endpoints and selects the less loaded one.
 ///
 /// It is nearly as good as comparing all endpoints, its cost does not grow with their number, and
-/// clients do not herd to the one best endpoint. The default load is the number of requests in flight,
-/// with recent failures added.
+/// clients do not herd to the one best endpoint. The default load is the number of requests in
+/// flight, with recent failures added.
 ///
-/// The two endpoints are distinct and drawn in proportion to their weights. Under equal latency, each
-/// endpoint gets the share of its weight.
+/// The two endpoints are distinct and drawn in proportion to their weights. Under equal latency,
+/// each endpoint gets the share of its weight.
 ///
-/// Source: Mitzenmacher (1996); two distinct samples as in Finagle. Where this differs: weights hold.
-/// Envoy switches to another algorithm when they differ; dividing the load by the weight (Apache
-/// brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
+/// Source: Mitzenmacher (1996); two distinct samples as in Finagle. Where this differs: weights
+/// hold. Envoy switches to another algorithm when they differ; dividing the load by the weight
+/// (Apache brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
 #[derive(Debug)]
 pub struct P2c<L = FailureAware<Outstanding>> {
     load: Metered<L>,
@@ -123,8 +123,9 @@ impl<L: Load> P2cPicker<L> {
     }
 }
 
-/// Keeps the comparison a branch, so that the processor can speculate past it before both loads have been
-/// read. Compilers turn it into a conditional move, which took a quarter of a request's time.
+/// Keeps the comparison a branch, so that the processor can speculate past it before both loads
+/// have been read. Compilers turn it into a conditional move, which took a quarter of a request's
+/// time.
 #[cold]
 #[inline(never)]
 fn prevent_conditional_move() {}

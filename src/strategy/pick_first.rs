@@ -8,18 +8,18 @@ use crate::{
     outcome::Meter,
 };
 
-/// Sends all requests to the first endpoint that works, and to the next ones only while it fails or is
-/// full.
+/// Sends all requests to the first endpoint that works, and to the next ones only while it fails or
+/// is full.
 ///
-/// Endpoints are ordered by tier (lowest first), then by weight (greatest first), then by name. Only the
-/// first 64 are ordered.
+/// Endpoints are ordered by tier (lowest first), then by weight (greatest first), then by name.
+/// Only the first 64 are ordered.
 ///
 /// Unhealthy endpoints are skipped. So are failing ones: after two or three consecutive failures,
-/// requests go to the next endpoint. After a few seconds the better endpoint is tried again, one request
-/// at a time. It gets all requests again once one of them succeeds.
+/// requests go to the next endpoint. After a few seconds the better endpoint is tried again, one
+/// request at a time. It gets all requests again once one of them succeeds.
 ///
-/// Source: gRPC's `pick_first`. Where this differs: gRPC goes by connections and keeps the endpoint it
-/// has found until the connection breaks; this strategy goes by the order and by outcomes.
+/// Source: gRPC's `pick_first`. Where this differs: gRPC goes by connections and keeps the endpoint
+/// it has found until the connection breaks; this strategy goes by the order and by outcomes.
 #[derive(Clone, Debug)]
 pub struct PickFirst {
     load: Metered<FailureAware<Outstanding>>,
@@ -74,8 +74,8 @@ pub struct PickFirstPicker {
 /// The number of endpoints that are put in order.
 const MAX_SORTED: usize = 64;
 
-/// The failure cost above which an endpoint does not work. Two or three consecutive failures reach it;
-/// it takes about two seconds to decay.
+/// The failure cost above which an endpoint does not work. Two or three consecutive failures reach
+/// it; it takes about two seconds to decay.
 const FAILED_COST: f64 = 6.0;
 /// The failure cost above which an endpoint gets one request at a time, until one succeeds.
 const PROBATION_COST: f64 = 2.5;
@@ -99,8 +99,8 @@ impl<Req> Pick<Req> for PickFirstPicker {
             }
             acceptable = acceptable.or(Some(candidate));
         }
-        // If no endpoint works, the first accepted one is as good as any. If none is accepted, one that
-        // the request has tried is better than one that is full.
+        // If no endpoint works, the first accepted one is as good as any. If none is accepted, one
+        // that the request has tried is better than one that is full.
         acceptable
             .or_else(|| self.order.iter().find(|candidate| context.has_room(candidate)))
             .or_else(|| self.order.first())

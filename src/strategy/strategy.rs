@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::{BuildContext, Built, Candidate, Candidates, PickContext};
 use crate::outcome::Meter;
 
-/// Builds a picker from the candidates at each change of the endpoints, outside of the request path.
+/// Builds a picker from the candidates at each change of the endpoints, outside of the request
+/// path.
 ///
 /// A strategy lives in the driver and may keep state from one picker to the next. See the
 /// [module](super) for an example of a strategy and of a wrapper.
@@ -11,11 +12,11 @@ pub trait Strategy {
     /// The type that selects a candidate for each request; see [`Pick`].
     type Picker;
 
-    /// Builds a picker over `candidates`, together with the candidates that it may pick and notices for
-    /// the operator.
+    /// Builds a picker over `candidates`, together with the candidates that it may pick and notices
+    /// for the operator.
     ///
-    /// The driver calls it with all endpoints at each change of the endpoints, and whenever an event
-    /// registered with [`BuildContext::rebuild_on`] requests it.
+    /// The driver calls it with all endpoints at each change of the endpoints, and whenever an
+    /// event registered with [`BuildContext::rebuild_on`] requests it.
     ///
     /// A strategy that may pick every eligible candidate returns
     /// `Built::new(picker, candidates.clone())`. A wrapper returns what its inner strategy built:
@@ -23,25 +24,25 @@ pub trait Strategy {
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext)
     -> Built<Self::Picker>;
 
-    /// Returns a meter that learns from the attempts at one endpoint, or `None` if the strategy does not
-    /// learn.
+    /// Returns a meter that learns from the attempts at one endpoint, or `None` if the strategy
+    /// does not learn.
     ///
-    /// The driver calls it once for each new endpoint. A wrapper that does not learn returns the meter of
-    /// its inner strategy.
+    /// The driver calls it once for each new endpoint. A wrapper that does not learn returns the
+    /// meter of its inner strategy.
     fn meter(&self) -> Option<Arc<dyn Meter>>;
 }
 
 /// Selects a candidate for one request.
 ///
-/// A pick runs inside the balancer's `call`. It must not block, should not allocate, and takes time and
-/// random numbers only from the context.
+/// A pick runs inside the balancer's `call`. It must not block, should not allocate, and takes time
+/// and random numbers only from the context.
 pub trait Pick<Req> {
     /// Returns the candidate that gets the request, one of those that the picker was built from.
     ///
-    /// A picker returns a candidate that the context [accepts](PickContext::accepts) if there is one: a
-    /// candidate that has a free slot and that the request has not tried.
+    /// A picker returns a candidate that the context [accepts](PickContext::accepts) if there is
+    /// one: a candidate that has a free slot and that the request has not tried.
     ///
-    /// `None` rejects the request. The request waits if no candidate has a free slot, and fails with
-    /// [`Error::Refused`](crate::Error::Refused) otherwise.
+    /// `None` rejects the request. The request waits if no candidate has a free slot, and fails
+    /// with [`Error::Refused`](crate::Error::Refused) otherwise.
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate>;
 }

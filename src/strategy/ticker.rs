@@ -5,10 +5,12 @@ use std::{
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// The longest period. `Instant + Duration` overflows with very long ones; a year is as good as never.
+/// The longest period. `Instant + Duration` overflows with very long ones; a year is as good as
+/// never.
 const MAX_PERIOD: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Ticks for the work that a strategy does between requests. The first period begins at the first poll.
+/// Ticks for the work that a strategy does between requests. The first period begins at the first
+/// poll.
 #[derive(Debug)]
 pub(super) struct Ticker {
     period: Duration,

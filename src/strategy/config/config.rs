@@ -8,12 +8,13 @@ use crate::strategy::{
     Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
 };
 
-/// A strategy by name and parameters, as in a configuration file. [`build`](Self::build) turns it into a
-/// [`Dynamic`].
+/// A strategy by name and parameters, as in a configuration file. [`build`](Self::build) turns it
+/// into a [`Dynamic`].
 ///
 /// With feature `serde` it implements `Deserialize`:
 ///
-/// - The field `strategy` holds the name in snake case; `inner` holds the strategy that a wrapper wraps.
+/// - The field `strategy` holds the name in snake case; `inner` holds the strategy that a wrapper
+///   wraps.
 /// - Times are in seconds.
 /// - Hash keys, probes and zonal shifts are named; the program passes them to
 ///   [`build_with`](Self::build_with).
@@ -248,8 +249,8 @@ pub enum SpreadConfig {
     None,
     /// [`BoundedLoad`](crate::strategy::BoundedLoad) with this factor.
     Bounded(f64),
-    /// [`TopK`](crate::strategy::TopK) with this number of endpoints, 1 to 8, compared by [`Outstanding`] in
-    /// a [`FailureAware`].
+    /// [`TopK`](crate::strategy::TopK) with this number of endpoints, 1 to 8, compared by
+    /// [`Outstanding`] in a [`FailureAware`].
     Top(usize),
 }
 
@@ -268,7 +269,8 @@ pub enum LoadConfig {
     PeakEwma {
         /// [`PeakEwma::with_decay`], in seconds.
         decay: Option<f64>,
-        /// Whether the load is wrapped in a [`HangAware`], which counts the age of requests in flight.
+        /// Whether the load is wrapped in a [`HangAware`], which counts the age of requests in
+        /// flight.
         #[cfg_attr(feature = "serde", serde(default))]
         hang_aware: bool,
     },

@@ -7,8 +7,8 @@ use crate::{
 
 /// A strategy for requests of one type that is chosen at run time.
 ///
-/// It is made from any strategy, or from a [`Config`](crate::strategy::Config) in a file. A pick costs one
-/// more indirect call than a pick of the strategy itself.
+/// It is made from any strategy, or from a [`Config`](crate::strategy::Config) in a file. A pick
+/// costs one more indirect call than a pick of the strategy itself.
 ///
 /// ```
 /// use tower_lb::strategy::{Dynamic, LeastLoaded, P2c};

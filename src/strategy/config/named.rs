@@ -6,8 +6,8 @@ use crate::{
     strategy::{Candidate, HashKey, ZonalShiftHandle},
 };
 
-/// Holds what a [`Config`](super::Config) refers to by name and only the program can supply: hash keys,
-/// probes and zonal shifts.
+/// Holds what a [`Config`](super::Config) refers to by name and only the program can supply: hash
+/// keys, probes and zonal shifts.
 pub struct Named<Req> {
     keys: BTreeMap<String, NamedKey<Req>>,
     probes: BTreeMap<String, NamedProbe>,
@@ -32,7 +32,8 @@ impl<Req> Named<Req> {
         self
     }
 
-    /// Adds a probe, as [`Probed`](crate::strategy::Probed) takes it. It replaces one of the same name.
+    /// Adds a probe, as [`Probed`](crate::strategy::Probed) takes it. It replaces one of the same
+    /// name.
     #[must_use]
     pub fn probe<F, Fut, E>(mut self, name: impl Into<String>, probe: F) -> Self
     where
@@ -47,8 +48,8 @@ impl<Req> Named<Req> {
         self
     }
 
-    /// Adds a handle that a [`ZonalShift`](crate::strategy::ZonalShift) follows. It replaces one of the same
-    /// name.
+    /// Adds a handle that a [`ZonalShift`](crate::strategy::ZonalShift) follows. It replaces one of
+    /// the same name.
     #[must_use]
     pub fn zonal_shift(mut self, name: impl Into<String>, handle: &ZonalShiftHandle) -> Self {
         self.shifts.insert(name.into(), handle.clone());

@@ -49,7 +49,7 @@ use crate::{
 ///
 /// let strategy = Probed::new(|endpoint: &Candidate| ask(endpoint.name().to_owned()), Freshest::default())
 ///     .per_request(0.5)?;
-/// # Ok::<_, tower_lb::strategy::InvalidParameter>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 pub struct Probed<St, F> {
     inner: St,

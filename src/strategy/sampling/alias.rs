@@ -2,8 +2,8 @@ use crate::strategy::Rng;
 
 /// Draws indexes in proportion to their weights, in constant time.
 ///
-/// Source: Walker's alias method as built by Vose. Where this differs: it uses integer arithmetic, so that
-/// the shares are exact to 2^-64 for any `u32` weights.
+/// Source: Walker's alias method as built by Vose. Where this differs: it uses integer arithmetic,
+/// so that the shares are exact to 2^-64 for any `u32` weights.
 #[derive(Debug)]
 pub(crate) struct AliasTable {
     slots: Box<[Slot]>,

@@ -10,8 +10,8 @@ pub(crate) enum Draw {
 }
 
 impl Draw {
-    /// Takes shares in any unit, which are met to within 2^-31. If none is above 0, always draws the first
-    /// part.
+    /// Takes shares in any unit, which are met to within 2^-31. If none is above 0, always draws
+    /// the first part.
     pub(crate) fn new(shares: &[f64]) -> Self {
         let greatest = shares.iter().copied().fold(0.0, f64::max);
         let weights: Vec<u32> = shares

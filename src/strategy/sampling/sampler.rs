@@ -36,8 +36,8 @@ impl Sampler {
 
     /// Draws two distinct candidates out of `len`, which is at least 2.
     ///
-    /// Both are drawn by weight. If the first has nearly all the weight, so that four more draws yield the
-    /// same one, the second is a random other.
+    /// Both are drawn by weight. If the first has nearly all the weight, so that four more draws
+    /// yield the same one, the second is a random other.
     #[inline]
     pub(crate) fn draw_two(&self, len: usize, rng: &mut Rng) -> [usize; 2] {
         match self {
@@ -55,8 +55,8 @@ impl Sampler {
     }
 }
 
-/// Returns the index number `other` among those that are not `first`. Without a branch, which the processor
-/// could not predict.
+/// Returns the index number `other` among those that are not `first`. Without a branch, which the
+/// processor could not predict.
 #[inline]
 fn skip(first: usize, other: usize) -> usize {
     other + usize::from(other >= first)
@@ -82,19 +82,21 @@ impl<'a> Contender<'a> {
         Self { candidate, score, load: score.with_one_more() }
     }
 
-    /// Returns true if the load per weight, including this request, is at most `factor` times that of
-    /// `other`.
+    /// Returns true if the load per weight, including this request, is at most `factor` times that
+    /// of `other`.
     pub(crate) fn is_at_most(&self, factor: f64, other: &Self) -> bool {
         let [weight, other_weight] = [self, other].map(|one| f64::from(one.candidate.weight()));
         self.load * other_weight <= factor * other.load * weight
     }
 
-    /// Returns true if this candidate is better for the request than `incumbent`, which was drawn by weight.
+    /// Returns true if this candidate is better for the request than `incumbent`, which was drawn
+    /// by weight.
     ///
-    /// With equal weights, the lower load including this request wins. With unequal weights, the backlog is
-    /// divided by the weight, and this request adds to the incumbent's backlog no more than it would add at
-    /// the heavier of the two. An idle endpoint therefore keeps the requests that were drawn for it, and
-    /// the shares under equal latency are those of the weights, even with weights of 198:1:1.
+    /// With equal weights, the lower load including this request wins. With unequal weights, the
+    /// backlog is divided by the weight, and this request adds to the incumbent's backlog no more
+    /// than it would add at the heavier of the two. An idle endpoint therefore keeps the requests
+    /// that were drawn for it, and the shares under equal latency are those of the weights, even
+    /// with weights of 198:1:1.
     #[inline]
     pub(crate) fn beats(&self, incumbent: &Self) -> bool {
         if self.candidate.weight() == incumbent.candidate.weight() {
@@ -117,8 +119,9 @@ impl<'a> Contender<'a> {
         load.total_cmp(&(theirs.cost * (theirs.backlog + 1.0) * weight))
     }
 
-    /// Returns the scores and the weights of both. Nearly equal costs are made equal: the cost of a light
-    /// endpoint, which is picked rarely, is a rough estimate, and its noise must not shift the shares.
+    /// Returns the scores and the weights of both. Nearly equal costs are made equal: the cost of a
+    /// light endpoint, which is picked rarely, is a rough estimate, and its noise must not shift
+    /// the shares.
     fn weighted_scores(&self, other: &Self) -> ([Score; 2], [f64; 2]) {
         let mut scores = [self.score, other.score].map(Score::sanitized);
         let [ours, theirs] = scores.map(|score| score.cost);

@@ -2,7 +2,8 @@ use std::fmt::Display;
 
 use crate::strategy::{Built, Candidate, Candidates, Pick, PickContext};
 
-/// Collects what inner strategies build over parts of the candidates, for a wrapper that divides them.
+/// Collects what inner strategies build over parts of the candidates, for a wrapper that divides
+/// them.
 ///
 /// [`finish`](Self::finish) merges the eligible candidates and the notices of all parts.
 ///
@@ -79,14 +80,15 @@ impl BuiltParts {
         Some(PartPicker { picker, eligible })
     }
 
-    /// Returns `picker` with the candidates that are eligible in any part, and the notices of all parts.
-    /// `candidates` are those that the parts were taken from.
+    /// Returns `picker` with the candidates that are eligible in any part, and the notices of all
+    /// parts. `candidates` are those that the parts were taken from.
     pub fn finish<P>(self, candidates: &Candidates, picker: P) -> Built<P> {
         Built { picker, eligible: candidates.union(&self.eligible), notices: self.notices }
     }
 }
 
-/// The picker of one part of the candidates, at least one of which is eligible; see [`BuiltParts::add`].
+/// The picker of one part of the candidates, at least one of which is eligible; see
+/// [`BuiltParts::add`].
 #[derive(Debug)]
 pub struct PartPicker<P> {
     picker: P,
@@ -94,11 +96,11 @@ pub struct PartPicker<P> {
 }
 
 impl<P> PartPicker<P> {
-    /// Returns the choice of the first part that finds an [accepted](PickContext::accepts) candidate;
-    /// otherwise the first choice that has room, or else the first choice.
+    /// Returns the choice of the first part that finds an [accepted](PickContext::accepts)
+    /// candidate; otherwise the first choice that has room, or else the first choice.
     ///
-    /// If no part makes a choice and the candidates of one are full, the request waits for them, although
-    /// candidates of other parts may have room.
+    /// If no part makes a choice and the candidates of one are full, the request waits for them,
+    /// although candidates of other parts may have room.
     pub fn first_accepted<'a, Req>(
         parts: impl IntoIterator<Item = &'a Self>,
         request: &Req,
@@ -141,8 +143,8 @@ impl<P> PartPicker<P> {
         if context.take_no_match() {
             return Choice::NoMatch;
         }
-        // By default the balancer rejects a request for which nothing is picked while any candidate has
-        // room. Candidates outside of this part must not count.
+        // By default the balancer rejects a request for which nothing is picked while any candidate
+        // has room. Candidates outside of this part must not count.
         if !context.accepts_all() && !self.eligible.any_has_room_for(context) {
             context.allow_wait();
         }

@@ -5,8 +5,8 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Sets the class of each request for an inner strategy, so that a load can be kept apart for each class
-/// ([`PerClass`](crate::load::PerClass)).
+/// Sets the class of each request for an inner strategy, so that a load can be kept apart for each
+/// class ([`PerClass`](crate::load::PerClass)).
 ///
 /// ```
 /// use tower_lb::{load::{FailureAware, PeakEwma, PerClass}, strategy::{Classified, P2c}};
@@ -22,7 +22,8 @@ pub struct Classified<St, F> {
 }
 
 impl<St, F> Classified<St, F> {
-    /// Wraps `inner`. `classify` returns the class of a request: a small number, such as that of its route.
+    /// Wraps `inner`. `classify` returns the class of a request: a small number, such as that of
+    /// its route.
     pub fn new<Req>(classify: F, inner: St) -> Self
     where
         F: Fn(&Req) -> u32,

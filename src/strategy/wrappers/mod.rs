@@ -1,8 +1,8 @@
 //! Wrappers: strategies that narrow, widen or divide the candidates of an inner strategy.
 //!
-//! `panic`, `subset`, `subset_by`, `split`, `tiers` and `classified` each hold a wrapper; `shares` holds
-//! the handle of a split. `built_parts` merges what is built over parts of the candidates, and
-//! `part_strategies` keeps an inner strategy for each part.
+//! `panic`, `subset`, `subset_by`, `split`, `tiers` and `classified` each hold a wrapper; `shares`
+//! holds the handle of a split. `built_parts` merges what is built over parts of the candidates,
+//! and `part_strategies` keeps an inner strategy for each part.
 
 pub(super) mod built_parts;
 mod classified;

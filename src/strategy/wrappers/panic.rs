@@ -9,23 +9,22 @@ use crate::{
 
 /// Sends requests to unhealthy endpoints too while too few endpoints are eligible.
 ///
-/// If most endpoints seem to be down at once, it is more likely that the health checks are wrong. The few
-/// eligible endpoints would fail under the traffic of all.
+/// If most endpoints seem to be down at once, it is more likely that the health checks are wrong.
+/// The few eligible endpoints would fail under the traffic of all.
 ///
 /// By default the rule holds while fewer than half of the endpoints are eligible; see
-/// [`below_share`](Self::below_share) and [`below_count`](Self::below_count). Degraded endpoints are
-/// eligible. Endpoints that are draining or have weight 0 do not count and never get requests. While the
-/// rule holds, the balancer's [`status`](crate::Balancer::status) has a notice. A `tracing` event marks
-/// its begin and its end.
+/// [`below_share`](Self::below_share) and [`below_count`](Self::below_count). Degraded endpoints
+/// are eligible. Endpoints that are draining or have weight 0 do not count and never get requests.
+/// While the rule holds, the balancer's [`status`](crate::Balancer::status) has a notice. A
+/// `tracing` event marks its begin and its end.
 ///
-/// | place | what is counted |
-/// |---|---|
-/// | inside [`Tiers`](crate::strategy::Tiers) | each tier; a tier does not panic while other tiers can take over its traffic |
-/// | inside a wrapper for zones | the endpoints of all zones together, as outside of it |
-/// | the same with [`CrossZone::Never`](crate::strategy::CrossZone::Never) | each zone |
+/// - Inside [`Tiers`](crate::strategy::Tiers) it counts each tier. A tier does not panic while other
+///   tiers can take over its traffic.
+/// - Inside a wrapper for zones it counts the endpoints of all zones together, as outside of it.
+/// - With [`CrossZone::Never`](crate::strategy::CrossZone::Never) it counts each zone.
 ///
-/// Source: Envoy's panic threshold, which also counts degraded hosts as available. Where this differs:
-/// [`PanicMode::OpenToBest`] is new.
+/// Source: Envoy's panic threshold, which also counts degraded hosts as available. Where this
+/// differs: [`PanicMode::OpenToBest`] is new.
 #[derive(Clone, Debug)]
 pub struct Panic<St> {
     inner: St,
@@ -62,8 +61,8 @@ impl<St> Panic<St> {
         Self { inner, threshold, mode: PanicMode::default(), panicking: false }
     }
 
-    /// Applies the rule while less than a share of `threshold` of the endpoints is eligible. Default 0.5;
-    /// with 0 the rule never holds.
+    /// Applies the rule while less than a share of `threshold` of the endpoints is eligible.
+    /// Default 0.5; with 0 the rule never holds.
     ///
     /// # Errors
     ///
@@ -118,13 +117,15 @@ impl<St> Panic<St> {
                 let best = |one: &Candidate| one.is_eligible() || Some(failures(one)) == fewest;
                 candidates.admit(|candidate| counts(candidate) && best(candidate))
             }
-            // An empty part, not only an empty eligible set: a panic rule inside would admit all again.
+            // An empty part, not only an empty eligible set: a panic rule inside would admit all
+            // again.
             PanicMode::Closed => candidates.part(|_| false),
         }
     }
 }
 
-/// Returns true if the endpoint is meant to get requests: it is not draining and its weight is above 0.
+/// Returns true if the endpoint is meant to get requests: it is not draining and its weight is
+/// above 0.
 pub(super) fn counts(candidate: &Candidate) -> bool {
     candidate.weight() > 0 && !matches!(candidate.health(), Health::Draining(_))
 }

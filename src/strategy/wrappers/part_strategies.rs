@@ -5,8 +5,8 @@ use crate::{
     strategy::{BuildContext, Built, Candidates, Strategy},
 };
 
-/// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each part
-/// keeps its own state.
+/// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each
+/// part keeps its own state.
 #[derive(Debug)]
 pub(crate) struct PartStrategies<K, St> {
     prototype: St,
@@ -37,7 +37,8 @@ pub(crate) struct Rebuild<'a, K, St> {
 }
 
 impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
-    /// Builds the part `key` over `candidates`, with the state of its previous build if there was one.
+    /// Builds the part `key` over `candidates`, with the state of its previous build if there was
+    /// one.
     pub(crate) fn build(
         &mut self,
         key: K,

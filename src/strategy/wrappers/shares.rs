@@ -16,7 +16,8 @@ use crate::{
     sync::{Mutex, lock},
 };
 
-/// Changes the shares of a [`Split`](crate::strategy::Split) while it serves, as a canary controller does.
+/// Changes the shares of a [`Split`](crate::strategy::Split) while it serves, as a canary
+/// controller does.
 ///
 /// A change wakes the driver, which publishes a new picker. Clones change the same shares.
 #[derive(Clone)]
@@ -36,8 +37,8 @@ impl Shares {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] if a name is not that of a group, or if all shares would be 0. Nothing is changed
-    /// then.
+    /// [`ConfigError`] if a name is not that of a group, or if all shares would be 0. Nothing is
+    /// changed then.
     pub fn set<N: AsRef<str>>(
         &self,
         shares: impl IntoIterator<Item = (N, u32)>,
@@ -136,16 +137,17 @@ impl SharesReader {
         self.table.current()
     }
 
-    /// Returns a stream that yields once the shares differ from the present ones, and ends when no handle
-    /// is left to change them. Call it before [`current`](Self::current), so that no change is missed.
+    /// Returns a stream that yields once the shares differ from the present ones, and ends when no
+    /// handle is left to change them. Call it before [`current`](Self::current), so that no change
+    /// is missed.
     pub(super) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
         let (table, handles) = (Arc::clone(&self.table), Weak::clone(&self.handles));
         let registration = table.wakers.registration();
         let seen = table.version.load(Ordering::Acquire);
         poll_fn(move |cx| {
             registration.register(cx.waker());
-            // Counts the handles before it loads the version: the last change happens before the last
-            // handle is dropped, so it cannot be missed.
+            // Counts the handles before it loads the version: the last change happens before the
+            // last handle is dropped, so it cannot be missed.
             let no_handles = handles.strong_count() == 0;
             if table.version.load(Ordering::Acquire) != seen {
                 Poll::Ready(Some(()))

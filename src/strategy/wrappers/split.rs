@@ -26,7 +26,8 @@ use crate::{
 /// ```
 /// use tower_lb::strategy::{Candidate, P2c, Split};
 ///
-/// let version = |wanted| move |endpoint: &Candidate| endpoint.metadata().get("version") == Some(wanted);
+/// let version =
+///     |version| move |endpoint: &Candidate| endpoint.metadata().get("version") == Some(version);
 /// let (strategy, shares) = Split::builder()
 ///     .group("stable", 95, version("1"), P2c::default())
 ///     .group("canary", 5, version("2"), P2c::default())
@@ -36,19 +37,20 @@ use crate::{
 /// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 ///
-/// **Shares are exact, not random.** With 95 and 5, one of any 20 consecutive requests goes to the canary,
-/// counted over all clones of the balancer. With [`sticky_by`](SplitBuilder::sticky_by), requests of the
-/// same key stay in the same group instead. A group whose share is raised keeps its keys and gains some.
+/// **Shares are exact, not random.** With 95 and 5, one of any 20 consecutive requests goes to the
+/// canary, counted over all clones of the balancer. With [`sticky_by`](SplitBuilder::sticky_by),
+/// requests of the same key stay in the same group instead. A group whose share is raised keeps its
+/// keys and gains some.
 ///
-/// **A group without eligible endpoints** passes its share on to the other groups, in proportion to their
-/// shares. If a group has no [accepted](PickContext::accepts) endpoint for a request, another group takes
-/// it. A group with share 0 gets no request.
+/// **A group without eligible endpoints** passes its share on to the other groups, in proportion to
+/// their shares. If a group has no [accepted](PickContext::accepts) endpoint for a request, another
+/// group takes it. A group with share 0 gets no request.
 ///
-/// An endpoint belongs to the first group whose predicate returns true. An endpoint of no group gets no
-/// request.
+/// An endpoint belongs to the first group whose predicate returns true. An endpoint of no group
+/// gets no request.
 ///
-/// Source: turns as in [`RoundRobin`](crate::strategy::RoundRobin); keys by weighted rendezvous hashing
-/// (Schindelhauer and Schomaker, 2005).
+/// Source: turns as in [`RoundRobin`](crate::strategy::RoundRobin); keys by weighted rendezvous
+/// hashing (Schindelhauer and Schomaker, 2005).
 pub struct Split<S, K = ByTurns> {
     groups: Vec<Group<S>>,
     shares: SharesReader,
@@ -91,9 +93,9 @@ pub struct SplitBuilder<S, K = ByTurns> {
 impl<S, K> SplitBuilder<S, K> {
     /// Adds a group.
     ///
-    /// `share` is relative to the shares of the other groups. `belongs` decides which endpoints are in the
-    /// group, and `strategy` selects among them. The meter of the first group's strategy serves the
-    /// endpoints of all groups.
+    /// `share` is relative to the shares of the other groups. `belongs` decides which endpoints are
+    /// in the group, and `strategy` selects among them. The meter of the first group's strategy
+    /// serves the endpoints of all groups.
     #[must_use]
     pub fn group(
         mut self,
@@ -107,8 +109,8 @@ impl<S, K> SplitBuilder<S, K> {
         self
     }
 
-    /// Keeps requests of the same key in the same group, in every process. Requests without a key take
-    /// turns. Default: all requests take turns.
+    /// Keeps requests of the same key in the same group, in every process. Requests without a key
+    /// take turns. Default: all requests take turns.
     pub fn sticky_by<Req, K2: HashKey<Req>>(self, key: K2) -> SplitBuilder<S, K2> {
         SplitBuilder { groups: self.groups, turn: self.turn, key }
     }
@@ -120,8 +122,8 @@ impl<S, K> SplitBuilder<S, K> {
         self
     }
 
-    /// Builds the strategy and a handle that changes the shares. The driver keeps running while a handle
-    /// exists.
+    /// Builds the strategy and a handle that changes the shares. The driver keeps running while a
+    /// handle exists.
     ///
     /// # Errors
     ///
@@ -138,8 +140,8 @@ impl<S, K> SplitBuilder<S, K> {
 impl<S: Strategy, K> Strategy for Split<S, K> {
     type Picker = SplitPicker<S::Picker, K>;
 
-    /// Builds the groups that have a share and endpoints. The others have no notices or events until that
-    /// changes.
+    /// Builds the groups that have a share and endpoints. The others have no notices or events
+    /// until that changes.
     fn build(
         &mut self,
         candidates: &Candidates,

@@ -20,13 +20,13 @@ use crate::{
 /// ```
 ///
 /// A request goes to the first subset that has an *eligible* endpoint. If no endpoint there is
-/// [accepted](PickContext::accepts), because all are full or already tried, the request goes to the next
-/// subset. If no subset has an accepted endpoint, the request waits for any of them; it delays only
-/// requests that compete for the same endpoints. Without [`or_any`](Self::or_any), the balancer has no
-/// available endpoint while no subset has an eligible one.
+/// [accepted](PickContext::accepts), because all are full or already tried, the request goes to the
+/// next subset. If no subset has an accepted endpoint, the request waits for any of them; it delays
+/// only requests that compete for the same endpoints. Without [`or_any`](Self::or_any), the
+/// balancer has no available endpoint while no subset has an eligible one.
 ///
-/// Source: Envoy's subset load balancer. Where this differs: Envoy has one fallback, used for subsets that
-/// do not exist, not for subsets whose endpoints are all unhealthy.
+/// Source: Envoy's subset load balancer. Where this differs: Envoy has one fallback, used for
+/// subsets that do not exist, not for subsets whose endpoints are all unhealthy.
 #[derive(Clone, Debug)]
 pub struct Subset<S> {
     parts: PartStrategies<usize, S>,

@@ -14,8 +14,8 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Selects among endpoints whose labels have the values that the request asks for, with an ordered list of
-/// fallback subsets.
+/// Selects among endpoints whose labels have the values that the request asks for, with an ordered
+/// list of fallback subsets.
 ///
 /// ```
 /// use tower_lb::strategy::{P2c, SubsetBy};
@@ -24,19 +24,24 @@ use crate::{
 ///     version: Option<String>,
 /// }
 ///
-/// let strategy = SubsetBy::new(P2c::default(), ["version"], |request: &Request, label| match label {
-///     "version" => request.version.as_deref(),
-///     _ => None,
-/// })
-/// .or_fixed([("stage", "prod")])
-/// .or_any();
+/// fn wanted<'a>(request: &'a Request, label: &str) -> Option<&'a str> {
+///     match label {
+///         "version" => request.version.as_deref(),
+///         _ => None,
+///     }
+/// }
+///
+/// let strategy = SubsetBy::new(P2c::default(), ["version"], wanted)
+///     .or_fixed([("stage", "prod")])
+///     .or_any();
 /// ```
 ///
-/// A picker is built in advance for each combination of values that endpoints have: for each item of the
-/// list at most as many as there are endpoints. A pick takes one hash table lookup per label to find it.
+/// A picker is built in advance for each combination of values that endpoints have: for each item
+/// of the list at most as many as there are endpoints. A pick takes one hash table lookup per label
+/// to find it.
 ///
-/// The list works as that of [`Subset`](crate::strategy::Subset). An item is skipped if the request asks
-/// for no value of one of its labels, or for values that no endpoint has.
+/// The list works as that of [`Subset`](crate::strategy::Subset). An item is skipped if the request
+/// asks for no value of one of its labels, or for values that no endpoint has.
 pub struct SubsetBy<S, W> {
     wanted: Arc<W>,
     items: Vec<Item>,
@@ -56,11 +61,11 @@ enum Item {
 }
 
 impl<S: Strategy + Clone, W> SubsetBy<S, W> {
-    /// Selects, by the strategy `inner`, among endpoints whose values of all `labels` are those that the
-    /// request asks for.
+    /// Selects, by the strategy `inner`, among endpoints whose values of all `labels` are those
+    /// that the request asks for.
     ///
-    /// `wanted` returns the value that a request asks for, given the name of a label. It runs for each
-    /// request and should not allocate.
+    /// `wanted` returns the value that a request asks for, given the name of a label. It runs for
+    /// each request and should not allocate.
     pub fn new<Req>(
         inner: S,
         labels: impl IntoIterator<Item = impl Into<String>>,

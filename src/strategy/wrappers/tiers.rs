@@ -15,21 +15,22 @@ use crate::{
     },
 };
 
-/// Priority tiers: requests go to the first tier, and spill to the next ones as far as it lacks healthy
-/// endpoints.
+/// Priority tiers: requests go to the first tier, and spill to the next ones as far as it lacks
+/// healthy endpoints.
 ///
 /// - A tier can take a share of the traffic of 1.4 times its share of healthy endpoints (see
 ///   [`overprovisioning`](Self::overprovisioning)). It spills nothing until less than 72 % of its
 ///   endpoints are healthy; below that it spills in proportion.
 /// - Degraded endpoints come after the healthy endpoints of all tiers, by the same rule.
-/// - If all tiers together cannot take the traffic, they share it in proportion to what each can take.
+/// - If all tiers together cannot take the traffic, they share it in proportion to what each can
+///   take.
 /// - If no tier has an eligible endpoint, the first tier gets all requests, which a
 ///   [`Panic`](crate::strategy::Panic) inside may admit.
 /// - A request that has tried the endpoints of its tier goes to the next tier.
 /// - Endpoints that are draining or have weight 0 do not count. Tier numbers may have gaps.
 ///
-/// Source: Envoy's priority levels. Where this differs: shares are exact instead of whole percents, and
-/// traffic is not spread over all tiers by size when no tier has a healthy endpoint.
+/// Source: Envoy's priority levels. Where this differs: shares are exact instead of whole percents,
+/// and traffic is not spread over all tiers by size when no tier has a healthy endpoint.
 #[derive(Clone, Debug)]
 pub struct Tiers<St> {
     parts: PartStrategies<Tier, St>,
@@ -38,7 +39,8 @@ pub struct Tiers<St> {
     by_weight: bool,
 }
 
-/// The healthy or the degraded endpoints of a tier. Orders the degraded ones after all healthy ones.
+/// The healthy or the degraded endpoints of a tier. Orders the degraded ones after all healthy
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Tier {
     degraded: bool,
@@ -83,8 +85,8 @@ impl<St: Strategy + Clone> Tiers<St> {
         self
     }
 
-    /// Makes the tiers from number `tier` on backups: they get requests only while no other tier has an
-    /// eligible endpoint. Default: no backup tiers.
+    /// Makes the tiers from number `tier` on backups: they get requests only while no other tier
+    /// has an eligible endpoint. Default: no backup tiers.
     #[must_use]
     pub fn backup_from(mut self, tier: u32) -> Self {
         self.backup_from = Some(tier);
@@ -106,8 +108,8 @@ impl<St: Strategy + Clone> Tiers<St> {
         let mut sizes: BTreeMap<Tier, Size> = BTreeMap::new();
         for candidate in candidates.all().filter(|candidate| counts(candidate)) {
             let tier = tier_of(candidate);
-            // The total of both halves is the whole tier: an unhealthy endpoint reduces the capacity of
-            // the healthy half and of the degraded half.
+            // The total of both halves is the whole tier: an unhealthy endpoint reduces the
+            // capacity of the healthy half and of the degraded half.
             for degraded in [false, true] {
                 sizes.entry(Tier { degraded, ..tier }).or_default().total += size(candidate);
             }
@@ -134,7 +136,8 @@ impl<St: Strategy + Clone> Tiers<St> {
             })
             .collect();
         if plan.is_empty() {
-            // Builds the first tier even if none of its endpoints counts, for its strategy's notices.
+            // Builds the first tier even if none of its endpoints counts, for its strategy's
+            // notices.
             let numbers = candidates.all().map(|candidate| candidate.tier());
             let first = sizes.keys().next().copied();
             let first = first.or_else(|| Some(Tier { degraded: false, number: numbers.min()? }));
