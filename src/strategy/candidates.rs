@@ -33,7 +33,7 @@ pub(crate) type Chunk<T> = Arc<[Option<T>; CHUNK]>;
 /// | method | the wrapper says |
 /// |---|---|
 /// | [`as_part_of`](Self::as_part_of) | parts take over each other's traffic: count the whole |
-/// | [`while_others_suffice`](Self::while_others_suffice) | others can carry the traffic of this part |
+/// | [`while_others_suffice`](Self::while_others_suffice) | other parts can carry the traffic |
 /// | [`confined`](Self::confined) | no other part takes over the traffic of this one |
 ///
 /// A clone is cheap, so that a picker can keep one.

@@ -14,11 +14,11 @@
 //! | strategy | selects | use it when |
 //! |---|---|---|
 //! | [`P2c`] | the less loaded of two random endpoints | in doubt |
-//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs a request |
+//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs |
 //! | [`Freshest`] | the least loaded of those that reported last | servers report their load |
 //! | [`Prequal`] | by the paper of that name, from probes | you want the published rule |
 //! | [`RoundRobin`] | each in turn | requests cost the same and endpoints are alike |
-//! | [`WeightedRoundRobin`] | each in turn, by reported utilization | servers report their utilization |
+//! | [`WeightedRoundRobin`] | each in turn, by reported utilization | servers report it |
 //! | [`Random`] | a random endpoint | many clients each send little |
 //! | [`PickFirst`] | the first endpoint that works | one endpoint serves and others stand by |
 //!
@@ -42,12 +42,12 @@
 //! | [`SubsetBy`] | the same, with labels that the request names | clients choose a version |
 //! | [`Split`] | among groups by shares | a canary gets 5 % |
 //! | [`Tiers`] | in the first tier that can take the request | some endpoints are backups |
-//! | [`ZoneAware`] | in the client's zone as far as it has endpoints | leaving the zone costs money |
+//! | [`ZoneAware`] | in the client's zone as far as possible | leaving the zone costs money |
 //! | [`LoadAwareZones`] | in the client's zone as far as its load allows | zones differ in load |
 //! | [`ZonalShift`] | outside of zones that a call excludes | a zone is impaired |
 //! | [`Panic`] | among all endpoints while too few are healthy | health checks may be wrong |
 //! | [`Probed`] | as the inner strategy, and probes loads | servers can be probed |
-//! | [`Classified`] | as the inner strategy, with a class for each request | routes differ in cost |
+//! | [`Classified`] | as the inner strategy, with a class per request | routes differ in cost |
 //!
 //! # Writing a strategy
 //!

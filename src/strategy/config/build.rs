@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use super::{
     Config, LoadConfig, Named, SpreadConfig,
-    loads::{FreshestOver, LeastLoadedOver, P2cOver},
+    loads::{over_load, peak_ewma},
 };
 use crate::{
     ConfigError,
     endpoint::Locality,
     load::{FailureAware, Outstanding},
     strategy::{
-        BoundedLoad, Candidate, Dynamic, LoadAwareZones, Maglev, Panic, Pick, PickFirst, Prequal,
-        Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy, Subset, Tiers, TopK,
-        WeightedRoundRobin, ZonalShift, ZoneAware, hash::top_k::MAX_K,
-        least_loaded::freshest::MOST_CHOICES,
+        BoundedLoad, Candidate, Dynamic, Freshest, LeastLoaded, LoadAwareZones, Maglev, P2c, Panic,
+        Pick, PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split,
+        Strategy, Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
+        hash::top_k::MAX_K, least_loaded::freshest::MOST_CHOICES,
     },
 };
 
@@ -43,12 +43,14 @@ impl Config {
             Self::RoundRobin {} => Dynamic::new(RoundRobin::new()),
             Self::Random {} => Dynamic::new(Random),
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
-            Self::P2c { load } => load.build(P2cOver)?,
+            Self::P2c { load } => over_load!(load, |load| P2c::new(load)),
             Self::LeastLoaded { load, scan_up_to } => {
                 if let Some(endpoints) = scan_up_to.filter(|&endpoints| endpoints < 2) {
                     return Err(ConfigError::new("scan_up_to", "at least 2").with_value(endpoints));
                 }
-                load.build(LeastLoadedOver { scan_up_to: *scan_up_to })?
+                over_load!(load, |load| {
+                    LeastLoaded::new(load).set(*scan_up_to, LeastLoaded::scan_up_to)
+                })
             }
             Self::Freshest { load, choices } => {
                 if let Some(choices) = choices.filter(|count| !(1..=MOST_CHOICES).contains(count)) {
@@ -56,7 +58,7 @@ impl Config {
                     return Err(ConfigError::new("choices", expected).with_value(choices));
                 }
                 let load = load.as_ref().unwrap_or(&LoadConfig::PredictedLatency { decay: None });
-                load.build(FreshestOver { choices: *choices })?
+                over_load!(load, |load| Freshest::new(load).set(*choices, Freshest::choices))
             }
             Self::Probed { probe, per_request, timeout, inner } => Dynamic::new(
                 Probed::new(named.get_probe(probe)?, build_inner(inner)?)

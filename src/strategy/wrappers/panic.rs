@@ -18,8 +18,8 @@ use crate::{
 /// While the rule holds, the balancer's [`status`](crate::Balancer::status) has a notice. A
 /// `tracing` event marks its begin and its end.
 ///
-/// - Inside [`Tiers`](crate::strategy::Tiers) it counts each tier. A tier does not panic while other
-///   tiers can take over its traffic.
+/// - Inside [`Tiers`](crate::strategy::Tiers) it counts each tier. A tier does not panic while
+///   other tiers can take over its traffic.
 /// - Inside a wrapper for zones it counts the endpoints of all zones together, as outside of it.
 /// - With [`CrossZone::Never`](crate::strategy::CrossZone::Never) it counts each zone.
 ///
