@@ -1,7 +1,7 @@
+pub(super) mod built_parts;
 mod classified;
 mod panic;
-pub(super) mod part;
-pub(super) mod parts;
+pub(super) mod part_strategies;
 mod shares;
 mod split;
 mod subset;

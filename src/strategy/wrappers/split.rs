@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    part::{Assembly, Part, first_accepted},
+    built_parts::{BuiltParts, PartPicker, first_accepted},
     shares::{SharesReader, shares},
 };
 use crate::{
@@ -144,7 +144,7 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
         let group_of = |candidate| self.groups.iter().position(|group| (group.belongs)(candidate));
         let mut parts = candidates.partition(group_of);
         let shares = self.shares.current();
-        let (mut groups, mut all) = (Vec::new(), Assembly::default());
+        let (mut groups, mut all) = (Vec::new(), BuiltParts::default());
         for ((index, group), share) in self.groups.iter_mut().enumerate().zip(shares) {
             let Some(part) = parts.remove(&index).filter(|_| share > 0) else { continue };
             let built = group.strategy.build(&part, context);
@@ -178,7 +178,7 @@ pub struct SplitPicker<P, K> {
 /// A group that has eligible endpoints, and a share above 0.
 #[derive(Debug)]
 struct Available<P> {
-    part: Part<P>,
+    part: PartPicker<P>,
     /// What decides which keys are its own.
     seat: HashEntry,
 }

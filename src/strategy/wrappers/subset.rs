@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    built_parts::{BuiltParts, PartPicker, first_accepted},
+    part_strategies::PartStrategies,
 };
 use crate::{
     outcome::Meter,
@@ -30,7 +30,7 @@ use crate::{
 /// don't exist, not for those whose endpoints are all unhealthy, and there is but one.
 #[derive(Clone, Debug)]
 pub struct Subset<S> {
-    parts: Parts<usize, S>,
+    parts: PartStrategies<usize, S>,
     subsets: Vec<Labels>,
 }
 
@@ -40,7 +40,7 @@ impl<S: Strategy + Clone> Subset<S> {
         inner: S,
         labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
     ) -> Self {
-        Self { parts: Parts::new(inner), subsets: Vec::new() }.or(labels)
+        Self { parts: PartStrategies::new(inner), subsets: Vec::new() }.or(labels)
     }
 
     /// If none of those is eligible: endpoints that have all of these.
@@ -69,7 +69,7 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let subsets = self.subsets.iter().enumerate().filter_map(|(item, labels)| {
             let mut part = labels.select(candidates);
             if item + 1 == self.subsets.len() {
@@ -90,7 +90,7 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
 /// The picker of [`Subset`].
 #[derive(Debug)]
 pub struct SubsetPicker<P> {
-    parts: Box<[Part<P>]>,
+    parts: Box<[PartPicker<P>]>,
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for SubsetPicker<P> {

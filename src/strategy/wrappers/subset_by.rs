@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::{
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    built_parts::{BuiltParts, PartPicker, first_accepted},
+    part_strategies::PartStrategies,
     subset::Labels,
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
 pub struct SubsetBy<S, W> {
     wanted: Arc<W>,
     items: Vec<Item>,
-    parts: Parts<Key, S>,
+    parts: PartStrategies<Key, S>,
 }
 
 /// A part: the item of the list, and the values of its labels.
@@ -68,7 +68,7 @@ impl<S: Strategy + Clone, W> SubsetBy<S, W> {
     where
         W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
     {
-        let parts = Parts::new(inner);
+        let parts = PartStrategies::new(inner);
         Self { wanted: Arc::new(wanted), items: Vec::new(), parts }.or(labels)
     }
 
@@ -106,7 +106,7 @@ impl<S: Strategy + Clone, W> Strategy for SubsetBy<S, W> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let last = self.items.len() - 1;
         let tables = self.items.iter().enumerate().map(|(index, item)| {
             item.table(index, candidates, |key, part| {
@@ -129,7 +129,7 @@ impl Item {
         &self,
         index: usize,
         candidates: &Candidates,
-        mut build: impl FnMut(Key, Candidates) -> Option<Part<P>>,
+        mut build: impl FnMut(Key, Candidates) -> Option<PartPicker<P>>,
     ) -> Table<P> {
         let mut table = Table { labels: [].into(), root: Node::default() };
         let mut add = |values: &[&str], candidates: Candidates| {
@@ -175,7 +175,7 @@ struct Table<P> {
 #[derive(Debug)]
 enum Node<P> {
     Branch(HashMap<Box<str>, Self>),
-    Leaf(Part<P>),
+    Leaf(PartPicker<P>),
 }
 
 impl<P> Default for Node<P> {
@@ -185,7 +185,7 @@ impl<P> Default for Node<P> {
 }
 
 impl<P> Node<P> {
-    fn insert(&mut self, values: &[&str], part: Part<P>) {
+    fn insert(&mut self, values: &[&str], part: PartPicker<P>) {
         match (values, &mut *self) {
             ([], _) => *self = Self::Leaf(part),
             ([value, rest @ ..], Self::Branch(next)) => {
@@ -198,7 +198,7 @@ impl<P> Node<P> {
 }
 
 impl<P> Table<P> {
-    fn find<'a, Req, W>(&self, request: &'a Req, wanted: &W) -> Option<&Part<P>>
+    fn find<'a, Req, W>(&self, request: &'a Req, wanted: &W) -> Option<&PartPicker<P>>
     where
         W: Fn(&'a Req, &str) -> Option<&'a str>,
     {

@@ -1,9 +1,9 @@
 use std::{collections::BTreeMap, fmt::Write as _, iter, sync::Arc};
 
 use super::{
+    built_parts::{BuiltParts, PartPicker, first_accepted},
     panic::counts,
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    part_strategies::PartStrategies,
 };
 use crate::{
     endpoint::Health,
@@ -31,7 +31,7 @@ use crate::{
 /// when no tier has a healthy endpoint traffic is not spread over all tiers by their size.
 #[derive(Clone, Debug)]
 pub struct Tiers<St> {
-    parts: Parts<Tier, St>,
+    parts: PartStrategies<Tier, St>,
     overprovisioning: f64,
     backup_from: Option<u32>,
     by_weight: bool,
@@ -55,7 +55,7 @@ impl<St: Strategy + Clone> Tiers<St> {
     /// Proportional spill with an overprovisioning of 1.4, no backup tiers.
     pub fn new(inner: St) -> Self {
         Self {
-            parts: Parts::new(inner),
+            parts: PartStrategies::new(inner),
             overprovisioning: 1.4,
             backup_from: None,
             by_weight: false,
@@ -184,7 +184,7 @@ impl<St: Strategy + Clone> Strategy for Tiers<St> {
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
         let plan = self.plan(candidates);
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let parts = plan.iter().filter_map(|one| {
             let built = inner.build(one.tier, &one.candidates, context);
             Some((all.add(one.tier, built)?, one.share))
@@ -220,7 +220,7 @@ impl std::fmt::Display for Tier {
 #[derive(Debug)]
 pub struct TiersPicker<P> {
     /// In order of preference.
-    tiers: Box<[Part<P>]>,
+    tiers: Box<[PartPicker<P>]>,
     draw: Draw,
 }
 

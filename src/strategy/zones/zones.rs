@@ -9,8 +9,8 @@ use crate::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
         sampling::draw::Draw,
         wrappers::{
-            part::{Assembly, Part, first_accepted},
-            parts::Parts,
+            built_parts::{BuiltParts, PartPicker, first_accepted},
+            part_strategies::PartStrategies,
         },
     },
 };
@@ -22,7 +22,7 @@ pub(super) type Zone = Option<Locality>;
 #[derive(Clone, Debug)]
 pub(super) struct Zones<St> {
     local: Locality,
-    parts: Parts<Zone, St>,
+    parts: PartStrategies<Zone, St>,
 }
 
 /// A zone in which the inner strategy lets requests go to some endpoints.
@@ -45,7 +45,7 @@ impl ZoneView {
 
 impl<St: Strategy + Clone> Zones<St> {
     pub(super) fn new(local: Locality, inner: St) -> Self {
-        Self { local, parts: Parts::new(inner) }
+        Self { local, parts: PartStrategies::new(inner) }
     }
 
     /// Builds a picker that draws zones by the shares that `share_out` gives them, the local zone
@@ -68,7 +68,7 @@ impl<St: Strategy + Clone> Zones<St> {
         if local_only {
             by_zone.retain(|(zone, _)| zone.as_ref() == local);
         }
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let mut views = Vec::new();
         let mut zones = Vec::new();
         for (zone, part) in by_zone {
@@ -112,7 +112,7 @@ fn leaving(views: &[ZoneView]) -> Option<String> {
 #[derive(Debug)]
 pub struct ZonesPicker<P> {
     /// The local one first.
-    zones: Box<[Part<P>]>,
+    zones: Box<[PartPicker<P>]>,
     draw: Draw,
 }
 

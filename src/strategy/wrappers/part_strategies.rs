@@ -8,12 +8,12 @@ use crate::{
 /// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each
 /// keeps its own state.
 #[derive(Debug)]
-pub(crate) struct Parts<K, St> {
+pub(crate) struct PartStrategies<K, St> {
     prototype: St,
     strategies: BTreeMap<K, St>,
 }
 
-impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
+impl<K: Ord, St: Strategy + Clone> PartStrategies<K, St> {
     pub(crate) fn new(prototype: St) -> Self {
         Self { prototype, strategies: BTreeMap::new() }
     }
@@ -52,7 +52,7 @@ impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
     }
 }
 
-impl<K, St: Clone> Clone for Parts<K, St> {
+impl<K, St: Clone> Clone for PartStrategies<K, St> {
     /// A wrapper that is cloned is a prototype itself: its parts don't go along.
     fn clone(&self) -> Self {
         Self { prototype: self.prototype.clone(), strategies: BTreeMap::new() }

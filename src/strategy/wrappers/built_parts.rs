@@ -5,12 +5,12 @@ use crate::strategy::{Built, Candidate, Candidates, Pick, PickContext};
 /// A picker over some of the candidates, at least one of which is eligible: what strategies that
 /// divide the candidates are made of.
 #[derive(Debug)]
-pub(crate) struct Part<P> {
+pub(crate) struct PartPicker<P> {
     picker: P,
     eligible: Candidates,
 }
 
-impl<P> Part<P> {
+impl<P> PartPicker<P> {
     /// The picker's choice. If it chooses none and all candidates are full, the request waits: that
     /// there is room elsewhere would have it refused.
     #[inline]
@@ -41,7 +41,7 @@ enum Picked<'a> {
 /// The choice of the first part in which a candidate is accepted; else of the first that has room, or of
 /// the first.
 pub(crate) fn first_accepted<'a, P, Req>(
-    parts: impl Iterator<Item = &'a Part<P>>,
+    parts: impl Iterator<Item = &'a PartPicker<P>>,
     request: &Req,
     context: &mut PickContext<'_>,
 ) -> Option<&'a Candidate>
@@ -72,22 +72,22 @@ where
 
 /// What a strategy that divides the candidates has built of its parts so far.
 #[derive(Debug, Default)]
-pub(crate) struct Assembly {
+pub(crate) struct BuiltParts {
     eligible: Vec<Candidates>,
     notices: Vec<String>,
 }
 
-impl Assembly {
+impl BuiltParts {
     /// Adds a part; its notices are shown behind `name`. `None` if requests may go to none of its
     /// candidates.
-    pub(crate) fn add<P>(&mut self, name: impl Display, built: Built<P>) -> Option<Part<P>> {
+    pub(crate) fn add<P>(&mut self, name: impl Display, built: Built<P>) -> Option<PartPicker<P>> {
         let Built { picker, eligible, notices } = built;
         self.notices.extend(notices.into_iter().map(|notice| format!("{name}: {notice}")));
         if eligible.is_empty() {
             return None;
         }
         self.eligible.push(eligible.clone());
-        Some(Part { picker, eligible })
+        Some(PartPicker { picker, eligible })
     }
 
     /// The whole: the candidates that any part may pick, and what all parts have to say.
@@ -108,7 +108,7 @@ mod tests {
     };
 
     /// One candidate that takes so many requests at a time.
-    fn part(name: &str, limit: u32) -> (Arc<EndpointStats>, Part<impl Pick<()>>) {
+    fn part(name: &str, limit: u32) -> (Arc<EndpointStats>, PartPicker<impl Pick<()>>) {
         let stats = Arc::new(EndpointStats::new());
         let slots = Some(Arc::new(Slots::new(limit, Arc::<WaitQueue>::default())));
         let (known, attributes) = (Arc::clone(&stats), Attributes::default());
@@ -117,7 +117,7 @@ mod tests {
         chunk[0] = Some(Candidate::new(Arc::new(endpoint_state), 0));
         let candidates = Candidates::from_store([Arc::new(chunk)].into(), 1, true, None);
         let built = RoundRobin::new().build(&candidates, &mut BuildContext::new());
-        (stats, Assembly::default().add(name, built).unwrap())
+        (stats, BuiltParts::default().add(name, built).unwrap())
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         let mut before = Tried::none();
         before.add(&been);
         let mut rng = Rng::seeded(1);
-        let mut pick = |parts: &[&Part<_>]| {
+        let mut pick = |parts: &[&PartPicker<_>]| {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &before);
             let picked = first_accepted(parts.iter().copied(), &(), &mut context);
             let picked = picked.map(|candidate| candidate.name().to_owned());
