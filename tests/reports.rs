@@ -424,7 +424,7 @@ fn nonsense_is_refused() {
     let probe = |_: &Candidate| ready(Ok::<_, BoxError>(in_flight(0)));
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 17.0] {
         let error = Probed::new(probe, Freshest::default()).per_request(rate).unwrap_err();
-        assert_eq!(error.name(), "per_request");
+        assert_eq!(error.field(), "per_request");
         assert!(Prequal::new(probe).per_request(rate).is_err());
     }
     assert!(Prequal::new(probe).quantile(1.1).is_err());

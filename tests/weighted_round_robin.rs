@@ -155,8 +155,8 @@ async fn new_weights_are_asked_for_when_they_differ() {
 #[test]
 fn nonsense_is_refused_by_name() {
     let error = WeightedRoundRobin::new().error_penalty(f64::NAN).unwrap_err();
-    assert_eq!(error.name(), "error_penalty");
-    assert_eq!(WeightedRoundRobin::new().expiry(Duration::ZERO).unwrap_err().name(), "expiry");
+    assert_eq!(error.field(), "error_penalty");
+    assert_eq!(WeightedRoundRobin::new().expiry(Duration::ZERO).unwrap_err().field(), "expiry");
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,26 +133,20 @@ pub use self::{
     candidates::Candidates,
     config::{Config, Dynamic, DynamicPicker, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
-    hash::{
-        BoundedLoad, BoundedLoadPicker, HashKey, InvalidFactor, InvalidTableSize, Maglev,
-        MaglevPicker, Rank, Rendezvous, RendezvousPicker, Ring, RingPicker, TopK, TopKPicker,
-    },
-    least_loaded::{Freshest, FreshestPicker, LeastLoaded, LeastLoadedPicker},
+    hash::{BoundedLoad, HashKey, Maglev, Rank, Rendezvous, Ring, TopK},
+    least_loaded::{Freshest, LeastLoaded},
     p2c::{P2c, P2cPicker},
     parameter::InvalidParameter,
     pick_first::{PickFirst, PickFirstPicker},
-    probing::{
-        AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, PrequalPicker, Probed,
-        ProbedPicker, Probes,
-    },
+    probing::{AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, Probed, Probes},
     random::{Random, RandomPicker},
-    round_robin::{RoundRobin, RoundRobinPicker, WeightedRoundRobin, WeightedRoundRobinPicker},
+    round_robin::{RoundRobin, WeightedRoundRobin},
     strategy::{Pick, Strategy},
     wrappers::{
         ByTurns, Classified, ClassifiedPicker, Panic, PanicMode, Shares, Split, SplitBuilder,
         SplitError, SplitPicker, Subset, SubsetBy, SubsetByPicker, SubsetPicker, Tiers,
         TiersPicker,
     },
-    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware, ZonesPicker},
+    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware},
 };
 pub use crate::{hash::stable_hash, rng::Rng};

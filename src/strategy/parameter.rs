@@ -1,15 +1,17 @@
-use std::{error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt};
+
+use crate::ConfigError;
 
 /// A parameter of a strategy that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidParameter {
     name: String,
-    expected: &'static str,
+    expected: Cow<'static, str>,
 }
 
 impl InvalidParameter {
     pub(crate) fn new(name: impl Into<String>, expected: &'static str) -> Self {
-        Self { name: name.into(), expected }
+        Self { name: name.into(), expected: expected.into() }
     }
 
     /// Which parameter; a path (`inner.threshold`) if it is one of a strategy inside another.
@@ -20,8 +22,8 @@ impl InvalidParameter {
 
     /// What it should be.
     #[must_use]
-    pub fn expected(&self) -> &'static str {
-        self.expected
+    pub fn expected(&self) -> &str {
+        &self.expected
     }
 
     /// The same error seen from the strategy around.
@@ -37,6 +39,13 @@ impl fmt::Display for InvalidParameter {
 }
 
 impl StdError for InvalidParameter {}
+
+impl From<ConfigError> for InvalidParameter {
+    fn from(error: ConfigError) -> Self {
+        let expected = error.expected().to_owned().into();
+        Self { name: error.field().to_owned(), expected }
+    }
+}
 
 /// A share from 0 to 1.
 pub(crate) fn share(name: &str, value: f64) -> Result<f64, InvalidParameter> {

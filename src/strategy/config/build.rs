@@ -11,7 +11,6 @@ use crate::{
         BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
         PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
         Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware, hash::top_k::MAX_K,
-        least_loaded::freshest::MOST_CHOICES,
     },
 };
 
@@ -41,15 +40,9 @@ impl Config {
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
             Self::P2c { load } => load.build(P2cOver)?,
             Self::LeastLoaded { load, scan_up_to } => {
-                if scan_up_to.is_some_and(|endpoints| endpoints < 2) {
-                    return Err(InvalidParameter::new("scan_up_to", "at least 2"));
-                }
                 load.build(LeastOver { scan_up_to: *scan_up_to })?
             }
             Self::Freshest { load, choices } => {
-                if choices.is_some_and(|choices| !(1..=MOST_CHOICES).contains(&choices)) {
-                    return Err(InvalidParameter::new("choices", "1 to 16"));
-                }
                 let over = FreshestOver { choices: *choices };
                 load.as_ref()
                     .unwrap_or(&LoadConfig::PredictedLatency { decay: None })
@@ -87,7 +80,7 @@ impl Config {
                     strategy = strategy.expiry(time)?;
                 }
                 if let Some(time) = seconds("period", *period)? {
-                    strategy = strategy.period(time);
+                    strategy = strategy.period(time)?;
                 }
                 if let Some(penalty) = *error_penalty {
                     strategy = strategy.error_penalty(penalty)?;
@@ -108,10 +101,10 @@ impl Config {
             Self::Ring { key, spread, points, unit } => {
                 let mut strategy = Ring::new(named.get_key(key)?);
                 if let Some(points) = *points {
-                    strategy = strategy.points(points);
+                    strategy = strategy.points(points)?;
                 }
                 if let Some(unit) = *unit {
-                    strategy = strategy.unit(unit);
+                    strategy = strategy.unit(unit)?;
                 }
                 spread.over(strategy)?
             }
@@ -215,7 +208,7 @@ impl SpreadConfig {
             }
             Self::Top(count) => {
                 let load = FailureAware::new(Outstanding);
-                Dynamic::new(TopK::new(strategy, count, load))
+                Dynamic::new(TopK::new(strategy, count, load)?)
             }
         })
     }
@@ -323,7 +316,7 @@ mod tests {
         let handle = ZonalShiftHandle::new();
         let named = Named::<()>::new().zonal_shift("zones", &handle);
         let mut strategy = shifted("zones").build_with(&named).unwrap();
-        handle.away("eu-central-1a");
+        handle.shift_away("eu-central-1a");
         let endpoint = Endpoint::new(());
         let candidates = Candidates::for_strategy(&strategy, [("a", &endpoint)]);
         let built = strategy.build(&candidates, &mut BuildContext::new());

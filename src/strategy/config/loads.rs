@@ -2,13 +2,14 @@
 
 use super::{LoadConfig, build::seconds};
 use crate::{
+    ConfigError,
     load::{FailureAware, HangAware, Load, Outstanding, PeakEwma, PredictedLatency},
     strategy::{Dynamic, Freshest, InvalidParameter, LeastLoaded, P2c},
 };
 
 /// A strategy that compares loads, before it is said which.
 pub(super) trait Over {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static;
@@ -17,12 +18,12 @@ pub(super) trait Over {
 pub(super) struct P2cOver;
 
 impl Over for P2cOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
-        Dynamic::new(P2c::new(load))
+        Ok(Dynamic::new(P2c::new(load)))
     }
 }
 
@@ -31,16 +32,16 @@ pub(super) struct LeastOver {
 }
 
 impl Over for LeastOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
         let strategy = LeastLoaded::new(load);
-        Dynamic::new(match self.scan_up_to {
-            Some(endpoints) => strategy.scan_up_to(endpoints),
+        Ok(Dynamic::new(match self.scan_up_to {
+            Some(endpoints) => strategy.scan_up_to(endpoints)?,
             None => strategy,
-        })
+        }))
     }
 }
 
@@ -49,16 +50,16 @@ pub(super) struct FreshestOver {
 }
 
 impl Over for FreshestOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
+    fn over<L, Req>(self, load: L) -> Result<Dynamic<Req>, ConfigError>
     where
         L: Load + Send + Sync + 'static,
         Req: 'static,
     {
         let strategy = Freshest::new(load);
-        Dynamic::new(match self.choices {
-            Some(choices) => strategy.choices(choices),
+        Ok(Dynamic::new(match self.choices {
+            Some(choices) => strategy.choices(choices)?,
             None => strategy,
-        })
+        }))
     }
 }
 
@@ -67,7 +68,7 @@ impl LoadConfig {
         &self,
         over: impl Over,
     ) -> Result<Dynamic<Req>, InvalidParameter> {
-        Ok(match self {
+        let built = match self {
             Self::Outstanding {} => over.over(FailureAware::new(Outstanding)),
             Self::PeakEwma { decay, hang_aware } => {
                 let latency = peak_ewma(*decay)?;
@@ -80,7 +81,8 @@ impl LoadConfig {
             Self::PredictedLatency { decay } => {
                 over.over(FailureAware::new(PredictedLatency::or(peak_ewma(*decay)?)))
             }
-        })
+        };
+        Ok(built?)
     }
 }
 
