@@ -30,7 +30,8 @@ fn two() -> (Backend, Backend) {
     (Backend::new("a"), Backend::new("b"))
 }
 
-type RoundRobinBalancer = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type RoundRobinBalancer =
+    Balancer<Backend, <tower_lb::strategy::RoundRobin as tower_lb::strategy::Strategy>::Picker>;
 type RoundRobinDriver = std::pin::Pin<
     Box<tower_lb::balance::Driver<discover::Channel<&'static str, Backend>, RoundRobin>>,
 >;

@@ -134,7 +134,7 @@ fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
         ("zones by load", Passes, |inner| Any::new(LoadAwareZones::new(zone("a"), inner))),
         ("zonal shift", Shifts, |inner| {
             let shift = ZonalShift::new(inner);
-            shift.handle().away("c");
+            shift.handle().shift_away("c");
             Any::new(shift)
         }),
         ("subset", Passes, |inner| Any::new(Subset::new(inner, [("version", "1")]).or_any())),
@@ -185,7 +185,7 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("maglev", Any::new(Maglev::new(key).table_size(1009).unwrap())),
         ("ring", Any::new(Ring::new(key))),
         ("bounded load", Any::new(BoundedLoad::new(Ring::new(key), 1.25).unwrap())),
-        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding))),
+        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding).unwrap())),
         ("pick first", Any::new(PickFirst::new())),
         ("freshest", Any::new(Freshest::default())),
         ("prequal", Any::new(Prequal::new(ask))),
@@ -453,7 +453,7 @@ async fn a_shift_within_groups_that_get_nothing_is_one_picker() {
     };
     settle();
     let before = settle().1;
-    shift.away("c");
+    shift.shift_away("c");
     assert_eq!(settle(), (0, before + 1));
     // The group that had no share has not missed the shift.
     shares.set([("canary", 100), ("stable", 0)]).unwrap();
@@ -464,6 +464,6 @@ async fn a_shift_within_groups_that_get_nothing_is_one_picker() {
         let served: usize = served.parse().unwrap();
         assert!(served % 2 == 1 && served % 3 != 2, "{served}");
     }
-    shift.back("c", Duration::ZERO);
+    shift.restore("c", Duration::ZERO);
     assert_eq!(settle(), (0, before + 3));
 }

@@ -282,7 +282,7 @@ fn without_an_eligible_endpoint_nothing_is_picked() {
     }
     for_each_hash!(check());
     check("bounded", || BoundedLoad::new(Maglev::new(key()), 1.25).unwrap());
-    check("top k", || TopK::new(Maglev::new(key()), 3, Outstanding));
+    check("top k", || TopK::new(Maglev::new(key()), 3, Outstanding).unwrap());
 }
 
 #[test]
@@ -538,7 +538,7 @@ fn an_idle_balancer_keeps_every_key_at_home() {
     let set = set(&[1, 2, 3, 4]);
     let bounded = BoundedLoad::new(Ring::new(key()), 1.01).unwrap();
     assert_eq!(mapping(bounded, &set), mapping(Ring::new(key()), &set));
-    let top = TopK::new(Ring::new(key()), 3, Outstanding);
+    let top = TopK::new(Ring::new(key()), 3, Outstanding).unwrap();
     assert_eq!(mapping(top, &set), mapping(Ring::new(key()), &set));
 }
 
@@ -577,7 +577,7 @@ fn the_least_loaded_of_a_keys_first_few() {
     {
         let endpoints = endpoints(&set(&[1; 20]));
         let crowd = |k| {
-            let mut crowd = Crowd::new(TopK::new(hash(), k, Outstanding), &set(&[1; 20]));
+            let mut crowd = Crowd::new(TopK::new(hash(), k, Outstanding).unwrap(), &set(&[1; 20]));
             (0..120).for_each(|_| drop(crowd.send(7)));
             crowd.attempts
         };
@@ -588,7 +588,7 @@ fn the_least_loaded_of_a_keys_first_few() {
         }
         assert_eq!((crowd(0).len(), crowd(100).len()), (1, 8), "{name}");
 
-        let mut strategy = TopK::new(hash(), 2, Outstanding);
+        let mut strategy = TopK::new(hash(), 2, Outstanding).unwrap();
         let picker = strategy
             .build(&candidates(&strategy, &endpoints), &mut BuildContext::new())
             .into_picker();
@@ -685,5 +685,5 @@ fn consequences() {
     row("`Maglev`", || Maglev::new(key()));
     row("`Maglev`, 655 373 entries", || Maglev::new(key()).table_size(655_373).unwrap());
     row("`Ring`", || Ring::new(key()));
-    row("`Ring`, 1000 points", || Ring::new(key()).points(1000));
+    row("`Ring`, 1000 points", || Ring::new(key()).points(1000).unwrap());
 }

@@ -27,13 +27,13 @@ use tower_lb::{
     limit::{Concurrency, ConcurrencyLimitLayer},
     outcome::{Classify, Following, OnResponse, Outcome, ResultOnly},
     retry::{Budget, RetryFailures, RetrySafety},
-    strategy::{Rng, RoundRobin, RoundRobinPicker},
+    strategy::{Rng, RoundRobin, Strategy},
 };
 
 const MS: Duration = Duration::from_millis(1);
 
 type Endpoints = BoxCloneSyncService<Query, &'static str, io::Error>;
-type Service_ = Balancer<Endpoints, RoundRobinPicker, Following<OnResponse>>;
+type Service_ = Balancer<Endpoints, <RoundRobin as Strategy>::Picker, Following<OnResponse>>;
 
 /// An endpoint that answers after a while, or fails then.
 fn endpoint(name: &'static str, millis: u32, good: bool) -> (&'static str, Endpoint<Endpoints>) {

@@ -92,7 +92,7 @@ fn each_endpoint_has_ages_of_its_own_under_every_strategy() {
     let load = || HangAware::new(PeakEwma::new());
     check(P2c::new(load()));
     check(LeastLoaded::new(load()));
-    check(TopK::new(Rendezvous::new(|(): &()| None::<u64>), 2, load()));
+    check(TopK::new(Rendezvous::new(|(): &()| None::<u64>), 2, load()).unwrap());
 }
 
 fn of_class(class: &u32) -> u32 {

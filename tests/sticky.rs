@@ -41,7 +41,7 @@ use tower_lb::{
     load::Now,
     strategy::{
         BuildContext, Candidates, LeastLoaded, P2c, Pick, PickContext, Random, Rng, RoundRobin,
-        RoundRobinPicker, Split, Strategy, Subset,
+        Split, Strategy, Subset,
     },
 };
 
@@ -90,7 +90,7 @@ type RoundRobinSite = Driver<Channel<String, Server>, Sticky<RoundRobin>>;
 /// A balancer over servers that the test changes.
 struct Site {
     handle: Handle<String, Server>,
-    balancer: Balancer<Server, StickyPicker<RoundRobinPicker>, UntilBodyEnd>,
+    balancer: Balancer<Server, StickyPicker<<RoundRobin as Strategy>::Picker>, UntilBodyEnd>,
     driver: Pin<Box<RoundRobinSite>>,
 }
 

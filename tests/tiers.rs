@@ -167,7 +167,8 @@ proptest! {
 fn nonsense_is_refused_by_name() {
     for factor in [0.99, -1.0, f64::NAN, f64::INFINITY] {
         let error = Tiers::new(Random).overprovisioning(factor).unwrap_err();
-        assert_eq!(error.to_string(), "overprovisioning must be a number of at least 1");
+        assert_eq!(error.field(), "overprovisioning");
+        assert_eq!(error.expected(), "a finite number of at least 1");
     }
     for share in [-0.1, 1.1, f64::NAN] {
         assert_eq!(Panic::new(Random).below_share(share).unwrap_err().field(), "threshold");

@@ -629,7 +629,8 @@ async fn a_picker_that_ignores_room_starves_nobody() {
     }
 }
 
-type ByTurns = Balancer<Backend, tower_lb::strategy::RoundRobinPicker>;
+type ByTurns =
+    Balancer<Backend, <tower_lb::strategy::RoundRobin as tower_lb::strategy::Strategy>::Picker>;
 
 fn by_turns(
     builder: Builder,

@@ -242,8 +242,8 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     assert_shares(&by_zone, &[('a', 0.5), ('b', 0.5)]);
     assert!(!asks(&mut events));
 
-    shift.away("a");
-    shift.away("unheard of");
+    shift.shift_away("a");
+    shift.shift_away("unheard of");
     assert!(asks(&mut events), "the driver is told");
     let (by_zone, built, mut events) = here();
     assert_shares(&by_zone, &[('b', 1.0)]);
@@ -251,7 +251,7 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     assert!(!asks(&mut events));
     assert_eq!(built.notices()[0], "zone a is away");
 
-    shift.back("a", Duration::from_secs(100));
+    shift.restore("a", Duration::from_secs(100));
     assert!(asks(&mut events));
     let (by_zone, _, mut events) = here();
     assert_shares(&by_zone, &[('a', 0.01), ('b', 0.99)]);
@@ -283,7 +283,7 @@ async fn one_call_takes_a_zone_out_of_several_balancers() {
         .each_mut()
         .map(|events| tokio_test::task::spawn(poll_fn(|cx| events.poll_rebuild(cx))));
     drivers.iter_mut().for_each(|driver| tokio_test::assert_pending!(driver.poll()));
-    shift.away("a");
+    shift.shift_away("a");
     assert!(drivers.iter().all(|driver| driver.is_woken()));
 }
 
@@ -291,14 +291,14 @@ async fn one_call_takes_a_zone_out_of_several_balancers() {
 async fn the_last_zone_stays_in() {
     let mut strategy = ZonalShift::new(Random);
     let shift = strategy.handle();
-    shift.away("a");
-    shift.away("b");
+    shift.shift_away("a");
+    shift.shift_away("b");
     let all = candidates(&strategy, &fleet(&[2, 2])).at_time(Instant::now());
     let built = strategy.build(&all, &mut BuildContext::new());
     assert_shares(&shares(built.picker(), letter), &[('a', 0.5), ('b', 0.5)]);
     assert_eq!(built.eligible().len(), 4);
-    assert_eq!(built.notices()[0], "zone a is away, but nothing else is left");
-    shift.back("b", Duration::ZERO);
+    assert_eq!(built.notices()[0], "zone a is away, but no other endpoint is eligible");
+    shift.restore("b", Duration::ZERO);
     let all = all.at_time(Instant::now());
     assert_shares(
         &shares(&strategy.build(&all, &mut BuildContext::new()).into_picker(), letter),
@@ -309,7 +309,7 @@ async fn the_last_zone_stays_in() {
 #[test]
 fn a_panic_does_not_let_a_zone_in_that_was_taken_out() {
     let mut strategy = ZonalShift::new(Panic::new(Random));
-    strategy.handle().away("a");
+    strategy.handle().shift_away("a");
     let mut fleet = fleet(&[4, 1]);
     fleet.extend(some('B', 3, &in_zone("b").with_health(Health::unhealthy("down"))));
     let all = candidates(&strategy, &fleet);
@@ -334,14 +334,18 @@ fn the_sick_of_a_zone_are_missing_there() {
 fn the_last_zone_of_a_part_stays_in() {
     let shifted = || {
         let shift = ZonalShift::new(Random);
-        shift.handle().away("a");
+        shift.handle().shift_away("a");
         shift
     };
     let mut never = ZoneAware::new(zone_named("a"), shifted()).cross_zone(CrossZone::Never);
     let all = candidates(&never, &fleet(&[2, 2]));
     let built = never.build(&all, &mut BuildContext::new());
     assert_shares(&shares(built.picker(), letter), &[('a', 1.0)]);
-    assert!(built.notices()[0].ends_with("but nothing else is left"), "{:?}", built.notices());
+    assert!(
+        built.notices()[0].ends_with("but no other endpoint is eligible"),
+        "{:?}",
+        built.notices()
+    );
 
     let of = |tenant: &str, zone| in_zone(zone).with_metadata("tenant", tenant);
     let mut fleet = some('a', 2, &of("one", "a"));

@@ -159,7 +159,6 @@ mod hash;
 mod least_loaded;
 mod metered;
 mod p2c;
-mod parameter;
 mod pick_first;
 mod probing;
 mod random;
@@ -181,26 +180,18 @@ pub use self::{
     candidates::Candidates,
     config::{Config, Dynamic, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
-    hash::{
-        BoundedLoad, BoundedLoadPicker, HashKey, InvalidFactor, InvalidTableSize, Maglev,
-        MaglevPicker, Rank, Rendezvous, RendezvousPicker, Ring, RingPicker, TopK, TopKPicker,
-    },
-    least_loaded::{Freshest, FreshestPicker, LeastLoaded, LeastLoadedPicker},
+    hash::{BoundedLoad, HashKey, Maglev, Rank, Rendezvous, Ring, TopK},
+    least_loaded::{Freshest, LeastLoaded},
     p2c::P2c,
     pick_first::PickFirst,
-    probing::{
-        AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, PrequalPicker, Probed,
-        ProbedPicker, Probes,
-    },
+    probing::{AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, Probed, Probes},
     random::Random,
-    round_robin::{RoundRobin, RoundRobinPicker, WeightedRoundRobin, WeightedRoundRobinPicker},
+    round_robin::{RoundRobin, WeightedRoundRobin},
     strategy::{Pick, Strategy},
     wrappers::{
         BuiltParts, ByTurns, Classified, Panic, PanicMode, PartPicker, Shares, Split, SplitBuilder,
         Subset, SubsetBy, Tiers,
     },
-    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware, ZonesPicker},
+    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware},
 };
-#[doc(hidden)]
-pub use crate::ConfigError as InvalidParameter;
 pub use crate::{hash::stable_hash, rng::Rng};

@@ -12,7 +12,6 @@ use crate::{
         BoundedLoad, Candidate, Dynamic, Freshest, LeastLoaded, LoadAwareZones, Maglev, P2c, Panic,
         Pick, PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split,
         Strategy, Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
-        hash::top_k::MAX_K, least_loaded::freshest::MOST_CHOICES,
     },
 };
 
@@ -45,20 +44,13 @@ impl Config {
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
             Self::P2c { load } => over_load!(load, |load| P2c::new(load)),
             Self::LeastLoaded { load, scan_up_to } => {
-                if let Some(endpoints) = scan_up_to.filter(|&endpoints| endpoints < 2) {
-                    return Err(ConfigError::new("scan_up_to", "at least 2").with_value(endpoints));
-                }
                 over_load!(load, |load| {
-                    LeastLoaded::new(load).set(*scan_up_to, LeastLoaded::scan_up_to)
+                    LeastLoaded::new(load).try_set(*scan_up_to, LeastLoaded::scan_up_to)?
                 })
             }
             Self::Freshest { load, choices } => {
-                if let Some(choices) = choices.filter(|count| !(1..=MOST_CHOICES).contains(count)) {
-                    let expected = "a number from 1 to 16";
-                    return Err(ConfigError::new("choices", expected).with_value(choices));
-                }
                 let load = load.as_ref().unwrap_or(&LoadConfig::PredictedLatency { decay: None });
-                over_load!(load, |load| Freshest::new(load).set(*choices, Freshest::choices))
+                over_load!(load, |load| Freshest::new(load).try_set(*choices, Freshest::choices)?)
             }
             Self::Probed { probe, per_request, timeout, inner } => Dynamic::new(
                 Probed::new(named.get_probe(probe)?, build_inner(inner)?)
@@ -77,7 +69,7 @@ impl Config {
                         .metrics(metrics.iter().cloned())
                         .set(seconds("blackout", *blackout)?, WeightedRoundRobin::blackout)
                         .try_set(seconds("expiry", *expiry)?, WeightedRoundRobin::expiry)?
-                        .set(seconds("period", *period)?, WeightedRoundRobin::period)
+                        .try_set(seconds("period", *period)?, WeightedRoundRobin::period)?
                         .try_set(*error_penalty, WeightedRoundRobin::error_penalty)?,
                 )
             }
@@ -86,13 +78,13 @@ impl Config {
             }
             Self::Maglev { key, spread, table_size } => {
                 let strategy = Maglev::new(named.get_key(key)?);
-                let invalid = |_| ConfigError::new("table_size", "a prime");
-                let strategy = strategy.try_set(*table_size, Maglev::table_size);
-                spread.over(strategy.map_err(invalid)?)?
+                spread.over(strategy.try_set(*table_size, Maglev::table_size)?)?
             }
             Self::Ring { key, spread, points, unit } => {
                 let strategy = Ring::new(named.get_key(key)?);
-                spread.over(strategy.set(*points, Ring::points).set(*unit, Ring::unit))?
+                let strategy =
+                    strategy.try_set(*points, Ring::points)?.try_set(*unit, Ring::unit)?;
+                spread.over(strategy)?
             }
             Self::Subset { subsets, or_any, inner } => {
                 let Some((first, others)) = subsets.split_first() else {
@@ -169,22 +161,22 @@ impl SpreadConfig {
         St: Clone + Send + 'static,
         Req: 'static,
     {
-        let invalid =
-            |field: &'static str, expected: &'static str, value: &dyn std::fmt::Display| {
-                ConfigError::new(field, expected).with_value(value)
-            };
+        // The errors name the parameters of the constructors; files have one field for each.
+        let invalid = |field: &'static str| {
+            move |error: ConfigError| {
+                let value = error.value().unwrap_or_default();
+                ConfigError::new(field, error.expected().to_owned()).with_value(value)
+            }
+        };
         Ok(match self {
             Self::None => Dynamic::new(strategy),
             Self::Bounded(factor) => {
                 let strategy = BoundedLoad::new(strategy, factor);
-                let expected = "a finite number above 1";
-                Dynamic::new(strategy.map_err(|_| invalid("spread.bounded", expected, &factor))?)
-            }
-            Self::Top(count) if !(1..=MAX_K).contains(&count) => {
-                return Err(invalid("spread.top", "a number from 1 to 8", &count));
+                Dynamic::new(strategy.map_err(invalid("spread.bounded"))?)
             }
             Self::Top(count) => {
-                Dynamic::new(TopK::new(strategy, count, FailureAware::new(Outstanding)))
+                let strategy = TopK::new(strategy, count, FailureAware::new(Outstanding));
+                Dynamic::new(strategy.map_err(invalid("spread.top"))?)
             }
         })
     }
@@ -271,7 +263,7 @@ mod tests {
         let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&named).unwrap_err();
         assert_eq!(
             unbounded.to_string(),
-            "`spread.bounded` is 1: expected a finite number above 1"
+            "`spread.bounded` is 1: expected a finite number above 1, such as 1.25"
         );
         let none = maglev("user", SpreadConfig::Top(0)).build_with(&named).unwrap_err();
         assert_eq!(none.to_string(), "`spread.top` is 0: expected a number from 1 to 8");
@@ -320,7 +312,7 @@ mod tests {
         let handle = ZonalShiftHandle::new();
         let named = Named::<()>::new().zonal_shift("zones", &handle);
         let mut strategy = shifted("zones").build_with(&named).unwrap();
-        handle.away("eu-central-1a");
+        handle.shift_away("eu-central-1a");
         let endpoint = Endpoint::new(());
         let candidates = Candidates::for_strategy(&strategy, [("a", &endpoint)]);
         let built = strategy.build(&candidates, &mut BuildContext::new());
