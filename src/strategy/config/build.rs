@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(probed, Ok(Config::Probed { probe, per_request, timeout: None, inner }));
         let none = r#"{"strategy": "freshest", "choices": 0, "load": {"by": "predicted_latency"}}"#;
         let error = read(none).unwrap().build::<()>().unwrap_err();
-        assert_eq!(error.to_string(), "choices must be 1 to 16");
+        assert_eq!(error.to_string(), "choices must be a number from 1 to 16");
         let panic = r#"{"strategy": "panic", "threshold": 2.0, "mode": "open_to_best",
             "inner": {"strategy": "random"}}"#;
         let error = read(panic).unwrap().build::<()>().unwrap_err();
