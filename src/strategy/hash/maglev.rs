@@ -128,8 +128,8 @@ impl MaglevTable {
 /// Returns the index of the endpoint that takes an entry in each turn: each endpoint once, then
 /// each in proportion to its weight.
 ///
-/// Source: Webster's method of apportionment, also known as Sainte-Laguë's: the nth entry is due in
-/// proportion to (n - 1/2) / weight.
+/// Source: Webster's method of apportionment, also known as Sainte-Laguë's: the nth entry is due
+/// in proportion to (n - 1/2) / weight.
 fn turns(entries: &[HashEntry], size: usize) -> Vec<u32> {
     let total: u64 = entries.iter().map(|entry| u64::from(entry.weight)).sum();
     let heaviest = entries.iter().map(|entry| entry.weight).max().unwrap_or_default();
