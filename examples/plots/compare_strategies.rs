@@ -56,7 +56,7 @@ fn strategies() -> Result<Vec<(&'static str, Dynamic<Request>)>, BoxError> {
         ("least time, hang aware", Dynamic::new(LeastLoaded::new(hang_aware()))),
         ("maglev", Dynamic::new(Maglev::new(key))),
         ("maglev, bounded load", Dynamic::new(bounded)),
-        ("best of maglev's three", Dynamic::new(TopK::new(Maglev::new(key), 3, load))),
+        ("best of maglev's three", Dynamic::new(TopK::new(Maglev::new(key), 3, load)?)),
         ("tiers of least time", Dynamic::new(Tiers::new(LeastLoaded::peak_ewma()))),
     ])
 }

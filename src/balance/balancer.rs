@@ -129,7 +129,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     /// endpoints.
     pub fn report(&self, endpoint: &str, report: &LoadReport) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let named = snapshot.candidates.everyone().find(|candidate| candidate.name() == endpoint);
+        let named = snapshot.candidates.all().find(|candidate| candidate.name() == endpoint);
         named.is_some_and(|candidate| {
             candidate.report(report, Instant::now());
             true
@@ -141,7 +141,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     pub fn status(&self) -> Status {
         let snapshot = self.shared.snapshot.load();
         Status {
-            endpoints: snapshot.candidates.everyone().map(EndpointStatus::of).collect(),
+            endpoints: snapshot.candidates.all().map(EndpointStatus::of).collect(),
             notices: snapshot.notices.clone(),
             driver: self.shared.driver_status(),
             version: snapshot.version,

@@ -335,7 +335,7 @@ mod tests {
                         let now = endpoint_set.candidates();
                         let place = |now: &Candidate| (Arc::as_ptr(now.stats()), now.position());
                         let places: HashMap<_, _> = now.iter().map(place).collect();
-                        for candidate in earlier.everyone() {
+                        for candidate in earlier.all() {
                             let found = now.find(&candidate.endpoint_state).map(Candidate::position);
                             let place = places.get(&Arc::as_ptr(candidate.stats()));
                             prop_assert_eq!(found, place.copied());
@@ -360,7 +360,7 @@ mod tests {
 
     fn contents(candidates: &Candidates, services: &[Chunk<u16>]) -> HashMap<u16, u32> {
         candidates
-            .everyone()
+            .all()
             .map(|candidate| {
                 let position = candidate.position();
                 let service = services[position / CHUNK][position % CHUNK].unwrap();

@@ -60,7 +60,7 @@ impl<S, P> Snapshot<S, P> {
             eligible[candidate.position()] = true;
         }
         let mut draining = None;
-        for candidate in self.candidates.everyone() {
+        for candidate in self.candidates.all() {
             let health = candidate.health();
             let example = || (Arc::clone(&candidate.endpoint_state.name), health.clone());
             match health {

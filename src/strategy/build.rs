@@ -8,73 +8,103 @@ use futures::Stream;
 
 use super::Candidates;
 
-/// What a [`Strategy`](super::Strategy) builds from the candidates: the picker, the candidates that it
-/// may pick, and notices for the operator.
+/// What a [`Strategy`](super::Strategy) builds: a picker, the candidates that it may pick, and
+/// notices for the operator.
 ///
-/// A wrapper gets all three from its inner strategy at once and passes them on with
-/// [`map`](Self::map), so that it changes each of them knowingly or not at all.
+/// The fields are private, so that a wrapper cannot lose one of them:
+///
+/// | the strategy | returns |
+/// |---|---|
+/// | has no inner strategy | [`Built::new`] |
+/// | wraps one strategy | what that strategy built, with [`map`](Self::map) for its own picker |
+/// | divides the candidates into parts | [`BuiltParts::finish`](super::BuiltParts::finish) |
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Built<P> {
-    /// Selects a candidate for each request.
-    pub picker: P,
-    /// The candidates that requests may go to. The balancer is ready, and requests wait for room,
-    /// according to them.
-    pub eligible: Candidates,
-    /// What the operator should know of the present state, such as a panic rule that holds. The
-    /// balancer's [`status`](crate::Balancer::status) shows them, the outermost wrapper's first.
-    pub notices: Vec<String>,
+    pub(crate) picker: P,
+    pub(crate) eligible: Candidates,
+    pub(crate) notices: Vec<String>,
 }
 
 impl<P> Built<P> {
-    /// A picker that may pick `eligible`, without notices.
+    /// Creates a result without notices: `picker` returns candidates out of `eligible` only.
+    ///
+    /// The balancer is ready, and requests wait for a free slot, according to `eligible`.
     pub fn new(picker: P, eligible: Candidates) -> Self {
         Self { picker, eligible, notices: Vec::new() }
     }
 
-    /// Wraps the picker and passes everything else on.
+    /// Wraps the picker and keeps the eligible candidates and the notices.
     pub fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Built<Q> {
         Built { picker: wrap(self.picker), eligible: self.eligible, notices: self.notices }
     }
 
-    /// Puts notices in front of those of the inner strategy.
+    /// Adds notices in front of those of the inner strategy.
+    ///
+    /// A notice describes the present state, such as a panic rule that holds. The balancer's
+    /// [`status`](crate::Balancer::status) shows the notices.
     pub fn with_notices(mut self, notices: impl IntoIterator<Item = String>) -> Self {
         self.notices.splice(..0, notices);
         self
+    }
+
+    /// Returns the picker.
+    #[must_use]
+    pub fn picker(&self) -> &P {
+        &self.picker
+    }
+
+    /// Returns the candidates that requests may go to.
+    #[must_use]
+    pub fn eligible(&self) -> &Candidates {
+        &self.eligible
+    }
+
+    /// Returns the notices, those of the outermost wrapper first.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Returns the picker and drops the rest. For using a picker without a balancer, as in a test;
+    /// wrappers use [`map`](Self::map).
+    #[must_use]
+    pub fn into_picker(self) -> P {
+        self.picker
     }
 }
 
 /// Collects the events after which a strategy wants to build a new picker over the same candidates.
 ///
-/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls what is registered
-/// until it builds the next picker. A wrapper passes it to its inner strategies, whose events so reach
-/// the driver without its help; a strategy that was not built has no events.
+/// The driver passes it to [`Strategy::build`](super::Strategy::build) and polls the registered
+/// events until it builds the next picker. A wrapper passes it on to its inner strategies, so it
+/// cannot lose their events. A strategy that was not built has no events.
 #[derive(Default)]
 pub struct BuildContext {
     events: Vec<Pin<Box<dyn Stream<Item = ()> + Send>>>,
 }
 
 impl BuildContext {
-    /// Without events. For the use of a strategy without a balancer.
+    /// Creates a context without events, for using a strategy without a balancer.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks for a new picker each time that `events` yields.
+    /// Requests a new picker each time that `events` yields.
     ///
-    /// The stream is polled by the driver, and may do work between requests without ever yielding. It is
-    /// dropped when the next picker is built, so state that outlives a picker is shared with the
-    /// strategy. A stream that has ended is not polled again; the driver of a balancer whose endpoints
-    /// can't change any more runs as long as there is a stream that has not ended.
+    /// The driver polls the stream, which may also do work between requests and never yield. The
+    /// driver drops the stream when it builds the next picker: keep state that outlives a picker in
+    /// the strategy. A stream that has ended is not polled again. If the endpoints of a balancer
+    /// can no longer change, its driver ends when all streams have ended.
     pub fn rebuild_on(&mut self, events: impl Stream<Item = ()> + Send + 'static) {
         self.events.push(Box::pin(events));
     }
 
-    /// `Ready(Some(()))` if a new picker is wanted, `Ready(None)` if none will ever be.
+    /// Returns `Ready(Some(()))` if a new picker is wanted, and `Ready(None)` if none will ever be.
     pub fn poll_rebuild(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let mut rebuild = false;
-        // Each is polled, so that each is registered for its wake-up.
+        // Polls every stream, also after one has yielded: each must register the waker.
         self.events.retain_mut(|events| match events.as_mut().poll_next(cx) {
             Poll::Ready(Some(())) => {
                 rebuild = true;

@@ -8,11 +8,12 @@ use crate::{
     outcome::{Attempt, LoadReport, Meter, PickMetadata},
 };
 
-/// An endpoint as a strategy sees it: its name, [attributes](Attributes) (by dereferencing) and
-/// vitals, but not the service behind it.
+/// An endpoint as a strategy sees it: its name, its [attributes](Attributes) (by dereferencing) and
+/// its live statistics, but not its service.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub(crate) endpoint_state: Arc<EndpointState>,
+    // Copied out of `endpoint_state`, to save an indirection for each pick.
     stats: Arc<EndpointStats>,
     weight: u32,
     position: u32,
@@ -26,68 +27,68 @@ impl Candidate {
         Self { endpoint_state, stats, weight, position }
     }
 
-    /// The endpoint's key, as text.
+    /// Returns the endpoint's key as text.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.endpoint_state.name
     }
 
-    /// The endpoint's live figures.
+    /// Returns the endpoint's live statistics.
     #[inline]
     #[must_use]
     pub fn stats(&self) -> &Arc<EndpointStats> {
         &self.stats
     }
 
-    /// The share of traffic relative to other candidates' weights; not 0 if the candidate is
-    /// eligible.
+    /// Returns the weight: the share of traffic relative to the other candidates' weights. It is
+    /// above 0 if the candidate is eligible.
     #[inline]
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight
     }
 
-    /// True if the balancer may send it one more request at once. For a pick it is the
-    /// [context](super::PickContext::has_room) that is asked: it knows who asks.
+    /// Returns true if the endpoint has a free slot for one more request. A picker asks the
+    /// [context](super::PickContext::has_room) instead, which knows of slots reserved for the
+    /// request.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.endpoint_state.has_room()
     }
 
-    /// What a load reads of it, for a request of this class.
+    /// Returns what a [`Load`](crate::load::Load) reads for a request of the given class.
     #[inline]
     #[must_use]
     pub fn gauge(&self, class: u32) -> Gauge<'_> {
         Gauge::of(&self.endpoint_state, &self.stats, self.weight, class)
     }
 
-    /// The endpoint's meter that is an `M`, if there is one.
+    /// Returns the endpoint's meter of type `M`, if it has one.
     #[must_use]
     pub fn meter<M: Meter>(&self) -> Option<&M> {
         self.gauge(0).meter()
     }
 
-    /// Passes on to the endpoint's meters what it says of its load.
+    /// Passes a load report of the endpoint on to its meters.
     pub fn report(&self, report: &LoadReport, now: Instant) {
         self.endpoint_state.report(report, now);
     }
 
-    /// Begins an attempt at the endpoint, as the balancer does, for trying out a strategy without
-    /// one. `None` if it has no room.
+    /// Begins an attempt at the endpoint as a balancer does, for using a strategy without a
+    /// balancer. Returns `None` if the endpoint has no free slot.
     #[must_use]
     pub fn begin(&self, started: Option<Instant>) -> Option<Attempt> {
         self.begin_class(started, 0)
     }
 
-    /// The same for a request of a class, as [`PickContext::class`](super::PickContext::class) has it
-    /// after the pick.
+    /// Begins an attempt for a request of the given [class](super::PickContext::class).
     #[must_use]
     pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
         Attempt::begin(&self.endpoint_state, started, PickMetadata { class, note: 0 })
     }
 
-    /// The same candidate with another weight in the eyes of a strategy.
-    pub(crate) fn weighing(self, weight: u32) -> Self {
+    /// Replaces the weight that strategies see. The endpoint's own weight stays.
+    pub(crate) fn with_weight(self, weight: u32) -> Self {
         Self { weight, ..self }
     }
 

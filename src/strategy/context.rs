@@ -9,122 +9,131 @@ use crate::{
     outcome::PickMetadata,
 };
 
-/// What a pick may know beside the request: the time, random numbers, and which candidates will not
-/// do.
+/// What a pick knows besides the request: the time, random numbers, and which candidates are full
+/// or already tried.
 #[derive(Debug)]
 pub struct PickContext<'a> {
     rng: &'a mut Rng,
     now: Now,
     tried: &'a Tried,
-    /// Slots that are kept for the request, which has waited for them.
+    /// Slots reserved for this request, which has waited for them.
     offers: &'a [Arc<Slots>],
     attempt: u32,
     pick_metadata: PickMetadata,
-    /// Not every candidate will do.
+    /// False if every candidate is accepted, so that pickers need not check each.
     restricted: bool,
-    /// Tells candidates that have room by a limit of the strategy's own.
+    /// A limit of the strategy's own: returns whether a candidate has room under it.
     limit: Option<fn(&Candidate) -> bool>,
-    /// No candidate would do, full or not.
-    away: bool,
-    /// There are full candidates that the request may wait for.
-    waits: bool,
-    /// A candidate with room is kept from it by a limit of the strategy's own.
-    refused: bool,
+    /// The picker has no candidate for this request, whether full or not.
+    no_match: bool,
+    wait: Wait,
+}
+
+/// Whether the request may wait if nothing is picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// It waits if no eligible candidate has a free slot.
+    IfAllFull,
+    /// It waits for full candidates of its part, although others have free slots.
+    Allowed,
+    /// It must not wait: a limit of the strategy's own keeps it from a candidate that has a free
+    /// slot, and nothing would wake it when that limit allows more.
+    #[cfg_attr(
+        not(feature = "lambda"),
+        expect(dead_code, reason = "only `lambda` has such a limit")
+    )]
+    Forbidden,
 }
 
 impl<'a> PickContext<'a> {
-    /// A context for one pick. `tried` are the endpoints that the request should not go to again.
+    /// Creates a context for one pick that avoids the endpoints in `tried`.
     pub fn new(rng: &'a mut Rng, now: Now, tried: &'a Tried) -> Self {
         Self { restricted: true, tried, ..Self::unrestricted(rng, now) }
     }
 
-    /// The same for a request for which these slots are kept.
+    /// Sets the slots that are reserved for the request.
     pub(crate) fn with_offers(self, offers: &'a [Arc<Slots>]) -> Self {
         Self { offers, ..self }
     }
 
-    /// The same for a later attempt of the request than the first.
+    /// Sets the number of the request's attempt, 1 for the first. Default 1.
     #[must_use]
     pub fn for_attempt(self, number: u32) -> Self {
         Self { attempt: number, ..self }
     }
 
-    /// A context in which every candidate will do: none has a limit and none was tried.
+    /// Creates a context that accepts every candidate: none has a limit and none was tried.
     #[inline]
     pub(crate) fn unrestricted(rng: &'a mut Rng, now: Now) -> Self {
         static UNTRIED: Tried = Tried::none();
-        let pick_metadata = PickMetadata::default();
-        let (tried, offers, attempt): (_, &[_], _) = (&UNTRIED, &[], 1);
-        let (restricted, limit) = (false, None);
-        let (away, waits, refused) = (false, false, false);
         Self {
             rng,
             now,
-            tried,
-            offers,
-            attempt,
-            pick_metadata,
-            restricted,
-            limit,
-            away,
-            waits,
-            refused,
+            tried: &UNTRIED,
+            offers: &[],
+            attempt: 1,
+            pick_metadata: PickMetadata::default(),
+            restricted: false,
+            limit: None,
+            no_match: false,
+            wait: Wait::IfAllFull,
         }
     }
 
-    /// The generator of random numbers.
+    /// Returns the random number generator.
     #[inline]
     pub fn rng(&mut self) -> &mut Rng {
         self.rng
     }
 
-    /// The time of the pick. The clock is read when it is first asked for.
+    /// Returns the time of the pick. The first call reads the clock; later calls return the same
+    /// time.
     #[inline]
     pub fn now(&mut self) -> Instant {
         self.now.get()
     }
 
-    /// The same, for a [`Load`](crate::load::Load).
+    /// Returns the time of the pick as a [`Load`](crate::load::Load) takes it.
     #[inline]
     pub fn clock(&mut self) -> &mut Now {
         &mut self.now
     }
 
-    /// The number of the request's attempt that the pick is for, 1 for the first.
+    /// Returns the number of the request's attempt that this pick is for, 1 for the first.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The endpoints that the request has been to.
+    /// Returns the endpoints that the request has tried.
     #[must_use]
     pub fn tried(&self) -> &Tried {
         self.tried
     }
 
-    /// True if the request has been to the candidate before.
+    /// Returns true if the request has tried the candidate.
     #[inline]
     #[must_use]
     pub fn has_tried(&self, candidate: &Candidate) -> bool {
         self.tried.contains(candidate.stats())
     }
 
-    /// The class of the request, by which loads may be kept apart; 0 unless
-    /// [`set_class`](Self::set_class) was called.
+    /// Returns the class of the request, by which [loads](crate::load::PerClass) may be kept apart;
+    /// 0 unless [`set_class`](Self::set_class) was called.
     #[inline]
     #[must_use]
     pub fn class(&self) -> u32 {
         self.pick_metadata.class
     }
 
-    /// Says what class the request is of. Meters are told with the attempt.
+    /// Sets the class of the request. Meters get it with the attempt.
     #[inline]
     pub fn set_class(&mut self, class: u32) {
         self.pick_metadata.class = class;
     }
 
-    /// True if the balancer may send this request to the candidate at once. For a request that has
-    /// waited, a slot that is kept for it is room.
+    /// Returns true if the request may go to the candidate at once: the candidate has a free slot,
+    /// or one that is reserved for this request.
     #[inline]
     #[must_use]
     pub fn has_room(&self, candidate: &Candidate) -> bool {
@@ -133,46 +142,71 @@ impl<'a> PickContext<'a> {
             && self.limit.is_none_or(|has_room| has_room(candidate))
     }
 
-    /// True if the candidate has room and the request has not been there. A preference: a picker
-    /// that finds none returns another.
+    /// Returns true if the candidate has room and the request has not tried it.
+    ///
+    /// It is a preference: a picker that finds no such candidate returns another one.
     #[inline]
     #[must_use]
     pub fn accepts(&self, candidate: &Candidate) -> bool {
         !self.restricted || (self.has_room(candidate) && !self.has_tried(candidate))
     }
 
-    /// Leaves a word for the balancer's tracker, which finds it in the
-    /// [attempt](crate::outcome::Attempt::metadata). Of several the last counts.
-    #[inline]
-    pub fn set_metadata(&mut self, note: u64) {
-        self.pick_metadata.note = note;
-    }
-
-    /// The word that was left; 0 if none was.
+    /// Returns true if every candidate is accepted, so that a picker need not call
+    /// [`accepts`](Self::accepts).
     #[inline]
     #[must_use]
-    pub fn note(&self) -> u64 {
+    pub fn accepts_all(&self) -> bool {
+        !self.restricted
+    }
+
+    /// Stores a word for the balancer's tracker, which finds it in the
+    /// [attempt](crate::outcome::Attempt::metadata). A later call replaces it.
+    #[inline]
+    pub fn set_metadata(&mut self, metadata: u64) {
+        self.pick_metadata.note = metadata;
+    }
+
+    /// Returns the stored word, or 0.
+    #[inline]
+    #[must_use]
+    pub fn metadata(&self) -> u64 {
         self.pick_metadata.note
     }
 
-    /// Says whether nothing was picked because no candidate is for the request: it must not wait for
-    /// them.
-    pub(super) fn set_away(&mut self, away: bool) {
-        self.away = away;
+    #[inline]
+    pub(crate) fn pick_metadata(&self) -> PickMetadata {
+        self.pick_metadata
     }
 
-    /// What was said, which is forgotten.
-    pub(super) fn take_away(&mut self) -> bool {
-        std::mem::take(&mut self.away)
+    /// Records whether nothing was picked because no candidate matches the request. The request
+    /// must not wait for candidates that do not match.
+    pub(super) fn set_no_match(&mut self, no_match: bool) {
+        self.no_match = no_match;
     }
 
-    /// If nothing is picked, the request waits, although other candidates have room.
+    /// Returns and clears what [`set_no_match`](Self::set_no_match) has recorded.
+    pub(super) fn take_no_match(&mut self) -> bool {
+        std::mem::take(&mut self.no_match)
+    }
+
+    /// Lets the request wait if nothing is picked, although other candidates have room.
     #[cold]
-    pub(super) fn set_waits(&mut self) {
-        self.waits = true;
+    pub(super) fn allow_wait(&mut self) {
+        // `Forbidden` wins: another part may have forbidden it before.
+        if self.wait == Wait::IfAllFull {
+            self.wait = Wait::Allowed;
+        }
     }
 
-    /// Picks with candidates counted as full for which `has_room` says no.
+    /// Rejects the request if no candidate with room is picked, although it could wait for full
+    /// ones: nothing would wake it when the limit that keeps it from another candidate allows more.
+    #[cfg(feature = "lambda")]
+    #[cold]
+    pub(crate) fn set_refused(&mut self) {
+        self.wait = Wait::Forbidden;
+    }
+
+    /// Picks while candidates count as full for which `has_room` returns false.
     #[cfg(feature = "lambda")]
     #[cold]
     pub(crate) fn with_limit<R>(
@@ -186,32 +220,13 @@ impl<'a> PickContext<'a> {
         picked
     }
 
-    /// If nothing with room is picked, the request is refused, although it could wait for full
-    /// candidates: nothing would tell it when the limit that kept it from another allows more.
-    #[cfg(feature = "lambda")]
-    #[cold]
-    pub(crate) fn set_refused(&mut self) {
-        self.refused = true;
-    }
-
+    /// Returns true if the request waits although some candidate has room.
     pub(crate) fn waits(&self) -> bool {
-        self.waits && !self.refused
+        self.wait == Wait::Allowed
     }
 
-    /// True if the request must not wait for this candidate, which is full.
+    /// Returns true if the request must not wait for this candidate, which is full.
     pub(crate) fn is_refused_at(&self, candidate: &Candidate) -> bool {
-        self.refused && !self.has_room(candidate)
-    }
-
-    #[inline]
-    pub(crate) fn pick_metadata(&self) -> PickMetadata {
-        self.pick_metadata
-    }
-
-    /// True if every candidate is accepted, so that there is no need to ask.
-    #[inline]
-    #[must_use]
-    pub fn accepts_all(&self) -> bool {
-        !self.restricted
+        self.wait == Wait::Forbidden && !self.has_room(candidate)
     }
 }

@@ -1,43 +1,66 @@
-//! Which endpoint gets a request: the traits, the strategies, and wrappers that compose.
+//! Strategies: which endpoint gets a request.
 //!
-//! A [`Strategy`] is a small value that lives in the balancer's driver. At each change of the
-//! endpoints it builds a picker from the [`Candidates`]; the picker's [`Pick`] chooses one for each
-//! request, without waiting for a lock and without an allocation. A picker sees the request if it asks for it,
-//! and gets time and randomness through its [`PickContext`], so that the same code runs in
-//! production, in tests and in a simulation.
+//! A [`Strategy`] lives in the balancer's driver. At each change of the endpoints it builds a
+//! picker from the [`Candidates`]. The picker's [`Pick::pick`] selects a candidate for each
+//! request, without a lock and without an allocation. It sees the request, and takes time and
+//! random numbers from its [`PickContext`], so that the same code runs in production, in tests and
+//! in a simulation.
 //!
-//! | strategy | picks | use it when |
+//! All strategies honour weights. [`Dynamic`] holds a strategy that is chosen at run time, also
+//! from a [`Config`] in a file.
+//!
+//! # Strategies
+//!
+//! | strategy | selects | use it when |
 //! |---|---|---|
-//! | [`P2c`] | the less loaded of two | in doubt |
-//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs a request |
-//! | [`Freshest`] | the least loaded of those that reported last | servers tell their load |
-//! | [`Prequal`] | by the paper of that name, from a pool of probes | that rule is wanted as it was published |
-//! | [`RoundRobin`] | each in turn | requests cost the same, endpoints are alike |
-//! | [`Random`] | any | many clients send little each |
-//! | [`Maglev`] | by a hash of the request's key, from a table | requests of a key belong together: caches, sessions |
-//! | [`Ring`] | by a hash, from a ring | the same, and no key should ever move without need |
-//! | [`Rendezvous`] | by a hash, in a draw of all | the same, among some dozens of endpoints |
-//! | [`BoundedLoad`] | by any of these, within a bound | some keys are hotter than an endpoint can take |
-//! | [`TopK`] | the least loaded of a key's first few | the same, and a few caches may hold the same |
-//! | [`WeightedRoundRobin`] | each in turn, by what endpoints report | endpoints know best how much they can take |
-//! | [`PickFirst`] | the first that works | there is one to do the work, and others to stand in |
+//! | [`P2c`] | the less loaded of two random endpoints | in doubt |
+//! | [`LeastLoaded`] | the least loaded of all, or of 100 | a short tail is worth 0.1 to 0.5 µs |
+//! | [`Freshest`] | the least loaded of those that reported last | servers report their load |
+//! | [`Prequal`] | by the paper of that name, from probes | you want the published rule |
+//! | [`RoundRobin`] | each in turn | requests cost the same and endpoints are alike |
+//! | [`WeightedRoundRobin`] | each in turn, by reported utilization | servers report it |
+//! | [`Random`] | a random endpoint | many clients each send little |
+//! | [`PickFirst`] | the first endpoint that works | one endpoint serves and others stand by |
 //!
-//! Wrappers, each over any of them, or over each other:
+//! Requests of the same key go to the same endpoint (caches, sessions):
 //!
-//! | wrapper | picks | use it when |
+//! | strategy | selects | use it when |
 //! |---|---|---|
-//! | [`Subset`], [`SubsetBy`] | among endpoints with certain labels, or those that the request names | versions or stages live side by side |
+//! | [`Maglev`] | by a hash of the key, from a table | in doubt |
+//! | [`Ring`] | by a hash of the key, from a ring | no key may move without need |
+//! | [`Rendezvous`] | by a hash of the key and each endpoint | there are a few dozen endpoints |
+//! | [`BoundedLoad`] | by one of these, up to a load limit | a key is too hot for one endpoint |
+//! | [`TopK`] | the least loaded of a key's first few | a few caches may hold the same key |
+//!
+//! # Wrappers
+//!
+//! A wrapper wraps any strategy, including another wrapper:
+//!
+//! | wrapper | selects | use it when |
+//! |---|---|---|
+//! | [`Subset`] | among endpoints with certain labels | versions or stages run side by side |
+//! | [`SubsetBy`] | the same, with labels that the request names | clients choose a version |
 //! | [`Split`] | among groups by shares | a canary gets 5 % |
-//! | [`Tiers`] | in the first tier that can take it | some endpoints are for when others fail |
-//! | [`ZoneAware`], [`LoadAwareZones`] | in the client's zone, as far as that goes | leaving the zone costs time or money |
-//! | [`ZonalShift`] | outside of zones that were taken out by a call | a zone is in trouble |
-//! | [`Panic`] | among all, when too few are healthy | health checks may be wrong |
-//! | [`Probed`] | as it is, and asks endpoints for their load between requests | servers can be asked |
-//! | [`Classified`] | as it is, but telling loads the request's class | routes differ in cost |
+//! | [`Tiers`] | in the first tier that can take the request | some endpoints are backups |
+//! | [`ZoneAware`] | in the client's zone as far as possible | leaving the zone costs money |
+//! | [`LoadAwareZones`] | in the client's zone as far as its load allows | zones differ in load |
+//! | [`ZonalShift`] | outside of zones that a call excludes | a zone is impaired |
+//! | [`Panic`] | among all endpoints while too few are healthy | health checks may be wrong |
+//! | [`Probed`] | as the inner strategy, and probes loads | servers can be probed |
+//! | [`Classified`] | as the inner strategy, with a class per request | routes differ in cost |
 //!
-//! Which strategy it is can be left to run time: [`Dynamic`], made from a [`Config`] if you like.
+//! # Writing a strategy
 //!
-//! All of them honour weights. A strategy of your own takes two small impls:
+//! | item | role |
+//! |---|---|
+//! | [`Strategy::build`] | builds a picker at each change of the endpoints |
+//! | [`Strategy::meter`] | returns what learns from the attempts at one endpoint |
+//! | [`Pick::pick`] | selects a candidate for one request |
+//! | [`Candidates`] | the endpoints that a picker is built from |
+//! | [`Candidate`] | one endpoint: name, attributes, weight, statistics |
+//! | [`BuildContext`] | registers events that request a new picker |
+//! | [`Built`] | the picker, the eligible candidates and notices |
+//! | [`PickContext`] | time, random numbers, and which candidates are full or already tried |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -46,7 +69,7 @@
 //!     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 //! };
 //!
-//! /// Always the first endpoint that can take the request.
+//! /// Selects the first endpoint that can take the request.
 //! struct First;
 //!
 //! impl Strategy for First {
@@ -57,7 +80,7 @@
 //!     }
 //!
 //!     fn meter(&self) -> Option<Arc<dyn Meter>> {
-//!         None // It doesn't learn from requests.
+//!         None // It does not learn from requests.
 //!     }
 //! }
 //!
@@ -70,37 +93,62 @@
 //! }
 //! ```
 //!
-//! A wrapper narrows, widens or divides the candidates, and passes on what the inner strategy
-//! builds: the picker, the candidates that requests may go to, the notices and, with the context, the
-//! events after which it wants to build anew.
+//! # Writing a wrapper
+//!
+//! A wrapper narrows, widens or divides the candidates and returns what the inner strategy builds.
+//! It cannot lose a part of that: [`Built::map`] wraps the picker and keeps the eligible candidates
+//! and the notices, and the inner strategy registers its events with the same [`BuildContext`]. A
+//! wrapper that divides the candidates merges its parts with [`BuiltParts`], whose page has an
+//! example.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use tower_lb::{outcome::Meter, strategy::{BuildContext, Built, Candidates, Strategy}};
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering::Relaxed}};
+//! use tower_lb::{
+//!     outcome::Meter,
+//!     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+//! };
 //!
-//! /// Leaves out the endpoints of one version, while there are others.
+//! /// Excludes the endpoints of one version while there are others, and counts the picks.
 //! struct Without<St> {
 //!     version: String,
+//!     picks: Arc<AtomicU64>,
 //!     inner: St,
 //! }
 //!
 //! impl<St: Strategy> Strategy for Without<St> {
-//!     type Picker = St::Picker;
+//!     type Picker = CountingPicker<St::Picker>;
 //!
-//!     fn build(&mut self, all: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
-//!         let left = all.filter(|one| one.metadata().get("version") != Some(&*self.version));
-//!         if left.is_empty() {
+//!     fn build(&mut self, all: &Candidates, context: &mut BuildContext) -> Built<Self::Picker> {
+//!         let others = all.filter(|one| one.metadata().get("version") != Some(&*self.version));
+//!         let built = if others.is_empty() {
 //!             let notice = format!("only version {} is left", self.version);
-//!             return self.inner.build(all, context).with_notices([notice]);
-//!         }
-//!         self.inner.build(&left, context)
+//!             self.inner.build(all, context).with_notices([notice])
+//!         } else {
+//!             self.inner.build(&others, context)
+//!         };
+//!         built.map(|inner| CountingPicker { inner, picks: Arc::clone(&self.picks) })
 //!     }
 //!
 //!     fn meter(&self) -> Option<Arc<dyn Meter>> {
 //!         self.inner.meter()
 //!     }
 //! }
+//!
+//! struct CountingPicker<P> {
+//!     inner: P,
+//!     picks: Arc<AtomicU64>,
+//! }
+//!
+//! impl<P: Pick<Req>, Req> Pick<Req> for CountingPicker<P> {
+//!     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+//!         self.picks.fetch_add(1, Relaxed);
+//!         self.inner.pick(request, context)
+//!     }
+//! }
 //! ```
+//!
+//! A wrapper without a picker of its own has `type Picker = St::Picker` and returns `built` as it
+//! is.
 
 mod build;
 mod candidate;
@@ -111,7 +159,6 @@ mod hash;
 mod least_loaded;
 mod metered;
 mod p2c;
-mod parameter;
 mod pick_first;
 mod probing;
 mod random;
@@ -131,28 +178,20 @@ pub use self::{
     build::{BuildContext, Built},
     candidate::Candidate,
     candidates::Candidates,
-    config::{Config, Dynamic, DynamicPicker, GroupConfig, LoadConfig, Named, SpreadConfig},
+    config::{Config, Dynamic, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
-    hash::{
-        BoundedLoad, BoundedLoadPicker, HashKey, InvalidFactor, InvalidTableSize, Maglev,
-        MaglevPicker, Rank, Rendezvous, RendezvousPicker, Ring, RingPicker, TopK, TopKPicker,
-    },
-    least_loaded::{Freshest, FreshestPicker, LeastLoaded, LeastLoadedPicker},
-    p2c::{P2c, P2cPicker},
-    parameter::InvalidParameter,
-    pick_first::{PickFirst, PickFirstPicker},
-    probing::{
-        AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, PrequalPicker, Probed,
-        ProbedPicker, Probes,
-    },
-    random::{Random, RandomPicker},
-    round_robin::{RoundRobin, RoundRobinPicker, WeightedRoundRobin, WeightedRoundRobinPicker},
+    hash::{BoundedLoad, HashKey, Maglev, Rank, Rendezvous, Ring, TopK},
+    least_loaded::{Freshest, LeastLoaded},
+    p2c::P2c,
+    pick_first::PickFirst,
+    probing::{AwaitProbes, AwaitProbesFuture, AwaitProbesLayer, Fresh, Prequal, Probed, Probes},
+    random::Random,
+    round_robin::{RoundRobin, WeightedRoundRobin},
     strategy::{Pick, Strategy},
     wrappers::{
-        ByTurns, Classified, ClassifiedPicker, Panic, PanicMode, Shares, Split, SplitBuilder,
-        SplitError, SplitPicker, Subset, SubsetBy, SubsetByPicker, SubsetPicker, Tiers,
-        TiersPicker,
+        BuiltParts, ByTurns, Classified, Panic, PanicMode, PartPicker, Shares, Split, SplitBuilder,
+        Subset, SubsetBy, Tiers,
     },
-    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware, ZonesPicker},
+    zones::{CrossZone, LoadAwareZones, ZonalShift, ZonalShiftHandle, ZoneAware},
 };
 pub use crate::{hash::stable_hash, rng::Rng};

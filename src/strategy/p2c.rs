@@ -10,33 +10,34 @@ use crate::{
     outcome::Meter,
 };
 
-/// Power of two choices: draws two endpoints and takes the less loaded.
+/// Power of two choices: draws two endpoints and selects the less loaded one.
 ///
-/// Nearly as good as looking at all endpoints, at a cost that doesn't grow with their number, and
-/// without the herding that follows when everybody goes for the one best endpoint. The default
-/// load is requests in flight, failures charged.
+/// It is nearly as good as comparing all endpoints, its cost does not grow with their number, and
+/// clients do not herd to the one best endpoint. The default load is the number of requests in
+/// flight, with recent failures added.
 ///
-/// The two are distinct, and drawn in proportion to their weights. Weights are shares under equal
-/// latency: an endpoint gets its share unless its load says otherwise.
+/// The two endpoints are distinct and drawn in proportion to their weights. Under equal latency,
+/// each endpoint gets the share of its weight.
 ///
-/// Source: Mitzenmacher (1996); two distinct samples as in Finagle. Where we differ: weights hold.
-/// Envoy switches to another algorithm when they differ; dividing the load by the weight (Apache
-/// brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
+/// Source: Mitzenmacher (1996); two distinct samples as in Finagle. Where this differs: weights
+/// hold. Envoy switches to another algorithm when they differ; dividing the load by the weight
+/// (Apache brpc, poise) gives 66.7/16.7/16.5 % for weights 198:1:1.
 #[derive(Debug)]
 pub struct P2c<L = FailureAware<Outstanding>> {
     load: Metered<L>,
 }
 
 impl<L: Load> P2c<L> {
-    /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
-    /// fails fast for an idle one.
+    /// Compares endpoints by `load`.
+    ///
+    /// Wrap the load in [`FailureAware`]: otherwise an endpoint that fails fast looks idle.
     pub fn new(load: L) -> Self {
         Self { load: Metered::new(load) }
     }
 }
 
 impl P2c<FailureAware<PeakEwma>> {
-    /// Compares endpoints by latency and requests in flight, failures charged.
+    /// Compares endpoints by latency and requests in flight, with recent failures added.
     #[must_use]
     pub fn peak_ewma() -> Self {
         Self::new(FailureAware::new(PeakEwma::new()))
@@ -73,6 +74,7 @@ impl<L: Load> Strategy for P2c<L> {
 }
 
 /// The picker of [`P2c`].
+#[expect(unnameable_types, reason = "named as <P2c as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct P2cPicker<L> {
     candidates: Candidates,
@@ -80,8 +82,8 @@ pub struct P2cPicker<L> {
     load: Arc<L>,
 }
 
-/// Draws of two before every candidate is looked at for one that is accepted.
-const DRAWS: usize = 3;
+/// The number of draws of two before all candidates are searched for an accepted one.
+const MAX_DRAWS: usize = 3;
 
 impl<L: Load> P2cPicker<L> {
     #[inline]
@@ -99,16 +101,16 @@ impl<L: Load> P2cPicker<L> {
         let incumbent = Contender::new(first, &*self.load, context);
         let challenger = Contender::new(second, &*self.load, context);
         if challenger.beats(&incumbent) {
-            branch();
+            prevent_conditional_move();
             return second;
         }
         first
     }
 
-    /// Some candidates have no room or were tried.
+    /// Picks while some candidates may be full or already tried.
     #[cold]
     fn pick_accepted(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        for _ in 0..DRAWS {
+        for _ in 0..MAX_DRAWS {
             let two = self.draw_two(context)?;
             match two.map(|candidate| context.accepts(candidate)) {
                 [true, true] => return Some(self.better(two, context)),
@@ -121,11 +123,12 @@ impl<L: Load> P2cPicker<L> {
     }
 }
 
-/// Keeps the choice a branch: what follows may then start on a guess before the loads of both have
-/// been read. As a conditional move, which compilers make of it, it took a quarter of a request's time.
+/// Keeps the comparison a branch, so that the processor can speculate past it before both loads
+/// have been read. Compilers turn it into a conditional move, which took a quarter of a request's
+/// time.
 #[cold]
 #[inline(never)]
-fn branch() {}
+fn prevent_conditional_move() {}
 
 impl<L: Load, Req> Pick<Req> for P2cPicker<L> {
     #[inline]

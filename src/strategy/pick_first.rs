@@ -8,24 +8,25 @@ use crate::{
     outcome::Meter,
 };
 
-/// The first endpoint that works, for all requests; the next ones only while it doesn't, or while it
-/// has no room.
+/// Sends all requests to the first endpoint that works, and to the next ones only while it fails or
+/// is full.
 ///
-/// First is the lowest tier, then the greatest weight, then the name; behind the first 64 there is no
-/// order. Health decides as everywhere, and
-/// so do failures: after two or three in a row requests go to the next endpoint. The better one is
-/// tried again with one request at a time, a few seconds later and from then on, and has all requests
-/// again once that succeeds.
+/// Endpoints are ordered by tier (lowest first), then by weight (greatest first), then by name.
+/// Only the first 64 are ordered.
 ///
-/// Source: gRPC's `pick_first`. Where we differ: gRPC goes by connections and stays with the endpoint
-/// it has found until that breaks; here it is the order that counts, and outcomes.
+/// Unhealthy endpoints are skipped. So are failing ones: after two or three consecutive failures,
+/// requests go to the next endpoint. After a few seconds the better endpoint is tried again, one
+/// request at a time. It gets all requests again once one of them succeeds.
+///
+/// Source: gRPC's `pick_first`. Where this differs: gRPC goes by connections and keeps the endpoint
+/// it has found until the connection breaks; this strategy goes by the order and by outcomes.
 #[derive(Clone, Debug)]
 pub struct PickFirst {
     load: Metered<FailureAware<Outstanding>>,
 }
 
 impl PickFirst {
-    /// By tier, weight and name.
+    /// Orders endpoints by tier, weight and name.
     #[must_use]
     pub fn new() -> Self {
         Self { load: Metered::new(FailureAware::new(Outstanding).strict()) }
@@ -47,11 +48,11 @@ impl Strategy for PickFirst {
             let key = |one: &Candidate| (one.tier(), u32::MAX - one.weight());
             key(a).cmp(&key(b)).then_with(|| a.name().cmp(b.name()))
         };
-        // It is rare that a request comes past the first few; those behind need no order.
-        if order.len() > SORTED {
-            order.select_nth_unstable_by(SORTED, first);
+        // Requests rarely pass the first few endpoints, so that a complete sort would be wasted.
+        if order.len() > MAX_SORTED {
+            order.select_nth_unstable_by(MAX_SORTED, first);
         }
-        let sorted = order.len().min(SORTED);
+        let sorted = order.len().min(MAX_SORTED);
         order[..sorted].sort_by(first);
         let picker = PickFirstPicker { order: order.into(), load: self.load.share() };
         Built::new(picker, candidates.clone())
@@ -63,25 +64,26 @@ impl Strategy for PickFirst {
 }
 
 /// The picker of [`PickFirst`].
+#[expect(unnameable_types, reason = "named as <PickFirst as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct PickFirstPicker {
     order: Box<[Candidate]>,
     load: Arc<FailureAware<Outstanding>>,
 }
 
-/// How many are put in order.
-const SORTED: usize = 64;
+/// The number of endpoints that are put in order.
+const MAX_SORTED: usize = 64;
 
-/// Failures charged above this mean that an endpoint doesn't work: two or three in a row, which are forgiven
-/// after about two seconds.
-const BROKEN: f64 = 6.0;
-/// Failures charged above this mean that it has yet to show that it works again.
-const DOUBTFUL: f64 = 2.5;
+/// The failure cost above which an endpoint does not work. Two or three consecutive failures reach
+/// it; it takes about two seconds to decay.
+const FAILED_COST: f64 = 6.0;
+/// The failure cost above which an endpoint gets one request at a time, until one succeeds.
+const PROBATION_COST: f64 = 2.5;
 
 impl PickFirstPicker {
     fn works(&self, candidate: &Candidate, context: &mut PickContext<'_>) -> bool {
         let score = self.load.score(&candidate.gauge(context.class()), context.clock());
-        score.cost <= DOUBTFUL || (score.cost <= BROKEN && score.backlog == 0.0)
+        score.cost <= PROBATION_COST || (score.cost <= FAILED_COST && score.backlog == 0.0)
     }
 }
 
@@ -97,7 +99,8 @@ impl<Req> Pick<Req> for PickFirstPicker {
             }
             acceptable = acceptable.or(Some(candidate));
         }
-        // Nobody works: the first is as good as any. Nobody is accepted: one with room.
+        // If no endpoint works, the first accepted one is as good as any. If none is accepted, one
+        // that the request has tried is better than one that is full.
         acceptable
             .or_else(|| self.order.iter().find(|candidate| context.has_room(candidate)))
             .or_else(|| self.order.first())

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::outcome::Meter;
 
-/// Any endpoint, in proportion to its weight. One draw in constant time.
+/// Selects a random endpoint, in proportion to the weights, in constant time.
 ///
 /// Source: Walker's alias method where weights differ.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,14 +26,15 @@ impl Strategy for Random {
 }
 
 /// The picker of [`Random`].
+#[expect(unnameable_types, reason = "named as <Random as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct RandomPicker {
     candidates: Candidates,
     sampler: Sampler,
 }
 
-/// Draws before every candidate is looked at for one that is accepted.
-const DRAWS: usize = 4;
+/// The number of draws before all candidates are searched for an accepted one.
+const MAX_DRAWS: usize = 4;
 
 impl RandomPicker {
     #[inline]
@@ -41,10 +42,10 @@ impl RandomPicker {
         self.candidates.get(self.sampler.draw(context.rng()))
     }
 
-    /// The first draw was not accepted.
+    /// Draws again after the first draw was not accepted.
     #[cold]
     fn redraw(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        for _ in 1..DRAWS {
+        for _ in 1..MAX_DRAWS {
             let candidate = self.draw(context)?;
             if context.accepts(candidate) {
                 return Some(candidate);

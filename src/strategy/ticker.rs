@@ -5,10 +5,12 @@ use std::{
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-/// A clock can't tell all times that a `Duration` can: longer is as good as never.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest period. `Instant + Duration` overflows with very long ones; a year is as good as
+/// never.
+const MAX_PERIOD: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Ticks for a strategy's work between requests, from the first poll on.
+/// Ticks for the work that a strategy does between requests. The first period begins at the first
+/// poll.
 #[derive(Debug)]
 pub(super) struct Ticker {
     period: Duration,
@@ -17,11 +19,12 @@ pub(super) struct Ticker {
 
 impl Ticker {
     pub(super) fn new(period: Duration) -> Self {
-        Self { period: period.min(LONGEST), interval: None }
+        Self { period: period.min(MAX_PERIOD), interval: None }
     }
 
     pub(super) fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let period = self.period;
+        // Created here, not in `new`: strategies are built outside of a runtime too.
         let interval = self.interval.get_or_insert_with(|| {
             let mut interval = interval_at(Instant::now() + period, period);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,7 +36,7 @@ impl Ticker {
 }
 
 impl Clone for Ticker {
-    /// Begins anew.
+    /// Returns a ticker of the same period that has not started.
     fn clone(&self) -> Self {
         Self::new(self.period)
     }

@@ -2,8 +2,7 @@ use std::{collections::BTreeMap, sync::Arc, task::Waker};
 
 use crate::sync::{Mutex, lock};
 
-/// The drivers that look again after a change. One change may concern the strategies of several
-/// balancers.
+/// The drivers to wake after a change of state that the strategies of several balancers may share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wakers(Arc<Mutex<State>>);
 
@@ -14,25 +13,25 @@ struct State {
 }
 
 impl Wakers {
-    /// A registration for one strategy.
+    /// Returns a registration for one strategy.
     pub(crate) fn registration(&self) -> Registration {
         let mut state = lock(&self.0);
         state.next_id += 1;
         Registration { wakers: self.clone(), id: state.next_id }
     }
 
-    /// Wakes the drivers that have registered since the last change.
+    /// Wakes the drivers that have registered since the last call.
     pub(crate) fn wake(&self) {
         let registered = std::mem::take(&mut lock(&self.0).registered);
         registered.into_values().for_each(Waker::wake);
     }
 }
 
-/// Registers the driver of one strategy with [`Wakers`], and removes it when it is dropped.
+/// Registers the driver of one strategy with [`Wakers`], and removes it on drop. A clone registers
+/// another driver.
 ///
 /// A waker keeps the memory of its task. Without the removal, a handle that outlives its balancers
-/// would keep the tasks of all their drivers until the next change. A clone registers a driver of its
-/// own.
+/// would keep the tasks of all their drivers until the next change.
 #[derive(Debug)]
 pub(crate) struct Registration {
     wakers: Wakers,
@@ -40,14 +39,14 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Wakes this task at the next change.
+    /// Wakes the task of `waker` at the next change.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut state = lock(&self.wakers.0);
         if state.registered.get(&self.id).is_some_and(|known| known.will_wake(waker)) {
             return;
         }
         let replaced = state.registered.insert(self.id, waker.clone());
-        // To drop a waker may run code of a runtime, which must not find the lock taken.
+        // Dropping a waker may run code of the runtime, which may take this lock: unlock first.
         drop(state);
         drop(replaced);
     }
@@ -62,7 +61,7 @@ impl Clone for Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let removed = lock(&self.wakers.0).registered.remove(&self.id);
-        // As in `register`: after the lock is released.
+        // After the lock is released, as in `register`.
         drop(removed);
     }
 }
@@ -122,10 +121,10 @@ mod tests {
         assert!(lock(&wakers.0).registered.is_empty());
     }
 
-    /// A waker whose drop drops another registration, as that of a task does that owns a strategy.
+    /// Dropping such a waker drops a registration, as it does with a task that owns a strategy.
     #[test]
     fn a_waker_may_own_a_registration() {
-        struct Owner(#[expect(dead_code, reason = "it is there to be dropped")] Registration);
+        struct Owner(#[expect(dead_code, reason = "held to be dropped")] Registration);
 
         impl Wake for Owner {
             fn wake(self: Arc<Self>) {}

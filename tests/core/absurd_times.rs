@@ -103,16 +103,16 @@ async fn balancers_and_strategies_take_them() {
     tokio::join!(a_day(balancer.clone()), a_day(balancer));
     let probe = |_: &Candidate| std::future::pending::<Result<LoadReport, Infallible>>();
     let strategy = Probed::new(probe, Random).timeout(EVER);
-    let waits = AwaitProbesLayer::new(strategy.probes()).max_age(EVER).patience(EVER);
+    let waits = AwaitProbesLayer::new(strategy.probes()).max_age(EVER).max_wait(EVER);
     a_day(waits.layer(builder().spawn(strategy, list()).unwrap())).await;
-    let rule = WeightedRoundRobin::new().blackout(EVER).expiry(EVER).unwrap().period(EVER);
+    let rule = WeightedRoundRobin::new().blackout(EVER).expiry(EVER).unwrap().period(EVER).unwrap();
     a_day(builder().spawn(rule, list()).unwrap()).await;
     let shift = ZonalShift::new(P2c::new(PeakEwma::new().with_decay(EVER)));
-    shift.handle().away("a");
-    shift.handle().back("a", EVER);
+    shift.handle().shift_away("a");
+    shift.handle().restore("a", EVER);
     a_day(builder().spawn(shift, list()).unwrap()).await;
     // Polled by hand, as a driver does.
-    let mut rule = WeightedRoundRobin::new().period(EVER);
+    let mut rule = WeightedRoundRobin::new().period(EVER).unwrap();
     let endpoint = Endpoint::new(());
     let (candidates, mut events) =
         (Candidates::for_strategy(&rule, [("a", &endpoint)]), BuildContext::new());

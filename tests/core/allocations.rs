@@ -84,7 +84,7 @@ fn a_request_allocates_nothing() {
         check("p2c", P2c::default(), limit);
         check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), limit);
         check("least", LeastLoaded::default(), limit);
-        check("least of five", LeastLoaded::default().scan_up_to(5), limit);
+        check("least of five", LeastLoaded::default().scan_up_to(5).unwrap(), limit);
         let labels = [("parity", "odd")];
         check("subset", Subset::new(P2c::default(), labels).or_any(), limit);
         fn wanted<'a>(&request: &'a u64, _label: &str) -> Option<&'a str> {
@@ -105,7 +105,7 @@ fn a_request_allocates_nothing() {
         check("maglev", Maglev::new(key()), limit);
         check("ring", Ring::new(key()), limit);
         check("bounded", BoundedLoad::new(Ring::new(key()), 1.25).unwrap(), limit);
-        check("top k", TopK::new(Maglev::new(key()), 3, Outstanding), limit);
+        check("top k", TopK::new(Maglev::new(key()), 3, Outstanding).unwrap(), limit);
     }
 }
 

@@ -134,7 +134,7 @@ async fn requests_at_the_same_time_wait_for_the_same_answers() {
 async fn nobody_waits_for_longer_than_patience_lasts_nor_often_in_vain() {
     let sent = Sent::default();
     let strategy = quiet(|_| (NEVER, Some(0.0)), &sent);
-    let layer = AwaitProbesLayer::new(strategy.probes()).patience(30 * MS);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_wait(30 * MS);
     let service = layer.layer(Balancer::spawn(strategy, servers(8)));
     let start = Instant::now();
     for _ in 0..100 {
@@ -151,7 +151,7 @@ async fn nobody_waits_for_longer_than_patience_lasts_nor_often_in_vain() {
 async fn probes_that_fail_end_the_wait_when_all_have() {
     let sent = Sent::default();
     let strategy = quiet(|number| (MS * (1 + number as u32), None), &sent);
-    let layer = AwaitProbesLayer::new(strategy.probes()).patience(NEVER);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_wait(NEVER);
     let service = layer.layer(Balancer::spawn(strategy, servers(3)));
     let start = Instant::now();
     for _ in 0..100 {
@@ -196,14 +196,14 @@ async fn who_gives_up_leaves_others_their_answers() {
 async fn one_endpoint_is_asked_once_and_no_endpoints_are_no_wait() {
     let sent = Sent::default();
     let strategy = quiet(|_| (10 * MS, Some(0.0)), &sent);
-    let layer = AwaitProbesLayer::new(strategy.probes()).patience(NEVER);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_wait(NEVER);
     let service = layer.layer(Balancer::spawn(strategy, servers(1)));
     let start = Instant::now();
     service.oneshot(()).await.unwrap();
     assert_eq!((start.elapsed(), sent.take()), (10 * MS, 1));
 
     let strategy = quiet(|_| (10 * MS, Some(0.0)), &sent);
-    let layer = AwaitProbesLayer::new(strategy.probes()).patience(NEVER);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_wait(NEVER);
     let nobody = Balancer::builder().fail_fast(Duration::ZERO).spawn(strategy, servers(0)).unwrap();
     let start = Instant::now();
     tokio::task::yield_now().await;
@@ -266,7 +266,7 @@ async fn nobody_waits_for_a_strategy_that_is_gone() {
     let sent = Sent::default();
     let strategy = quiet(|_| (NEVER, Some(0.0)), &sent);
     let probes = strategy.probes();
-    let layer = AwaitProbesLayer::new(probes.clone()).patience(NEVER);
+    let layer = AwaitProbesLayer::new(probes.clone()).max_wait(NEVER);
     let (balancer, driver) = Balancer::new(strategy, servers(3));
     let driver = tokio::spawn(driver);
     let service = layer.layer(balancer);

@@ -132,7 +132,7 @@ fn wrappers() -> Vec<(&'static str, Rule, Wrap)> {
         ("zones by load", Passes, |inner| Any::new(LoadAwareZones::new(zone("a"), inner))),
         ("zonal shift", Shifts, |inner| {
             let shift = ZonalShift::new(inner);
-            shift.handle().away("c");
+            shift.handle().shift_away("c");
             Any::new(shift)
         }),
         ("subset", Passes, |inner| Any::new(Subset::new(inner, [("version", "1")]).or_any())),
@@ -183,7 +183,7 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("maglev", Any::new(Maglev::new(key).table_size(1009).unwrap())),
         ("ring", Any::new(Ring::new(key))),
         ("bounded load", Any::new(BoundedLoad::new(Ring::new(key), 1.25).unwrap())),
-        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding))),
+        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding).unwrap())),
         ("pick first", Any::new(PickFirst::new())),
         ("freshest", Any::new(Freshest::default())),
         ("prequal", Any::new(Prequal::new(ask))),
@@ -308,19 +308,19 @@ fn requests_go_to_all_that_the_rules_admit_and_to_no_others() {
             );
             let built = strategy.build(&all, &mut BuildContext::new());
             let (expected, panics) = admitted(rules, state);
-            let eligible: BTreeSet<_> = built.eligible.iter().map(number).collect();
+            let eligible: BTreeSet<_> = built.eligible().iter().map(number).collect();
             assert_eq!(eligible, expected, "{name}");
-            let said = |what| built.notices.iter().any(|notice| notice.contains(what));
-            assert_eq!(said("panic: "), panics, "{name}: {:?}", built.notices);
+            let said = |what| built.notices().iter().any(|notice| notice.contains(what));
+            assert_eq!(said("panic: "), panics, "{name}: {:?}", built.notices());
             // Rules divide endpoints into parts: without any, or behind a rule that is closed, there is none.
             let no_part = state == None || is_closed(rules, state);
-            assert!(rules.len() < 2 || no_part || said(NOTICE), "{name}: {:?}", built.notices);
+            assert!(rules.len() < 2 || no_part || said(NOTICE), "{name}: {:?}", built.notices());
 
             let mut rng = Rng::seeded(7);
             let mut pick = |user: usize, tried: &Tried| {
                 let request = request(&format!("/{user}"));
                 let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
-                built.picker.pick(&request, &mut context).map(number)
+                built.picker().pick(&request, &mut context).map(number)
             };
             for user in 0..20 {
                 let picked = pick(user, &Tried::none());
@@ -328,9 +328,9 @@ fn requests_go_to_all_that_the_rules_admit_and_to_no_others() {
                 assert!(picked.is_none_or(|picked| expected.contains(&picked)), "{name}");
             }
             // Each gets the requests that have been to all others.
-            for candidate in built.eligible.iter() {
+            for candidate in built.eligible().iter() {
                 let mut tried = Tried::none();
-                let others = all.everyone().filter(|one| one.name() != candidate.name());
+                let others = all.all().filter(|one| one.name() != candidate.name());
                 others.for_each(|one| tried.add(one.stats()));
                 let last = number(candidate);
                 assert_eq!(pick(last, &tried), Some(last), "{name}");
@@ -451,7 +451,7 @@ async fn a_shift_within_groups_that_get_nothing_is_one_picker() {
     };
     settle();
     let before = settle().1;
-    shift.away("c");
+    shift.shift_away("c");
     assert_eq!(settle(), (0, before + 1));
     // The group that had no share has not missed the shift.
     shares.set([("canary", 100), ("stable", 0)]).unwrap();
@@ -462,6 +462,6 @@ async fn a_shift_within_groups_that_get_nothing_is_one_picker() {
         let served: usize = served.parse().unwrap();
         assert!(served % 2 == 1 && served % 3 != 2, "{served}");
     }
-    shift.back("c", Duration::ZERO);
+    shift.restore("c", Duration::ZERO);
     assert_eq!(settle(), (0, before + 3));
 }

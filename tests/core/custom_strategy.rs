@@ -2,9 +2,12 @@
 //! request, wraps another strategy, learns from outcomes by a meter of its own for each endpoint,
 //! and asks the driver for new pickers between requests.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
 };
 
 use futures::{FutureExt, stream::poll_fn};
@@ -14,7 +17,8 @@ use tower_lb::{
     endpoint::{Endpoint, EndpointStats},
     outcome::{Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, RoundRobin, Strategy,
+        BuildContext, Built, BuiltParts, Candidate, Candidates, PartPicker, Pick, PickContext,
+        RoundRobin, Strategy,
     },
 };
 use tower_lb_test_support::{Backend, drive};
@@ -22,7 +26,7 @@ use tower_lb_test_support::{Backend, drive};
 /// Requests name the version they want; within it `S` chooses.
 struct ByVersion<S>(S);
 
-struct ByVersionPicker<P>(Vec<(String, P)>);
+struct ByVersionPicker<P>(HashMap<String, PartPicker<P>>);
 
 /// A request type of the outsider's.
 struct Versioned(&'static str);
@@ -35,21 +39,14 @@ impl<S: Strategy> Strategy for ByVersion<S> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let version =
-            |candidate: &Candidate| candidate.metadata().get("version").unwrap_or("?").to_owned();
-        let mut versions: Vec<_> = candidates.everyone().map(version).collect();
-        versions.sort();
-        versions.dedup();
-        let (mut eligible, mut notices) = (Vec::new(), Vec::new());
-        let part = |wanted: String| {
-            let part = candidates.part(|candidate| version(candidate) == wanted);
-            let built = self.0.build(&part, context);
-            eligible.push(built.eligible);
-            notices.extend(built.notices);
-            (wanted, built.picker)
-        };
-        let picker = ByVersionPicker(versions.into_iter().map(part).collect());
-        Built::new(picker, candidates.union(&eligible)).with_notices(notices)
+        let mut parts = BuiltParts::new();
+        let versions = candidates.partition(|candidate| candidate.metadata().get("version"));
+        let pickers = versions.into_iter().filter_map(|(version, part)| {
+            let picker = parts.add(version, self.0.build(&part, context))?;
+            Some((version.to_owned(), picker))
+        });
+        let picker = ByVersionPicker(pickers.collect());
+        parts.finish(candidates, picker)
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -59,8 +56,7 @@ impl<S: Strategy> Strategy for ByVersion<S> {
 
 impl<P: Pick<Versioned>> Pick<Versioned> for ByVersionPicker<P> {
     fn pick(&self, request: &Versioned, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let (_, inner) = self.0.iter().find(|(version, _)| version == request.0)?;
-        inner.pick(request, context)
+        PartPicker::first_accepted(self.0.get(request.0), request, context)
     }
 }
 

@@ -58,7 +58,7 @@ async fn events_notices_and_the_status_are_escaped() {
     // The check fails.
     handle.insert(EVIL.to_owned(), Endpoint::new(1).with_locality(zone())).unwrap();
     sleep(Duration::from_secs(60)).await;
-    shift.away(EVIL);
+    shift.shift_away(EVIL);
     sleep(Duration::from_secs(1)).await;
     let status = balancer.status();
     let name = |name: &str| status.endpoints.iter().any(|endpoint| &*endpoint.name == name);
@@ -68,7 +68,7 @@ async fn events_notices_and_the_status_are_escaped() {
     assert!(shown.contains(&format!("health check: {ESCAPED}")), "{shown}");
     assert_eq!(shown.lines().filter(|line| line.starts_with(ESCAPED)).count(), 1, "{shown}");
     shown.lines().for_each(assert_safe);
-    shift.back(EVIL, Duration::ZERO);
+    shift.restore(EVIL, Duration::ZERO);
     handle.remove(EVIL.to_owned()).unwrap();
     sleep(Duration::from_secs(5)).await;
 

@@ -35,7 +35,7 @@ fn an_endpoint_that_hangs_is_left_alone_before_any_request_has_timed_out() {
     let candidates = candidates(&strategy, 2);
     let start = Instant::now() + MS;
     warm_up(&candidates, start);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (hung, alive) = (candidates.get(0).unwrap(), candidates.get(1).unwrap());
 
     // One request hangs at the one, three as old as usual are at the other.
@@ -92,7 +92,7 @@ fn each_endpoint_has_ages_of_its_own_under_every_strategy() {
     let load = || HangAware::new(PeakEwma::new());
     check(P2c::new(load()));
     check(LeastLoaded::new(load()));
-    check(TopK::new(Rendezvous::new(|(): &()| None::<u64>), 2, load()));
+    check(TopK::new(Rendezvous::new(|(): &()| None::<u64>), 2, load()).unwrap());
 }
 
 fn of_class(class: &u32) -> u32 {
@@ -104,7 +104,7 @@ fn a_slow_class_of_requests_does_not_make_an_endpoint_look_slow_for_another() {
     let load = PerClass::new(2, PeakEwma::new()).unwrap();
     let mut strategy = Classified::new(of_class, LeastLoaded::new(load));
     let candidates = candidates(&strategy, 2);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let mut rng = Rng::seeded(2);
     let tried = Tried::none();
     let start = Instant::now() + MS;

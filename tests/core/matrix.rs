@@ -46,7 +46,7 @@ fn strategies() -> Vec<(&'static str, Any)> {
         ("maglev", Any::new(Maglev::new(key).table_size(1009).unwrap())),
         ("ring", Any::new(Ring::new(key))),
         ("bounded load", Any::new(BoundedLoad::new(Ring::new(key), 1.25).unwrap())),
-        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding))),
+        ("top k", Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding).unwrap())),
         ("pick first", Any::new(PickFirst::new())),
         ("least predicted", Any::new(LeastLoaded::new(PredictedLatency::new()))),
         ("freshest, probed", Any::new(Probed::new(ask, Freshest::default()))),
@@ -77,7 +77,7 @@ fn wrappers() -> Vec<(&'static str, Wrap)> {
         ("zones by load", |inner| Any::new(LoadAwareZones::new(zone_named("a"), inner))),
         ("zonal shift", |inner| {
             let shift = ZonalShift::new(inner);
-            shift.handle().away("c");
+            shift.handle().shift_away("c");
             Any::new(shift)
         }),
         ("subset", |inner| Any::new(Subset::new(inner, [("version", "1")]).or_any())),

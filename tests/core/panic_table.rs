@@ -57,8 +57,8 @@ fn tiers(inner: Any) -> Any {
 fn run(mut strategy: Any, fleet: &[Named]) -> (BTreeMap<String, f64>, bool) {
     let all = candidates(&strategy, fleet);
     let built = strategy.build(&all, &mut BuildContext::new());
-    let panics = built.notices.iter().any(|notice| notice.contains("panic: "));
-    (shares(&built.picker, letter), panics)
+    let panics = built.notices().iter().any(|notice| notice.contains("panic: "));
+    (shares(built.picker(), letter), panics)
 }
 
 fn percentages(cell: &str) -> Vec<(char, f64)> {

@@ -143,7 +143,7 @@ async fn every_future_panics_with_its_name_or_leaves_it_to_the_one_inside() {
 async fn one_that_waits_for_probes_too() {
     let probe = |_: &Candidate| std::future::pending::<Result<LoadReport, BoxError>>();
     let strategy = Probed::new(probe, Freshest::default());
-    let layer = AwaitProbesLayer::new(strategy.probes()).patience(10 * MS);
+    let layer = AwaitProbesLayer::new(strategy.probes()).max_wait(10 * MS);
     panics("AwaitProbesFuture", layer.layer(Once { first: true }).call(Query::idempotent())).await;
 }
 

@@ -50,7 +50,7 @@ where
     St: Strategy<Picker: Pick<()>>,
 {
     let candidates = candidates(&strategy, servers);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(7), Tried::none());
     let mut attempts: Vec<(Instant, usize, Attempt)> = Vec::new();
     let mut counts = vec![0.0; servers];
@@ -99,7 +99,7 @@ fn honest_reports_share_the_load_evenly() {
 fn one_that_is_idle_is_not_forgotten() {
     let mut strategy = Freshest::default();
     let candidates = candidates(&strategy, 8);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (mut rng, tried, now) = (Rng::seeded(7), Tried::none(), Instant::now() + MS);
     let report = |index: usize, at| candidates.get(index).unwrap().report(&in_flight(2), at);
     report(7, now);
@@ -193,7 +193,7 @@ impl Fleet {
         let endpoints: Vec<_> =
             self.weights.iter().map(|&weight| Endpoint::new(()).with_weight(weight)).collect();
         let candidates = Candidates::for_strategy(&strategy, endpoints.iter().enumerate());
-        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
         let (start, mut rng, tried) = (Instant::now() + MS, Rng::seeded(self.seed), Tried::none());
         let free = |&weight: &u32| vec![start; weight as usize];
         let mut workers: Vec<_> = self.weights.iter().map(free).collect();
@@ -310,7 +310,7 @@ proptest! {
             }
         }
         let candidates = candidates.at_time(now);
-        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
         let (mut rng, tried) = (Rng::seeded(1), Tried::none());
         let mut counts = vec![0_u32; endpoints.len()];
         for _ in 0..PICKS {
@@ -342,7 +342,7 @@ fn the_pool_of_prequal_ignores_weights() {
 fn reports_from_the_future_and_clocks_that_step_back_do_no_harm() {
     let mut strategy = Freshest::default();
     let candidates = candidates(&strategy, 8);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (now, mut rng) = (Instant::now() + MS, Rng::seeded(1));
     for (index, candidate) in candidates.iter().enumerate() {
         candidate.report(&in_flight(index as u32), now + Duration::from_secs(3600));
@@ -424,7 +424,7 @@ fn nonsense_is_refused() {
     let probe = |_: &Candidate| ready(Ok::<_, BoxError>(in_flight(0)));
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 17.0] {
         let error = Probed::new(probe, Freshest::default()).per_request(rate).unwrap_err();
-        assert_eq!(error.name(), "per_request");
+        assert_eq!(error.field(), "per_request");
         assert!(Prequal::new(probe).per_request(rate).is_err());
     }
     assert!(Prequal::new(probe).quantile(1.1).is_err());

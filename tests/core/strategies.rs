@@ -48,7 +48,7 @@ where
 {
     let endpoints = endpoints(servers);
     let picker =
-        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).picker;
+        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).into_picker();
     let start = Instant::now();
     let (mut rng, tried) = (Rng::seeded(42), Tried::none());
     let mut counts = vec![0.0; servers.len()];
@@ -88,7 +88,7 @@ macro_rules! for_each_strategy {
         $check("p2c, failure-aware", P2c::default(), $($argument),*);
         $check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), $($argument),*);
         $check("least", LeastLoaded::default(), $($argument),*);
-        $check("least of five", LeastLoaded::default().scan_up_to(5), $($argument),*);
+        $check("least of five", LeastLoaded::default().scan_up_to(5).unwrap(), $($argument),*);
         // Without a key a request goes anywhere. What they do with keys is in `tests/hashing.rs`.
         $check("rendezvous", Rendezvous::new(|_: &()| None), $($argument),*);
         $check("maglev", Maglev::new(|_: &()| None), $($argument),*);
@@ -188,7 +188,8 @@ fn pick_once<St>(strategy: &mut St, endpoints: &[Endpoint<usize>], tried: &Tried
 where
     St: Strategy<Picker: Pick<()>>,
 {
-    let picker = strategy.build(&candidates(strategy, endpoints), &mut BuildContext::new()).picker;
+    let picker =
+        strategy.build(&candidates(strategy, endpoints), &mut BuildContext::new()).into_picker();
     let mut rng = Rng::seeded(1);
     let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
     picker.pick(&(), &mut context).map(|candidate| candidate.name().parse().unwrap())
@@ -258,7 +259,7 @@ fn an_unmeasured_endpoint_gets_exactly_one_request_until_it_has_answered() {
     let mut strategy = P2c::new(PeakEwma::new());
     let endpoints = endpoints(&[server(1, MS); 2]);
     let candidates = candidates(&strategy, &endpoints);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (mut rng, tried, start) = (Rng::seeded(3), Tried::none(), Instant::now());
     let warm = candidates.get(0).unwrap();
     warm.begin(Some(start)).unwrap().finish_at(Outcome::Success, start + 20 * MS);
@@ -281,7 +282,7 @@ fn p2c_looks_at_two_distinct_endpoints() {
     for servers in [[server(1, MS); 2], [server(1000, MS), server(1, MS)]] {
         let endpoints = endpoints(&servers);
         let candidates = candidates(&strategy, &endpoints);
-        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
         let busy: Vec<_> =
             (0..5000).map(|_| candidates.get(0).unwrap().begin(None).unwrap()).collect();
         let (mut rng, tried) = (Rng::seeded(3), Tried::none());
@@ -315,7 +316,7 @@ fn round_robin_stays_even_under_concurrency() {
     let mut strategy = RoundRobin::new();
     let endpoints = endpoints(&[server(3, MS), server(1, MS)]);
     let picker =
-        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).picker;
+        strategy.build(&candidates(&strategy, &endpoints), &mut BuildContext::new()).into_picker();
     let count = |thread| {
         let (mut rng, tried) = (Rng::seeded(thread), Tried::none());
         let picks = (0..40_000).filter(|_| {

@@ -11,8 +11,7 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     outcome::Outcome,
     strategy::{
-        BuildContext, Built, Candidates, P2c, Panic, PanicMode, PickFirst, Random, Rng, Strategy,
-        Tiers,
+        BuildContext, Candidates, P2c, Panic, PanicMode, PickFirst, Random, Rng, Strategy, Tiers,
     },
 };
 use tower_lb_test_support::picks::{
@@ -46,7 +45,7 @@ fn by_tier<St: Strategy<Picker: tower_lb::strategy::Pick<()>>>(
     endpoints: &[Named],
 ) -> std::collections::BTreeMap<String, f64> {
     let candidates = candidates(&strategy, endpoints);
-    shares(&strategy.build(&candidates, &mut BuildContext::new()).picker, |candidate| {
+    shares(&strategy.build(&candidates, &mut BuildContext::new()).into_picker(), |candidate| {
         letter(candidate).to_lowercase()
     })
 }
@@ -88,7 +87,7 @@ fn backups_wait_until_nobody_else_is_left() {
     // But a request that has been everywhere else may go there.
     let mut strategy = tiers();
     let all = candidates(&strategy, &few);
-    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
     let only = all.iter().find(|candidate| candidate.tier() == 0).unwrap();
     let next = pick_after(&picker, &[only], &mut Rng::seeded(1), Instant::now()).unwrap();
     assert_eq!(next.tier(), 1);
@@ -151,11 +150,11 @@ proptest! {
             strategy = strategy.backup_from(from);
         }
         let all = candidates(&strategy, &fleet);
-        let Built { picker, eligible, .. } = strategy.build(&all, &mut BuildContext::new());
-        prop_assert_eq!(eligible.len(), all.len());
+        let built = strategy.build(&all, &mut BuildContext::new());
+        prop_assert_eq!(built.eligible().len(), all.len());
         let mut rng = Rng::seeded(3);
         for _ in 0..100 {
-            let picked = pick_after(&picker, &[], &mut rng, Instant::now());
+            let picked = pick_after(built.picker(), &[], &mut rng, Instant::now());
             prop_assert_eq!(picked.is_some(), !all.is_empty());
             prop_assert!(picked.is_none_or(|candidate| candidate.is_eligible()));
         }
@@ -166,10 +165,11 @@ proptest! {
 fn nonsense_is_refused_by_name() {
     for factor in [0.99, -1.0, f64::NAN, f64::INFINITY] {
         let error = Tiers::new(Random).overprovisioning(factor).unwrap_err();
-        assert_eq!(error.to_string(), "overprovisioning must be a number of at least 1");
+        assert_eq!(error.field(), "overprovisioning");
+        assert_eq!(error.expected(), "a finite number of at least 1");
     }
     for share in [-0.1, 1.1, f64::NAN] {
-        assert_eq!(Panic::new(Random).below_share(share).unwrap_err().name(), "threshold");
+        assert_eq!(Panic::new(Random).below_share(share).unwrap_err().field(), "threshold");
     }
     assert!(Panic::new(Random).below_count(0).is_err());
 }
@@ -186,17 +186,17 @@ fn with_fewer_than_half_left_the_rule_opens_to_all_but_those_who_leave() {
     let mut strategy = panic(PanicMode::OpenToAll);
     let all = candidates(&strategy, &fleet);
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('a', 4.0 / 9.0), ('A', 5.0 / 9.0)]);
-    assert_eq!(built.eligible.len(), 9);
+    assert_shares(&shares(built.picker(), letter), &[('a', 4.0 / 9.0), ('A', 5.0 / 9.0)]);
+    assert_eq!(built.eligible().len(), 9);
     let notice = "panic: 4 of 9 endpoints eligible, requests go to all";
-    assert_eq!(built.notices, [notice]);
+    assert_eq!(built.notices(), [notice]);
 
     // One more, and it is over.
     fleet.extend(some('b', 1, &tier(0)));
     let all = candidates(&strategy, &fleet);
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('a', 0.8), ('b', 0.2)]);
-    assert!(built.notices.is_empty());
+    assert_shares(&shares(built.picker(), letter), &[('a', 0.8), ('b', 0.2)]);
+    assert!(built.notices().is_empty());
 }
 
 #[test]
@@ -204,14 +204,15 @@ fn the_best_are_those_with_the_fewest_failures_in_a_row() {
     let mut strategy = panic(PanicMode::OpenToBest);
     let all = candidates(&strategy, &fleet(&[(1, 3)]));
     let start = Instant::now();
-    for (failures, candidate) in (1..).zip(all.everyone().filter(|one| !one.is_eligible())) {
+    for (failures, candidate) in (1..).zip(all.all().filter(|one| !one.is_eligible())) {
         for _ in 0..failures {
             candidate.begin(None).unwrap().finish_at(Outcome::Timeout, start);
         }
     }
-    let by_name = shares(&strategy.build(&all, &mut BuildContext::new()).picker, |candidate| {
-        candidate.name().to_owned()
-    });
+    let by_name =
+        shares(&strategy.build(&all, &mut BuildContext::new()).into_picker(), |candidate| {
+            candidate.name().to_owned()
+        });
     assert_eq!(by_name.keys().collect::<Vec<_>>(), ["A0", "a0"]);
 }
 
@@ -220,8 +221,8 @@ fn closed_means_closed() {
     let mut strategy = panic(PanicMode::Closed);
     let all = candidates(&strategy, &fleet(&[(1, 3)]));
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[]);
-    assert!(built.eligible.is_empty());
+    assert_shares(&shares(built.picker(), letter), &[]);
+    assert!(built.eligible().is_empty());
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_tier_does_not_panic_while_others_can_take_over() {
         let mut strategy = Tiers::new(Panic::new(Random));
         let all = candidates(&strategy, fleet);
         let built = strategy.build(&all, &mut BuildContext::new());
-        (shares(&built.picker, letter), built.notices)
+        (shares(built.picker(), letter), built.notices().to_vec())
     };
     assert_shares(&exactly(&spilling).0, &[('a', 0.56), ('b', 0.44)]);
 
@@ -281,7 +282,7 @@ fn the_first_that_works_gets_everything() {
     fleet.extend(some('a', 1, &tier(0).with_weight(2)));
     let mut strategy = PickFirst::new();
     let all = candidates(&strategy, &fleet);
-    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
     let (mut rng, start) = (Rng::seeded(1), Instant::now() + MS);
     let at = |rng: &mut Rng, now| pick_after(&picker, &[], rng, now).unwrap().clone();
     let first = at(&mut rng, start);
@@ -314,7 +315,7 @@ fn the_first_that_works_gets_everything() {
 fn a_first_that_fails_most_of_the_time_is_not_excused() {
     let mut strategy = PickFirst::new();
     let all = candidates(&strategy, &some('a', 2, &tier(0)));
-    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
     let (mut rng, start) = (Rng::seeded(1), Instant::now() + MS);
     let mut to_the_first = 0;
     for n in 0..10_000 {
@@ -333,7 +334,7 @@ fn without_anybody_that_works_the_first_is_as_good_as_any() {
     let fleet = some('a', 3, &tier(0));
     let mut strategy = PickFirst::default();
     let all: Candidates = candidates(&strategy, &fleet);
-    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
     let now = Instant::now();
     for candidate in all.iter() {
         for _ in 0..10 {
@@ -341,6 +342,6 @@ fn without_anybody_that_works_the_first_is_as_good_as_any() {
         }
     }
     assert_eq!(pick_after(&picker, &[], &mut Rng::seeded(1), now).unwrap().name(), "a0");
-    let none = strategy.build(&candidates(&strategy, &[]), &mut BuildContext::new()).picker;
+    let none = strategy.build(&candidates(&strategy, &[]), &mut BuildContext::new()).into_picker();
     assert!(pick_after(&none, &[], &mut Rng::seeded(1), now).is_none());
 }

@@ -22,9 +22,7 @@ fn load(qps: f64, utilization: f64) -> LoadReport {
 }
 
 fn report(all: &Candidates, name: &str, report: &LoadReport, now: Instant) {
-    all.everyone()
-        .filter(|one| one.name().starts_with(name))
-        .for_each(|one| one.report(report, now));
+    all.all().filter(|one| one.name().starts_with(name)).for_each(|one| one.report(report, now));
 }
 
 struct Rig {
@@ -49,7 +47,7 @@ impl Rig {
 
     fn shares(&mut self, seconds: u64) -> BTreeMap<String, f64> {
         let all = self.all.clone().at_time(self.at(seconds));
-        shares(&self.strategy.build(&all, &mut BuildContext::new()).picker, letter)
+        shares(&self.strategy.build(&all, &mut BuildContext::new()).into_picker(), letter)
     }
 }
 
@@ -121,12 +119,13 @@ fn weights_stay_within_ten_times_the_mean_and_multiply_those_of_discovery() {
     let all = candidates(&strategy, &fleet);
     let now = Instant::now() + Duration::from_secs(1);
     ["a", "b", "c"].iter().for_each(|name| report(&all, name, &load(100.0, 0.5), now));
-    let picker = strategy.clone().build(&all.clone().at_time(now), &mut BuildContext::new()).picker;
+    let picker =
+        strategy.clone().build(&all.clone().at_time(now), &mut BuildContext::new()).into_picker();
     assert_shares(&shares(&picker, letter), &[('a', 0.2), ('b', 0.6), ('c', 0.2)]);
 
     report(&all, "c", &load(1.0, 1000.0), now);
     let mut strategy = strategy;
-    let picker = strategy.build(&all.at_time(now), &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all.at_time(now), &mut BuildContext::new()).into_picker();
     let shares = shares(&picker, letter);
     assert!(shares["c"] > 0.015, "a tenth of the mean at the least: {shares:?}");
 }
@@ -151,8 +150,8 @@ async fn new_weights_are_asked_for_when_they_differ() {
 #[test]
 fn nonsense_is_refused_by_name() {
     let error = WeightedRoundRobin::new().error_penalty(f64::NAN).unwrap_err();
-    assert_eq!(error.name(), "error_penalty");
-    assert_eq!(WeightedRoundRobin::new().expiry(Duration::ZERO).unwrap_err().name(), "expiry");
+    assert_eq!(error.field(), "error_penalty");
+    assert_eq!(WeightedRoundRobin::new().expiry(Duration::ZERO).unwrap_err().field(), "expiry");
 }
 
 #[tokio::test(start_paused = true)]

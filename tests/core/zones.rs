@@ -9,8 +9,8 @@ use tower_lb::{
     endpoint::{Endpoint, Health},
     outcome::{LoadReport, Outcome},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, CrossZone, LoadAwareZones, P2c, Panic,
-        PanicMode, Pick, Random, Rng, Strategy, SubsetBy, ZonalShift, ZonalShiftHandle, ZoneAware,
+        BuildContext, Candidate, Candidates, CrossZone, LoadAwareZones, P2c, Panic, PanicMode,
+        Pick, Random, Rng, Strategy, SubsetBy, ZonalShift, ZonalShiftHandle, ZoneAware,
     },
 };
 use tower_lb_test_support::picks::{
@@ -27,7 +27,7 @@ fn by_zone<St: Strategy<Picker: Pick<()>>>(
     endpoints: &[Named],
 ) -> BTreeMap<String, f64> {
     let candidates = candidates(&strategy, endpoints);
-    shares(&strategy.build(&candidates, &mut BuildContext::new()).picker, letter)
+    shares(&strategy.build(&candidates, &mut BuildContext::new()).into_picker(), letter)
 }
 
 fn local() -> ZoneAware<Random> {
@@ -94,10 +94,10 @@ fn crossing_can_be_forbidden_or_free() {
     // Not even a retry leaves the zone.
     let mut strategy = never();
     let all = candidates(&strategy, &fleet(&[1, 9]));
-    let Built { picker, eligible, .. } = strategy.build(&all, &mut BuildContext::new());
-    assert_eq!(eligible.len(), 1);
+    let built = strategy.build(&all, &mut BuildContext::new());
+    assert_eq!(built.eligible().len(), 1);
     let only = all.get(0).unwrap();
-    let picked = pick_after(&picker, &[only], &mut Rng::seeded(1), Instant::now()).unwrap();
+    let picked = pick_after(built.picker(), &[only], &mut Rng::seeded(1), Instant::now()).unwrap();
     assert_eq!(picked.name(), "a0");
 }
 
@@ -105,7 +105,7 @@ fn crossing_can_be_forbidden_or_free() {
 fn a_retry_leaves_the_zone_when_it_has_been_everywhere_in_it() {
     let mut strategy = ZoneAware::new(zone_named("a"), P2c::default()).min_endpoints(1).unwrap();
     let all = candidates(&strategy, &fleet(&[2, 1]));
-    let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
     let (mut rng, now) = (Rng::seeded(1), Instant::now());
     let home: Vec<_> = all.iter().filter(|one| one.name().starts_with('a')).collect();
     assert_eq!(pick_after(&picker, &home[..1], &mut rng, now).unwrap().name(), home[1].name());
@@ -130,7 +130,7 @@ proptest! {
             .min_endpoints(2)
             .unwrap();
         let all = candidates(&strategy, &fleet);
-        let picker = strategy.build(&all, &mut BuildContext::new()).picker;
+        let picker = strategy.build(&all, &mut BuildContext::new()).into_picker();
         let mut rng = Rng::seeded(1);
         for _ in 0..50 {
             let picked = pick_after(&picker, &[], &mut rng, Instant::now());
@@ -142,7 +142,7 @@ proptest! {
 
 fn report(candidates: &Candidates, zone: &str, utilization: f64, now: Instant) {
     let report = LoadReport::new().with_application_utilization(utilization);
-    for candidate in candidates.everyone().filter(|one| one.name().starts_with(zone)) {
+    for candidate in candidates.all().filter(|one| one.name().starts_with(zone)) {
         candidate.report(&report, now);
     }
 }
@@ -169,7 +169,7 @@ fn requests_stay_until_the_zone_is_hotter_than_the_others() {
         let all = candidates(&strategy, &fleet(&[4, 4])).at_time(now);
         report(&all, "a", utilization[0], now);
         report(&all, "b", utilization[1], now);
-        let actual = shares(&strategy.build(&all, &mut BuildContext::new()).picker, letter);
+        let actual = shares(&strategy.build(&all, &mut BuildContext::new()).into_picker(), letter);
         assert_shares(&actual, &[('a', expected[0]), ('b', expected[1])]);
     }
 }
@@ -181,9 +181,10 @@ fn zones_that_report_nothing_or_long_ago_count_as_idle() {
     let all = candidates(&strategy, &fleet(&[4, 4]));
     report(&all, "a", 0.8, now);
     let then = |seconds| all.clone().at_time(now + Duration::from_secs(seconds));
-    let actual = shares(&strategy.build(&then(0), &mut BuildContext::new()).picker, letter);
+    let actual = shares(&strategy.build(&then(0), &mut BuildContext::new()).into_picker(), letter);
     assert_shares(&actual, &[('a', 0.2 / 1.2), ('b', 1.0 / 1.2)]);
-    let actual = shares(&strategy.build(&then(181), &mut BuildContext::new()).picker, letter);
+    let actual =
+        shares(&strategy.build(&then(181), &mut BuildContext::new()).into_picker(), letter);
     assert_shares(&actual, &[('a', 0.97), ('b', 0.03)]);
 }
 
@@ -202,7 +203,9 @@ async fn utilization_is_smoothed_and_looked_at_each_second() {
     advance(Duration::from_secs(1)).await;
     assert_eq!(update(), Some(Some(())));
     let hot = shares(
-        &strategy.build(&all.clone().at_time(Instant::now()), &mut BuildContext::new()).picker,
+        &strategy
+            .build(&all.clone().at_time(Instant::now()), &mut BuildContext::new())
+            .into_picker(),
         letter,
     );
     assert_shares(&hot, &[('a', 0.1), ('b', 0.9)]);
@@ -211,7 +214,9 @@ async fn utilization_is_smoothed_and_looked_at_each_second() {
     advance(Duration::from_secs(5)).await;
     let idle = 1.0 - (0.1 + 0.8 * (-1.0_f64).exp());
     let cooling = shares(
-        &strategy.build(&all.clone().at_time(Instant::now()), &mut BuildContext::new()).picker,
+        &strategy
+            .build(&all.clone().at_time(Instant::now()), &mut BuildContext::new())
+            .into_picker(),
         letter,
     );
     assert_shares(&cooling, &[('a', idle / (idle + 0.9)), ('b', 0.9 / (idle + 0.9))]);
@@ -225,7 +230,7 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     let mut here = || {
         let (all, mut events) = (all.clone().at_time(Instant::now()), BuildContext::new());
         let built = strategy.build(&all, &mut events);
-        (shares(&built.picker, letter), built, events)
+        (shares(built.picker(), letter), built, events)
     };
     let asks =
         |events: &mut BuildContext| poll_fn(|cx| events.poll_rebuild(cx)).now_or_never().is_some();
@@ -233,16 +238,16 @@ async fn a_zone_is_taken_out_by_a_call_and_put_back_gradually() {
     assert_shares(&by_zone, &[('a', 0.5), ('b', 0.5)]);
     assert!(!asks(&mut events));
 
-    shift.away("a");
-    shift.away("unheard of");
+    shift.shift_away("a");
+    shift.shift_away("unheard of");
     assert!(asks(&mut events), "the driver is told");
     let (by_zone, built, mut events) = here();
     assert_shares(&by_zone, &[('b', 1.0)]);
-    assert_eq!(built.eligible.len(), 2);
+    assert_eq!(built.eligible().len(), 2);
     assert!(!asks(&mut events));
-    assert_eq!(built.notices[0], "zone a is away");
+    assert_eq!(built.notices()[0], "zone a is away");
 
-    shift.back("a", Duration::from_secs(100));
+    shift.restore("a", Duration::from_secs(100));
     assert!(asks(&mut events));
     let (by_zone, _, mut events) = here();
     assert_shares(&by_zone, &[('a', 0.01), ('b', 0.99)]);
@@ -274,7 +279,7 @@ async fn one_call_takes_a_zone_out_of_several_balancers() {
         .each_mut()
         .map(|events| tokio_test::task::spawn(poll_fn(|cx| events.poll_rebuild(cx))));
     drivers.iter_mut().for_each(|driver| tokio_test::assert_pending!(driver.poll()));
-    shift.away("a");
+    shift.shift_away("a");
     assert!(drivers.iter().all(|driver| driver.is_woken()));
 }
 
@@ -282,17 +287,17 @@ async fn one_call_takes_a_zone_out_of_several_balancers() {
 async fn the_last_zone_stays_in() {
     let mut strategy = ZonalShift::new(Random);
     let shift = strategy.handle();
-    shift.away("a");
-    shift.away("b");
+    shift.shift_away("a");
+    shift.shift_away("b");
     let all = candidates(&strategy, &fleet(&[2, 2])).at_time(Instant::now());
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('a', 0.5), ('b', 0.5)]);
-    assert_eq!(built.eligible.len(), 4);
-    assert_eq!(built.notices[0], "zone a is away, but nothing else is left");
-    shift.back("b", Duration::ZERO);
+    assert_shares(&shares(built.picker(), letter), &[('a', 0.5), ('b', 0.5)]);
+    assert_eq!(built.eligible().len(), 4);
+    assert_eq!(built.notices()[0], "zone a is away, but no other endpoint is eligible");
+    shift.restore("b", Duration::ZERO);
     let all = all.at_time(Instant::now());
     assert_shares(
-        &shares(&strategy.build(&all, &mut BuildContext::new()).picker, letter),
+        &shares(&strategy.build(&all, &mut BuildContext::new()).into_picker(), letter),
         &[('b', 1.0)],
     );
 }
@@ -300,13 +305,13 @@ async fn the_last_zone_stays_in() {
 #[test]
 fn a_panic_does_not_let_a_zone_in_that_was_taken_out() {
     let mut strategy = ZonalShift::new(Panic::new(Random));
-    strategy.handle().away("a");
+    strategy.handle().shift_away("a");
     let mut fleet = fleet(&[4, 1]);
     fleet.extend(some('B', 3, &in_zone("b").with_health(Health::unhealthy("down"))));
     let all = candidates(&strategy, &fleet);
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('b', 0.25), ('B', 0.75)]);
-    assert_eq!(built.eligible.len(), 4);
+    assert_shares(&shares(built.picker(), letter), &[('b', 0.25), ('B', 0.75)]);
+    assert_eq!(built.eligible().len(), 4);
 }
 
 #[test]
@@ -325,14 +330,18 @@ fn the_sick_of_a_zone_are_missing_there() {
 fn the_last_zone_of_a_part_stays_in() {
     let shifted = || {
         let shift = ZonalShift::new(Random);
-        shift.handle().away("a");
+        shift.handle().shift_away("a");
         shift
     };
     let mut never = ZoneAware::new(zone_named("a"), shifted()).cross_zone(CrossZone::Never);
     let all = candidates(&never, &fleet(&[2, 2]));
     let built = never.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('a', 1.0)]);
-    assert!(built.notices[0].ends_with("but nothing else is left"), "{:?}", built.notices);
+    assert_shares(&shares(built.picker(), letter), &[('a', 1.0)]);
+    assert!(
+        built.notices()[0].ends_with("but no other endpoint is eligible"),
+        "{:?}",
+        built.notices()
+    );
 
     let of = |tenant: &str, zone| in_zone(zone).with_metadata("tenant", tenant);
     let mut fleet = some('a', 2, &of("one", "a"));
@@ -341,8 +350,8 @@ fn the_last_zone_of_a_part_stays_in() {
     let mut subsets = SubsetBy::new(shifted(), ["tenant"], |_: &(), _| Some("one"));
     let all = candidates(&subsets, &fleet);
     let built = subsets.build(&all, &mut BuildContext::new());
-    assert_shares(&shares(&built.picker, letter), &[('a', 1.0)]);
-    let names: Vec<_> = built.eligible.iter().map(letter).collect();
+    assert_shares(&shares(built.picker(), letter), &[('a', 1.0)]);
+    let names: Vec<_> = built.eligible().iter().map(letter).collect();
     assert_eq!(names, ["a", "a", "c", "c"], "tenant two has endpoints in the other zone");
 }
 
@@ -354,9 +363,9 @@ fn the_best_of_a_panic_are_the_same_inside_of_zones() {
     let best = || Panic::new(Random).mode(PanicMode::OpenToBest);
     let mut strategy = ZoneAware::new(zone_named("a"), best()).cross_zone(CrossZone::Always);
     let all = candidates(&strategy, &fleet);
-    for candidate in all.everyone().filter(|one| one.name() != "a0") {
+    for candidate in all.all().filter(|one| one.name() != "a0") {
         candidate.begin(None).unwrap().finish_at(Outcome::Timeout, Instant::now());
     }
     let built = strategy.build(&all, &mut BuildContext::new());
-    assert_eq!(built.eligible.iter().map(Candidate::name).collect::<Vec<_>>(), ["a0"]);
+    assert_eq!(built.eligible().iter().map(Candidate::name).collect::<Vec<_>>(), ["a0"]);
 }

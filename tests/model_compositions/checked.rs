@@ -98,10 +98,10 @@ impl Strategy for Checked {
 
     fn build(&mut self, all: &Candidates, context: &mut BuildContext) -> Built<CheckedPicker> {
         let mut env = self.shared.env();
-        let facts: Vec<_> = all.everyone().map(Fact::of).collect();
+        let facts: Vec<_> = all.all().map(Fact::of).collect();
         let built = self.inner.build(all, context);
-        env.learn(&built.notices);
-        let eligible: BTreeSet<usize> = built.eligible.iter().map(key).collect();
+        env.learn(built.notices());
+        let eligible: BTreeSet<usize> = built.eligible().iter().map(key).collect();
         let tree = Arc::clone(&self.shared.tree);
         let expected = admitted(&tree, &facts, &env, None);
         assert_eq!(eligible, expected, "admitted, and expected; {facts:#?} {env:?}");
@@ -109,7 +109,7 @@ impl Strategy for Checked {
         let record = Arc::new(Record { tree, facts, env, eligible, allowed });
         *self.shared.record.lock().unwrap() = Some(Arc::clone(&record));
         self.shared.builds.fetch_add(1, SeqCst);
-        let (candidates, shared) = (built.eligible.clone(), Arc::clone(&self.shared));
+        let (candidates, shared) = (built.eligible().clone(), Arc::clone(&self.shared));
         built.map(|inner| CheckedPicker { inner, candidates, record, shared })
     }
 

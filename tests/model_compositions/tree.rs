@@ -441,8 +441,10 @@ impl Leaf {
                 let maglev = Maglev::new(key).table_size(251).unwrap();
                 Any::new(BoundedLoad::new(maglev, 2.0).unwrap())
             }
-            Self::TopRendezvous => Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding)),
-            Self::TopRing => Any::new(TopK::new(Ring::new(key), 2, Outstanding)),
+            Self::TopRendezvous => {
+                Any::new(TopK::new(Rendezvous::new(key), 3, Outstanding).unwrap())
+            }
+            Self::TopRing => Any::new(TopK::new(Ring::new(key), 2, Outstanding).unwrap()),
             Self::PickFirst => Any::new(PickFirst::new()),
             Self::Freshest => Any::new(Freshest::default()),
             Self::Prequal => Any::new(Prequal::new(ask).seed(1)),

@@ -524,10 +524,10 @@ impl World {
         let away = &mut self.shared.away.lock().unwrap()[number];
         if rng.below(2) == 0 {
             away.insert(zone.to_owned());
-            handle.away(zone);
+            handle.shift_away(zone);
         } else {
             away.remove(zone);
-            handle.back(zone, Duration::from_secs([0, 3, 300][rng.below(3)]));
+            handle.restore(zone, Duration::from_secs([0, 3, 300][rng.below(3)]));
         }
     }
 
@@ -1047,7 +1047,7 @@ impl World {
         for (number, handle) in self.shared.controls.shifts.iter().enumerate() {
             for (_, zone) in ZONES {
                 self.shared.away.lock().unwrap()[number].remove(zone);
-                handle.back(zone, Duration::ZERO);
+                handle.restore(zone, Duration::ZERO);
             }
         }
         for (_, shares) in &*self.shared.controls.shares.lock().unwrap() {

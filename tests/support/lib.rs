@@ -255,7 +255,7 @@ where
 
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let candidates = Candidates::for_strategy(&RoundRobin::new(), [(&key, &endpoint)]);
-        let candidate = candidates.everyone().next().unwrap().clone();
+        let candidate = candidates.all().next().unwrap().clone();
         self.candidates.insert(key.clone(), candidate);
         self.endpoints.insert(key, endpoint);
     }

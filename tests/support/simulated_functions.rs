@@ -52,7 +52,7 @@ where
     let endpoints: Vec<_> =
         (0..).zip(tiers).map(|(n, tier)| Endpoint::new(n).with_tier(tier)).collect();
     let candidates = Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (start, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
     let mut counts = Counts { requests: vec![0; functions.len()], ..Counts::default() };
     // When idle environments were last used, oldest first.

@@ -92,7 +92,7 @@ impl Contender {
         Self::new("WeightedRoundRobin", |n| spread(WeightedRoundRobin::new(), n)),
         Self::new("PickFirst", |n| spread(PickFirst::new(), n)),
         Self::new("P2c HangAware", |n| spread(P2c::new(HangAware::new(PeakEwma::new())), n)),
-        Self::new("LeastLoaded of five", |n| spread(LeastLoaded::default().scan_up_to(5), n)),
+        Self::new("LeastLoaded of five", |n| spread(LeastLoaded::default().scan_up_to(5).unwrap(), n)),
     ];
 
     const fn new(name: &'static str, over: fn(usize) -> Run) -> Self {

@@ -25,7 +25,7 @@ fn cost(mut strategy: Dynamic<()>, endpoints: usize) -> f64 {
     let named: Vec<_> = (0..endpoints).map(|name| (name, Endpoint::new(()))).collect();
     let named = named.iter().map(|(name, endpoint)| (name, endpoint));
     let candidates = Candidates::for_strategy(&strategy, named);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let (start, mut rng, tried) = (Instant::now(), Rng::seeded(1), Tried::none());
     for (index, candidate) in candidates.iter().enumerate() {
         let now = start + Duration::from_millis(index as u64 % 100);

@@ -19,7 +19,7 @@ use tower_lb::{
     load::Now,
     outcome::{Attempt, LoadReport, Outcome},
     strategy::{
-        BuildContext, Candidate, Candidates, Dynamic, DynamicPicker, Fresh, Pick, PickContext,
+        BuildContext, Candidate, Candidates, Dynamic, Fresh, Pick, PickContext,
         Probes, Strategy,
     },
 };
@@ -57,7 +57,7 @@ impl Outbox {
 pub struct Ours {
     strategy: Dynamic<()>,
     events: BuildContext,
-    picker: DynamicPicker<()>,
+    picker: <Dynamic<()> as Strategy>::Picker,
     endpoints: Vec<Endpoint<()>>,
     everyone: Candidates,
     /// Of each server, the number of the endpoint that it is now.
@@ -155,7 +155,7 @@ impl Ours {
             everyone.clone()
         };
         let mut events = BuildContext::new();
-        let picker = strategy.build(&candidates, &mut events).picker;
+        let picker = strategy.build(&candidates, &mut events).into_picker();
         let mut ours = Self {
             strategy,
             events,
@@ -200,7 +200,7 @@ impl Ours {
                     self.candidates = self.candidates.clone().at_time(Instant::now());
                     self.events = BuildContext::new();
                     let built = self.strategy.build(&self.candidates, &mut self.events);
-                    self.picker = built.picker;
+                    self.picker = built.into_picker();
                     self.woken.0.store(true, Ordering::Relaxed);
                 }
             }
@@ -259,7 +259,7 @@ impl Balance for Ours {
         self.candidates =
             self.everyone.filter(|one| current.contains(&number(one))).at_time(Instant::now());
         self.events = BuildContext::new();
-        self.picker = self.strategy.build(&self.candidates, &mut self.events).picker;
+        self.picker = self.strategy.build(&self.candidates, &mut self.events).into_picker();
     }
 
     fn probes(&mut self) -> Vec<(u32, u32)> {

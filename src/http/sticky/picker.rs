@@ -51,7 +51,7 @@ impl<St> Sticky<St> {
 
     /// Removes the identifiers behind the last position, after the set of endpoints has shrunk.
     fn forget_beyond(&mut self, candidates: &Candidates) {
-        let last = candidates.everyone().map(Candidate::position).max();
+        let last = candidates.all().map(Candidate::position).max();
         self.identifiers.truncate(last.map_or(0, |last| last + 1));
         let (len, capacity) = (self.identifiers.len(), self.identifiers.capacity());
         if let Some(capacity) = shrunk(len, capacity) {
@@ -87,7 +87,7 @@ impl<St: Strategy> Strategy for Sticky<St> {
     ) -> Built<Self::Picker> {
         let built = self.inner.build(candidates, context);
         let stay = self.sessions.config().draining == WhenDraining::Stay;
-        let draining = candidates.everyone().filter(|candidate| stay && is_draining(candidate));
+        let draining = candidates.all().filter(|candidate| stay && is_draining(candidate));
         let mut homes = Homes::default();
         homes.reserve(built.eligible.len() * self.sessions.config().keys.len());
         for candidate in built.eligible.iter().chain(draining) {

@@ -90,5 +90,5 @@ fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
     let left = candidates.filter(|candidate| !is_out(candidate));
     // These may be a part, such as one tier: then the other candidates can serve, and none is kept.
     let is_left = |candidate: &Candidate| candidate.is_eligible() && !is_out(candidate);
-    if left.is_empty() && !candidates.anywhere().any(is_left) { candidates } else { left }
+    if left.is_empty() && !candidates.scope().any(is_left) { candidates } else { left }
 }

@@ -2,128 +2,97 @@ use std::time::Duration;
 
 use super::{
     Config, LoadConfig, Named, SpreadConfig,
-    loads::{FreshestOver, LeastOver, P2cOver},
+    loads::{over_load, peak_ewma},
 };
 use crate::{
+    ConfigError,
     endpoint::Locality,
     load::{FailureAware, Outstanding},
     strategy::{
-        BoundedLoad, Candidate, Dynamic, InvalidParameter, LoadAwareZones, Maglev, Panic, Pick,
-        PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split, Strategy,
-        Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware, hash::top_k::MAX_K,
-        least_loaded::freshest::MOST_CHOICES,
+        BoundedLoad, Candidate, Dynamic, Freshest, LeastLoaded, LoadAwareZones, Maglev, P2c, Panic,
+        Pick, PickFirst, Prequal, Probed, Random, Rank, Rendezvous, Ring, RoundRobin, Split,
+        Strategy, Subset, Tiers, TopK, WeightedRoundRobin, ZonalShift, ZoneAware,
     },
 };
 
 impl Config {
-    /// The strategy, if it hashes nothing and asks nobody.
+    /// Builds a strategy that needs no key, probe or zonal shift of the program.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
-    pub fn build<Req: 'static>(&self) -> Result<Dynamic<Req>, InvalidParameter> {
+    /// [`ConfigError`] about the invalid field. The field of an inner strategy is a path, such as
+    /// `inner.threshold`.
+    pub fn build<Req: 'static>(&self) -> Result<Dynamic<Req>, ConfigError> {
         self.build_with(&Named::new())
     }
 
-    /// The strategy, with the keys and probes that it may name.
+    /// Builds the strategy with the keys, probes and zonal shifts in `named`.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] that names the field, by its path if it is one of an inner strategy.
+    /// [`ConfigError`] about the invalid field. The field of an inner strategy is a path, such as
+    /// `inner.threshold`.
     pub fn build_with<Req: 'static>(
         &self,
         named: &Named<Req>,
-    ) -> Result<Dynamic<Req>, InvalidParameter> {
-        let inside = |inner: &Self| inner.build_with(named).map_err(|error| error.within("inner"));
+    ) -> Result<Dynamic<Req>, ConfigError> {
+        let build_inner =
+            |inner: &Self| inner.build_with(named).map_err(|error| error.within("inner"));
         Ok(match self {
             Self::RoundRobin {} => Dynamic::new(RoundRobin::new()),
             Self::Random {} => Dynamic::new(Random),
             Self::PickFirst {} => Dynamic::new(PickFirst::new()),
-            Self::P2c { load } => load.build(P2cOver)?,
+            Self::P2c { load } => over_load!(load, |load| P2c::new(load)),
             Self::LeastLoaded { load, scan_up_to } => {
-                if scan_up_to.is_some_and(|endpoints| endpoints < 2) {
-                    return Err(InvalidParameter::new("scan_up_to", "at least 2"));
-                }
-                load.build(LeastOver { scan_up_to: *scan_up_to })?
+                over_load!(load, |load| {
+                    LeastLoaded::new(load).try_set(*scan_up_to, LeastLoaded::scan_up_to)?
+                })
             }
             Self::Freshest { load, choices } => {
-                if choices.is_some_and(|choices| !(1..=MOST_CHOICES).contains(&choices)) {
-                    return Err(InvalidParameter::new("choices", "1 to 16"));
-                }
-                let over = FreshestOver { choices: *choices };
-                load.as_ref()
-                    .unwrap_or(&LoadConfig::PredictedLatency { decay: None })
-                    .build(over)?
+                let load = load.as_ref().unwrap_or(&LoadConfig::PredictedLatency { decay: None });
+                over_load!(load, |load| Freshest::new(load).try_set(*choices, Freshest::choices)?)
             }
-            Self::Probed { probe, per_request, timeout, inner } => {
-                let mut strategy = Probed::new(named.get_probe(probe)?, inside(inner)?);
-                if let Some(probes) = *per_request {
-                    strategy = strategy.per_request(probes)?;
-                }
-                if let Some(time) = seconds("timeout", *timeout)? {
-                    strategy = strategy.timeout(time);
-                }
-                Dynamic::new(strategy)
-            }
-            Self::Prequal { probe, per_request, quantile, timeout } => {
-                let mut strategy = Prequal::new(named.get_probe(probe)?);
-                if let Some(probes) = *per_request {
-                    strategy = strategy.per_request(probes)?;
-                }
-                if let Some(quantile) = *quantile {
-                    strategy = strategy.quantile(quantile)?;
-                }
-                if let Some(time) = seconds("timeout", *timeout)? {
-                    strategy = strategy.timeout(time);
-                }
-                Dynamic::new(strategy)
-            }
+            Self::Probed { probe, per_request, timeout, inner } => Dynamic::new(
+                Probed::new(named.get_probe(probe)?, build_inner(inner)?)
+                    .try_set(*per_request, Probed::per_request)?
+                    .set(seconds("timeout", *timeout)?, Probed::timeout),
+            ),
+            Self::Prequal { probe, per_request, quantile, timeout } => Dynamic::new(
+                Prequal::new(named.get_probe(probe)?)
+                    .try_set(*per_request, Prequal::per_request)?
+                    .try_set(*quantile, Prequal::quantile)?
+                    .set(seconds("timeout", *timeout)?, Prequal::timeout),
+            ),
             Self::WeightedRoundRobin { blackout, expiry, period, error_penalty, metrics } => {
-                let mut strategy = WeightedRoundRobin::new().metrics(metrics.iter().cloned());
-                if let Some(time) = seconds("blackout", *blackout)? {
-                    strategy = strategy.blackout(time);
-                }
-                if let Some(time) = seconds("expiry", *expiry)? {
-                    strategy = strategy.expiry(time)?;
-                }
-                if let Some(time) = seconds("period", *period)? {
-                    strategy = strategy.period(time);
-                }
-                if let Some(penalty) = *error_penalty {
-                    strategy = strategy.error_penalty(penalty)?;
-                }
-                Dynamic::new(strategy)
+                Dynamic::new(
+                    WeightedRoundRobin::new()
+                        .metrics(metrics.iter().cloned())
+                        .set(seconds("blackout", *blackout)?, WeightedRoundRobin::blackout)
+                        .try_set(seconds("expiry", *expiry)?, WeightedRoundRobin::expiry)?
+                        .try_set(seconds("period", *period)?, WeightedRoundRobin::period)?
+                        .try_set(*error_penalty, WeightedRoundRobin::error_penalty)?,
+                )
             }
             Self::Rendezvous { key, spread } => {
                 spread.over(Rendezvous::new(named.get_key(key)?))?
             }
             Self::Maglev { key, spread, table_size } => {
                 let strategy = Maglev::new(named.get_key(key)?);
-                let invalid = |_| InvalidParameter::new("table_size", "a prime");
-                match *table_size {
-                    Some(size) => spread.over(strategy.table_size(size).map_err(invalid)?)?,
-                    None => spread.over(strategy)?,
-                }
+                spread.over(strategy.try_set(*table_size, Maglev::table_size)?)?
             }
             Self::Ring { key, spread, points, unit } => {
-                let mut strategy = Ring::new(named.get_key(key)?);
-                if let Some(points) = *points {
-                    strategy = strategy.points(points);
-                }
-                if let Some(unit) = *unit {
-                    strategy = strategy.unit(unit);
-                }
+                let strategy = Ring::new(named.get_key(key)?);
+                let strategy =
+                    strategy.try_set(*points, Ring::points)?.try_set(*unit, Ring::unit)?;
                 spread.over(strategy)?
             }
             Self::Subset { subsets, or_any, inner } => {
                 let Some((first, others)) = subsets.split_first() else {
-                    return Err(InvalidParameter::new("subsets", "at least one"));
+                    return Err(ConfigError::new("subsets", "at least one subset"));
                 };
-                let mut strategy = Subset::new(inside(inner)?, first);
-                for labels in others {
-                    strategy = strategy.or(labels);
-                }
-                Dynamic::new(if *or_any { strategy.or_any() } else { strategy })
+                let subset = Subset::new(build_inner(inner)?, first);
+                let subset = others.iter().fold(subset, Subset::or);
+                Dynamic::new(if *or_any { subset.or_any() } else { subset })
             }
             Self::Split { groups, key } => {
                 let mut split = Split::builder();
@@ -133,64 +102,52 @@ impl Config {
                         let metadata = candidate.metadata();
                         labels.iter().all(|(name, value)| metadata.get(name) == Some(value))
                     };
-                    let strategy = inside(&group.inner).map_err(|error| error.within("groups"))?;
+                    let strategy =
+                        build_inner(&group.inner).map_err(|error| error.within("groups"))?;
                     split = split.group(&*group.name, group.share, belongs, strategy);
                 }
-                let expected = "at least one, of different names, with a share above 0";
-                let invalid = |_| InvalidParameter::new("groups", expected);
                 match key {
-                    Some(key) => Dynamic::new(
-                        split.sticky_by(named.get_key(key)?).build().map_err(invalid)?.0,
-                    ),
-                    None => Dynamic::new(split.build().map_err(invalid)?.0),
+                    Some(key) => Dynamic::new(split.sticky_by(named.get_key(key)?).build()?.0),
+                    None => Dynamic::new(split.build()?.0),
                 }
             }
             Self::Tiers { overprovisioning, all_or_nothing, backup_from, by_weight, inner } => {
-                let mut strategy = Tiers::new(inside(inner)?);
-                if let Some(factor) = *overprovisioning {
-                    strategy = strategy.overprovisioning(factor)?;
-                }
-                if *all_or_nothing {
-                    strategy = strategy.all_or_nothing();
-                }
-                if let Some(tier) = *backup_from {
-                    strategy = strategy.backup_from(tier);
-                }
-                Dynamic::new(if *by_weight { strategy.by_weight() } else { strategy })
+                let tiers = Tiers::new(build_inner(inner)?)
+                    .try_set(*overprovisioning, Tiers::overprovisioning)?
+                    .set(*backup_from, Tiers::backup_from);
+                let tiers = if *all_or_nothing { tiers.all_or_nothing() } else { tiers };
+                Dynamic::new(if *by_weight { tiers.by_weight() } else { tiers })
             }
             Self::Panic { threshold, count, mode, inner } => {
-                let strategy = Panic::new(inside(inner)?).mode(*mode);
-                Dynamic::new(match (*threshold, *count) {
-                    (None, None) => strategy,
-                    (Some(threshold), None) => strategy.below_share(threshold)?,
-                    (None, Some(count)) => strategy.below_count(count)?,
-                    (Some(_), Some(_)) => {
-                        return Err(InvalidParameter::new("count", "left out beside a threshold"));
-                    }
-                })
+                if threshold.is_some() && count.is_some() {
+                    return Err(ConfigError::new("count", "no value beside a `threshold`"));
+                }
+                Dynamic::new(
+                    Panic::new(build_inner(inner)?)
+                        .mode(*mode)
+                        .try_set(*threshold, Panic::below_share)?
+                        .try_set(*count, Panic::below_count)?,
+                )
             }
             Self::ZoneAware { region, zone, min_endpoints, cross_zone, inner } => {
                 let local = Locality::new(&**region, &**zone);
-                let strategy = ZoneAware::new(local, inside(inner)?).cross_zone(*cross_zone);
-                Dynamic::new(match *min_endpoints {
-                    Some(endpoints) => strategy.min_endpoints(endpoints)?,
-                    None => strategy,
-                })
+                Dynamic::new(
+                    ZoneAware::new(local, build_inner(inner)?)
+                        .cross_zone(*cross_zone)
+                        .try_set(*min_endpoints, ZoneAware::min_endpoints)?,
+                )
             }
             Self::LoadAwareZones { region, zone, tolerance, remote_share, metrics, inner } => {
                 let local = Locality::new(&**region, &**zone);
-                let mut strategy = LoadAwareZones::new(local, inside(inner)?);
-                strategy = strategy.metrics(metrics.iter().cloned());
-                if let Some(tolerance) = *tolerance {
-                    strategy = strategy.tolerance(tolerance)?;
-                }
-                if let Some(share) = *remote_share {
-                    strategy = strategy.remote_share(share)?;
-                }
-                Dynamic::new(strategy)
+                Dynamic::new(
+                    LoadAwareZones::new(local, build_inner(inner)?)
+                        .metrics(metrics.iter().cloned())
+                        .try_set(*tolerance, LoadAwareZones::tolerance)?
+                        .try_set(*remote_share, LoadAwareZones::remote_share)?,
+                )
             }
             Self::ZonalShift { shift, inner } => {
-                let strategy = ZonalShift::new(inside(inner)?);
+                let strategy = ZonalShift::new(build_inner(inner)?);
                 Dynamic::new(strategy.following(named.get_shift(shift)?))
             }
         })
@@ -198,36 +155,65 @@ impl Config {
 }
 
 impl SpreadConfig {
-    fn over<St, Req>(self, strategy: St) -> Result<Dynamic<Req>, InvalidParameter>
+    fn over<St, Req>(self, strategy: St) -> Result<Dynamic<Req>, ConfigError>
     where
         St: Strategy<Picker: Rank<Req> + Pick<Req> + Send + Sync + 'static>,
         St: Clone + Send + 'static,
         Req: 'static,
     {
+        // The errors name the parameters of the constructors; files have one field for each.
+        let invalid = |field: &'static str| {
+            move |error: ConfigError| {
+                let value = error.value().unwrap_or_default();
+                ConfigError::new(field, error.expected().to_owned()).with_value(value)
+            }
+        };
         Ok(match self {
             Self::None => Dynamic::new(strategy),
             Self::Bounded(factor) => {
-                let invalid = |_| InvalidParameter::new("spread.bounded", "a number above 1");
-                Dynamic::new(BoundedLoad::new(strategy, factor).map_err(invalid)?)
-            }
-            Self::Top(count) if !(1..=MAX_K).contains(&count) => {
-                return Err(InvalidParameter::new("spread.top", "1 to 8"));
+                let strategy = BoundedLoad::new(strategy, factor);
+                Dynamic::new(strategy.map_err(invalid("spread.bounded"))?)
             }
             Self::Top(count) => {
-                let load = FailureAware::new(Outstanding);
-                Dynamic::new(TopK::new(strategy, count, load))
+                let strategy = TopK::new(strategy, count, FailureAware::new(Outstanding));
+                Dynamic::new(strategy.map_err(invalid("spread.top"))?)
             }
         })
     }
 }
 
-/// A time that a file gives in seconds.
+/// Calls a setter if the configuration has a value for it.
+trait SetOption: Sized {
+    fn set<T>(self, value: Option<T>, setter: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => setter(self, value),
+            None => self,
+        }
+    }
+
+    fn try_set<T, E>(
+        self,
+        value: Option<T>,
+        setter: impl FnOnce(Self, T) -> Result<Self, E>,
+    ) -> Result<Self, E> {
+        match value {
+            Some(value) => setter(self, value),
+            None => Ok(self),
+        }
+    }
+}
+
+impl<S> SetOption for S {}
+
+/// Converts seconds, as configuration files give times.
 pub(super) fn seconds(
-    name: &str,
+    field: &'static str,
     value: Option<f64>,
-) -> Result<Option<Duration>, InvalidParameter> {
-    let time = value.map(Duration::try_from_secs_f64).transpose();
-    time.map_err(|_| InvalidParameter::new(name, "a number of seconds, at least 0"))
+) -> Result<Option<Duration>, ConfigError> {
+    let invalid =
+        |value| ConfigError::new(field, "a number of seconds, at least 0").with_value(value);
+    let time = |value| Duration::try_from_secs_f64(value).map_err(|_| invalid(value));
+    value.map(time).transpose()
 }
 
 #[cfg(test)]
@@ -256,14 +242,14 @@ mod tests {
         let error = tiers(tiers(bad)).build::<()>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "inner.inner.load.decay must be a number of seconds, at least 0"
+            "`inner.inner.load.decay` is -1: expected a number of seconds, at least 0"
         );
         let one = Config::LeastLoaded { load: LoadConfig::default(), scan_up_to: Some(1) };
-        assert_eq!(one.build::<()>().unwrap_err().name(), "scan_up_to");
+        assert_eq!(one.build::<()>().unwrap_err().field(), "scan_up_to");
     }
 
     #[test]
-    fn keys_are_the_programs() {
+    fn keys_come_from_the_program() {
         let maglev = |key: &str, spread| {
             let key = key.to_owned();
             Config::Maglev { key, spread, table_size: None }
@@ -271,22 +257,25 @@ mod tests {
         let named = Named::new().key("user", |user: &u64| Some(*user));
         assert!(maglev("user", SpreadConfig::Bounded(1.25)).build_with(&named).is_ok());
         assert_eq!(
-            maglev("path", SpreadConfig::None).build_with(&named).unwrap_err().name(),
+            maglev("path", SpreadConfig::None).build_with(&named).unwrap_err().field(),
             "key"
         );
         let unbounded = maglev("user", SpreadConfig::Bounded(1.0)).build_with(&named).unwrap_err();
-        assert_eq!(unbounded.to_string(), "spread.bounded must be a number above 1");
+        assert_eq!(
+            unbounded.to_string(),
+            "`spread.bounded` is 1: expected a finite number above 1, such as 1.25"
+        );
         let none = maglev("user", SpreadConfig::Top(0)).build_with(&named).unwrap_err();
-        assert_eq!(none.to_string(), "spread.top must be 1 to 8");
+        assert_eq!(none.to_string(), "`spread.top` is 0: expected a number from 1 to 8");
         let table_size = Some(10);
         let even = Config::Maglev { key: "user".into(), spread: SpreadConfig::None, table_size };
-        assert_eq!(even.build_with(&named).unwrap_err().to_string(), "table_size must be a prime");
+        assert_eq!(even.build_with(&named).unwrap_err().field(), "table_size");
         let none = Config::Split { groups: Vec::new(), key: None };
-        assert_eq!(none.build::<u64>().unwrap_err().name(), "groups");
+        assert_eq!(none.build::<u64>().unwrap_err().field(), "groups");
     }
 
     #[test]
-    fn probes_are_the_programs() {
+    fn probes_come_from_the_program() {
         let ask = |_: &Candidate| std::future::ready(Ok::<_, std::io::Error>(LoadReport::new()));
         let named = Named::<u64>::new().probe("load", ask);
         let probed = |probe: &str, per_request| Config::Probed {
@@ -297,12 +286,12 @@ mod tests {
         };
         assert!(probed("load", Some(0.5)).build_with(&named).is_ok());
         assert_eq!(
-            probed("load", Some(17.0)).build_with(&named).unwrap_err().name(),
+            probed("load", Some(17.0)).build_with(&named).unwrap_err().field(),
             "per_request"
         );
         assert_eq!(
             probed("ping", None).build_with(&named).unwrap_err().to_string(),
-            "probe must be the name of a probe that the program gives"
+            "`probe` is \"ping\": expected the name of a probe that the program gives"
         );
         let prequal = |quantile| Config::Prequal {
             probe: "load".to_owned(),
@@ -311,11 +300,11 @@ mod tests {
             timeout: None,
         };
         assert!(prequal(0.6).build_with(&named).is_ok());
-        assert_eq!(prequal(2.0).build_with(&named).unwrap_err().name(), "quantile");
+        assert_eq!(prequal(2.0).build_with(&named).unwrap_err().field(), "quantile");
     }
 
     #[test]
-    fn zonal_shifts_are_the_programs() {
+    fn zonal_shifts_come_from_the_program() {
         let shifted = |shift: &str| {
             let inner = Box::new(Config::Random {});
             Config::ZonalShift { shift: shift.to_owned(), inner }
@@ -323,17 +312,17 @@ mod tests {
         let handle = ZonalShiftHandle::new();
         let named = Named::<()>::new().zonal_shift("zones", &handle);
         let mut strategy = shifted("zones").build_with(&named).unwrap();
-        handle.away("eu-central-1a");
+        handle.shift_away("eu-central-1a");
         let endpoint = Endpoint::new(());
         let candidates = Candidates::for_strategy(&strategy, [("a", &endpoint)]);
         let built = strategy.build(&candidates, &mut BuildContext::new());
         assert_eq!(built.notices, ["zone eu-central-1a is away"]);
-        assert_eq!(shifted("all").build_with(&named).unwrap_err().name(), "shift");
+        assert_eq!(shifted("all").build_with(&named).unwrap_err().field(), "shift");
     }
 
     #[cfg(feature = "serde")]
     #[test]
-    fn files_say_what_they_mean_or_are_refused() {
+    fn invalid_files_are_rejected() {
         let read = |json: &str| serde_json::from_str::<Config>(json).map_err(|e| e.to_string());
         assert_eq!(read(r#"{"strategy": "round_robin"}"#), Ok(Config::RoundRobin {}));
         assert_eq!(
@@ -342,8 +331,8 @@ mod tests {
         );
         let unknown = read(r#"{"strategy": "p2c", "decay": 3}"#).unwrap_err();
         assert!(unknown.contains("unknown field `decay`"), "{unknown}");
-        let unheard = read(r#"{"strategy": "best"}"#).unwrap_err();
-        assert!(unheard.contains("unknown variant `best`"), "{unheard}");
+        let unknown_strategy = read(r#"{"strategy": "best"}"#).unwrap_err();
+        assert!(unknown_strategy.contains("unknown variant `best`"), "{unknown_strategy}");
         let missing = read(r#"{"strategy": "tiers"}"#).unwrap_err();
         assert!(missing.contains("missing field `inner`"), "{missing}");
         let split = read(
@@ -356,7 +345,7 @@ mod tests {
         );
         let named = Named::new().key("user", |user: &u64| Some(*user));
         let error = split.unwrap().build_with(&named).unwrap_err();
-        assert_eq!(error.name(), "groups.inner.load.decay");
+        assert_eq!(error.field(), "groups.inner.load.decay");
         let probed = read(
             r#"{"strategy": "probed", "probe": "load", "per_request": 0.5,
                 "inner": {"strategy": "freshest"}}"#,
@@ -366,10 +355,10 @@ mod tests {
         assert_eq!(probed, Ok(Config::Probed { probe, per_request, timeout: None, inner }));
         let none = r#"{"strategy": "freshest", "choices": 0, "load": {"by": "predicted_latency"}}"#;
         let error = read(none).unwrap().build::<()>().unwrap_err();
-        assert_eq!(error.to_string(), "choices must be 1 to 16");
+        assert_eq!(error.to_string(), "`choices` is 0: expected a number from 1 to 16");
         let panic = r#"{"strategy": "panic", "threshold": 2.0, "mode": "open_to_best",
             "inner": {"strategy": "random"}}"#;
         let error = read(panic).unwrap().build::<()>().unwrap_err();
-        assert_eq!(error.to_string(), "threshold must be a share from 0 to 1");
+        assert_eq!(error.to_string(), "`threshold` is 2: expected a number from 0 to 1");
     }
 }

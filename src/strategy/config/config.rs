@@ -1,21 +1,24 @@
 use std::collections::BTreeMap;
 
 #[allow(unused_imports, reason = "the docs link to them")]
-use crate::load::{HangAware, Outstanding, PeakEwma, PredictedLatency};
+use crate::load::{FailureAware, HangAware, Outstanding, PeakEwma, PredictedLatency};
 #[allow(unused_imports, reason = "the docs link to them")]
 use crate::strategy::{
     CrossZone, Dynamic, Freshest, LeastLoaded, LoadAwareZones, P2c, Panic, PanicMode, PickFirst,
     Prequal, Probed, Random, RoundRobin, Tiers, WeightedRoundRobin, ZonalShift, ZoneAware,
 };
 
-/// A strategy by name and parameters, as a configuration file has it. [`build`](Self::build) makes a
-/// [`Dynamic`] of it.
+/// A strategy by name and parameters, as in a configuration file. [`build`](Self::build) turns it
+/// into a [`Dynamic`].
 ///
-/// With feature `serde` it is deserialisable: the name stands in a field `strategy`, in snake case,
-/// wrappers have the strategy they wrap in a field `inner`, times are in seconds. Strategies that hash
-/// name a key and those that ask name a probe, which the program gives to
-/// [`build_with`](Self::build_with). What is left out has
-/// the default of the strategy's own builder; a field that a strategy doesn't know is an error.
+/// With feature `serde` it implements `Deserialize`:
+///
+/// - The field `strategy` holds the name in snake case; `inner` holds the strategy that a wrapper
+///   wraps.
+/// - Times are in seconds.
+/// - Hash keys, probes and zonal shifts are named; the program passes them to
+///   [`build_with`](Self::build_with).
+/// - An absent field has the default of the strategy. An unknown field is an error.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -50,13 +53,13 @@ pub enum Config {
     Random {},
     /// [`P2c`].
     P2c {
-        /// What is compared.
+        /// The load that is compared.
         #[cfg_attr(feature = "serde", serde(default))]
         load: LoadConfig,
     },
     /// [`LeastLoaded`].
     LeastLoaded {
-        /// What is compared.
+        /// The load that is compared.
         #[cfg_attr(feature = "serde", serde(default))]
         load: LoadConfig,
         /// [`LeastLoaded::scan_up_to`].
@@ -64,7 +67,7 @@ pub enum Config {
     },
     /// [`Freshest`].
     Freshest {
-        /// What is compared. Default: [`LoadConfig::PredictedLatency`].
+        /// The load that is compared. Default: [`LoadConfig::PredictedLatency`].
         load: Option<LoadConfig>,
         /// [`Freshest::choices`].
         choices: Option<usize>,
@@ -77,7 +80,7 @@ pub enum Config {
         per_request: Option<f64>,
         /// [`Probed::timeout`], in seconds.
         timeout: Option<f64>,
-        /// What goes by the reports.
+        /// The strategy that uses the reports.
         inner: Box<Self>,
     },
     /// [`Prequal`].
@@ -111,7 +114,7 @@ pub enum Config {
     Rendezvous {
         /// The name of the key.
         key: String,
-        /// What happens to hot keys.
+        /// How requests of hot keys are spread.
         #[cfg_attr(feature = "serde", serde(default))]
         spread: SpreadConfig,
     },
@@ -119,7 +122,7 @@ pub enum Config {
     Maglev {
         /// The name of the key.
         key: String,
-        /// What happens to hot keys.
+        /// How requests of hot keys are spread.
         #[cfg_attr(feature = "serde", serde(default))]
         spread: SpreadConfig,
         /// [`Maglev::table_size`](crate::strategy::Maglev::table_size).
@@ -129,7 +132,7 @@ pub enum Config {
     Ring {
         /// The name of the key.
         key: String,
-        /// What happens to hot keys.
+        /// How requests of hot keys are spread.
         #[cfg_attr(feature = "serde", serde(default))]
         spread: SpreadConfig,
         /// [`Ring::points`](crate::strategy::Ring::points).
@@ -139,19 +142,20 @@ pub enum Config {
     },
     /// [`Subset`](crate::strategy::Subset).
     Subset {
-        /// Labels of the endpoints, and what else will do, in order of preference.
+        /// The labels of each subset, in order of preference.
         subsets: Vec<BTreeMap<String, String>>,
-        /// Whether any endpoint will do in the end: [`Subset::or_any`](crate::strategy::Subset::or_any).
+        /// Whether all endpoints are the last fallback:
+        /// [`Subset::or_any`](crate::strategy::Subset::or_any).
         #[cfg_attr(feature = "serde", serde(default))]
         or_any: bool,
-        /// What chooses within a subset.
+        /// The strategy that selects within a subset.
         inner: Box<Self>,
     },
-    /// [`Split`](crate::strategy::Split), with shares that don't change.
+    /// [`Split`](crate::strategy::Split), with fixed shares.
     Split {
-        /// Who shares the traffic.
+        /// The groups that share the traffic.
         groups: Vec<GroupConfig>,
-        /// The name of the key that keeps requests in a group. Default: they go by turns.
+        /// The name of the key that keeps requests in a group. Default: requests take turns.
         key: Option<String>,
     },
     /// [`Tiers`].
@@ -166,7 +170,7 @@ pub enum Config {
         /// [`Tiers::by_weight`].
         #[cfg_attr(feature = "serde", serde(default))]
         by_weight: bool,
-        /// What chooses within a tier.
+        /// The strategy that selects within a tier.
         inner: Box<Self>,
     },
     /// [`Panic`].
@@ -178,28 +182,28 @@ pub enum Config {
         /// [`Panic::mode`].
         #[cfg_attr(feature = "serde", serde(default))]
         mode: PanicMode,
-        /// What chooses among those let in.
+        /// The strategy that selects among the admitted endpoints.
         inner: Box<Self>,
     },
     /// [`ZoneAware`].
     ZoneAware {
         /// The region of this client.
         region: String,
-        /// Its zone.
+        /// The zone of this client.
         zone: String,
         /// [`ZoneAware::min_endpoints`].
         min_endpoints: Option<usize>,
         /// [`ZoneAware::cross_zone`].
         #[cfg_attr(feature = "serde", serde(default))]
         cross_zone: CrossZone,
-        /// What chooses within a zone.
+        /// The strategy that selects within a zone.
         inner: Box<Self>,
     },
     /// [`LoadAwareZones`].
     LoadAwareZones {
         /// The region of this client.
         region: String,
-        /// Its zone.
+        /// The zone of this client.
         zone: String,
         /// [`LoadAwareZones::tolerance`].
         tolerance: Option<f64>,
@@ -208,14 +212,15 @@ pub enum Config {
         /// [`LoadAwareZones::metrics`].
         #[cfg_attr(feature = "serde", serde(default))]
         metrics: Vec<String>,
-        /// What chooses within a zone.
+        /// The strategy that selects within a zone.
         inner: Box<Self>,
     },
     /// [`ZonalShift`].
     ZonalShift {
-        /// What takes zones out, named in [`Named::zonal_shift`](super::Named::zonal_shift).
+        /// The name of the handle that excludes zones, as in
+        /// [`Named::zonal_shift`](super::Named::zonal_shift).
         shift: String,
-        /// What chooses outside of the zones that are out.
+        /// The strategy that selects outside of the excluded zones.
         inner: Box<Self>,
     },
 }
@@ -224,31 +229,32 @@ pub enum Config {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
 pub struct GroupConfig {
-    /// Its name.
+    /// The name of the group.
     pub name: String,
-    /// Its share, relative to the others'.
+    /// The share of the group, relative to the shares of the others.
     pub share: u32,
-    /// The labels that its endpoints have.
+    /// The labels that all endpoints of the group have.
     pub labels: BTreeMap<String, String>,
-    /// What chooses within it.
+    /// The strategy that selects within the group.
     pub inner: Config,
 }
 
-/// What happens to keys that are hotter than an endpoint can take.
+/// How requests of a key are spread if one endpoint cannot take them all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SpreadConfig {
-    /// Nothing. The default.
+    /// They are not spread. The default.
     #[default]
     None,
-    /// [`BoundedLoad`](crate::strategy::BoundedLoad) by this factor.
+    /// [`BoundedLoad`](crate::strategy::BoundedLoad) with this factor.
     Bounded(f64),
-    /// The least loaded of so many: [`TopK`](crate::strategy::TopK) by [`Outstanding`], failures charged.
+    /// [`TopK`](crate::strategy::TopK) with this number of endpoints, 1 to 8, compared by
+    /// [`Outstanding`] in a [`FailureAware`].
     Top(usize),
 }
 
-/// A load by name.
+/// A load by name. Each is wrapped in a [`FailureAware`].
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -257,19 +263,20 @@ pub enum SpreadConfig {
 )]
 #[non_exhaustive]
 pub enum LoadConfig {
-    /// [`Outstanding`], failures charged.
+    /// [`Outstanding`].
     Outstanding {},
-    /// [`PeakEwma`], failures charged.
+    /// [`PeakEwma`].
     PeakEwma {
         /// [`PeakEwma::with_decay`], in seconds.
         decay: Option<f64>,
-        /// Whether the age of requests in flight counts: [`HangAware`].
+        /// Whether the load is wrapped in a [`HangAware`], which counts the age of requests in
+        /// flight.
         #[cfg_attr(feature = "serde", serde(default))]
         hang_aware: bool,
     },
-    /// [`PredictedLatency`], failures charged.
+    /// [`PredictedLatency`].
     PredictedLatency {
-        /// [`PeakEwma::with_decay`] of the load that counts while nobody reports, in seconds.
+        /// [`PeakEwma::with_decay`] of the load that is used without reports, in seconds.
         decay: Option<f64>,
     },
 }

@@ -5,10 +5,10 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Any strategy for requests of one type, chosen at run time.
+/// A strategy for requests of one type that is chosen at run time.
 ///
-/// Made of a strategy, or of a [`Config`](crate::strategy::Config) from a file. A pick costs one indirect call
-/// more than that of the strategy itself.
+/// It is made from any strategy, or from a [`Config`](crate::strategy::Config) in a file. A pick
+/// costs one more indirect call than a pick of the strategy itself.
 ///
 /// ```
 /// use tower_lb::strategy::{Dynamic, LeastLoaded, P2c};
@@ -21,7 +21,7 @@ use crate::{
 pub struct Dynamic<Req>(Box<dyn Erased<Req>>);
 
 impl<Req: 'static> Dynamic<Req> {
-    /// Forgets what type of strategy it is.
+    /// Erases the type of `strategy`.
     pub fn new<St>(strategy: St) -> Self
     where
         St: Strategy<Picker: Pick<Req> + Send + Sync + 'static> + Clone + Send + 'static,
@@ -30,7 +30,7 @@ impl<Req: 'static> Dynamic<Req> {
     }
 }
 
-/// A strategy whose type is forgotten.
+/// A strategy as a trait object.
 trait Erased<Req>: Send {
     fn build_boxed(
         &mut self,
@@ -91,6 +91,7 @@ impl<Req> fmt::Debug for Dynamic<Req> {
 }
 
 /// The picker of [`Dynamic`].
+#[expect(unnameable_types, reason = "named as <Dynamic as Strategy>::Picker")]
 pub struct DynamicPicker<Req>(Box<dyn Pick<Req> + Send + Sync>);
 
 impl<Req> Pick<Req> for DynamicPicker<Req> {

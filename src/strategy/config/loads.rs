@@ -1,90 +1,37 @@
-//! Strategies that compare loads, over any load that has a name.
+//! Builds a strategy that compares loads, for any [`LoadConfig`](super::LoadConfig).
 
-use super::{LoadConfig, build::seconds};
-use crate::{
-    load::{FailureAware, HangAware, Load, Outstanding, PeakEwma, PredictedLatency},
-    strategy::{Dynamic, Freshest, InvalidParameter, LeastLoaded, P2c},
-};
+use super::build::seconds;
+use crate::{ConfigError, load::PeakEwma};
 
-/// A strategy that compares loads, before it is said which.
-pub(super) trait Over {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static;
-}
-
-pub(super) struct P2cOver;
-
-impl Over for P2cOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static,
-    {
-        Dynamic::new(P2c::new(load))
-    }
-}
-
-pub(super) struct LeastOver {
-    pub(super) scan_up_to: Option<usize>,
-}
-
-impl Over for LeastOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static,
-    {
-        let strategy = LeastLoaded::new(load);
-        Dynamic::new(match self.scan_up_to {
-            Some(endpoints) => strategy.scan_up_to(endpoints),
-            None => strategy,
-        })
-    }
-}
-
-pub(super) struct FreshestOver {
-    pub(super) choices: Option<usize>,
-}
-
-impl Over for FreshestOver {
-    fn over<L, Req>(self, load: L) -> Dynamic<Req>
-    where
-        L: Load + Send + Sync + 'static,
-        Req: 'static,
-    {
-        let strategy = Freshest::new(load);
-        Dynamic::new(match self.choices {
-            Some(choices) => strategy.choices(choices),
-            None => strategy,
-        })
-    }
-}
-
-impl LoadConfig {
-    pub(super) fn build<Req: 'static>(
-        &self,
-        over: impl Over,
-    ) -> Result<Dynamic<Req>, InvalidParameter> {
-        Ok(match self {
-            Self::Outstanding {} => over.over(FailureAware::new(Outstanding)),
-            Self::PeakEwma { decay, hang_aware } => {
-                let latency = peak_ewma(*decay)?;
-                if *hang_aware {
-                    over.over(FailureAware::new(HangAware::new(latency)))
-                } else {
-                    over.over(FailureAware::new(latency))
-                }
+/// Builds a strategy over the load that a [`LoadConfig`](super::LoadConfig) describes. A macro,
+/// because each load is another type.
+macro_rules! over_load {
+    ($config:expr, |$load:ident| $strategy:expr) => {{
+        use $crate::load::{FailureAware, HangAware, Outstanding, PredictedLatency};
+        match $config {
+            LoadConfig::Outstanding {} => {
+                let $load = FailureAware::new(Outstanding);
+                Dynamic::new($strategy)
             }
-            Self::PredictedLatency { decay } => {
-                over.over(FailureAware::new(PredictedLatency::with_fallback(peak_ewma(*decay)?)))
+            LoadConfig::PeakEwma { decay, hang_aware: false } => {
+                let $load = FailureAware::new(peak_ewma(*decay)?);
+                Dynamic::new($strategy)
             }
-        })
-    }
+            LoadConfig::PeakEwma { decay, hang_aware: true } => {
+                let $load = FailureAware::new(HangAware::new(peak_ewma(*decay)?));
+                Dynamic::new($strategy)
+            }
+            LoadConfig::PredictedLatency { decay } => {
+                let $load = FailureAware::new(PredictedLatency::with_fallback(peak_ewma(*decay)?));
+                Dynamic::new($strategy)
+            }
+        }
+    }};
 }
 
-fn peak_ewma(decay: Option<f64>) -> Result<PeakEwma, InvalidParameter> {
+pub(super) use over_load;
+
+pub(super) fn peak_ewma(decay: Option<f64>) -> Result<PeakEwma, ConfigError> {
     let decay = seconds("load.decay", decay)?;
     Ok(decay.map_or(PeakEwma::new(), |decay| PeakEwma::new().with_decay(decay)))
 }

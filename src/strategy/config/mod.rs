@@ -1,4 +1,7 @@
 //! Strategies by name and parameters, as configuration files have them.
+//!
+//! `config` holds the data types, `build` and `loads` turn them into a strategy, `named` holds what
+//! only the program can supply, and `dynamic` the strategy whose type is erased.
 
 mod build;
 #[allow(clippy::module_inception)]
@@ -9,7 +12,6 @@ mod named;
 
 pub use self::{
     config::{Config, GroupConfig, LoadConfig, SpreadConfig},
+    dynamic::Dynamic,
     named::Named,
 };
-
-pub use self::dynamic::{Dynamic, DynamicPicker};

@@ -1,29 +1,30 @@
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
+    ConfigError,
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy},
 };
 
-/// Consistent hashing with bounded loads: a key's home gets its requests until it has more than its
-/// fair share of all that are in flight; then the next in the key's rank does.
+/// Consistent hashing with bounded loads: a key's requests go to its first endpoint until that has
+/// more than its fair share of all requests in flight, and then to the next in the key's rank.
 ///
-/// The bound of an endpoint is `factor` x (requests in flight, this one included) x weight / all
-/// weights, rounded up. So a key that is hotter than an endpoint can take spills over to the second, the
-/// third and so on, in an order that is the same each time, and other keys stay at their homes as long
-/// as those have room. Requests in flight are those of this balancer. Picks at the very same moment
-/// don't see each other's request and may exceed the bound by as many.
+/// The bound of an endpoint is `factor` x (requests in flight, this one included) x weight / sum of
+/// the weights, rounded up. A key that is hotter than one endpoint can take spills over to the
+/// second, the third and so on, always in the same order. Other keys stay at their first endpoints
+/// as long as those have room. Requests in flight are those of this balancer. Simultaneous picks do
+/// not count each other's request, and may exceed the bound by their number.
 ///
-/// With endpoints that were tried already or have no room, it may be that none within its bound is
-/// left: then it is the one that has the least in flight for its weight.
+/// Some endpoints have been tried already or have no room. If none of the others is within its
+/// bound, the request goes to the one that has the least in flight for its weight.
 ///
-/// An endpoint with nothing in flight is always within its bound; otherwise a pick looks at the
-/// endpoints' figures until it has seen enough in flight, at all of them at the most.
+/// An endpoint with nothing in flight is always within its bound. For any other, a pick adds up the
+/// requests in flight, endpoint by endpoint, until the sum decides; at worst it looks at all.
 ///
 /// Source: Mirrokni, Thorup and Zadimoghaddam (2016). Over [`Maglev`](crate::strategy::Maglev) and
-/// [`Rendezvous`](crate::strategy::Rendezvous) each key has an order of its own to spill over in, so that a
-/// hot key's load doesn't pile up on a neighbour: Chen et al. (2019), "Revisiting consistent hashing
-/// with bounded loads".
+/// [`Rendezvous`](crate::strategy::Rendezvous) each key spills over in an order of its own, so that
+/// a hot key's load does not pile up on a neighbour: Chen et al. (2019), "Revisiting consistent
+/// hashing with bounded loads".
 ///
 /// ```
 /// use tower_lb::strategy::{BoundedLoad, Maglev, stable_hash};
@@ -40,15 +41,19 @@ pub struct BoundedLoad<S> {
 }
 
 impl<S> BoundedLoad<S> {
-    /// Bounds what the pickers of `inner` pick, which must [`Rank`] their candidates. 1.25 is a good
-    /// factor; the smaller, the more even the load and the less affinity is left.
+    /// Bounds the loads of what `inner` picks. The pickers of `inner` must [`Rank`] their
+    /// candidates.
+    ///
+    /// 1.25 is a good `factor`. A smaller one makes the load more even and keeps fewer requests at
+    /// the first endpoint of their key.
     ///
     /// # Errors
     ///
-    /// If the factor is not a number above 1.
-    pub fn new(inner: S, factor: f64) -> Result<Self, InvalidFactor> {
+    /// If `factor` is not a finite number above 1.
+    pub fn new(inner: S, factor: f64) -> Result<Self, ConfigError> {
         let valid = factor > 1.0 && factor.is_finite();
-        if valid { Ok(Self { inner, factor }) } else { Err(InvalidFactor { factor }) }
+        ConfigError::unless(valid, "factor", factor, "a finite number above 1, such as 1.25")?;
+        Ok(Self { inner, factor })
     }
 }
 
@@ -62,9 +67,9 @@ impl<S: Strategy> Strategy for BoundedLoad<S> {
     ) -> Built<Self::Picker> {
         let built = self.inner.build(candidates, context);
         let candidates = built.eligible.clone();
-        let weights: u64 = candidates.iter().map(|candidate| u64::from(candidate.weight())).sum();
-        let (factor, weights) = (self.factor, weights as f64);
-        built.map(|inner| BoundedLoadPicker { inner, candidates, factor, weights })
+        let total: u64 = candidates.iter().map(|candidate| u64::from(candidate.weight())).sum();
+        let (factor, total_weight) = (self.factor, total as f64);
+        built.map(|inner| BoundedLoadPicker { inner, candidates, factor, total_weight })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -74,23 +79,24 @@ impl<S: Strategy> Strategy for BoundedLoad<S> {
 
 /// The picker of [`BoundedLoad`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <BoundedLoad<S> as Strategy>::Picker")]
 pub struct BoundedLoadPicker<P> {
     inner: P,
     candidates: Candidates,
     factor: f64,
-    /// All together.
-    weights: f64,
+    total_weight: f64,
 }
 
 impl<P> BoundedLoadPicker<P> {
     fn is_within_bound(&self, candidate: &Candidate, in_flight: &mut InFlight<'_>) -> bool {
         let own = f64::from(candidate.stats().outstanding());
-        // own < factor * (all + 1) * weight / weights, solved for all.
+        // own < factor * (all + 1) * weight / total_weight, solved for all.
         let weight = f64::from(candidate.weight());
-        in_flight.exceed(own * self.weights / (self.factor * weight) - 1.0)
+        in_flight.exceeds(own * self.total_weight / (self.factor * weight) - 1.0)
     }
 
-    /// Of those accepted, one that has the least in flight for its weight.
+    /// Returns the highest-ranking of those accepted candidates that have the least in flight for
+    /// their weight.
     #[cold]
     fn least_overloaded<Req>(
         &self,
@@ -107,7 +113,7 @@ impl<P> BoundedLoadPicker<P> {
         let least = accepted.map(load).min_by(f64::total_cmp)?;
         self.inner
             .highest(hash, |candidate| accepts(candidate) && load(candidate) <= least)
-            // Somebody's load has just changed.
+            // The load of that candidate may have risen since it was read.
             .or_else(|| self.inner.highest(hash, &accepts))
     }
 }
@@ -126,9 +132,10 @@ impl<P: Rank<Req>, Req> Pick<Req> for BoundedLoadPicker<P> {
     }
 }
 
-/// Requests in flight at all candidates, added up as far as anybody needs to know.
+/// The requests in flight at all candidates, added up only as far as a comparison needs.
 struct InFlight<'a> {
     candidates: &'a Candidates,
+    /// How many candidates `sum` includes.
     seen: usize,
     sum: u64,
 }
@@ -138,7 +145,7 @@ impl<'a> InFlight<'a> {
         Self { candidates, seen: 0, sum: 0 }
     }
 
-    fn exceed(&mut self, limit: f64) -> bool {
+    fn exceeds(&mut self, limit: f64) -> bool {
         while self.sum as f64 <= limit {
             let Some(candidate) = self.candidates.get(self.seen) else { return false };
             self.sum += u64::from(candidate.stats().outstanding());
@@ -147,21 +154,3 @@ impl<'a> InFlight<'a> {
         true
     }
 }
-
-/// A factor that bounds no load: below or equal to 1, or no number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InvalidFactor {
-    factor: f64,
-}
-
-impl fmt::Display for InvalidFactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let factor = self.factor;
-        write!(
-            f,
-            "load can't be bounded by {factor} times the fair share: take a number above 1, such as 1.25"
-        )
-    }
-}
-
-impl std::error::Error for InvalidFactor {}

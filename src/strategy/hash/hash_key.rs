@@ -1,7 +1,8 @@
-/// What of a request decides which endpoint it goes to.
+/// Returns the hash of a request's key, which decides where the request goes.
 ///
-/// Every function of the request will do. The strategies mix what it gives, so numbers that follow
-/// each other, such as ids, are good hashes; for bytes and text there is [`stable_hash`](crate::strategy::stable_hash).
+/// Every function of the request is a `HashKey`. The strategies mix the hash, so consecutive
+/// numbers, such as ids, are good hashes. For bytes and text, use
+/// [`stable_hash`](crate::strategy::stable_hash).
 ///
 /// ```
 /// use tower_lb::strategy::{Maglev, stable_hash};
@@ -11,10 +12,10 @@
 /// let by_user = Maglev::new(|request: &Request| request.user.as_ref().map(stable_hash));
 /// ```
 pub trait HashKey<Req> {
-    /// The hash of the request's key; of equal keys equal, in every process, or they part ways.
+    /// Returns the hash of the request's key. Equal keys must have equal hashes in every process.
     ///
-    /// `None` says that the request has no key. It then goes anywhere, by weight, as if its key was
-    /// drawn at random. An empty key is a key.
+    /// `None` means that the request has no key. It then goes to any endpoint, by weight, as if its
+    /// key was drawn at random. An empty key is a key.
     fn hash(&self, request: &Req) -> Option<u64>;
 }
 

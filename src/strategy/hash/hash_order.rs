@@ -6,18 +6,21 @@ use crate::{
     strategy::{Candidate, Candidates},
 };
 
-/// The candidates in an order of their own, whatever order they came in: by the hashes of their
-/// names. Hash tables speak of a candidate by its place in it.
+/// The candidates in the order of the hashes of their names, whatever order discovery gives them
+/// in.
+///
+/// Hash tables refer to a candidate by its index in this order, so that clients which see the same
+/// endpoints build the same tables.
 #[derive(Debug)]
 pub(crate) struct HashOrder {
     candidates: Candidates,
-    pub(crate) seats: Arc<[HashEntry]>,
-    /// The candidates' indexes, in the order of the seats.
+    pub(crate) entries: Arc<[HashEntry]>,
+    /// The index in `candidates` of each entry.
     indexes: Box<[u32]>,
     equal_weights: bool,
 }
 
-/// What of a candidate decides which keys are its own.
+/// The properties of a candidate that decide which keys it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HashEntry {
     pub(crate) hash: u64,
@@ -25,45 +28,48 @@ pub(crate) struct HashEntry {
 }
 
 impl HashEntry {
-    /// Its ticket in the draw for a hash, by weight.
+    /// Returns the score that this entry draws for `hash`, by weight.
     #[inline]
-    pub(crate) fn draw(&self, hash: u64) -> Ticket {
-        let lot = mix(hash ^ self.hash);
-        Ticket { cost: neg_log2(lot), weight: self.weight, lot }
+    pub(crate) fn draw(&self, hash: u64) -> HashScore {
+        let random = mix(hash ^ self.hash);
+        HashScore { cost: neg_log2(random), weight: self.weight, random }
     }
 }
 
-/// The label that stands in for an endpoint's name.
+/// The label that replaces an endpoint's name.
 const LABEL: &str = "hash_key";
 
 impl HashOrder {
     pub(crate) fn new(candidates: &Candidates) -> Self {
-        // Of weight 0 are only those that a panic rule lets in.
+        // Endpoints of weight 0 are candidates only if a panic rule admits them. They get keys only
+        // if there are no others.
         let all_zero = candidates.iter().all(|candidate| candidate.weight() == 0);
-        let seat = |candidate: &Candidate| HashEntry {
+        let entry = |candidate: &Candidate| HashEntry {
             hash: stable_hash(candidate.metadata().get(LABEL).unwrap_or_else(|| candidate.name())),
             weight: candidate.weight().max(u32::from(all_zero)),
         };
-        let mut placed: Vec<_> = candidates.iter().map(seat).zip(0_u32..).collect();
-        placed.retain(|(seat, _)| seat.weight > 0);
+        let mut sorted: Vec<_> = candidates.iter().map(entry).zip(0_u32..).collect();
+        sorted.retain(|(entry, _)| entry.weight > 0);
         let name = |index: u32| candidates.get(index as usize).map(Candidate::name);
-        placed.sort_unstable_by(|(a, index_a), (b, index_b)| {
+        // Equal hashes are ordered by name: the order must not depend on that of discovery.
+        sorted.sort_unstable_by(|(a, index_a), (b, index_b)| {
             a.hash.cmp(&b.hash).then_with(|| name(*index_a).cmp(&name(*index_b)))
         });
         Self {
             candidates: candidates.clone(),
-            seats: placed.iter().map(|&(seat, _)| seat).collect(),
-            indexes: placed.iter().map(|&(_, index)| index).collect(),
+            entries: sorted.iter().map(|&(entry, _)| entry).collect(),
+            indexes: sorted.iter().map(|&(_, index)| index).collect(),
             equal_weights: candidates.have_equal_weights(),
         }
     }
 
+    /// Returns the candidate of the entry at `index`.
     #[inline]
-    pub(crate) fn get(&self, place: usize) -> Option<&Candidate> {
-        self.candidates.get(*self.indexes.get(place)? as usize)
+    pub(crate) fn get(&self, index: usize) -> Option<&Candidate> {
+        self.candidates.get(*self.indexes.get(index)? as usize)
     }
 
-    /// Of the candidates for which `accepts` holds, the one that wins the draw for a hash, by weight.
+    /// Returns the accepted candidate with the best score for `hash`, by weight.
     #[inline]
     pub(crate) fn draw(
         &self,
@@ -71,62 +77,69 @@ impl HashOrder {
         accepts: impl FnMut(&Candidate) -> bool,
     ) -> Option<&Candidate> {
         if self.equal_weights {
-            self.win(accepts, |seat| Ticket { cost: 0, weight: 1, lot: mix(hash ^ seat.hash) })
+            // The cost falls as `random` rises, so for equal weights no logarithm is needed.
+            self.best(accepts, |entry| HashScore {
+                cost: 0,
+                weight: 1,
+                random: mix(hash ^ entry.hash),
+            })
         } else {
-            self.win(accepts, |seat| seat.draw(hash))
+            self.best(accepts, |entry| entry.draw(hash))
         }
     }
 
     #[inline]
-    fn win(
+    fn best(
         &self,
         mut accepts: impl FnMut(&Candidate) -> bool,
-        ticket: impl Fn(&HashEntry) -> Ticket,
+        score: impl Fn(&HashEntry) -> HashScore,
     ) -> Option<&Candidate> {
-        let mut best: Option<(Ticket, &Candidate)> = None;
-        for (place, seat) in self.seats.iter().enumerate() {
-            let ticket = ticket(seat);
-            if best.is_some_and(|(best, _)| !ticket.beats(best)) {
+        let mut best: Option<(HashScore, &Candidate)> = None;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let score = score(entry);
+            // The score is compared first: it is cheaper than `accepts`, which reads the candidate.
+            if best.is_some_and(|(best, _)| !score.beats(best)) {
                 continue;
             }
-            if let Some(candidate) = self.get(place).filter(|candidate| accepts(candidate)) {
-                best = Some((ticket, candidate));
+            if let Some(candidate) = self.get(index).filter(|candidate| accepts(candidate)) {
+                best = Some((score, candidate));
             }
         }
         best.map(|(_, candidate)| candidate)
     }
 }
 
-/// What a candidate has drawn for a hash. The least cost for its weight wins: costs are distributed
-/// exponentially, so chances are those of the weights.
+/// What an entry draws for a hash. The least `cost / weight` wins: costs are distributed
+/// exponentially, so an entry wins with a probability in proportion to its weight.
 #[derive(Clone, Copy)]
-pub(crate) struct Ticket {
+pub(crate) struct HashScore {
     cost: u64,
     weight: u32,
-    /// Decides if costs are equal, as it decides among equal weights: it falls as the cost rises.
-    lot: u64,
+    /// The number that `cost` is computed from; the greater one wins a tie.
+    random: u64,
 }
 
-impl Ticket {
+impl HashScore {
     #[inline]
     pub(crate) fn beats(self, other: Self) -> bool {
+        // Both sides of `cost / weight` are multiplied by both weights, to stay within integers.
         let ours = u128::from(self.cost) * u128::from(other.weight);
-        let its = u128::from(other.cost) * u128::from(self.weight);
-        ours < its || (ours == its && self.lot > other.lot)
+        let theirs = u128::from(other.cost) * u128::from(self.weight);
+        ours < theirs || (ours == theirs && self.random > other.random)
     }
 }
 
-/// The tables in use and what they were built from, so that a change which leaves that alone (a
-/// label, an endpoint that may get nothing anyway) doesn't build the same again.
+/// The tables in use, so that a change that does not concern them builds none: a label, or an
+/// endpoint that gets no requests anyway.
 ///
-/// There may be several: a strategy that wraps ours asks for a picker over each of its parts.
+/// There may be several: a strategy that wraps the hash asks for one picker over each of its parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Memo<T>(Vec<Weak<Memoized<T>>>);
 
-/// A table, and the seats it was built from.
+/// A table, and the entries it was built from.
 #[derive(Debug)]
 pub(crate) struct Memoized<T> {
-    seats: Arc<[HashEntry]>,
+    entries: Arc<[HashEntry]>,
     pub(crate) table: T,
 }
 
@@ -135,18 +148,19 @@ impl<T> Memo<T> {
         Self(Vec::new())
     }
 
+    /// Returns the table in use that was built from the entries of `order`, or builds it.
     pub(crate) fn table(
         &mut self,
-        places: &HashOrder,
+        order: &HashOrder,
         build: impl FnOnce(&[HashEntry]) -> T,
     ) -> Arc<Memoized<T>> {
         self.0.retain(|built| built.strong_count() > 0);
         let mut in_use = self.0.iter().filter_map(Weak::upgrade);
-        if let Some(same) = in_use.find(|built| built.seats == places.seats) {
+        if let Some(same) = in_use.find(|built| built.entries == order.entries) {
             return same;
         }
-        let seats = Arc::clone(&places.seats);
-        let built = Arc::new(Memoized { table: build(&seats), seats });
+        let entries = Arc::clone(&order.entries);
+        let built = Arc::new(Memoized { table: build(&entries), entries });
         self.0.push(Arc::downgrade(&built));
         built
     }
@@ -160,7 +174,7 @@ mod tests {
         strategy::Random,
     };
 
-    fn places(endpoints: &[(&str, Endpoint<()>)]) -> HashOrder {
+    fn order(endpoints: &[(&str, Endpoint<()>)]) -> HashOrder {
         let endpoints = endpoints.iter().map(|(name, endpoint)| (name, endpoint));
         HashOrder::new(&Candidates::for_strategy(&Random, endpoints))
     }
@@ -171,36 +185,36 @@ mod tests {
         let sick = ("c", Endpoint::new(()).with_health(Health::unhealthy("down")));
         let heavy = ("b", Endpoint::new(()).with_weight(2));
         let mut memo = Memo::new();
-        let first = memo.table(&places(&[a.clone(), b.clone()]), <[HashEntry]>::len);
+        let first = memo.table(&order(&[a.clone(), b.clone()]), <[HashEntry]>::len);
         for same in [vec![b.clone(), a.clone()], vec![sick, a.clone(), b.clone()]] {
-            assert!(Arc::ptr_eq(&first, &memo.table(&places(&same), |_| unreachable!())));
+            assert!(Arc::ptr_eq(&first, &memo.table(&order(&same), |_| unreachable!())));
         }
-        let other = memo.table(&places(&[a.clone(), heavy.clone()]), <[HashEntry]>::len);
+        let other = memo.table(&order(&[a.clone(), heavy.clone()]), <[HashEntry]>::len);
         assert!(!Arc::ptr_eq(&first, &other));
-        // Both are in use and remembered; what is in use no more is forgotten.
-        memo.table(&places(&[a.clone(), b.clone()]), |_| unreachable!());
+        // Both are in use and kept. A table that is no longer in use is dropped.
+        memo.table(&order(&[a.clone(), b.clone()]), |_| unreachable!());
         drop(first);
-        memo.table(&places(&[a.clone(), heavy]), |_| unreachable!());
+        memo.table(&order(&[a.clone(), heavy]), |_| unreachable!());
         assert_eq!(memo.0.len(), 1);
     }
 
     #[test]
-    fn weight_zero_has_a_place_only_among_its_like() {
+    fn weight_zero_has_an_entry_only_if_all_weights_are_zero() {
         let endpoints = [0, 3, 0].map(|weight| Endpoint::new(()).with_weight(weight));
         let all = Candidates::for_strategy(&Random, ["a", "b", "c"].iter().zip(&endpoints));
         let weights = |candidates: Candidates| -> Vec<u32> {
-            HashOrder::new(&candidates).seats.iter().map(|seat| seat.weight).collect()
+            HashOrder::new(&candidates).entries.iter().map(|entry| entry.weight).collect()
         };
         assert_eq!(weights(all.admit(|_| true)), [3]);
         assert_eq!(weights(all.admit(|candidate| candidate.name() != "b")), [1, 1]);
     }
 
     #[test]
-    fn a_label_stands_in_for_the_name_and_equal_ones_are_ordered_by_name() {
+    fn a_label_replaces_the_name_and_equal_labels_are_ordered_by_name() {
         let labelled = |name| (name, Endpoint::new(()).with_metadata(LABEL, "x"));
-        let places = places(&[labelled("b"), ("x", Endpoint::new(())), labelled("a")]);
-        assert!(places.seats.iter().all(|seat| seat.hash == stable_hash("x")));
-        let names = [0, 1, 2].map(|place| places.get(place).unwrap().name().to_owned());
+        let order = order(&[labelled("b"), ("x", Endpoint::new(())), labelled("a")]);
+        assert!(order.entries.iter().all(|entry| entry.hash == stable_hash("x")));
+        let names = [0, 1, 2].map(|index| order.get(index).unwrap().name().to_owned());
         assert_eq!(names, ["a", "b", "x"]);
     }
 }

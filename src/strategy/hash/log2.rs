@@ -1,15 +1,16 @@
-/// Fraction bits of what [`neg_log2`] gives.
-const UNIT: u32 = 57;
+/// The number of fraction bits of what [`neg_log2`] returns.
+const FRACTION_BITS: u32 = 57;
 const SEGMENTS: usize = 1 << SEGMENT_BITS;
 const SEGMENT_BITS: u32 = 10;
-/// Bits that tell where in a segment a number is; those below don't count.
+/// The number of bits that locate a number within its segment; those below are ignored.
 const STEP_BITS: u32 = 40;
 
-/// -log2(n / 2^64) in units of 2^-57, the same on every platform; of 0 as of 1. Never 0.
+/// Returns -log2(n / 2^64) in units of 2^-57, the same on every platform. The result for 0 is that
+/// for 1, and no result is 0.
 ///
-/// Integers throughout: `f64::ln` may differ in the last bit from one platform's library to the next.
-/// Between 1024 points the logarithm is taken for a straight line, so it is off by no more than
-/// 0.05 %, and never falls where it should rise.
+/// All arithmetic is in integers: `f64::ln` may differ in the last bit between platforms. The
+/// logarithm is interpolated linearly between 1024 points, so it is off by at most 0.05 %, and it
+/// is monotonic.
 #[inline]
 pub(super) fn neg_log2(n: u64) -> u64 {
     let n = n.max(1);
@@ -18,10 +19,10 @@ pub(super) fn neg_log2(n: u64) -> u64 {
     let step = (mantissa >> (63 - SEGMENT_BITS - STEP_BITS)) % (1 << STEP_BITS);
     let [start, end] = [LOG2[segment], LOG2[segment + 1]];
     let rise = (u128::from(end - start) * u128::from(step)) >> STEP_BITS;
-    (u64::from(n.leading_zeros() + 1) << UNIT) - (start + rise as u64)
+    (u64::from(n.leading_zeros() + 1) << FRACTION_BITS) - (start + rise as u64)
 }
 
-/// log2 of 1 to 2 at equal distances.
+/// log2 of 1 to 2 at equal distances, in the same units.
 static LOG2: [u64; SEGMENTS + 1] = {
     let mut table = [0; SEGMENTS + 1];
     let mut segment = 0;
@@ -29,13 +30,14 @@ static LOG2: [u64; SEGMENTS + 1] = {
         table[segment] = log2((1 << 63) + ((segment as u64) << (63 - SEGMENT_BITS)));
         segment += 1;
     }
-    table[SEGMENTS] = 1 << UNIT;
+    table[SEGMENTS] = 1 << FRACTION_BITS;
     table
 };
 
-/// log2(x / 2^63) of an `x` of at least 2^63, bit by bit: each squaring doubles the logarithm.
+/// Returns log2(x / 2^63) for an `x` of at least 2^63, bit by bit: each squaring doubles the
+/// logarithm.
 const fn log2(mut x: u64) -> u64 {
-    let (mut log, mut bit) = (0, UNIT);
+    let (mut log, mut bit) = (0, FRACTION_BITS);
     while bit > 0 {
         bit -= 1;
         let square = x as u128 * x as u128;
@@ -52,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    const ONE: u64 = 1 << UNIT;
+    const ONE: u64 = 1 << FRACTION_BITS;
 
     #[test]
     fn powers_of_two_are_exact() {
@@ -68,7 +70,7 @@ mod tests {
         fn it_is_close_to_the_logarithm(n in 1_u64.., shift in 0_u32..63) {
             let n = n >> shift | 1;
             for n in [n, !(n >> 1)] {
-                // Near 2^64 an `f64` can't hold the number, but can hold what is missing.
+                // Near 2^64 an `f64` cannot hold the number, but it can hold the distance to 2^64.
                 let ln = match n >> 63 {
                     0 => (n as f64 / 2_f64.powi(64)).ln(),
                     _ => (-(!n as f64 + 1.0) / 2_f64.powi(64)).ln_1p(),

@@ -1,53 +1,20 @@
-use crate::{
-    hash::mix,
-    strategy::{Candidate, HashKey, PickContext, Rng},
-};
+use crate::strategy::{Candidate, Rng};
 
-/// A picker that ranks all its candidates for each key: the first of them is the key's home, the next
-/// takes over when that will not do, and so on, in the same order each time.
+/// A picker that ranks all its candidates for each key, in the same order each time.
 ///
-/// [`Rendezvous`](crate::strategy::Rendezvous), [`Maglev`](crate::strategy::Maglev) and [`Ring`](crate::strategy::Ring) build such
-/// pickers, [`BoundedLoad`](crate::strategy::BoundedLoad) and [`TopK`](crate::strategy::TopK) work over any strategy that
-/// does.
+/// The key's requests go to the first candidate, or to the next one that can take them.
+/// [`Rendezvous`](crate::strategy::Rendezvous), [`Maglev`](crate::strategy::Maglev) and
+/// [`Ring`](crate::strategy::Ring) build such pickers.
+/// [`BoundedLoad`](crate::strategy::BoundedLoad) and [`TopK`](crate::strategy::TopK) wrap any
+/// strategy that does.
 pub trait Rank<Req> {
-    /// The hash of the request's key; a random one if it has no key.
+    /// Returns the hash of the request's key, or a random number if it has no key.
     fn hash(&self, request: &Req, rng: &mut Rng) -> u64;
 
-    /// Of the candidates for which `accepts` holds, the one that ranks highest for a hash. `None` if
-    /// it holds for none.
+    /// Returns the highest-ranking candidate for `hash` among those that `accepts` returns true
+    /// for. `None` if there is no such candidate.
     ///
-    /// `accepts` may be asked about candidates in any order, and about the same one more than once.
+    /// `accepts` may be called with the candidates in any order, and more than once with the same
+    /// one.
     fn highest(&self, hash: u64, accepts: impl FnMut(&Candidate) -> bool) -> Option<&Candidate>;
-}
-
-/// The hash of the request's key, spread over all numbers.
-#[inline]
-pub(super) fn hash<Req>(key: &impl HashKey<Req>, request: &Req, rng: &mut Rng) -> u64 {
-    match key.hash(request) {
-        Some(hash) => mix(hash),
-        None => rng.bits(),
-    }
-}
-
-/// The highest that is accepted, or else the highest that has room.
-#[inline]
-pub(super) fn pick<'a, Req>(
-    picker: &'a impl Rank<Req>,
-    request: &Req,
-    context: &mut PickContext<'_>,
-) -> Option<&'a Candidate> {
-    let hash = picker.hash(request, context.rng());
-    let home = picker.highest(hash, |_| true)?;
-    if context.accepts(home) { Some(home) } else { pick_accepted(picker, hash, context) }
-}
-
-#[cold]
-fn pick_accepted<'a, Req>(
-    picker: &'a impl Rank<Req>,
-    hash: u64,
-    context: &PickContext<'_>,
-) -> Option<&'a Candidate> {
-    picker
-        .highest(hash, |candidate| context.accepts(candidate))
-        .or_else(|| picker.highest(hash, |candidate| context.has_room(candidate)))
 }

@@ -1,28 +1,30 @@
 use std::sync::Arc;
 
-use super::{hash_order::HashOrder, rank};
+use super::{
+    hash_order::HashOrder,
+    hash_picker::{HashPicker, Table},
+};
 use crate::{
     outcome::Meter,
-    strategy::{
-        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
-    },
+    strategy::{BuildContext, Built, Candidates, Strategy},
 };
 
-/// Rendezvous hashing, or highest random weight: each endpoint draws a lot for the key, and the best
-/// lot gets the request.
+/// Rendezvous hashing, also known as highest random weight: each endpoint draws a score for the
+/// key, and the endpoint with the best score gets the request.
 ///
-/// The hash that moves the fewest keys there is: when an endpoint goes, its keys go to where each
-/// ranks next, by weight, and no other key moves; when one comes, or its weight rises, keys move only
-/// to it. Shares are those of the weights, whatever they are, and it takes no memory. The price is
-/// time: a pick looks at all endpoints.
+/// No hash moves fewer keys. When an endpoint is removed, each of its keys goes to the endpoint
+/// that ranks next for the key, and no other key moves. When an endpoint is added, or its weight
+/// rises, keys move only to it. Shares are exactly those of the weights, and no table is stored.
+/// The price is time: a pick looks at all endpoints.
 ///
-/// An endpoint is known by its name, or by its label `hash_key` if it has one. Of several with the
-/// same label the heaviest gets all the keys, the first by name if they are alike.
+/// An endpoint is identified by its label `hash_key`, or by its name if it has no such label. Of
+/// several with the same label, the heaviest gets all the keys; of equal weights, the first by
+/// name.
 ///
-/// Source: Thaler and Ravishankar (1996); for weights, the least of -ln(u) / weight wins, as in
-/// Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005). Where we differ from
-/// Envoy: the logarithm is made of integers and off by at most 0.05 %, not 1 %, and ties go by
-/// the draw.
+/// Source: Thaler and Ravishankar (1996). For weights, the least -ln(u) / weight wins, as in
+/// Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005). Where this differs from
+/// Envoy: the logarithm is computed in integers and is off by at most 0.05 %, not 1 %, and ties are
+/// decided by the draw.
 #[derive(Clone, Debug)]
 pub struct Rendezvous<K> {
     key: Arc<K>,
@@ -36,39 +38,14 @@ impl<K> Rendezvous<K> {
 }
 
 impl<K> Strategy for Rendezvous<K> {
-    type Picker = RendezvousPicker<K>;
+    type Picker = HashPicker<K>;
 
-    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
-        let places = HashOrder::new(candidates);
-        Built::new(RendezvousPicker { places, key: Arc::clone(&self.key) }, candidates.clone())
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<HashPicker<K>> {
+        let (order, key) = (HashOrder::new(candidates), Arc::clone(&self.key));
+        Built::new(HashPicker { key, order, table: Table::Rendezvous }, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         None
-    }
-}
-
-/// The picker of [`Rendezvous`].
-#[derive(Debug)]
-pub struct RendezvousPicker<K> {
-    places: HashOrder,
-    key: Arc<K>,
-}
-
-impl<K: HashKey<Req>, Req> Rank<Req> for RendezvousPicker<K> {
-    #[inline]
-    fn hash(&self, request: &Req, rng: &mut Rng) -> u64 {
-        rank::hash(&*self.key, request, rng)
-    }
-
-    fn highest(&self, hash: u64, accepts: impl FnMut(&Candidate) -> bool) -> Option<&Candidate> {
-        self.places.draw(hash, accepts)
-    }
-}
-
-impl<K: HashKey<Req>, Req> Pick<Req> for RendezvousPicker<K> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        rank::pick(self, request, context)
     }
 }

@@ -1,45 +1,48 @@
 use std::sync::Arc;
 
 use super::{
-    hash_order::{HashEntry, HashOrder, Memo, Memoized},
-    rank,
+    hash_order::{HashEntry, HashOrder, Memo},
+    hash_picker::{HashPicker, Table},
 };
 use crate::{
+    ConfigError,
     hash::mix,
     outcome::Meter,
-    strategy::{
-        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rank, Rng, Strategy,
-    },
+    strategy::{BuildContext, Built, Candidates, Strategy},
 };
 
-/// Ring hashing, also known as ketama: each endpoint has points on a ring, by weight, and a key belongs
-/// to the next point after its hash.
+/// Ring hashing, also known as ketama: each endpoint has points on a ring, by weight, and a key
+/// belongs to the owner of the next point after its hash.
 ///
-/// When an endpoint goes, only its keys move, and when one comes, or its weight rises, keys move only
-/// to it, as with [`Rendezvous`](crate::strategy::Rendezvous), but in a time that hardly depends on how many
-/// endpoints there are. The price is unevenness: with the 100 points that an endpoint of weight 1 has
-/// by default, its share is off by 10 % as a rule. A point takes up to 12 bytes.
+/// When an endpoint is removed, only its keys move. When one is added, or its weight rises, keys
+/// move only to it. [`Rendezvous`](crate::strategy::Rendezvous) does the same, but the time of a
+/// pick in a ring hardly depends on the number of endpoints. The price is unevenness: with the
+/// default of 100 points, the share of an endpoint of weight 1 is typically off by 10 %. A point
+/// takes up to 12 bytes.
 ///
 /// # Points
 ///
-/// An endpoint of weight w has w x [`points`](Self::points) / [`unit`](Self::unit) points, rounded up:
-/// its own weight decides and nobody else's, which is what keeps other keys in place. There are limits
-/// to that: 1 310 720 points altogether, and 32 768 for each endpoint on average. Where they would be
-/// exceeded everybody's number of points is halved, as often as needed, to no less than one; it is
-/// the later half of each one's points that goes, and some keys move wherever they were.
+/// An endpoint of weight w has w x [`points`](Self::points) / [`unit`](Self::unit) points, rounded
+/// up. The number depends on its own weight only, which keeps the keys of others in place.
 ///
-/// An endpoint is known by its name, or by its label `hash_key` if it has one. Where points of several
-/// coincide, as with the same label, the one whose name hashes lowest, or comes first, gets the keys.
+/// There are two limits: 1 310 720 points in all, and 32 768 for each endpoint on average. If they
+/// would be exceeded, every endpoint's number of points is halved, as often as needed, to no less
+/// than one. The later half of each endpoint's points is removed, and some keys of every endpoint
+/// move.
 ///
-/// Source: Karger et al. (1997), and libketama. Where we differ from Envoy and gRPC: they fix the
-/// size of the ring, so that everybody's points come and go with each endpoint, and up to 9 % of the
-/// keys with them.
+/// An endpoint is identified by its label `hash_key`, or by its name if it has no such label. Where
+/// points of several endpoints coincide, as with the same label, the endpoint whose name hashes
+/// lowest gets the keys; of equal hashes, the first by name.
+///
+/// Source: Karger et al. (1997), and libketama. Where this differs from Envoy and gRPC: they fix
+/// the size of the ring, so that with each added or removed endpoint the points of all change, and
+/// up to 9 % of the keys move with them.
 #[derive(Clone, Debug)]
 pub struct Ring<K> {
     key: Arc<K>,
     points: u32,
     unit: u32,
-    memo: Memo<Points>,
+    memo: Memo<RingPoints>,
 }
 
 impl<K> Ring<K> {
@@ -48,32 +51,41 @@ impl<K> Ring<K> {
         Self { key: Arc::new(key), points: 100, unit: 1, memo: Memo::new() }
     }
 
-    /// How many points an endpoint has for each [`unit`](Self::unit) of weight. Default 100; 0 counts
-    /// as 1. Shares are off by one part in the square root of it, and memory, and the time for a
-    /// change, are in proportion.
-    #[must_use]
-    pub fn points(mut self, points: u32) -> Self {
-        self.points = points.max(1);
-        self
+    /// Sets how many points an endpoint has for each [`unit`](Self::unit) of weight. Default 100.
+    ///
+    /// Shares are off by about 1 / √`points`. Memory, and the time that a change takes, are in
+    /// proportion to `points`.
+    ///
+    /// # Errors
+    ///
+    /// If `points` is 0.
+    pub fn points(mut self, points: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("points", points.into())?;
+        self.points = points;
+        Ok(self)
     }
 
-    /// The weight that stands for so many [`points`](Self::points): 100 if weights are percentages.
-    /// Default 1; 0 counts as 1.
-    #[must_use]
-    pub fn unit(mut self, weight: u32) -> Self {
-        self.unit = weight.max(1);
-        self
+    /// Sets the weight that stands for [`points`](Self::points) points: 100 if weights are
+    /// percentages. Default 1.
+    ///
+    /// # Errors
+    ///
+    /// If `weight` is 0.
+    pub fn unit(mut self, weight: u32) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("unit", weight.into())?;
+        self.unit = weight;
+        Ok(self)
     }
 }
 
 impl<K> Strategy for Ring<K> {
-    type Picker = RingPicker<K>;
+    type Picker = HashPicker<K>;
 
-    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<Self::Picker> {
-        let places = HashOrder::new(candidates);
-        let memo = self.memo.table(&places, |seats| Points::new(seats, self.points, self.unit));
-        let picker = RingPicker { places, memo, key: Arc::clone(&self.key) };
-        Built::new(picker, candidates.clone())
+    fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<HashPicker<K>> {
+        let (order, key) = (HashOrder::new(candidates), Arc::clone(&self.key));
+        let build = |entries: &[HashEntry]| RingPoints::new(entries, self.points, self.unit);
+        let memo = self.memo.table(&order, build);
+        Built::new(HashPicker { key, order, table: Table::Ring(memo) }, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -81,89 +93,51 @@ impl<K> Strategy for Ring<K> {
     }
 }
 
-/// The picker of [`Ring`].
-#[derive(Debug)]
-pub struct RingPicker<K> {
-    places: HashOrder,
-    memo: Arc<Memoized<Points>>,
-    key: Arc<K>,
-}
+/// How many points a pick visits before it draws among all candidates.
+pub(super) const MAX_POINTS_VISITED: usize = 64;
 
-/// Points that are passed before every candidate is looked at.
-const STEPS: usize = 64;
-
-impl<K> RingPicker<K> {
-    /// The owner of the first point was not accepted.
-    #[cold]
-    fn next(&self, hash: u64, mut accepts: impl FnMut(&Candidate) -> bool) -> Option<&Candidate> {
-        let owners = self.memo.table.owners_from(hash).take(STEPS);
-        owners
-            .filter_map(|place| self.places.get(place))
-            .find(|candidate| accepts(candidate))
-            .or_else(|| self.places.draw(hash, accepts))
-    }
-}
-
-impl<K: HashKey<Req>, Req> Rank<Req> for RingPicker<K> {
-    #[inline]
-    fn hash(&self, request: &Req, rng: &mut Rng) -> u64 {
-        rank::hash(&*self.key, request, rng)
-    }
-
-    #[inline]
-    fn highest(
-        &self,
-        hash: u64,
-        mut accepts: impl FnMut(&Candidate) -> bool,
-    ) -> Option<&Candidate> {
-        let first = self.places.get(self.memo.table.owners_from(hash).next()?)?;
-        if accepts(first) { Some(first) } else { self.next(hash, accepts) }
-    }
-}
-
-impl<K: HashKey<Req>, Req> Pick<Req> for RingPicker<K> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        rank::pick(self, request, context)
-    }
-}
-
-/// The points of the ring, in order.
+/// The points of the ring, in ascending order.
 #[derive(Clone, Debug)]
-struct Points {
-    /// Where it is in the upper bits, whose it is in the lower ones.
+pub(super) struct RingPoints {
+    /// The upper bits of a point are its position, the lower ones its owner's index in the
+    /// [`HashOrder`].
     points: Box<[u64]>,
-    /// For each of as many equal parts of the ring, a power of two, the first point in it or after it;
-    /// and the number of points.
+    /// The ring is divided into a power of two of equal parts. For each part, the index of the
+    /// first point in it or after it; then the number of points.
     guide: Box<[u32]>,
-    /// What is left of a hash when shifted so far is the part.
+    /// A hash shifted right by this is the index of its part.
     shift: u32,
 }
 
 const OWNER_BITS: u32 = 24;
-const OWNER: u64 = (1 << OWNER_BITS) - 1;
+const OWNER_MASK: u64 = (1 << OWNER_BITS) - 1;
 
-/// Points in a part of the guide.
-const PER_PART: usize = 2;
+const POINTS_PER_PART: usize = 2;
 
 const MAX_POINTS: u64 = 5 << 18;
-const MAX_POINTS_EACH: u64 = 1 << 15;
+const MAX_POINTS_PER_ENDPOINT: u64 = 1 << 15;
 
-impl Points {
-    fn new(seats: &[HashEntry], points: u32, unit: u32) -> Self {
-        let seats = &seats[..seats.len().min(OWNER as usize)];
-        let counts = counts(seats, points, unit);
+/// The distance between the seeds of an endpoint's points; odd, so that the seeds are distinct.
+const SEED_STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+
+impl RingPoints {
+    fn new(entries: &[HashEntry], points: u32, unit: u32) -> Self {
+        let entries = &entries[..entries.len().min(OWNER_MASK as usize)];
+        let counts = counts(entries, points, unit);
         let total: u32 = counts.iter().sum();
-        let parts = (total as usize / PER_PART).next_power_of_two().max(2);
+        let parts = (total as usize / POINTS_PER_PART).next_power_of_two().max(2);
         let shift = u64::BITS - parts.trailing_zeros();
         let each_point = || {
-            let owned = seats.iter().zip(&counts).zip(0_u64..=OWNER);
-            owned.flat_map(|((seat, &count), place)| {
-                let nth = |n: u32| mix(seat.hash.wrapping_add(u64::from(n).wrapping_mul(STRIDE)));
-                (0..count).map(move |n| nth(n) & !OWNER | place)
+            let owned = entries.iter().zip(&counts).zip(0_u64..=OWNER_MASK);
+            owned.flat_map(|((entry, &count), owner)| {
+                let seed = |n: u32| u64::from(n).wrapping_mul(SEED_STRIDE);
+                let position = move |n| mix(entry.hash.wrapping_add(seed(n))) & !OWNER_MASK;
+                (0..count).map(move |n| position(n) | owner)
             })
         };
-        // Points are random, so sorting is putting each into its part, and a few into order there.
+        // Positions are random, so a counting sort by part leaves only a few points to sort in
+        // each. First `guide` counts the points of each part; then it holds where each part ends,
+        // and falls to where the part starts while the points are put in.
         let mut guide = vec![0; parts + 1].into_boxed_slice();
         each_point().for_each(|point| guide[(point >> shift) as usize] += 1);
         let mut end = 0;
@@ -183,28 +157,27 @@ impl Points {
         Self { points: sorted, guide, shift }
     }
 
-    /// Whose points follow a hash, once around. The same may come up again.
+    /// Returns the owners of the points from `hash` on, once around the ring. An owner is returned
+    /// once for each of its points.
     #[inline]
-    fn owners_from(&self, hash: u64) -> impl Iterator<Item = usize> {
+    pub(super) fn owners_from(&self, hash: u64) -> impl Iterator<Item = usize> {
         let mut first = self.guide[(hash >> self.shift) as usize] as usize;
-        while self.points.get(first).is_some_and(|&point| point < hash & !OWNER) {
+        while self.points.get(first).is_some_and(|&point| point < hash & !OWNER_MASK) {
             first += 1;
         }
         let (before, after) = self.points.split_at(first);
-        after.iter().chain(before).map(|point| (point & OWNER) as usize)
+        after.iter().chain(before).map(|point| (point & OWNER_MASK) as usize)
     }
 }
 
-/// Between the seeds of an endpoint's points; odd.
-const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// How many points each has.
-fn counts(seats: &[HashEntry], points: u32, unit: u32) -> Vec<u32> {
+/// Returns the number of points of each endpoint.
+fn counts(entries: &[HashEntry], points: u32, unit: u32) -> Vec<u32> {
     let count =
-        |seat: &HashEntry| (u64::from(seat.weight) * u64::from(points)).div_ceil(unit.into());
-    let wanted: Vec<u64> = seats.iter().map(count).collect();
-    let len = seats.len() as u64;
-    let limit = MAX_POINTS.min(len * MAX_POINTS_EACH).max(len);
+        |entry: &HashEntry| (u64::from(entry.weight) * u64::from(points)).div_ceil(unit.into());
+    let wanted: Vec<u64> = entries.iter().map(count).collect();
+    let len = entries.len() as u64;
+    // With more endpoints than `MAX_POINTS`, each still has a point.
+    let limit = MAX_POINTS.min(len * MAX_POINTS_PER_ENDPOINT).max(len);
     let halved = |halvings: u32| wanted.iter().map(move |&count| (count >> halvings).max(1));
     let fits = |&halvings: &u32| {
         halved(halvings)
@@ -221,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    fn seats(weights: &[u32]) -> Vec<HashEntry> {
+    fn entries(weights: &[u32]) -> Vec<HashEntry> {
         weights.iter().zip(0..).map(|(&weight, n)| HashEntry { hash: mix(n), weight }).collect()
     }
 
@@ -234,10 +207,10 @@ mod tests {
             points in 1_u32..50,
             hash: u64,
         ) {
-            let ring = Points::new(&seats(&weights), points, 1);
+            let ring = RingPoints::new(&entries(&weights), points, 1);
             prop_assert!(ring.points.is_sorted());
             let next = ring.points.iter().position(|point| point >> OWNER_BITS >= hash >> OWNER_BITS);
-            let order = ring.points.iter().map(|point| (point & OWNER) as usize);
+            let order = ring.points.iter().map(|point| (point & OWNER_MASK) as usize);
             let expected: Vec<_> =
                 order.cycle().skip(next.unwrap_or_default()).take(ring.points.len()).collect();
             prop_assert_eq!(ring.owners_from(hash).collect::<Vec<_>>(), expected);
@@ -245,23 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_hash_wraps_around() {
-        let ring = Points::new(&seats(&[1, 1]), 10, 1);
+    fn a_hash_after_the_last_point_wraps_around() {
+        let ring = RingPoints::new(&entries(&[1, 1]), 10, 1);
         assert_eq!(ring.owners_from(u64::MAX).count(), 20);
         assert_eq!(ring.owners_from(u64::MAX).next(), ring.owners_from(0).next());
-        assert_eq!(Points::new(&[], 10, 1).owners_from(7).next(), None);
+        assert_eq!(RingPoints::new(&[], 10, 1).owners_from(7).next(), None);
     }
 
     #[test]
-    fn points_follow_the_own_weight_until_they_are_too_many() {
-        assert_eq!(counts(&seats(&[1, 3]), 100, 1), [100, 300]);
-        assert_eq!(counts(&seats(&[100, 50, 1]), 160, 100), [160, 80, 2]);
-        assert_eq!(counts(&seats(&[1, 1]), 1, 100), [1, 1]);
+    fn points_follow_the_weight_until_there_are_too_many() {
+        assert_eq!(counts(&entries(&[1, 3]), 100, 1), [100, 300]);
+        assert_eq!(counts(&entries(&[100, 50, 1]), 160, 100), [160, 80, 2]);
+        assert_eq!(counts(&entries(&[1, 1]), 1, 100), [1, 1]);
         // 65 535 each are halved to fit 32 768 on average.
-        assert_eq!(counts(&seats(&[65_535; 3]), 1, 1), [32_767; 3]);
-        let huge = counts(&seats(&[u32::MAX, 1, u32::MAX]), u32::MAX, 1);
+        assert_eq!(counts(&entries(&[65_535; 3]), 1, 1), [32_767; 3]);
+        let huge = counts(&entries(&[u32::MAX, 1, u32::MAX]), u32::MAX, 1);
         assert_eq!(huge, [32_767, 1, 32_767]);
-        let many = counts(&seats(&vec![1; 100_000]), 100, 1);
+        let many = counts(&entries(&vec![1; 100_000]), 100, 1);
         assert_eq!(many, [12; 100_000]);
     }
 }

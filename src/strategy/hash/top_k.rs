@@ -1,6 +1,7 @@
 use std::{ptr, sync::Arc};
 
 use crate::{
+    ConfigError,
     load::Load,
     outcome::Meter,
     strategy::{
@@ -9,17 +10,19 @@ use crate::{
     },
 };
 
-/// The least loaded of the few endpoints that rank highest for the request's key.
+/// Picks the least loaded of the few endpoints that rank highest for the request's key.
 ///
-/// A key's requests go to k endpoints instead of one: as if each kept a replica. That gives a hot key
-/// k times the room, and lets it get around an endpoint that is slow or fails, for a cache that is
-/// filled k times. Of equally loaded endpoints it is the one that ranks higher.
+/// A key's requests go to `k` endpoints instead of one, as if each kept a replica. A hot key gets
+/// `k` times the room and can avoid an endpoint that is slow or fails; in return, caches are filled
+/// `k` times. Of equally loaded endpoints, the one that ranks higher gets the request.
 ///
 /// ```
 /// use tower_lb::{load::{FailureAware, Outstanding}, strategy::{Maglev, TopK, stable_hash}};
 ///
+/// # fn main() -> Result<(), tower_lb::ConfigError> {
 /// let by_path = Maglev::new(|path: &String| Some(stable_hash(path)));
-/// let strategy = TopK::new(by_path, 2, FailureAware::new(Outstanding));
+/// let strategy = TopK::new(by_path, 2, FailureAware::new(Outstanding))?;
+/// # let _ = strategy; Ok(()) }
 /// ```
 #[derive(Debug)]
 pub struct TopK<S, L> {
@@ -28,14 +31,19 @@ pub struct TopK<S, L> {
     load: Metered<L>,
 }
 
-/// The most endpoints that are compared.
+/// The most endpoints that are compared; a pick keeps them on the stack.
 pub(crate) const MAX_K: usize = 8;
 
 impl<S, L: Load> TopK<S, L> {
-    /// Compares the `k` endpoints that rank highest by `load`. `inner` must build pickers that
-    /// [`Rank`] their candidates. `k` is 1 to 8; less counts as 1, more as 8.
-    pub fn new(inner: S, k: usize, load: L) -> Self {
-        Self { inner, k: k.clamp(1, MAX_K), load: Metered::new(load) }
+    /// Compares the `k` endpoints that rank highest by `load`. The pickers of `inner` must [`Rank`]
+    /// their candidates.
+    ///
+    /// # Errors
+    ///
+    /// If `k` is not from 1 to 8.
+    pub fn new(inner: S, k: usize, load: L) -> Result<Self, ConfigError> {
+        ConfigError::unless((1..=MAX_K).contains(&k), "k", k, "a number from 1 to 8")?;
+        Ok(Self { inner, k, load: Metered::new(load) })
     }
 }
 
@@ -57,7 +65,7 @@ impl<S: Strategy, L: Load> Strategy for TopK<S, L> {
         built.map(|inner| TopKPicker { inner, k: self.k, load: self.load.share() })
     }
 
-    /// That of the load; the inner strategy's if the load has none.
+    /// Returns the load's meter, or the inner strategy's if the load has none.
     fn meter(&self) -> Option<Arc<dyn Meter>> {
         self.load.meter().or_else(|| self.inner.meter())
     }
@@ -65,6 +73,7 @@ impl<S: Strategy, L: Load> Strategy for TopK<S, L> {
 
 /// The picker of [`TopK`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <TopK<S, L> as Strategy>::Picker")]
 pub struct TopKPicker<P, L> {
     inner: P,
     k: usize,
@@ -76,13 +85,13 @@ impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
         let hash = self.inner.hash(request, context.rng());
         let mut top: [Option<&Candidate>; MAX_K] = [None; MAX_K];
         let mut best: Option<Contender<'_>> = None;
-        for place in 0..self.k {
+        for rank in 0..self.k {
             let next = self.inner.highest(hash, |candidate| {
-                let is_new = top[..place].iter().flatten().all(|&top| !ptr::eq(top, candidate));
+                let is_new = top[..rank].iter().flatten().all(|&top| !ptr::eq(top, candidate));
                 is_new && context.accepts(candidate)
             });
             let Some(next) = next else { break };
-            top[place] = Some(next);
+            top[rank] = Some(next);
             let contender = Contender::new(next, &*self.load, context);
             if best.is_none_or(|best| contender.beats(&best)) {
                 best = Some(contender);

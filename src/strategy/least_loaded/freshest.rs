@@ -5,8 +5,9 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use super::recent_reports::{Number, Recent};
+use super::recent_reports::{EndpointNumber, RecentReports};
 use crate::{
+    ConfigError,
     endpoint::EndpointStats,
     load::{FailureAware, Load, PredictedLatency},
     outcome::{LoadReport, Meter, Sample, Start},
@@ -16,53 +17,71 @@ use crate::{
     },
 };
 
-/// Looks at the endpoints that reported last, and takes the least loaded of them: a few loads that
-/// are known well are better than many that are known badly, and that different clients look at
-/// different endpoints keeps them from all going for the same one.
+/// Picks the least loaded of the endpoints that reported last.
 ///
-/// Those that have not reported for ten seconds, in which all together have twice for each endpoint,
-/// are drawn at random, as often as there are such, and taken unless their load is more than twice that
-/// of the least loaded. So are those that have no request of this client's, and so no occasion to report,
-/// once all together have reported 128 times for each endpoint. While the latest 128 reports are of fewer
-/// than five endpoints, all are looked at, or 64 in a row from a random place. The default load is
-/// [`PredictedLatency`], failures charged. Made for reports from responses and [probes](crate::strategy::Probed)
-/// together; without probes, a client of many endpoints keeps to those it knows.
+/// A few loads that are known well are better than many that are known badly. As different clients
+/// look at different endpoints, they do not all send to the same one.
 ///
-/// Weights mean what they mean for [`LeastLoaded`](crate::strategy::LeastLoaded): where they differ, an endpoint
-/// drawn by weight has the request unless the least loaded is better for its weight.
+/// The default load is [`PredictedLatency`], with failures charged. This strategy is made for
+/// reports from responses and [probes](crate::strategy::Probed) together. Without probes, a client
+/// of many endpoints keeps to those it knows. While the latest 128 reports are from fewer than
+/// [`choices`](Self::choices) endpoints that can take the request, a pick looks at all endpoints,
+/// or at 64 consecutive ones from a random index on.
+///
+/// An endpoint counts as *silent* in either case:
+///
+/// - It has not reported for ten seconds, in which all together have reported twice for each
+///   endpoint.
+/// - It has none of this client's requests in flight, and so no occasion to report, and all
+///   together have reported 128 times for each endpoint since its last report.
+///
+/// Each pick also draws one endpoint at random, by weight. If it is silent, it gets the request
+/// unless its load is more than twice that of the least loaded.
+///
+/// Weights have the same meaning as for [`LeastLoaded`](crate::strategy::LeastLoaded): where they
+/// differ, the drawn endpoint gets the request unless the least loaded is better for its weight.
 ///
 /// A pick takes the same time among few and among many endpoints.
 #[derive(Debug)]
 pub struct Freshest<L = FailureAware<PredictedLatency>> {
     load: Arc<L>,
-    recent: Arc<Recent>,
+    recent: Arc<RecentReports>,
     choices: usize,
 }
 
-const CHOICES: usize = 5;
-pub(crate) const MOST_CHOICES: usize = 16;
-const STRETCH: usize = 64;
-/// Nanoseconds after which an endpoint counts as one that doesn't report, if all together have
-/// reported so many times for each meanwhile: where few are asked now and then, it is not its turn yet.
-const SILENT: u64 = 10_000_000_000;
-const MISSED: usize = 2;
-/// After so many reports for each endpoint, one without requests of this client's counts as silent
-/// too; one that has requests and says nothing stands still.
-const FORGOTTEN: usize = 128;
-/// What load, beside the least, an endpoint that doesn't report may have.
-const CLEARLY_WORSE: f64 = 2.0;
+const DEFAULT_CHOICES: usize = 5;
+/// A pick keeps the choices on the stack.
+const MAX_CHOICES: usize = 16;
+/// How many endpoints a pick looks at if too few have reported.
+const MAX_SCAN: usize = 64;
+/// The time without a report after which an endpoint is silent, if it has also missed
+/// [`MISSED_TURNS`]. Without that condition, a client that sends rarely would find every endpoint
+/// silent.
+const SILENCE_NANOS: u64 = 10_000_000_000;
+/// A turn is the number of reports of all endpoints in which one of this endpoint is expected.
+const MISSED_TURNS: usize = 2;
+/// The number of turns after which an endpoint without a request of this client's is silent. An
+/// endpoint that has a request but does not report may be stuck, so it is not given more.
+const IDLE_TURNS: usize = 128;
+/// A silent endpoint gets the request if its load is at most this many times the least.
+const MAX_SILENT_LOAD: f64 = 2.0;
 
 impl<L: Load> Freshest<L> {
     /// Compares endpoints by `load`.
     pub fn new(load: L) -> Self {
-        Self { load: Arc::new(load), recent: Arc::default(), choices: CHOICES }
+        Self { load: Arc::new(load), recent: Arc::default(), choices: DEFAULT_CHOICES }
     }
 
-    /// How many of the freshest are looked at. Default 5; from 1 to 16.
-    #[must_use]
-    pub fn choices(mut self, choices: usize) -> Self {
-        self.choices = choices.clamp(1, MOST_CHOICES);
-        self
+    /// Sets how many of the endpoints that reported last are compared. Default 5.
+    ///
+    /// # Errors
+    ///
+    /// If `choices` is not from 1 to 16.
+    pub fn choices(mut self, choices: usize) -> Result<Self, ConfigError> {
+        let valid = (1..=MAX_CHOICES).contains(&choices);
+        ConfigError::unless(valid, "choices", choices, "a number from 1 to 16")?;
+        self.choices = choices;
+        Ok(self)
     }
 }
 
@@ -73,6 +92,8 @@ impl Default for Freshest {
 }
 
 impl<L> Clone for Freshest<L> {
+    /// The clone shares the log of reports: one of several clones creates the endpoints' meters,
+    /// and the pickers of all must understand their numbers.
     fn clone(&self) -> Self {
         let (load, recent) = (Arc::clone(&self.load), Arc::clone(&self.recent));
         Self { load, recent, choices: self.choices }
@@ -86,13 +107,13 @@ impl<L: Load> Strategy for Freshest<L> {
         let mut by_number = Vec::new();
         for (candidate, index) in candidates.iter().zip(0..) {
             let meter = candidate.meter::<LastReport>();
-            // Another strategy's says nothing here.
+            // A meter of another `Freshest` has a number in a different log.
             let Some(number) = meter.and_then(|meter| meter.number.among(&self.recent)) else {
                 continue;
             };
             let number = number as usize;
             if by_number.len() <= number {
-                by_number.resize(number + 1, NOBODY);
+                by_number.resize(number + 1, NO_INDEX);
             }
             by_number[number] = index;
         }
@@ -103,32 +124,31 @@ impl<L: Load> Strategy for Freshest<L> {
             recent: Arc::clone(&self.recent),
             by_number: by_number.into(),
             choices: self.choices,
-            weight: candidates.iter().map(|candidate| f64::from(candidate.weight())).sum(),
+            total_weight: candidates.iter().map(|candidate| f64::from(candidate.weight())).sum(),
         };
         Built::new(picker, candidates.clone())
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        let (number, inner) = (self.recent.number(), self.load.meter());
         Some(Arc::new(LastReport {
-            number,
-            at: AtomicU64::new(0),
+            number: self.recent.assign(),
+            age: AtomicU64::new(0),
             before: AtomicUsize::new(0),
-            inner,
+            inner: self.load.meter(),
         }))
     }
 }
 
 /// An index that no candidate has.
-const NOBODY: u32 = u32::MAX;
+const NO_INDEX: u32 = u32::MAX;
 
-/// When an endpoint reported last.
+/// Records when an endpoint reported last, and passes everything on to the load's meter.
 #[derive(Debug)]
 struct LastReport {
-    number: Number,
-    /// The age of its vitals in nanoseconds, 0 for never.
-    at: AtomicU64,
-    /// How many reports of all endpoints there were before.
+    number: EndpointNumber,
+    /// The age of the endpoint's stats at its last report, in nanoseconds; 0 before the first.
+    age: AtomicU64,
+    /// The number of reports of all endpoints before its last one.
     before: AtomicUsize,
     inner: Option<Arc<dyn Meter>>,
 }
@@ -152,8 +172,10 @@ impl Meter for LastReport {
 
     fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         if report.requests_in_flight().is_some() {
-            self.at.store(stats.age(now), Ordering::Relaxed);
-            self.before.store(self.number.reported(), Ordering::Relaxed);
+            // Not one atomic step: a pick that reads a new `age` beside an old `before`, or the
+            // reverse, draws a wrong conclusion about one request only.
+            self.age.store(stats.age(now), Ordering::Relaxed);
+            self.before.store(self.number.record(), Ordering::Relaxed);
         }
         if let Some(inner) = self.inner.as_ref().filter(|inner| inner.needs_reports()) {
             inner.report(stats, report, now);
@@ -171,31 +193,35 @@ impl Meter for LastReport {
 
 /// The picker of [`Freshest`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <Freshest<L> as Strategy>::Picker")]
 pub struct FreshestPicker<L> {
     candidates: Candidates,
     sampler: Sampler,
     load: Arc<L>,
-    recent: Arc<Recent>,
-    /// Indices of candidates by the numbers that they report under.
+    recent: Arc<RecentReports>,
+    /// The index of each candidate, by its number in the log; `NO_INDEX` for other numbers.
     by_number: Box<[u32]>,
     choices: usize,
-    /// The sum of all weights.
-    weight: f64,
+    total_weight: f64,
 }
 
 impl<L: Load> FreshestPicker<L> {
-    /// Those with the freshest reports, the freshest first, as many as there are choices.
-    fn freshest(&self, context: &PickContext<'_>) -> Option<[Option<&Candidate>; MOST_CHOICES]> {
-        let (mut found, mut indices, mut len) = ([None; MOST_CHOICES], [NOBODY; MOST_CHOICES], 0);
+    /// Returns the accepted candidates that reported last, the latest first, or `None` if there are
+    /// fewer than `choices` in the log.
+    fn freshest(&self, context: &PickContext<'_>) -> Option<[Option<&Candidate>; MAX_CHOICES]> {
+        let (mut found, mut indexes, mut len) = ([None; MAX_CHOICES], [NO_INDEX; MAX_CHOICES], 0);
         let wanted = self.choices.min(self.candidates.len());
         for number in self.recent.latest() {
+            // The log also has numbers of endpoints that are not candidates here, or were added
+            // since.
             let Some(&index) = self.by_number.get(number as usize) else { continue };
-            if index == NOBODY || indices[..len].contains(&index) {
+            // At most 16 are compared, so a search in the list is faster than a set.
+            if index == NO_INDEX || indexes[..len].contains(&index) {
                 continue;
             }
             let candidate = self.candidates.get(index as usize);
             let Some(candidate) = candidate.filter(|one| context.accepts(one)) else { continue };
-            (found[len], indices[len]) = (Some(candidate), index);
+            (found[len], indexes[len]) = (Some(candidate), index);
             len += 1;
             if len == wanted {
                 return Some(found);
@@ -204,6 +230,7 @@ impl<L: Load> FreshestPicker<L> {
         None
     }
 
+    /// Returns the least loaded of the accepted `candidates`; of equals, the first.
     fn least<'a>(
         &self,
         candidates: impl Iterator<Item = &'a Candidate>,
@@ -223,25 +250,27 @@ impl<L: Load> FreshestPicker<L> {
 
     fn is_silent(&self, candidate: &Candidate, now: Instant) -> bool {
         let Some(last) = candidate.meter::<LastReport>() else { return true };
-        let (at, stats) = (last.at.load(Ordering::Relaxed), candidate.stats());
+        let (age, stats) = (last.age.load(Ordering::Relaxed), candidate.stats());
         let before = last.before.load(Ordering::Relaxed);
-        // Negative if it reports at this moment: then `before` is ahead of what was counted.
+        // If the endpoint reports at this moment, `before` may be ahead of the count that is read
+        // here. As a signed number, the difference is then negative, not huge.
         let since = self.recent.count().wrapping_sub(before) as isize;
-        let turns = match at {
-            0 => MISSED,
-            _ if stats.age(now).saturating_sub(at) > SILENT => MISSED,
-            _ if stats.outstanding() == 0 => FORGOTTEN,
+        let turns = match age {
+            0 => MISSED_TURNS,
+            _ if stats.age(now).saturating_sub(age) > SILENCE_NANOS => MISSED_TURNS,
+            _ if stats.outstanding() == 0 => IDLE_TURNS,
             _ => return false,
         };
-        // Reports of all endpoints for one of this, going by weights.
-        let turn = self.weight / f64::from(candidate.weight().max(1));
+        // Endpoints are expected to report in proportion to their weights, as they get requests.
+        let turn = self.total_weight / f64::from(candidate.weight().max(1));
         since as f64 > turns as f64 * turn
     }
 
-    /// The endpoint that was drawn by weight, if it is to have the request and not the least loaded.
+    /// Draws an endpoint by weight, and returns it if it gets the request instead of the least
+    /// loaded.
     ///
-    /// One that doesn't report has it if it is not clearly worse. One that does has it only where
-    /// weights differ: those that report most would otherwise get more than their weight says.
+    /// A silent endpoint gets it if it is not clearly worse. One that reports gets it only where
+    /// weights differ: those that report most would otherwise get more than their share.
     fn drawn_instead(
         &self,
         least: &Contender<'_>,
@@ -255,7 +284,7 @@ impl<L: Load> FreshestPicker<L> {
         }
         let drawn = Contender::new(drawn, &*self.load, context);
         let kept =
-            silent && drawn.is_at_most(CLEARLY_WORSE, least) || weighted && !least.beats(&drawn);
+            silent && drawn.is_at_most(MAX_SILENT_LOAD, least) || weighted && !least.beats(&drawn);
         kept.then_some(drawn)
     }
 }
@@ -267,20 +296,21 @@ impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
             return self.candidates.get(0);
         }
         let freshest = self.freshest(context);
-        // Where all were looked at, none of equal weight can have been overlooked.
+        // A scan sees silent endpoints as well, so equal weights need no draw beside it.
         let draws = freshest.is_some() || matches!(self.sampler, Sampler::Weighted(_));
         let mut least = match freshest {
             Some(freshest) => self.least(freshest.into_iter().flatten(), context),
             None => {
                 let start = context.rng().below(len);
-                let round = (start..len).chain(0..start).take(STRETCH);
-                self.least(round.filter_map(|index| self.candidates.get(index)), context)
+                let scan = (start..len).chain(0..start).take(MAX_SCAN);
+                self.least(scan.filter_map(|index| self.candidates.get(index)), context)
             }
         };
         if draws {
             least = least.map(|least| self.drawn_instead(&least, context).unwrap_or(least));
         }
         let least = least.map(|least| least.candidate);
+        // Of the endpoints looked at, none may have been accepted, although others would be.
         least.or_else(|| self.candidates.fallback(context))
     }
 }

@@ -1,6 +1,7 @@
 use std::{cmp::Ordering, ops::Range, sync::Arc};
 
 use crate::{
+    ConfigError,
     load::{FailureAware, Load, Outstanding, PeakEwma},
     outcome::Meter,
     strategy::{
@@ -10,42 +11,47 @@ use crate::{
     },
 };
 
-/// Least outstanding, or least of any other load: looks at all endpoints, or at a stretch of them if
-/// they are many, and takes the least loaded.
+/// Picks the least loaded endpoint of all, or of a range of them if there are many.
 ///
 /// Ties are broken at random, in proportion to weights, so idle endpoints share the traffic by
-/// weight. The default load is requests in flight, failures charged. Weights mean what they mean for
-/// [`P2c`](crate::strategy::P2c).
+/// weight. The default load is requests in flight, with failures charged. Weights have the same
+/// meaning as for [`P2c`](crate::strategy::P2c).
 ///
-/// Where we differ from Envoy's `LEAST_REQUEST`: it stays least-outstanding when weights differ, and
-/// it looks at many endpoints instead of two: what that is worth is in `docs/tail-latency.md`.
+/// Where this differs from Envoy's `LEAST_REQUEST`: it still compares requests in flight when
+/// weights differ, and it looks at many endpoints instead of two. `docs/tail-latency.md` shows the
+/// effect.
 #[derive(Debug)]
 pub struct LeastLoaded<L = FailureAware<Outstanding>> {
     load: Metered<L>,
     scan_up_to: usize,
 }
 
-const SCAN_UP_TO: usize = 100;
+const DEFAULT_SCAN: usize = 100;
 
 impl<L: Load> LeastLoaded<L> {
-    /// Compares endpoints by `load`. A load that is not [`FailureAware`] takes an endpoint that
+    /// Compares endpoints by `load`. A load that is not [`FailureAware`] mistakes an endpoint that
     /// fails fast for an idle one.
     pub fn new(load: L) -> Self {
-        Self { load: Metered::new(load), scan_up_to: SCAN_UP_TO }
+        Self { load: Metered::new(load), scan_up_to: DEFAULT_SCAN }
     }
 
-    /// How many endpoints are looked at for a request: all, if they are no more, or else so many in
-    /// a row from a random place. Default 100; fewer than 2 count as 2. A pick takes time in
-    /// proportion.
-    #[must_use]
-    pub fn scan_up_to(mut self, endpoints: usize) -> Self {
-        self.scan_up_to = endpoints.max(2);
-        self
+    /// Sets how many endpoints are looked at for a request. Default 100.
+    ///
+    /// If there are more, a pick looks at this many consecutive ones, from a random index on. The
+    /// time of a pick is in proportion to the number.
+    ///
+    /// # Errors
+    ///
+    /// If `endpoints` is below 2.
+    pub fn scan_up_to(mut self, endpoints: usize) -> Result<Self, ConfigError> {
+        ConfigError::unless(endpoints >= 2, "scan_up_to", endpoints, "at least 2")?;
+        self.scan_up_to = endpoints;
+        Ok(self)
     }
 }
 
 impl LeastLoaded<FailureAware<PeakEwma>> {
-    /// Compares endpoints by latency and requests in flight, failures charged.
+    /// Compares endpoints by latency and requests in flight, with failures charged.
     #[must_use]
     pub fn peak_ewma() -> Self {
         Self::new(FailureAware::new(PeakEwma::new()))
@@ -84,6 +90,7 @@ impl<L: Load> Strategy for LeastLoaded<L> {
 
 /// The picker of [`LeastLoaded`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <LeastLoaded<L> as Strategy>::Picker")]
 pub struct LeastLoadedPicker<L> {
     candidates: Candidates,
     sampler: Sampler,
@@ -92,8 +99,8 @@ pub struct LeastLoadedPicker<L> {
 }
 
 impl<L: Load> LeastLoadedPicker<L> {
-    /// The positions that are looked at: all, or two ranges that are one in a ring.
-    fn stretch(&self, rng: &mut Rng) -> [Range<usize>; 2] {
+    /// Returns the indexes to look at: all, or a range that may wrap around and is then two.
+    fn ranges(&self, rng: &mut Rng) -> [Range<usize>; 2] {
         let (len, most) = (self.candidates.len(), self.scan_up_to);
         if len <= most {
             return [0..len, 0..0];
@@ -103,14 +110,14 @@ impl<L: Load> LeastLoadedPicker<L> {
         [start..end.min(len), 0..end.saturating_sub(len)]
     }
 
-    /// Shows the candidates of a stretch that are accepted.
+    /// Calls `see` with each accepted candidate within the ranges.
     #[inline]
     fn visit<'a, 'c>(
         &'a self,
         context: &mut PickContext<'c>,
         mut see: impl FnMut(&'a Candidate, &mut PickContext<'c>),
     ) {
-        for range in self.stretch(context.rng()) {
+        for range in self.ranges(context.rng()) {
             self.candidates.visit(range, |candidate| {
                 if context.accepts(candidate) {
                     see(candidate, context);
@@ -119,7 +126,7 @@ impl<L: Load> LeastLoadedPicker<L> {
         }
     }
 
-    /// The least loaded of those accepted, if all have the same weight; one of those if several are.
+    /// Returns the least loaded accepted candidate, for equal weights. Ties are broken at random.
     #[inline]
     fn least_of_equals(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let (mut found, mut least, mut tied) = (None, f64::INFINITY, 0);
@@ -129,7 +136,8 @@ impl<L: Load> LeastLoadedPicker<L> {
             if load < least {
                 (found, least, tied) = (Some(candidate), load, 1);
             } else if load == least {
-                // A reservoir of one: each of the tied is left with the same chance.
+                // Reservoir sampling: each of the tied candidates is kept with the same
+                // probability.
                 tied += 1;
                 if context.rng().below(tied) == 0 {
                     found = Some(candidate);
@@ -139,7 +147,8 @@ impl<L: Load> LeastLoadedPicker<L> {
         found
     }
 
-    /// The least loaded for its weight of those accepted, beside one that was drawn by weight.
+    /// Returns an accepted candidate that is drawn by weight, or the least loaded one for its
+    /// weight if that beats it.
     fn least_for_weight(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
         let drawn = context.accepts(drawn).then(|| Contender::new(drawn, &*self.load, context));
@@ -151,7 +160,8 @@ impl<L: Load> LeastLoadedPicker<L> {
                 Ordering::Less => (least, tied) = (Some(contender), weight),
                 Ordering::Greater => {}
                 Ordering::Equal => {
-                    // A reservoir of one: each of the tied is left with a chance by its weight.
+                    // Reservoir sampling: each of the tied candidates is kept with a probability in
+                    // proportion to its weight.
                     tied += weight;
                     if context.rng().unit() * tied < weight {
                         least = Some(contender);
@@ -175,7 +185,7 @@ impl<L: Load, Req> Pick<Req> for LeastLoadedPicker<L> {
             Sampler::Uniform(_) => self.least_of_equals(context),
             Sampler::Weighted(_) => self.least_for_weight(context),
         };
-        // Of a stretch, none may have been accepted.
+        // None within the ranges may have been accepted, although others would be.
         found.or_else(|| self.candidates.fallback(context))
     }
 }

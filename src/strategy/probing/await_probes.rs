@@ -15,14 +15,15 @@ use crate::{
     strategy::{Fresh, Probes},
 };
 
-/// Holds requests up that would be balanced by what is too old, until endpoints have told their load.
+/// Delays a request while the last answer to a probe is too old, until endpoints have reported
+/// their load.
 ///
-/// Put it directly around the balancer, below retries, so that each attempt goes by what is known
-/// then. While answers are fresh it costs a request a look at the clock. What it waits for is told at
-/// [`Probes::fresh`].
+/// Put it directly around the balancer, inside retries, so that each attempt uses the latest
+/// reports. While answers are fresh, a request costs one read of the clock. [`Probes::fresh`]
+/// describes what a request waits for.
 ///
-/// In the simulations of `docs/tail-latency.md` it takes the p99 of clients that send a request a second
-/// from 2.3 times that of the best oracle to 1.1.
+/// In the simulations of `docs/tail-latency.md`, the p99 of clients that send one request a second
+/// falls from 2.3 times that of the best oracle to 1.1 times.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -36,7 +37,7 @@ use crate::{
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), tower_lb::BoxError> {
-/// // The first is busy, and says so.
+/// // The first endpoint is busy and reports it.
 /// let probe = |endpoint: &Candidate| {
 ///     let requests = if endpoint.name() == "10.0.0.1:80" { 40.0 } else { 0.0 };
 ///     async move { Ok::<_, Infallible>(LoadReport::new().with_requests_in_flight(requests)) }
@@ -49,7 +50,7 @@ use crate::{
 ///     service_fn(move |(): ()| std::future::ready(Ok::<_, Infallible>(address.clone())))
 /// });
 /// let service = layer.layer(Balancer::spawn(strategy, endpoints));
-/// // Nothing was known before this request.
+/// // No endpoint had reported before this request.
 /// assert_eq!(service.oneshot(()).await?, "10.0.0.2:80");
 /// # Ok(())
 /// # }
@@ -60,38 +61,41 @@ pub struct AwaitProbes<S> {
     layer: AwaitProbesLayer,
 }
 
-/// Wraps balancers into [`AwaitProbes`].
+/// Wraps a balancer in [`AwaitProbes`].
 #[derive(Clone, Debug)]
 pub struct AwaitProbesLayer {
     probes: Probes,
     max_age: Duration,
-    patience: Duration,
+    max_wait: Duration,
 }
 
-const MAX_AGE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_millis(50);
+const DEFAULT_MAX_AGE: Duration = Duration::from_millis(100);
+const DEFAULT_MAX_WAIT: Duration = Duration::from_millis(50);
 
 impl AwaitProbesLayer {
-    /// For a balancer whose strategy these probes are of
+    /// Waits for `probes`, which must be those of the balancer's strategy
     /// ([`Probed::probes`](crate::strategy::Probed::probes)).
     #[must_use]
     pub fn new(probes: Probes) -> Self {
-        Self { probes, max_age: MAX_AGE, patience: PATIENCE }
+        Self { probes, max_age: DEFAULT_MAX_AGE, max_wait: DEFAULT_MAX_WAIT }
     }
 
-    /// How old the last answer may be for requests not to wait: a few times what a request takes, after
-    /// which other requests are there. Default 100 ms, so that there are at most ten rounds of three probes
-    /// a second. With zero each request waits, unless that was in vain within the last second.
+    /// Sets how old the last answer may be for a request not to wait. Default 100 ms.
+    ///
+    /// A good value is a few times the duration of a request, after which endpoints have other
+    /// requests. The default allows at most ten rounds of three probes a second. With zero, each
+    /// request waits, unless a wait ended without an answer within the last second.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// How long a request waits at the most. Default 50 ms. Afterwards it goes by what is known.
+    /// Limits how long a request waits. Default 50 ms. After that, it is balanced by the reports at
+    /// hand.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.max_wait = max_wait;
         self
     }
 }
@@ -119,15 +123,16 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> AwaitProbesFuture<S, Req> {
-        let AwaitProbesLayer { probes, max_age, patience } = &self.layer;
+        let AwaitProbesLayer { probes, max_age, max_wait } = &self.layer;
         if probes.is_fresh(*max_age) {
             let response = self.inner.call(request);
             return AwaitProbesFuture { state: State::Called { response } };
         }
-        // The one that was ready waits.
+        // The service that is ready is the one to call later. A clone, which is not ready, takes
+        // its place.
         let next = self.inner.clone();
         let waiting = Some((std::mem::replace(&mut self.inner, next), request));
-        let fresh = probes.fresh(*max_age, *patience);
+        let fresh = probes.fresh(*max_age, *max_wait);
         AwaitProbesFuture { state: State::Waiting { fresh, waiting } }
     }
 }

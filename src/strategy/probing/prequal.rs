@@ -9,96 +9,100 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    probe_pool::{Answer, Id, POOL, Pool, id},
+    probe_pool::{Answer, EndpointKey, POOL_SIZE, Pool, endpoint_key},
     probed::ProbedPicker,
 };
 use crate::{
+    ConfigError,
     endpoint::EndpointStats,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probed,
-        Probes, Strategy, parameter::share, sampling::sampler::Sampler,
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probed, Probes, Strategy,
+        sampling::sampler::Sampler,
     },
 };
 
-/// Prequal, as Google's paper defines it: asynchronous probes fill a pool, and of the pool the cold
-/// endpoint of the least latency is taken, or else the hot one with the fewest requests in flight.
+/// Prequal, as defined in Google's paper: asynchronous probes fill a pool, from which the cold
+/// endpoint of the least latency is picked, or else the hot one with the fewest requests in flight.
 ///
-/// For each request three probes are sent, to endpoints at random. The pool holds the latest 16
-/// answers for a second at most. An answer is hot if it has more requests in flight than the 0.84
-/// quantile (2^-0.25) of the latest 128. One that is used counts one request more from then on, and
-/// is used a number of times that follows from the rates; with each request one answer is removed,
-/// in turn the oldest and the worst. While fewer than two are left, a random endpoint is taken. How
-/// many times an answer is used is `max(1, (1 + 1) / ((1 - m / n) * probes - removals))` for a pool
-/// of `m` and `n` endpoints, rounded at random; where the denominator is not above 0, as with few
-/// endpoints, that is once.
+/// For each request three probes are sent, to random endpoints. The pool holds the latest 16
+/// answers, each for at most a second. An answer is hot if it reports more requests in flight than
+/// the 0.84 quantile (2^-0.25) of the latest 128 answers; otherwise it is cold.
 ///
-/// Failures are not charged: like the paper's, it sends much to an endpoint that fails fast.
-/// [`Freshest`](crate::strategy::Freshest) does better in the simulations of `docs/tail-latency.md`, and
-/// charges failures. [`AwaitProbes`](crate::strategy::AwaitProbes) with a
-/// [`max_age`](crate::strategy::AwaitProbesLayer::max_age) of zero comes close to the paper's synchronous mode
-/// for requests that don't overlap; those that do wait for the same answers, which the first of them use up.
+/// An answer that is used counts one request more from then on. With each request one answer is
+/// removed, alternately the oldest and the worst. While fewer than two are left, a random endpoint
+/// is picked. An answer is removed after `max(1, (1 + 1) / ((1 - m / n) * probes - removals))`
+/// uses, for a pool of `m` and `n` endpoints, rounded at random. Where the denominator is not above
+/// 0, as with few endpoints, that is one use.
 ///
-/// **Weights** hardly count: endpoints are probed with the same chance, and chosen from the pool as if all
-/// weights were equal, so that a light one gets more than its share. Only while the pool has fewer than two
-/// answers is an endpoint drawn by weight. Where weights differ, use [`Probed`] over
-/// [`Freshest`](crate::strategy::Freshest).
+/// Failures are not charged: as in the paper, an endpoint that fails fast gets many requests.
+/// [`Freshest`](crate::strategy::Freshest) charges failures, and does better in the simulations of
+/// `docs/tail-latency.md`. [`AwaitProbes`](crate::strategy::AwaitProbes) with a
+/// [`max_age`](crate::strategy::AwaitProbesLayer::max_age) of zero comes close to the paper's
+/// synchronous mode for requests that do not overlap. Those that do wait for the same answers,
+/// which the first of them use up.
 ///
-/// The pool has a lock that nobody waits for: a request that finds it taken goes to a random
-/// endpoint, a report is left out. Reports that come with responses enter the pool as answers do.
+/// **Weights** have little effect: endpoints are probed with equal probability, and picked from the
+/// pool as if all weights were equal, so that a light one gets more than its share. Only while the
+/// pool has fewer than two answers is an endpoint drawn by weight. Where weights differ, use
+/// [`Probed`] over [`Freshest`](crate::strategy::Freshest).
+///
+/// The pool has a lock for which no request waits: if it is taken, the request goes to a random
+/// endpoint, and a report is dropped. Reports that come with responses enter the pool as answers
+/// do.
 ///
 /// Source: Wydrowski et al., "Load is not what you should balance: Introducing Prequal" (NSDI
-/// 2024). Where we differ: there are no probes while there are no requests, and weights count for
-/// random endpoints.
+/// 2024). Where this differs: there are no probes while there are no requests, and random endpoints
+/// are drawn by weight.
 pub struct Prequal<F> {
     probed: Probed<HotCold, F>,
 }
 
 impl<F> Prequal<F> {
-    /// The paper's parameters. `probe` asks an endpoint for its requests in flight and its latency
-    /// at such a load.
+    /// Uses the paper's parameters. `probe` asks an endpoint for its requests in flight, and its
+    /// latency at such a load.
     pub fn new<Fut, E>(probe: F) -> Self
     where
         F: Fn(&Candidate) -> Fut,
         Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
     {
         let rule = Rule { probes: 3.0, removals: 1.0, quantile: 0.5_f64.powf(0.25) };
-        let pool = Arc::new(Mutex::new(Pool::default()));
-        let mut probed = Probed::new(probe, HotCold { pool, rule });
-        probed.set_rate(3.0);
-        Self { probed }
+        let inner = HotCold { pool: Arc::default(), rule };
+        Self { probed: Probed::with_rate(probe, inner, rule.probes) }
     }
 
-    /// Probes for each request. Default 3.
+    /// Sets how many probes are sent for each request, on average. Default 3.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] as [`Probed::per_request`].
-    pub fn per_request(mut self, probes: f64) -> Result<Self, InvalidParameter> {
+    /// If `probes` is not above 0 and at most 16.
+    pub fn per_request(mut self, probes: f64) -> Result<Self, ConfigError> {
         self.probed = self.probed.per_request(probes)?;
         self.probed.inner_mut().rule.probes = probes;
         Ok(self)
     }
 
-    /// The quantile of requests in flight above which an endpoint is hot: 0 goes by requests in
-    /// flight alone, 1 by latency alone. Default 0.84.
+    /// Sets the quantile of requests in flight above which an endpoint is hot. Default 0.84.
+    ///
+    /// With 0, endpoints are compared by requests in flight only; with 1, by latency only.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is not from 0 to 1.
-    pub fn quantile(mut self, quantile: f64) -> Result<Self, InvalidParameter> {
-        self.probed.inner_mut().rule.quantile = share("quantile", quantile)?;
+    /// If `quantile` is not from 0 to 1.
+    pub fn quantile(mut self, quantile: f64) -> Result<Self, ConfigError> {
+        ConfigError::unless_within("quantile", quantile, [0.0, 1.0])?;
+        self.probed.inner_mut().rule.quantile = quantile;
         Ok(self)
     }
 
-    /// How long a probe may take. Default 1 s.
+    /// Limits how long a probe may take. Default 1 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.probed = self.probed.timeout(timeout);
         self
     }
 
-    /// For who wants to wait for probes.
+    /// Returns what lets requests wait for the probes.
     #[must_use]
     pub fn probes(&self) -> Probes {
         self.probed.probes()
@@ -113,7 +117,7 @@ impl<F> Prequal<F> {
 }
 
 impl<F: Clone> Clone for Prequal<F> {
-    /// Begins with an empty pool.
+    /// The clone starts with an empty pool.
     fn clone(&self) -> Self {
         Self { probed: self.probed.clone() }
     }
@@ -147,6 +151,7 @@ impl<F> fmt::Debug for Prequal<F> {
 
 /// The picker of [`Prequal`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <Prequal<F> as Strategy>::Picker")]
 pub struct PrequalPicker(ProbedPicker<HotColdPicker>);
 
 impl<Req> Pick<Req> for PrequalPicker {
@@ -155,25 +160,30 @@ impl<Req> Pick<Req> for PrequalPicker {
     }
 }
 
+/// The paper's parameters.
 #[derive(Clone, Copy, Debug)]
 struct Rule {
+    /// Probes for each request.
     probes: f64,
+    /// Answers that are removed from the pool for each request.
     removals: f64,
+    /// The quantile of requests in flight above which an answer is hot.
     quantile: f64,
 }
 
 impl Rule {
-    /// How often an answer is used, on average.
+    /// Returns how many times an answer is used, on average.
     fn uses(&self, endpoints: usize) -> f64 {
-        let kept = 1.0 - POOL as f64 / endpoints.max(1) as f64;
+        let kept = 1.0 - POOL_SIZE as f64 / endpoints.max(1) as f64;
         let left = kept * self.probes - self.removals;
         if left > 0.0 { ((1.0 + DELTA) / left).max(1.0) } else { 1.0 }
     }
 }
 
+/// The paper's δ, which governs the net rate at which answers accumulate in the pool.
 const DELTA: f64 = 1.0;
 
-/// The rule that chooses from the pool, without the probes.
+/// The strategy that picks from the pool, without the probes.
 #[derive(Debug)]
 struct HotCold {
     pool: Arc<Mutex<Pool>>,
@@ -190,9 +200,9 @@ impl Strategy for HotCold {
     type Picker = HotColdPicker;
 
     fn build(&mut self, candidates: &Candidates, _: &mut BuildContext) -> Built<HotColdPicker> {
-        let ids = candidates.iter().map(|candidate| id(candidate.stats()));
+        let keys = candidates.iter().map(|candidate| endpoint_key(candidate.stats()));
         let picker = HotColdPicker {
-            by_id: ids.zip(0..).collect(),
+            index_by_key: keys.zip(0..).collect(),
             sampler: Sampler::new(candidates),
             candidates: candidates.clone(),
             uses: self.rule.uses(candidates.len()),
@@ -203,19 +213,19 @@ impl Strategy for HotCold {
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        Some(Arc::new(IntoPool { pool: Arc::clone(&self.pool), quantile: self.rule.quantile }))
+        Some(Arc::new(PoolMeter { pool: Arc::clone(&self.pool), quantile: self.rule.quantile }))
     }
 }
 
-/// Puts reports into the pool.
+/// A meter that adds reports to the pool.
 #[derive(Debug)]
-struct IntoPool {
+struct PoolMeter {
     pool: Arc<Mutex<Pool>>,
     quantile: f64,
 }
 
-impl Meter for IntoPool {
-    fn record(&self, _vitals: &EndpointStats, _sample: &Sample<'_>) {}
+impl Meter for PoolMeter {
+    fn record(&self, _stats: &EndpointStats, _sample: &Sample<'_>) {}
 
     fn needs_latency(&self) -> bool {
         false
@@ -227,9 +237,10 @@ impl Meter for IntoPool {
 
     fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
         let Some(in_flight) = report.requests_in_flight() else { return };
-        let latency = report.latency().unwrap_or_default().as_secs_f64();
-        let answer = Answer { endpoint: id(stats), in_flight, latency, at: now, used: 0 };
-        // Responses report too, and don't wait: of two reports at the same time one will do.
+        let latency_secs = report.latency().unwrap_or_default().as_secs_f64();
+        let answer =
+            Answer { endpoint: endpoint_key(stats), in_flight, latency_secs, at: now, used: 0 };
+        // Responses report too and must not wait. Of two simultaneous reports, one is enough.
         if let Ok(mut pool) = self.pool.try_lock() {
             pool.add(answer, self.quantile);
         }
@@ -243,7 +254,7 @@ impl Meter for IntoPool {
 #[derive(Debug)]
 struct HotColdPicker {
     candidates: Candidates,
-    by_id: HashMap<Id, usize>,
+    index_by_key: HashMap<EndpointKey, usize>,
     sampler: Sampler,
     pool: Arc<Mutex<Pool>>,
     uses: f64,
@@ -251,10 +262,12 @@ struct HotColdPicker {
 }
 
 impl HotColdPicker {
-    fn of_pool(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    /// Picks from the pool, unless it is locked or nearly empty.
+    fn pick_from_pool(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let mut pool = self.pool.try_lock().ok()?;
         pool.expire(context.now());
-        let candidate = |answer: &Answer| self.candidates.get(*self.by_id.get(&answer.endpoint)?);
+        let candidate =
+            |answer: &Answer| self.candidates.get(*self.index_by_key.get(&answer.endpoint)?);
         let picked = if pool.answers.len() < 2 {
             None
         } else {
@@ -273,7 +286,7 @@ impl HotColdPicker {
 
 impl<Req> Pick<Req> for HotColdPicker {
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        if let Some(found) = self.of_pool(context) {
+        if let Some(found) = self.pick_from_pool(context) {
             return Some(found);
         }
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;

@@ -1,4 +1,4 @@
-//! The pool of probes' answers that [`Prequal`](crate::strategy::Prequal) chooses from.
+//! The pool of probes' answers that [`Prequal`](crate::strategy::Prequal) picks from.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,27 +6,26 @@ use tokio::time::Instant;
 
 use crate::{endpoint::EndpointStats, strategy::Rng};
 
-pub(super) const POOL: usize = 16;
-const LIFETIME: Duration = Duration::from_secs(1);
-/// Answers whose requests in flight make the quantile.
-const RECENT: usize = 128;
+pub(super) const POOL_SIZE: usize = 16;
+const MAX_ANSWER_AGE: Duration = Duration::from_secs(1);
+/// How many of the latest answers the quantile is computed from.
+const QUANTILE_ANSWERS: usize = 128;
 
 /// An answer in the pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    pub(super) endpoint: Id,
+    pub(super) endpoint: EndpointKey,
     pub(super) in_flight: f64,
-    /// Seconds.
-    pub(super) latency: f64,
+    pub(super) latency_secs: f64,
     pub(super) at: Instant,
     /// How many times it has been used.
     pub(super) used: u32,
 }
 
-/// An endpoint by the address of its vitals.
-pub(super) type Id = usize;
+/// Identifies an endpoint: the address of its stats.
+pub(super) type EndpointKey = usize;
 
-pub(super) fn id(stats: &EndpointStats) -> Id {
+pub(super) fn endpoint_key(stats: &EndpointStats) -> EndpointKey {
     std::ptr::from_ref(stats) as usize
 }
 
@@ -34,30 +33,33 @@ pub(super) fn id(stats: &EndpointStats) -> Id {
 pub(super) struct Pool {
     /// The oldest first.
     pub(super) answers: Vec<Answer>,
+    /// The requests in flight of the latest answers.
     recent: VecDeque<f64>,
-    /// Above that many in flight, an endpoint is hot.
+    /// An answer with more requests in flight is hot.
     threshold: f64,
-    /// Removals that are due, and whether the next is of the worst.
+    /// Removals that are due; a fraction is carried over to the next request.
     removals: f64,
+    /// Whether the next removal is of the worst answer, and not of the oldest.
     worst_next: bool,
 }
 
 impl Pool {
     pub(super) fn add(&mut self, answer: Answer, quantile: f64) {
-        if self.answers.len() == POOL {
+        if self.answers.len() == POOL_SIZE {
             self.answers.remove(0);
         }
         self.answers.push(answer);
-        if self.recent.len() == RECENT {
+        if self.recent.len() == QUANTILE_ANSWERS {
             self.recent.pop_front();
         }
         self.recent.push_back(answer.in_flight);
-        // A copy that is sorted in part; no heap, for reports come with responses.
-        let mut sorted = [0.0; RECENT];
-        sorted.iter_mut().zip(&self.recent).for_each(|(place, in_flight)| *place = *in_flight);
+        // The copy, which the selection reorders, is on the stack: reports come with responses,
+        // which must not allocate.
+        let mut sorted = [0.0; QUANTILE_ANSWERS];
+        sorted.iter_mut().zip(&self.recent).for_each(|(copy, in_flight)| *copy = *in_flight);
         let recent = &mut sorted[..self.recent.len()];
         let at = ((recent.len() - 1) as f64 * quantile) as usize;
-        // By the quantile 0 all are hot.
+        // With the quantile 0, all answers are hot.
         self.threshold = match quantile {
             0.0 => -1.0,
             _ => *recent.select_nth_unstable_by(at, f64::total_cmp).1,
@@ -65,37 +67,39 @@ impl Pool {
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        self.answers.retain(|answer| now.saturating_duration_since(answer.at) < LIFETIME);
+        self.answers.retain(|answer| now.saturating_duration_since(answer.at) < MAX_ANSWER_AGE);
     }
 
     fn is_hot(&self, answer: &Answer) -> bool {
         answer.in_flight > self.threshold
     }
 
-    /// How an answer ranks, the best first.
+    /// Returns the rank of an answer; the least is the best.
     fn rank(&self, answer: &Answer) -> (bool, f64) {
         let hot = self.is_hot(answer);
-        (hot, if hot { answer.in_flight } else { answer.latency })
+        (hot, if hot { answer.in_flight } else { answer.latency_secs })
     }
 
+    /// Returns the index of the best accepted answer.
     pub(super) fn best(&self, accepts: impl Fn(&Answer) -> bool) -> Option<usize> {
         let accepted = self.answers.iter().enumerate().filter(|(_, answer)| accepts(answer));
         let ranked = accepted.map(|(index, answer)| (self.rank(answer), index));
         ranked.min_by(|(one, _), (other, _)| compare(one, other)).map(|(_, index)| index)
     }
 
-    /// Takes note that an answer was used.
+    /// Records that an answer was used, and removes it after `uses` uses on average.
     pub(super) fn use_up(&mut self, index: usize, uses: f64, rng: &mut Rng) {
         let answer = &mut self.answers[index];
         answer.in_flight += 1.0;
         answer.used += 1;
-        // Rounded at random, to that mean.
+        // Rounded at random, so that the mean is `uses`.
         let rounded = uses.floor() + f64::from(u8::from(rng.unit() < uses.fract()));
         if f64::from(answer.used) >= rounded {
             self.answers.remove(index);
         }
     }
 
+    /// Removes answers at the rate of `removals` for each call.
     pub(super) fn remove(&mut self, removals: f64) {
         self.removals += removals;
         while self.removals >= 1.0 {
@@ -103,9 +107,10 @@ impl Pool {
             let worst = self.worst_next;
             self.worst_next = !worst;
             let ranked = self.answers.iter().map(|answer| self.rank(answer)).enumerate();
-            let index = match worst {
-                true => ranked.max_by(|(_, one), (_, other)| compare(one, other)).map(|(at, _)| at),
-                false => Some(0),
+            let index = if worst {
+                ranked.max_by(|(_, one), (_, other)| compare(one, other)).map(|(at, _)| at)
+            } else {
+                Some(0)
             };
             if let Some(index) = index.filter(|&index| index < self.answers.len()) {
                 self.answers.remove(index);
@@ -122,8 +127,8 @@ fn compare(one: &(bool, f64), other: &(bool, f64)) -> std::cmp::Ordering {
 mod tests {
     use super::*;
 
-    fn answer(endpoint: Id, in_flight: f64, latency: f64) -> Answer {
-        Answer { endpoint, in_flight, latency, at: Instant::now(), used: 0 }
+    fn answer(endpoint: EndpointKey, in_flight: f64, latency_secs: f64) -> Answer {
+        Answer { endpoint, in_flight, latency_secs, at: Instant::now(), used: 0 }
     }
 
     fn pool(answers: &[Answer]) -> Pool {

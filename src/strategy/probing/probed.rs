@@ -17,28 +17,27 @@ use futures::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::probes::{Asker, Round};
+use super::probes::{ProbeSource, Round};
 use crate::{
+    ConfigError,
     outcome::{LoadReport, Meter},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes,
-        Rng, Strategy,
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probes, Rng, Strategy,
     },
 };
 
-/// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
-/// [`LoadReport`]s know.
+/// Asks endpoints for their load between requests, for any inner strategy that reads
+/// [`LoadReport`]s.
 ///
-/// The probe is a function: it gets the endpoint by name and attributes, and gives a future of a
-/// report. Yours, or, over HTTP, `http::load_probe`. Probes are sent for a share of the requests, one
-/// for each by default, to the endpoints in random order, each once before any again. They hold no
-/// request up: requests go by the reports that are there, and those are used as often as they are
-/// of use.
+/// `probe` is a function from an endpoint, with its name and attributes, to a future of a report:
+/// your own, or, over HTTP, `http::load_probe`. By default one probe is sent for each request.
+/// Endpoints are probed in random order, each once before any is probed again. Probes delay no
+/// request: a request uses the reports at hand, and a report is used as long as it is of use.
 ///
-/// The balancer's driver runs the probes; nothing is spawned. At most 64 are under way at a time,
-/// none for longer than [`timeout`](Self::timeout); one that fails is no report, and says nothing
-/// else of the endpoint. Without requests no probe is sent, and what is known grows old: a request that
-/// comes then can wait for an answer, before the pick, in [`AwaitProbes`](crate::strategy::AwaitProbes).
+/// The balancer's driver runs the probes; no task is spawned. At most 64 are in flight, each for at
+/// most [`timeout`](Self::timeout). A probe that fails yields no report and has no other effect on
+/// its endpoint. Without requests no probe is sent, and reports age. The next request can then wait
+/// for an answer before it is balanced: see [`AwaitProbes`](crate::strategy::AwaitProbes).
 ///
 /// ```
 /// use tower_lb::{outcome::LoadReport, strategy::{Candidate, Freshest, Probed}};
@@ -47,128 +46,130 @@ use crate::{
 ///     Ok(LoadReport::new().with_requests_in_flight(3.0))
 /// }
 ///
-/// let strategy = Probed::new(|endpoint: &Candidate| ask(endpoint.name().to_owned()), Freshest::default())
-///     .per_request(0.5)?;
-/// # Ok::<_, tower_lb::strategy::InvalidParameter>(())
+/// let probe = |endpoint: &Candidate| ask(endpoint.name().to_owned());
+/// let strategy = Probed::new(probe, Freshest::default()).per_request(0.5)?;
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 pub struct Probed<St, F> {
     inner: St,
-    rate: f64,
-    due: Arc<Due>,
-    asker: Arc<Asker>,
-    /// Shared with the driver's events of the last picker.
+    per_request: f64,
+    due: Arc<DueProbes>,
+    source: Arc<ProbeSource>,
+    /// Shared with the driver's events of the latest picker.
     prober: Arc<Mutex<Prober<F>>>,
 }
 
-/// What sends probes and hears of them.
+/// Sends probes and receives their reports.
 struct Prober<F> {
     probe: F,
     timeout: Duration,
-    due: Arc<Due>,
+    due: Arc<DueProbes>,
     candidates: Option<Candidates>,
-    /// Positions that are to be probed before any is again.
-    unasked: Vec<usize>,
+    /// Indexes of the candidates that are probed before any is probed again.
+    unprobed: Vec<usize>,
     rng: Rng,
-    running: FuturesUnordered<Running>,
-    asker: Arc<Asker>,
-    /// What requests wait for, and the number of the latest that was begun.
+    in_flight: FuturesUnordered<ProbeFuture>,
+    source: Arc<ProbeSource>,
+    /// The round that requests wait for.
     round: Option<Round>,
-    begun: u64,
-    /// Probes of the latest round that no request has called for yet.
-    ahead: u64,
+    /// The number of the latest round that was started.
+    latest_round: u64,
+    /// Probes of the latest round that replace later ones and have not done so yet.
+    prepaid: u64,
 }
 
 fn lock<F>(prober: &Mutex<Prober<F>>) -> MutexGuard<'_, Prober<F>> {
     prober.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+type ProbeFuture = Pin<Box<dyn Future<Output = EndedProbe> + Send>>;
 
-/// A probe that is over.
-struct Ended {
+struct EndedProbe {
     candidate: Candidate,
+    /// `None` if the probe failed or timed out.
     report: Option<LoadReport>,
     /// The round that it was sent for, if requests waited for it.
     round: Option<u64>,
 }
 
-/// Probes that requests have called for.
+/// The probes that requests have caused and the driver has not sent yet.
 #[derive(Debug, Default)]
-struct Due {
-    /// In units of 2^-16 probes.
-    probes: AtomicU64,
+struct DueProbes {
+    /// In units of 1 / [`PROBE`], so that a request can cause a fraction of a probe.
+    amount: AtomicU64,
     waker: AtomicWaker,
 }
 
-const ONE: u64 = 1 << 16;
-/// Probes under way at a time; what is due beyond that is forgotten.
-const MOST: usize = 64;
-const MOST_PER_REQUEST: f64 = 16.0;
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// One probe, in the units of [`DueProbes`].
+const PROBE: u64 = 1 << 16;
+/// The most probes in flight. Those due beyond that are dropped.
+const MAX_IN_FLIGHT: usize = 64;
+const MAX_PER_REQUEST: f64 = 16.0;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl<St, F> Probed<St, F> {
-    /// One probe for each request, a timeout of a second.
+    /// Sends one probe for each request, with a timeout of a second.
     pub fn new<Fut, E>(probe: F, inner: St) -> Self
     where
         F: Fn(&Candidate) -> Fut,
         Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
     {
-        Self::with(probe, inner, 1.0, TIMEOUT, Asker::new(), Rng::from_entropy())
+        Self::with_rate(probe, inner, 1.0)
+    }
+
+    pub(super) fn with_rate(probe: F, inner: St, per_request: f64) -> Self {
+        let (source, rng) = (ProbeSource::new(), Rng::from_entropy());
+        Self::with(probe, inner, per_request, DEFAULT_TIMEOUT, source, rng)
     }
 
     fn with(
         probe: F,
         inner: St,
-        rate: f64,
+        per_request: f64,
         timeout: Duration,
-        asker: Arc<Asker>,
+        source: Arc<ProbeSource>,
         rng: Rng,
     ) -> Self {
-        let due = Arc::<Due>::default();
+        let due = Arc::<DueProbes>::default();
         let prober = Prober {
             probe,
             timeout,
             due: Arc::clone(&due),
             candidates: None,
-            unasked: Vec::new(),
+            unprobed: Vec::new(),
             rng,
-            running: FuturesUnordered::new(),
-            begun: asker.latest(),
-            asker: Arc::clone(&asker),
+            in_flight: FuturesUnordered::new(),
+            latest_round: source.latest_requested(),
+            source: Arc::clone(&source),
             round: None,
-            ahead: 0,
+            prepaid: 0,
         };
-        Self { inner, rate, due, asker, prober: Arc::new(Mutex::new(prober)) }
+        Self { inner, per_request, due, source, prober: Arc::new(Mutex::new(prober)) }
     }
 
-    /// For who wants to wait for probes.
+    /// Returns what lets requests wait for the probes.
     #[must_use]
     pub fn probes(&self) -> Probes {
-        self.asker.probes()
+        self.source.probes()
     }
 
-    /// Probes for each request, on average. Default 1.
+    /// Sets how many probes are sent for each request, on average. Default 1.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is not above 0 and at most 16.
-    pub fn per_request(mut self, probes: f64) -> Result<Self, InvalidParameter> {
-        if probes > 0.0 && probes <= MOST_PER_REQUEST {
-            self.rate = probes;
-            return Ok(self);
-        }
-        Err(InvalidParameter::new("per_request", "above 0 and at most 16"))
-    }
-
-    pub(super) fn set_rate(&mut self, probes: f64) {
-        self.rate = probes;
+    /// If `probes` is not above 0 and at most 16.
+    pub fn per_request(mut self, probes: f64) -> Result<Self, ConfigError> {
+        let valid = probes > 0.0 && probes <= MAX_PER_REQUEST;
+        ConfigError::unless(valid, "per_request", probes, "a number above 0 and at most 16")?;
+        self.per_request = probes;
+        Ok(self)
     }
 
     pub(super) fn inner_mut(&mut self) -> &mut St {
         &mut self.inner
     }
 
-    /// How long a probe may take. Default 1 s.
+    /// Limits how long a probe may take. Default 1 s.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         lock(&self.prober).timeout = timeout;
@@ -183,103 +184,96 @@ impl<St, F> Probed<St, F> {
     }
 }
 
-impl<F> Prober<F> {
-    /// The next endpoint to be probed.
-    fn next(&mut self, candidates: &Candidates) -> Option<Candidate> {
-        if self.unasked.is_empty() {
-            self.unasked.extend(0..candidates.len());
+impl<F, Fut, E> Prober<F>
+where
+    F: Fn(&Candidate) -> Fut,
+    Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
+{
+    /// Sends the probes that are due, and handles those that have ended.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        // Registered before the due amount is read: what a request adds after that wakes the
+        // driver.
+        self.due.waker.register(cx.waker());
+        self.send_due();
+        while let Poll::Ready(Some(ended)) = self.in_flight.poll_next_unpin(cx) {
+            self.handle(ended);
         }
-        let at = self.rng.below(self.unasked.len());
-        let drawn = (!self.unasked.is_empty()).then(|| self.unasked.swap_remove(at))?;
-        candidates.get(drawn).cloned()
     }
 
-    /// Sends the probes that are due.
-    fn send<Fut, E>(&mut self)
-    where
-        F: Fn(&Candidate) -> Fut,
-        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
-    {
+    fn send_due(&mut self) {
         let Some(candidates) = self.candidates.clone() else { return };
-        let due = self.due.probes.load(Ordering::Relaxed) / ONE;
-        self.due.probes.fetch_sub(due * ONE, Ordering::Relaxed);
-        let sent_before = due.min(self.ahead);
-        self.ahead -= sent_before;
-        for _ in 0..due - sent_before {
-            if self.running.len() >= MOST {
+        let due = self.due.amount.load(Ordering::Relaxed) / PROBE;
+        // Only whole probes are taken; the fraction counts for the next.
+        self.due.amount.fetch_sub(due * PROBE, Ordering::Relaxed);
+        let replaced = due.min(self.prepaid);
+        self.prepaid -= replaced;
+        for _ in 0..due - replaced {
+            if self.in_flight.len() >= MAX_IN_FLIGHT {
                 break;
             }
             self.send_one(&candidates, None);
         }
-        let asked = self.asker.latest();
-        if asked > self.begun {
-            self.begun = asked;
+        let requested = self.source.latest_requested();
+        if requested > self.latest_round {
+            self.latest_round = requested;
             self.send_round(&candidates);
         }
     }
 
-    /// Asks different endpoints for requests that wait.
-    fn send_round<Fut, E>(&mut self, candidates: &Candidates)
-    where
-        F: Fn(&Candidate) -> Fut,
-        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
-    {
-        let most = candidates.len().min(MOST.saturating_sub(self.running.len()));
-        let round = self.asker.begin(self.begun, most);
-        if self.unasked.len() < round.asked {
-            self.unasked = (0..candidates.len()).collect();
+    /// Probes distinct endpoints, for requests that wait.
+    fn send_round(&mut self, candidates: &Candidates) {
+        let most = candidates.len().min(MAX_IN_FLIGHT.saturating_sub(self.in_flight.len()));
+        let round = self.source.start(self.latest_round, most);
+        // With too few left, the draw would start over and might probe one of them twice.
+        if self.unprobed.len() < round.probes {
+            self.unprobed = (0..candidates.len()).collect();
         }
-        (0..round.asked).for_each(|_| self.send_one(candidates, Some(round.number())));
-        self.ahead = round.asked as u64;
+        (0..round.probes).for_each(|_| self.send_one(candidates, Some(round.number())));
+        self.prepaid = round.probes as u64;
         self.round = (!round.is_over()).then_some(round);
     }
 
-    fn send_one<Fut, E>(&mut self, candidates: &Candidates, round: Option<u64>)
-    where
-        F: Fn(&Candidate) -> Fut,
-        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
-    {
-        let Some(candidate) = self.next(candidates) else { return };
+    fn send_one(&mut self, candidates: &Candidates, round: Option<u64>) {
+        let Some(candidate) = self.draw(candidates) else { return };
         let answer = timeout(self.timeout, (self.probe)(&candidate));
-        self.running.push(Box::pin(async move {
+        self.in_flight.push(Box::pin(async move {
             let report = answer.await.ok().and_then(Result::ok);
-            Ended { candidate, report, round }
+            EndedProbe { candidate, report, round }
         }));
     }
 
-    fn ended(&mut self, Ended { candidate, report, round }: Ended) {
+    /// Draws the next endpoint to be probed.
+    fn draw(&mut self, candidates: &Candidates) -> Option<Candidate> {
+        if self.unprobed.is_empty() {
+            self.unprobed.extend(0..candidates.len());
+        }
+        let at = self.rng.below(self.unprobed.len());
+        let drawn = (!self.unprobed.is_empty()).then(|| self.unprobed.swap_remove(at))?;
+        candidates.get(drawn).cloned()
+    }
+
+    fn handle(&mut self, EndedProbe { candidate, report, round }: EndedProbe) {
         if let Some(report) = &report {
             candidate.report(report, Instant::now());
-            self.asker.answered();
+            self.source.record_answer();
         }
+        // A probe of an earlier round may end after that round was over.
         if let Some(current) = self.round.as_mut().filter(|one| Some(one.number()) == round) {
-            current.heard(report.is_some());
+            current.record_end(report.is_some());
             if current.is_over() {
                 self.round = None;
             }
         }
     }
-
-    /// Sends what is due, and hears of what has ended.
-    fn poll<Fut, E>(&mut self, cx: &mut Context<'_>)
-    where
-        F: Fn(&Candidate) -> Fut,
-        Fut: Future<Output = Result<LoadReport, E>> + Send + 'static,
-    {
-        self.due.waker.register(cx.waker());
-        self.send();
-        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
-            self.ended(ended);
-        }
-    }
 }
 
 impl<St: Clone, F: Clone> Clone for Probed<St, F> {
-    /// Begins without probes under way.
+    /// The clone starts with no probes in flight, and shares the [`Probes`].
     fn clone(&self) -> Self {
         let (inner, prober) = (self.inner.clone(), lock(&self.prober));
         let (probe, rng) = (prober.probe.clone(), prober.rng.clone());
-        Self::with(probe, inner, self.rate, prober.timeout, Arc::clone(&self.asker), rng)
+        let source = Arc::clone(&self.source);
+        Self::with(probe, inner, self.per_request, prober.timeout, source, rng)
     }
 }
 
@@ -299,16 +293,17 @@ where
         let built = self.inner.build(candidates, context);
         let mut prober = lock(&self.prober);
         prober.candidates = Some(built.eligible.clone());
-        prober.unasked.clear();
-        let (prober, asked) = (Arc::clone(&self.prober), self.asker.registration());
-        // Work between requests that never asks for a new picker, nor ends: there are requests to come.
+        prober.unprobed.clear();
+        let (prober, rounds) = (Arc::clone(&self.prober), self.source.registration());
+        // Work between requests. It never asks for a new picker, and never ends, as later requests
+        // may need it.
         context.rebuild_on(poll_fn(move |cx| {
-            asked.register(cx.waker());
+            rounds.register(cx.waker());
             lock(&prober).poll(cx);
             Poll::Pending
         }));
-        let (due, each) = (Arc::clone(&self.due), (self.rate * ONE as f64) as u64);
-        built.map(|inner| ProbedPicker { inner, due, each })
+        let (due, per_request) = (Arc::clone(&self.due), (self.per_request * PROBE as f64) as u64);
+        built.map(|inner| ProbedPicker { inner, due, per_request })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -320,25 +315,27 @@ impl<St: fmt::Debug, F> fmt::Debug for Probed<St, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Probed")
             .field("inner", &self.inner)
-            .field("per_request", &self.rate)
-            .field("under_way", &lock(&self.prober).running.len())
+            .field("per_request", &self.per_request)
+            .field("in_flight", &lock(&self.prober).in_flight.len())
             .finish_non_exhaustive()
     }
 }
 
 /// The picker of [`Probed`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <Probed<St, F> as Strategy>::Picker")]
 pub struct ProbedPicker<P> {
     inner: P,
-    due: Arc<Due>,
-    each: u64,
+    due: Arc<DueProbes>,
+    /// In the units of [`DueProbes`].
+    per_request: u64,
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for ProbedPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let before = self.due.probes.fetch_add(self.each, Ordering::Relaxed);
-        if before + self.each >= ONE {
+        let before = self.due.amount.fetch_add(self.per_request, Ordering::Relaxed);
+        if before + self.per_request >= PROBE {
             self.due.waker.wake();
         }
         self.inner.pick(request, context)

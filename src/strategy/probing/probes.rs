@@ -16,50 +16,59 @@ use crate::{
     strategy::wakers::{Registration, Wakers},
 };
 
-/// The probes of a [`Probed`](crate::strategy::Probed) strategy or a [`Prequal`](crate::strategy::Prequal), for who wants to
-/// wait for them: a pick can't, but whoever sends requests can, before the pick.
+/// Lets requests wait for the probes of a [`Probed`](crate::strategy::Probed) or
+/// [`Prequal`](crate::strategy::Prequal) strategy before they are balanced. A pick itself cannot
+/// wait.
 ///
-/// [`AwaitProbes`](crate::strategy::AwaitProbes) does so for services. Clones of the strategy share it, and each
-/// asks its own endpoints: put `Probed` around wrappers that divide them ([`ZoneAware`](crate::strategy::ZoneAware),
-/// [`Tiers`](crate::strategy::Tiers)), not within, and fewer are asked.
+/// [`AwaitProbes`](crate::strategy::AwaitProbes) does so as a middleware. Clones of the strategy
+/// share their `Probes`, and each probes its own endpoints. To send fewer probes, put `Probed`
+/// around wrappers that divide the endpoints ([`ZoneAware`](crate::strategy::ZoneAware),
+/// [`Tiers`](crate::strategy::Tiers)), not inside them.
 #[derive(Clone, Debug)]
 pub struct Probes {
     rounds: Arc<Rounds>,
-    asker: Weak<Asker>,
+    source: Weak<ProbeSource>,
 }
 
-/// The side of the strategy and its clones, which send the probes.
+/// The strategy's side of the rounds, shared by its clones. When the last is dropped, waiting ends.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct ProbeSource {
     rounds: Arc<Rounds>,
 }
 
-/// How many endpoints a round asks. All answers but one end it, so that one that stands still holds
-/// nobody up.
-const ASKED: usize = 3;
-/// How long nobody waits after it was in vain: probes that all fail or take too long must not make
-/// each request wait.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How many endpoints a round probes. It ends when all but one have answered, so that one stalled
+/// endpoint delays no request.
+const PROBES_PER_ROUND: usize = 3;
+/// The time without waiting after a futile wait, so that probes which all fail or time out do not
+/// delay every request.
+const FUTILE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Rounds of probes that requests wait for, numbered from 1. One is under way at a time, for all of them.
+/// The rounds of probes that requests wait for, numbered from 1. At most one is in progress, for
+/// all waiting requests.
+///
+/// A round is in progress while `finished` is below `requested`. Both use `SeqCst`: a request that
+/// requests a round and the driver that serves it each write one and read the other.
 #[derive(Debug)]
 struct Rounds {
-    /// The latest that was asked for.
-    asked: AtomicU64,
-    /// The latest that is over.
+    /// The latest round that was requested.
+    requested: AtomicU64,
+    /// The latest round that has ended.
     finished: AtomicU64,
     epoch: Instant,
-    /// When the last answer came, in nanoseconds since the epoch; 0 if none ever did.
-    answered: AtomicU64,
-    /// When waiting was last found to be in vain; the same.
-    in_vain: AtomicU64,
+    /// When the last answer came, in nanoseconds since `epoch`; 0 before the first.
+    last_answer: AtomicU64,
+    /// When a wait last ended without an answer, in the same units.
+    last_futile_wait: AtomicU64,
     waiting: Arc<WaitQueue>,
     drivers: Wakers,
 }
 
 impl Probes {
-    /// Whether the last answer to a probe is no older than `max_age` and nobody waits for others; or it is
-    /// no use to wait, because the strategy is gone, or because it was in vain within the last second.
+    /// Returns true if a request need not, or should not, wait. That is the case if
+    ///
+    /// - the last answer to a probe is at most `max_age` old, and no round is in progress;
+    /// - a wait ended without an answer within the last second; or
+    /// - the strategy was dropped.
     #[must_use]
     pub fn is_fresh(&self, max_age: Duration) -> bool {
         let now = self.rounds.nanos();
@@ -67,33 +76,37 @@ impl Probes {
             let at = event.load(Ordering::Relaxed);
             at > 0 && u128::from(now.saturating_sub(at)) <= age.as_nanos()
         };
-        self.asker.strong_count() == 0
-            || is_within(&self.rounds.in_vain, PAUSE)
-            || !self.rounds.is_under_way() && is_within(&self.rounds.answered, max_age)
+        self.source.strong_count() == 0
+            || is_within(&self.rounds.last_futile_wait, FUTILE_PAUSE)
+            || !self.rounds.is_in_progress() && is_within(&self.rounds.last_answer, max_age)
     }
 
-    /// Resolves at once if answers [are fresh](Self::is_fresh). Otherwise three endpoints are
-    /// asked, and it resolves when two have answered, all three have been heard of, or `patience` is
-    /// over, whichever is first. Requests that wait at the same time wait for the same answers. After a wait
-    /// in vain, be it that nobody answered or that `patience` was over, nobody waits for a second.
+    /// Waits until answers [are fresh](Self::is_fresh).
     ///
-    /// Those probes count for requests to come: they replace as many of what these call for.
+    /// If they are not, three endpoints are probed. The future then resolves when two have
+    /// answered, when all three have answered or failed, or after `max_wait`, whichever is first.
+    /// Requests that wait at the same time wait for the same answers. For a second after a wait in
+    /// which no endpoint answered, or that took `max_wait`, no request waits.
     ///
-    /// The balancer's driver sends the probes; while nobody polls it, `patience` is what ends the wait.
+    /// These probes count for later requests: each replaces one that a later request would have
+    /// caused.
+    ///
+    /// The balancer's driver sends the probes. While the driver is not polled, only `max_wait` ends
+    /// the wait.
     #[must_use]
-    pub fn fresh(&self, max_age: Duration, patience: Duration) -> Fresh {
-        Fresh { probes: self.clone(), max_age, patience, wait: None }
+    pub fn fresh(&self, max_age: Duration, max_wait: Duration) -> Fresh {
+        Fresh { probes: self.clone(), max_age, max_wait, wait: None }
     }
 }
 
-impl Asker {
+impl ProbeSource {
     pub(super) fn new() -> Arc<Self> {
         let rounds = Arc::new(Rounds {
-            asked: AtomicU64::new(0),
+            requested: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             epoch: Instant::now(),
-            answered: AtomicU64::new(0),
-            in_vain: AtomicU64::new(0),
+            last_answer: AtomicU64::new(0),
+            last_futile_wait: AtomicU64::new(0),
             waiting: Arc::default(),
             drivers: Wakers::default(),
         });
@@ -101,122 +114,126 @@ impl Asker {
     }
 
     pub(super) fn probes(self: &Arc<Self>) -> Probes {
-        Probes { rounds: Arc::clone(&self.rounds), asker: Arc::downgrade(self) }
+        Probes { rounds: Arc::clone(&self.rounds), source: Arc::downgrade(self) }
     }
 
-    /// An endpoint has answered.
-    pub(super) fn answered(&self) {
-        self.rounds.answered.store(self.rounds.nanos(), Ordering::Relaxed);
+    /// Records that an endpoint has answered.
+    pub(super) fn record_answer(&self) {
+        self.rounds.last_answer.store(self.rounds.nanos(), Ordering::Relaxed);
     }
 
-    /// Wakes a driver when a round is asked for.
+    /// Registers a driver, which is woken when a round is requested.
     pub(super) fn registration(&self) -> Registration {
         self.rounds.drivers.registration()
     }
 
-    /// The latest round that was asked for.
-    pub(super) fn latest(&self) -> u64 {
-        self.rounds.asked.load(Ordering::SeqCst)
+    /// Returns the number of the latest round that was requested.
+    pub(super) fn latest_requested(&self) -> u64 {
+        self.rounds.requested.load(Ordering::SeqCst)
     }
 
-    /// Begins a round that asks so many endpoints at the most.
-    pub(super) fn begin(&self, number: u64, most: usize) -> Round {
-        let (rounds, asked) = (Arc::clone(&self.rounds), ASKED.min(most));
-        Round { rounds, number, asked, heard: 0, answers: 0 }
+    /// Starts round `number`, with at most `max_probes` probes.
+    pub(super) fn start(&self, number: u64, max_probes: usize) -> Round {
+        let (rounds, probes) = (Arc::clone(&self.rounds), PROBES_PER_ROUND.min(max_probes));
+        Round { rounds, number, probes, ended: 0, answers: 0 }
     }
 }
 
 impl Rounds {
-    /// Since the epoch, at least 1.
+    /// Returns the nanoseconds since the epoch, at least 1: 0 stands for "never".
     fn nanos(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 
-    fn is_under_way(&self) -> bool {
-        self.finished.load(Ordering::SeqCst) < self.asked.load(Ordering::SeqCst)
+    fn is_in_progress(&self) -> bool {
+        self.finished.load(Ordering::SeqCst) < self.requested.load(Ordering::SeqCst)
     }
 
-    /// The number of a round to wait for: the one under way, or else a new one.
-    fn ask(&self) -> u64 {
+    /// Returns the number of the round in progress. Requests one if no round is in progress.
+    fn request(&self) -> u64 {
         let finished = self.finished.load(Ordering::SeqCst);
         let next = finished + 1;
-        match self.asked.compare_exchange(finished, next, Ordering::SeqCst, Ordering::SeqCst) {
+        // Of several requests at a time, one succeeds; the others wait for the same round.
+        match self.requested.compare_exchange(finished, next, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
                 self.drivers.wake();
                 next
             }
-            Err(asked) => asked,
+            Err(requested) => requested,
         }
     }
 
-    /// A round is over, the first time that somebody says so. Whoever waits looks again.
-    fn finish(&self, number: u64, in_vain: bool) {
+    /// Ends a round and wakes the requests that wait for it. Has no effect if it has ended before:
+    /// the driver, and each request whose `max_wait` is over, may end it.
+    fn finish(&self, number: u64, futile: bool) {
         if self.finished.fetch_max(number, Ordering::SeqCst) < number {
-            if in_vain {
-                self.in_vain.store(self.nanos(), Ordering::Relaxed);
+            if futile {
+                self.last_futile_wait.store(self.nanos(), Ordering::Relaxed);
             }
             self.waiting.changed();
         }
     }
 }
 
-impl Drop for Asker {
+impl Drop for ProbeSource {
     fn drop(&mut self) {
-        self.rounds.finish(self.latest(), false);
+        self.rounds.finish(self.latest_requested(), false);
     }
 }
 
-/// A round of probes under way; when it is over or dropped, requests go on.
+/// A round of probes in progress. When it is dropped, the requests that wait for it continue.
 #[derive(Debug)]
 pub(super) struct Round {
     rounds: Arc<Rounds>,
     number: u64,
-    /// How many endpoints to ask.
-    pub(super) asked: usize,
-    /// How many have answered, or failed to.
-    heard: usize,
+    /// How many endpoints are probed.
+    pub(super) probes: usize,
+    /// How many probes have been answered or have failed.
+    ended: usize,
     answers: usize,
 }
 
 impl Round {
-    /// Tells its probes from those of others, whose last answer may come when it is over.
+    /// Returns the number, which distinguishes its probes from late ones of an earlier round.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// An endpoint was heard of.
-    pub(super) fn heard(&mut self, has_answered: bool) {
-        self.heard += 1;
+    /// Records the end of one probe.
+    pub(super) fn record_end(&mut self, has_answered: bool) {
+        self.ended += 1;
         self.answers += usize::from(has_answered);
     }
 
     pub(super) fn is_over(&self) -> bool {
-        let enough = self.asked.saturating_sub(1).max(1);
-        self.heard >= self.asked || self.answers >= enough
+        let enough = self.probes.saturating_sub(1).max(1);
+        self.ended >= self.probes || self.answers >= enough
     }
 }
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.rounds.finish(self.number, self.asked > 0 && self.answers == 0);
+        // A round without probes (there were no endpoints, or too many probes in flight) is not
+        // futile.
+        self.rounds.finish(self.number, self.probes > 0 && self.answers == 0);
     }
 }
 
-/// Waits until the answers to probes are [`fresh`](Probes::fresh).
+/// Waits until the answers to probes are [fresh](Probes::fresh).
 #[derive(Debug)]
 pub struct Fresh {
     probes: Probes,
     max_age: Duration,
-    patience: Duration,
+    max_wait: Duration,
     wait: Option<Wait>,
 }
 
-/// A request that waits for a round.
+/// The state of a request that waits for a round.
 #[derive(Debug)]
 struct Wait {
     watch: Watch,
     round: u64,
-    patience: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Future for Fresh {
@@ -227,17 +244,17 @@ impl Future for Fresh {
         if this.wait.is_none() && this.probes.is_fresh(this.max_age) {
             return Poll::Ready(());
         }
-        let Probes { rounds, asker } = &this.probes;
+        let Probes { rounds, source } = &this.probes;
         let wait = this.wait.get_or_insert_with(|| Wait {
             watch: Watch::for_change(Arc::clone(&rounds.waiting)),
-            round: rounds.ask(),
-            patience: Box::pin(sleep(this.patience)),
+            round: rounds.request(),
+            timer: Box::pin(sleep(this.max_wait)),
         });
-        // Before the look at whether the round is over: what ends after it wakes.
+        // Registered before `finished` is read: a round that ends after the read wakes this task.
         wait.watch.register(cx.waker());
         let is_over = rounds.finished.load(Ordering::SeqCst) >= wait.round;
-        if !is_over && asker.strong_count() > 0 {
-            ready!(wait.patience.as_mut().poll(cx));
+        if !is_over && source.strong_count() > 0 {
+            ready!(wait.timer.as_mut().poll(cx));
             rounds.finish(wait.round, true);
         }
         Poll::Ready(())

@@ -1,24 +1,26 @@
-/// Weighted turns for weights whose smooth cycle is too long to write down.
+/// An order of weighted turns for weights whose smooth cycle is too long to store.
 ///
-/// Turn t goes to whoever owns the point frac(t / φ) of a line on which everybody has a stretch as
-/// long as its weight. Multiples of the golden ratio fill the line more evenly than any other, so
-/// shares are met to within a few requests after any number of turns; no state but the turn is needed.
+/// The indexes divide a line into segments, each as long as its weight. Turn t goes to the segment
+/// that contains the point frac(t / φ). Multiples of the golden ratio fill the line more evenly
+/// than those of any other number, so after any number of turns each index is within a few turns of
+/// its share. The turn is the only state.
 ///
-/// Source: Weyl's equidistribution theorem; Knuth, TAOCP 6.4, on the golden ratio. Stretches are
-/// found by Chen and Asau's indexed search: constant time on average.
+/// Source: Weyl's equidistribution theorem; Knuth, TAOCP 6.4, on the golden ratio. Segments are
+/// found by Chen and Asau's indexed search, in constant time on average.
 #[derive(Debug)]
 pub(crate) struct LowDiscrepancy {
-    /// Where each stretch ends.
+    /// Where each segment ends.
     ends: Box<[u64]>,
-    /// For each of as many equal parts of the line, the stretch in which it begins.
+    /// The line is also divided into equal parts, as many as there are segments. For each part, the
+    /// segment in which it begins.
     guide: Box<[u32]>,
 }
 
-/// 2^64 / φ, odd.
+/// 2^64 / φ, rounded to an odd number so that its multiples modulo 2^64 are distinct.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl LowDiscrepancy {
-    /// At least one weight must be above 0; without one every turn goes to index 0.
+    /// At least one weight must be above 0; otherwise every turn goes to index 0.
     pub(super) fn new(weights: &[u32]) -> Self {
         let mut total = 0;
         let ends: Box<[u64]> = weights
@@ -28,14 +30,14 @@ impl LowDiscrepancy {
                 total
             })
             .collect();
-        let mut stretch = 0;
+        let mut segment = 0;
         let guide = (0..weights.len() as u128)
             .map(|part| {
                 let start = (part * u128::from(total) / weights.len() as u128) as u64;
-                while ends.get(stretch as usize).is_some_and(|&end| end <= start) {
-                    stretch += 1;
+                while ends.get(segment as usize).is_some_and(|&end| end <= start) {
+                    segment += 1;
                 }
-                stretch
+                segment
             })
             .collect();
         Self { ends, guide }
@@ -49,7 +51,8 @@ impl LowDiscrepancy {
         };
         let point = ((fraction * u128::from(total)) >> 64) as u64;
         let part = ((fraction * self.guide.len() as u128) >> 64) as usize;
-        // A part's guide may be one stretch too far on where rounding puts its start past the point.
+        // Rounding may put the start of a part past the point. The guide is then one segment too
+        // far.
         let mut index = (self.guide[part] as usize).min(self.ends.len() - 1);
         while index > 0 && self.ends[index - 1] > point {
             index -= 1;

@@ -1,13 +1,15 @@
 use super::{low_discrepancy::LowDiscrepancy, smooth};
 use crate::strategy::{Candidate, Candidates};
 
-/// Whose turn it is: everybody as often as the weights say, evenly spread.
+/// An order of turns in which each index comes up in proportion to its weight, evenly spread.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// All weights are equal.
+    /// All weights are equal: plain round robin.
     Equal(Modulus),
+    /// A stored cycle of indexes.
     Cycle(Box<[u32]>, Modulus),
-    Long(LowDiscrepancy),
+    /// The cycle would be too long to store.
+    LowDiscrepancy(LowDiscrepancy),
 }
 
 impl Order {
@@ -25,24 +27,25 @@ impl Order {
                 let len = Modulus::new(cycle.len());
                 Self::Cycle(cycle, len)
             }
-            None => Self::Long(LowDiscrepancy::new(weights)),
+            None => Self::LowDiscrepancy(LowDiscrepancy::new(weights)),
         }
     }
 
-    /// An index into the weights; 0 if there are none.
+    /// Returns the index, among the weights, that has this turn; 0 if there are no weights.
     #[inline]
     pub(crate) fn index(&self, turn: u64) -> usize {
         match self {
             Self::Equal(len) => len.remainder(turn),
             Self::Cycle(cycle, len) => cycle[len.remainder(turn)] as usize,
-            Self::Long(table) => table.turn(turn),
+            Self::LowDiscrepancy(table) => table.turn(turn),
         }
     }
 }
 
-/// Remainders by multiplication; a division would be a third of the cost of a pick.
+/// Computes remainders by multiplication, because a division would be a third of the cost of a
+/// pick.
 ///
-/// Turns are taken modulo 2^32, so once in so many the cycle starts over early.
+/// Turns are taken modulo 2^32, so every 2^32 turns the cycle starts over early.
 ///
 /// Source: Lemire, Kaser and Kurz, "Faster remainder by direct computation" (2019).
 #[derive(Clone, Copy, Debug)]

@@ -9,17 +9,18 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy},
 };
 
-/// Each endpoint in turn, as often as its weight says and as evenly spread as can be: weights 5, 1, 1
-/// give a a b a c a a.
+/// Picks each endpoint in turn, in proportion to its weight and evenly spread: the turns of weights
+/// 5, 1, 1 are a a b a c a a.
 ///
-/// All clones of a balancer take turns together, whatever the number of threads, without a lock. It
-/// starts anywhere in the cycle, so that a fleet of fresh clients does not hit the same endpoint
-/// first, and goes on from there when the endpoints change.
+/// All clones of a balancer share one sequence of turns, without a lock. It starts at a random
+/// turn, so that many new clients do not all send to the same endpoint first, and continues when
+/// the endpoints change.
 ///
-/// Source: smooth weighted round robin as nginx made it known, in a cycle that is worked out
-/// beforehand by a rule that keeps everybody within a turn of its share (Tijdeman, 1980). Where that
-/// would be too long (more than 65 536 turns, or 262 144 turns times endpoints) turns follow the
-/// multiples of the golden ratio instead: shares are then met to within a few requests at any time.
+/// Source: smooth weighted round robin, as nginx made it known, in a cycle that is computed
+/// beforehand by a rule that keeps each endpoint within one turn of its share (Tijdeman, 1980). If
+/// the cycle would be too long (more than 65 536 turns, or 262 144 turns times endpoints), turns
+/// follow the multiples of the golden ratio instead: each endpoint is then within a few turns of
+/// its share at any time.
 #[derive(Debug)]
 pub struct RoundRobin {
     turn: Arc<AtomicU64>,
@@ -32,7 +33,7 @@ impl RoundRobin {
         Self::starting_at(Rng::from_entropy().bits())
     }
 
-    /// Starts at a given turn, for tests and simulations. Turn 0 is the first of the cycle.
+    /// Starts at `turn`, for tests and simulations. Turn 0 is the first of the cycle.
     #[must_use]
     pub fn starting_at(turn: u64) -> Self {
         Self { turn: Arc::new(AtomicU64::new(turn)) }
@@ -40,7 +41,7 @@ impl RoundRobin {
 }
 
 impl Clone for RoundRobin {
-    /// Takes turns of its own, from where this one is.
+    /// The clone has a sequence of its own, which starts where this one is.
     fn clone(&self) -> Self {
         Self::starting_at(self.turn.load(Ordering::Relaxed))
     }
@@ -71,36 +72,46 @@ impl Strategy for RoundRobin {
 
 /// The picker of [`RoundRobin`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <RoundRobin as Strategy>::Picker")]
 pub struct RoundRobinPicker {
     candidates: Candidates,
     order: Order,
     turn: Arc<AtomicU64>,
 }
 
-impl RoundRobinPicker {
-    #[inline]
-    fn next(&self) -> Option<&Candidate> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        self.candidates.get(self.order.index(turn))
-    }
-
-    /// The next was not accepted.
-    #[cold]
-    fn skip(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let turns = self.candidates.len().min(SKIPS);
-        let mut next = (1..turns).filter_map(|_| self.next());
-        let accepted = next.find(|candidate| context.accepts(candidate));
-        accepted.or_else(|| self.candidates.fallback(context))
-    }
-}
-
 impl<Req> Pick<Req> for RoundRobinPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let next = self.next()?;
-        if context.accepts(next) { Some(next) } else { self.skip(context) }
+        pick_in_turn(&self.candidates, context, || {
+            // Relaxed: turns only have to be distinct, and order nothing else.
+            self.order.index(self.turn.fetch_add(1, Ordering::Relaxed))
+        })
     }
 }
 
-/// Turns that are skipped because an endpoint is not accepted, before all are looked at.
-const SKIPS: usize = 32;
+/// How many turns a pick takes before it looks at all candidates.
+const MAX_TURNS: usize = 32;
+
+/// Returns the candidate at the next index, or at a later one if that is not accepted.
+#[inline]
+pub(super) fn pick_in_turn<'a>(
+    candidates: &'a Candidates,
+    context: &mut PickContext<'_>,
+    next_index: impl Fn() -> usize,
+) -> Option<&'a Candidate> {
+    let next = candidates.get(next_index())?;
+    if context.accepts(next) { Some(next) } else { skip(candidates, context, next_index) }
+}
+
+/// Returns the first accepted candidate of the next turns.
+#[cold]
+fn skip<'a>(
+    candidates: &'a Candidates,
+    context: &mut PickContext<'_>,
+    next_index: impl Fn() -> usize,
+) -> Option<&'a Candidate> {
+    let turns = candidates.len().min(MAX_TURNS);
+    let mut next = (1..turns).filter_map(|_| candidates.get(next_index()));
+    let accepted = next.find(|candidate| context.accepts(candidate));
+    accepted.or_else(|| candidates.fallback(context))
+}

@@ -1,36 +1,39 @@
-/// Longest sequence, and most work, that is spent on building one.
+/// The longest cycle that is stored, in turns.
 const MAX_LEN: i64 = 1 << 16;
+/// The most work that is spent on building a cycle, in turns times indexes.
 const MAX_STEPS: i64 = 1 << 18;
 
-/// One cycle of smooth weighted round robin: each index as often as its weight (by their greatest
-/// common divisor) says, spread so evenly that after any number of turns nobody is a whole turn ahead
-/// of its share or behind it. 5, 1, 1 gives 0 0 1 0 2 0 0.
+/// Returns one cycle of smooth weighted round robin, or `None` if it would be too long to store.
 ///
-/// `None` if the cycle would be too long to write down.
+/// Each index occurs as often as its weight divided by the weights' greatest common divisor. After
+/// any number of turns, each is less than one turn ahead of its share or behind it. The cycle of
+/// weights 5, 1, 1 is 0 0 1 0 2 0 0.
 ///
-/// Source: Tijdeman, "The chairman assignment problem" (1980): in each step, of those who are far
-/// enough behind their share, the one that would first be too far behind is picked. Of equals it is
-/// the lightest, then the first, which makes the cycles of simple weights those of nginx. Where we
-/// differ from nginx (who lag most is picked): there, weights like 16, 1, 16, 1, 1, 16 leave somebody
-/// more than a turn behind.
+/// Source: Tijdeman, "The chairman assignment problem" (1980). In each step, of the indexes that
+/// are far enough behind their share, the one that would first be too far behind is selected. Of
+/// equals it is the lightest, then the first; this makes the cycles of simple weights those of
+/// nginx. Where this differs from nginx, which selects the index that lags most: there, with
+/// weights like 16, 1, 16, 1, 1, 16, an index falls more than a turn behind.
 pub(super) fn cycle(weights: &[u32]) -> Option<Box<[u32]>> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
-    let mut turns: Vec<Turns> = (0..)
+    let mut shares: Vec<Share> = (0..)
         .zip(weights)
         .filter(|&(_, &weight)| weight > 0)
-        .map(|(index, &weight)| Turns { index, weight: i64::from(weight / divisor), lag: 0 })
+        .map(|(index, &weight)| Share { index, weight: i64::from(weight / divisor), lag: 0 })
         .collect();
-    let total = turns.iter().map(|one| one.weight).sum();
+    let total = shares.iter().map(|one| one.weight).sum();
     if total == 0 || total > MAX_LEN || total * weights.len() as i64 > MAX_STEPS {
         return None;
     }
-    // Lags are counted in turns divided by `total`, tolerances in those divided by `slack`.
-    let slack = 2 * (turns.len() as i64 - 1).max(1);
+    // To stay within integers, lags are in units of 1 / `total` turns, and the paper's tolerance,
+    // which is 1 - 1 / `slack` turns, is multiplied by `slack`.
+    let slack = 2 * (shares.len() as i64 - 1).max(1);
     let step = |_| {
-        turns.iter_mut().for_each(|one| one.lag += one.weight);
-        let due = turns.iter_mut().filter(|one| one.lag * slack >= total);
-        // The time that is left until the lag is too great, in proportion to the weights.
-        let left = |one: &Turns| i128::from(total * (slack - 1) - one.lag * slack);
+        shares.iter_mut().for_each(|one| one.lag += one.weight);
+        let due = shares.iter_mut().filter(|one| one.lag * slack >= total);
+        // The lag that is left until the tolerance; divided by the weight, it is a time. Each side
+        // is multiplied by the other's weight instead.
+        let left = |one: &Share| i128::from(total * (slack - 1) - one.lag * slack);
         let next = due.min_by(|a, b| {
             let order = (left(a) * i128::from(b.weight)).cmp(&(left(b) * i128::from(a.weight)));
             order.then(a.weight.cmp(&b.weight))
@@ -41,11 +44,11 @@ pub(super) fn cycle(weights: &[u32]) -> Option<Box<[u32]>> {
     (0..total).map(step).collect()
 }
 
-/// Somebody's place in the cycle that is being built.
-struct Turns {
+/// The state of one index while a cycle is built.
+struct Share {
     index: u32,
     weight: i64,
-    /// How far it is behind its share; negative if it is ahead.
+    /// How far the index is behind its share; negative if it is ahead.
     lag: i64,
 }
 
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_too_long_to_write_down_are_refused() {
+    fn cycles_too_long_to_store_are_rejected() {
         assert!(cycle(&[u32::MAX, 1]).is_none());
         assert!(cycle(&[0, 0]).is_none());
         assert!(cycle(&[]).is_none());
@@ -76,14 +79,14 @@ mod tests {
         assert!(cycle(&distinct).is_some());
     }
 
-    /// Found by the law below when the cycle was nginx's.
+    /// Found by the property test below when the cycle was nginx's.
     #[test]
-    fn nobody_falls_a_turn_behind() {
+    fn no_index_falls_a_turn_behind() {
         assert_smooth(&[16, 1, 16, 1, 1, 16]);
     }
 
-    /// Every index as often as its weight, and after each step of the cycle nobody is a whole turn
-    /// or more behind its share, or ahead of it.
+    /// Checks that each index occurs as often as its weight, and that after each step of the cycle
+    /// each is less than one turn behind its share or ahead of it.
     fn assert_smooth(weights: &[u32]) {
         let Some(cycle) = cycle(weights) else { return };
         let total: u32 = weights.iter().sum();

@@ -1,51 +1,53 @@
-/// Weighted turns without a lock and without a table of turns: a turn's index is that of plain round
-/// robin, and is skipped the more often the lighter it is.
+/// An order of weighted turns without a lock and without a stored cycle: plain round robin, in
+/// which an index is skipped more often the lighter it is.
 ///
-/// Turn s goes to index s mod n in its generation s div n, unless (w g + i h) mod m, with h half of
-/// the greatest weight m, falls short of m - w. So an index is used in as many generations as its
-/// weight says, evenly spread, and the skips of different indexes don't coincide.
+/// Turn s belongs to index i = s mod n of n, in generation g = s div n. With w the weight of i, m
+/// the greatest weight and h = m div 2, the turn is skipped if (w g + i h) mod m < m - w. So an
+/// index has turns in a share w / m of the generations, evenly spread, and the skips of different
+/// indexes do not coincide.
 ///
-/// Source: gRPC A58. Where we differ: a turn is never looked for longer than all indexes take.
+/// Source: gRPC A58. Where this differs: the search for a turn ends after twice the number of
+/// indexes.
 #[derive(Debug)]
 pub(super) struct StaticStride {
-    /// The heaviest has [`HEAVIEST`].
+    /// Scaled so that the heaviest is [`MAX_WEIGHT`].
     weights: Box<[u16]>,
 }
 
-const HEAVIEST: u64 = u16::MAX as u64;
-const OFFSET: u64 = HEAVIEST / 2;
+const MAX_WEIGHT: u64 = u16::MAX as u64;
+const OFFSET: u64 = MAX_WEIGHT / 2;
 
 impl StaticStride {
-    /// What is not above 0, or no number, gets no turn; if none is above 0, all get turns alike.
+    /// A weight that is not a number above 0 gets no turn. If none is above 0, all get equal turns.
     pub(super) fn new(weights: &[f64]) -> Self {
         let heaviest =
             weights.iter().copied().filter(|weight| weight.is_finite()).fold(0.0, f64::max);
         let scaled = weights.iter().map(|&weight| match weight {
             _ if heaviest <= 0.0 => u16::MAX,
-            // So light that it would be rounded to no turn at all.
-            weight if weight > 0.0 => (weight / heaviest * HEAVIEST as f64).round().max(1.0) as u16,
+            // At least 1: rounded to 0, a light index would never get a turn.
+            weight if weight > 0.0 => {
+                (weight / heaviest * MAX_WEIGHT as f64).round().max(1.0) as u16
+            }
             _ => 0,
         });
         Self { weights: scaled.collect() }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.weights.len()
-    }
-
-    /// The next index; `next` gives the numbers of turns one after the other. 0 if there is none.
+    /// Returns the next index that has a turn; `next` returns consecutive numbers of turns. Returns
+    /// 0 if there are no weights.
     #[inline]
-    pub(super) fn turn(&self, mut next: impl FnMut() -> u32) -> usize {
+    pub(super) fn index(&self, mut next: impl FnMut() -> u32) -> usize {
         let len = self.weights.len().max(1) as u64;
         let mut index = 0;
-        // The heaviest takes every turn it gets, so a round finds one unless others take turns too.
+        // The heaviest skips no turn, so one generation finds an index, unless other threads take
+        // its turn from the shared sequence at the same time.
         for _ in 0..2 * len {
             let turn = u64::from(next());
             index = (turn % len) as usize;
             let Some(&weight) = self.weights.get(index) else { return 0 };
             let weight = u64::from(weight);
             let phase = weight * (turn / len) + index as u64 * OFFSET;
-            if weight > 0 && phase % HEAVIEST >= HEAVIEST - weight {
+            if weight > 0 && phase % MAX_WEIGHT >= MAX_WEIGHT - weight {
                 return index;
             }
         }
@@ -66,7 +68,7 @@ mod tests {
             sequence = sequence.wrapping_add(1);
             sequence
         };
-        (0..turns).map(|_| table.turn(&mut next)).collect()
+        (0..turns).map(|_| table.index(&mut next)).collect()
     }
 
     fn counts(picks: &[usize], len: usize) -> Vec<f64> {
@@ -77,7 +79,7 @@ mod tests {
 
     proptest! {
         /// Shares are those of the weights to within half a percent of all turns, wherever the
-        /// sequence starts, also where it wraps around.
+        /// sequence starts, and also if it wraps around.
         #[test]
         fn shares_are_those_of_the_weights(
             weights in prop::collection::vec(0.1_f64..10.0, 1..20),
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn light_ones_are_not_forgotten_and_what_has_no_weight_gets_no_turn() {
+    fn light_ones_get_turns_and_those_without_weight_get_none() {
         let picked = picks(&[1.0, 1e-9, 0.0, f64::NAN, -3.0], 0, 200_000);
         let counts = counts(&picked, 5);
         assert!(counts[1] >= 1.0);
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_long_runs() {
+    fn no_index_gets_long_runs() {
         let picked = picks(&[3.0, 2.0, 1.0], 7, 6000);
         let longest = picked.chunk_by(|a, b| a == b).map(<[usize]>::len).max();
         assert_eq!(longest, Some(2));

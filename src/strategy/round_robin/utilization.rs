@@ -12,7 +12,8 @@ use crate::{
     strategy::Candidate,
 };
 
-/// Keeps the utilization that an endpoint last reported, beside what an inner meter keeps.
+/// Keeps the utilization that an endpoint last reported, and passes everything on to an inner
+/// meter.
 #[derive(Debug)]
 pub(crate) struct UtilizationMeter {
     last: AtomicU64,
@@ -25,7 +26,7 @@ impl UtilizationMeter {
         Self { last: AtomicU64::new(0), metrics, inner }
     }
 
-    /// What the endpoint last reported, if that is not too old.
+    /// Returns the utilization that the endpoint last reported, unless that is older than `expiry`.
     pub(crate) fn fresh(candidate: &Candidate, now: Instant, expiry: Duration) -> Option<f64> {
         let meter: &Self = candidate.meter()?;
         let last = Decayed::load(&meter.last);

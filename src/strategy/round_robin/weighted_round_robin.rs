@@ -10,32 +10,34 @@ use std::{
 use futures::stream::poll_fn;
 use tokio::time::Instant;
 
-use super::static_stride::StaticStride;
+use super::{round_robin::pick_in_turn, static_stride::StaticStride};
 use crate::{
+    ConfigError,
     endpoint::EndpointStats,
     load::Decayed,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Rng,
-        Strategy, ticker::Ticker,
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        ticker::Ticker,
     },
 };
 
-/// Weighted round robin by what the endpoints report: who answers many requests at a low utilization
-/// gets more of them.
+/// Weighted round robin by what the endpoints report: an endpoint that answers many requests at a
+/// low utilization gets more of them.
 ///
-/// An endpoint's weight is its requests per second over its utilization, which its errors add to:
-/// `qps / (utilization + eps / qps * penalty)`. Weights are worked out anew once a second. A new
-/// endpoint's reports count only after ten seconds, and none counts for longer than three minutes;
-/// without a usable report an endpoint has the mean of the others' weights. Where fewer than two
-/// endpoints report, it is plain round robin. The weights that endpoints have from discovery are
-/// multiplied by those.
+/// An endpoint's weight is `qps / (utilization + eps / qps * penalty)`: its requests per second
+/// over its utilization, to which its errors are added. Weights are computed once a second. A new
+/// endpoint's reports count only after ten seconds, and no report counts for longer than three
+/// minutes. An endpoint without a usable report has the mean of the others' weights. If fewer than
+/// two endpoints report, this is plain round robin. These weights are multiplied by those from
+/// discovery.
 ///
-/// Reports come with responses ([`Attempt::report`](crate::outcome::Attempt::report); the `http` edge
-/// reads ORCA's headers and trailers) or by [`Balancer::report`](crate::Balancer::report).
+/// Reports come with responses ([`Attempt::report`](crate::outcome::Attempt::report); the `http`
+/// module reads ORCA's headers and trailers) or by [`Balancer::report`](crate::Balancer::report).
 ///
-/// Source: gRPC A58 with the metrics of A114, static stride scheduling included. Weights are kept
-/// within a tenth and ten times their mean, as gRPC's Java and C++ implementations do.
+/// Source: gRPC A58 with the metrics of A114, including static stride scheduling. Weights are kept
+/// between a tenth of their mean and ten times their mean, as in gRPC's Java and C++
+/// implementations.
 #[derive(Debug)]
 pub struct WeightedRoundRobin {
     rule: Arc<Rule>,
@@ -43,7 +45,7 @@ pub struct WeightedRoundRobin {
     period: Duration,
 }
 
-/// How weights follow from reports.
+/// How weights are computed from reports.
 #[derive(Clone, Debug)]
 struct Rule {
     blackout: Duration,
@@ -52,15 +54,16 @@ struct Rule {
     metrics: Vec<String>,
 }
 
-const PERIOD: Duration = Duration::from_secs(1);
-const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
-/// How far from the mean a weight may be.
-const CLAMP: f64 = 10.0;
-/// A change of a weight, relative to it, that is worth a new picker.
-const NOTABLE: f64 = 0.01;
+const DEFAULT_PERIOD: Duration = Duration::from_secs(1);
+const MIN_PERIOD: Duration = Duration::from_millis(100);
+/// How many times the mean a weight may be, and the mean a weight.
+const MAX_RATIO_TO_MEAN: f64 = 10.0;
+/// The relative change of a weight from which a new picker is built.
+const MIN_CHANGE: f64 = 0.01;
 
 impl WeightedRoundRobin {
-    /// Weights anew each second, a blackout of 10 s, expiry after 180 s, an error penalty of 1.
+    /// Computes weights once a second, with a blackout of 10 s, an expiry of 180 s and an error
+    /// penalty of 1.
     #[must_use]
     pub fn new() -> Self {
         let rule = Rule {
@@ -70,61 +73,66 @@ impl WeightedRoundRobin {
             metrics: Vec::new(),
         };
         let turn = Rng::from_entropy().bits() as u32;
-        Self { rule: Arc::new(rule), turn: Arc::new(AtomicU32::new(turn)), period: PERIOD }
+        Self { rule: Arc::new(rule), turn: Arc::new(AtomicU32::new(turn)), period: DEFAULT_PERIOD }
     }
 
-    /// For how long after an endpoint's first report (or the first after a silence longer than the
-    /// expiry) its reports don't count. Default 10 s.
+    /// Sets how long an endpoint's reports are ignored after its first one. Default 10 s.
+    ///
+    /// The first report after a silence longer than the [`expiry`](Self::expiry) is a first one
+    /// again.
     #[must_use]
     pub fn blackout(mut self, time: Duration) -> Self {
         Arc::make_mut(&mut self.rule).blackout = time;
         self
     }
 
-    /// For how long a report counts. Default 180 s.
+    /// Sets how long a report counts. Default 180 s.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] for zero.
-    pub fn expiry(mut self, time: Duration) -> Result<Self, InvalidParameter> {
-        if time.is_zero() {
-            return Err(InvalidParameter::new("expiry", "longer than zero"));
-        }
+    /// If `time` is zero.
+    pub fn expiry(mut self, time: Duration) -> Result<Self, ConfigError> {
+        ConfigError::if_zero_time("expiry", time)?;
         Arc::make_mut(&mut self.rule).expiry = time;
         Ok(self)
     }
 
-    /// How often weights are worked out anew. Default 1 s; shorter than 100 ms counts as 100 ms.
-    #[must_use]
-    pub fn period(mut self, period: Duration) -> Self {
-        self.period = period.max(SHORTEST_PERIOD);
-        self
-    }
-
-    /// How much an endpoint's share of errors adds to its utilization. Default 1; with 0 errors don't
-    /// count.
+    /// Sets how often weights are computed. Default 1 s.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is negative or not a number.
-    pub fn error_penalty(mut self, penalty: f64) -> Result<Self, InvalidParameter> {
-        if !(0.0..f64::INFINITY).contains(&penalty) {
-            return Err(InvalidParameter::new("error_penalty", "a number of at least 0"));
-        }
+    /// If `period` is shorter than 100 ms. (gRPC A58 raises it to 100 ms.)
+    pub fn period(mut self, period: Duration) -> Result<Self, ConfigError> {
+        let (valid, value) = (period >= MIN_PERIOD, format!("{period:?}"));
+        ConfigError::unless(valid, "period", value, "a time of at least 100 ms")?;
+        self.period = period;
+        Ok(self)
+    }
+
+    /// Sets how much an endpoint's share of errors adds to its utilization. Default 1; with 0,
+    /// errors are ignored.
+    ///
+    /// # Errors
+    ///
+    /// If `penalty` is negative, infinite or not a number.
+    pub fn error_penalty(mut self, penalty: f64) -> Result<Self, ConfigError> {
+        let (valid, expected) =
+            ((0.0..f64::INFINITY).contains(&penalty), "a finite number of at least 0");
+        ConfigError::unless(valid, "error_penalty", penalty, expected)?;
         Arc::make_mut(&mut self.rule).penalty = penalty;
         Ok(self)
     }
 
-    /// Metrics of the reports that tell the utilization, by name; see
-    /// [`LoadReport::utilization`]. Default: none, so that the application's utilization counts, or
-    /// else that of the processors.
+    /// Sets the names of the reported metrics that stand for the utilization; see
+    /// [`LoadReport::utilization`]. Without names, the application's utilization counts, or else
+    /// that of the processors.
     #[must_use]
     pub fn metrics(mut self, names: impl IntoIterator<Item = String>) -> Self {
         Arc::make_mut(&mut self.rule).metrics = names.into_iter().collect();
         self
     }
 
-    /// Starts at a given turn, for tests and simulations.
+    /// Starts at `turn`, for tests and simulations.
     #[must_use]
     pub fn starting_at(mut self, turn: u32) -> Self {
         self.turn = Arc::new(AtomicU32::new(turn));
@@ -132,7 +140,7 @@ impl WeightedRoundRobin {
     }
 }
 
-/// The weights of the eligible candidates at this moment.
+/// Returns the weights of the eligible candidates at `now`.
 fn weights(candidates: &Candidates, now: Instant) -> Vec<f64> {
     let reported: Vec<Option<f64>> = candidates
         .iter()
@@ -143,7 +151,7 @@ fn weights(candidates: &Candidates, now: Instant) -> Vec<f64> {
         0 | 1 => return candidates.iter().map(|one| f64::from(one.weight())).collect(),
         several => usable.iter().sum::<f64>() / several as f64,
     };
-    let clamped = |weight: f64| weight.clamp(mean / CLAMP, mean * CLAMP);
+    let clamped = |weight: f64| weight.clamp(mean / MAX_RATIO_TO_MEAN, mean * MAX_RATIO_TO_MEAN);
     let weight = |(one, reported): (&Candidate, Option<f64>)| {
         reported.map_or(mean, clamped) * f64::from(one.weight())
     };
@@ -151,7 +159,7 @@ fn weights(candidates: &Candidates, now: Instant) -> Vec<f64> {
 }
 
 impl Clone for WeightedRoundRobin {
-    /// Takes turns of its own, from where this one is.
+    /// The clone has a sequence of its own, which starts where this one is.
     fn clone(&self) -> Self {
         Self {
             rule: Arc::clone(&self.rule),
@@ -186,7 +194,7 @@ impl Strategy for WeightedRoundRobin {
             while let Poll::Ready(now) = ticker.poll_tick(cx) {
                 let weights = weights(&all, now);
                 let mut changes = weights.iter().zip(&before);
-                if changes.any(|(new, old)| (new - old).abs() > old * NOTABLE) {
+                if changes.any(|(new, old)| (new - old).abs() > old * MIN_CHANGE) {
                     return Poll::Ready(Some(()));
                 }
             }
@@ -204,17 +212,20 @@ impl Strategy for WeightedRoundRobin {
     }
 }
 
-/// The weight that an endpoint's reports give it.
+/// The weight that follows from an endpoint's reports.
 #[derive(Debug)]
 struct ReportedWeight {
     rule: Arc<Rule>,
+    /// The weight of the last report, and when that came.
     last: AtomicU64,
-    /// Age of the vitals at the first report after none or after a silence, in nanoseconds.
+    /// The age of the endpoint's stats at its first report, or the first after a silence, in
+    /// nanoseconds. The blackout starts then.
     since: AtomicU64,
 }
 
 impl ReportedWeight {
-    /// The weight, if there is a report that counts at this age of the vitals.
+    /// Returns the weight, if there is a report that counts when the endpoint's stats have this
+    /// age.
     fn usable(&self, age: u64) -> Option<f64> {
         let last = Decayed::load(&self.last);
         let since = self.since.load(Ordering::Relaxed);
@@ -225,7 +236,7 @@ impl ReportedWeight {
 }
 
 impl Meter for ReportedWeight {
-    fn record(&self, _vitals: &EndpointStats, _sample: &Sample<'_>) {}
+    fn record(&self, _stats: &EndpointStats, _sample: &Sample<'_>) {}
 
     fn needs_latency(&self) -> bool {
         false
@@ -241,6 +252,8 @@ impl Meter for ReportedWeight {
         };
         let errors = report.errors_per_second().unwrap_or_default();
         let weight = qps / (utilization + errors / qps * self.rule.penalty);
+        // Of a positive, finite size: 0 stands for no report, and an endpoint may report a
+        // utilization of 0.
         let weight = (weight as f32).clamp(f32::MIN_POSITIVE, f32::MAX);
         let age = stats.age(now);
         let before = Decayed::load(&self.last);
@@ -258,36 +271,19 @@ impl Meter for ReportedWeight {
 
 /// The picker of [`WeightedRoundRobin`].
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <WeightedRoundRobin as Strategy>::Picker")]
 pub struct WeightedRoundRobinPicker {
     candidates: Candidates,
     turns: StaticStride,
     turn: Arc<AtomicU32>,
 }
 
-/// Turns that are skipped because an endpoint is not accepted, before all are looked at.
-const SKIPS: usize = 32;
-
-impl WeightedRoundRobinPicker {
-    #[inline]
-    fn next(&self) -> Option<&Candidate> {
-        let next = || self.turn.fetch_add(1, Ordering::Relaxed);
-        self.candidates.get(self.turns.turn(next))
-    }
-
-    /// The next was not accepted.
-    #[cold]
-    fn skip(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let turns = self.turns.len().min(SKIPS);
-        let mut next = (1..turns).filter_map(|_| self.next());
-        let accepted = next.find(|candidate| context.accepts(candidate));
-        accepted.or_else(|| self.candidates.fallback(context))
-    }
-}
-
 impl<Req> Pick<Req> for WeightedRoundRobinPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let next = self.next()?;
-        if context.accepts(next) { Some(next) } else { self.skip(context) }
+        pick_in_turn(&self.candidates, context, || {
+            // Relaxed: turns only have to be distinct, and order nothing else.
+            self.turns.index(|| self.turn.fetch_add(1, Ordering::Relaxed))
+        })
     }
 }

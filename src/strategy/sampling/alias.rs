@@ -2,8 +2,8 @@ use crate::strategy::Rng;
 
 /// Draws indexes in proportion to their weights, in constant time.
 ///
-/// Source: Walker's alias method as built by Vose; integer arithmetic throughout, so that the
-/// shares are exact to 2^-64 for any `u32` weights.
+/// Source: Walker's alias method as built by Vose. Where this differs: it uses integer arithmetic,
+/// so that the shares are exact to 2^-64 for any `u32` weights.
 #[derive(Debug)]
 pub(crate) struct AliasTable {
     slots: Box<[Slot]>,
@@ -11,13 +11,13 @@ pub(crate) struct AliasTable {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// A fraction of 2^64 below which the slot's own index is drawn, and `other` above.
+    /// A fraction of 2^64: below it the slot's own index is drawn, otherwise `other`.
     threshold: u64,
     other: u32,
 }
 
 impl AliasTable {
-    /// `None` if no weight is above 0.
+    /// Builds the table; returns `None` if no weight is above 0.
     pub(crate) fn new(weights: &[u32]) -> Option<Self> {
         let (len, total) = (weights.len() as u128, weights.iter().map(|&w| u128::from(w)).sum());
         if total == 0_u128 {
@@ -25,7 +25,7 @@ impl AliasTable {
         }
         let mut slots: Box<[_]> =
             (0..weights.len() as u32).map(|other| Slot { threshold: u64::MAX, other }).collect();
-        // Scaled so that `total` is what fills one slot.
+        // Scaled so that a weight of `total` fills exactly one slot.
         let mut scaled: Vec<u128> = weights.iter().map(|&w| u128::from(w) * len).collect();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) =
             (0..weights.len()).partition(|&index| scaled[index] < total);
@@ -33,6 +33,7 @@ impl AliasTable {
             small.pop();
             let threshold = (scaled[poor] << 64) / total;
             slots[poor] = Slot { threshold: threshold as u64, other: rich as u32 };
+            // The rich index fills the rest of the poor one's slot.
             scaled[rich] -= total - scaled[poor];
             if scaled[rich] < total {
                 large.pop();
@@ -56,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// The exact probability of each index, as the table has it.
+    /// Returns the exact probability of each index according to the table.
     fn shares(table: &AliasTable) -> Vec<f64> {
         let mut shares = vec![0.0; table.slots.len()];
         for (index, slot) in table.slots.iter().enumerate() {
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn weight_zero_is_never_drawn_and_all_zero_is_no_table() {
+    fn weight_zero_is_never_drawn_and_all_zero_yields_no_table() {
         assert!(AliasTable::new(&[0, 0]).is_none());
         assert!(AliasTable::new(&[]).is_none());
         let table = AliasTable::new(&[0, u32::MAX, 0, 1]).unwrap();

@@ -4,18 +4,19 @@ use crate::strategy::Rng;
 /// Draws parts in proportion to their shares.
 #[derive(Debug)]
 pub(crate) enum Draw {
-    /// One has it all, so there is nothing to draw.
+    /// One part has all shares, so that no random number is needed.
     One(usize),
     Several(AliasTable),
 }
 
 impl Draw {
-    /// Shares in any unit; without one above 0 the first has it all. They are met to within 2^-31.
+    /// Takes shares in any unit, which are met to within 2^-31. If none is above 0, always draws
+    /// the first part.
     pub(crate) fn new(shares: &[f64]) -> Self {
-        let most = shares.iter().copied().fold(0.0, f64::max);
+        let greatest = shares.iter().copied().fold(0.0, f64::max);
         let weights: Vec<u32> = shares
             .iter()
-            .map(|share| (share / most * f64::from(u32::MAX / 2)).round() as u32)
+            .map(|share| (share / greatest * f64::from(u32::MAX / 2)).round() as u32)
             .collect();
         let mut positive = weights.iter().enumerate().filter(|&(_, &weight)| weight > 0);
         match (positive.next(), positive.next()) {

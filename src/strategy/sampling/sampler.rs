@@ -1,4 +1,4 @@
-//! What P2C and least-loaded have in common: drawing candidates by weight, and comparing them.
+//! Draws candidates by weight and compares their loads, for P2C, least-loaded and others.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use crate::{
 /// Draws candidates in proportion to their weights.
 #[derive(Debug)]
 pub(crate) enum Sampler {
-    /// All weights are equal.
+    /// All weights are equal; holds the number of candidates.
     Uniform(usize),
     Weighted(AliasTable),
 }
@@ -34,8 +34,10 @@ impl Sampler {
         }
     }
 
-    /// Two distinct ones of at least two: by weight where that succeeds soon (it may not if the
-    /// first has nearly all the weight), else the second is any other.
+    /// Draws two distinct candidates out of `len`, which is at least 2.
+    ///
+    /// Both are drawn by weight. If the first has nearly all the weight, so that four more draws
+    /// yield the same one, the second is a random other.
     #[inline]
     pub(crate) fn draw_two(&self, len: usize, rng: &mut Rng) -> [usize; 2] {
         match self {
@@ -53,18 +55,19 @@ impl Sampler {
     }
 }
 
-/// The `other`th index of those that are not `first`. Without a branch: nobody could predict it.
+/// Returns the index number `other` among those that are not `first`. Without a branch, which the
+/// processor could not predict.
 #[inline]
 fn skip(first: usize, other: usize) -> usize {
     other + usize::from(other >= first)
 }
 
-/// A candidate under consideration, with its load.
+/// A candidate and its load, to be compared with others.
 #[derive(Clone, Copy)]
 pub(crate) struct Contender<'a> {
     pub(crate) candidate: &'a Candidate,
     score: Score,
-    /// The load with this request on top.
+    /// The load including this request.
     load: f64,
 }
 
@@ -79,52 +82,55 @@ impl<'a> Contender<'a> {
         Self { candidate, score, load: score.with_one_more() }
     }
 
-    /// True if the load for its weight, with this request on top, is at most `factor` times the
-    /// other's.
+    /// Returns true if the load per weight, including this request, is at most `factor` times that
+    /// of `other`.
     pub(crate) fn is_at_most(&self, factor: f64, other: &Self) -> bool {
-        let [weight, its] = [self, other].map(|one| f64::from(one.candidate.weight()));
-        self.load * its <= factor * other.load * weight
+        let [weight, other_weight] = [self, other].map(|one| f64::from(one.candidate.weight()));
+        self.load * other_weight <= factor * other.load * weight
     }
 
-    /// True if the request is better off here than at `incumbent`, which was drawn by weight.
+    /// Returns true if this candidate is better for the request than `incumbent`, which was drawn
+    /// by weight.
     ///
-    /// With equal weights: if the load with this request on top is lower. With unequal ones the
-    /// backlog is divided by the weight, and the incumbent is charged for this request no more than
-    /// the heavier of the two would be. So an idle endpoint, whose backlog says nothing, keeps the
-    /// requests that were drawn for it, and shares under equal latency are those of the weights, be
-    /// they as unequal as 198:1:1. Both sides are multiplied by both weights instead of divided.
+    /// With equal weights, the lower load including this request wins. With unequal weights, the
+    /// backlog is divided by the weight, and this request adds to the incumbent's backlog no more
+    /// than it would add at the heavier of the two. An idle endpoint therefore keeps the requests
+    /// that were drawn for it, and the shares under equal latency are those of the weights, even
+    /// with weights of 198:1:1.
     #[inline]
     pub(crate) fn beats(&self, incumbent: &Self) -> bool {
         if self.candidate.weight() == incumbent.candidate.weight() {
             return self.load < incumbent.load;
         }
-        let ([ours, its], [weight, its_weight]) = self.beside(incumbent);
-        ours.cost * (ours.backlog + 1.0) * its_weight
-            < its.cost * (its.backlog * weight + weight.min(its_weight))
+        let ([ours, other], [weight, other_weight]) = self.weighted_scores(incumbent);
+        // Both sides are multiplied by both weights, which saves two divisions.
+        ours.cost * (ours.backlog + 1.0) * other_weight
+            < other.cost * (other.backlog * weight + weight.min(other_weight))
     }
 
-    /// How the loads per weight, with this request on top, compare.
+    /// Compares the loads per weight, including this request.
     #[inline]
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         if self.candidate.weight() == other.candidate.weight() {
             return self.load.total_cmp(&other.load);
         }
-        let ([ours, its], [weight, its_weight]) = self.beside(other);
-        let load = ours.cost * (ours.backlog + 1.0) * its_weight;
-        load.total_cmp(&(its.cost * (its.backlog + 1.0) * weight))
+        let ([ours, theirs], [weight, other_weight]) = self.weighted_scores(other);
+        let load = ours.cost * (ours.backlog + 1.0) * other_weight;
+        load.total_cmp(&(theirs.cost * (theirs.backlog + 1.0) * weight))
     }
 
-    /// The scores and weights of both. Costs are made equal if they nearly are: what is picked
-    /// rarely is estimated roughly, and noise must not shift the shares of the light.
-    fn beside(&self, other: &Self) -> ([Score; 2], [f64; 2]) {
+    /// Returns the scores and the weights of both. Nearly equal costs are made equal: the cost of a
+    /// light endpoint, which is picked rarely, is a rough estimate, and its noise must not shift
+    /// the shares.
+    fn weighted_scores(&self, other: &Self) -> ([Score; 2], [f64; 2]) {
         let mut scores = [self.score, other.score].map(Score::sanitized);
-        let [ours, its] = scores.map(|score| score.cost);
-        if ours < its * ALIKE && its < ours * ALIKE {
+        let [ours, theirs] = scores.map(|score| score.cost);
+        if ours < theirs * EQUAL_COST_RATIO && theirs < ours * EQUAL_COST_RATIO {
             scores.iter_mut().for_each(|score| score.cost = 1.0);
         }
         (scores, [self.candidate, other.candidate].map(|one| f64::from(one.weight())))
     }
 }
 
-/// The ratio within which costs count as equal where weights differ.
-const ALIKE: f64 = 1.25;
+/// The ratio of costs below which they count as equal where weights differ.
+const EQUAL_COST_RATIO: f64 = 1.25;

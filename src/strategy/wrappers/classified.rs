@@ -5,8 +5,8 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Tells any other strategy what class a request is of, so that a load can be kept apart for each
-/// ([`PerClass`](crate::load::PerClass)).
+/// Sets the class of each request for an inner strategy, so that a load can be kept apart for each
+/// class ([`PerClass`](crate::load::PerClass)).
 ///
 /// ```
 /// use tower_lb::{load::{FailureAware, PeakEwma, PerClass}, strategy::{Classified, P2c}};
@@ -23,7 +23,8 @@ pub struct Classified<St, F> {
 }
 
 impl<St, F> Classified<St, F> {
-    /// `classify` gives a request's class: a small number, such as that of its route.
+    /// Wraps `inner`. `classify` returns the class of a request: a small number, such as that of
+    /// its route.
     pub fn new<Req>(classify: F, inner: St) -> Self
     where
         F: Fn(&Req) -> u32,
@@ -50,6 +51,7 @@ impl<St: Strategy, F: Clone> Strategy for Classified<St, F> {
 }
 
 /// The picker of [`Classified`].
+#[expect(unnameable_types, reason = "named as <Classified as Strategy>::Picker")]
 pub struct ClassifiedPicker<P, F> {
     inner: P,
     classify: F,

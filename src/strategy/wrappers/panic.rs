@@ -1,35 +1,36 @@
 use std::sync::Arc;
 
 use crate::{
+    ConfigError,
     endpoint::Health,
     outcome::Meter,
-    strategy::{
-        BuildContext, Built, Candidate, Candidates, InvalidParameter, Strategy, parameter::share,
-    },
+    strategy::{BuildContext, Built, Candidate, Candidates, Strategy},
 };
 
-/// What to do when too few endpoints are eligible to be believed: if most seem to be down at once, it
-/// is more likely that the checks are wrong, and the few that are left would break under the traffic
-/// of all.
+/// Sends requests to unhealthy endpoints too while too few endpoints are eligible.
 ///
-/// The rule holds while fewer than half are eligible (change it by [`below_share`](Self::below_share)
-/// or [`below_count`](Self::below_count)). Degraded endpoints are eligible. Endpoints that are draining
-/// or have weight 0 don't count and never get requests, because they are meant to leave. While the
-/// rule holds, the balancer's [`status`](crate::Balancer::status) says so; a `tracing` event tells when
-/// it begins and ends.
+/// If most endpoints seem to be down at once, it is more likely that the health checks are wrong.
+/// The few eligible endpoints would fail under the traffic of all.
 ///
-/// Put it inside [`Tiers`](crate::strategy::Tiers): a tier doesn't panic while other tiers can take over its
-/// traffic. Inside of a wrapper for zones it counts the endpoints of all zones together, and comes to
-/// the same result as outside of it; only where requests may not leave their zone
-/// ([`CrossZone::Never`](crate::strategy::CrossZone::Never)) each zone counts by itself.
+/// By default the rule holds while fewer than half of the endpoints are eligible; see
+/// [`below_share`](Self::below_share) and [`below_count`](Self::below_count). Degraded endpoints
+/// are eligible. Endpoints that are draining or have weight 0 do not count and never get requests.
+/// While the rule holds, the balancer's [`status`](crate::Balancer::status) has a notice. A
+/// `tracing` event marks its begin and its end.
 ///
-/// Source: Envoy's panic threshold, which counts degraded hosts as available too; "best" is ours.
+/// - Inside [`Tiers`](crate::strategy::Tiers) it counts each tier. A tier does not panic while
+///   other tiers can take over its traffic.
+/// - Inside a wrapper for zones it counts the endpoints of all zones together, as outside of it.
+/// - With [`CrossZone::Never`](crate::strategy::CrossZone::Never) it counts each zone.
+///
+/// Source: Envoy's panic threshold, which also counts degraded hosts as available. Where this
+/// differs: [`PanicMode::OpenToBest`] is new.
 #[derive(Clone, Debug)]
 pub struct Panic<St> {
     inner: St,
     threshold: Threshold,
     mode: PanicMode,
-    /// The rule held for the last picker.
+    /// Whether the rule held for the last picker.
     panicking: bool,
 }
 
@@ -38,13 +39,12 @@ pub struct Panic<St> {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PanicMode {
-    /// To all endpoints, whatever their health. The default, as in Envoy.
+    /// All endpoints, whatever their health. The default, as in Envoy.
     #[default]
     OpenToAll,
-    /// To the eligible ones, and to those of the others that have failed the fewest times
-    /// in a row ([`EndpointStats::consecutive_failures`](crate::endpoint::EndpointStats::consecutive_failures)).
+    /// The eligible endpoints, and of the others those with the fewest consecutive failures.
     OpenToBest,
-    /// Nowhere: requests fail as if no endpoint was available, whatever strategies inside would admit.
+    /// No endpoint: requests fail as if none was available, whatever inner strategies would admit.
     Closed,
 }
 
@@ -55,45 +55,44 @@ enum Threshold {
 }
 
 impl<St> Panic<St> {
-    /// Opens to all while fewer than half of the endpoints are eligible.
+    /// Wraps `inner`: requests go to all endpoints while fewer than half of them are eligible.
     pub fn new(inner: St) -> Self {
         let threshold = Threshold::Share(0.5);
         Self { inner, threshold, mode: PanicMode::default(), panicking: false }
     }
 
-    /// The rule holds while less than this share of the endpoints is eligible. Default 0.5; with 0 it
-    /// never holds.
+    /// Applies the rule while less than a share of `threshold` of the endpoints is eligible.
+    /// Default 0.5; with 0 the rule never holds.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is not a share from 0 to 1.
-    pub fn below_share(mut self, threshold: f64) -> Result<Self, InvalidParameter> {
-        self.threshold = Threshold::Share(share("threshold", threshold)?);
+    /// [`ConfigError`] unless `threshold` is from 0 to 1.
+    pub fn below_share(mut self, threshold: f64) -> Result<Self, ConfigError> {
+        ConfigError::unless_within("threshold", threshold, [0.0, 1.0])?;
+        self.threshold = Threshold::Share(threshold);
         Ok(self)
     }
 
-    /// The rule holds while fewer endpoints than this are eligible; if there are no more than so
-    /// many, while not all are.
+    /// Applies the rule while fewer than `count` endpoints are eligible. If there are only `count`
+    /// endpoints or fewer, it holds while not all of them are eligible.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] for 0, with which it would never hold.
-    pub fn below_count(mut self, endpoints: usize) -> Result<Self, InvalidParameter> {
-        if endpoints == 0 {
-            return Err(InvalidParameter::new("count", "at least 1"));
-        }
-        self.threshold = Threshold::Count(endpoints);
+    /// [`ConfigError`] if `count` is 0, with which the rule would never hold.
+    pub fn below_count(mut self, count: usize) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("count", count as u64)?;
+        self.threshold = Threshold::Count(count);
         Ok(self)
     }
 
-    /// Where requests go while the rule holds. Default [`PanicMode::OpenToAll`].
+    /// Sets where requests go while the rule holds. Default [`PanicMode::OpenToAll`].
     #[must_use]
     pub fn mode(mut self, mode: PanicMode) -> Self {
         self.mode = mode;
         self
     }
 
-    /// How many are eligible and how many count, if the rule holds.
+    /// Returns the number of eligible endpoints and of those that count, if the rule holds.
     fn holds(&self, candidates: &Candidates) -> Option<(usize, usize)> {
         if candidates.others_suffice() {
             return None;
@@ -106,24 +105,27 @@ impl<St> Panic<St> {
         few.then_some((eligible, counted))
     }
 
-    /// What the inner strategy sees while the rule holds.
+    /// Returns what the inner strategy sees while the rule holds.
     fn view(&self, candidates: &Candidates) -> Candidates {
         match self.mode {
             PanicMode::OpenToAll => candidates.admit(counts),
             PanicMode::OpenToBest => {
                 let failures = |candidate: &Candidate| candidate.stats().consecutive_failures();
-                let others = candidates.of_whole().filter(|one| counts(one) && !one.is_eligible());
+                let others =
+                    candidates.all_of_whole().filter(|one| counts(one) && !one.is_eligible());
                 let fewest = others.map(failures).min();
                 let best = |one: &Candidate| one.is_eligible() || Some(failures(one)) == fewest;
                 candidates.admit(|candidate| counts(candidate) && best(candidate))
             }
-            // Not only none that is eligible: a panic rule further in must not let them in again.
+            // An empty part, not only an empty eligible set: a panic rule inside would admit all
+            // again.
             PanicMode::Closed => candidates.part(|_| false),
         }
     }
 }
 
-/// True unless somebody wants the endpoint to go.
+/// Returns true if the endpoint is meant to get requests: it is not draining and its weight is
+/// above 0.
 pub(super) fn counts(candidate: &Candidate) -> bool {
     candidate.weight() > 0 && !matches!(candidate.health(), Health::Draining(_))
 }
@@ -143,12 +145,13 @@ impl<St: Strategy> Strategy for Panic<St> {
         if !before {
             tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
         }
-        let whither = match self.mode {
+        let destination = match self.mode {
             PanicMode::OpenToAll => "to all",
             PanicMode::OpenToBest => "to the best of the others too",
             PanicMode::Closed => "nowhere",
         };
-        let notice = format!("panic: {eligible} of {of} endpoints eligible, requests go {whither}");
+        let notice =
+            format!("panic: {eligible} of {of} endpoints eligible, requests go {destination}");
         self.inner.build(&self.view(candidates), context).with_notices([notice])
     }
 

@@ -11,18 +11,19 @@ use futures::Stream;
 use futures::stream::poll_fn;
 
 use crate::{
+    ConfigError,
     strategy::wakers::Wakers,
     sync::{Mutex, lock},
 };
 
-/// Changes the shares of a [`Split`](crate::strategy::Split) while it serves: for a canary's controller.
+/// Changes the shares of a [`Split`](crate::strategy::Split) while it serves, as a canary
+/// controller does.
 ///
-/// A change wakes the driver, which publishes a new picker: it is in force once the driver was
-/// polled. Clones change the same shares.
+/// A change wakes the driver, which publishes a new picker. Clones change the same shares.
 #[derive(Clone)]
 pub struct Shares(Arc<Handle>);
 
-/// Tells the strategy when the last clone is gone.
+/// Wakes the driver when the last clone is dropped.
 struct Handle(Arc<Table>);
 
 impl Drop for Handle {
@@ -32,36 +33,37 @@ impl Drop for Handle {
 }
 
 impl Shares {
-    /// Sets the shares of some groups at once, those of the others stay.
+    /// Sets the shares of some groups at once. Those of the others stay.
     ///
     /// # Errors
     ///
-    /// [`SplitError::UnknownGroup`], or [`SplitError::NoShares`] if all would be 0. Nothing is
+    /// [`ConfigError`] if a name is not that of a group, or if all shares would be 0. Nothing is
     /// changed then.
     pub fn set<N: AsRef<str>>(
         &self,
         shares: impl IntoIterator<Item = (N, u32)>,
-    ) -> Result<(), SplitError> {
+    ) -> Result<(), ConfigError> {
         let table = &self.0.0;
         let mut current = lock(&table.shares);
         let mut changed = current.clone();
         for (name, share) in shares {
             let name = name.as_ref();
-            let index = table.names.iter().position(|group| **group == *name);
-            let unknown = || SplitError::UnknownGroup { name: name.into() };
-            changed[index.ok_or_else(unknown)?] = share;
+            let index = table.names.iter().position(|group| **group == *name).ok_or_else(|| {
+                ConfigError::new("group", "the name of a group")
+                    .with_value(format_args!("{name:?}"))
+            })?;
+            changed[index] = share;
         }
-        if changed.iter().all(|&share| share == 0) {
-            return Err(SplitError::NoShares);
-        }
+        check_any_above_0("shares", &changed)?;
         *current = changed;
         drop(current);
+        // After the shares: a driver that sees the new version must read the new shares.
         table.version.fetch_add(1, Ordering::Release);
         table.wakers.wake();
         Ok(())
     }
 
-    /// The groups' names and shares, as they were set last.
+    /// Returns the names of the groups, with the shares that were set last.
     #[must_use]
     pub fn get(&self) -> Vec<(Arc<str>, u32)> {
         let table = &self.0.0;
@@ -75,7 +77,7 @@ impl fmt::Debug for Shares {
     }
 }
 
-/// What the handles and the strategy share.
+/// The state shared by the handles and the strategy.
 struct Table {
     names: Box<[Arc<str>]>,
     shares: Mutex<Box<[u32]>>,
@@ -89,28 +91,29 @@ impl Table {
     }
 }
 
-/// The strategy's end.
+/// The strategy's side of [`Shares`].
 #[derive(Clone)]
 pub(super) struct SharesReader {
     table: Arc<Table>,
     handles: Weak<Handle>,
 }
 
-/// Both ends. There must be groups, of different names, and shares that are not all 0.
+/// Creates both sides.
+///
+/// Fails without groups, if two groups have the same name, or if all shares are 0.
 pub(super) fn shares(
     groups: impl IntoIterator<Item = (Arc<str>, u32)>,
-) -> Result<(Shares, SharesReader), SplitError> {
+) -> Result<(Shares, SharesReader), ConfigError> {
     let (names, shares): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
     if names.is_empty() {
-        return Err(SplitError::NoGroups);
+        return Err(ConfigError::new("groups", "at least one group"));
     }
-    let mut before = names.iter().zip(1..).map(|(name, count)| (name, &names[count..]));
-    if let Some((name, _)) = before.find(|(name, others)| others.contains(name)) {
-        return Err(SplitError::DuplicateGroup { name: Arc::clone(name) });
+    let mut following = names.iter().zip(1..).map(|(name, count)| (name, &names[count..]));
+    if let Some((name, _)) = following.find(|(name, others)| others.contains(name)) {
+        let twice = format!("two groups named {name:?}");
+        return Err(ConfigError::new("groups", "different names").with_value(twice));
     }
-    if shares.iter().all(|&share| share == 0) {
-        return Err(SplitError::NoShares);
-    }
+    check_any_above_0("groups", &shares)?;
     let table = Arc::new(Table {
         names: names.into(),
         shares: Mutex::new(shares.into()),
@@ -122,24 +125,33 @@ pub(super) fn shares(
     Ok((Shares(handle), reader))
 }
 
+fn check_any_above_0(field: &'static str, shares: &[u32]) -> Result<(), ConfigError> {
+    if shares.iter().all(|&share| share == 0) {
+        return Err(ConfigError::new(field, "at least one share above 0"));
+    }
+    Ok(())
+}
+
 impl SharesReader {
     pub(super) fn current(&self) -> Box<[u32]> {
         self.table.current()
     }
 
-    /// Yields when the shares are others than those that are current now; ends when they can't be
-    /// changed any more. To be called before [`current`](Self::current).
+    /// Returns a stream that yields once the shares differ from the present ones, and ends when no
+    /// handle is left to change them. Call it before [`current`](Self::current), so that no change
+    /// is missed.
     pub(super) fn changes(&self) -> impl Stream<Item = ()> + Send + use<> {
         let (table, handles) = (Arc::clone(&self.table), Weak::clone(&self.handles));
         let registration = table.wakers.registration();
         let seen = table.version.load(Ordering::Acquire);
         poll_fn(move |cx| {
             registration.register(cx.waker());
-            // Before the version: the last change comes before the last handle goes.
-            let gone = handles.strong_count() == 0;
+            // Counts the handles before it loads the version: the last change happens before the
+            // last handle is dropped, so it cannot be missed.
+            let no_handles = handles.strong_count() == 0;
             if table.version.load(Ordering::Acquire) != seen {
                 Poll::Ready(Some(()))
-            } else if gone {
+            } else if no_handles {
                 Poll::Ready(None)
             } else {
                 Poll::Pending
@@ -147,38 +159,3 @@ impl SharesReader {
         })
     }
 }
-
-/// Groups or shares of a [`Split`](crate::strategy::Split) that make no sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SplitError {
-    /// There is no group.
-    NoGroups,
-    /// All shares are 0, so no request could go anywhere.
-    NoShares,
-    /// Two groups have the same name.
-    DuplicateGroup {
-        /// The name.
-        name: Arc<str>,
-    },
-    /// There is no group of this name.
-    UnknownGroup {
-        /// The name.
-        name: Arc<str>,
-    },
-}
-
-impl fmt::Display for SplitError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoGroups => f.write_str("a split without groups: add at least one"),
-            Self::NoShares => f.write_str("all shares are 0: give at least one group a share"),
-            Self::DuplicateGroup { name } => {
-                write!(f, "two groups are named {name:?}: give them different names")
-            }
-            Self::UnknownGroup { name } => write!(f, "there is no group named {name:?}"),
-        }
-    }
-}
-
-impl std::error::Error for SplitError {}

@@ -7,46 +7,50 @@ use std::{
 };
 
 use super::{
-    part::{Assembly, Part, first_accepted},
+    built_parts::{BuiltParts, PartPicker},
     shares::{SharesReader, shares},
 };
 use crate::{
+    ConfigError,
     hash::{mix, stable_hash},
     outcome::Meter,
     strategy::{
         BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
-        SplitError, Strategy, hash::hash_order::HashEntry, round_robin::order::Order,
+        Strategy, hash::hash_order::HashEntry, round_robin::order::Order,
     },
 };
 
-/// Splits traffic between groups of endpoints by shares, as for a canary; each group has a strategy
-/// of its own.
+/// Splits traffic between groups of endpoints by shares, as for a canary. Each group has its own
+/// strategy.
 ///
 /// ```
 /// use tower_lb::strategy::{Candidate, P2c, Split};
 ///
-/// let version = |wanted| move |endpoint: &Candidate| endpoint.metadata().get("version") == Some(wanted);
+/// let version =
+///     |version| move |endpoint: &Candidate| endpoint.metadata().get("version") == Some(version);
 /// let (strategy, shares) = Split::builder()
 ///     .group("stable", 95, version("1"), P2c::default())
 ///     .group("canary", 5, version("2"), P2c::default())
 ///     .build()?;
-/// // Later, while it serves:
+/// // Later, while the balancer serves:
 /// shares.set([("stable", 50), ("canary", 50)])?;
-/// # Ok::<_, tower_lb::strategy::SplitError>(())
+/// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 ///
-/// **Shares are kept, not drawn**: with 95 and 5, of any 20 requests in a row one goes to the canary,
-/// over all clones of the balancer. With [`sticky_by`](SplitBuilder::sticky_by) requests of the same
-/// key stay in the same group instead, and a group whose share is raised only gains keys.
+/// **Shares are exact, not random.** With 95 and 5, one of any 20 consecutive requests goes to the
+/// canary, counted over all clones of the balancer. With [`sticky_by`](SplitBuilder::sticky_by),
+/// requests of the same key stay in the same group instead. A group whose share is raised keeps its
+/// keys and gains some.
 ///
-/// **A group without eligible endpoints** hands its share to the others, in proportion to theirs. Where
-/// endpoints may be full, or were tried before by the request, another group takes a request for
-/// which its own has none that [will do](PickContext::accepts). A share of 0 means no request at all.
+/// **A group without eligible endpoints** passes its share on to the other groups, in proportion to
+/// their shares. If a group has no [accepted](PickContext::accepts) endpoint for a request, another
+/// group takes it. A group with share 0 gets no request.
 ///
-/// An endpoint belongs to the first group that claims it; one that none claims gets nothing.
+/// An endpoint belongs to the first group whose predicate returns true. An endpoint of no group
+/// gets no request.
 ///
-/// Source: turns as in [`RoundRobin`](crate::strategy::RoundRobin); keys by weighted rendezvous hashing (Schindelhauer and
-/// Schomaker, 2005).
+/// Source: turns as in [`RoundRobin`](crate::strategy::RoundRobin); keys by weighted rendezvous
+/// hashing (Schindelhauer and Schomaker, 2005).
 pub struct Split<S, K = ByTurns> {
     groups: Vec<Group<S>>,
     shares: SharesReader,
@@ -60,7 +64,7 @@ struct Group<S> {
     strategy: S,
 }
 
-/// No request has a key.
+/// A [`HashKey`] that gives no request a key: a split takes turns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByTurns;
 
@@ -72,7 +76,7 @@ impl<Req> HashKey<Req> for ByTurns {
 }
 
 impl Split<(), ByTurns> {
-    /// A split without groups yet.
+    /// Returns a builder without groups.
     #[must_use]
     pub fn builder<S>() -> SplitBuilder<S> {
         SplitBuilder { groups: Vec::new(), turn: Rng::from_entropy().bits(), key: ByTurns }
@@ -87,8 +91,11 @@ pub struct SplitBuilder<S, K = ByTurns> {
 }
 
 impl<S, K> SplitBuilder<S, K> {
-    /// Adds a group: its name, its share relative to the others', who belongs to it, and how one of
-    /// them is chosen. What learns from finished requests is the first group's, for all endpoints.
+    /// Adds a group.
+    ///
+    /// `share` is relative to the shares of the other groups. `belongs` decides which endpoints are
+    /// in the group, and `strategy` selects among them. The meter of the first group's strategy
+    /// serves the endpoints of all groups.
     #[must_use]
     pub fn group(
         mut self,
@@ -102,26 +109,26 @@ impl<S, K> SplitBuilder<S, K> {
         self
     }
 
-    /// Keeps requests of the same key in the same group, in every process; those without a key go by
-    /// turns. Default: all go by turns.
+    /// Keeps requests of the same key in the same group, in every process. Requests without a key
+    /// take turns. Default: all requests take turns.
     pub fn sticky_by<Req, K2: HashKey<Req>>(self, key: K2) -> SplitBuilder<S, K2> {
         SplitBuilder { groups: self.groups, turn: self.turn, key }
     }
 
-    /// Starts at a given turn, for tests and simulations. Default: a random one.
+    /// Sets the first turn, for tests and simulations. Default: a random turn.
     #[must_use]
     pub fn starting_at(mut self, turn: u64) -> Self {
         self.turn = turn;
         self
     }
 
-    /// The strategy, and a handle by which shares can be changed. The driver runs on for changes as
-    /// long as there is a handle.
+    /// Builds the strategy and a handle that changes the shares. The driver keeps running while a
+    /// handle exists.
     ///
     /// # Errors
     ///
-    /// [`SplitError`] if there are no groups, two of the same name, or shares that are all 0.
-    pub fn build(self) -> Result<(Split<S, K>, Shares), SplitError> {
+    /// [`ConfigError`] without groups, if two groups have the same name, or if all shares are 0.
+    pub fn build(self) -> Result<(Split<S, K>, Shares), ConfigError> {
         let named = self.groups.iter().map(|(group, share)| (Arc::clone(&group.name), *share));
         let (handle, shares) = shares(named)?;
         let groups = self.groups.into_iter().map(|(group, _)| group).collect();
@@ -133,24 +140,25 @@ impl<S, K> SplitBuilder<S, K> {
 impl<S: Strategy, K> Strategy for Split<S, K> {
     type Picker = SplitPicker<S::Picker, K>;
 
-    /// Groups without a share or without members are not built: nothing of them is worth a notice or a
-    /// new picker until that changes.
+    /// Builds the groups that have a share and endpoints. The others have no notices or events
+    /// until that changes.
     fn build(
         &mut self,
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
+        // Before the shares are read, so that no change is missed.
         context.rebuild_on(self.shares.changes());
         let group_of = |candidate| self.groups.iter().position(|group| (group.belongs)(candidate));
         let mut parts = candidates.partition(group_of);
         let shares = self.shares.current();
-        let (mut groups, mut all) = (Vec::new(), Assembly::default());
+        let (mut groups, mut all) = (Vec::new(), BuiltParts::default());
         for ((index, group), share) in self.groups.iter_mut().enumerate().zip(shares) {
             let Some(part) = parts.remove(&index).filter(|_| share > 0) else { continue };
             let built = group.strategy.build(&part, context);
-            let seat = HashEntry { hash: stable_hash(&*group.name), weight: share };
+            let entry = HashEntry { hash: stable_hash(&*group.name), weight: share };
             let part = all.add(&group.name, built);
-            groups.extend(part.map(|part| (Available { part, seat }, share)));
+            groups.extend(part.map(|part| (Available { part, entry }, share)));
         }
         let (groups, shares): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
         let picker = SplitPicker {
@@ -168,6 +176,7 @@ impl<S: Strategy, K> Strategy for Split<S, K> {
 }
 
 /// The picker of [`Split`].
+#[expect(unnameable_types, reason = "named as <Split as Strategy>::Picker")]
 pub struct SplitPicker<P, K> {
     groups: Box<[Available<P>]>,
     order: Order,
@@ -178,9 +187,9 @@ pub struct SplitPicker<P, K> {
 /// A group that has eligible endpoints, and a share above 0.
 #[derive(Debug)]
 struct Available<P> {
-    part: Part<P>,
-    /// What decides which keys are its own.
-    seat: HashEntry,
+    part: PartPicker<P>,
+    /// Decides which keys belong to the group.
+    entry: HashEntry,
 }
 
 impl<P, K> SplitPicker<P, K> {
@@ -193,8 +202,8 @@ impl<P, K> SplitPicker<P, K> {
             return self.order.index(self.turn.fetch_add(1, Ordering::Relaxed));
         };
         let key = mix(key);
-        let tickets = self.groups.iter().map(|group| group.seat.draw(key)).enumerate();
-        let best = tickets.reduce(|best, one| if one.1.beats(best.1) { one } else { best });
+        let scores = self.groups.iter().map(|group| group.entry.draw(key)).enumerate();
+        let best = scores.reduce(|best, one| if one.1.beats(best.1) { one } else { best });
         best.map_or(0, |(index, _)| index)
     }
 }
@@ -210,7 +219,7 @@ where
         let first = self.groups.get(index)?;
         let others = self.groups[index + 1..].iter().chain(&self.groups[..index]);
         let parts = iter::once(first).chain(others).map(|group| &group.part);
-        first_accepted(parts, request, context)
+        PartPicker::first_accepted(parts, request, context)
     }
 }
 
@@ -222,7 +231,7 @@ impl<S: Clone> Clone for Group<S> {
 }
 
 impl<S: Clone, K> Clone for Split<S, K> {
-    /// Takes turns of its own, from where this one is; the shares are the same.
+    /// The clone counts its own turns, from the present one on. It has the same shares.
     fn clone(&self) -> Self {
         Self {
             groups: self.groups.clone(),

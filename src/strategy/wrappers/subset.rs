@@ -1,16 +1,15 @@
 use std::sync::Arc;
 
 use super::{
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    built_parts::{BuiltParts, PartPicker},
+    part_strategies::PartStrategies,
 };
 use crate::{
     outcome::Meter,
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Only endpoints that have certain labels, chosen among by any strategy; with an ordered list of
-/// what else will do.
+/// Selects among endpoints that have certain labels, with an ordered list of fallback subsets.
 ///
 /// ```
 /// use tower_lb::strategy::{P2c, Subset};
@@ -20,30 +19,30 @@ use crate::{
 ///     .or_any();
 /// ```
 ///
-/// The list is gone down to the first subset that has an *eligible* endpoint. Where an endpoint may
-/// be full, or was tried before by the request, it is gone down further for one that
-/// [will do](PickContext::accepts); if there is none, the request waits for one of the list, and
-/// delays only requests that compete for the same endpoints. Without [`or_any`](Self::or_any), while no
-/// subset has an eligible endpoint the balancer has none that is available.
+/// A request goes to the first subset that has an *eligible* endpoint. If no endpoint there is
+/// [accepted](PickContext::accepts), because all are full or already tried, the request goes to the
+/// next subset. If no subset has an accepted endpoint, the request waits for any of them; it delays
+/// only requests that compete for the same endpoints. Without [`or_any`](Self::or_any), the
+/// balancer has no available endpoint while no subset has an eligible one.
 ///
-/// Source: Envoy's subset load balancer. Where we differ: there the fallback holds for subsets that
-/// don't exist, not for those whose endpoints are all unhealthy, and there is but one.
+/// Source: Envoy's subset load balancer. Where this differs: Envoy has one fallback, used for
+/// subsets that do not exist, not for subsets whose endpoints are all unhealthy.
 #[derive(Clone, Debug)]
 pub struct Subset<S> {
-    parts: Parts<usize, S>,
+    parts: PartStrategies<usize, S>,
     subsets: Vec<Labels>,
 }
 
 impl<S: Strategy + Clone> Subset<S> {
-    /// Endpoints that have all of these labels.
+    /// Selects among endpoints that have all of `labels`, by the strategy `inner`.
     pub fn new(
         inner: S,
         labels: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>,
     ) -> Self {
-        Self { parts: Parts::new(inner), subsets: Vec::new() }.or(labels)
+        Self { parts: PartStrategies::new(inner), subsets: Vec::new() }.or(labels)
     }
 
-    /// If none of those is eligible: endpoints that have all of these.
+    /// Adds a fallback subset: endpoints that have all of `labels`.
     #[must_use]
     pub fn or(
         mut self,
@@ -53,7 +52,7 @@ impl<S: Strategy + Clone> Subset<S> {
         self
     }
 
-    /// If none of those is eligible: any endpoint.
+    /// Adds all endpoints as the last fallback.
     #[must_use]
     pub fn or_any(mut self) -> Self {
         self.subsets.push(Labels::default());
@@ -69,9 +68,10 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let subsets = self.subsets.iter().enumerate().filter_map(|(item, labels)| {
             let mut part = labels.select(candidates);
+            // The requests of the last subset have no other endpoints to go to.
             if item + 1 == self.subsets.len() {
                 part = part.confined();
             }
@@ -88,19 +88,20 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
 }
 
 /// The picker of [`Subset`].
+#[expect(unnameable_types, reason = "named as <Subset as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct SubsetPicker<P> {
-    parts: Box<[Part<P>]>,
+    parts: Box<[PartPicker<P>]>,
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for SubsetPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        first_accepted(self.parts.iter(), request, context)
+        PartPicker::first_accepted(&self.parts, request, context)
     }
 }
 
-/// Labels that an endpoint must have; any endpoint has none of them.
+/// Labels that an endpoint must have. Without labels, every endpoint matches.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Labels(Vec<(String, String)>);
 
@@ -112,7 +113,7 @@ impl Labels {
         Self(labels.map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// The candidates that have all of them.
+    /// Returns the candidates that have all of the labels.
     pub(super) fn select(&self, candidates: &Candidates) -> Candidates {
         if self.0.is_empty() {
             return candidates.clone();

@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::{
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    built_parts::{BuiltParts, PartPicker},
+    part_strategies::PartStrategies,
     subset::Labels,
 };
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
-/// Only endpoints whose labels have the values that the request asks for, chosen among by any
-/// strategy; with an ordered list of what else will do.
+/// Selects among endpoints whose labels have the values that the request asks for, with an ordered
+/// list of fallback subsets.
 ///
 /// ```
 /// use tower_lb::strategy::{P2c, SubsetBy};
@@ -24,42 +24,48 @@ use crate::{
 ///     version: Option<String>,
 /// }
 ///
-/// let strategy = SubsetBy::new(P2c::default(), ["version"], |request: &Request, label| match label {
-///     "version" => request.version.as_deref(),
-///     _ => None,
-/// })
-/// .or_fixed([("stage", "prod")])
-/// .or_any();
+/// fn wanted<'a>(request: &'a Request, label: &str) -> Option<&'a str> {
+///     match label {
+///         "version" => request.version.as_deref(),
+///         _ => None,
+///     }
+/// }
+///
+/// let strategy = SubsetBy::new(P2c::default(), ["version"], wanted)
+///     .or_fixed([("stage", "prod")])
+///     .or_any();
 /// ```
 ///
-/// There is a picker for every combination of values that endpoints have, prebuilt by a clone of the
-/// strategy: no more of them than endpoints for each item of the list. Finding it takes one look-up
-/// in a hash table for each label, whatever their number.
+/// A picker is built in advance for each combination of values that endpoints have: for each item
+/// of the list at most as many as there are endpoints. A pick takes one hash table lookup per label
+/// to find it.
 ///
-/// The list is gone down as that of [`Subset`](crate::strategy::Subset) is. An item that names a label for
-/// which the request asks no value is passed over, and so is one whose values no endpoint has.
+/// The list works as that of [`Subset`](crate::strategy::Subset). An item is skipped if the request
+/// asks for no value of one of its labels, or for values that no endpoint has.
 pub struct SubsetBy<S, W> {
     wanted: Arc<W>,
     items: Vec<Item>,
-    parts: Parts<Key, S>,
+    parts: PartStrategies<Key, S>,
 }
 
-/// A part: the item of the list, and the values of its labels.
+/// Identifies a part: the index of the item in the list, and the values of its labels.
 type Key = (usize, Vec<String>);
 
 /// One item of the list.
 #[derive(Clone, Debug)]
 enum Item {
-    /// Labels whose values the request names.
+    /// Labels whose values the request asks for.
     Asked(Vec<String>),
+    /// Labels with fixed values.
     Fixed(Labels),
 }
 
 impl<S: Strategy + Clone, W> SubsetBy<S, W> {
-    /// Endpoints whose values of all these labels are those that the request wants.
+    /// Selects, by the strategy `inner`, among endpoints whose values of all `labels` are those
+    /// that the request asks for.
     ///
-    /// `wanted` says what value the request wants a label
-    /// to have, and is asked for each request: it should not allocate.
+    /// `wanted` returns the value that a request asks for, given the name of a label. It runs for
+    /// each request and should not allocate.
     pub fn new<Req>(
         inner: S,
         labels: impl IntoIterator<Item = impl Into<String>>,
@@ -68,19 +74,18 @@ impl<S: Strategy + Clone, W> SubsetBy<S, W> {
     where
         W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
     {
-        let parts = Parts::new(inner);
+        let parts = PartStrategies::new(inner);
         Self { wanted: Arc::new(wanted), items: Vec::new(), parts }.or(labels)
     }
 
-    /// If none of those is eligible: endpoints whose values of these labels are those that the
-    /// request wants.
+    /// Adds a fallback: endpoints whose values of `labels` are those that the request asks for.
     #[must_use]
     pub fn or(mut self, labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.items.push(Item::Asked(labels.into_iter().map(Into::into).collect()));
         self
     }
 
-    /// If none of those is eligible: endpoints that have these labels, whatever the request wants.
+    /// Adds a fallback: endpoints that have all of `labels`, whatever the request asks for.
     #[must_use]
     pub fn or_fixed(
         mut self,
@@ -90,7 +95,7 @@ impl<S: Strategy + Clone, W> SubsetBy<S, W> {
         self
     }
 
-    /// If none of those is eligible: any endpoint.
+    /// Adds all endpoints as the last fallback.
     #[must_use]
     pub fn or_any(mut self) -> Self {
         self.items.push(Item::Fixed(Labels::default()));
@@ -106,7 +111,7 @@ impl<S: Strategy + Clone, W> Strategy for SubsetBy<S, W> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let last = self.items.len() - 1;
         let tables = self.items.iter().enumerate().map(|(index, item)| {
             item.table(index, candidates, |key, part| {
@@ -129,7 +134,7 @@ impl Item {
         &self,
         index: usize,
         candidates: &Candidates,
-        mut build: impl FnMut(Key, Candidates) -> Option<Part<P>>,
+        mut build: impl FnMut(Key, Candidates) -> Option<PartPicker<P>>,
     ) -> Table<P> {
         let mut table = Table { labels: [].into(), root: Node::default() };
         let mut add = |values: &[&str], candidates: Candidates| {
@@ -141,7 +146,7 @@ impl Item {
         match self {
             Self::Fixed(labels) => add(&[], labels.select(candidates)),
             Self::Asked(labels) => {
-                // In order, so that notices are.
+                // Sorted, so that the notices are in a stable order.
                 let parts = candidates.partition(|one| values(one, labels));
                 for (values, candidates) in BTreeMap::from_iter(parts) {
                     add(&values, candidates);
@@ -153,12 +158,13 @@ impl Item {
     }
 }
 
-/// The endpoint's values of these labels; `None` if it lacks one.
+/// Returns the endpoint's values of these labels, or `None` if it lacks one.
 fn values<'a>(candidate: &'a Candidate, labels: &[String]) -> Option<Vec<&'a str>> {
     labels.iter().map(|label| candidate.metadata().get(label)).collect()
 }
 
 /// The picker of [`SubsetBy`].
+#[expect(unnameable_types, reason = "named as <SubsetBy as Strategy>::Picker")]
 pub struct SubsetByPicker<P, W> {
     tables: Box<[Table<P>]>,
     wanted: Arc<W>,
@@ -171,11 +177,11 @@ struct Table<P> {
     root: Node<P>,
 }
 
-/// Leads to a part by the value of one label after the other.
+/// A tree that leads to a part by the value of one label per level.
 #[derive(Debug)]
 enum Node<P> {
     Branch(HashMap<Box<str>, Self>),
-    Leaf(Part<P>),
+    Leaf(PartPicker<P>),
 }
 
 impl<P> Default for Node<P> {
@@ -185,20 +191,20 @@ impl<P> Default for Node<P> {
 }
 
 impl<P> Node<P> {
-    fn insert(&mut self, values: &[&str], part: Part<P>) {
+    fn insert(&mut self, values: &[&str], part: PartPicker<P>) {
         match (values, &mut *self) {
             ([], _) => *self = Self::Leaf(part),
             ([value, rest @ ..], Self::Branch(next)) => {
                 next.entry((*value).into()).or_default().insert(rest, part);
             }
-            // All paths are equally long.
+            // Unreachable: all paths have one level per label.
             ([..], Self::Leaf(_)) => {}
         }
     }
 }
 
 impl<P> Table<P> {
-    fn find<'a, Req, W>(&self, request: &'a Req, wanted: &W) -> Option<&Part<P>>
+    fn find<'a, Req, W>(&self, request: &'a Req, wanted: &W) -> Option<&PartPicker<P>>
     where
         W: Fn(&'a Req, &str) -> Option<&'a str>,
     {
@@ -221,7 +227,7 @@ where
 {
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let parts = self.tables.iter().filter_map(|table| table.find(request, &*self.wanted));
-        first_accepted(parts, request, context)
+        PartPicker::first_accepted(parts, request, context)
     }
 }
 

@@ -1,43 +1,46 @@
 use std::{collections::BTreeMap, fmt::Write as _, iter, sync::Arc};
 
 use super::{
+    built_parts::{BuiltParts, PartPicker},
     panic::counts,
-    part::{Assembly, Part, first_accepted},
-    parts::Parts,
+    part_strategies::PartStrategies,
 };
 use crate::{
+    ConfigError,
     endpoint::Health,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Strategy,
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
         sampling::draw::Draw,
     },
 };
 
-/// Priority tiers: requests go to the first tier, and to the next ones in so far as it lacks healthy
-/// endpoints.
+/// Priority tiers: requests go to the first tier, and spill to the next ones as far as it lacks
+/// healthy endpoints.
 ///
-/// A tier can take its share of healthy endpoints times 1.4 of the traffic
-/// ([`overprovisioning`](Self::overprovisioning)): it spills nothing until less than 72 % of it are
-/// healthy, and what it spills from there on is in proportion. Degraded endpoints come after the
-/// healthy ones of all tiers, by the same rule. If all tiers together can't take the traffic, they
-/// share it in proportion to what they can take; if none has an eligible endpoint, the first gets it
-/// all, and a [`Panic`](crate::strategy::Panic) inside may make something of it.
+/// - A tier can take a share of the traffic of 1.4 times its share of healthy endpoints (see
+///   [`overprovisioning`](Self::overprovisioning)). It spills nothing until less than 72 % of its
+///   endpoints are healthy; below that it spills in proportion.
+/// - Degraded endpoints come after the healthy endpoints of all tiers, by the same rule.
+/// - If all tiers together cannot take the traffic, they share it in proportion to what each can
+///   take.
+/// - If no tier has an eligible endpoint, the first tier gets all requests, which a
+///   [`Panic`](crate::strategy::Panic) inside may admit.
+/// - A request that has tried the endpoints of its tier goes to the next tier.
+/// - Endpoints that are draining or have weight 0 do not count. Tier numbers may have gaps.
 ///
-/// A request that has been to the endpoints of its tier goes to the next one. Endpoints that are
-/// draining or have weight 0 count for nothing. Numbers of tiers may have gaps.
-///
-/// Source: Envoy's priority levels. Where we differ: shares are exact instead of whole percents, and
-/// when no tier has a healthy endpoint traffic is not spread over all tiers by their size.
+/// Source: Envoy's priority levels. Where this differs: shares are exact instead of whole percents,
+/// and traffic is not spread over all tiers by size when no tier has a healthy endpoint.
 #[derive(Clone, Debug)]
 pub struct Tiers<St> {
-    parts: Parts<Tier, St>,
+    parts: PartStrategies<Tier, St>,
     overprovisioning: f64,
     backup_from: Option<u32>,
     by_weight: bool,
 }
 
-/// Degraded endpoints of a tier come after the healthy ones of all tiers.
+/// The healthy or the degraded endpoints of a tier. Orders the degraded ones after all healthy
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Tier {
     degraded: bool,
@@ -52,66 +55,67 @@ struct Planned {
 }
 
 impl<St: Strategy + Clone> Tiers<St> {
-    /// Proportional spill with an overprovisioning of 1.4, no backup tiers.
+    /// Wraps `inner`, with an overprovisioning of 1.4 and without backup tiers.
     pub fn new(inner: St) -> Self {
         Self {
-            parts: Parts::new(inner),
+            parts: PartStrategies::new(inner),
             overprovisioning: 1.4,
             backup_from: None,
             by_weight: false,
         }
     }
 
-    /// How much more traffic than their share the endpoints of a tier can take: with 1.4, five
-    /// healthy ones of seven can take that of all. Default 1.4.
+    /// Sets how much more traffic than its own share an endpoint can take. With 1.4, five healthy
+    /// endpoints out of seven take all of the tier's traffic. Default 1.4.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] below 1 or if it is not a number.
-    pub fn overprovisioning(mut self, factor: f64) -> Result<Self, InvalidParameter> {
-        if !(1.0..f64::INFINITY).contains(&factor) {
-            return Err(InvalidParameter::new("overprovisioning", "a number of at least 1"));
-        }
+    /// [`ConfigError`] unless `factor` is a finite number of at least 1.
+    pub fn overprovisioning(mut self, factor: f64) -> Result<Self, ConfigError> {
+        let valid = (1.0..f64::INFINITY).contains(&factor);
+        ConfigError::unless(valid, "overprovisioning", factor, "a finite number of at least 1")?;
         self.overprovisioning = factor;
         Ok(self)
     }
 
-    /// The first tier with an eligible endpoint gets all the traffic, as in gRPC and HAProxy.
+    /// Sends all requests to the first tier with an eligible endpoint, as gRPC and HAProxy do.
     #[must_use]
     pub fn all_or_nothing(mut self) -> Self {
         self.overprovisioning = f64::INFINITY;
         self
     }
 
-    /// Tiers of this number and above are backups: they get traffic only while no other tier has an
-    /// eligible endpoint. Default: there are none.
+    /// Makes the tiers from number `tier` on backups: they get requests only while no other tier
+    /// has an eligible endpoint. Default: no backup tiers.
     #[must_use]
     pub fn backup_from(mut self, tier: u32) -> Self {
         self.backup_from = Some(tier);
         self
     }
 
-    /// Measures tiers by the weight of their endpoints instead of by their number.
+    /// Measures tiers by the weights of their endpoints instead of by the number of endpoints.
     #[must_use]
     pub fn by_weight(mut self) -> Self {
         self.by_weight = true;
         self
     }
 
-    /// What each tier gets of the traffic, in order of preference.
+    /// Returns the tiers that are built, in order of preference, with their shares of the traffic.
     fn plan(&self, candidates: &Candidates) -> Vec<Planned> {
+        let size = |candidate: &Candidate| {
+            if self.by_weight { f64::from(candidate.weight()) } else { 1.0 }
+        };
         let mut sizes: BTreeMap<Tier, Size> = BTreeMap::new();
-        for candidate in candidates.everyone().filter(|candidate| counts(candidate)) {
+        for candidate in candidates.all().filter(|candidate| counts(candidate)) {
             let tier = tier_of(candidate);
-            let size = if self.by_weight { f64::from(candidate.weight()) } else { 1.0 };
-            // What is not healthy is missing from both, the healthy and the degraded.
+            // The total of both halves is the whole tier: an unhealthy endpoint reduces the
+            // capacity of the healthy half and of the degraded half.
             for degraded in [false, true] {
-                sizes.entry(Tier { degraded, ..tier }).or_default().total += size;
+                sizes.entry(Tier { degraded, ..tier }).or_default().total += size(candidate);
             }
         }
         for candidate in candidates.iter() {
-            let size = if self.by_weight { f64::from(candidate.weight()) } else { 1.0 };
-            sizes.entry(tier_of(candidate)).or_default().eligible += size;
+            sizes.entry(tier_of(candidate)).or_default().eligible += size(candidate);
         }
         let is_backup = |tier: &Tier| self.backup_from.is_some_and(|from| tier.number >= from);
         if sizes.iter().any(|(tier, size)| size.eligible > 0.0 && !is_backup(tier)) {
@@ -121,19 +125,20 @@ impl<St: Strategy + Clone> Tiers<St> {
         }
         let capacities: Vec<f64> =
             sizes.values().map(|size| size.capacity(self.overprovisioning)).collect();
-        let all = capacities.iter().sum::<f64>().min(1.0);
-        let mut left = 1.0;
+        let total = capacities.iter().sum::<f64>().min(1.0);
+        let mut unassigned = 1.0;
         let planned = sizes.iter().zip(capacities).filter(|((_, size), _)| size.eligible > 0.0);
         let mut plan: Vec<_> = planned
             .map(|((&tier, _), capacity)| {
-                let share = if all > 0.0 { (capacity / all).min(left) } else { 0.0 };
-                left -= share;
+                let share = if total > 0.0 { (capacity / total).min(unassigned) } else { 0.0 };
+                unassigned -= share;
                 (tier, share)
             })
             .collect();
         if plan.is_empty() {
-            // Also a tier whose endpoints count for nothing is built, for what its strategy has to say.
-            let numbers = candidates.everyone().map(|candidate| candidate.tier());
+            // Builds the first tier even if none of its endpoints counts, for its strategy's
+            // notices.
+            let numbers = candidates.all().map(|candidate| candidate.tier());
             let first = sizes.keys().next().copied();
             let first = first.or_else(|| Some(Tier { degraded: false, number: numbers.min()? }));
             plan.extend(first.map(|first| (first, 1.0)));
@@ -141,9 +146,9 @@ impl<St: Strategy + Clone> Tiers<St> {
         let tiers = candidates.partition(|candidate| Some(candidate.tier()));
         let planned = plan.into_iter().filter_map(|(tier, share)| {
             let whole = tiers.get(&tier.number)?;
-            // A panic rule counts healthy and degraded endpoints of the tier together.
+            // A panic rule inside counts healthy and degraded endpoints of the tier together.
             let part = whole.filter(|candidate| is_degraded(candidate) == tier.degraded);
-            let candidates = part.as_part_of(whole).while_others_suffice(all >= 1.0);
+            let candidates = part.as_part_of(whole).while_others_suffice(total >= 1.0);
             Some(Planned { tier, share, candidates })
         });
         planned.collect()
@@ -162,11 +167,12 @@ fn is_degraded(candidate: &Candidate) -> bool {
 struct Size {
     eligible: f64,
     total: f64,
+    /// The tier is a backup, and another tier has an eligible endpoint.
     held_back: bool,
 }
 
 impl Size {
-    /// The share of all traffic that it can take.
+    /// Returns the share of all traffic that the tier can take.
     fn capacity(self, overprovisioning: f64) -> f64 {
         if self.eligible == 0.0 || self.held_back {
             return 0.0;
@@ -184,7 +190,7 @@ impl<St: Strategy + Clone> Strategy for Tiers<St> {
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
         let plan = self.plan(candidates);
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let parts = plan.iter().filter_map(|one| {
             let built = inner.build(one.tier, &one.candidates, context);
             Some((all.add(one.tier, built)?, one.share))
@@ -199,7 +205,7 @@ impl<St: Strategy + Clone> Strategy for Tiers<St> {
     }
 }
 
-/// What to say if the first tier does not get all the traffic.
+/// Returns a notice if the first tier does not get all the traffic.
 fn spill(plan: &[Planned]) -> Option<String> {
     plan.first().filter(|first| first.share < 1.0)?;
     let mut notice = String::from("traffic by tier:");
@@ -217,10 +223,11 @@ impl std::fmt::Display for Tier {
 }
 
 /// The picker of [`Tiers`].
+#[expect(unnameable_types, reason = "named as <Tiers as Strategy>::Picker")]
 #[derive(Debug)]
 pub struct TiersPicker<P> {
     /// In order of preference.
-    tiers: Box<[Part<P>]>,
+    tiers: Box<[PartPicker<P>]>,
     draw: Draw,
 }
 
@@ -228,6 +235,6 @@ impl<P: Pick<Req>, Req> Pick<Req> for TiersPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let first = self.tiers.get(self.draw.draw(context.rng()))?;
-        first_accepted(iter::once(first).chain(&self.tiers), request, context)
+        PartPicker::first_accepted(iter::once(first).chain(&self.tiers), request, context)
     }
 }

@@ -10,30 +10,31 @@ use tokio::time::Instant;
 
 use super::zones::{Zone, ZoneView, Zones, ZonesPicker};
 use crate::{
+    ConfigError,
     endpoint::Locality,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidates, InvalidParameter, Strategy, parameter::share,
-        round_robin::utilization::UtilizationMeter, ticker::Ticker,
+        BuildContext, Built, Candidates, Strategy, round_robin::utilization::UtilizationMeter,
+        ticker::Ticker,
     },
 };
 
-/// Keeps requests in the zone that they come from until it is hotter than the others.
+/// Keeps requests in the client's zone until that is busier than the others.
 ///
-/// Endpoints report their utilization ([`LoadReport`](crate::outcome::LoadReport)). Once a second each
-/// zone's mean is taken and smoothed. All requests stay as long as the local zone is busier than the
-/// others by no more than 0.1 ([`tolerance`](Self::tolerance)); from there on each zone gets requests
-/// in proportion to the idle capacity that it has. 3 % always go to the other zones
-/// ([`remote_share`](Self::remote_share)), so that one knows how they are. Zones without a report
+/// Endpoints report their utilization ([`LoadReport`](crate::outcome::LoadReport)). Once a second
+/// the mean of each zone is computed and smoothed. All requests stay in the local zone as long as
+/// it is busier than the others by at most 0.1 ([`tolerance`](Self::tolerance)). Above that, each
+/// zone gets requests in proportion to its idle capacity. At least 3 % always go to the other zones
+/// ([`remote_share`](Self::remote_share)), so that their state is known. Zones without a report
 /// younger than three minutes count as idle.
 ///
-/// Source: Envoy's load-aware locality policy. Where we differ: endpoints count by their weight.
+/// Source: Envoy's load-aware locality policy. Where this differs: endpoints count by their weight.
 #[derive(Debug)]
 pub struct LoadAwareZones<St> {
     zones: Zones<St>,
     rule: Rule,
     metrics: Arc<[String]>,
-    /// Goes on from picker to picker.
+    /// Shared with the rebuild events, and kept from picker to picker.
     smoothed: Arc<Mutex<Smoothed>>,
 }
 
@@ -43,7 +44,7 @@ struct Rule {
     remote_share: f64,
 }
 
-/// The utilization of each zone that reports any, smoothed.
+/// The smoothed utilization of each zone that reports any.
 #[derive(Clone, Debug, Default)]
 struct Smoothed {
     by_zone: BTreeMap<Zone, f64>,
@@ -52,42 +53,44 @@ struct Smoothed {
 
 const PERIOD: Duration = Duration::from_secs(1);
 const EXPIRY: Duration = Duration::from_secs(180);
-/// Time constant, in seconds, of the smoothing.
-const SMOOTHING: f64 = 5.0;
-/// A change of a share that is worth a new picker.
-const NOTABLE: f64 = 0.002;
+/// The time constant of the smoothing.
+const SMOOTHING_SECS: f64 = 5.0;
+/// The change of a share from which a new picker is built.
+const MIN_CHANGE: f64 = 0.002;
 
 impl<St: Strategy + Clone> LoadAwareZones<St> {
-    /// For a client in the zone `local`.
+    /// Balances for a client in the zone `local`.
     pub fn new(local: Locality, inner: St) -> Self {
         let rule = Rule { tolerance: 0.1, remote_share: 0.03 };
         let zones = Zones::new(local, inner);
         Self { zones, rule, metrics: Arc::default(), smoothed: Arc::default() }
     }
 
-    /// By how much the local zone may be busier than the mean of the others before requests leave it.
-    /// Default 0.1.
+    /// Sets by how much the local zone may be busier than the mean of the others before requests
+    /// leave it. Default 0.1.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is not a share from 0 to 1.
-    pub fn tolerance(mut self, utilization: f64) -> Result<Self, InvalidParameter> {
-        self.rule.tolerance = share("tolerance", utilization)?;
+    /// If `utilization` is not from 0 to 1.
+    pub fn tolerance(mut self, utilization: f64) -> Result<Self, ConfigError> {
+        ConfigError::unless_within("tolerance", utilization, [0.0, 1.0])?;
+        self.rule.tolerance = utilization;
         Ok(self)
     }
 
-    /// The share of requests that always goes to the other zones. Default 0.03.
+    /// Sets the share of requests that always goes to the other zones. Default 0.03.
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] if it is not a share from 0 to 1.
-    pub fn remote_share(mut self, requests: f64) -> Result<Self, InvalidParameter> {
-        self.rule.remote_share = share("remote_share", requests)?;
+    /// If `requests` is not from 0 to 1.
+    pub fn remote_share(mut self, requests: f64) -> Result<Self, ConfigError> {
+        ConfigError::unless_within("remote_share", requests, [0.0, 1.0])?;
+        self.rule.remote_share = requests;
         Ok(self)
     }
 
-    /// Metrics of the reports that tell the utilization, by name; see
-    /// [`LoadReport::utilization`](crate::outcome::LoadReport::utilization). Default: none, so that the
+    /// Sets the names of the reported metrics that stand for the utilization; see
+    /// [`LoadReport::utilization`](crate::outcome::LoadReport::utilization). Without names, the
     /// application's utilization counts, or else that of the processors.
     #[must_use]
     pub fn metrics(mut self, names: impl IntoIterator<Item = String>) -> Self {
@@ -100,12 +103,13 @@ impl Smoothed {
     fn update(&mut self, views: &[ZoneView], now: Instant) {
         let passed = self.at.map(|then| now.saturating_duration_since(then));
         self.at = Some(now);
+        // A new map, so that zones which no longer report are dropped.
         let mut by_zone = BTreeMap::new();
         for view in views {
             let Some(reported) = utilization(&view.eligible, now) else { continue };
             let before = self.by_zone.get(&view.zone).zip(passed);
             let value = before.map_or(reported, |(before, passed)| {
-                let kept = (-passed.as_secs_f64() / SMOOTHING).exp();
+                let kept = (-passed.as_secs_f64() / SMOOTHING_SECS).exp();
                 before * kept + reported * (1.0 - kept)
             });
             by_zone.insert(view.zone.clone(), value);
@@ -115,12 +119,13 @@ impl Smoothed {
 }
 
 impl Rule {
-    /// Smooths the utilization of each zone, and gives each its share of the requests from here.
+    /// Smooths the utilization of each zone, and sets each zone's share of this client's requests.
     fn share_out(self, smoothed: &Mutex<Smoothed>, views: &mut [ZoneView], now: Instant) {
         let mut smoothed = lock(smoothed);
         smoothed.update(views, now);
         let busy = |zone: &Zone| smoothed.by_zone.get(zone).copied().unwrap_or_default();
         let sizes: Vec<_> = views.iter().map(ZoneView::size).collect();
+        // First by idle capacity.
         for (view, size) in views.iter_mut().zip(&sizes) {
             view.share = size * (1.0 - busy(&view.zone)).max(0.0);
         }
@@ -129,6 +134,8 @@ impl Rule {
             view.share =
                 if all > 0.0 { view.share / all } else { *size / sizes.iter().sum::<f64>() };
         }
+        // Then all to the local zone, if it is not much busier, except for what the others always
+        // get.
         let Some((local, others)) = views.split_first_mut() else { return };
         if !local.is_local || others.is_empty() {
             return;
@@ -152,7 +159,7 @@ fn lock(smoothed: &Mutex<Smoothed>) -> MutexGuard<'_, Smoothed> {
     smoothed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The mean of what the endpoints have reported, if any has of late.
+/// Returns the mean of the endpoints' reports, or `None` if all are older than [`EXPIRY`].
 fn utilization(candidates: &Candidates, now: Instant) -> Option<f64> {
     let reports = candidates.iter().filter_map(|one| UtilizationMeter::fresh(one, now, EXPIRY));
     let (sum, count) = reports.fold((0.0, 0), |(sum, count), report| (sum + report, count + 1));
@@ -168,25 +175,25 @@ impl<St: Strategy + Clone> Strategy for LoadAwareZones<St> {
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
         let Self { zones, rule, smoothed, .. } = self;
-        let mut built = Vec::new();
-        let picker = zones.build(candidates, context, false, |views| {
+        let mut shared = Vec::new();
+        let built = zones.build(candidates, context, false, |views| {
             rule.share_out(smoothed, views, candidates.now());
-            built = views.to_vec();
+            shared = views.to_vec();
         });
         let (rule, smoothed) = (*rule, Arc::clone(smoothed));
         let mut ticker = Ticker::new(PERIOD);
         context.rebuild_on(poll_fn(move |cx| {
             while let Poll::Ready(now) = ticker.poll_tick(cx) {
-                let mut views = built.clone();
+                let mut views = shared.clone();
                 rule.share_out(&smoothed, &mut views, now);
-                let mut changes = views.iter().zip(&built);
-                if changes.any(|(view, before)| (view.share - before.share).abs() > NOTABLE) {
+                let mut changes = views.iter().zip(&shared);
+                if changes.any(|(view, before)| (view.share - before.share).abs() > MIN_CHANGE) {
                     return Poll::Ready(Some(()));
                 }
             }
             Poll::Pending
         }));
-        picker
+        built
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -196,7 +203,7 @@ impl<St: Strategy + Clone> Strategy for LoadAwareZones<St> {
 }
 
 impl<St: Clone> Clone for LoadAwareZones<St> {
-    /// Smooths on its own, from where this one is.
+    /// The clone smooths separately, from the present values on.
     fn clone(&self) -> Self {
         let (zones, metrics) = (self.zones.clone(), Arc::clone(&self.metrics));
         let smoothed = Arc::new(Mutex::new(lock(&self.smoothed).clone()));

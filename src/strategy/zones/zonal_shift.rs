@@ -18,11 +18,12 @@ use crate::{
     },
 };
 
-/// Takes whole zones out by a call, and puts them back gradually.
+/// Takes whole zones out of service by a call, and puts them back gradually.
 ///
-/// While a zone is away its endpoints get no new requests, whatever their health. If no eligible endpoint
-/// would be left for the requests without it, it stays in, and the balancer's [`status`](crate::Balancer::status) says so. Zones
-/// are matched by the name in [`Locality::zone`](crate::endpoint::Locality::zone).
+/// While a zone is away, its endpoints get no new requests, whatever their health. If no other
+/// endpoint is eligible, the zone still gets requests, and the balancer's
+/// [`status`](crate::Balancer::status) reports it. Zones are matched by the name in
+/// [`Locality::zone`](crate::endpoint::Locality::zone).
 ///
 /// ```
 /// use std::time::Duration;
@@ -30,21 +31,22 @@ use crate::{
 ///
 /// let strategy = ZonalShift::new(P2c::default());
 /// let shift = strategy.handle();
-/// // later, from anywhere:
-/// shift.away("eu-central-1a");
-/// shift.back("eu-central-1a", Duration::from_secs(300));
+/// // Later, from anywhere:
+/// shift.shift_away("eu-central-1a");
+/// shift.restore("eu-central-1a", Duration::from_secs(300));
 /// ```
 ///
-/// Source: zonal shift of AWS' Application Recovery Controller. Where we differ: coming back takes
-/// as long as one likes.
+/// Source: zonal shift of AWS' Application Recovery Controller. Where this differs: the time that a
+/// zone takes to return is a parameter.
 #[derive(Clone, Debug)]
 pub struct ZonalShift<St> {
     inner: St,
     shifts: Arc<Shifts>,
 }
 
-/// Takes zones out of each [`ZonalShift`] that follows it, and puts them back: one may serve all
-/// balancers of a program. Clones are the same.
+/// Takes zones out of each [`ZonalShift`] that follows this handle, and puts them back.
+///
+/// One handle can serve all balancers of a program. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct ZonalShiftHandle {
     shifts: Arc<Shifts>,
@@ -58,6 +60,7 @@ struct Shifts {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Counts the changes, so that a picker can tell whether it is outdated.
     version: u64,
     zones: BTreeMap<String, Shift>,
 }
@@ -69,53 +72,55 @@ enum Shift {
 }
 
 impl Shift {
-    /// The share of its traffic that the zone gets.
+    /// Returns the share of its normal traffic that the zone gets at `now`.
     fn share(self, now: Instant) -> f64 {
         match self {
             Self::Away => 0.0,
             Self::Returning { over, .. } if over.is_zero() => 1.0,
             Self::Returning { since, over } => {
                 let passed = now.saturating_duration_since(since).as_secs_f64();
-                (passed / over.as_secs_f64()).clamp(SMALLEST_SHARE, 1.0)
+                (passed / over.as_secs_f64()).clamp(MIN_SHARE, 1.0)
             }
         }
     }
 }
 
-/// What a zone that comes back gets at first.
-const SMALLEST_SHARE: f64 = 0.01;
-/// How often the share of such a zone is raised.
-const STEP: Duration = Duration::from_secs(1);
-/// Weights are multiplied by this, if they can be, so that a hundredth of one is a whole number.
-const SCALE: u32 = 100;
+/// The share that a returning zone starts with.
+const MIN_SHARE: f64 = 0.01;
+/// How often the share of a returning zone is raised.
+const STEP_PERIOD: Duration = Duration::from_secs(1);
+/// Weights are multiplied by this while a zone returns, unless they would overflow, so that a
+/// hundredth of a weight is a whole number.
+const WEIGHT_SCALE: u32 = 100;
 
 impl<St> ZonalShift<St> {
-    /// All zones are in.
+    /// Wraps `inner`, with a handle of its own and no zone away.
     pub fn new(inner: St) -> Self {
         Self { inner, shifts: Arc::default() }
     }
 
-    /// Follows a handle that there is already, with what it has taken out. Default: one of its own.
+    /// Follows `handle`, including the zones that it has already taken out.
     #[must_use]
     pub fn following(mut self, handle: &ZonalShiftHandle) -> Self {
         self.shifts = Arc::clone(&handle.shifts);
         self
     }
 
-    /// What zones are taken out and put back by.
+    /// Returns the handle that takes zones out and puts them back.
     #[must_use]
     pub fn handle(&self) -> ZonalShiftHandle {
         ZonalShiftHandle { shifts: Arc::clone(&self.shifts) }
     }
 }
 
-/// What the inner strategy sees of the candidates, and how the shifts stand.
+/// The candidates as the inner strategy sees them, and the state of the shifts when they were
+/// built.
 struct View {
     candidates: Candidates,
     notices: Vec<String>,
-    /// Some zone is on its way back.
+    /// True if a zone is returning, so that weights change with time.
     returning: bool,
-    /// Of the shifts.
+    /// The [`State::version`] that this view was built from.
     version: u64,
 }
 
@@ -123,6 +128,7 @@ impl View {
     fn of(candidates: &Candidates, shifts: &Shifts) -> Self {
         let mut state = shifts.lock();
         let now = candidates.now();
+        // Zones that have returned completely are forgotten.
         state.zones.retain(|_, shift| shift.share(now) < 1.0);
         if state.zones.is_empty() {
             let (candidates, version) = (candidates.clone(), state.version);
@@ -134,24 +140,27 @@ impl View {
             let shift = candidate.locality().and_then(|locality| state.zones.get(locality.zone()));
             shift.map_or(1.0, |shift| shift.share(now))
         };
-        // Not only out of the pick: a panic rule further in must not let them in again.
-        let left = candidates.part(|candidate| share(candidate) > 0.0);
-        // Where these are a part only, such as one zone, others may be left for the requests.
-        let is_left = |candidate: &Candidate| candidate.is_eligible() && share(candidate) > 0.0;
-        let futile = left.is_empty() && !candidates.anywhere().any(is_left);
+        // A part and not a filter: a panic rule in an inner strategy must not admit the others
+        // again.
+        let remaining = candidates.part(|candidate| share(candidate) > 0.0);
+        // If `candidates` are only a part, such as one zone, a wrapper around may send requests
+        // elsewhere.
+        let can_take_over =
+            |candidate: &Candidate| candidate.is_eligible() && share(candidate) > 0.0;
+        let futile = remaining.is_empty() && !candidates.scope().any(can_take_over);
         let seen = if futile {
             candidates.clone()
         } else if returning {
-            let heaviest = left.iter().map(Candidate::weight).max().unwrap_or_default();
-            let scale = SCALE.min(u32::MAX / heaviest.max(1)).max(1);
-            left.reweighted(|candidate| {
+            let heaviest = remaining.iter().map(Candidate::weight).max().unwrap_or_default();
+            let scale = WEIGHT_SCALE.min(u32::MAX / heaviest.max(1)).max(1);
+            remaining.reweighted(|candidate| {
                 let weight = f64::from(candidate.weight()) * f64::from(scale) * share(candidate);
                 Some((weight.round() as u32).max(u32::from(candidate.weight() > 0)))
             })
         } else {
-            left
+            remaining
         };
-        let futile = if futile { ", but nothing else is left" } else { "" };
+        let futile = if futile { ", but no other endpoint is eligible" } else { "" };
         let notice = |(zone, shift): (&String, &Shift)| format!("zone {zone} is {shift}{futile}");
         let notices = state.zones.iter().map(notice).collect();
         Self { candidates: seen, notices, returning, version: state.version }
@@ -159,12 +168,13 @@ impl View {
 }
 
 impl Shifts {
-    /// Yields when the shifts are no longer those of `view`.
+    /// Yields when the shifts differ from those of `view`, and once per step while a zone returns.
     fn changes(self: &Arc<Self>, view: &View) -> impl Stream<Item = ()> + Send + use<> {
         let (shifts, seen) = (Arc::clone(self), view.version);
         let registration = shifts.wakers.registration();
-        let mut ticker = view.returning.then(|| Ticker::new(STEP));
+        let mut ticker = view.returning.then(|| Ticker::new(STEP_PERIOD));
         poll_fn(move |cx| {
+            // Before the version is read: a change after that wakes the task.
             registration.register(cx.waker());
             let changed = shifts.lock().version != seen;
             let ticked = ticker.as_mut().is_some_and(|ticker| ticker.poll_tick(cx).is_ready());
@@ -186,14 +196,14 @@ impl Shifts {
 }
 
 impl ZonalShiftHandle {
-    /// Takes nothing out yet, and nobody follows it.
+    /// Returns a handle that no strategy follows yet, with no zone away.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a zone out. One that nobody has heard of is remembered, and out when it turns up.
-    pub fn away(&self, zone: impl Into<String>) {
+    /// Takes `zone` out. An unknown zone is remembered, and is out when it appears.
+    pub fn shift_away(&self, zone: impl Into<String>) {
         let zone = zone.into();
         tracing::warn!(zone = %Escaped(&zone), "zone taken out");
         self.shifts.change(|zones| {
@@ -201,9 +211,9 @@ impl ZonalShiftHandle {
         });
     }
 
-    /// Puts a zone back, its share of the traffic growing evenly over so long a time, in steps of a
-    /// second; with zero at once. Does nothing for a zone that is not away.
-    pub fn back(&self, zone: &str, over: Duration) {
+    /// Puts `zone` back. Its share of the traffic grows linearly during `over`, in steps of a
+    /// second; if `over` is zero, it returns at once. Does nothing if the zone is not away.
+    pub fn restore(&self, zone: &str, over: Duration) {
         self.shifts.change(|zones| {
             if let Some(shift) = zones.get_mut(zone) {
                 tracing::info!(zone = %Escaped(zone), ?over, "zone put back");
@@ -212,7 +222,7 @@ impl ZonalShiftHandle {
         });
     }
 
-    /// The zones that are away, or on their way back.
+    /// Returns the zones that are away or returning.
     #[must_use]
     pub fn zones(&self) -> Vec<String> {
         self.shifts.lock().zones.keys().cloned().collect()
@@ -237,7 +247,7 @@ impl fmt::Display for Shift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Away => "away",
-            Self::Returning { .. } => "coming back",
+            Self::Returning { .. } => "returning",
         })
     }
 }

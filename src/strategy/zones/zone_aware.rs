@@ -2,25 +2,27 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::zones::{Zone, ZoneView, Zones, ZonesPicker};
 use crate::{
+    ConfigError,
     endpoint::Locality,
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidates, InvalidParameter, Strategy},
+    strategy::{BuildContext, Built, Candidates, Strategy},
 };
 
-/// Keeps requests in the zone that they come from, as far as its endpoints can take them.
+/// Keeps requests in the client's zone, as far as its endpoints can take them.
 ///
-/// If the local zone has at least the share of the endpoints that it has of the clients, all requests
-/// stay in it. If not, as many stay as its endpoints can take without more load than the others have,
-/// and the rest goes to those zones that have more endpoints than clients, in proportion to what they
-/// have to spare. So every endpoint gets the same load, whatever zone it is in.
+/// If the local zone's share of the endpoints is at least its share of the clients, all requests
+/// stay in it. Otherwise, as many stay as its endpoints can take without more load than the others
+/// have. The rest goes to the zones that have more endpoints than clients, in proportion to the
+/// surplus. So every endpoint gets the same load, whatever its zone.
 ///
-/// For that one must know where the clients are ([`clients`](Self::clients)); by default they are taken
-/// to be spread evenly over the zones that have endpoints. Zones are matched by name. With fewer than
-/// six eligible endpoints ([`min_endpoints`](Self::min_endpoints)) zones are ignored: the few of one
-/// zone would be too easily lost or overloaded. Endpoints without a zone are one of their own.
+/// For this the clients of each zone must be known ([`clients`](Self::clients)). By default they
+/// are assumed to be spread evenly over the zones that have endpoints. Zones are matched by name.
+/// With fewer than six eligible endpoints ([`min_endpoints`](Self::min_endpoints)) zones are
+/// ignored: the few endpoints of one zone would too easily be lost or overloaded. Endpoints without
+/// a zone form a zone of their own.
 ///
-/// Source: Envoy's zone-aware routing. Where we differ: shares are exact, endpoints count by their
-/// weight, and any strategy may choose inside a zone.
+/// Source: Envoy's zone-aware routing. Where this differs: shares are exact, endpoints count by
+/// their weight, and any strategy can pick within a zone.
 #[derive(Clone, Debug)]
 pub struct ZoneAware<St> {
     zones: Zones<St>,
@@ -30,6 +32,7 @@ pub struct ZoneAware<St> {
 /// How the zones share the requests.
 #[derive(Clone, Debug)]
 struct Spread {
+    /// Empty if unknown.
     clients: BTreeMap<Locality, u32>,
     min_endpoints: usize,
     crossing: CrossZone,
@@ -40,46 +43,46 @@ struct Spread {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum CrossZone {
-    /// As far as their zone lacks endpoints. The default.
+    /// Requests leave their zone as far as it lacks endpoints. The default.
     #[default]
     AsNeeded,
-    /// Never: what the zone can't serve fails. What AWS calls cross-zone load balancing turned off.
+    /// Requests never leave their zone, and fail if it cannot serve them. AWS: cross-zone load
+    /// balancing turned off.
     Never,
-    /// Zones are ignored, and all endpoints get the same: cross-zone load balancing turned on.
+    /// Zones are ignored, and all endpoints get the same load. AWS: cross-zone load balancing
+    /// turned on.
     Always,
 }
 
 impl<St: Strategy + Clone> ZoneAware<St> {
-    /// For a client in the zone `local`.
+    /// Balances for a client in the zone `local`.
     pub fn new(local: Locality, inner: St) -> Self {
         let (clients, crossing) = (BTreeMap::new(), CrossZone::default());
         let spread = Spread { clients, min_endpoints: 6, crossing };
         Self { zones: Zones::new(local, inner), spread }
     }
 
-    /// How many clients there are in each zone, or any other measure of how much traffic comes from
-    /// there. Default: the same everywhere.
+    /// Sets how many clients each zone has, or any other measure of the traffic from there. By
+    /// default it is the same for all zones.
     #[must_use]
     pub fn clients(mut self, clients: impl IntoIterator<Item = (Locality, u32)>) -> Self {
         self.spread.clients = clients.into_iter().collect();
         self
     }
 
-    /// How many endpoints must be eligible for zones to be looked at. Default 6. Has no effect on
-    /// [`CrossZone::Never`].
+    /// Sets how many endpoints must be eligible; with fewer, zones are ignored. Default 6. Has no
+    /// effect with [`CrossZone::Never`].
     ///
     /// # Errors
     ///
-    /// [`InvalidParameter`] for 0.
-    pub fn min_endpoints(mut self, endpoints: usize) -> Result<Self, InvalidParameter> {
-        if endpoints == 0 {
-            return Err(InvalidParameter::new("min_endpoints", "at least 1"));
-        }
+    /// If `endpoints` is 0.
+    pub fn min_endpoints(mut self, endpoints: usize) -> Result<Self, ConfigError> {
+        ConfigError::if_zero("min_endpoints", endpoints as u64)?;
         self.spread.min_endpoints = endpoints;
         Ok(self)
     }
 
-    /// Whether requests may leave their zone. Default [`CrossZone::AsNeeded`].
+    /// Sets whether requests may leave their zone. Default [`CrossZone::AsNeeded`].
     #[must_use]
     pub fn cross_zone(mut self, crossing: CrossZone) -> Self {
         self.spread.crossing = crossing;
@@ -88,12 +91,12 @@ impl<St: Strategy + Clone> ZoneAware<St> {
 }
 
 impl Spread {
-    /// Gives each zone its share of the requests from here.
+    /// Sets each zone's share of this client's requests.
     fn share_out(&self, views: &mut [ZoneView]) {
         let local = views.first().is_some_and(|view| view.is_local);
         let endpoints: usize = views.iter().map(|view| view.eligible.len()).sum();
         let ignored = match self.crossing {
-            // With `Never` the local zone is the only one there is.
+            // With `Never`, the local zone is the only one in `views`.
             CrossZone::Always | CrossZone::Never => true,
             CrossZone::AsNeeded => endpoints < self.min_endpoints || !local,
         };
@@ -115,15 +118,17 @@ impl Spread {
         if everywhere == 0.0 {
             return;
         }
-        // How much more of the endpoints than of the clients each zone has.
-        let spare = |view: &ZoneView| view.share / endpoints - clients(&view.zone) / everywhere;
-        let mut spares: Vec<_> = views.iter().map(spare).collect();
+        // A zone's surplus: its share of the endpoints beyond its share of the clients.
+        let surplus = |view: &ZoneView| view.share / endpoints - clients(&view.zone) / everywhere;
+        let mut surpluses: Vec<_> = views.iter().map(surplus).collect();
         let here = clients(&views[0].zone) / everywhere;
-        let stay = if spares[0] >= 0.0 { 1.0 } else { 1.0 + spares[0] / here };
-        spares[0] = 0.0;
-        let all: f64 = spares.iter().map(|spare| spare.max(0.0)).sum();
-        for (view, spare) in views.iter_mut().zip(&spares) {
-            view.share = if all > 0.0 { (1.0 - stay) * spare.max(0.0) / all } else { 0.0 };
+        // If the surplus is negative, the endpoints suffice for `endpoint share / client share` of
+        // the requests.
+        let stay = if surpluses[0] >= 0.0 { 1.0 } else { 1.0 + surpluses[0] / here };
+        surpluses[0] = 0.0;
+        let all: f64 = surpluses.iter().map(|surplus| surplus.max(0.0)).sum();
+        for (view, surplus) in views.iter_mut().zip(&surpluses) {
+            view.share = if all > 0.0 { (1.0 - stay) * surplus.max(0.0) / all } else { 0.0 };
         }
         views[0].share = if all > 0.0 { stay } else { 1.0 };
     }

@@ -1,4 +1,4 @@
-//! What the zone wrappers have in common: endpoints by zone, and a picker that draws a zone first.
+//! The common part of the zone wrappers: endpoints by zone, and a picker that draws a zone first.
 
 use std::{collections::BTreeMap, iter, sync::Arc};
 
@@ -9,35 +9,35 @@ use crate::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
         sampling::draw::Draw,
         wrappers::{
-            part::{Assembly, Part, first_accepted},
-            parts::Parts,
+            built_parts::{BuiltParts, PartPicker},
+            part_strategies::PartStrategies,
         },
     },
 };
 
-/// Where endpoints are; those that don't say are a zone of their own.
+/// The locality of endpoints. Those without one form a zone of their own.
 pub(super) type Zone = Option<Locality>;
 
 /// An inner strategy over the endpoints of each zone.
 #[derive(Clone, Debug)]
 pub(super) struct Zones<St> {
     local: Locality,
-    parts: Parts<Zone, St>,
+    parts: PartStrategies<Zone, St>,
 }
 
-/// A zone in which the inner strategy lets requests go to some endpoints.
+/// A zone in which requests may go to at least one endpoint.
 #[derive(Clone, Debug)]
 pub(super) struct ZoneView {
     pub(super) zone: Zone,
     pub(super) is_local: bool,
-    /// The endpoints that requests may go to.
+    /// The endpoints that requests may go to, according to the inner strategy.
     pub(super) eligible: Candidates,
-    /// Of the traffic; in any unit.
+    /// The zone's share of the requests, in any unit.
     pub(super) share: f64,
 }
 
 impl ZoneView {
-    /// The weights of its endpoints together.
+    /// Returns the sum of the endpoints' weights.
     pub(super) fn size(&self) -> f64 {
         self.eligible.iter().map(|candidate| f64::from(candidate.weight())).sum()
     }
@@ -45,15 +45,14 @@ impl ZoneView {
 
 impl<St: Strategy + Clone> Zones<St> {
     pub(super) fn new(local: Locality, inner: St) -> Self {
-        Self { local, parts: Parts::new(inner) }
+        Self { local, parts: PartStrategies::new(inner) }
     }
 
-    /// Builds a picker that draws zones by the shares that `share_out` gives them, the local zone
-    /// first among them. Zones without a share are used only for requests that no other zone accepts;
-    /// with `local_only` the others are not used at all.
+    /// Builds a picker that draws zones by the shares that `share_out` sets. The views it gets
+    /// start with the local zone, if that has endpoints.
     ///
-    /// Zones get their shares after their inner strategies have said which endpoints requests may go
-    /// to: a panic rule further in may admit some where none is healthy.
+    /// Zones with a share of 0 are used only for requests that no other zone accepts. With
+    /// `local_only`, other zones are not used at all.
     pub(super) fn build(
         &mut self,
         candidates: &Candidates,
@@ -68,11 +67,11 @@ impl<St: Strategy + Clone> Zones<St> {
         if local_only {
             by_zone.retain(|(zone, _)| zone.as_ref() == local);
         }
-        let (mut inner, mut all) = (self.parts.rebuild(), Assembly::default());
+        let (mut inner, mut all) = (self.parts.rebuild(), BuiltParts::default());
         let mut views = Vec::new();
         let mut zones = Vec::new();
         for (zone, part) in by_zone {
-            // Where zones stand in for each other, a panic rule counts the endpoints of all.
+            // If zones can take over from each other, a panic rule must count the endpoints of all.
             let part = if local_only { part.confined() } else { part.as_part_of(candidates) };
             let built = inner.build(zone.clone(), &part, context);
             let is_local = zone.as_ref() == local;
@@ -82,10 +81,12 @@ impl<St: Strategy + Clone> Zones<St> {
                 zones.push(part);
             }
         }
+        // Only after the inner strategies: a panic rule in one of them may admit unhealthy
+        // endpoints.
         share_out(&mut views);
         let shares: Vec<_> = views.iter().map(|view| view.share).collect();
         let picker = ZonesPicker { zones: zones.into(), draw: Draw::new(&shares) };
-        all.finish(candidates, picker).with_notices(leaving(&views))
+        all.finish(candidates, picker).with_notices(leaving_notice(&views))
     }
 
     pub(super) fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -97,8 +98,8 @@ fn name(zone: &Zone) -> String {
     zone.as_ref().map_or_else(|| "no zone".to_owned(), ToString::to_string)
 }
 
-/// What to say if requests leave the local zone.
-fn leaving(views: &[ZoneView]) -> Option<String> {
+/// Returns the notice for the operator if requests leave the local zone.
+fn leaving_notice(views: &[ZoneView]) -> Option<String> {
     let first = views.first()?;
     if !first.is_local {
         return Some("all requests leave the zone".to_owned());
@@ -108,11 +109,13 @@ fn leaving(views: &[ZoneView]) -> Option<String> {
     (stay < 99.95).then(|| format!("{stay:.1} % stay in the zone"))
 }
 
-/// The picker of the zone wrappers: draws a zone by its share, and lets the inner picker choose there.
+/// The picker of the zone wrappers: draws a zone by its share, and asks the inner picker of that
+/// zone.
 #[derive(Debug)]
+#[expect(unnameable_types, reason = "named as <ZoneAware<St> as Strategy>::Picker")]
 pub struct ZonesPicker<P> {
-    /// The local one first.
-    zones: Box<[Part<P>]>,
+    /// The local zone first.
+    zones: Box<[PartPicker<P>]>,
     draw: Draw,
 }
 
@@ -120,6 +123,6 @@ impl<P: Pick<Req>, Req> Pick<Req> for ZonesPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let first = self.zones.get(self.draw.draw(context.rng()))?;
-        first_accepted(iter::once(first).chain(&self.zones), request, context)
+        PartPicker::first_accepted(iter::once(first).chain(&self.zones), request, context)
     }
 }

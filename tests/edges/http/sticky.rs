@@ -387,7 +387,7 @@ fn picker<St: Strategy>(
     let mut strategy = sessions.stick(inner);
     let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
     let candidates = Candidates::for_strategy(&strategy, named);
-    strategy.build(&candidates, &mut BuildContext::new()).picker
+    strategy.build(&candidates, &mut BuildContext::new()).into_picker()
 }
 
 #[tokio::test(start_paused = true)]
@@ -402,7 +402,7 @@ async fn a_retry_goes_elsewhere_and_the_session_with_it_unless_it_must_not() {
         let mut pick = |tried: &Tried| {
             let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
             let name = picker.pick(&request, &mut context).unwrap().name().to_owned();
-            (name, context.note() != 0)
+            (name, context.metadata() != 0)
         };
         assert_eq!(pick(&tried), ("a".into(), false));
         tried.add(endpoints[0].stats());

@@ -67,7 +67,7 @@ fn packed_traffic_leaves_an_endpoint_that_dies() {
             let endpoints: Vec<_> = (0..2).map(Endpoint::new).collect();
             let candidates =
                 Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
-            let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+            let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
             let (mut now, mut rng, tried) = (Instant::now(), Rng::seeded(7), Tried::none());
             let (mut favoured, mut lost, mut hung) = (None, 0, Vec::new());
             for number in 0..1100 {
@@ -193,7 +193,7 @@ fn a_pick_allocates_nothing() {
         let endpoints: Vec<_> = (0..20).map(Endpoint::new).collect();
         let candidates =
             Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
-        let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+        let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
         let (mut rng, tried) = (Rng::seeded(7), Tried::none());
         let mut request = || {
             let mut context = PickContext::new(&mut rng, Now::lazy(), &tried);
@@ -223,7 +223,7 @@ fn picks_keep_to_the_laws() {
                 Candidates::for_strategy(&strategy, endpoints.iter().map(|e| (e.target(), e)));
             let mut been = Tried::none();
             tried.iter().for_each(|&index| been.add(endpoints[index].stats()));
-            let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+            let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
             let mut context = PickContext::new(&mut rng, Now::lazy(), &been);
             picker.pick(&(), &mut context).map(|picked| picked.name().parse::<usize>().unwrap())
         };
@@ -257,7 +257,7 @@ fn an_endpoint_at_its_limit_sends_nothing_where_the_request_may_not_go() {
         .map(|(name, version)| (name, Endpoint::new(()).with_metadata("version", version)));
     let named = endpoints.iter().map(|(name, endpoint)| (name, endpoint));
     let candidates = Candidates::for_strategy(&strategy, named);
-    let picker = strategy.build(&candidates, &mut BuildContext::new()).picker;
+    let picker = strategy.build(&candidates, &mut BuildContext::new()).into_picker();
     let mut rng = Rng::seeded(1);
     let mut in_flight = Vec::new();
     let mut pick = |version| {

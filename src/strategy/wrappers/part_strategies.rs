@@ -6,19 +6,19 @@ use crate::{
 };
 
 /// The inner strategy of a wrapper that divides the candidates: a clone for each part, so that each
-/// keeps its own state.
+/// part keeps its own state.
 #[derive(Debug)]
-pub(crate) struct Parts<K, St> {
+pub(crate) struct PartStrategies<K, St> {
     prototype: St,
     strategies: BTreeMap<K, St>,
 }
 
-impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
+impl<K: Ord, St: Strategy + Clone> PartStrategies<K, St> {
     pub(crate) fn new(prototype: St) -> Self {
         Self { prototype, strategies: BTreeMap::new() }
     }
 
-    /// Builds the parts anew. Parts that are not built are forgotten.
+    /// Begins to build all parts again. The strategies of parts that are not built are dropped.
     pub(crate) fn rebuild(&mut self) -> Rebuild<'_, K, St> {
         let before = std::mem::take(&mut self.strategies);
         Rebuild { prototype: &self.prototype, before, strategies: &mut self.strategies }
@@ -29,7 +29,7 @@ impl<K: Ord, St: Strategy + Clone> Parts<K, St> {
     }
 }
 
-/// The parts while they are built.
+/// Builds the parts of a [`PartStrategies`].
 pub(crate) struct Rebuild<'a, K, St> {
     prototype: &'a St,
     before: BTreeMap<K, St>,
@@ -37,7 +37,8 @@ pub(crate) struct Rebuild<'a, K, St> {
 }
 
 impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
-    /// Builds the part of this key over `candidates`, with the state that it had before.
+    /// Builds the part `key` over `candidates`, with the state of its previous build if there was
+    /// one.
     pub(crate) fn build(
         &mut self,
         key: K,
@@ -52,8 +53,8 @@ impl<K: Ord, St: Strategy + Clone> Rebuild<'_, K, St> {
     }
 }
 
-impl<K, St: Clone> Clone for Parts<K, St> {
-    /// A wrapper that is cloned is a prototype itself: its parts don't go along.
+impl<K, St: Clone> Clone for PartStrategies<K, St> {
+    /// Clones the prototype only: the clone has no parts yet.
     fn clone(&self) -> Self {
         Self { prototype: self.prototype.clone(), strategies: BTreeMap::new() }
     }
