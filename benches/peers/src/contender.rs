@@ -54,7 +54,7 @@ impl Contender {
         Self::new("tower-lb BoundedLoad Maglev idle", |n| ours(bounded(), n)),
         Self::new("tower-lb BoundedLoad Maglev busy", |n| busy(bounded(), n)),
         Self::new("tower-lb TopK of 2 Maglev", |n| {
-            ours(TopK::new(Maglev::new(another_key()), 2, Outstanding), n)
+            ours(TopK::new(Maglev::new(another_key()), 2, Outstanding).expect("a k of 2"), n)
         }),
         Self::new("tower Balance PendingRequests", |n| {
             by_hand(tower_balance::fixed(|| pending_requests(Noop), n))
@@ -92,7 +92,9 @@ impl Contender {
         Self::new("WeightedRoundRobin", |n| spread(WeightedRoundRobin::new(), n)),
         Self::new("PickFirst", |n| spread(PickFirst::new(), n)),
         Self::new("P2c HangAware", |n| spread(P2c::new(HangAware::new(PeakEwma::new())), n)),
-        Self::new("LeastLoaded of five", |n| spread(LeastLoaded::default().scan_up_to(5).unwrap(), n)),
+        Self::new("LeastLoaded of five", |n| {
+            spread(LeastLoaded::default().scan_up_to(5).unwrap(), n)
+        }),
     ];
 
     const fn new(name: &'static str, over: fn(usize) -> Run) -> Self {
@@ -113,14 +115,14 @@ fn local() -> Locality {
 
 fn spread<St>(strategy: St, n: usize) -> Run
 where
-    St: Strategy<Picker: Pick<()> + 'static>,
+    St: Strategy<Picker: Pick<()> + 'static> + 'static,
 {
     by_hand(ours::spread(strategy, n))
 }
 
 fn ours<St>(strategy: St, n: usize) -> Run
 where
-    St: Strategy<Picker: Pick<()> + 'static>,
+    St: Strategy<Picker: Pick<()> + 'static> + 'static,
 {
     by_hand(ours::fixed(strategy, Noop, n))
 }
@@ -128,7 +130,7 @@ where
 /// The same with four requests in flight for each endpoint.
 fn busy<St>(strategy: St, n: usize) -> Run
 where
-    St: Strategy<Picker: Pick<()> + 'static>,
+    St: Strategy<Picker: Pick<()> + 'static> + 'static,
 {
     let mut balancer = ours::fixed(strategy, Noop, n);
     let in_flight: Vec<_> = (0..4 * n).map(|_| balancer.call(())).collect();

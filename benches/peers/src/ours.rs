@@ -19,13 +19,9 @@ use crate::{
 };
 
 /// A balancer over endpoints that don't change.
-pub fn fixed<St: Strategy, S: Clone>(
-    strategy: St,
-    service: S,
-    n: usize,
-) -> Balancer<S, St> {
+pub fn fixed<St: Strategy, S: Clone>(strategy: St, service: S, n: usize) -> Balancer<S, St> {
     let endpoints = addresses(n).map(|address| (address, service.clone().into()));
-    let (balancer, mut driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (balancer, mut driver) = build(strategy, discover::list(endpoints));
     assert!(poll(&mut driver).is_ready(), "all is published in one poll");
     balancer
 }
@@ -69,7 +65,7 @@ pub fn changing<St: Strategy, S: Clone>(
     weights: Weights,
 ) -> Changing<St, S> {
     let (handle, stream) = discover::channel();
-    let (balancer, mut driver) = Balancer::new(strategy, stream);
+    let (balancer, mut driver) = build(strategy, stream);
     let endpoint = |index| {
         let endpoint = Endpoint::new(service.clone()).with_weight(weights.of(index));
         (address(index), endpoint)
@@ -78,6 +74,15 @@ pub fn changing<St: Strategy, S: Clone>(
     assert!(poll(&mut driver).is_pending(), "more may come");
     assert_eq!(balancer.status().version, 1);
     Changing { handle, driver, balancer }
+}
+
+/// The builder takes services of any kind of request.
+fn build<D, St>(strategy: St, discover: D) -> (Balancer<D::Target, St>, Driver<D, St>)
+where
+    D: Discover<Key = SocketAddr, Target: Clone, Error: Into<tower_lb::BoxError>>,
+    St: Strategy,
+{
+    Balancer::builder().build(strategy, discover).expect("no settings")
 }
 
 /// Applies what the stream has, and publishes it.

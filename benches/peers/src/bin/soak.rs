@@ -29,7 +29,8 @@ use tower_lb::{
     discover::{self, Channel, Discover, Handle},
     endpoint::{Endpoint, Health, Locality},
     health::{
-        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, OverloadBackoff, SlowStart,
+        CircuitBreaker, Draining, HealthCheck, HealthExt, OutlierDetection, OverloadBackoff,
+        SlowStart,
     },
     http::{
         HttpStatus,
