@@ -40,7 +40,7 @@ enum Wait {
     /// slot, and nothing would wake it when that limit allows more.
     #[cfg_attr(
         not(feature = "lambda"),
-        expect(dead_code, reason = "only `lambda` has such a limit")
+        allow(dead_code, reason = "only `lambda` has such a limit")
     )]
     Forbidden,
 }

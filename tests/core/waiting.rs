@@ -432,6 +432,101 @@ fn step(endpoints: usize) -> impl proptest::strategy::Strategy<Value = Step> {
     ]
 }
 
+/// Checks after each step that no request has overtaken an older one that could have gone to the same
+/// endpoint, and that no slot is free that a request waits for.
+fn check_order(limit: u32, seed: u64, steps: Vec<Step>) {
+    let mut world = World::new(4, limit, seed);
+    let mut known = NAMES.to_vec();
+    for step in steps {
+        match step {
+            Step::Call(allowed) => {
+                let allowed: Vec<_> = allowed.iter().map(|&index| NAMES[index]).collect();
+                if allowed.iter().any(|name| known.contains(name)) {
+                    world.call(&allowed);
+                    world.settle(false);
+                }
+            }
+            Step::Remove(index) if known.len() > 1 && known.contains(&NAMES[index]) => {
+                known.retain(|other| *other != NAMES[index]);
+                world.remove(NAMES[index], &known);
+                world.settle(false);
+            }
+            Step::Insert(index) => {
+                // Also one that is there: the same service, and a change all the same.
+                if !known.contains(&NAMES[index]) {
+                    known.push(NAMES[index]);
+                }
+                world.insert(NAMES[index]);
+                world.settle(false);
+            }
+            Step::Release(endpoints) => {
+                let before = world.in_flight.clone();
+                endpoints.iter().for_each(|&index| world.release(NAMES[index]));
+                world.settle(false);
+                for (id, name) in &world.in_flight {
+                    if before.contains_key(id) {
+                        continue;
+                    }
+                    let passed = world.waiting.range(..id);
+                    let passed = passed.filter(|(_, other)| other.allowed.contains(name));
+                    assert_eq!(passed.count(), 0, "{} overtook at {}", id, name);
+                }
+            }
+            Step::GiveUp(index) if !world.waiting.is_empty() => {
+                let id = *world.waiting.keys().nth(index % world.waiting.len()).unwrap();
+                world.drop(id);
+                world.settle(false);
+            }
+            // What is never polled can't keep its turn.
+            Step::GiveUp(_) | Step::Freeze | Step::Remove(_) => {}
+        }
+        for request in world.waiting.values() {
+            for name in request.allowed.iter().filter(|name| known.contains(name)) {
+                assert_eq!(world.at(name), limit as usize, "{} idles", name);
+            }
+        }
+    }
+}
+
+/// Several requests decide at once, and one of them cedes a slot while it holds another.
+#[test]
+fn a_request_that_cedes_a_slot_still_decides_about_its_other_one() {
+    use Step::{Call, GiveUp, Insert, Release, Remove};
+    let call = |endpoint| Call(BTreeSet::from([endpoint]));
+    let mut steps: Vec<_> = [0, 0, 0, 0].map(call).into();
+    steps.push(Remove(0));
+    steps.extend([1, 1, 2, 2, 2, 0].map(call));
+    steps.extend([Release(vec![2]), Release(vec![0]), call(3), Release(vec![1])]);
+    steps.extend([GiveUp(0), Release(vec![1, 3])]);
+    steps.extend([1, 2, 3, 3, 1].map(call));
+    steps.extend([Release(vec![1]), Release(vec![3]), call(2), call(1), Insert(1), call(1)]);
+    steps.push(Release(vec![1, 3, 2]));
+    check_order(1, 2_531_237_028_257_552_899, steps);
+}
+
+/// The older request wanted an endpoint, and leaves with a slot that another one ceded to it.
+#[test]
+fn a_request_that_leaves_takes_no_slot_from_the_holder_it_waited_for() {
+    use Step::{Call, Release};
+    let call = |endpoint| Call(BTreeSet::from([endpoint]));
+    let mut steps: Vec<_> = [0, 0, 1, 1, 1].map(call).into();
+    steps.extend([Release(vec![0]), call(1), call(2), Release(vec![0])]);
+    steps.extend([2, 0, 3, 0, 2, 3, 3, 3, 0].map(call));
+    steps.extend([Release(vec![2, 1]), call(3), Release(vec![0, 1, 3, 3])]);
+    check_order(2, 55_768_515_630_411_782, steps);
+}
+
+/// A request waits for a holder to decide about one offer, and later the holder has another one.
+#[test]
+fn a_later_offer_is_not_taken_from_its_holder() {
+    use Step::{Call, Release, Remove};
+    let call = |endpoints: &[usize]| Call(endpoints.iter().copied().collect());
+    let mut steps = vec![Remove(1), call(&[2]), call(&[2]), call(&[0]), call(&[0])];
+    steps.extend([call(&[0, 2]), call(&[0, 2]), call(&[3]), Release(vec![0, 2, 3])]);
+    steps.extend([call(&[2]), Release(vec![2, 0])]);
+    check_order(1, 12_813_350_862_242_916_222, steps);
+}
+
 proptest! {
     /// Whoever is served, no older request that could have gone there is left waiting; and no slot is
     /// free that somebody waits for.
@@ -441,57 +536,7 @@ proptest! {
         seed in any::<u64>(),
         steps in prop::collection::vec(step(4), 1..60),
     ) {
-        let mut world = World::new(4, limit, seed);
-        let mut known = NAMES.to_vec();
-        for step in steps {
-            match step {
-                Step::Call(allowed) => {
-                    let allowed: Vec<_> = allowed.iter().map(|&index| NAMES[index]).collect();
-                    if allowed.iter().any(|name| known.contains(name)) {
-                        world.call(&allowed);
-                        world.settle(false);
-                    }
-                }
-                Step::Remove(index) if known.len() > 1 && known.contains(&NAMES[index]) => {
-                    known.retain(|other| *other != NAMES[index]);
-                    world.remove(NAMES[index], &known);
-                    world.settle(false);
-                }
-                Step::Insert(index) => {
-                    // Also one that is there: the same service, and a change all the same.
-                    if !known.contains(&NAMES[index]) {
-                        known.push(NAMES[index]);
-                    }
-                    world.insert(NAMES[index]);
-                    world.settle(false);
-                }
-                Step::Release(endpoints) => {
-                    let before = world.in_flight.clone();
-                    endpoints.iter().for_each(|&index| world.release(NAMES[index]));
-                    world.settle(false);
-                    for (id, name) in &world.in_flight {
-                        if before.contains_key(id) {
-                            continue;
-                        }
-                        let passed = world.waiting.range(..id);
-                        let passed = passed.filter(|(_, other)| other.allowed.contains(name));
-                        prop_assert_eq!(passed.count(), 0, "{} overtook at {}", id, name);
-                    }
-                }
-                Step::GiveUp(index) if !world.waiting.is_empty() => {
-                    let id = *world.waiting.keys().nth(index % world.waiting.len()).unwrap();
-                    world.drop(id);
-                    world.settle(false);
-                }
-                // What is never polled can't keep its turn.
-                Step::GiveUp(_) | Step::Freeze | Step::Remove(_) => {}
-            }
-            for request in world.waiting.values() {
-                for name in request.allowed.iter().filter(|name| known.contains(name)) {
-                    prop_assert_eq!(world.at(name), limit as usize, "{} idles", name);
-                }
-            }
-        }
+        check_order(limit, seed, steps);
     }
 
     /// Whatever happens, in whatever order woken requests are polled: no endpoint gets more than its

@@ -13,6 +13,11 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
 const MAX_REQUESTS_CHECKED: usize = 16;
 /// Of this many released slots, one is offered to a request that has declined its endpoint before.
 const REMIND_EVERY: u64 = 16;
+/// The polls of a request that has ceded a slot that the holder has, after the first, if the holder
+/// has itself ceded another slot and waits for the decision. Each link of such a chain needs one.
+const CEDED_EXTRA_POLLS: u8 = 4;
+/// The most times that a request cedes a slot to a request that is not polled.
+const MAX_VAIN_CEDES: u8 = 16;
 /// The polls of the waiting request that the holder of a wanted slot has, after the first, to come
 /// and decide. One is enough with any executor that polls each woken task before it polls one
 /// twice.
@@ -70,13 +75,20 @@ pub(super) struct Waiter {
 struct Awaited {
     slots: Arc<Slots>,
     holder: u64,
+    /// The id of the offer: one that the holder gets later is not awaited.
+    offer: u64,
     reason: AwaitReason,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum AwaitReason {
-    /// The request has ceded the slot to the holder, which is older, and gets it back.
-    Ceded,
+    /// The request has ceded the slot to the holder, which is older, and gets it back if the holder
+    /// does not decide.
+    Ceded {
+        /// The polls of the waiting request that the holder still has, while it waits for another
+        /// decision itself.
+        polls_left: u8,
+    },
     /// The request has picked the endpoint, which is full. If the holder is not polled, the slot
     /// goes to the next request.
     Wanted {
@@ -89,14 +101,20 @@ enum AwaitReason {
 #[derive(Debug)]
 pub(super) struct Offer {
     pub(super) slots: Arc<Slots>,
-    /// An older request was asked to decide about the slot and was not polled, so it is not asked
-    /// again.
-    pub(super) overdue: bool,
+    /// Another one each time that the slot is offered.
+    pub(super) id: u64,
+    /// The number of older requests that were asked in vain to decide about the slot, because they
+    /// were not polled.
+    pub(super) vain_cedes: u8,
 }
 
 impl Waiter {
     pub(super) fn is_woken(&self) -> bool {
         self.waker.is_none()
+    }
+
+    fn holds(&self, offer: u64) -> bool {
+        self.offers.iter().any(|held| held.id == offer)
     }
 
     fn position_of(&self, slots: &Arc<Slots>) -> Option<usize> {
@@ -211,7 +229,8 @@ impl State {
     }
 
     /// Offers a used slot to a queued request.
-    fn offer(&mut self, id: u64, offer: Offer, wakers: &mut Wakers) {
+    fn offer(&mut self, id: u64, mut offer: Offer, wakers: &mut Wakers) {
+        offer.id = self.next_id();
         if let Some(waiter) = self.line.get_mut(&id) {
             waiter.offers.push(offer);
             self.unasked.remove(&id);
@@ -238,7 +257,7 @@ impl State {
         if version == self.version {
             self.declined(&offer.slots).add(id);
         }
-        self.hand_over(Offer { overdue: false, ..offer }, wakers);
+        self.hand_over(Offer { vain_cedes: 0, ..offer }, wakers);
     }
 
     /// Takes a slot for the request. If an older request has yet to be asked, offers it to that one
@@ -247,15 +266,18 @@ impl State {
         let Some(offer) = self.withdraw(id, slots) else {
             return Take::Withdrawn;
         };
-        let older = if offer.overdue { None } else { self.first_to_ask(slots, id) };
+        let may_cede = offer.vain_cedes < MAX_VAIN_CEDES;
+        let older = if may_cede { self.first_to_ask(slots, id) } else { None };
         let Some(older) = older else {
             return Take::Taken;
         };
         // Wakes the older one first, so that an executor with one queue polls it first.
         self.offer(older, offer, wakers);
+        let offer = self.last_id;
         if let Some(waiter) = self.line.get_mut(&id) {
             let slots = Arc::clone(slots);
-            waiter.awaited = Some(Awaited { slots, holder: older, reason: AwaitReason::Ceded });
+            let reason = AwaitReason::Ceded { polls_left: CEDED_EXTRA_POLLS };
+            waiter.awaited = Some(Awaited { slots, holder: older, offer, reason });
         }
         self.wake(id, wakers);
         Take::Ceded
@@ -284,33 +306,46 @@ impl State {
         if let Some(declined) = self.declined.get_mut(&slots.id()) {
             declined.remove(id);
         }
-        let holder = self.busy.iter().take(MAX_REQUESTS_CHECKED).find(|&holder| {
-            let waiter = self.line.get(holder).filter(|_| *holder != id);
-            waiter.is_some_and(|one| one.is_woken() && one.position_of(slots).is_some())
+        let others = self.busy.iter().take(MAX_REQUESTS_CHECKED).filter(|&&holder| holder != id);
+        let held = others.copied().find_map(|holder| {
+            let waiter = self.line.get(&holder).filter(|waiter| waiter.is_woken())?;
+            Some((holder, waiter.offers[waiter.position_of(slots)?].id))
         });
-        let (Some(&holder), Some(waiter)) = (holder, self.line.get_mut(&id)) else { return };
-        let is_same = |known: &Awaited| known.holder == holder && Arc::ptr_eq(&known.slots, slots);
-        if !waiter.awaited.as_ref().is_some_and(is_same) {
+        let (Some((holder, offer)), Some(waiter)) = (held, self.line.get_mut(&id)) else { return };
+        if !waiter.awaited.as_ref().is_some_and(|known| known.offer == offer) {
             let slots = Arc::clone(slots);
             let reason = AwaitReason::Wanted { polls_left: HOLDER_EXTRA_POLLS };
-            waiter.awaited = Some(Awaited { slots, holder, reason });
+            waiter.awaited = Some(Awaited { slots, holder, offer, reason });
         }
         self.wake(id, wakers);
     }
 
     /// Takes back the slot that the request waits for another one to decide about, if that one has
-    /// not been polled in the meantime.
-    pub(super) fn reclaim(&mut self, id: u64, wakers: &mut Wakers) {
+    /// not decided in the meantime. Returns true if the request is to be polled again.
+    pub(super) fn reclaim(&mut self, id: u64, wakers: &mut Wakers) -> bool {
         let awaited = self.line.get_mut(&id).and_then(|waiter| waiter.awaited.take());
-        let Some(Awaited { slots, holder, reason }) = awaited else { return };
-        // A holder that has left the queue has passed its offers on.
-        let was_polled = self.line.get(&holder).is_none_or(|waiter| !waiter.is_woken());
+        let Some(Awaited { slots, holder, offer, reason }) = awaited else { return false };
+        // If the holder took or declined the slot, or has left, it does not hold this offer.
+        let Some(waiter) = self.line.get(&holder).filter(|waiter| waiter.holds(offer)) else {
+            return false;
+        };
+        let was_polled = !waiter.is_woken();
         match reason {
-            // Whether it was polled or not: if the holder took or declined the slot, there is no
-            // offer to withdraw.
-            AwaitReason::Ceded => {
+            // The holder was polled, took another slot and ceded that one: it has yet to decide.
+            AwaitReason::Ceded { polls_left } if polls_left > 0 && self.is_ceding(holder) => {
+                if let Some(waiter) = self.line.get_mut(&id) {
+                    let reason = AwaitReason::Ceded { polls_left: polls_left - 1 };
+                    waiter.awaited = Some(Awaited { slots, holder, offer, reason });
+                }
+                return true;
+            }
+            // It counts as if the holder had declined, so that the next older request is asked. When
+            // the holder is polled and picks the endpoint, it will be asked again.
+            AwaitReason::Ceded { .. } => {
                 if let Some(offer) = self.withdraw(holder, &slots) {
-                    self.offer(id, Offer { overdue: true, ..offer }, wakers);
+                    self.declined(&slots).add(holder);
+                    let vain_cedes = offer.vain_cedes + 1;
+                    self.offer(id, Offer { vain_cedes, ..offer }, wakers);
                 }
             }
             AwaitReason::Wanted { .. } if was_polled => {}
@@ -325,10 +360,17 @@ impl State {
             AwaitReason::Wanted { polls_left } => {
                 if let Some(waiter) = self.line.get_mut(&id) {
                     let reason = AwaitReason::Wanted { polls_left: polls_left - 1 };
-                    waiter.awaited = Some(Awaited { slots, holder, reason });
+                    waiter.awaited = Some(Awaited { slots, holder, offer, reason });
                 }
             }
         }
+        false
+    }
+
+    /// Returns true if the request has ceded a slot and waits for the decision.
+    pub(super) fn is_ceding(&self, id: u64) -> bool {
+        let awaited = self.line.get(&id).and_then(|waiter| waiter.awaited.as_ref());
+        awaited.is_some_and(|awaited| matches!(awaited.reason, AwaitReason::Ceded { .. }))
     }
 }
 
@@ -348,7 +390,7 @@ impl WaitQueue {
     /// Hands over a slot that has been released and still counts as used.
     #[cold]
     pub(super) fn hand_over(&self, slots: &Arc<Slots>) {
-        let offer = Offer { slots: Arc::clone(slots), overdue: false };
+        let offer = Offer { slots: Arc::clone(slots), id: 0, vain_cedes: 0 };
         self.with(|state, wakers| state.released(offer, wakers));
     }
 

@@ -55,9 +55,8 @@ impl Ticket {
     /// look.
     pub(crate) fn look(&self, waker: &Waker) -> Option<Look> {
         self.queue.with(|state, wakers| {
-            if state.line.get(&self.id)?.is_woken() {
-                state.reclaim(self.id, wakers);
-            }
+            let polls_again =
+                state.line.get(&self.id)?.is_woken() && state.reclaim(self.id, wakers);
             let waiter = state.line.get_mut(&self.id)?;
             let was_woken = waiter.is_woken();
             if !waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -65,6 +64,9 @@ impl Ticket {
             }
             let offers = waiter.offers.iter().map(|offer| Arc::clone(&offer.slots)).collect();
             let (version, freed) = (state.version, state.freed);
+            if polls_again {
+                state.wake(self.id, wakers);
+            }
             was_woken.then_some(Look { version, freed, offers, wanted: None })
         })
     }
@@ -103,13 +105,17 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.queue.with(|state, wakers| {
-            state.reclaim(self.id, wakers);
+            // A slot that it has ceded must not stay with a holder that is never polled. One that it
+            // only wanted is wanted no more.
+            if state.is_ceding(self.id) {
+                state.reclaim(self.id, wakers);
+            }
             state.unasked.remove(&self.id);
             state.busy.remove(&self.id);
             let Some(waiter) = state.line.remove(&self.id) else { return };
             wakers.replaced.extend(waiter.waker);
             for offer in waiter.offers {
-                state.hand_over(Offer { overdue: false, ..offer }, wakers);
+                state.hand_over(Offer { vain_cedes: 0, ..offer }, wakers);
             }
             if state.line.is_empty() {
                 state.declined.clear();
