@@ -1,4 +1,4 @@
-//! An HTTP backend on loopback that can be killed and started again on the same port.
+//! An HTTP backend on loopback that can be stopped and restarted on the same port.
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
@@ -11,19 +11,19 @@ use tokio::{
     time::sleep,
 };
 
-/// An HTTP server that answers every request with its name, after a delay.
+/// An HTTP server that responds to every request with its name, after a delay.
 #[derive(Debug)]
 pub struct Backend {
-    /// What it answers.
+    /// The body of every response.
     pub name: &'static str,
-    /// Where it listens; the same after a restart.
+    /// The address of the server, which stays the same after a restart.
     pub address: SocketAddr,
     latency: Duration,
     server: AbortHandle,
 }
 
 impl Backend {
-    /// Starts on any free port.
+    /// Starts a server on a free port.
     pub async fn start(name: &'static str, latency: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -31,12 +31,12 @@ impl Backend {
         Ok(Self { name, address, latency, server })
     }
 
-    /// Cuts all connections, and accepts no more, as a killed process does.
+    /// Closes all connections and accepts no new ones, like a killed process.
     pub fn kill(&self) {
         self.server.abort();
     }
 
-    /// Starts again, on the port it had.
+    /// Restarts the server on its previous port.
     pub async fn restart(&mut self) -> io::Result<()> {
         let listener = TcpListener::bind(self.address).await?;
         self.server = tokio::spawn(serve(listener, self.name, self.latency)).abort_handle();
@@ -45,19 +45,19 @@ impl Backend {
 }
 
 async fn serve(listener: TcpListener, name: &'static str, latency: Duration) {
-    // Dropped with this future, and the connections with it.
+    // Aborting this future drops the set, which closes all connections.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         connections.spawn(async move {
-            let answer = service_fn(|_request| async move {
+            let respond = service_fn(|_request| async move {
                 sleep(latency).await;
                 Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(name)))
             });
             let mut server = http1::Builder::new();
             let _ = server
                 .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), answer)
+                .serve_connection(TokioIo::new(stream), respond)
                 .await;
         });
     }

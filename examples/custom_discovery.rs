@@ -1,5 +1,5 @@
-//! A discovery source of your own: any stream of updates. This one reads a registry that is polled,
-//! as an HTTP API or a database table would be; it fails now and then, as they do.
+//! A custom discovery source: any stream of updates is one. This source polls a registry, as it
+//! would poll an HTTP API or a database table. The registry is unreachable for a while.
 //! `cargo run --example custom_discovery`
 
 use std::{
@@ -23,11 +23,11 @@ use tower_lb::{
 };
 use tower_lb_examples::backend::Backend;
 
-/// The registry: names to addresses, weights and whether they are being taken out of service.
+/// The registry: for each name an address, a weight, and whether the endpoint is draining.
 type Registry = Arc<Mutex<Result<BTreeMap<&'static str, (Origin, u32, bool)>, &'static str>>>;
 
-/// Polls the registry every 100 ms and gives the whole set each time. What has not changed costs
-/// nothing further down; an error leaves everything as it was.
+/// Polls the registry every 100 ms and returns the whole set each time. Unchanged endpoints cost
+/// nothing in later stages. An error changes no endpoint.
 fn poll(
     registry: Registry,
 ) -> impl Stream<Item = Result<Update<&'static str, Origin>, &'static str>> {
@@ -36,10 +36,10 @@ fn poll(
         ticks.tick().await;
         let read = registry.lock().ok()?.clone();
         let update = read.map(|entries| {
-            let endpoints = entries.into_iter().map(|(name, (origin, weight, leaving))| {
+            let endpoints = entries.into_iter().map(|(name, (origin, weight, draining))| {
                 let endpoint = Endpoint::new(origin).with_weight(weight);
-                let leaving = leaving.then(|| Health::draining("being deployed"));
-                (name, endpoint.with_health(leaving.unwrap_or_default()))
+                let draining = draining.then(|| Health::draining("deployment"));
+                (name, endpoint.with_health(draining.unwrap_or_default()))
             });
             Update::Reset(endpoints.collect())
         });
@@ -55,9 +55,9 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
         Backend::start("green", latency).await?,
         Backend::start("blue", latency).await?,
     ];
-    let entry = |index: usize, weight, leaving| {
+    let entry = |index: usize, weight, draining| {
         let backend: &Backend = &backends[index];
-        (backend.name, (Origin::from(backend.address), weight, leaving))
+        (backend.name, (Origin::from(backend.address), weight, draining))
     };
 
     let registry: Registry = Arc::new(Mutex::new(Ok([entry(0, 1, false)].into())));
@@ -65,14 +65,14 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let balancer = Builder::http().spawn(RoundRobin::new(), Box::pin(endpoints))?;
 
     let steps = [
-        ("red alone", Ok([entry(0, 1, false)].into())),
+        ("only red", Ok([entry(0, 1, false)].into())),
         (
             "green joins with three times the weight",
             Ok([entry(0, 1, false), entry(1, 3, false)].into()),
         ),
         ("the registry is down", Err("registry unreachable")),
         (
-            "red is drained, blue joins",
+            "red drains, blue joins",
             Ok([entry(0, 1, true), entry(1, 1, false), entry(2, 1, false)].into()),
         ),
     ];
@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
             );
         }
         if let Some(error) = status.driver.last_error {
-            println!("  discovery says: {error}");
+            println!("  discovery error: {error}");
         }
     }
     Ok(())

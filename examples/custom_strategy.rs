@@ -1,5 +1,5 @@
-//! A strategy of your own, that sees the request: tenants are pinned to a few endpoints each
-//! ("shuffle sharding"), so that a tenant who brings its endpoints down leaves the others' alone.
+//! A custom strategy that reads the request. It assigns a few endpoints to each tenant ("shuffle
+//! sharding"). A tenant that overloads its endpoints then affects few other tenants.
 //! `cargo run --example custom_strategy`
 
 use std::{
@@ -23,13 +23,13 @@ use tower_lb::{
 };
 use tower_lb_examples::backend::Backend;
 
-/// Gives every tenant `shard` endpoints of its own choice, of which any takes the request.
+/// Assigns `shard` endpoints to each tenant, and sends each request to a random one of them.
 struct ShuffleShard<H> {
     shard: usize,
     hasher: H,
 }
 
-/// What picks: built anew at each change of the endpoints, never changed in between.
+/// The picker. Each change of the endpoints builds a new one; a picker itself never changes.
 struct ShuffleShardPicker<H> {
     candidates: Candidates,
     shard: usize,
@@ -46,12 +46,12 @@ impl<H: Clone> Strategy for ShuffleShard<H> {
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
-        None // It doesn't learn from requests.
+        None // This strategy does not learn from requests.
     }
 }
 
 impl<H: BuildHasher> ShuffleShardPicker<H> {
-    /// How much a tenant likes an endpoint; the same in every process that has the same hasher.
+    /// Returns the rank of an endpoint for a tenant. Processes with the same hasher agree on it.
     fn affinity(&self, tenant: impl Hash, candidate: &Candidate) -> u64 {
         self.hasher.hash_one((tenant, candidate.name()))
     }
@@ -60,18 +60,18 @@ impl<H: BuildHasher> ShuffleShardPicker<H> {
 impl<H: BuildHasher, B> Pick<Request<B>> for ShuffleShardPicker<H> {
     fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let tenant = request.headers().get("x-tenant");
-        // The shard: the endpoints that the tenant likes most. Found without allocating, by going
-        // down from the best, from a random place in the shard on.
+        // The shard is the endpoints with the highest affinity. The loop visits them in descending
+        // order and allocates nothing. It takes the first endpoint from a random position on.
         let start = context.rng().below(self.shard);
         let mut fallback = None;
         let mut bound = u64::MAX;
-        for place in 0..self.shard {
+        for position in 0..self.shard {
             let below = self.candidates.iter().filter(|c| self.affinity(tenant, c) < bound);
             let next = below.max_by_key(|candidate| self.affinity(tenant, candidate))?;
             bound = self.affinity(tenant, next);
             if context.accepts(next) {
                 fallback = Some(next);
-                if place >= start {
+                if position >= start {
                     return fallback;
                 }
             }
@@ -103,7 +103,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
         }
     }
     for (tenant, endpoints) in shards {
-        println!("{tenant:9} is served by {endpoints:?}");
+        println!("{tenant:9} uses {endpoints:?}");
     }
     Ok(())
 }

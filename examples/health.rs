@@ -1,5 +1,5 @@
-//! A backend is killed under load, found by what requests see and by active checks, comes back, and
-//! gets its share bit by bit.
+//! A backend is killed under load. Outlier detection and active checks detect this. After a
+//! restart, the backend gets its share of the requests gradually.
 //! `cargo run --example health`
 
 use std::{error::Error as StdError, time::Duration};
@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     ];
     let origins = backends.each_ref().map(|one| (one.name, Origin::from(one.address).into()));
 
-    // Times are short, so that there is something to see.
+    // The times are short, so that the example is short.
     let check = HealthCheck::new(HttpCheck::<Body>::get(Uri::from_static("/healthz")));
     let endpoints = discover::list(origins)
         .connect(Pool::new().connector())
@@ -57,14 +57,14 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     };
 
     for (what, pause) in [
-        ("all is well", millis(1800)),
+        ("all backends are healthy", millis(1800)),
         ("red was killed", millis(1200)),
-        ("red was started again", millis(900)),
-        ("a little later", millis(1800)),
+        ("red was restarted", millis(900)),
+        ("1.8 s later", millis(1800)),
     ] {
         match what {
             "red was killed" => backends[0].kill(),
-            "red was started again" => backends[0].restart().await?,
+            "red was restarted" => backends[0].restart().await?,
             _ => {}
         }
         sleep(pause).await;

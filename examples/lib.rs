@@ -1,3 +1,3 @@
-//! What the examples share.
+//! Code that the examples share.
 
 pub mod backend;

@@ -1,5 +1,5 @@
-//! Three HTTP backends of different speeds, requests at a steady rate, and one backend that is
-//! killed and comes back, which no caller notices: `cargo run --example quickstart`.
+//! Three HTTP backends of different speeds get requests at a steady rate. One backend is killed and
+//! restarted, and no request fails: `cargo run --example quickstart`.
 
 use std::{
     collections::BTreeMap,
@@ -31,18 +31,20 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let medium = Backend::start("medium", Duration::from_millis(10)).await?;
     let slow = Backend::start("slow", Duration::from_millis(40)).await?;
 
-    // The balancer: which endpoints there are, how to reach one, and how to choose.
+    // The balancer: the endpoints, their connections and health checks, and the strategy.
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let check = HealthCheck::new(HttpCheck::get(Uri::from_static("/healthz")));
     let endpoints = discover::list(origins)
         .connect(Pool::new().connector())
         .health_checked(check.interval(Duration::from_millis(200)))?;
     let balancer = Builder::http().spawn(P2c::peak_ewma(), endpoints)?;
-    // Sends again, elsewhere, what failed and may be repeated.
+    // Retries failed requests at another endpoint, if that is safe.
     let service = resilient(balancer.clone());
 
-    println!("{PER_SECOND} requests a second for {} s to:", REQUESTS / PER_SECOND);
-    println!("  fast (5 ms; killed after 2 s, back after 4 s), medium (10 ms), slow (40 ms)\n");
+    println!("{PER_SECOND} requests a second for {} s to three backends:", REQUESTS / PER_SECOND);
+    println!("  fast     5 ms; killed after 2 s, restarted after 4 s");
+    println!("  medium  10 ms");
+    println!("  slow    40 ms\n");
     let progress = ProgressBar::new(REQUESTS)
         .with_style(ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} {msg}")?);
     let mut requests = JoinSet::new();
@@ -82,11 +84,11 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
         }
     }
     print(&mut table);
-    println!("The balancer's own view:\n\n{}", balancer.status());
+    println!("Status of the balancer:\n\n{}", balancer.status());
     Ok(())
 }
 
-/// One request; gives the name of the backend that answered, and how long it took.
+/// Sends one request; returns the name of the backend and the latency.
 async fn send<S, B>(mut service: S) -> Result<(String, Duration), BoxError>
 where
     S: Service<Request<Empty<Bytes>>, Response = hyper::Response<B>, Error = BoxError>,

@@ -1,4 +1,4 @@
-//! A gateway: an axum server whose routes go to balanced backends.
+//! A gateway: an axum server that balances the requests of each route over backends.
 //! `cargo run -p tower-lb-framework-examples --example axum_gateway`
 
 use std::{error::Error as StdError, time::Duration};
@@ -22,7 +22,8 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let shop = [Backend::start("shop-1", latency).await?, Backend::start("shop-2", latency).await?];
     let search = [Backend::start("search-1", latency).await?];
 
-    // One balancer for each group of backends, with retries around it. A gateway answers 503 rather than waiting for ever.
+    // One balancer per group of backends, with retries. `fail_fast` bounds the wait for an
+    // available endpoint; the gateway then responds with 503.
     let balance = |backends: &[Backend]| {
         let origins = backends.iter().map(|b| (b.name, Origin::from(b.address).into()));
         let pool = Pool::new().host_header(HostHeader::Keep);
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     println!("serving on {gateway}\n");
     tokio::spawn(async move { axum::serve(listener, app).await });
 
-    // Try it out, as a client would.
+    // Send requests, as a client would.
     let client = Pool::new().client::<Empty<Bytes>>(gateway);
     let fetch = async |path: &str| -> Result<(), Box<dyn StdError + Send + Sync>> {
         let request = Request::get(path).body(Empty::new())?;
@@ -56,7 +57,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     for path in ["/", "/cart", "/", "/cart", "/search?q", "/status"] {
         fetch(path).await?;
     }
-    println!("\nall of search is killed:");
+    println!("\nall search backends are killed:");
     search.iter().for_each(Backend::kill);
     fetch("/search?q").await
 }

@@ -1,5 +1,5 @@
-//! Endpoints from a file that is edited while requests come: one joins, the file is broken for a
-//! while, one is drained.
+//! Endpoints from a file that changes while requests are sent. An endpoint joins, the file is
+//! invalid for a while, and an endpoint drains.
 //! `cargo run -p tower-lb-framework-examples --example discovery`
 
 use std::{error::Error as StdError, fs, time::Duration};
@@ -35,10 +35,10 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
 
     let both = entry(&red, "") + &entry(&green, "weight = 3");
     let steps = [
-        ("red alone", entry(&red, "")),
+        ("only red", entry(&red, "")),
         ("green joins with three times the weight", both.clone()),
-        ("the file is broken", both + "[[endpoints]]\nadress = \"10.0.0.1:80\"\n"),
-        ("red is drained", entry(&red, "health = \"draining\"") + &entry(&green, "")),
+        ("the file is invalid", both + "[[endpoints]]\nadress = \"10.0.0.1:80\"\n"),
+        ("red drains", entry(&red, "health = \"draining\"") + &entry(&green, "")),
     ];
     for (what, content) in steps {
         fs::write(&path, content)?;
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
         }
         match status.report().last_error {
             Some(error) => println!("  {error}"),
-            None => println!("  read {:?} ago", status.age().unwrap_or_default()),
+            None => println!("  file read {:?} ago", status.age().unwrap_or_default()),
         }
     }
     fs::remove_file(&path)?;

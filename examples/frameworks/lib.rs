@@ -1,1 +1,1 @@
-//! Only examples: axum, reqwest, tonic and documents.
+//! This package contains only examples: axum, reqwest, tonic and documents.

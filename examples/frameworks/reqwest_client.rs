@@ -1,5 +1,5 @@
-//! reqwest through a balancer: your client with all its settings does the work, the balancer says
-//! where. `cargo run -p tower-lb-framework-examples --example reqwest_client`
+//! reqwest with a balancer. Your client sends the requests with all its settings, and the balancer
+//! selects the endpoint. `cargo run -p tower-lb-framework-examples --example reqwest_client`
 
 use std::{collections::BTreeMap, error::Error as StdError, time::Duration};
 
@@ -17,7 +17,7 @@ use tower_lb_examples::backend::Backend;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// One endpoint: the client, as a `Service`, sending to the endpoint's origin.
+/// Returns one endpoint: a `Service` that sends requests to `origin` with `client`.
 fn endpoint(
     client: Client,
     origin: &Origin,
@@ -39,7 +39,7 @@ async fn main() -> Result<(), BoxError> {
     let medium = Backend::start("medium", Duration::from_millis(4)).await?;
     let slow = Backend::start("slow", Duration::from_millis(30)).await?;
 
-    // One client for all endpoints: it pools connections by address.
+    // One client serves all endpoints, because it pools connections by address.
     let client = Client::builder().user_agent("demo").timeout(Duration::from_secs(1)).build()?;
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let endpoints = discover::list(origins).connect(move |origin| endpoint(client.clone(), origin));
@@ -51,11 +51,11 @@ async fn main() -> Result<(), BoxError> {
         for n in 0..600 {
             let balancer = balancer.clone();
             requests.spawn(async move {
-                // One each millisecond.
+                // One request per millisecond.
                 sleep(Duration::from_millis(n)).await;
                 let request = Request::get(format!("/items/{n}?full"));
                 let response = balancer.oneshot(request.body(Body::default())?).await?;
-                // Back to reqwest's own response, for what it can do with a body.
+                // Convert to reqwest's own response, which has methods to read a body.
                 let response = reqwest::Response::from(response.map(Body::wrap));
                 Ok::<_, BoxError>(response.error_for_status()?.text().await?)
             });

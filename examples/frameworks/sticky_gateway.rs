@@ -1,4 +1,4 @@
-//! A gateway that keeps each visitor at the backend that has its session, by a cookie, until that
+//! A gateway that uses a cookie to send each visitor to the backend with its session, until that
 //! backend drains. `cargo run -p tower-lb-framework-examples --example sticky_gateway`
 
 use std::{error::Error as StdError, time::Duration};
@@ -34,7 +34,7 @@ async fn main() -> Result<(), BoxError> {
     let backends =
         try_join_all(["red", "green", "blue"].map(|name| Backend::start(name, latency))).await?;
 
-    // Gateways that share their sessions share the key; it would come from a store of secrets.
+    // Gateways that share sessions share the key. In production, it comes from a secret store.
     let sessions = Sessions::builder(SessionKey::new([7; 32])?)
         .cookie("session-at")
         .lifetime(Duration::from_secs(3600))
@@ -84,14 +84,14 @@ async fn main() -> Result<(), BoxError> {
     round("green is back", &mut visitors).await?;
 
     visitors[0].cookie = Some(HeaderValue::from_static("session-at=forged"));
-    round("Ann's cookie is a forgery", &mut visitors).await?;
+    round("Ann's cookie is forged", &mut visitors).await?;
 
-    println!("\nWhat Ann got: {:?}\n", visitors[0].cookie);
+    println!("\nAnn's new cookie: {:?}\n", visitors[0].cookie);
     println!("{}", balancer.status());
     Ok(())
 }
 
-/// A browser, as far as it matters here.
+/// A browser that keeps one cookie.
 struct Visitor {
     name: &'static str,
     client: Client<Empty<Bytes>>,
@@ -99,7 +99,7 @@ struct Visitor {
 }
 
 impl Visitor {
-    /// Which backend answered, and whether a cookie was set.
+    /// Sends a request; returns the name of the backend, and whether it set a cookie.
     async fn visit(&mut self) -> Result<(String, bool), BoxError> {
         let mut request = Request::new(Empty::new());
         if let Some(cookie) = &self.cookie {

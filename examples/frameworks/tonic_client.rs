@@ -1,8 +1,9 @@
-//! gRPC over several HTTP/2 connections, balanced by request: one channel sends all its requests to
-//! one server, however many there are. `cargo run -p tower-lb-framework-examples --example tonic_client`
+//! gRPC over several HTTP/2 connections, balanced by request. A single channel sends all its
+//! requests to one server. `cargo run -p tower-lb-framework-examples --example tonic_client`
 //!
-//! A client that tonic generates takes the balancer as it takes a channel: `GreeterClient::new(balancer)`.
-//! Here the generated parts are written out, and messages are plain text, to do without protoc.
+//! A client that tonic generates accepts the balancer instead of a channel:
+//! `GreeterClient::new(balancer)`. This example needs no protoc: it contains the generated code,
+//! and messages are plain text.
 
 use std::{
     collections::BTreeMap,
@@ -50,14 +51,14 @@ async fn main() -> Result<(), BoxError> {
 
     let connect = |address: &SocketAddr| {
         let endpoint = transport::Endpoint::from_shared(format!("http://{address}"));
-        // An address always makes a URI.
+        // A URI with a socket address is always valid.
         endpoint.unwrap().connect_timeout(Duration::from_secs(1)).connect_lazy()
     };
 
     let (_, first) = servers[0];
     print("one channel", greet(connect(&first), 300).await);
 
-    // One HTTP/2 connection for each server; requests are judged by their grpc-status.
+    // One HTTP/2 connection per server; the grpc-status decides whether a request failed.
     let endpoints = servers.iter().map(|&(name, address)| (name, address.into()));
     let endpoints = discover::list(endpoints.collect::<Vec<_>>()).connect(connect);
     let balancer =
@@ -70,11 +71,11 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-fn print(title: &str, answers: BTreeMap<String, u32>) {
-    println!("300 calls, {title}: {answers:?}");
+fn print(title: &str, responses: BTreeMap<String, u32>) {
+    println!("300 calls, {title:28} {responses:?}");
 }
 
-/// Sends so many requests, one each half a millisecond, and counts the answers.
+/// Sends `requests` requests, one every half a millisecond, and counts the responses.
 async fn greet<T>(transport: T, requests: u32) -> BTreeMap<String, u32>
 where
     T: GrpcService<Body, ResponseBody: Send, Future: Send> + Clone + Send + 'static,
@@ -87,19 +88,19 @@ where
         calls.spawn(async move {
             sleep(Duration::from_micros(u64::from(n) * 500)).await;
             match GreeterClient(Grpc::new(transport)).greet("world").await {
-                Ok(answer) => answer.into_inner(),
+                Ok(response) => response.into_inner(),
                 Err(status) => format!("{:?}", status.code()),
             }
         });
     }
-    let mut answers = BTreeMap::new();
-    for answer in calls.join_all().await {
-        *answers.entry(answer).or_default() += 1;
+    let mut responses = BTreeMap::new();
+    for response in calls.join_all().await {
+        *responses.entry(response).or_default() += 1;
     }
-    answers
+    responses
 }
 
-/// What tonic would generate for a client.
+/// The client that tonic would generate.
 struct GreeterClient<T>(Grpc<T>);
 
 impl<T> GreeterClient<T>
@@ -115,7 +116,7 @@ where
     }
 }
 
-/// A server that says who it is, after a while.
+/// A server that responds with its name after `latency`.
 #[derive(Clone)]
 struct Greeter {
     name: &'static str,
@@ -146,7 +147,7 @@ impl Greeter {
     }
 }
 
-/// What tonic would generate for a server.
+/// The server code that tonic would generate.
 impl NamedService for Greeter {
     const NAME: &'static str = "demo.Greeter";
 }
@@ -169,7 +170,7 @@ impl Service<http::Request<Body>> for Greeter {
     }
 }
 
-/// Messages that are plain text.
+/// A codec for plain text messages.
 #[derive(Clone, Copy)]
 struct Text;
 

@@ -1,5 +1,5 @@
-//! A new version of a function gets 5, 50, then 100 % of the traffic, and is rolled back if it fails
-//! more often than the old one. Runs without AWS, on a Lambda of its own.
+//! A new version of a function gets 5, 50 and then 100 % of the traffic. If it fails more often
+//! than the old version, it is rolled back. Runs without AWS, with a local Lambda service.
 //! `cargo run -p tower-lb-lambda-examples --example lambda_canary`
 
 use std::{
@@ -25,18 +25,18 @@ use tower_lb_test_functions::{Shim, functions};
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 fn main() -> Result<(), BoxError> {
-    // The functions' processes are this very program.
+    // The processes of the functions run this same program.
     if functions::is_function() {
         return functions::run();
     }
     tokio::runtime::Runtime::new()?.block_on(canary())
 }
 
-/// How long each step is watched, and what is looked at meanwhile.
+/// The duration of each step, and the interval at which the example compares the versions.
 const STEP: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(50);
-/// So many requests must have been seen before anything is decided.
-const ENOUGH: u64 = 5;
+const COMPARE_INTERVAL: Duration = Duration::from_millis(50);
+/// A rollback needs at least this number of requests at the new version.
+const MIN_REQUESTS: u64 = 5;
 
 async fn canary() -> Result<(), BoxError> {
     let shim = Shim::start(|| Command::new(std::env::current_exe().unwrap_or_default())).await?;
@@ -44,7 +44,7 @@ async fn canary() -> Result<(), BoxError> {
         shim.publish("eu-west-1", "orders", handler);
     }
 
-    // On AWS, the client is one of yours, with retries off.
+    // With AWS, use your own client here, with retries off.
     let sdk = Sdk::new(shim.client("eu-west-1"));
     let (versions, stream) = discover::channel();
     let balancer =
@@ -58,7 +58,7 @@ async fn canary() -> Result<(), BoxError> {
             .map_or_else(Default::default, |e| e.outcomes)
     };
 
-    // Traffic, all the while.
+    // These tasks send requests until the example ends.
     set(&versions, &[(1, 100)])?;
     let failed = Arc::new(AtomicU32::new(0));
     for _ in 0..8 {
@@ -76,13 +76,13 @@ async fn canary() -> Result<(), BoxError> {
     sleep(STEP / 2).await;
 
     for (old, new) in [(1, 2), (2, 3)] {
-        println!("version {new} instead of version {old}:");
+        println!("version {new} replaces version {old}:");
         let (started, failed_before) = (Instant::now(), failed.load(Ordering::Relaxed));
         'steps: for share in [5, 50, 100] {
             set(&versions, &[(old, 100 - share), (new, share)])?;
             let begun = Instant::now();
             while begun.elapsed() < STEP {
-                sleep(LOOK).await;
+                sleep(COMPARE_INTERVAL).await;
                 let (figures, before) = (figures(new), figures(old));
                 if is_outlier(figures, before) {
                     set(&versions, &[(old, 100)])?;
@@ -91,7 +91,7 @@ async fn canary() -> Result<(), BoxError> {
                 }
             }
             let OutcomeCounts { success, application, .. } = figures(new);
-            println!("  {share:3} %: {success} succeeded, {application} failed");
+            println!("  {share:3} %: {success:5} succeeded, {application:3} failed");
         }
         sleep(STEP / 4).await;
         let failed = failed.load(Ordering::Relaxed) - failed_before;
@@ -100,13 +100,13 @@ async fn canary() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// True if the new version fails more often than the old one, by more than 10 percentage points.
+/// Returns true if the failure rate of `new` is more than 10 percentage points above that of `old`.
 fn is_outlier(new: OutcomeCounts, old: OutcomeCounts) -> bool {
     let rate = |of: OutcomeCounts| of.failures() as f64 / of.total().max(1) as f64;
-    new.total() >= ENOUGH && rate(new) > rate(old) + 0.1
+    new.total() >= MIN_REQUESTS && rate(new) > rate(old) + 0.1
 }
 
-/// The versions and their weights; those of weight 0 stay, and get no requests.
+/// Sets the versions and their weights. Versions of weight 0 stay, and get no requests.
 fn set(
     handle: &Handle<FunctionName, FunctionName>,
     weights: &[(u64, u32)],

@@ -1,5 +1,5 @@
-//! An axum server in front of Lambda functions, as an Application Load Balancer is: functions of
-//! `lambda_http`, unchanged. Runs without AWS, on a Lambda of its own.
+//! An axum server in front of Lambda functions, in place of an Application Load Balancer. The
+//! functions use `lambda_http` and are unchanged. Runs without AWS, with a local Lambda service.
 //! `cargo run -p tower-lb-lambda-examples --example lambda_gateway`
 
 use std::{error::Error as StdError, time::Duration};
@@ -24,7 +24,7 @@ use tower_lb_test_functions::{Alias, Fault, Shim, functions};
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 fn main() -> Result<(), BoxError> {
-    // The functions' processes are this very program.
+    // The processes of the functions run this same program.
     if functions::is_function() {
         return functions::run();
     }
@@ -32,13 +32,13 @@ fn main() -> Result<(), BoxError> {
 }
 
 async fn gateway() -> Result<(), BoxError> {
-    // A site in two versions, and an alias that sends a quarter of the traffic to the new one.
+    // A site with two versions, and an alias that sends a quarter of the traffic to the new one.
     let shim = Shim::start(|| Command::new(std::env::current_exe().unwrap_or_default())).await?;
     shim.publish("eu-west-1", "site", "http");
     shim.publish("eu-west-1", "site", "http");
     shim.alias("eu-west-1", "site", "live", Alias { version: 1, additional: Some((2, 0.25)) });
 
-    // On AWS, `client` is one of yours, with retries off; all else stays as it is.
+    // With AWS, `client` is your own client, with retries off; the rest stays the same.
     let client = shim.client("eu-west-1");
     let throttles = Throttles::new();
     let versions = AliasVersions::new(client.clone(), "site:live".parse()?)?
@@ -58,7 +58,7 @@ async fn gateway() -> Result<(), BoxError> {
     println!("serving on {gateway}\n");
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback_service(site)).await });
 
-    // Try it out, as a client would.
+    // Send requests, as a client would.
     let client = Pool::new().client::<Full<Bytes>>(gateway);
     let fetch = async |request: request::Builder, body: &'static str| -> Result<(), BoxError> {
         let request = request.body(Full::from(body))?;
@@ -73,9 +73,9 @@ async fn gateway() -> Result<(), BoxError> {
     for name in ["Ada", "Grace", "Edsger", "Barbara"] {
         fetch(Request::get(format!("/hello?name={name}")), "").await?;
     }
-    fetch(Request::post("/echo").header("content-type", "text/plain"), "said by me").await?;
+    fetch(Request::post("/echo").header("content-type", "text/plain"), "hello").await?;
     fetch(Request::get("/nowhere"), "").await?;
-    println!("\nan error, and a crash:");
+    println!("\nthe function fails, then crashes:");
     fetch(Request::get("/fail"), "").await?;
     fetch(Request::get("/crash"), "").await?;
     println!("\nthe account is out of concurrency:");

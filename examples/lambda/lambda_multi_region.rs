@@ -1,5 +1,6 @@
-//! A function in two regions, of which the first is preferred. It runs out of concurrency, dies, and
-//! comes back, under load; the other takes over meanwhile. Runs without AWS, on a Lambda of its own.
+//! A function in two regions, of which the first is preferred. Under load, the first region runs
+//! out of concurrency, fails and recovers. The second region takes over meanwhile. Runs without
+//! AWS, with a local Lambda service.
 //! `cargo run -p tower-lb-lambda-examples --example lambda_multi_region`
 
 use std::{
@@ -27,7 +28,7 @@ use tower_lb_test_functions::{Fault, Shim, functions};
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 fn main() -> Result<(), BoxError> {
-    // The functions' processes are this very program.
+    // The processes of the functions run this same program.
     if functions::is_function() {
         return functions::run();
     }
@@ -42,7 +43,7 @@ async fn regions() -> Result<(), BoxError> {
     let shim = Shim::start(|| Command::new(std::env::current_exe().unwrap_or_default())).await?;
     REGIONS.iter().for_each(|region| _ = shim.publish(region, "orders", "obey"));
 
-    // On AWS, the clients are yours: one for each region, with retries off.
+    // With AWS, use your own clients: one per region, with retries off.
     let clients: HashMap<_, _> =
         REGIONS.iter().map(|&region| (region.to_owned(), Sdk::new(shim.client(region)))).collect();
     let function = move |name: &FunctionName| {
@@ -53,8 +54,8 @@ async fn regions() -> Result<(), BoxError> {
         "arn:aws:lambda:eu-west-1:123456789012:function:orders",
         "arn:aws:lambda:us-east-1:123456789012:function:orders",
     ])?;
-    // The region at home first. Throttles leave it out as far as they reach, and the breaker when it
-    // does not answer; what it lacks spills into the next tier.
+    // The home region is the first tier. It is excluded while it is throttled, or while the circuit
+    // breaker is open. Traffic that it cannot serve spills into the next tier.
     let endpoints = functions
         .map_endpoints(|name, endpoint| {
             endpoint.with_tier(u32::from(name.region() != Some(REGIONS[0])))
@@ -70,7 +71,8 @@ async fn regions() -> Result<(), BoxError> {
         .track(throttles.track(UntilResponse))
         .spawn(throttles.avoid_throttled(Tiers::new(P2c::default())), endpoints)?;
 
-    // One more attempt where that is safe and may help, in the other region: with and without it.
+    // A second attempt goes to the other region, if a retry is safe and can help. The example
+    // compares calls with and without it.
     let retry = RetryLayer::builder(InvocationStatus).attempts(2).build()?;
     let retrying = retry.layer(balancer.clone());
     let call = async |attempts: u32| -> (bool, Duration) {
@@ -108,15 +110,15 @@ async fn regions() -> Result<(), BoxError> {
     let reason = "ConcurrentInvocationLimitExceeded";
     let exhausted = Fault::Throttle { reason, retry_after: None };
     for attempts in [1, 2] {
-        phase("both regions are well", attempts).await;
+        phase("both regions work", attempts).await;
         shim.region_fault(REGIONS[0], Some(exhausted));
         phase("eu-west-1 is out of concurrency", attempts).await;
         shim.region_fault(REGIONS[0], None);
-        phase("it has room again", attempts).await;
+        phase("eu-west-1 has concurrency again", attempts).await;
         shim.region_fault(REGIONS[0], Some(Fault::Cut));
         phase("eu-west-1 cuts all connections", attempts).await;
         shim.region_fault(REGIONS[0], None);
-        phase("it is back", attempts).await;
+        phase("eu-west-1 works again", attempts).await;
     }
     println!("\n{}", balancer.status());
     Ok(())

@@ -1,1 +1,1 @@
-//! Only examples: AWS Lambda.
+//! This package contains only examples: AWS Lambda.

@@ -1,8 +1,9 @@
-//! The same seeded workload through every strategy: 20 endpoints, of which two are slow, one fails at
-//! once, and one hangs from the fourth second on. Time is virtual, so it takes seconds and always gives the same figures.
+//! The same seeded workload with every strategy. Of 20 endpoints, two are slow, one fails
+//! immediately, and one hangs from the fourth second on. Time is virtual, so a run takes seconds
+//! and always gives the same figures.
 //!
-//! `cargo run --release -p tower-lb-plots --example compare_strategies [file.svg]` prints a table and, if told where,
-//! draws how latencies are distributed.
+//! `cargo run --release -p tower-lb-plots --example compare_strategies [file.svg]` prints a table.
+//! With a file name, it also draws the distribution of latencies.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const PER_SECOND: f64 = 3000.0;
 const REQUESTS: usize = 40_000;
 const HANGS_AFTER: Duration = Duration::from_secs(4);
-/// The user whom a request is for: one of a thousand.
+/// The user of a request: one of a thousand.
 type Request = u64;
 
 fn strategies() -> Result<Vec<(&'static str, Dynamic<Request>)>, BoxError> {
@@ -81,7 +82,7 @@ impl Kind {
     }
 }
 
-/// A server that works on some requests at a time and lets others wait.
+/// A server that works on `WORKERS` requests at a time and queues the others.
 #[derive(Clone)]
 struct Server {
     number: u32,
@@ -137,10 +138,10 @@ fn exponential(mean: Duration, rng: &mut Rng) -> Duration {
     mean.mul_f64(-(1.0 - rng.unit()).ln())
 }
 
-/// What became of the requests under one strategy.
+/// The results of one strategy.
 struct Outcome {
     name: &'static str,
-    /// Of successes and of those that timed out, in order.
+    /// Latencies of successes and of requests that timed out, in ascending order.
     latencies: Vec<Duration>,
     failed: usize,
     /// Requests at each endpoint.
@@ -158,7 +159,7 @@ impl Outcome {
         of_kind.map(|(_, count)| *count as f64).sum::<f64>() / REQUESTS as f64 * 100.0
     }
 
-    /// The busiest of the good endpoints beside their mean.
+    /// Requests at the busiest good endpoint, divided by the mean of the good endpoints.
     fn imbalance(&self) -> f64 {
         let good = self.counts.iter().filter(|(endpoint, _)| Kind::of(**endpoint) == Kind::Good);
         let good: Vec<f64> = good.map(|(_, count)| *count as f64).collect();
@@ -167,7 +168,7 @@ impl Outcome {
     }
 }
 
-/// Requests arrive at random times that don't depend on how the others fare.
+/// Runs one strategy. Arrival times are random and do not depend on earlier requests.
 async fn run(name: &'static str, strategy: Dynamic<Request>) -> Result<Outcome, BoxError> {
     let servers = (0..ENDPOINTS).map(|n| (n, Endpoint::new(Timeout::new(Server::new(n), TIMEOUT))));
     let builder = Balancer::builder().seed(7);
@@ -204,9 +205,7 @@ async fn run(name: &'static str, strategy: Dynamic<Request>) -> Result<Outcome, 
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), BoxError> {
-    println!(
-        "| strategy | p50 | p99 | p99.9 | errors | imbalance | to the slow | to the failing | to the hanging |"
-    );
+    println!("| strategy | p50 | p99 | p99.9 | errors | imbalance | slow | failing | hanging |");
     println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     let mut outcomes = Vec::new();
     for (name, strategy) in strategies()? {
@@ -223,12 +222,12 @@ async fn main() -> Result<(), BoxError> {
     }
     if let Some(file) = std::env::args().nth(1) {
         draw(&outcomes, &file)?;
-        println!("\nlatencies drawn to {file}");
+        println!("\nPlot written to {file}");
     }
     Ok(())
 }
 
-/// Latency over the share of requests that take longer.
+/// Draws the share of requests that take longer than a latency.
 fn draw(outcomes: &[Outcome], file: &str) -> Result<(), BoxError> {
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -249,7 +248,7 @@ fn draw(outcomes: &[Outcome], file: &str) -> Result<(), BoxError> {
     for (index, outcome) in outcomes.iter().enumerate() {
         let color = Palette99::pick(index).stroke_width(2);
         let count = outcome.latencies.len();
-        // Evenly spaced in the logarithm of the share that is left.
+        // The points are evenly spaced in the logarithm of the remaining share.
         let points = (0..200).map(|step| {
             let left = 10_f64.powf(-4.0 * f64::from(step) / 199.0);
             let at = ((1.0 - left) * (count - 1) as f64) as usize;

@@ -1,9 +1,9 @@
-//! How many requests meet a cold start, and what that costs, by strategy and traffic: five functions whose
-//! environments expire a minute after their last request. Virtual time, so it takes seconds and always
-//! gives the same figures.
+//! The share of requests with a cold start, and its cost, by strategy and traffic. There are five
+//! functions, and their environments expire a minute after their last request. Time is virtual, so
+//! a run takes seconds and always gives the same figures.
 //!
-//! `cargo run --release -p tower-lb-plots --example lambda_cold_starts [file.svg]` prints a table and, if told
-//! where, draws it.
+//! `cargo run --release -p tower-lb-plots --example lambda_cold_starts [file.svg]` prints a table.
+//! With a file name, it also draws a plot.
 
 #[path = "../../tests/support/simulated_functions.rs"]
 mod simulated_functions;
@@ -35,7 +35,7 @@ fn strategies() -> [(&'static str, Dynamic<()>); 5] {
 
 struct Line {
     name: &'static str,
-    /// One for each rate.
+    /// The counts for each of the `RATES`.
     counts: Vec<Counts>,
 }
 
@@ -58,7 +58,7 @@ fn main() -> Result<(), BoxError> {
     let shown = |index: &usize| index % 3 == 2;
     let rates = RATES.iter().enumerate().filter(|(index, _)| shown(index));
     let titles: String = rates.map(|(_, rate)| format!(" {rate} |")).collect();
-    println!("| cold starts, and seconds paid for, at requests a second of |{titles}");
+    println!("| cold starts and billed seconds, by requests a second |{titles}");
     println!("|---|{}", "---:|".repeat(titles.matches('|').count()));
     for Line { name, counts } in &lines {
         let counts = counts.iter().enumerate().filter(|(index, _)| shown(index));
@@ -70,17 +70,17 @@ fn main() -> Result<(), BoxError> {
     }
     if let Some(file) = std::env::args().nth(1) {
         draw(&lines, &file)?;
-        println!("\ndrawn to {file}");
+        println!("\nPlot written to {file}");
     }
     Ok(())
 }
 
-/// The share of cold starts over the rate of requests.
+/// Draws the share of cold starts by the rate of requests.
 fn draw(lines: &[Line], file: &str) -> Result<(), BoxError> {
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .caption("Share of requests that meet a cold start", ("sans-serif", 22))
+        .caption("Share of requests that have a cold start", ("sans-serif", 22))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(64)

@@ -1,1 +1,1 @@
-//! Only examples: plots.
+//! This package contains only examples: plots.

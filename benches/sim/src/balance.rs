@@ -7,16 +7,16 @@ use crate::{
 
 /// A client's balancer.
 pub trait Balance {
-    /// Whether a request is to wait before its next try, until a probe is answered.
+    /// Returns whether `request` waits for a probe before its next attempt.
     fn holds(&mut self, request: u32) -> bool {
         let _ = request;
         false
     }
 
-    /// The server for a try; one that was not tried before if there is one.
+    /// Returns the server for an attempt, preferably one that is not in `tried`.
     fn pick(&mut self, number: Try, tried: &[u32], world: &mut World<'_>) -> u32;
 
-    /// A try has ended. `None` if there was no answer.
+    /// Records the end of an attempt. `report` is `None` if there was no response.
     fn ended(
         &mut self,
         number: Try,
@@ -26,23 +26,23 @@ pub trait Balance {
         now: Nanos,
     );
 
-    /// A server is a new endpoint now. Only clients that learn of endpoints care.
+    /// Replaces a server by a new endpoint. Only clients with state per endpoint need this.
     fn replaced(&mut self, server: u32) {
         let _ = server;
     }
 
-    /// Servers to be probed now, with a number to tell the answers apart.
+    /// Returns the probes to send now: a number that identifies the probe, and the server.
     fn probes(&mut self) -> Vec<(u32, u32)> {
         Vec::new()
     }
 
-    /// A probe was answered.
+    /// Records the response to a probe.
     fn probed(&mut self, number: u32, report: Report) {
         let _ = (number, report);
     }
 }
 
-/// What a pick may look at; only oracles look at the servers.
+/// The data that a pick can use; only oracles read `servers`.
 pub struct World<'a> {
     pub servers: &'a [Server],
     pub rng: &'a mut Rng,

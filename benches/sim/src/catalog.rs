@@ -1,4 +1,4 @@
-//! The strategies that are compared, by name.
+//! The compared strategies by name.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tower_lb::{
 use crate::{
     balance::Balance,
     oracles::Oracle,
-    ours::{Answer, First, Ours, Outbox, Reports},
+    ours::{First, Ours, Outbox, ProbeResponse, Reports},
     peers::TowerPeakEwma,
     scenario::Scenario,
 };
 
-/// A strategy by name.
+/// A named strategy.
 #[derive(Clone, Copy)]
 pub struct Entry {
     pub name: &'static str,
-    /// A client by its number.
+    /// Creates the client with the given number.
     pub client: fn(&Scenario, u64) -> Box<dyn Balance>,
 }
 
@@ -43,7 +43,7 @@ fn client_only(scenario: &Scenario, strategy: Dynamic<()>) -> Box<dyn Balance> {
     ours(scenario, Reports::Nothing, |_| strategy)
 }
 
-/// All strategies but the oracles.
+/// Returns all strategies except the oracles.
 #[must_use]
 pub fn strategies() -> Vec<Entry> {
     vec![
@@ -152,7 +152,7 @@ fn probed(outbox: Outbox, client: u64, per_request: f64) -> Dynamic<()> {
     Dynamic::new(probed.expect("a rate").seed(client))
 }
 
-/// Requests wait for probes when the last answer is older than so many milliseconds.
+/// Lets requests wait for probes if the last response is older than `max_age` milliseconds.
 fn awaited(scenario: &Scenario, client: u64, max_age: u64, per_request: f64) -> Box<dyn Balance> {
     let mut first = None;
     let build = |outbox: Outbox| {
@@ -179,6 +179,6 @@ fn synchronous(scenario: &Scenario, client: u64) -> Box<dyn Balance> {
 fn prequal(
     outbox: Outbox,
     client: u64,
-) -> Prequal<impl Fn(&Candidate) -> Answer + Clone + Send + 'static> {
+) -> Prequal<impl Fn(&Candidate) -> ProbeResponse + Clone + Send + 'static> {
     Prequal::new(move |endpoint: &Candidate| outbox.probe(endpoint)).seed(client)
 }

@@ -7,13 +7,13 @@ pub type Nanos = u64;
 
 pub const SECOND: f64 = 1e9;
 
-/// Seconds in nanoseconds.
+/// Converts seconds to nanoseconds.
 #[must_use]
 pub fn nanos(seconds: f64) -> Nanos {
     (seconds * SECOND) as Nanos
 }
 
-/// Tokio's clock, paused: what reads it sees the time of the simulation.
+/// Tokio's paused clock: code that reads it sees the time of the simulation.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
@@ -25,7 +25,7 @@ impl Clock {
     ///
     /// # Panics
     ///
-    /// Inside of a tokio runtime.
+    /// Panics inside a tokio runtime.
     pub fn run<R>(f: impl FnOnce(&Self) -> R) -> R {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
@@ -33,7 +33,7 @@ impl Clock {
         f(&Self { start: Instant::now(), at: Cell::new(0) })
     }
 
-    /// Sets the clock forward.
+    /// Advances the clock to `at`.
     pub fn set(&self, at: Nanos) {
         let passed = at.saturating_sub(self.at.replace(at));
         if passed > 0 {

@@ -1,19 +1,20 @@
-//! A discrete-event simulator of clients that balance over servers, for tail latencies under many
-//! conditions in little time.
+//! A discrete-event simulator of clients that balance requests over servers. It measures tail
+//! latencies under many conditions in a short time.
 //!
-//! It runs the strategies of `tower_lb` themselves: each client has a strategy and endpoints of its own,
-//! picks as the balancer does, and is told outcomes and load reports. Beside them run [models of
-//! others](peers) and [oracles](oracles) that see all servers as they are at the moment.
+//! The simulator runs the real strategies of `tower_lb`. Each client has its own strategy and
+//! endpoints, picks like the balancer, and receives outcomes and load reports. For comparison, the
+//! simulator also runs [models of other balancers](peers), and [oracles](oracles) that see the
+//! present state of all servers.
 //!
-//! Time is virtual (tokio's paused clock), arrivals are open-loop, and each concern (arrivals, work,
-//! picks, environment, network) has a seeded generator of its own: all strategies see the same arrivals
-//! and the same work, and a rerun gives the same figures to the last bit.
+//! Time is virtual (tokio's paused clock), and arrivals are open-loop. Arrivals, work, picks,
+//! environment and network each have their own seeded generator. All strategies therefore see the
+//! same arrivals and the same work, and a rerun gives identical figures.
 
 pub mod balance;
 pub mod catalog;
 pub mod clock;
 pub mod engine;
-/// What servers measure of themselves: the very code of `tower_lb::http::ReportLoad`.
+/// Latencies that servers measure: the same code that `tower_lb::http::ReportLoad` uses.
 #[path = "../../../src/http/load/latency_by_load.rs"]
 mod latency_by_load;
 pub mod measure;

@@ -18,12 +18,22 @@ tower-lb-sim ramp [--strategies NAME,NAME] [--seconds N] [--plots DIR]
 tower-lb-sim storm [--plots DIR]
 tower-lb-sim weights | cold | claims [--strategies NAME,NAME]
 
-Without options: all strategies in all scenarios, once for 60 s of virtual time each. A strategy is
-named by any part of its name. `ramp` is the overload ramp, `storm` the retry storm; `weights` shows what servers get of their
-shares by weight, `cold` the tails right after everything known was lost, `claims` what a server gets that claims
-to be idle and fast. Plots are SVG files.";
+Without options, runs all strategies once in all scenarios, for 60 s of virtual time each.
 
-const TOO_SHORT: &str = "the first 10 s are not counted: --seconds must be more";
+  ramp      the overload ramp
+  storm     the retry storm
+  weights   the share that each server gets, relative to its weight
+  cold      the tails directly after all knowledge was lost
+  claims    the share of a server that claims to be idle and fast
+
+  --strategies NAME,NAME   only strategies whose names contain one of these texts
+  --scenarios S1,S2        only these scenarios
+  --seeds N                one run per seed
+  --seconds N              the virtual time of a run
+  --plots DIR              also writes SVG files into this folder";
+
+const TOO_SHORT: &str =
+    "`--seconds` is too short: expected more than the 10 s of warm-up, which are not counted";
 
 enum What {
     Compare,
@@ -81,7 +91,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
         }
     }
     if let Some(seconds) = options.seconds {
-        // What happens later on must still happen.
+        // Scenarios with later changes keep their duration.
         let fixed = |one: &Scenario| one.changes.iter().any(|change| change.at > 10.0);
         let free = options.scenarios.iter_mut().filter(|one| !fixed(one));
         free.for_each(|one| one.duration = seconds);
@@ -121,20 +131,18 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     let names: Vec<_> = options.strategies.iter().map(|entry| entry.name).collect();
-    println!(
-        "p99 and p99.9 over the best oracle's: geometric mean over the scenarios compared by it\n"
-    );
+    println!("p99 and p99.9 over the best oracle: geometric mean of the compared scenarios\n");
     println!("| strategy | p99 | p99.9 | probes per request |\n|---|---:|---:|---:|");
     for name in &names {
         let mean = |share| comparison.geometric_mean(scenarios, name, share);
         let probes = comparison.probes(scenarios, name);
         println!("| {name} | {:.2} | {:.2} | {probes:.2} |", mean(0.99), mean(0.999));
     }
-    println!("\np99 over the best oracle's\n");
+    println!("\np99 over the best oracle\n");
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.2}", comparison.over_oracle(scenario, name, 0.99))
     });
-    println!("\np99.9 over the best oracle's\n");
+    println!("\np99.9 over the best oracle\n");
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.2}", comparison.over_oracle(scenario, name, 0.999))
     });
@@ -146,11 +154,11 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.3}", 100.0 * comparison.mean(scenario, name, Measured::error_share))
     });
-    println!("\nshare of requests answered within a second, in %\n");
+    println!("\nshare of requests that succeeded within a second, in %\n");
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.3}", 100.0 * comparison.mean(scenario, name, |run| run.within(1.0)))
     });
-    println!("\ntries per request\n");
+    println!("\nattempts per request\n");
     per_scenario(scenarios, &names, |scenario, name| {
         format!("{:.3}", comparison.mean(scenario, name, Measured::tries_per_request))
     });
@@ -179,15 +187,17 @@ fn per_scenario(scenarios: &[Scenario], names: &[&str], figure: impl Fn(&str, &s
     }
 }
 
-/// A quantile by load, and what share of requests was answered.
+/// Prints a quantile by load, and the share of successes.
 fn ramp(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut steps = scenario::ramp();
     if let Some(seconds) = options.seconds {
         steps.iter_mut().for_each(|(_, scenario)| scenario.duration = seconds);
     }
     let loads: Vec<_> = steps.iter().map(|(load, _)| format!("{load:.2}")).collect();
-    println!("p99 in ms, by load over allocation; and the share answered at the highest, in %\n");
-    println!("| strategy | {} | answered |", loads.join(" | "));
+    println!(
+        "p99 in ms by load over allocation, and the share of successes at the highest load in %\n"
+    );
+    println!("| strategy | {} | successes |", loads.join(" | "));
     println!("|---|{}", "---:|".repeat(loads.len() + 1));
     let mut lines = Vec::new();
     for entry in ORACLES.iter().chain(&options.strategies) {
@@ -203,12 +213,12 @@ fn ramp(options: &Options) -> Result<(), Box<dyn Error>> {
         lines.push((entry.name, tails));
     }
     let Some(directory) = &options.plots else { return Ok(()) };
-    plot::ramp(&directory.join("ramp.svg"), "p99 by load, among neighbours", &lines)
+    plot::ramp(&directory.join("ramp.svg"), "p99 by load, with neighbours", &lines)
 }
 
-/// The least that any server gets of its share by weight, and the tail.
+/// Prints the smallest and the largest part that a server gets of its share by weight, and p99.
 fn weights(options: &Options) {
-    println!("least and greatest part that a server gets of its share by weight; p99 in ms\n");
+    println!("smallest and largest part that a server gets of its share by weight; p99 in ms\n");
     let scenarios = scenario::weights();
     let names: Vec<_> = scenarios.iter().map(|scenario| scenario.name).collect();
     println!("| strategy | {} |", names.join(" | "));
@@ -225,7 +235,7 @@ fn weights(options: &Options) {
     }
 }
 
-/// The tail by the seconds since everything that was known is lost.
+/// Prints p99 by the seconds since all knowledge was lost.
 fn cold(options: &Options) {
     for scenario in scenario::cold() {
         println!("\n{}: p99 in ms, by seconds since the start\n", scenario.name);
@@ -243,9 +253,9 @@ fn cold(options: &Options) {
     }
 }
 
-/// What a server gets that claims to be idle and fast.
+/// Prints the share of a server that claims to be idle and fast.
 fn claims(options: &Options) {
-    println!("share of its share that a server gets which claims to be idle and fast; p99 in ms\n");
+    println!("part of its share that a server gets if it claims to be idle and fast; p99 in ms\n");
     println!("| strategy | load 0.3 | load 0.7 | load 0.9 |\n|---|---:|---:|---:|");
     for entry in &options.strategies {
         let figures = [0.3, 0.7, 0.9].map(|load| {
@@ -265,9 +275,9 @@ fn storm(options: &Options) -> Result<(), Box<dyn Error>> {
         ("20 % of the last 10 s", Budget::Window(0.2)),
     ];
     let least = strategies().into_iter().find(|entry| entry.name == "least peak EWMA");
-    let least = least.ok_or("no such strategy")?;
+    let least = least.ok_or("the strategy `least peak EWMA` does not exist")?;
     println!(
-        "| budget | cancellation | tries per request | recovered after | goodput at the end |"
+        "| budget | cancellation | attempts per request | recovered after | goodput at the end |"
     );
     println!("|---|---|---:|---:|---:|");
     let mut runs = Vec::new();
@@ -275,7 +285,8 @@ fn storm(options: &Options) -> Result<(), Box<dyn Error>> {
         for (name, budget) in budgets {
             let scenario = scenario::retry_storm(budget, cancellation);
             let run = engine::run(&scenario, 1, |n| (least.client)(&scenario, n));
-            let told = if cancellation { "reaches the server" } else { "does not" };
+            let told =
+                if cancellation { "reaches the server" } else { "does not reach the server" };
             let after = run.recovery(30).map_or("never".into(), |seconds| format!("{seconds} s"));
             println!(
                 "| {name} | {told} | {:.2} | {after} | {:.1} % |",

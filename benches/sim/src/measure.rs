@@ -1,23 +1,23 @@
-//! What runs measure.
+//! The measurements of a run.
 
 use std::ops::Range;
 
 use crate::clock::{Nanos, SECOND};
 
-/// What became of the requests of a run after its warm-up.
+/// The results of the requests of a run after its warm-up.
 #[derive(Clone, Debug, Default)]
 pub struct Measured {
-    /// Seconds, of successes and of those that timed out, in order once the run is over.
+    /// Latencies of successes and of timed-out requests, in seconds. Sorted when the run is over.
     pub latencies: Vec<f32>,
     pub requests: u64,
     pub errors: u64,
     pub tries: u64,
     pub probes: u64,
-    /// Tries at each server, from the start of the run.
+    /// Attempts at each server, from the start of the run.
     pub at_server: Vec<u64>,
     /// The latencies by the second of the run in which the requests arrived.
     pub by_second: Vec<Vec<f32>>,
-    /// Successes, tries and work wasted in each second of the run.
+    /// Arrivals, successes and attempts in each second of the run.
     pub seconds: Vec<Second>,
 }
 
@@ -30,7 +30,7 @@ pub struct Second {
 }
 
 impl Measured {
-    /// A request that arrived then took so long.
+    /// Records the latency of a request that arrived at `arrived`.
     pub(crate) fn latency(&mut self, arrived: Nanos, latency: Nanos) {
         let seconds = (latency as f64 / SECOND) as f32;
         self.latencies.push(seconds);
@@ -41,7 +41,7 @@ impl Measured {
         self.by_second[second].push(seconds);
     }
 
-    /// The same quantile of the requests that arrived in some seconds of the run.
+    /// Returns the quantile of the requests that arrived in `seconds` of the run.
     #[must_use]
     pub fn quantile_in(&self, seconds: Range<usize>, share: f64) -> f64 {
         let some = self.by_second.get(seconds).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Measured {
         Self { latencies, ..Self::default() }.quantile(share)
     }
 
-    /// What each server got of its share by weight, 1 being all of it.
+    /// Returns the part of its share by weight that each server got; 1 is the whole share.
     #[must_use]
     pub fn shares(&self, weights: &[u32]) -> Vec<f64> {
         let total: u64 = self.at_server.iter().sum();
@@ -61,7 +61,7 @@ impl Measured {
             .collect()
     }
 
-    /// The latency in seconds that this share of the requests doesn't exceed.
+    /// Returns the latency in seconds that `share` of the requests do not exceed.
     #[must_use]
     pub fn quantile(&self, share: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
@@ -75,7 +75,7 @@ impl Measured {
         sum / self.latencies.len().max(1) as f64
     }
 
-    /// Share of all requests that failed.
+    /// Returns the share of all requests that failed.
     #[must_use]
     pub fn error_share(&self) -> f64 {
         self.errors as f64 / self.requests.max(1) as f64
@@ -91,14 +91,14 @@ impl Measured {
         self.tries as f64 / self.requests.max(1) as f64
     }
 
-    /// Share of all requests that succeeded within so many seconds.
+    /// Returns the share of all requests that succeeded within `seconds`.
     #[must_use]
     pub fn within(&self, seconds: f32) -> f64 {
         let count = self.latencies.partition_point(|&latency| latency <= seconds);
         count as f64 / self.requests.max(1) as f64
     }
 
-    /// Successes per request in some seconds of the run.
+    /// Returns the successes per request in `seconds` of the run.
     #[must_use]
     pub fn goodput(&self, seconds: Range<usize>) -> f64 {
         let some = self.seconds.get(seconds).unwrap_or_default();
@@ -107,7 +107,8 @@ impl Measured {
         sum(|second| second.succeeded) / sum(|second| second.arrived).max(1.0)
     }
 
-    /// How many seconds after the given one at least 99 % of requests succeed in each of three seconds.
+    /// Returns the seconds from `after` to the first three consecutive seconds in which more than
+    /// 99 % of the requests succeed.
     #[must_use]
     pub fn recovery(&self, after: usize) -> Option<usize> {
         let end = self.seconds.len().saturating_sub(3);

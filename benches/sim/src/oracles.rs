@@ -1,5 +1,5 @@
-//! Strategies with an exact view of all servers at the moment, which nobody has: the measure of all others.
-//! They know which servers fail or stand still.
+//! Reference strategies that know the exact present state of all servers, which no real client
+//! knows. They also know which servers fail or stall.
 
 use tower_lb::outcome::Outcome;
 
@@ -9,20 +9,20 @@ use crate::{
     server::{Report, Server, Try},
 };
 
-/// What is least at the server that gets the request.
+/// The cost that an oracle minimises.
 #[derive(Clone, Copy, Debug)]
 pub enum Oracle {
-    /// Requests there or on their way (join the shortest queue).
+    /// Requests at the server or on their way to it (join the shortest queue).
     Jsq,
-    /// Expected delay: a core's time is shared only once all cores are busy.
+    /// Expected delay; requests share cores only if all cores are busy.
     Sed,
-    /// Requests for each core and its speed.
+    /// Requests, divided by the number of cores and their speed.
     SedLinear,
 }
 
 impl Oracle {
     fn cost(self, server: &Server) -> f64 {
-        let after = f64::from(server.in_flight + server.under_way + 1);
+        let after = f64::from(server.in_flight + server.arriving + 1);
         match self {
             _ if server.fails > 0.2 => f64::INFINITY,
             Self::Jsq => after,

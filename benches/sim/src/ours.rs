@@ -1,4 +1,4 @@
-//! The strategies of `tower_lb`, as clients of the simulation.
+//! Clients of the simulation that use the strategies of `tower_lb`.
 
 use std::{
     collections::HashMap,
@@ -31,36 +31,36 @@ use crate::{
     server::{Report, Try},
 };
 
-/// How probes leave a strategy: each is a server and where its answer goes.
+/// The probes that a strategy sends: a server, and the channel for its response.
 #[derive(Clone, Default)]
 pub struct Outbox(Arc<Mutex<Vec<Probe>>>);
 
 type Probe = (u32, oneshot::Sender<LoadReport>);
 
-/// A probe's answer to come.
-pub type Answer = futures_util::future::Map<
+/// The pending response to a probe.
+pub type ProbeResponse = futures_util::future::Map<
     oneshot::Receiver<LoadReport>,
     fn(Result<LoadReport, oneshot::error::RecvError>) -> Result<LoadReport, BoxError>,
 >;
 
 impl Outbox {
     /// Sends a probe to an endpoint.
-    pub fn probe(&self, candidate: &Candidate) -> Answer {
-        let (answer, receiver) = oneshot::channel();
+    pub fn probe(&self, candidate: &Candidate) -> ProbeResponse {
+        let (response, receiver) = oneshot::channel();
         let server = number(candidate) as u32;
-        self.0.lock().expect("no panic before").push((server, answer));
+        self.0.lock().expect("no panic before").push((server, response));
         receiver.map(|result| result.map_err(Into::into))
     }
 }
 
-/// A client that balances by a strategy of the library.
+/// A client that uses a strategy of the library.
 pub struct Ours {
     strategy: Dynamic<()>,
     events: BuildContext,
     picker: <Dynamic<()> as Strategy>::Picker,
     endpoints: Vec<Endpoint<()>>,
-    everyone: Candidates,
-    /// Of each server, the number of the endpoint that it is now.
+    all: Candidates,
+    /// The number of the present endpoint of each server.
     current: Vec<usize>,
     candidates: Candidates,
     attempts: HashMap<Try, Attempt>,
@@ -71,30 +71,31 @@ pub struct Ours {
     next_probe: u32,
     woken: Arc<Woken>,
     works_between: bool,
-    /// What requests wait for, and those that do.
+    /// The probes that requests wait for.
     first: Option<First>,
+    /// The requests that wait.
     waiting: HashMap<u32, (Instant, Pin<Box<Fresh>>)>,
 }
 
-/// Requests wait for probes when the last answer is older than this.
+/// Requests wait for `probes` if the last response is older than `max_age`.
 pub struct First {
     pub probes: Probes,
     pub max_age: Duration,
 }
 
-/// How long a request waits for a probe at the most.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+/// The longest time that a request waits for a probe.
+pub const MAX_PROBE_WAIT: Duration = Duration::from_millis(50);
 
-/// What servers say with each response.
+/// What servers report with each response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reports {
     Nothing,
-    /// That it has a core to spare, or not.
+    /// Whether the server has a free core.
     Bit,
     InFlight,
-    /// In flight, and a moving average of latencies, whatever the load was.
+    /// Requests in flight, and a moving average of latencies at any load.
     Average,
-    /// In flight, and the latency at such a load.
+    /// Requests in flight, and the latency at this load.
     Everything,
 }
 
@@ -134,7 +135,8 @@ fn full(report: Report) -> LoadReport {
 }
 
 impl Ours {
-    /// `build` makes the strategy, given where to send probes. Responses bring `reports`.
+    /// Creates a client with the strategy that `build` returns. The strategy sends its probes to
+    /// the `Outbox`, and responses contain `reports`.
     pub fn new(
         scenario: &Scenario,
         reports: Reports,
@@ -143,16 +145,16 @@ impl Ours {
         let servers = scenario.servers.len();
         let outbox = Outbox::default();
         let mut strategy = build(outbox.clone());
-        // Those that take the place of others come after all that they replace.
+        // Endpoints that replace others have higher numbers than all replaced endpoints.
         let count = if scenario.replaces() { 2 * servers } else { servers };
         let weights = (0..count).map(|number| scenario.weight(number % servers));
         let endpoints: Vec<_> = weights.map(|w| Endpoint::new(()).with_weight(w)).collect();
-        let everyone = Candidates::for_strategy(&strategy, (0..count).zip(&endpoints));
+        let all = Candidates::for_strategy(&strategy, (0..count).zip(&endpoints));
         let current: Vec<_> = (0..servers).collect();
         let candidates = if scenario.replaces() {
-            everyone.filter(|one| current.contains(&number(one)))
+            all.filter(|one| current.contains(&number(one)))
         } else {
-            everyone.clone()
+            all.clone()
         };
         let mut events = BuildContext::new();
         let picker = strategy.build(&candidates, &mut events).into_picker();
@@ -161,7 +163,7 @@ impl Ours {
             events,
             picker,
             endpoints,
-            everyone,
+            all,
             current,
             candidates,
             probe_reports: Reports::Everything,
@@ -179,7 +181,7 @@ impl Ours {
         ours
     }
 
-    /// What probes are answered with. Default: everything.
+    /// Sets what responses to probes contain. Default: everything.
     pub fn probes_tell(self, probe_reports: Reports) -> Self {
         Self { probe_reports, ..self }
     }
@@ -189,7 +191,7 @@ impl Ours {
         Self { first: Some(first), ..self }
     }
 
-    /// Polls the strategy as the driver does.
+    /// Polls the strategy like the driver.
     fn work(&mut self) {
         while self.works_between && self.woken.0.swap(false, Ordering::Relaxed) {
             let waker = Waker::from(Arc::clone(&self.woken));
@@ -212,10 +214,10 @@ impl Balance for Ours {
     fn holds(&mut self, request: u32) -> bool {
         let Some(First { probes, max_age }) = &self.first else { return false };
         let now = Instant::now();
-        let fresh = || (now, Box::pin(probes.fresh(*max_age, PATIENCE)));
+        let fresh = || (now, Box::pin(probes.fresh(*max_age, MAX_PROBE_WAIT)));
         let (since, waits) = self.waiting.entry(request).or_insert_with(fresh);
-        // Nothing drives timers here, so that nobody is told that the wait was in vain.
-        let over = waits.as_mut().now_or_never().is_some() || now >= *since + PATIENCE;
+        // No runtime drives timers here, so the end of the wait must be checked.
+        let over = waits.as_mut().now_or_never().is_some() || now >= *since + MAX_PROBE_WAIT;
         if over {
             self.waiting.remove(&request);
         }
@@ -257,7 +259,7 @@ impl Balance for Ours {
         self.current[server as usize] += self.current.len();
         let current = &self.current;
         self.candidates =
-            self.everyone.filter(|one| current.contains(&number(one))).at_time(Instant::now());
+            self.all.filter(|one| current.contains(&number(one))).at_time(Instant::now());
         self.events = BuildContext::new();
         self.picker = self.strategy.build(&self.candidates, &mut self.events).into_picker();
     }
@@ -266,8 +268,8 @@ impl Balance for Ours {
         self.work();
         let mut outbox = self.outbox.0.lock().expect("no panic before");
         let mut sent = Vec::new();
-        for (server, answer) in outbox.drain(..) {
-            self.awaited.insert(self.next_probe, answer);
+        for (server, response) in outbox.drain(..) {
+            self.awaited.insert(self.next_probe, response);
             sent.push((self.next_probe, server % self.current.len() as u32));
             self.next_probe += 1;
         }
@@ -275,8 +277,8 @@ impl Balance for Ours {
     }
 
     fn probed(&mut self, number: u32, report: Report) {
-        if let Some(answer) = self.awaited.remove(&number) {
-            _ = answer.send(self.probe_reports.of(report));
+        if let Some(response) = self.awaited.remove(&number) {
+            _ = response.send(self.probe_reports.of(report));
         }
     }
 }

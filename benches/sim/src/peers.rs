@@ -1,4 +1,4 @@
-//! Small models of how others balance.
+//! Small models of other balancers.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,11 @@ use crate::{
     server::{Report, Try},
 };
 
-/// tower's `p2c::Balance` over `PeakEwma` with Linkerd's settings: decay 10 s, 30 ms to begin with.
+/// tower's `p2c::Balance` over `PeakEwma` with Linkerd's settings: a decay of 10 s, and initially
+/// 30 ms.
 ///
-/// The estimate decays whenever it is read, an error's latency counts like any other, and of two
-/// endpoints with the same load the first drawn is taken.
+/// The estimate decays whenever it is read. The latency of an error counts like any other. If two
+/// endpoints have the same load, the first drawn endpoint is selected.
 #[derive(Debug)]
 pub struct TowerPeakEwma {
     endpoints: Vec<Estimate>,
@@ -74,7 +75,7 @@ impl Balance for TowerPeakEwma {
     }
 }
 
-/// Two distinct ones.
+/// Draws two distinct indices below `len`, if `len` is at least 2.
 fn two(len: usize, rng: &mut Rng) -> [usize; 2] {
     if len < 2 {
         return [0, 0];

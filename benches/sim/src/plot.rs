@@ -1,4 +1,4 @@
-//! Pictures of what tables show.
+//! Plots of the tables.
 
 use std::{error::Error, path::Path};
 
@@ -9,7 +9,7 @@ use plotters::{
 
 use crate::measure::Measured;
 
-/// Colours that can be told apart on white.
+/// Colours that are distinguishable on white.
 const COLORS: [RGBColor; 10] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
@@ -25,14 +25,14 @@ const COLORS: [RGBColor; 10] = [
 
 type Chart<'a, X, Y> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>;
 
-/// A run and what it is called.
+/// A run and its name.
 pub type Named<'a> = (&'a str, &'a Measured);
 
-/// The share of requests that take longer, over the latency.
+/// Draws the share of requests that take longer than a latency.
 ///
 /// # Errors
 ///
-/// What drawing to the file fails with.
+/// Fails if the plot cannot be written to `file`.
 pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
     let longest = runs.iter().map(|(_, run)| run.quantile(0.9999)).fold(0.001, f64::max);
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
@@ -47,7 +47,7 @@ pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), B
         .light_line_style(WHITE)
         .draw()?;
     for (index, (name, run)) in runs.iter().enumerate() {
-        // Evenly spaced in the logarithm of the share that is left.
+        // The points are evenly spaced in the logarithm of the remaining share.
         let points = (0..200).map(|step| {
             let left = 10_f64.powf(-4.0 * f64::from(step) / 199.0);
             (run.quantile(1.0 - left).max(0.001) * 1e3, left)
@@ -59,11 +59,11 @@ pub fn latencies(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), B
     Ok(())
 }
 
-/// The share of the requests of each second that succeed.
+/// Draws the share of requests that succeed in each second.
 ///
 /// # Errors
 ///
-/// What drawing to the file fails with.
+/// Fails if the plot cannot be written to `file`.
 pub fn goodput(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box<dyn Error>> {
     let seconds = runs.iter().map(|(_, run)| run.seconds.len()).max().unwrap_or(1);
     let area = SVGBackend::new(file, (960, 600)).into_drawing_area();
@@ -86,11 +86,11 @@ pub fn goodput(file: &Path, caption: &str, runs: &[Named<'_>]) -> Result<(), Box
     Ok(())
 }
 
-/// A tail in ms over the load.
+/// Draws a tail in ms by the load.
 ///
 /// # Errors
 ///
-/// What drawing to the file fails with.
+/// Fails if the plot cannot be written to `file`.
 pub fn ramp(
     file: &Path,
     caption: &str,
@@ -147,7 +147,7 @@ where
     Y: Ranged<ValueType = f64>,
 {
     let color = COLORS[index % COLORS.len()].to_rgba();
-    // From the second round on, colours come again in thin lines.
+    // After all colours are used, they repeat with thin lines.
     let width = if index < COLORS.len() { 3 } else { 1 };
     chart
         .draw_series(LineSeries::new(points, color.stroke_width(width)))

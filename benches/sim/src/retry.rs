@@ -1,29 +1,30 @@
-//! What bounds retries and hedges.
+//! Bounds of retries and hedges.
 
 use std::collections::VecDeque;
 
 use crate::clock::{Nanos, SECOND};
 
-/// What a client's retries are taken from.
+/// The budget for a client's retries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Budget {
-    /// Retries are not bounded but by the number of tries.
+    /// Only the number of attempts bounds retries.
     None,
-    /// Each request puts this share of a retry into a bucket that holds 10.
+    /// Each request adds this share of a retry to a bucket that holds 10.
     Bucket(f64),
-    /// This share of the requests of the last ten seconds, and ten retries a second (Finagle, tower).
+    /// This share of the requests of the last ten seconds, plus ten retries a second (Finagle,
+    /// tower).
     Window(f64),
 }
 
-/// When a second try is sent along.
+/// When a second attempt is sent in parallel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Hedge {
     Never,
-    /// After the time that this share of recent requests took at most.
+    /// After the time that this share of recent requests did not exceed.
     AtQuantile(f64),
 }
 
-/// A client's budget at work.
+/// The state of a client's budget.
 #[derive(Debug)]
 pub struct Account {
     budget: Budget,
@@ -49,7 +50,7 @@ impl Account {
         }
     }
 
-    /// Takes a retry out, if there is one.
+    /// Takes a retry from the budget; returns false if the budget is empty.
     pub fn retry(&mut self, now: Nanos) -> bool {
         match self.budget {
             Budget::None => true,
@@ -74,7 +75,7 @@ impl Account {
     }
 }
 
-/// The latest latencies, and a quantile of them that is worked out now and then.
+/// The latest latencies, and a quantile that is computed after every `EVERY` latencies.
 #[derive(Debug, Default)]
 pub struct RecentQuantile {
     recent: VecDeque<u64>,

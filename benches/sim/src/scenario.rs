@@ -4,38 +4,40 @@ use crate::{
     work::Work,
 };
 
-/// Clients, servers, and what happens to them.
+/// Clients, servers, and the events of a run.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub name: &'static str,
     pub clients: usize,
-    /// How each server serves, and its speed.
+    /// The discipline and the speed of each server.
     pub servers: Vec<(Discipline, f64)>,
-    /// The weight that clients know for each server; 1 for those beyond the end.
+    /// The weight of each server that clients know; 1 for servers beyond the end.
     pub weights: Vec<u32>,
     pub work: Work,
     pub arrivals: Arrivals,
     pub environment: Environment,
     pub changes: Vec<Change>,
-    /// Seconds in all, and those at the start that are not counted.
+    /// Duration of the run in seconds.
     pub duration: f64,
+    /// Seconds at the start that are not counted.
     pub warm_up: f64,
-    /// Seconds that a try may take.
+    /// Timeout of an attempt in seconds.
     pub timeout: f64,
-    /// Whether servers are told that nobody waits any more.
+    /// Whether a cancelled attempt is also cancelled at its server.
     pub cancellation: bool,
-    /// Tries for each request, and what bounds retries.
+    /// The maximum number of attempts per request.
     pub max_tries: u32,
+    /// The budget for retries.
     pub budget: Budget,
     pub hedge: Hedge,
 }
 
-/// When requests come, in requests per second.
+/// The arrival process; rates are in requests per second.
 #[derive(Clone, Copy, Debug)]
 pub enum Arrivals {
     Poisson(f64),
     Fixed(f64),
-    /// Poisson, at another rate for `length` seconds in each `period`.
+    /// Poisson with the rate `peak` for `length` seconds in each `period`, otherwise with `rate`.
     Bursts {
         rate: f64,
         peak: f64,
@@ -44,18 +46,19 @@ pub enum Arrivals {
     },
 }
 
-/// What befalls servers at random.
+/// Random disturbances of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
     Calm,
-    /// Neighbours on the machine: a server has its allocation, or up to four times that, drawn anew about
-    /// each second. One in ten is contended nine tenths of the time, the others one tenth.
+    /// Neighbours on the machine. A server has its allocation, or up to four times its allocation.
+    /// The value is drawn again about every second. One of ten servers is contended nine tenths of
+    /// the time, the others one tenth.
     Antagonists,
-    /// Each stands still for about 250 ms about every 10 s.
+    /// Each server stalls for about 250 ms about every 10 s.
     Stalls,
 }
 
-/// Something that happens to a server at a given second.
+/// A change of a server at a given second.
 #[derive(Clone, Copy, Debug)]
 pub struct Change {
     pub at: f64,
@@ -70,19 +73,19 @@ pub enum Happens {
     Delay(f64),
     /// The server claims in its reports to be idle and fast.
     Claims,
-    /// The server comes back as a new endpoint that clients know nothing of. It has the old one's
-    /// requests yet to finish.
+    /// The server becomes a new endpoint that clients do not know. It still finishes the requests
+    /// of the old endpoint.
     Replaced,
-    /// All clients begin anew, whichever server is named.
+    /// All clients restart; `server` is ignored.
     ClientsRestart,
 }
 
-/// Seconds at the start of most scenarios that are not counted.
+/// The default `warm_up`.
 pub const WARM_UP: f64 = 10.0;
 
 const SHARING_4: Discipline = Discipline::Sharing { cores: 4.0 };
 
-/// `load` of the servers' capacity in Poisson arrivals, for a minute.
+/// Returns a scenario of a minute with Poisson arrivals at `load` times the servers' capacity.
 fn scenario(
     name: &'static str,
     clients: usize,
@@ -118,7 +121,7 @@ fn capacity(servers: &[(Discipline, f64)]) -> f64 {
     each.sum()
 }
 
-/// Two speeds, half the servers each; alternating.
+/// Returns servers whose speeds alternate between 1 and `odd`.
 fn two_speeds(count: usize, discipline: Discipline, odd: f64) -> Vec<(Discipline, f64)> {
     (0..count).map(|n| (discipline, if n % 2 == 0 { 1.0 } else { odd })).collect()
 }
@@ -127,14 +130,14 @@ fn twenty(name: &'static str, load: f64) -> Scenario {
     scenario(name, 10, vec![(SHARING_4, 1.0); 20], Work::Exponential(0.02), load)
 }
 
-/// Many clients, each of which sends little.
+/// Returns a scenario with many clients that each send few requests.
 fn sparse(name: &'static str, clients: usize, servers: usize) -> Scenario {
     let servers = vec![(SHARING_4, 1.0); servers];
     let calm = scenario(name, clients, servers, Work::Exponential(0.02), 0.8);
     Scenario { duration: 30.0, ..calm }
 }
 
-/// The same server starts to fail this share of requests at 10 s.
+/// Lets the first `servers` servers fail `share` of their requests from 10 s on.
 fn failing(mut scenario: Scenario, servers: usize, share: f64) -> Scenario {
     scenario.changes = (0..servers)
         .map(|server| Change { at: 10.0, server, what: Happens::Fails(share) })
@@ -142,27 +145,28 @@ fn failing(mut scenario: Scenario, servers: usize, share: f64) -> Scenario {
     scenario
 }
 
-/// The scenarios whose geometric mean is what strategies are compared by.
+/// The scenarios whose geometric mean compares strategies.
 pub const COMPARED: [&str; 11] =
     ["S1", "S2", "S3", "S5", "S6", "S7", "S10", "S11", "S12", "S13", "S14"];
 
 const SHARING_6: Discipline = Discipline::Sharing { cores: 6.0 };
 
-/// A hundred servers with neighbours, as Prequal's paper has them, at so much of their allocation.
+/// Returns a scenario with neighbours as in Prequal's paper, at `load` times the allocation.
 fn among_neighbours(name: &'static str, servers: Vec<(Discipline, f64)>, load: f64) -> Scenario {
     let calm = scenario(name, 100, servers, Work::Normal { mean: 0.08, sd: 0.08 }, load);
     Scenario { environment: Environment::Antagonists, ..calm }
 }
 
-/// How the overload ramp rises, in nine steps of a ninth each, as in Prequal's paper: from
-/// 0.75 to 1.74 times what the servers were allocated. Beyond that they have what neighbours leave.
+/// Returns the nine steps of the overload ramp, as in Prequal's paper. The load rises by a ninth
+/// per step, from 0.75 to 1.74 times the allocation. Above 1, servers use capacity that neighbours
+/// leave.
 #[must_use]
 pub fn ramp() -> Vec<(f64, Scenario)> {
     let loads = (0..9).map(|step| 0.75 * (10.0_f64 / 9.0).powi(step));
     loads.map(|load| (load, among_neighbours("ramp", vec![(SHARING_6, 1.0); 100], load))).collect()
 }
 
-/// All scenarios.
+/// Returns all scenarios.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
     vec![
@@ -223,7 +227,7 @@ pub fn all() -> Vec<Scenario> {
 }
 
 fn slow_replica() -> Scenario {
-    // A fixed delay: as many cores as there may be requests.
+    // The delay is fixed, because each request has its own core.
     let server = (Discipline::Sharing { cores: 1e9 }, 1.0);
     let slow = |at, what| Change { at, server: 0, what };
     Scenario {
@@ -254,13 +258,13 @@ fn bursts() -> Scenario {
 }
 
 impl Scenario {
-    /// The weight that clients know for a server.
+    /// Returns the weight of a server that clients know.
     #[must_use]
     pub fn weight(&self, server: usize) -> u32 {
         self.weights.get(server).copied().unwrap_or(1)
     }
 
-    /// True if an endpoint is replaced.
+    /// Returns true if an endpoint is replaced.
     #[must_use]
     pub fn replaces(&self) -> bool {
         self.changes.iter().any(|change| matches!(change.what, Happens::Replaced))
@@ -271,8 +275,8 @@ impl Scenario {
     }
 }
 
-/// Ten clients and servers whose cores are as many as their weights say, in the proportion of `weights`
-/// over and over, at this load.
+/// Returns a scenario with ten clients, and servers whose number of cores is their weight. The
+/// weights repeat `weights`.
 #[must_use]
 pub fn weighted(name: &'static str, weights: &[u32], servers: usize, load: f64) -> Scenario {
     let weights: Vec<_> = weights.iter().copied().cycle().take(servers).collect();
@@ -282,7 +286,7 @@ pub fn weighted(name: &'static str, weights: &[u32], servers: usize, load: f64) 
     Scenario { weights, duration: 40.0, ..equal }
 }
 
-/// Weights 1 to 10 and 1 to 100, at three loads.
+/// Returns scenarios with weights 1 to 10, and 1 and 100, at three loads.
 #[must_use]
 pub fn weights() -> Vec<Scenario> {
     let ten: Vec<_> = (1..=10).collect();
@@ -296,7 +300,7 @@ pub fn weights() -> Vec<Scenario> {
     ]
 }
 
-/// Everything that is known is lost at the start of the seconds that count.
+/// Returns scenarios in which all knowledge is lost when the warm-up ends.
 #[must_use]
 pub fn cold() -> Vec<Scenario> {
     let ramp = || among_neighbours("", vec![(SHARING_6, 1.0); 100], 1.74);
@@ -319,14 +323,14 @@ pub fn cold() -> Vec<Scenario> {
     ]
 }
 
-/// One of twenty servers claims to be idle and fast.
+/// Returns a scenario in which one of twenty servers claims to be idle and fast.
 #[must_use]
 pub fn claims(load: f64) -> Scenario {
     let changes = vec![Change { at: 0.0, server: 0, what: Happens::Claims }];
     Scenario { changes, duration: 40.0, ..twenty("claims", load) }
 }
 
-/// A slowdown of all servers from 20 to 30 s that calls for retries.
+/// Returns a scenario in which all servers are slow from 20 to 30 s, which causes retries.
 #[must_use]
 pub fn retry_storm(budget: Budget, cancellation: bool) -> Scenario {
     let server = (Discipline::Fifo { workers: 4.0 }, 1.0);

@@ -9,27 +9,27 @@ use crate::{
     latency_by_load::LatencyByLoad,
 };
 
-/// A try's number.
+/// The number of an attempt.
 pub type Try = u32;
 
-/// How a server serves several requests.
+/// The discipline by which a server serves several requests.
 #[derive(Clone, Copy, Debug)]
 pub enum Discipline {
-    /// All at once: `n` requests advance at min(1, cores / n) each.
+    /// Serves all requests at once: each of `n` requests advances at min(1, cores / n).
     Sharing { cores: f64 },
-    /// So many at a time, the others wait in order.
+    /// Serves `workers` requests at a time; other requests wait in order of arrival.
     Fifo { workers: f64 },
 }
 
-/// What a server says of itself.
+/// The report of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Report {
     pub in_flight: u32,
-    /// How many more it could serve at full speed.
+    /// The number of further requests that the server can serve at full speed.
     pub free: f64,
-    /// Seconds that requests took which came at a load like the present one; 0 if none did yet.
+    /// Latency in seconds of requests that arrived at a similar load; 0 without such requests.
     pub latency: f64,
-    /// A moving average of the seconds that requests took; 0 if none was done yet.
+    /// A moving average of latencies in seconds; 0 before the first.
     pub average: f64,
 }
 
@@ -37,25 +37,25 @@ pub struct Report {
 pub struct Server {
     pub discipline: Discipline,
     pub speed: f64,
-    /// Factor on its cores.
+    /// A factor on the number of cores.
     pub capacity: f64,
     pub frozen: bool,
-    /// Share of requests that fail at once.
+    /// The share of requests that fail immediately.
     pub fails: f64,
-    /// Its reports say that it is idle and fast.
+    /// Whether reports claim that the server is idle and fast.
     pub claims: bool,
-    /// What all requests take, whatever their work and however many there are.
+    /// A fixed time for all requests, independent of their work and number.
     pub delay: Option<f64>,
-    /// Requests in flight, waiting ones and failing ones included.
+    /// Requests in flight, including waiting and failing requests.
     pub in_flight: u32,
     pub(crate) latencies: LatencyByLoad,
     /// A moving average of latencies, in seconds; 0 before the first.
     pub average: f64,
-    /// Requests on their way here; for oracles.
-    pub under_way: u32,
-    /// Tells completions that were foreseen from those that hold.
+    /// Requests on their way to the server; for oracles.
+    pub arriving: u32,
+    /// Changes with each schedule, so that outdated completions are recognised.
     pub generation: u32,
-    /// What a request that runs all the time would have got, in seconds of work.
+    /// The work that a request would have received if it always ran, in seconds.
     progress: f64,
     since: Nanos,
     running: BinaryHeap<Reverse<Job>>,
@@ -64,7 +64,7 @@ pub struct Server {
     cancelled: HashSet<Try>,
 }
 
-/// A running request, and the progress at which it is done.
+/// A running request, and the progress at which it completes.
 #[derive(Clone, Copy, Debug)]
 struct Job {
     due: f64,
@@ -105,7 +105,7 @@ impl Server {
             in_flight: 0,
             latencies: LatencyByLoad::default(),
             average: 0.0,
-            under_way: 0,
+            arriving: 0,
             generation: 0,
             progress: 0.0,
             since: 0,
@@ -116,7 +116,7 @@ impl Server {
         }
     }
 
-    /// How many requests it serves at full speed.
+    /// Returns the number of requests that the server serves at full speed.
     #[must_use]
     pub fn cores(&self) -> f64 {
         match self.discipline {
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Brings the progress up to date: to be called before anything changes.
+    /// Updates the progress to `now`. Call this before each change of the server.
     pub fn advance(&mut self, now: Nanos) {
         self.progress += self.rate() * (now - self.since) as f64 / SECOND;
         self.since = now;
@@ -154,7 +154,7 @@ impl Server {
         self.running.push(Reverse(Job { due: self.progress + work, number }));
     }
 
-    /// When the next will be done, if nothing changes.
+    /// Returns the time of the next completion, if nothing changes.
     pub fn next_completion(&mut self) -> Option<Nanos> {
         while let Some(Reverse(job)) = self.running.peek() {
             if !self.cancelled.remove(&job.number) {
@@ -167,10 +167,10 @@ impl Server {
         None
     }
 
-    /// Takes out one that is done.
+    /// Removes and returns a completed request.
     pub fn complete(&mut self) -> Option<Try> {
         let Reverse(job) = self.running.peek()?;
-        // A nanosecond's work of tolerance for rounding.
+        // A nanosecond of work is the tolerance for rounding.
         if job.due > self.progress + 1e-9 {
             return None;
         }
@@ -190,7 +190,7 @@ impl Server {
         }
     }
 
-    /// Stops one that is here.
+    /// Cancels a request at this server.
     pub fn cancel(&mut self, number: Try) {
         if let Some(index) = self.waiting.iter().position(|(waiting, _)| *waiting == number) {
             self.waiting.remove(index);

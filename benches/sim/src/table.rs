@@ -1,4 +1,4 @@
-//! What a comparison shows.
+//! The results of a comparison.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::{
     scenario::{COMPARED, Scenario},
 };
 
-/// Runs of strategies in scenarios.
+/// The runs of strategies in scenarios.
 #[derive(Debug, Default)]
 pub struct Comparison {
     runs: HashMap<(&'static str, &'static str), Vec<Measured>>,
 }
 
 impl Comparison {
-    /// Runs a strategy, once for each seed.
+    /// Runs a strategy once per seed.
     pub fn run(&mut self, scenario: &Scenario, entry: &Entry, seeds: u64) {
         let runs = (1..=seeds)
             .map(|seed| engine::run(scenario, seed, |client| (entry.client)(scenario, client)))
@@ -30,14 +30,14 @@ impl Comparison {
         found.map_or(&[], |(_, runs)| runs)
     }
 
-    /// The mean over the runs.
+    /// Returns the mean of `figure` over the runs.
     #[must_use]
     pub fn mean(&self, scenario: &str, strategy: &str, figure: impl Fn(&Measured) -> f64) -> f64 {
         let runs = self.runs(scenario, strategy);
         runs.iter().map(figure).sum::<f64>() / runs.len() as f64
     }
 
-    /// A quantile beside that of the best oracle.
+    /// Returns a quantile divided by that of the best oracle.
     #[must_use]
     pub fn over_oracle(&self, scenario: &str, strategy: &str, share: f64) -> f64 {
         let quantile = |of| self.mean(scenario, of, |run| run.quantile(share));
@@ -45,7 +45,8 @@ impl Comparison {
         quantile(strategy) / best
     }
 
-    /// The geometric mean of that over those of the scenarios that are compared by it.
+    /// Returns the geometric mean of [`over_oracle`](Self::over_oracle) over the [`COMPARED`]
+    /// scenarios in `scenarios`.
     #[must_use]
     pub fn geometric_mean(&self, scenarios: &[Scenario], strategy: &str, share: f64) -> f64 {
         let compared = scenarios.iter().filter(|scenario| COMPARED.contains(&scenario.name));
@@ -54,7 +55,7 @@ impl Comparison {
         (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len().max(1) as f64).exp()
     }
 
-    /// Probes per request, over the same scenarios.
+    /// Returns the probes per request over the same scenarios.
     #[must_use]
     pub fn probes(&self, scenarios: &[Scenario], strategy: &str) -> f64 {
         let compared: Vec<_> =

@@ -1,6 +1,6 @@
 use tower_lb::strategy::Rng;
 
-/// How much a request asks of a server, in seconds of one core at speed 1.
+/// The distribution of the work of requests, in seconds of one core at speed 1.
 #[derive(Clone, Copy, Debug)]
 pub enum Work {
     Constant(f64),
@@ -9,7 +9,7 @@ pub enum Work {
         mean: f64,
         sigma: f64,
     },
-    /// What would be negative is 0.
+    /// Negative values become 0.
     Normal {
         mean: f64,
         sd: f64,
@@ -17,7 +17,7 @@ pub enum Work {
     Mixture {
         short: f64,
         long: f64,
-        /// Of the long ones.
+        /// The share of long requests.
         share: f64,
     },
 }
@@ -46,7 +46,8 @@ impl Work {
         match *self {
             Self::Constant(mean) | Self::Exponential(mean) | Self::Lognormal { mean, .. } => mean,
             Self::Normal { mean, sd } => {
-                // Of max(0, N): mean * Phi(mean/sd) + sd * phi(mean/sd); Phi by Zelen and Severo.
+                // The mean of max(0, N) is mean * Phi(mean/sd) + sd * phi(mean/sd). Source of Phi:
+                // Zelen and Severo.
                 let z = mean / sd;
                 let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
                 let t = 1.0 / (1.0 + 0.2316419 * z);
@@ -63,7 +64,7 @@ pub fn exponential(mean: f64, rng: &mut Rng) -> f64 {
     -mean * (1.0 - rng.unit()).ln()
 }
 
-/// By Box and Muller, one of the two.
+/// Returns a standard normal value. Source: Box and Muller; only one of the two values is used.
 pub fn normal(rng: &mut Rng) -> f64 {
     let (radius, angle) = ((-2.0 * (1.0 - rng.unit()).ln()).sqrt(), rng.unit());
     radius * (2.0 * std::f64::consts::PI * angle).cos()
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_are_as_they_say() {
+    fn means_match_the_draws() {
         for work in [
             Work::Exponential(0.02),
             Work::Lognormal { mean: 0.02, sigma: 1.0 },

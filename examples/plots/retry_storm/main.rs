@@ -1,8 +1,8 @@
-//! What retries do to servers that have too much to do, and what a budget does about it: four servers
-//! at 110 % of what they can do for a minute of virtual time.
+//! The effect of retries on overloaded servers, and the effect of a retry budget. Four servers get
+//! 110 % of their capacity for a minute of virtual time.
 //!
-//! `cargo run --release -p tower-lb-plots --example retry_storm [file.svg]` prints a table and, if told where, draws what
-//! happens over time.
+//! `cargo run --release -p tower-lb-plots --example retry_storm [file.svg]` prints a table. With a
+//! file name, it also draws a plot over time.
 
 mod simulation;
 
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if let Some(file) = std::env::args().nth(1) {
         draw(&file, &runs)?;
-        println!("\ndrawn to {file}");
+        println!("\nPlot written to {file}");
     }
     Ok(())
 }
@@ -43,7 +43,7 @@ fn draw(path: &str, runs: &[Vec<Second>]) -> Result<(), Box<dyn Error>> {
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(310);
     let panels: [(_, &str, f64, fn(&Second) -> u32); 2] = [
-        (upper, "good answers a second", 1000.0, |second| second.good),
+        (upper, "successes a second", 1000.0, |second| second.good),
         (lower, "attempts a second", 4000.0, |second| second.attempts),
     ];
     for (area, title, most, of) in panels {

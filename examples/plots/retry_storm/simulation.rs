@@ -1,4 +1,4 @@
-//! Servers with more to do than they can, and clients that try again; in virtual time.
+//! Overloaded servers and clients that retry, in virtual time.
 
 use std::{
     convert::Infallible,
@@ -32,17 +32,17 @@ use tower_lb::{
 
 pub(crate) const SERVERS: usize = 4;
 const WORKERS: usize = 20;
-/// What a request takes a worker in the mean, and what it takes to reject one.
+/// Mean time that a worker needs for a request, and the time to reject one.
 const WORK: Duration = Duration::from_millis(100);
 const REJECTION: Duration = Duration::from_millis(25);
-/// A server rejects requests while so many wait for its workers.
+/// A server rejects requests while `QUEUE` requests wait for its workers.
 const QUEUE: usize = 20;
-/// Clients wait no longer than that for one attempt. What they no longer wait for is done all the same.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Requests a second that the servers can do.
+/// The longest time that a client waits for one attempt. The server finishes the work anyway.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Requests a second that the servers can serve.
 pub(crate) const CAPACITY: f64 = (SERVERS * WORKERS) as f64 * 1000.0 / 100.0;
 
-/// How clients try again.
+/// How clients retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
     Never,
@@ -65,10 +65,10 @@ impl Client {
     }
 }
 
-/// Load as a share of the capacity, and for how many seconds.
+/// Load as a share of the capacity, and the duration in seconds.
 pub(crate) type Phases = [(f64, u64); 3];
 
-/// What happened in each second.
+/// Counts of one second.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Second {
     pub(crate) requests: u32,
@@ -82,16 +82,16 @@ pub(crate) fn run(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     runtime.block_on(simulate(client, phases, seed))
 }
 
-/// Seconds from the end of the overload until nearly all (95 %) of the requests are served for three
-/// seconds; `None` if that does not happen.
+/// Returns the seconds from the end of the overload to the first three consecutive seconds in which
+/// at least 95 % of the requests succeed. `None` means no recovery.
 pub(crate) fn recovery(seconds: &[Second], phases: Phases) -> Option<usize> {
     let after = &seconds[(phases[0].1 + phases[1].1) as usize..];
     let fine = |second: &Second| f64::from(second.good) >= 0.95 * f64::from(second.requests);
     after.windows(3).position(|seconds| seconds.iter().all(fine))
 }
 
-/// Good answers a second, and attempts per request, while the load is too much. The first ten seconds
-/// are left out.
+/// Returns the successes a second and the attempts per request during the overload, without its
+/// first ten seconds.
 pub(crate) fn under_overload(seconds: &[Second], phases: Phases) -> (f64, f64) {
     let (from, to) = (phases[0].1 as usize + 10, (phases[0].1 + phases[1].1) as usize);
     let sum = |of: fn(&Second) -> u32| seconds[from..to].iter().map(of).sum::<u32>();
@@ -120,10 +120,10 @@ async fn simulate(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     let seconds = Arc::new(Mutex::new(vec![Second::default(); total as usize]));
     let record = Record { began: Instant::now(), seconds };
     let servers = (0..SERVERS).map(|n| {
-        let patience = FirstByteTimeoutLayer::new(PATIENCE);
-        (n, Endpoint::new(patience.layer(server(record.clone(), seed + n as u64))))
+        let timeout = FirstByteTimeoutLayer::new(ATTEMPT_TIMEOUT);
+        (n, Endpoint::new(timeout.layer(server(record.clone(), seed + n as u64))))
     });
-    // Without a charge for failures: all servers have the same too much to do.
+    // Failures do not count as load, because all servers are equally overloaded.
     let strategy = P2c::new(Outstanding);
     let balancer = Builder::http().seed(seed).spawn(strategy, discover::list(servers));
     let balancer = balancer.expect("no contradictions");
@@ -145,7 +145,7 @@ async fn simulate(client: Client, phases: Phases, seed: u64) -> Vec<Second> {
     std::mem::take(&mut *record.seconds.lock().expect("no panic"))
 }
 
-/// Requests at random times, whether earlier ones are answered or not.
+/// Sends requests at random times that do not depend on earlier responses.
 async fn arrivals<S, B>(service: S, record: &Record, phases: Phases, seed: u64)
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Future: Send>,
@@ -179,7 +179,7 @@ fn exponential(mean: Duration, rng: &mut Rng) -> Duration {
 
 type Body = ReplayBody<Empty<Bytes>>;
 
-/// A few workers with a queue. Rejecting takes them some time, too.
+/// A server with workers and a queue. A rejection also takes a worker some time.
 fn server(
     record: Record,
     seed: u64,

@@ -27,10 +27,10 @@ use tower_lb::{
 };
 
 pub(crate) type Body = String;
-pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
-pub(crate) type Client = BoxCloneSyncService<Request<Body>, Answer, BoxError>;
+pub(crate) type BoxResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
+pub(crate) type Client = BoxCloneSyncService<Request<Body>, BoxResponse, BoxError>;
 
-/// How a client balances.
+/// The balancer of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Tower,
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Probes,
 }
 
-/// How many probes all clients have sent.
+/// The number of probes that all clients have sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Probes(Arc<AtomicU64>);
 
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// A client with a view and connections of its own.
+    /// Returns a client with its own state and connections.
     pub(crate) fn client(self, origins: &[Origin], probes: &Probes) -> Result<Client, BoxError> {
         match self {
             Self::Tower => Ok(tower(origins)),
@@ -96,7 +96,8 @@ where
     Ok(boxed(balancer))
 }
 
-/// With the settings of Linkerd: a round trip of 30 ms to begin with, a decay of 10 s.
+/// Returns tower's balancer with Linkerd's settings: an initial round trip of 30 ms, and a decay
+/// of 10 s.
 fn tower(origins: &[Origin]) -> Client {
     let endpoint = |origin: &Origin| {
         let client = Pool::new().client::<Body>(origin.clone());
@@ -108,7 +109,7 @@ fn tower(origins: &[Origin]) -> Client {
     boxed(Buffer::new(Balance::new(endpoints), 1024))
 }
 
-/// Answers end when their bodies do, also to the balancer that tracks them.
+/// Boxes the service. A response ends with its body, also for the balancer that tracks it.
 fn boxed<S, B>(service: S) -> Client
 where
     S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,

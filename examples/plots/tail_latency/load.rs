@@ -11,7 +11,7 @@ use tower_lb::strategy::Rng;
 
 use super::{MEAN_WORK, balancers::Client};
 
-/// An open-loop load: Poisson arrivals, each at any of the clients.
+/// An open-loop load: Poisson arrivals, each at a random client.
 pub(crate) struct Load {
     /// Requests a second.
     pub(crate) rate: f64,
@@ -19,21 +19,21 @@ pub(crate) struct Load {
     pub(crate) clients: Vec<Client>,
 }
 
-/// What became of the requests after the first two seconds.
+/// Results of the requests after the first two seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) requests: u64,
-    /// With those of the first two seconds.
+    /// Requests that were sent, including the first two seconds.
     pub(crate) sent: u64,
     pub(crate) failed: u64,
-    /// Of those that succeeded, in order: from when they were due to the end of the answer.
+    /// Latencies of successes in ascending order, from the due time to the end of the response.
     pub(crate) latencies: Vec<Duration>,
-    /// The same, less what the work itself takes.
+    /// The same latencies without the time of the work itself.
     pub(crate) beyond_work: Vec<Duration>,
 }
 
 const WARM_UP: Duration = Duration::from_secs(2);
-const LONGEST: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Load {
     pub(crate) async fn run(self) -> Measured {
@@ -51,7 +51,7 @@ impl Load {
             measured.sent += 1;
             let tell = tell.clone();
             tokio::spawn(async move {
-                let good = tokio::time::timeout(LONGEST, ask(client, work)).await;
+                let good = tokio::time::timeout(TIMEOUT, ask(client, work)).await;
                 if counts {
                     _ = tell.send((good.unwrap_or(false), work, due.elapsed()));
                 }
@@ -90,7 +90,7 @@ fn work(rng: &mut Rng) -> Duration {
 }
 
 impl Measured {
-    /// The time that this share of the requests doesn't exceed.
+    /// Returns the latency that `share` of the requests do not exceed.
     pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Duration {
         let at = (sorted.len() as f64 * share) as usize;
         sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()

@@ -1,9 +1,10 @@
-//! Real HTTP servers with heavy-tailed service times on loopback, and clients that balance over them:
-//! ours in three tiers, and tower's p2c, all under the same load.
+//! Real HTTP servers on loopback with heavy-tailed service times, and clients that balance requests
+//! over them. The example compares strategies of tower-lb and tower's p2c under the same load.
 //!
-//! `cargo run --release -p tower-lb-plots --example tail_latency -- [seconds]` prints two tables: twenty servers that are
-//! alike, and twenty of which one is slow, one stands still now and then and one fails at once. Arrivals
-//! are open-loop: a latency counts from when a request was due, whatever became of those before.
+//! `cargo run --release -p tower-lb-plots --example tail_latency -- [seconds]` prints two tables.
+//! The first has twenty equal servers. In the second, one of twenty servers is slow, one stalls at
+//! random, and one fails immediately. Arrivals are open-loop: a latency starts when the request is
+//! due, even if earlier requests are late.
 
 mod balancers;
 mod load;
@@ -19,11 +20,11 @@ use tower_lb::BoxError;
 const SERVERS: usize = 20;
 const CLIENTS: usize = 10;
 
-/// Each server works on so many requests at once, and queues the others.
+/// Requests that a server works on at once; it queues the others.
 const WORKERS: usize = 4;
 const MEAN_WORK: Duration = Duration::from_millis(40);
 
-/// Of what healthy servers can do.
+/// Load as a share of the capacity of the healthy servers.
 const UTILIZATION: f64 = 0.7;
 
 fn main() -> Result<(), BoxError> {
@@ -32,8 +33,8 @@ fn main() -> Result<(), BoxError> {
     let runtime = tokio::runtime::Runtime::new()?;
     let trouble = [Trouble::Slow, Trouble::Stalls, Trouble::Fails];
     runtime.block_on(async {
-        table("twenty servers", &[], duration).await?;
-        table("one slow, one that stalls, one that fails", &trouble, duration).await
+        table("twenty equal servers", &[], duration).await?;
+        table("one server is slow, one stalls, one fails", &trouble, duration).await
     })
 }
 
@@ -45,7 +46,7 @@ async fn table(title: &str, troubles: &[Trouble], duration: Duration) -> Result<
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for kind in Kind::ALL {
-        // New servers, so that none has the queue of the run before.
+        // New servers, so that no queue of the previous run remains.
         let mut servers = Vec::new();
         for index in 0..SERVERS {
             servers.push(Server::start(troubles.get(index).copied()).await?);
@@ -60,7 +61,7 @@ async fn table(title: &str, troubles: &[Trouble], duration: Duration) -> Result<
     Ok(())
 }
 
-/// Requests a second.
+/// Returns the capacity of all servers in requests a second.
 fn capacity(troubles: &[Trouble]) -> f64 {
     let speeds = troubles.iter().map(|trouble| trouble.speed());
     let speed = speeds.sum::<f64>() + (SERVERS - troubles.len()) as f64;

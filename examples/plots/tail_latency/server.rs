@@ -27,19 +27,19 @@ use tower_lb::{
 
 use super::WORKERS;
 
-/// What is wrong with a server.
+/// The fault of a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trouble {
-    /// Everything takes three times as long.
+    /// All requests take three times as long.
     Slow,
-    /// It stands still, for a quarter of a second every two seconds on average.
+    /// The server stalls for a quarter of a second every two seconds, on average.
     Stalls,
-    /// It fails at once.
+    /// All requests fail immediately.
     Fails,
 }
 
 impl Trouble {
-    /// How fast it works beside others.
+    /// Returns the speed relative to healthy servers.
     pub(crate) fn speed(self) -> f64 {
         match self {
             Self::Slow => 1.0 / 3.0,
@@ -49,8 +49,8 @@ impl Trouble {
     }
 }
 
-/// An HTTP server that works for as long as a request says, tells its requests in flight with each
-/// answer, and answers probes. Stops when dropped.
+/// An HTTP server that works for the time that a request names. It reports its requests in flight
+/// with each response, and responds to probes. The server stops when it is dropped.
 pub(crate) struct Server {
     origin: Origin,
     asked: Arc<AtomicU64>,
@@ -62,7 +62,7 @@ struct Work {
     asked: Arc<AtomicU64>,
     trouble: Option<Trouble>,
     workers: Arc<Semaphore>,
-    /// Held while the server stands still.
+    /// Locked for writing while the server stalls.
     stall: Arc<RwLock<()>>,
 }
 
@@ -79,7 +79,7 @@ impl Server {
             [told.header()]
         };
         let app = Router::new()
-            .route("/takes/{micros}", get(answer))
+            .route("/takes/{micros}", get(respond))
             .with_state(work)
             .layer(load)
             .route("/load", get(probe));
@@ -89,7 +89,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(async { _ = axum::serve(listener, app).await });
         if matches!(trouble, Some(Trouble::Stalls)) {
-            tasks.spawn(stall_now_and_then(stall));
+            tasks.spawn(stall_at_random(stall));
         }
         Ok(Self { origin, asked, _tasks: tasks })
     }
@@ -98,13 +98,13 @@ impl Server {
         self.origin.clone()
     }
 
-    /// Requests so far.
+    /// Returns the number of requests so far.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(State(work): State<Work>, Path(micros): Path<u64>) -> StatusCode {
+async fn respond(State(work): State<Work>, Path(micros): Path<u64>) -> StatusCode {
     work.asked.fetch_add(1, Ordering::Relaxed);
     let time = Duration::from_micros(micros);
     match work.trouble {
@@ -121,7 +121,7 @@ async fn answer(State(work): State<Work>, Path(micros): Path<u64>) -> StatusCode
     StatusCode::OK
 }
 
-async fn stall_now_and_then(stall: Arc<RwLock<()>>) {
+async fn stall_at_random(stall: Arc<RwLock<()>>) {
     let mut rng = Rng::seeded(1);
     let mut about = |mean: f64| Duration::from_secs_f64(-mean * (1.0 - rng.unit()).ln());
     loop {

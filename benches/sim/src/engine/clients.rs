@@ -1,4 +1,4 @@
-//! What happens at clients: requests, their tries and what becomes of them.
+//! Events at clients: requests, their attempts and their results.
 
 use tower_lb::outcome::Outcome;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     balance::World,
     clock::SECOND,
-    ours::PATIENCE,
+    ours::MAX_PROBE_WAIT,
     retry::Hedge,
     scenario::Arrivals,
     server::{Report, Try},
@@ -22,7 +22,7 @@ impl Engine<'_, '_> {
             Arrivals::Fixed(rate) => 1.0 / rate,
             Arrivals::Poisson(rate) => exponential(1.0 / rate, &mut self.arrivals),
             Arrivals::Bursts { rate, peak, length, period } => {
-                // What would come after the rate has changed is drawn anew from there on.
+                // An arrival after a change of the rate is drawn again from the change on.
                 let (start, mut wait) = (self.now as f64 / SECOND, 0.0);
                 loop {
                     let phase = (start + wait) % period;
@@ -62,18 +62,18 @@ impl Engine<'_, '_> {
             open: true,
         });
         self.send(request);
-        // Without hedging none is ever recorded.
+        // Without hedging, no latency is recorded, so this is `None`.
         if let Some(wait) = self.quantiles[client as usize].get() {
             self.at(self.now + wait, Event::Hedge(request));
         }
     }
 
-    /// Sends a try, or holds it until a probe is answered.
+    /// Sends an attempt, or holds it until a probe has its response.
     pub(super) fn send(&mut self, index: u32) {
         let client = self.requests[index as usize].client;
         if self.clients[client as usize].holds(index) {
             self.held[client as usize].push(index);
-            self.after(PATIENCE.as_secs_f64(), Event::HeldLong(index));
+            self.after(MAX_PROBE_WAIT.as_secs_f64(), Event::HeldLong(index));
             self.send_probes(client);
             return;
         }
@@ -90,7 +90,7 @@ impl Engine<'_, '_> {
         self.measured.tries += u64::from(counts);
         self.measured.at_server[server as usize] += 1;
         self.second().tries += 1;
-        self.servers[server as usize].under_way += 1;
+        self.servers[server as usize].arriving += 1;
         self.attempts.push(Attempt {
             request: index,
             server,
@@ -106,7 +106,7 @@ impl Engine<'_, '_> {
         self.send_probes(client);
     }
 
-    /// Sends what was held and has waited long enough.
+    /// Sends a held request that has waited for `MAX_PROBE_WAIT`.
     pub(super) fn held_long(&mut self, index: u32) {
         let client = self.requests[index as usize].client;
         let held = &mut self.held[client as usize];
@@ -147,7 +147,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// The client no longer waits for a try.
+    /// Ends an attempt: the client no longer waits for it.
     pub(super) fn ended(&mut self, number: Try, outcome: Outcome, report: Option<Report>) {
         let attempt = &mut self.attempts[number as usize];
         attempt.open = false;

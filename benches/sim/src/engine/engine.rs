@@ -29,7 +29,7 @@ pub(super) struct Engine<'e, 'c> {
     pub(super) accounts: Vec<Account>,
     pub(super) quantiles: Vec<RecentQuantile>,
     pub(super) requests: Vec<Request>,
-    /// Of each client, requests that wait for a probe.
+    /// The requests of each client that wait for a probe.
     pub(super) held: Vec<Vec<u32>>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) frozen_probes: Vec<Vec<(u32, u32)>>,
@@ -42,7 +42,7 @@ pub(super) struct Engine<'e, 'c> {
     pub(super) measured: Measured,
 }
 
-/// Runs a scenario with one client after the other made by `client`.
+/// Runs a scenario; `client` creates each client by its number.
 pub fn run<'a>(
     scenario: &Scenario,
     seed: u64,
@@ -93,7 +93,7 @@ impl Engine<'_, '_> {
         self.events.push(Reverse((at, self.sequence, event)));
     }
 
-    /// One way.
+    /// Draws a one-way network delay in seconds.
     pub(super) fn network(&mut self) -> f64 {
         0.0002 + exponential(0.00005, &mut self.network)
     }

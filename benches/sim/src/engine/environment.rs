@@ -1,4 +1,4 @@
-//! What happens to servers: changes that a scenario asks for, neighbours, stalls.
+//! Events that change servers: changes of the scenario, neighbours, stalls.
 
 use super::{engine::Engine, event::Event};
 use crate::{latency_by_load::LatencyByLoad, scenario::Happens, work::exponential};

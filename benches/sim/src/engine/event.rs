@@ -3,22 +3,22 @@ use crate::{
     server::{Report, Try},
 };
 
-/// Something that happens at a time.
+/// An event at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     Arrival,
-    /// A try reaches its server.
+    /// An attempt reaches its server.
     AtServer(Try),
     Completion {
         server: u32,
         generation: u32,
     },
-    /// A try is over whose time doesn't depend on the server's other work.
+    /// An attempt ends whose time does not depend on other work of the server.
     Done {
         number: Try,
         failed: bool,
     },
-    /// An answer reaches the client.
+    /// A response reaches the client.
     Answer {
         number: Try,
         failed: bool,
@@ -26,7 +26,7 @@ pub(super) enum Event {
     Timeout(Try),
     CancelAtServer(Try),
     Hedge(u32),
-    /// A request has waited for a probe as long as it may.
+    /// A request has waited for a probe for the longest allowed time.
     HeldLong(u32),
     ProbeAtServer {
         client: u32,
@@ -43,29 +43,29 @@ pub(super) enum Event {
     StallEnds(u32),
 }
 
-/// A request of a client, and its tries.
+/// A request of a client, and its attempts.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) client: u32,
     pub(super) arrived: Nanos,
     pub(super) work: f64,
     pub(super) tries: u32,
-    /// Its servers so far.
+    /// The servers of all attempts so far.
     pub(super) tried: Vec<u32>,
     pub(super) in_flight: Vec<Try>,
     pub(super) open: bool,
 }
 
-/// A try, at one server.
+/// An attempt at one server.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) request: u32,
     pub(super) server: u32,
-    /// In flight at the server when it came.
+    /// Requests in flight at the server when the attempt arrived.
     pub(super) found: u32,
     pub(super) came: Nanos,
     pub(super) at_server: bool,
-    /// The client still waits for it.
+    /// Whether the client still waits for the attempt.
     pub(super) open: bool,
     pub(super) report: Report,
 }

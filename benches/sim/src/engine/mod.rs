@@ -1,7 +1,7 @@
-//! The events of a run, in the order of their times.
+//! Processes the events of a run in the order of their times.
 //!
-//! The engine holds all state and the queue of events. What an event does is written where it happens: at
-//! the clients, at the servers, on the way of a probe, or to the servers from outside.
+//! The engine holds all state and the queue of events. `clients`, `servers`, `probes` and
+//! `environment` contain the effects of the events.
 
 mod clients;
 #[allow(clippy::module_inception)]

@@ -1,4 +1,4 @@
-//! The way of probes.
+//! Events of probes.
 
 use super::{engine::Engine, event::Event};
 

@@ -1,18 +1,18 @@
-//! What happens at servers.
+//! Events at servers.
 
 use std::time::Duration;
 
 use super::{engine::Engine, event::Event};
 use crate::{clock::SECOND, server::Try};
 
-/// What fails, fails so soon.
-const FAILS_AFTER: f64 = 1e-3;
+/// The time until a failing request fails, in seconds.
+const FAILURE_SECS: f64 = 1e-3;
 
 impl Engine<'_, '_> {
     pub(super) fn at_server(&mut self, number: Try) {
         let attempt = &mut self.attempts[number as usize];
         let server = &mut self.servers[attempt.server as usize];
-        server.under_way -= 1;
+        server.arriving -= 1;
         if !attempt.open && self.scenario.cancellation {
             return;
         }
@@ -20,7 +20,7 @@ impl Engine<'_, '_> {
         server.in_flight += 1;
         let fails = server.fails > 0.0 && self.environment.unit() < server.fails;
         match server.delay {
-            _ if fails => self.after(FAILS_AFTER, Event::Done { number, failed: true }),
+            _ if fails => self.after(FAILURE_SECS, Event::Done { number, failed: true }),
             Some(delay) => self.after(delay, Event::Done { number, failed: false }),
             None => {
                 server.advance(self.now);
@@ -31,7 +31,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    /// Foresees the server's next completion anew.
+    /// Schedules the server's next completion again.
     pub(super) fn foresee(&mut self, index: u32) {
         let server = &mut self.servers[index as usize];
         server.generation += 1;
