@@ -22,8 +22,8 @@ use tower_lb::{
 };
 use tower_lb_examples::backend::Backend;
 
-const REQUESTS: u64 = 3000;
-const PER_SECOND: u64 = 500;
+const REQUESTS: u64 = 1200;
+const PER_SECOND: u64 = 200;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
