@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,7 +10,12 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::{DriverStatus, snapshot::Snapshot};
-use crate::{Error, endpoint::WaitQueue, strategy::Rng};
+use crate::{
+    Error,
+    endpoint::WaitQueue,
+    strategy::Rng,
+    sync::{Mutex, lock},
+};
 
 /// What all clones of a balancer share.
 pub(super) struct Shared<S, P> {
@@ -95,11 +100,11 @@ impl<S, P> Shared<S, P> {
     }
 
     pub(super) fn driver_status(&self) -> DriverStatus {
-        self.driver.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.driver).clone()
     }
 
     pub(super) fn update_driver_status(&self, update: impl FnOnce(&mut DriverStatus)) {
-        update(&mut self.driver.lock().unwrap_or_else(PoisonError::into_inner));
+        update(&mut lock(&self.driver));
     }
 
     /// The driver has ended: nothing will be published any more.

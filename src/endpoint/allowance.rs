@@ -1,9 +1,10 @@
 use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
+    Arc, Weak,
     atomic::{AtomicU32, Ordering},
 };
 
 use super::WaitQueue;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// How many more requests an endpoint may get, all balancers together: what an endpoint on trial is
 /// given.
@@ -56,8 +57,8 @@ impl Allowance {
         }
     }
 
-    fn queues(&self) -> std::sync::MutexGuard<'_, Vec<Weak<WaitQueue>>> {
-        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Vec<Weak<WaitQueue>>> {
+        lock(&self.0.queues)
     }
 }
 

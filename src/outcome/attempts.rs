@@ -1,9 +1,12 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Outcome;
-use crate::endpoint::{EndpointStats, Tried};
+use crate::{
+    endpoint::{EndpointStats, Tried},
+    sync::{Mutex, lock},
+};
 
 /// What became of one request so far: which attempt this is, which endpoints have been tried, how
 /// the last attempt failed, and when all must be done.
@@ -116,7 +119,7 @@ impl Attempts {
     }
 
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        look(&mut lock(&self.0))
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -9,7 +9,11 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{BoxError, retry::RetrySafety};
+use crate::{
+    BoxError,
+    retry::RetrySafety,
+    sync::{Mutex, lock},
+};
 
 /// Converts data to `Bytes`. Data that is `Bytes` already is not copied.
 pub(super) fn to_bytes(mut data: impl Buf) -> Bytes {
@@ -26,7 +30,8 @@ pub(super) const TRAILER_COST: usize = 128;
 /// The frames of a body that have been read, and the source of the rest. All readers share it.
 ///
 /// One lock guards everything. A reader polls the source while it holds the lock, so that each
-/// frame is recorded before another reader can ask for the next one.
+/// frame is recorded before another reader can ask for the next one. A panic of the source leaves
+/// the buffer as it was before the frame, so a poisoned lock is used further.
 struct ReplayBuffer<B> {
     /// `None` at the end of the body.
     source: Option<Pin<Box<B>>>,
@@ -157,11 +162,6 @@ impl fmt::Display for Lost {
 }
 
 impl std::error::Error for Lost {}
-
-fn lock<B>(buffer: &Mutex<ReplayBuffer<B>>) -> MutexGuard<'_, ReplayBuffer<B>> {
-    // A panic of the source poisons the lock, but leaves the buffer as it was before the frame.
-    buffer.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl<B> Reader<B> {
     pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {

@@ -1,9 +1,11 @@
 //! Which endpoints have reported last, for [`Freshest`](crate::strategy::Freshest): found without a look at all.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
+
+use crate::sync::{Mutex, lock};
 
 /// How many reports back a pick can see.
 const SEEN: usize = 128;
@@ -36,7 +38,7 @@ impl Default for Recent {
 
 impl Recent {
     pub(super) fn number(self: &Arc<Self>) -> Number {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers = lock(&self.numbers);
         let number = numbers.free.pop().unwrap_or_else(|| {
             numbers.used += 1;
             numbers.used - 1
@@ -82,7 +84,7 @@ impl Number {
 
 impl Drop for Number {
     fn drop(&mut self) {
-        let mut numbers = self.recent.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers = lock(&self.recent.numbers);
         numbers.free.push(self.number);
     }
 }

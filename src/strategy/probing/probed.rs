@@ -3,7 +3,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -24,6 +24,7 @@ use crate::{
         BuildContext, Built, Candidate, Candidates, InvalidParameter, Pick, PickContext, Probes,
         Rng, Strategy,
     },
+    sync::{Mutex, lock},
 };
 
 /// Asks endpoints how loaded they are, beside the requests, and lets any strategy that goes by
@@ -76,10 +77,6 @@ struct Prober<F> {
     begun: u64,
     /// Probes of the latest round that no request has called for yet.
     ahead: u64,
-}
-
-fn lock<F>(prober: &Mutex<Prober<F>>) -> MutexGuard<'_, Prober<F>> {
-    prober.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;

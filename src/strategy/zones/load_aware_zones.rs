@@ -1,9 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, task::Poll, time::Duration};
 
 use futures::stream::poll_fn;
 use tokio::time::Instant;
@@ -16,6 +11,7 @@ use crate::{
         BuildContext, Built, Candidates, InvalidParameter, Strategy, parameter::share,
         round_robin::utilization::UtilizationMeter, ticker::Ticker,
     },
+    sync::{Mutex, lock},
 };
 
 /// Keeps requests in the zone that they come from until it is hotter than the others.
@@ -146,10 +142,6 @@ impl Rule {
             view.share += lacking * size / elsewhere;
         }
     }
-}
-
-fn lock(smoothed: &Mutex<Smoothed>) -> MutexGuard<'_, Smoothed> {
-    smoothed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The mean of what the endpoints have reported, if any has of late.

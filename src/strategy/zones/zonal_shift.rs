@@ -1,10 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, task::Poll, time::Duration};
 
 use futures::Stream;
 use futures::stream::poll_fn;
@@ -16,6 +10,7 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, Strategy, ticker::Ticker, wakers::Wakers,
     },
+    sync::{Mutex, lock},
 };
 
 /// Takes whole zones out by a call, and puts them back gradually.
@@ -121,7 +116,7 @@ struct View {
 
 impl View {
     fn of(candidates: &Candidates, shifts: &Shifts) -> Self {
-        let mut state = shifts.lock();
+        let mut state = lock(&shifts.state);
         let now = candidates.now();
         state.zones.retain(|_, shift| shift.share(now) < 1.0);
         if state.zones.is_empty() {
@@ -166,18 +161,14 @@ impl Shifts {
         let mut ticker = view.returning.then(|| Ticker::new(STEP));
         poll_fn(move |cx| {
             registration.register(cx.waker());
-            let changed = shifts.lock().version != seen;
+            let changed = lock(&shifts.state).version != seen;
             let ticked = ticker.as_mut().is_some_and(|ticker| ticker.poll_tick(cx).is_ready());
             if changed || ticked { Poll::Ready(Some(())) } else { Poll::Pending }
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Shift>)) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         change(&mut state.zones);
         state.version += 1;
         drop(state);
@@ -215,7 +206,7 @@ impl ZonalShiftHandle {
     /// The zones that are away, or on their way back.
     #[must_use]
     pub fn zones(&self) -> Vec<String> {
-        self.shifts.lock().zones.keys().cloned().collect()
+        lock(&self.shifts.state).zones.keys().cloned().collect()
     }
 }
 
