@@ -37,26 +37,14 @@ impl OverloadBackoff {
         Self { interval: Duration::from_secs(1), floor: 0.05, max_pause: Duration::from_secs(60) }
     }
 
-    /// Sets how often weights are adjusted. Default 1 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
-    }
-
-    /// Sets the lowest share of its weight that an endpoint has. Default 0.05; from 0 to 1.
-    #[must_use]
-    pub fn floor(mut self, share: f64) -> Self {
-        self.floor = share;
-        self
-    }
-
-    /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default 60
-    /// s.
-    #[must_use]
-    pub fn max_pause(mut self, time: Duration) -> Self {
-        self.max_pause = time;
-        self
+    setters! {
+        /// Sets how often weights are adjusted. Default 1 s.
+        pub fn interval(interval: Duration) => interval = interval;
+        /// Sets the lowest share of its weight that an endpoint has. Default 0.05; from 0 to 1.
+        pub fn floor(share: f64) => floor = share;
+        /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default
+        /// 60 s.
+        pub fn max_pause(time: Duration) => max_pause = time;
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

@@ -31,19 +31,12 @@ impl SlowStart {
         Self { duration, exponent: 1.0, floor: 0.1 }
     }
 
-    /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01 to
-    /// 100.
-    #[must_use]
-    pub fn exponent(mut self, exponent: f64) -> Self {
-        self.exponent = exponent;
-        self
-    }
-
-    /// Sets the lowest share of its weight that an endpoint has. Default 0.1; from 0 to 1.
-    #[must_use]
-    pub fn floor(mut self, share: f64) -> Self {
-        self.floor = share;
-        self
+    setters! {
+        /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01
+        /// to 100.
+        pub fn exponent(exponent: f64) => exponent = exponent;
+        /// Sets the lowest share of its weight that an endpoint has. Default 0.1; from 0 to 1.
+        pub fn floor(share: f64) => floor = share;
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

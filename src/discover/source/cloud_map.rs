@@ -75,35 +75,19 @@ impl CloudMap {
         }
     }
 
-    /// Sets the port of instances that register none. By default they are left out with a warning.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
-    /// [`AddressFilter::new`].
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets how often the instances are listed although the revision is unchanged, to update their
-    /// health. Default 30 s.
-    #[must_use]
-    pub fn list_every(mut self, time: Duration) -> Self {
-        self.list_every = time;
-        self
-    }
-
-    /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`] with
-    /// an interval of 5 s.
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets the port of instances that register none. By default they are left out with a
+        /// warning.
+        pub fn port(port: u16) => port = Some(port);
+        /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
+        /// [`AddressFilter::new`].
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets how often the instances are listed although the revision is unchanged, to update
+        /// their health. Default 30 s.
+        pub fn list_every(time: Duration) => list_every = time;
+        /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`]
+        /// with an interval of 5 s.
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose

@@ -53,18 +53,11 @@ impl File {
         Self { path: path.into(), format: None, interval: Duration::from_secs(1) }
     }
 
-    /// Sets the format. By default the extension determines it.
-    #[must_use]
-    pub fn format(mut self, format: Format) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets the interval at which the file is checked. Default 1 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
+    setters! {
+        /// Sets the format. By default the extension determines it.
+        pub fn format(format: Format) => format = Some(format);
+        /// Sets the interval at which the file is checked. Default 1 s.
+        pub fn interval(interval: Duration) => interval = interval;
     }
 
     /// Returns the source. Addresses are parsed as `T`; names are the keys. The file is not read

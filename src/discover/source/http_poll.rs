@@ -47,19 +47,12 @@ impl HttpPoll {
         Ok(Self { api, format: None, schedule: Schedule::new() })
     }
 
-    /// Sets the format. By default the response's `Content-Type` determines it, or else the
-    /// extension in the URL; otherwise it is JSON.
-    #[must_use]
-    pub fn format(mut self, format: Format) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets when the URL is polled, and the timeout of a poll. Default [`Schedule::new`].
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets the format. By default the response's `Content-Type` determines it, or else the
+        /// extension in the URL; otherwise it is JSON.
+        pub fn format(format: Format) => format = Some(format);
+        /// Sets when the URL is polled, and the timeout of a poll. Default [`Schedule::new`].
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source. Addresses are parsed as `T`; names are the keys.

@@ -55,32 +55,15 @@ impl Pool {
         self
     }
 
-    /// Limits the time of a connection attempt. Default 5 s.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets how long a connection may be idle before it is closed. Default 90 s.
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    /// Limits the idle connections that are kept per endpoint. Default 32.
-    #[must_use]
-    pub fn max_idle(mut self, connections: usize) -> Self {
-        self.max_idle = connections;
-        self
-    }
-
-    /// Sets the `Host` header of requests. Default [`HostHeader::Keep`].
-    #[must_use]
-    pub fn host_header(mut self, host: HostHeader) -> Self {
-        self.host = host;
-        self
+    setters! {
+        /// Limits the time of a connection attempt. Default 5 s.
+        pub fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
+        /// Sets how long a connection may be idle before it is closed. Default 90 s.
+        pub fn idle_timeout(timeout: Duration) => idle_timeout = timeout;
+        /// Limits the idle connections that are kept per endpoint. Default 32.
+        pub fn max_idle(connections: usize) => max_idle = connections;
+        /// Sets the `Host` header of requests. Default [`HostHeader::Keep`].
+        pub fn host_header(host: HostHeader) => host = host;
     }
 
     /// Creates a client for the endpoint at `origin`.

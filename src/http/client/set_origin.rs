@@ -36,11 +36,9 @@ impl<S> SetOrigin<S> {
         Self { inner, origin, host: HostHeader::default() }
     }
 
-    /// Sets the `Host` header of the requests. Default [`HostHeader::Keep`].
-    #[must_use]
-    pub fn host_header(mut self, host: HostHeader) -> Self {
-        self.host = host;
-        self
+    setters! {
+        /// Sets the `Host` header of the requests. Default [`HostHeader::Keep`].
+        pub fn host_header(host: HostHeader) => host = host;
     }
 
     /// Returns the origin that requests are sent to.

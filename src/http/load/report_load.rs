@@ -96,12 +96,11 @@ impl ReportLoadLayer {
         Self::default()
     }
 
-    /// Also reports how many requests the server can serve concurrently without slowing any of
-    /// them. For work that is limited by processors, this is their number. Default: not reported.
-    #[must_use]
-    pub fn capacity(mut self, requests: u32) -> Self {
-        self.capacity = Some(requests);
-        self
+    setters! {
+        /// Also reports how many requests the server can serve concurrently without slowing any of
+        /// them. For work that is limited by processors, this is their number. Default: not
+        /// reported.
+        pub fn capacity(requests: u32) => capacity = Some(requests);
     }
 
     /// Neither measures nor reports latency, which saves two clock reads for each request.

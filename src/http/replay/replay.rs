@@ -50,14 +50,12 @@ impl ReplayLayer {
         Self { cap: 64 << 10, retry_safety: None }
     }
 
-    /// Sets how many bytes of a body are kept, trailers included. Default 64 KiB.
-    ///
-    /// [`ReplayBody`] describes what counts. A request holds at most `bytes` of memory, plus 1 %,
-    /// plus 8 KiB.
-    #[must_use]
-    pub fn cap(mut self, bytes: usize) -> Self {
-        self.cap = bytes;
-        self
+    setters! {
+        /// Sets how many bytes of a body are kept, trailers included. Default 64 KiB.
+        ///
+        /// [`ReplayBody`] describes what counts. A request holds at most `bytes` of memory, plus 1
+        /// %, plus 8 KiB.
+        pub fn cap(bytes: usize) => cap = bytes;
     }
 
     /// Sets a function that decides before the table of [`Replay`] does, for example by the path of

@@ -96,28 +96,16 @@ impl Consul {
         self
     }
 
-    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
-    /// [`AddressFilter::new`].
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets how long Consul may delay the answer to a query while nothing changes. Default 5 min;
-    /// Consul allows 10 min.
-    #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// Sets the delay after an answer (the floor) and after errors. The timeout is added to
-    /// [`wait`](Self::wait). Default [`Schedule::new`] with a floor of 100 ms.
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
+        /// [`AddressFilter::new`].
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets how long Consul may delay the answer to a query while nothing changes. Default 5
+        /// min; Consul allows 10 min.
+        pub fn wait(wait: Duration) => wait = wait;
+        /// Sets the delay after an answer (the floor) and after errors. The timeout is added to
+        /// [`wait`](Self::wait). Default [`Schedule::new`] with a floor of 100 ms.
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose

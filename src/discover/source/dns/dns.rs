@@ -120,35 +120,18 @@ impl Dns {
         }
     }
 
-    /// Sets when names are looked up again, and the timeout of a poll; a single query may take half
-    /// of it. Default [`Schedule::new`].
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
-    }
-
-    /// Sets which addresses are used. Default [`Family::Any`].
-    #[must_use]
-    pub fn family(mut self, family: Family) -> Self {
-        self.family = family;
-        self
-    }
-
-    /// Sets which IP addresses may be endpoints. Default [`AddressFilter::new`]; use
-    /// [`AddressFilter::strict`] for names that others control.
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there are
-    /// no endpoints. By default it is an error, and the last endpoints stay.
-    #[must_use]
-    pub fn believe_negative(mut self, believe: bool) -> Self {
-        self.believe_negative = believe;
-        self
+    setters! {
+        /// Sets when names are looked up again, and the timeout of a poll; a single query may take
+        /// half of it. Default [`Schedule::new`].
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
+        /// Sets which addresses are used. Default [`Family::Any`].
+        pub fn family(family: Family) => family = family;
+        /// Sets which IP addresses may be endpoints. Default [`AddressFilter::new`]; use
+        /// [`AddressFilter::strict`] for names that others control.
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there
+        /// are no endpoints. By default it is an error, and the last endpoints stay.
+        pub fn believe_negative(believe: bool) => believe_negative = believe;
     }
 
     /// Returns the source of a host's addresses (A and AAAA), with a port. Each is its own key.
