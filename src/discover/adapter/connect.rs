@@ -3,12 +3,13 @@ use std::{
     fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
 use pin_project_lite::pin_project;
 
+use super::poll_updates;
 use crate::{
     capacity::shrunk,
     discover::{Discover, Update},
@@ -71,55 +72,44 @@ where
     type Item = Result<Update<D::Key, S>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
-            let update = match update? {
-                Update::Insert(key, endpoint) => {
-                    let before = this.known.remove(&key);
-                    let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
-                    let connected = Connected::from(endpoint, before, &mut *this.connect);
-                    let insert = Update::Insert(key.clone(), connected.endpoint());
-                    this.known.insert(key, connected);
-                    changed.then_some(insert)
-                }
-                Update::Remove(key) => {
-                    let removed = this.known.remove(&key);
-                    if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
-                        this.known.shrink_to(capacity);
-                    }
-                    removed.map(|_| Update::Remove(key))
-                }
-                Update::Reset(endpoints) => {
-                    let mut before = std::mem::take(this.known);
-                    let known = before.len();
-                    let mut changed = false;
-                    for (key, endpoint) in endpoints {
-                        // In `known` already if the key occurs twice; the last one is used.
-                        let before = this.known.remove(&key).or_else(|| before.remove(&key));
-                        changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
-                        let connected = Connected::from(endpoint, before, &mut *this.connect);
-                        this.known.insert(key, connected);
-                    }
-                    let all = this.known.iter().map(|(key, now)| (key.clone(), now.endpoint()));
-                    let reset = Update::Reset(all.collect());
-                    (changed || this.known.len() != known).then_some(reset)
-                }
-            };
-            if let Some(update) = update {
-                return Poll::Ready(Some(Ok(update)));
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| match update {
+            Update::Insert(key, endpoint) => {
+                let before = this.known.remove(&key);
+                let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
+                let connected = Connected::from(endpoint, before, &mut *this.connect);
+                let insert = Update::Insert(key.clone(), connected.endpoint());
+                this.known.insert(key, connected);
+                changed.then_some(insert)
             }
-        }
+            Update::Remove(key) => {
+                let removed = this.known.remove(&key);
+                if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
+                    this.known.shrink_to(capacity);
+                }
+                removed.map(|_| Update::Remove(key))
+            }
+            Update::Reset(endpoints) => {
+                let mut before = std::mem::take(this.known);
+                let known = before.len();
+                let mut changed = false;
+                for (key, endpoint) in endpoints {
+                    // In `known` already if the key occurs twice; the last one is used.
+                    let before = this.known.remove(&key).or_else(|| before.remove(&key));
+                    changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
+                    let connected = Connected::from(endpoint, before, &mut *this.connect);
+                    this.known.insert(key, connected);
+                }
+                let all = this.known.iter().map(|(key, now)| (key.clone(), now.endpoint()));
+                let reset = Update::Reset(all.collect());
+                (changed || this.known.len() != known).then_some(reset)
+            }
+        })
     }
 }
 
 impl<D: Discover + fmt::Debug, F, S> fmt::Debug for Connect<D, F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Connect").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

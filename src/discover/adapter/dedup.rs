@@ -2,13 +2,16 @@ use std::{
     fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
 use pin_project_lite::pin_project;
 
-use super::known::{self, Known};
+use super::{
+    known::{self, Known},
+    poll_updates,
+};
 use crate::discover::{Discover, Update};
 
 pin_project! {
@@ -36,37 +39,26 @@ where
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
-            let update = update?;
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| {
             let key = match &update {
                 Update::Insert(key, _) | Update::Remove(key) => Some(key.clone()),
                 Update::Reset(_) => None,
             };
-            if !known::apply(this.known, update) {
-                continue;
-            }
             // Built from the known endpoints, which keep their statistics.
-            let update = match key {
+            known::apply(this.known, update).then(|| match key {
                 None => known::reset(this.known),
                 Some(key) => match this.known.get(&key) {
                     Some(endpoint) => Update::Insert(key, endpoint.clone()),
                     None => Update::Remove(key),
                 },
-            };
-            return Poll::Ready(Some(Ok(update)));
-        }
+            })
+        })
     }
 }
 
 impl<D: Discover + fmt::Debug> fmt::Debug for Dedup<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dedup")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .finish()
+        f.debug_struct("Dedup").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

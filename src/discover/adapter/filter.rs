@@ -3,13 +3,13 @@ use std::{
     fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
 use pin_project_lite::pin_project;
 
-use super::known::Known;
+use super::{known::Known, poll_updates};
 use crate::{
     discover::{Discover, Update},
     endpoint::Endpoint,
@@ -44,39 +44,28 @@ where
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
-            let update = match update? {
-                Update::Insert(key, endpoint) if (this.wanted)(&key, &endpoint) => {
-                    this.shown.insert(key.clone());
-                    Some(Update::Insert(key, endpoint))
-                }
-                Update::Insert(key, _) | Update::Remove(key) => {
-                    this.shown.remove(&key).then_some(Update::Remove(key))
-                }
-                Update::Reset(all) => {
-                    // Of duplicates the last is used, also if it is not wanted.
-                    let mut all: Known<_, _> = all.into_iter().collect();
-                    all.retain(|key, endpoint| (this.wanted)(key, endpoint));
-                    *this.shown = all.keys().cloned().collect();
-                    Some(Update::Reset(all.into_iter().collect()))
-                }
-            };
-            if let Some(update) = update {
-                return Poll::Ready(Some(Ok(update)));
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| match update {
+            Update::Insert(key, endpoint) if (this.wanted)(&key, &endpoint) => {
+                this.shown.insert(key.clone());
+                Some(Update::Insert(key, endpoint))
             }
-        }
+            Update::Insert(key, _) | Update::Remove(key) => {
+                this.shown.remove(&key).then_some(Update::Remove(key))
+            }
+            Update::Reset(all) => {
+                // Of duplicates the last is used, also if it is not wanted.
+                let mut all: Known<_, _> = all.into_iter().collect();
+                all.retain(|key, endpoint| (this.wanted)(key, endpoint));
+                *this.shown = all.keys().cloned().collect();
+                Some(Update::Reset(all.into_iter().collect()))
+            }
+        })
     }
 }
 
 impl<D: Discover + fmt::Debug, F> fmt::Debug for FilterEndpoints<D, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FilterEndpoints")
-            .field("discover", &self.discover)
-            .field("shown", &self.shown.len())
-            .finish_non_exhaustive()
+        f.debug_struct("FilterEndpoints").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

@@ -224,10 +224,6 @@ where
 
 impl<D: Discover + fmt::Debug, M: Service<D::Target>> fmt::Debug for Make<D, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Make")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .field("making", &self.making.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Make").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
@@ -39,21 +39,7 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
-        let update = ready!(this.discover.poll_discover(cx));
-        let mut map = |(key, endpoint)| {
-            let endpoint = (this.map)(&key, endpoint);
-            (key, endpoint)
-        };
-        Poll::Ready(update.map(|update| {
-            Ok(match update? {
-                Update::Insert(key, endpoint) => {
-                    let (key, endpoint) = map((key, endpoint));
-                    Update::Insert(key, endpoint)
-                }
-                Update::Remove(key) => Update::Remove(key),
-                Update::Reset(all) => Update::Reset(all.into_iter().map(map).collect()),
-            })
-        }))
+        this.discover.poll_discover(cx).map_ok(|update| update.map(|key| key, &mut *this.map))
     }
 }
 
@@ -89,18 +75,8 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
-        let update = ready!(this.discover.poll_discover(cx));
-        Poll::Ready(update.map(|update| {
-            Ok(match update? {
-                Update::Insert(key, endpoint) => Update::Insert((this.map)(key), endpoint),
-                Update::Remove(key) => Update::Remove((this.map)(key)),
-                Update::Reset(all) => {
-                    let renamed =
-                        all.into_iter().map(|(key, endpoint)| ((this.map)(key), endpoint));
-                    Update::Reset(renamed.collect())
-                }
-            })
-        }))
+        let update = this.discover.poll_discover(cx);
+        update.map_ok(|update| update.map(&mut *this.map, |_, endpoint| endpoint))
     }
 }
 

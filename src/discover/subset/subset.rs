@@ -8,16 +8,15 @@ use std::{
 };
 
 use futures::Stream;
-use indexmap::IndexMap;
 use pin_project_lite::pin_project;
 
-use crate::hash::stable_hash_of;
 use crate::{
     discover::{
         Discover, Update,
         adapter::known::{self, Known},
     },
-    endpoint::{Endpoint, EndpointStats},
+    endpoint::EndpointStats,
+    hash::stable_hash_of,
 };
 
 /// Selects the endpoints that a client uses:
@@ -137,11 +136,8 @@ where
         let mut chosen = Known::new();
         for (positions, members) in tiers.values() {
             for (index, weight) in self.subsetting.choose(members) {
-                let position = positions.get(index);
-                let Some((key, endpoint)) = position.and_then(|at| self.fleet.get_index(*at))
-                else {
-                    continue;
-                };
+                let Some(&position) = positions.get(index) else { continue };
+                let Some((key, endpoint)) = self.fleet.get_index(position) else { continue };
                 // An endpoint that stays in the subset keeps its statistics; one that returns is
                 // new.
                 let stats = match self.subset.get(key) {
@@ -152,18 +148,11 @@ where
                 chosen.insert(key.clone(), endpoint);
             }
         }
-        let changed = !same(&chosen, self.subset);
+        // Compares without regard to the order.
+        let changed = chosen != *self.subset;
         *self.subset = chosen;
         changed.then(|| known::reset(self.subset))
     }
-}
-
-/// Returns true if both have the same endpoints, in any order.
-fn same<K: Eq + Hash, T: PartialEq>(
-    one: &IndexMap<K, Endpoint<T>>,
-    other: &IndexMap<K, Endpoint<T>>,
-) -> bool {
-    one.len() == other.len() && one.iter().all(|(key, endpoint)| other.get(key) == Some(endpoint))
 }
 
 impl<D, S> Stream for SubsetEndpoints<D, S>
@@ -205,8 +194,6 @@ impl<D: Discover + fmt::Debug, S: fmt::Debug> fmt::Debug for SubsetEndpoints<D, 
         f.debug_struct("SubsetEndpoints")
             .field("discover", &self.discover)
             .field("subsetting", &self.subsetting)
-            .field("fleet", &self.fleet.len())
-            .field("subset", &self.subset.len())
             .finish_non_exhaustive()
     }
 }
