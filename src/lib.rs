@@ -97,6 +97,7 @@ mod future;
 mod hash;
 pub mod health;
 pub mod hedge;
+mod histogram;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "http", feature = "lambda"))]
