@@ -162,11 +162,7 @@ impl DrainPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for DrainPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for DrainPolicy {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         match endpoint.health() {
             Health::Draining(_) => self.start_draining(id, false),

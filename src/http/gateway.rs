@@ -99,11 +99,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for GatewayFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    E: Into<BoxError>,
-{
+impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future for GatewayFuture<F> {
     type Output = Result<Response<GatewayBody<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -147,11 +143,7 @@ pin_project! {
     }
 }
 
-impl<B> Body for GatewayBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for GatewayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 

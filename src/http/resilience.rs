@@ -23,10 +23,7 @@ pub type Resilient<S> = Replay<Retry<Hedge<S, RetryOn>, RetryOn>>;
 ///
 /// If `service` takes requests with any body, as axum's `Router` does, the compiler cannot infer
 /// `B`: write `resilient::<_, B>(service)`.
-pub fn resilient<S, B>(service: S) -> Resilient<S>
-where
-    S: Service<Request<ReplayBody<B>>>,
-{
+pub fn resilient<S: Service<Request<ReplayBody<B>>>, B>(service: S) -> Resilient<S> {
     ResilienceLayer::default().layer(service)
 }
 

@@ -61,13 +61,8 @@ impl<T: PartialEq, S: Clone> Connected<T, S> {
     }
 }
 
-impl<D, F, S> Stream for Connect<D, F, S>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    D::Target: PartialEq,
-    F: FnMut(&D::Target) -> S,
-    S: Clone,
+impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target) -> S, S: Clone>
+    Stream for Connect<D, F, S>
 {
     type Item = Result<Update<D::Key, S>, D::Error>;
 

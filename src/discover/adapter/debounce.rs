@@ -87,10 +87,7 @@ impl<K: Eq + Hash, T> Pending<K, T> {
     }
 }
 
-impl<D: Discover> Debounce<D>
-where
-    D::Key: Eq + Hash,
-{
+impl<D: Discover<Key: Eq + Hash>> Debounce<D> {
     pub(crate) fn new(discover: D, quiet: Duration, at_most: Duration) -> Self {
         Self {
             discover,
@@ -106,10 +103,7 @@ where
     }
 }
 
-impl<D: Discover> DebounceProjection<'_, D>
-where
-    D::Key: Eq + Hash,
-{
+impl<D: Discover<Key: Eq + Hash>> DebounceProjection<'_, D> {
     /// Adds an update, and restarts the timer at the end of which all updates are passed on.
     fn add(&mut self, update: Update<D::Key, D::Target>) {
         self.pending.add(update);
@@ -130,11 +124,7 @@ where
     }
 }
 
-impl<D> Stream for Debounce<D>
-where
-    D: Discover,
-    D::Key: Eq + Hash,
-{
+impl<D: Discover<Key: Eq + Hash>> Stream for Debounce<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

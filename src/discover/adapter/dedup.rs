@@ -30,12 +30,7 @@ impl<D: Discover> Dedup<D> {
     }
 }
 
-impl<D> Stream for Dedup<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    D::Target: Clone + PartialEq,
-{
+impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone + PartialEq>> Stream for Dedup<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

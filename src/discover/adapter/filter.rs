@@ -35,11 +35,8 @@ impl<D: Discover, F> FilterEndpoints<D, F> {
     }
 }
 
-impl<D, F> Stream for FilterEndpoints<D, F>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    F: FnMut(&D::Key, &Endpoint<D::Target>) -> bool,
+impl<D: Discover<Key: Clone + Eq + Hash>, F: FnMut(&D::Key, &Endpoint<D::Target>) -> bool> Stream
+    for FilterEndpoints<D, F>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 

@@ -32,11 +32,7 @@ impl<D: Discover> IntoTower<D> {
     }
 }
 
-impl<D> Stream for IntoTower<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-{
+impl<D: Discover<Key: Clone + Eq + Hash>> Stream for IntoTower<D> {
     type Item = Result<Change<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

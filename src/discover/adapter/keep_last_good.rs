@@ -34,11 +34,7 @@ impl<D: Discover> KeepLastGood<D> {
     }
 }
 
-impl<D> Stream for KeepLastGood<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-{
+impl<D: Discover<Key: Clone + Eq + Hash>> Stream for KeepLastGood<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -81,15 +81,10 @@ impl<D: Discover, M: Service<D::Target>> Make<D, M> {
     }
 }
 
-impl<D, M> MakeProjection<'_, D, M>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash + Send + 'static,
-    D::Target: Clone + PartialEq + Send + 'static,
-    M: Service<D::Target, Response: Clone + Send, Error: Send, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+impl<
+    D: Discover<Key: Clone + Eq + Hash + Send + 'static, Target: Clone + PartialEq + Send + 'static>,
+    M: Service<D::Target, Response: Clone + Send, Error: Send, Future: Send> + Clone + Send + 'static,
+> MakeProjection<'_, D, M>
 {
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let Some(made) = self.known.get_mut(&key) else {

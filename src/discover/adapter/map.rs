@@ -30,10 +30,8 @@ impl<D, F> MapEndpoints<D, F> {
     }
 }
 
-impl<D, F, U> Stream for MapEndpoints<D, F>
-where
-    D: Discover,
-    F: FnMut(&D::Key, Endpoint<D::Target>) -> Endpoint<U>,
+impl<D: Discover, F: FnMut(&D::Key, Endpoint<D::Target>) -> Endpoint<U>, U> Stream
+    for MapEndpoints<D, F>
 {
     type Item = Result<Update<D::Key, U>, D::Error>;
 
@@ -66,11 +64,7 @@ impl<D, F> MapKeys<D, F> {
     }
 }
 
-impl<D, F, L> Stream for MapKeys<D, F>
-where
-    D: Discover,
-    F: FnMut(D::Key) -> L,
-{
+impl<D: Discover, F: FnMut(D::Key) -> L, L> Stream for MapKeys<D, F> {
     type Item = Result<Update<L, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

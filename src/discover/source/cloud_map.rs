@@ -135,10 +135,7 @@ struct LastList {
 }
 
 impl Query {
-    async fn fetch<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn fetch<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         let mut state = self.state.lock().await;
         let CloudMap { client, namespace, port, list_every, filter, .. } = &self.cloud_map;
         if let Some(LastList { revision: Some(revision), at }) = state.last_list {
@@ -172,14 +169,11 @@ impl Query {
 }
 
 /// Returns the key and the endpoint, or why it is left out; `None` for an instance without an id.
-fn endpoint<T>(
+fn endpoint<T: FromStr<Err: Display>>(
     instance: &HttpInstanceSummary,
     port: Option<u16>,
     filter: &AddressFilter,
-) -> Option<Result<(String, Endpoint<T>), LeftOut>>
-where
-    T: FromStr<Err: Display>,
-{
+) -> Option<Result<(String, Endpoint<T>), LeftOut>> {
     let id = instance.instance_id()?;
     let nothing = HashMap::new();
     let attributes = instance.attributes().unwrap_or(&nothing);

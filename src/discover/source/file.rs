@@ -117,10 +117,7 @@ struct Reported {
 impl Watched {
     /// Returns the file's endpoints. As long as the file is invalid in the same way as before, this
     /// waits, because an error is reported once.
-    async fn read<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn read<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         loop {
             let reported = *lock(&self.reported);
             // Taken before the content is read: a change in between shows in the next stamp.

@@ -72,13 +72,10 @@ impl HttpPoll {
         })
     }
 
-    async fn fetch<T>(
+    async fn fetch<T: FromStr<Err: Display>>(
         &self,
         etag: &Mutex<Option<HeaderValue>>,
-    ) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    ) -> Result<Fetched<String, T>, BoxError> {
         let last = lock(etag).clone().map(|etag| (IF_NONE_MATCH, etag));
         let response = self.api.get("", last).await?;
         match response.status() {

@@ -23,12 +23,7 @@ pin_project! {
     }
 }
 
-impl<S, I, A, E> Stream for Sets<S>
-where
-    S: Stream<Item = Result<I, E>>,
-    I: IntoIterator<Item = A>,
-    A: Clone,
-{
+impl<S: Stream<Item = Result<I, E>>, I: IntoIterator<Item = A>, A: Clone, E> Stream for Sets<S> {
     type Item = Result<Update<A, A>, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -95,12 +95,8 @@ impl<D: Discover, S> SubsetEndpoints<D, S> {
     }
 }
 
-impl<D, S> SubsetProjection<'_, D, S>
-where
-    D: Discover,
-    D::Key: Clone + Display + Eq + Hash,
-    D::Target: Clone + PartialEq,
-    S: Subsetting,
+impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S: Subsetting>
+    SubsetProjection<'_, D, S>
 {
     /// Applies the updates that are ready; true if more may be.
     fn apply_updates(&mut self, cx: &mut Context<'_>) -> bool {
@@ -155,12 +151,8 @@ where
     }
 }
 
-impl<D, S> Stream for SubsetEndpoints<D, S>
-where
-    D: Discover,
-    D::Key: Clone + Display + Eq + Hash,
-    D::Target: Clone + PartialEq,
-    S: Subsetting,
+impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S: Subsetting> Stream
+    for SubsetEndpoints<D, S>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 

@@ -43,11 +43,7 @@ stage! {
     HealthChecked<C>, CheckPolicy<C>, State
 }
 
-impl<D, C> HealthChecked<D, C>
-where
-    D: Discover,
-    C: Check<D::Target>,
-{
+impl<D: Discover, C: Check<D::Target>> HealthChecked<D, C> {
     pub(crate) fn new(discover: D, check: HealthCheck<C>) -> Result<Self, ConfigError> {
         check.validate()?;
         Ok(Self { stage: Stage::new(discover, CheckPolicy::new(check)) })
@@ -209,12 +205,7 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-impl<K, T, C> Policy<K, T, State> for CheckPolicy<C>
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-    C: Check<T>,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone, C: Check<T>> Policy<K, T, State> for CheckPolicy<C> {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> State {
         State {
             level: self.config.thresholds.first(self.config.initial),

@@ -131,11 +131,7 @@ impl CircuitPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for CircuitPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for CircuitPolicy {
     fn added(&mut self, id: Id, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let circuit = Arc::new(Circuit::new(id, self.breaker, self.events.0.clone()));
         State { circuit, position: Position::Closed, failed_trials: 0 }

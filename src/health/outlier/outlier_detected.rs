@@ -403,11 +403,7 @@ impl OutlierPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for OutlierPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for OutlierPolicy {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let config = self.detection.monitor_config();
         State {

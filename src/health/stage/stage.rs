@@ -80,10 +80,8 @@ impl<D: Discover, P, S> Stage<D, P, S> {
     }
 }
 
-impl<D, P, S> Stream for Stage<D, P, S>
-where
-    D: Discover<Key: Clone + Eq + Hash, Target: Clone>,
-    P: Policy<D::Key, D::Target, S>,
+impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone>, P: Policy<D::Key, D::Target, S>, S> Stream
+    for Stage<D, P, S>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
@@ -153,9 +151,8 @@ macro_rules! stage {
             }
         }
 
-        impl<D, $($check)?> std::fmt::Debug for $name<D $(, $check)?>
-        where
-            D: $crate::discover::Discover + std::fmt::Debug,
+        impl<D: $crate::discover::Discover + std::fmt::Debug, $($check)?> std::fmt::Debug
+            for $name<D $(, $check)?>
         {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.stage.fmt_as(stringify!($name), f)

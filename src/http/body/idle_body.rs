@@ -78,10 +78,7 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for IdleBodyFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
+impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for IdleBodyFuture<F> {
     type Output = Result<Response<IdleBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -112,11 +109,7 @@ pin_project! {
     }
 }
 
-impl<B> Body for IdleBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for IdleBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 

@@ -62,12 +62,7 @@ impl<C: ClassifyHttp> Tracked<C> {
     }
 }
 
-impl<B, C> Body for TrackedBody<B, C>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-    C: ClassifyHttp,
-{
+impl<B: Body<Error: Into<BoxError>>, C: ClassifyHttp> Body for TrackedBody<B, C> {
     type Data = B::Data;
     type Error = BoxError;
 

@@ -55,10 +55,8 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
     }
 }
 
-impl<S, B, R> Service<Request<B>> for AttemptTimeout<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
+impl<S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>, B, R>
+    Service<Request<B>> for AttemptTimeout<S>
 {
     type Response = Response<AttemptBody<R>>;
     type Error = BoxError;
@@ -85,10 +83,8 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for AttemptTimeoutFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    E: Into<BoxError>,
+impl<F: Future<Output = Result<Response<R>, E>>, R, E: Into<BoxError>> Future
+    for AttemptTimeoutFuture<F>
 {
     type Output = Result<Response<AttemptBody<R>>, BoxError>;
 
@@ -113,11 +109,7 @@ pin_project! {
     }
 }
 
-impl<B> Body for AttemptBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for AttemptBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 

@@ -68,12 +68,10 @@ impl Pool {
 
     /// Creates a client for the endpoint at `origin`.
     #[must_use]
-    pub fn client<B>(&self, origin: Origin) -> Client<B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub fn client<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+        origin: Origin,
+    ) -> Client<B> {
         if origin.scheme() == &Scheme::HTTPS {
             tracing::warn!(
                 origin = %Escaped(&origin),
@@ -83,12 +81,9 @@ impl Pool {
         SetOrigin::new(self.build(), origin).host_header(self.host.clone())
     }
 
-    fn build<B>(&self) -> legacy::Client<HttpConnector, B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    fn build<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+    ) -> legacy::Client<HttpConnector, B> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(self.connect_timeout));
@@ -111,12 +106,9 @@ impl Pool {
 
     /// Returns a function that creates clients, for
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
-    pub fn connector<B>(&self) -> impl Fn(&Origin) -> Client<B> + Clone + use<B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub fn connector<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+    ) -> impl Fn(&Origin) -> Client<B> + Clone + use<B> {
         let pool = self.clone();
         move |origin| pool.client(origin.clone())
     }

@@ -67,10 +67,7 @@ impl<S> SetOrigin<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for SetOrigin<S>
-where
-    S: Service<Request<B>>,
-{
+impl<S: Service<Request<B>>, B> Service<Request<B>> for SetOrigin<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -195,11 +195,7 @@ impl Drop for Counted {
     }
 }
 
-impl<S, Req, B> Service<Req> for ReportLoad<S>
-where
-    S: Service<Req, Response = Response<B>>,
-    B: Body,
-{
+impl<S: Service<Req, Response = Response<B>>, Req, B: Body> Service<Req> for ReportLoad<S> {
     type Response = Response<HeldBody<B, Counted>>;
     type Error = S::Error;
     type Future = ReportLoadFuture<S::Future>;
@@ -224,11 +220,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for ReportLoadFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-{
+impl<F: Future<Output = Result<Response<B>, E>>, B: Body, E> Future for ReportLoadFuture<F> {
     type Output = Result<Response<HeldBody<B, Counted>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -96,11 +96,7 @@ impl<S> Layer<S> for ReplayLayer {
     }
 }
 
-impl<S, B> Service<Request<B>> for Replay<S>
-where
-    S: Service<Request<ReplayBody<B>>>,
-    B: Body,
-{
+impl<S: Service<Request<ReplayBody<B>>>, B: Body> Service<Request<B>> for Replay<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -95,11 +95,7 @@ impl<B> ReplayBody<B> {
     }
 }
 
-impl<B> Body for ReplayBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -170,10 +166,7 @@ mod tests {
         [(http::header::ETAG, HeaderValue::from_static("sum"))].into_iter().collect()
     }
 
-    fn read<B>(body: B) -> (Bytes, Option<HeaderMap>)
-    where
-        B: Body<Data = Bytes, Error = BoxError>,
-    {
+    fn read<B: Body<Data = Bytes, Error = BoxError>>(body: B) -> (Bytes, Option<HeaderMap>) {
         let collected = block_on(body.collect()).unwrap();
         let trailers = collected.trailers().cloned();
         (collected.to_bytes(), trailers)
@@ -303,11 +296,7 @@ mod tests {
         StreamBody::new(futures::stream::iter((0..count).map(move |_| Ok(Frame::data(frame())))))
     }
 
-    fn drain<B>(body: ReplayBody<B>) -> usize
-    where
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
+    fn drain<B: Body<Error: Into<BoxError>>>(body: ReplayBody<B>) -> usize {
         let (mut body, mut bytes) = (Box::pin(body), 0);
         while let Some(frame) = block_on(body.frame()) {
             bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);

@@ -90,10 +90,8 @@ pin_project! {
     }
 }
 
-impl<S, B> Future for SignFuture<S, B>
-where
-    S: Service<Request<B>, Error: Into<BoxError>>,
-    B: Body<Error: Into<BoxError>> + From<Bytes>,
+impl<S: Service<Request<B>, Error: Into<BoxError>>, B: Body<Error: Into<BoxError>> + From<Bytes>>
+    Future for SignFuture<S, B>
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -155,11 +153,7 @@ fn body_error(error: BoxError, limit: usize) -> SignError {
     }
 }
 
-impl<S, B> fmt::Debug for SignFuture<S, B>
-where
-    S: Service<Request<B>>,
-    B: Body<Error: Into<BoxError>>,
-{
+impl<S: Service<Request<B>>, B: Body<Error: Into<BoxError>>> fmt::Debug for SignFuture<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignFuture").finish_non_exhaustive()
     }

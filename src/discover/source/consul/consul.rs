@@ -152,10 +152,7 @@ struct Query {
 }
 
 impl Query {
-    async fn fetch<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn fetch<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         // Unknown until this query succeeds: an agent that restarted starts its index anew.
         let before = self.index.swap(0, Ordering::Relaxed);
         let Consul { api, parameters, wait, filter, .. } = &self.consul;

@@ -53,14 +53,11 @@ impl Watch {
 
     /// Waits for a change: returns all endpoints, or that they are unchanged. The next call may
     /// return at once.
-    pub(super) async fn next<T>(
+    pub(super) async fn next<T: FromStr<Err: Display>>(
         &mut self,
         source: &str,
         selection: &Selection,
-    ) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    ) -> Result<Fetched<String, T>, BoxError> {
         match self.advance().await {
             Ok(changed) => self.pending |= changed,
             Err(error) => {

@@ -152,11 +152,7 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
 
 impl<K, T> Unpin for Refresh<K, T> {}
 
-impl<K, T> Stream for Refresh<K, T>
-where
-    K: Clone + PartialEq + 'static,
-    T: Clone + PartialEq + 'static,
-{
+impl<K: Clone + PartialEq + 'static, T: Clone + PartialEq + 'static> Stream for Refresh<K, T> {
     type Item = Result<Update<K, T>, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
