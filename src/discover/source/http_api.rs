@@ -1,15 +1,10 @@
-use std::{
-    convert::Infallible, error::Error as StdError, fmt, future::poll_fn, pin::Pin, sync::Arc,
-};
+use std::{convert::Infallible, fmt, future::poll_fn, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use futures::{
-    StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body;
+use http_body_util::BodyDataStream;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -167,15 +162,8 @@ fn data_stream<B>(body: B) -> BoxStream<'static, Result<Bytes, BoxError>>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let body = stream::unfold(Box::pin(body), |mut body: Pin<Box<B>>| async move {
-        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await?;
-        let data = frame.map_err(Into::into).map(|frame| match frame.into_data() {
-            Ok(mut data) => data.copy_to_bytes(data.remaining()),
-            Err(_trailers) => Bytes::new(),
-        });
-        Some((data, body))
-    });
-    body.boxed()
+    let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+    BodyDataStream::new(body).map_ok(bytes).map_err(Into::into).boxed()
 }
 
 /// Reads the whole body of a response.
@@ -184,7 +172,7 @@ pub(super) async fn read(response: ApiResponse) -> Result<Vec<u8>, BoxError> {
     while let Some(data) = body.next().await {
         let data = data?;
         if data.len() > MAX_BODY_BYTES - whole.len() {
-            return Err(ApiError::TooLong.into());
+            return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes").into());
         }
         whole.extend_from_slice(&data);
     }
@@ -202,8 +190,10 @@ pub(super) async fn unexpected(response: ApiResponse) -> BoxError {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&text).trim().chars().take(MAX_ERROR_TEXT_CHARS).collect();
-    ApiError::Status { status, text }.into()
+    let text = String::from_utf8_lossy(&text);
+    let text: String = text.trim().chars().take(MAX_ERROR_TEXT_CHARS).collect();
+    let colon = if text.is_empty() { "" } else { ": " };
+    format!("the answer is {status}{colon}{}", Escaped(text)).into()
 }
 
 /// Percent-encodes a text for a path segment or for the value of a query parameter.
@@ -223,29 +213,11 @@ pub(super) fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// A response that is of no use to a source.
-#[derive(Debug)]
-enum ApiError {
-    Status { status: StatusCode, text: String },
-    TooLong,
-}
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status { status, text } if text.is_empty() => write!(f, "the answer is {status}"),
-            Self::Status { status, text } => {
-                write!(f, "the answer is {status}: {}", Escaped(text))
-            }
-            Self::TooLong => write!(f, "the answer is longer than {MAX_BODY_BYTES} bytes"),
-        }
-    }
-}
-
-impl StdError for ApiError {}
-
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+    use http::StatusCode;
+
     use super::*;
 
     /// A body without an end, in pieces of a mebibyte.

@@ -137,44 +137,25 @@ mod tests {
 
     use super::*;
 
-    fn retry_safety(layer: &ReplayLayer, request: http::request::Builder) -> RetrySafety {
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        let body = Empty::<bytes::Bytes>::new();
-        ReplayBody::new(body, layer.safety_of(&head), layer.cap).retry_safety()
-    }
-
+    /// `http_semantics` has the tests of the table.
     #[test]
-    fn the_extensions_the_method_and_the_headers_decide() {
-        let layer = ReplayLayer::new();
-        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
-            let request = Request::builder().method(method);
-            assert_eq!(retry_safety(&layer, request), RetrySafety::Idempotent, "{method}");
-        }
-        for method in ["POST", "PATCH", "BREW"] {
-            let request = || Request::builder().method(method);
-            assert_eq!(retry_safety(&layer, request()), RetrySafety::IfUnsent, "{method}");
-            let keyed = request().header("Idempotency-Key", "\"7\"");
-            assert_eq!(retry_safety(&layer, keyed), RetrySafety::Idempotent);
-            let explicit = request().extension(RetrySafety::Idempotent);
-            assert_eq!(retry_safety(&layer, explicit), RetrySafety::Idempotent);
-        }
-        let upgrade = Request::get("/").header("upgrade", "websocket");
-        assert_eq!(retry_safety(&layer, upgrade), RetrySafety::Never);
-        assert_eq!(retry_safety(&layer, Request::connect("a:1")), RetrySafety::Never);
-        let explicit = Request::get("/").extension(RetrySafety::Never);
-        assert_eq!(retry_safety(&layer, explicit), RetrySafety::Never);
-    }
-
-    #[test]
-    fn a_function_decides_before_the_table() {
+    fn the_extensions_decide_before_the_function_and_the_function_before_the_table() {
         let layer = ReplayLayer::new().retry_safety(|head| {
             head.uri.path().starts_with("/shop.Catalog/").then_some(RetrySafety::Idempotent)
         });
-        assert_eq!(
-            retry_safety(&layer, Request::post("/shop.Catalog/List")),
-            RetrySafety::Idempotent
-        );
-        assert_eq!(retry_safety(&layer, Request::post("/shop.Orders/Pay")), RetrySafety::IfUnsent);
+        for (request, expected) in [
+            (Request::get("/"), RetrySafety::Idempotent),
+            (Request::post("/shop.Catalog/List"), RetrySafety::Idempotent),
+            (Request::post("/shop.Orders/Pay"), RetrySafety::IfUnsent),
+            (Request::post("/").header("Idempotency-Key", "7"), RetrySafety::Idempotent),
+            (Request::get("/").header("upgrade", "websocket"), RetrySafety::Never),
+            (Request::post("/").extension(RetrySafety::Idempotent), RetrySafety::Idempotent),
+            (Request::get("/shop.Catalog/").extension(RetrySafety::Never), RetrySafety::Never),
+        ] {
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let body = ReplayBody::new(Empty::<bytes::Bytes>::new(), layer.safety_of(&head), 9);
+            assert_eq!(body.retry_safety(), expected, "{head:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -149,19 +148,9 @@ pub(super) struct Reader<B> {
     owns_source: bool,
 }
 
-/// An attempt cannot continue because the frames that it has not read are not kept.
-#[derive(Debug)]
-struct Lost;
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the request body exceeds the replay cap, and its beginning is not kept any more",
-        )
-    }
-}
-
-impl std::error::Error for Lost {}
+/// Why an attempt cannot continue: the frames that it has not read are not kept.
+const LOST: &str =
+    "the request body exceeds the replay cap, and its beginning is not kept any more";
 
 impl<B> Reader<B> {
     pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {
@@ -247,7 +236,7 @@ impl<B: Body> Reader<B> {
         }
         if buffer.lost && !self.owns_source {
             if !(is_first && buffer.first_needs_source) {
-                return Poll::Ready(Some(Err(Lost.into())));
+                return Poll::Ready(Some(Err(LOST.into())));
             }
             // A copy exceeded the cap ahead of this attempt and has failed. This attempt has now
             // read what the copy left, so nothing is needed any more and it continues with the
@@ -302,7 +291,7 @@ impl<B: Body> Reader<B> {
                 Recorded::PassedOn => {
                     (self.position, self.owns_source) = (Position::default(), true);
                 }
-                Recorded::KeptForFirst => return Poll::Ready(Some(Err(Lost.into()))),
+                Recorded::KeptForFirst => return Poll::Ready(Some(Err(LOST.into()))),
             }
             return Poll::Ready(Some(Ok(frame)));
         }

@@ -15,6 +15,7 @@ use crate::{
         Fetched,
         source::{http_api::percent_encode, validation::LeftOutLog},
     },
+    escape::Escaped,
 };
 
 /// How much longer than requested a watch may stay silent before it is closed.
@@ -144,9 +145,11 @@ impl Watch {
                 Ok(kind == "DELETED" && self.slices.remove(&metadata.name))
             }
             "ERROR" => {
-                let status: Status = serde_json::from_str(object.get())?;
-                if status.code != StatusCode::GONE.as_u16() {
-                    return Err(status.into());
+                let Status { code, message } = serde_json::from_str(object.get())?;
+                if code != StatusCode::GONE.as_u16() {
+                    return Err(
+                        format!("the watch failed with {code}: {}", Escaped(message)).into()
+                    );
                 }
                 (self.version, self.events) = (None, None);
                 Ok(false)

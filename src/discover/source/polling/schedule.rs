@@ -6,12 +6,12 @@ use crate::ConfigError;
 #[derive(Clone, Debug)]
 pub struct Schedule {
     interval: Duration,
-    pub(in crate::discover::source) floor: Duration,
+    pub(crate) floor: Duration,
     ceiling: Duration,
     jitter: f64,
     min_backoff: Duration,
     max_backoff: Duration,
-    pub(in crate::discover::source) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Schedule {
