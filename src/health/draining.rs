@@ -12,12 +12,11 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Member, Members},
-    stage::{Policy, Removal, Stage, stage, with_worse_health},
+    stage::{Policy, Removal, stage, with_worse_health},
     timer::{Interval, after},
 };
 use crate::{
     ConfigError,
-    discover::Discover,
     endpoint::{Endpoint, Health},
     escape::Escaped,
 };
@@ -93,16 +92,7 @@ stage! {
     /// may finish, but the endpoint is removed without them.
     ///
     /// The number of requests in flight is read ten times a second while an endpoint drains.
-    Drained, DrainPolicy, State
-}
-
-impl<D: Discover> Drained<D> {
-    pub(super) fn new(discover: D, draining: Draining) -> Result<Self, ConfigError> {
-        draining.validate()?;
-        let tick = Interval::new(Duration::from_millis(100));
-        let policy = DrainPolicy { draining, leaving: BTreeSet::new(), tick };
-        Ok(Self { stage: Stage::new(discover, policy) })
-    }
+    Drained, Draining, DrainPolicy, State
 }
 
 #[derive(Debug)]
@@ -123,6 +113,11 @@ struct DrainPolicy {
 }
 
 impl DrainPolicy {
+    fn new(draining: Draining) -> Self {
+        let tick = Interval::new(Duration::from_millis(100));
+        Self { draining, leaving: BTreeSet::new(), tick }
+    }
+
     fn start_draining(&mut self, id: Id, removed: bool) -> State {
         self.leaving.insert(id);
         State::Draining { since: Instant::now(), removed }

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Members},
-    stage::{Policy, Stage, stage},
+    stage::{Policy, stage},
     timer::Interval,
     weight_share::with_weight_share,
 };
 use crate::{
     ConfigError,
-    discover::Discover,
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     outcome::{Meter, Outcome, Sample},
 };
@@ -92,15 +91,7 @@ stage! {
     ///
     /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets
     /// in the same way.
-    OverloadBackedOff, OverloadBackoffPolicy, State
-}
-
-impl<D: Discover> OverloadBackedOff<D> {
-    pub(super) fn new(discover: D, backoff: OverloadBackoff) -> Result<Self, ConfigError> {
-        backoff.validate()?;
-        let policy = OverloadBackoffPolicy { backoff, tick: Interval::new(backoff.interval) };
-        Ok(Self { stage: Stage::new(discover, policy) })
-    }
+    OverloadBackedOff, OverloadBackoff, OverloadBackoffPolicy, State
 }
 
 #[derive(Debug)]
@@ -141,6 +132,10 @@ struct OverloadBackoffPolicy {
 }
 
 impl OverloadBackoffPolicy {
+    fn new(backoff: OverloadBackoff) -> Self {
+        Self { backoff, tick: Interval::new(backoff.interval) }
+    }
+
     fn adjust_weights<K, T>(&self, members: &mut Members<K, T, State>) {
         let now = Instant::now();
         let mut changed = Vec::new();

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Member, Members},
-    stage::{Policy, Removal, Stage, stage},
+    stage::{Policy, Removal, stage},
     timer::Interval,
     weight_share::with_weight_share,
 };
-use crate::{ConfigError, discover::Discover, endpoint::Endpoint};
+use crate::{ConfigError, endpoint::Endpoint};
 
 /// How the weight of an endpoint rises after it has entered service.
 ///
@@ -74,14 +74,7 @@ stage! {
     ///
     /// Sources: Envoy's slow start, whose `aggression` is the inverse of the exponent, and
     /// HAProxy's. Where this differs: endpoints that return to service ramp up as well as new ones.
-    SlowStarted, SlowStartPolicy, State
-}
-
-impl<D: Discover> SlowStarted<D> {
-    pub(super) fn new(discover: D, slow_start: SlowStart) -> Result<Self, ConfigError> {
-        slow_start.validate()?;
-        Ok(Self { stage: Stage::new(discover, SlowStartPolicy::new(slow_start)) })
-    }
+    SlowStarted, SlowStart, SlowStartPolicy, State
 }
 
 /// The number of steps of a ramp, unless they would be shorter than `MIN_STEP`.

@@ -121,15 +121,23 @@ impl<D: Discover + fmt::Debug, P, S> Stage<D, P, S> {
     }
 }
 
-/// Defines the public stream of an adapter around a [`Stage`] with its policy. The name may be
-/// followed by a type parameter for a [`Check`](crate::health::Check).
+/// Defines the public stream of an adapter around a [`Stage`]: its name, which may be followed by a
+/// type parameter for a [`Check`](crate::health::Check), its settings, its policy and its state.
 macro_rules! stage {
-    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $policy:ty, $state:ty) => {
+    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $config:ty, $policy:ty, $state:ty) => {
         pin_project_lite::pin_project! {
             $(#[$doc])*
             pub struct $name<D: $crate::discover::Discover $(, $check)?> {
                 #[pin]
                 stage: $crate::health::stage::stage::Stage<D, $policy, $state>,
+            }
+        }
+
+        impl<D: $crate::discover::Discover $(, $check)?> $name<D $(, $check)?> {
+            pub(crate) fn new(discover: D, config: $config) -> Result<Self, $crate::ConfigError> {
+                config.validate()?;
+                let policy = <$policy>::new(config);
+                Ok(Self { stage: $crate::health::stage::stage::Stage::new(discover, policy) })
             }
         }
 
