@@ -106,6 +106,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+mod opaque;
 pub mod outcome;
 pub mod retry;
 mod rng;

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeSet,
-    fmt,
     fmt::Display,
     hash::Hash,
     sync::Arc,
@@ -19,13 +18,14 @@ use crate::{
     ConfigError,
     endpoint::{Endpoint, Health},
     escape::Escaped,
+    opaque::Opaque,
 };
 
 /// How long a draining endpoint may take to finish its requests.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Draining {
     deadline: Duration,
-    observer: Option<Observer>,
+    observer: Option<Opaque<Observer>>,
 }
 
 type Observer = Arc<dyn Fn(&DrainReport<'_>) + Send + Sync>;
@@ -56,7 +56,7 @@ impl Draining {
         mut self,
         observer: impl Fn(&DrainReport<'_>) + Send + Sync + 'static,
     ) -> Self {
-        self.observer = Some(Arc::new(observer));
+        self.observer = Some(Opaque(Arc::new(observer)));
         self
     }
 
@@ -69,15 +69,6 @@ impl Default for Draining {
     /// A deadline of 30 s.
     fn default() -> Self {
         Self::within(Duration::from_secs(30))
-    }
-}
-
-impl fmt::Debug for Draining {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining")
-            .field("deadline", &self.deadline)
-            .field("observed", &self.observer.is_some())
-            .finish()
     }
 }
 
@@ -128,7 +119,7 @@ impl DrainPolicy {
         let endpoint = &*member.key.to_string();
         tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
-            observer(&DrainReport { endpoint, outstanding, time });
+            (observer.0)(&DrainReport { endpoint, outstanding, time });
         }
     }
 

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, fmt, future::poll_fn, sync::Arc};
+use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use bytes::{Buf, Bytes};
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{
     BoxError, ParseError,
     escape::Escaped,
+    opaque::Opaque,
     sync::{Mutex, lock},
 };
 
@@ -35,11 +36,12 @@ const MAX_ERROR_TEXT_CHARS: usize = 200;
 ///     .header("x-consul-token".parse().unwrap(), "secret".parse().unwrap());
 /// # Ok::<_, tower_lb::ParseError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpApi {
     url: String,
-    headers: HeaderMap,
-    send: Arc<SendRequest>,
+    /// May contain secrets.
+    headers: Opaque<HeaderMap>,
+    send: Opaque<Arc<SendRequest>>,
 }
 
 /// A client whose type is erased.
@@ -63,7 +65,7 @@ impl HttpApi {
         }
         let client: Client<HttpConnector, String> =
             Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { url, headers: HeaderMap::new(), send: erase(client) })
+        Ok(Self { url, headers: Opaque(HeaderMap::new()), send: Opaque(erase(client)) })
     }
 
     /// Sets the service that sends the requests, for example for TLS or authentication.
@@ -75,14 +77,14 @@ impl HttpApi {
         S::Future: Send,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        self.send = erase(service);
+        self.send = Opaque(erase(service));
         self
     }
 
     /// Adds a header to the requests.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.0.append(name, value);
         self
     }
 
@@ -101,11 +103,11 @@ impl HttpApi {
     ) -> Result<ApiResponse, BoxError> {
         let base = if path.is_empty() { &*self.url } else { self.url.trim_end_matches('/') };
         let mut request = Request::get(format!("{base}{path}")).body(String::new())?;
-        request.headers_mut().extend(self.headers.clone());
+        request.headers_mut().extend(self.headers.0.clone());
         if let Some((name, value)) = header {
             request.headers_mut().insert(name, value);
         }
-        (self.send)(request).await
+        (self.send.0)(request).await
     }
 }
 
@@ -129,13 +131,6 @@ impl TryFrom<&str> for HttpApi {
 impl From<Infallible> for ParseError {
     fn from(never: Infallible) -> Self {
         match never {}
-    }
-}
-
-impl fmt::Debug for HttpApi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The headers may contain secrets.
-        f.debug_struct("HttpApi").field("url", &self.url).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,6 +11,7 @@ use tower_service::Service;
 use crate::{
     http::ReplayBody,
     http_semantics::{explicit_retry_safety, retry_safety_by_head},
+    opaque::Opaque,
     retry::{RetrySafety, RetryableRequest},
 };
 
@@ -37,10 +37,10 @@ pub struct Replay<S> {
 }
 
 /// Wraps services in [`Replay`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ReplayLayer {
     cap: usize,
-    retry_safety: Option<Arc<dyn Fn(&Parts) -> Option<RetrySafety> + Send + Sync>>,
+    retry_safety: Option<Opaque<Arc<dyn Fn(&Parts) -> Option<RetrySafety> + Send + Sync>>>,
 }
 
 impl ReplayLayer {
@@ -65,13 +65,13 @@ impl ReplayLayer {
         mut self,
         decide: impl Fn(&Parts) -> Option<RetrySafety> + Send + Sync + 'static,
     ) -> Self {
-        self.retry_safety = Some(Arc::new(decide));
+        self.retry_safety = Some(Opaque(Arc::new(decide)));
         self
     }
 
     fn safety_of(&self, head: &Parts) -> RetrySafety {
         explicit_retry_safety(head)
-            .or_else(|| self.retry_safety.as_ref().and_then(|decide| decide(head)))
+            .or_else(|| self.retry_safety.as_ref().and_then(|Opaque(decide)| decide(head)))
             .unwrap_or_else(|| retry_safety_by_head(head))
     }
 }
@@ -79,12 +79,6 @@ impl ReplayLayer {
 impl Default for ReplayLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for ReplayLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayLayer").field("cap", &self.cap).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeMap,
-    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -28,6 +27,7 @@ use crate::{
         AddressFilter, Fetched, Refresh, RejectedAddress, Schedule, SourceError, refresh,
         source::validation::{LeftOut, LeftOutLog},
     },
+    opaque::Opaque,
     sync::{Mutex, lock},
 };
 
@@ -63,9 +63,9 @@ const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Dns {
-    resolver: TokioResolver,
+    resolver: Opaque<TokioResolver>,
     schedule: Schedule,
     family: Family,
     believe_negative: bool,
@@ -112,7 +112,7 @@ impl Dns {
 
     fn new(resolver: TokioResolver) -> Self {
         Self {
-            resolver,
+            resolver: Opaque(resolver),
             schedule: Schedule::new(),
             family: Family::Any,
             believe_negative: false,
@@ -390,7 +390,7 @@ impl Dns {
         kind: RecordType,
         deadline: Option<Instant>,
     ) -> Result<Lookup, DnsError> {
-        let lookup = self.resolver.lookup(name, kind);
+        let lookup = self.resolver.0.lookup(name, kind);
         let limit = self.schedule.timeout.map(|limit| limit / 2);
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         let answer = match end.into_iter().chain(deadline).min() {
@@ -442,16 +442,5 @@ fn valid_for<K, T>(fetched: Fetched<K, T>, ttl: Option<Duration>) -> Fetched<K, 
     match ttl {
         Some(ttl) => fetched.valid_for(ttl),
         None => fetched,
-    }
-}
-
-impl fmt::Debug for Dns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns")
-            .field("schedule", &self.schedule)
-            .field("family", &self.family)
-            .field("believe_negative", &self.believe_negative)
-            .field("filter", &self.filter)
-            .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::opaque::Opaque;
+
 /// Rejects addresses that must not become endpoints.
 ///
 /// The answers of a name service decide where requests are sent. A filter rejects the addresses
@@ -48,10 +50,10 @@ use std::{
 /// assert!(filter.check("10.0.0.1:80".parse()?).is_ok());
 /// # Ok::<_, std::net::AddrParseError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AddressFilter {
     level: Level,
-    and: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+    and: Option<Opaque<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +88,10 @@ impl AddressFilter {
     /// address is passed as the IPv4 address. With several calls, all functions must accept.
     #[must_use]
     pub fn and(mut self, accept: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        self.and = Some(match self.and {
+        self.and = Some(Opaque(match self.and {
             None => Arc::new(accept),
-            Some(first) => Arc::new(move |address| first(address) && accept(address)),
-        });
+            Some(Opaque(first)) => Arc::new(move |address| first(address) && accept(address)),
+        }));
         self
     }
 
@@ -116,7 +118,7 @@ impl AddressFilter {
         let inner = embedded(address);
         let problem = match problem(inner, has_zone) {
             Some((level, problem)) if level <= self.level => problem,
-            _ if self.and.as_ref().is_some_and(|accept| !accept(inner)) => Problem::Custom,
+            _ if self.and.as_ref().is_some_and(|Opaque(accept)| !accept(inner)) => Problem::Custom,
             _ => return Ok(()),
         };
         Err(RejectedAddress { address, problem })
@@ -126,15 +128,6 @@ impl AddressFilter {
 impl Default for AddressFilter {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for AddressFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AddressFilter")
-            .field("level", &self.level)
-            .field("and", &self.and.is_some())
-            .finish()
     }
 }
 
