@@ -17,12 +17,12 @@ use crate::{
 /// ```
 /// use tower_lb::{http::RequestKey, strategy::Maglev};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // By user if one is logged in, otherwise by path.
 /// let user = RequestKey::header("x-user-id")?.or(RequestKey::cookie("session")?);
 /// let key = user.or(RequestKey::path());
 /// let strategy = Maglev::new(key);
-/// # let _ = strategy; Ok(()) }
+/// # let _ = strategy;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RequestKey {
@@ -63,10 +63,7 @@ impl RequestKey {
     /// If `name` is empty or has a character that RFC 6265 does not permit.
     pub fn cookie(name: impl AsRef<str>) -> Result<Self, ParseError> {
         let name = name.as_ref();
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let valid = !name.is_empty() && name.bytes().all(is_token);
-        let cookie = valid.then(|| Part::Cookie(name.into()));
+        let cookie = is_token(name).then(|| Part::Cookie(name.into()));
         cookie.map(Self::from).ok_or_else(|| ParseError::new("cookie name", name, TOKEN))
     }
 
@@ -153,6 +150,12 @@ impl Part {
             }
         }
     }
+}
+
+/// Returns whether `name` is valid for a cookie.
+pub(super) fn is_token(name: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_valid)
 }
 
 /// Returns the value of the first cookie `name` in all `Cookie` headers.

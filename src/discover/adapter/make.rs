@@ -113,9 +113,7 @@ impl<
     }
 
     fn restart(&mut self, key: &D::Key) {
-        let Some(made) = self.known.get_mut(key) else {
-            return;
-        };
+        let Some(made) = self.known.get_mut(key) else { return };
         *self.generation += 1;
         (made.service, made.generation, made.failures) = (None, *self.generation, 0);
         let target = made.endpoint.target().clone();

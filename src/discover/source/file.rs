@@ -175,9 +175,7 @@ enum Stamp {
 
 impl Stamp {
     async fn of(path: &Path) -> Self {
-        let Ok(metadata) = fs::metadata(path).await else {
-            return Self::Missing;
-        };
+        let Ok(metadata) = fs::metadata(path).await else { return Self::Missing };
         #[cfg(unix)]
         let identity = {
             use std::os::unix::fs::MetadataExt;
@@ -192,9 +190,7 @@ impl Stamp {
     /// Returns true if the file may change again with the same stamp, because the last change is
     /// less than one tick of the file system's clock ago.
     fn may_be_outdated(self) -> bool {
-        let Self::Present { modified: Some(modified), .. } = self else {
-            return false;
-        };
+        let Self::Present { modified: Some(modified), .. } = self else { return false };
         // A time in the future tells nothing about the age.
         modified.elapsed().map_or(true, |age| age < MAX_CLOCK_TICK)
     }

@@ -22,11 +22,9 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::HttpPoll;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints = HttpPoll::new("http://config.internal/backends.json")?
 ///     .watch::<std::net::SocketAddr>()?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct HttpPoll {

@@ -115,9 +115,7 @@ impl Subsetting for ApertureSubset {
     }
 
     fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let Poll::Ready(placement) = self.changed.0.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
+        let Poll::Ready(placement) = self.changed.0.as_mut().poll(cx) else { return Poll::Pending };
         self.changed.0 = changed(placement);
         Poll::Ready(Some(()))
     }

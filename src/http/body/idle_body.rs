@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tokio::time::sleep;
 use tower_layer::Layer;
@@ -133,11 +133,5 @@ impl<B: Body<Error: Into<BoxError>>> Body for IdleBody<B> {
         Poll::Ready(Some(Err(Elapsed::new(Bound::IdleBody, *this.limit).into())))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }

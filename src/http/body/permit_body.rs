@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use crate::limit::{Permit, PermitScope};
@@ -70,11 +70,5 @@ impl<B: Body, G> Body for HeldBody<B, G> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }

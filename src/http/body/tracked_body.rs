@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::until_body_end::report;
@@ -94,13 +94,7 @@ impl<B: Body<Error: Into<BoxError>>, C: ClassifyHttp> Body for TrackedBody<B, C>
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }
 
 impl<C> Drop for Tracked<C> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_layer::Layer;
@@ -125,13 +125,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for AttemptBody<B> {
         Poll::Ready(Some(Err(elapsed.into())))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.inner.size_hint()
-    }
+    size_of_inner!(inner.inner);
 }
 
 pin_project! {

@@ -137,9 +137,7 @@ impl<S: Service<Request<B>, Error: Into<BoxError>>, B: Body<Error: Into<BoxError
                     let response = service.call(request);
                     this.state.set(State::Sent { response });
                 }
-                StateProjection::Sent { response } => {
-                    return response.poll(cx).map_err(Into::into);
-                }
+                StateProjection::Sent { response } => return response.poll(cx).map_err(Into::into),
             }
         }
     }

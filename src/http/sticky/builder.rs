@@ -5,7 +5,7 @@ use super::{
     config::{Clock, Config, MAX_KEYS},
     cookie::Attributes,
 };
-use crate::ConfigError;
+use crate::{ConfigError, http::request_key::is_token};
 
 /// Configures [`Sessions`]; made by [`Sessions::builder`].
 #[derive(Clone, Debug)]
@@ -169,9 +169,3 @@ impl SessionsBuilder {
 }
 
 const COOKIE_NAME: &str = "a cookie name of letters, digits, - and _";
-
-/// Returns whether `name` is valid for a cookie.
-fn is_token(name: &str) -> bool {
-    let separator = |byte| b"()<>@,;:\\\"/[]?={}".contains(&byte);
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !separator(byte))
-}

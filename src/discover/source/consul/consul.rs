@@ -43,11 +43,9 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::Consul;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints =
 ///     Consul::new("http://127.0.0.1:8500")?.tag("v2").service::<std::net::SocketAddr>("web")?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Consul {

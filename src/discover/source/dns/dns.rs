@@ -54,14 +54,12 @@ const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// ```no_run
 /// use tower_lb::discover::{self, Dns, DiscoverExt};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let dns = Dns::system()?;
 /// let endpoints = discover::merge([
 ///     dns.host("blue.example.com", 8080)?,
 ///     dns.srv("_http._tcp.green.example.com")?,
 /// ]);
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Dns {

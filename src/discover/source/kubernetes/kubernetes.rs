@@ -34,13 +34,11 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::Kubernetes;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints = Kubernetes::new("http://127.0.0.1:8001")?
 ///     .namespace("shop")
 ///     .port("http")
 ///     .service::<std::net::SocketAddr>("web")?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
