@@ -1,13 +1,12 @@
 use std::{
     convert::Infallible,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -16,6 +15,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     escape::EscapedChain,
+    http::body::PollFrame,
     http_semantics::{EdgeFailure, text_response},
     outcome::Outcome,
 };
@@ -147,10 +147,7 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for GatewayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<Bytes> {
         self.project().body.poll_frame(cx)
     }
 

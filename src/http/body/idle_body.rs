@@ -1,17 +1,17 @@
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::PollFrame;
 use crate::{
     BoxError,
     future::LazySleep,
@@ -113,10 +113,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for IdleBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut this = self.project();
         if let Poll::Ready(frame) = this.body.poll_frame(cx) {
             *this.waiting = false;

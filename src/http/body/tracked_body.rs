@@ -4,10 +4,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::{Body, Frame};
+use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::until_body_end::report;
+use super::{PollFrame, until_body_end::report};
 use crate::{
     BoxError,
     http::ClassifyHttp,
@@ -66,10 +66,7 @@ impl<B: Body<Error: Into<BoxError>>, C: ClassifyHttp> Body for TrackedBody<B, C>
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut this = self.project();
         let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
             None => {

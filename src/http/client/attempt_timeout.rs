@@ -1,12 +1,11 @@
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_layer::Layer;
@@ -15,6 +14,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     future::LazySleep,
+    http::body::PollFrame,
     outcome::{Bound, Elapsed},
 };
 
@@ -113,10 +113,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for AttemptBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut timed = self.project().inner;
         if let Poll::Ready(frame) = timed.as_mut().project().inner.poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));

@@ -5,11 +5,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::replay_buffer::{Reader, to_bytes};
-use crate::{BoxError, retry::RetrySafety};
+use crate::{BoxError, http::body::PollFrame, retry::RetrySafety};
 
 pin_project! {
     /// A request body that can be sent more than once, with the same bytes and the same trailers.
@@ -99,10 +99,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<Bytes> {
         match self.project().kind.project() {
             KindProjection::Once { body } => body.poll_frame(cx).map(|frame| {
                 frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into))
@@ -146,6 +143,7 @@ mod tests {
         future::join,
     };
     use http::{HeaderMap, HeaderValue};
+    use http_body::Frame;
     use http_body_util::{BodyExt, Full, StreamBody};
     use proptest::prelude::*;
 

@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     BoxError,
+    http::body::PollFrame,
     retry::RetrySafety,
     sync::{Mutex, lock},
 };
@@ -220,10 +221,7 @@ impl<B: Body> Reader<B> {
         hint
     }
 
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame<Bytes>
     where
         B::Error: Into<BoxError>,
     {
