@@ -1,13 +1,11 @@
 use std::{
     collections::HashMap,
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
 use super::poll_updates;
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     endpoint::Endpoint,
 };
 
-pin_project! {
+adapter! {
     /// Turns targets into services with a function, which must not block. It is meant for clients
     /// that connect when they are first used. The stream of
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
@@ -24,23 +22,14 @@ pin_project! {
     /// An endpoint whose target stays the same keeps its service when attributes change. An update
     /// that changes nothing is dropped. The function is called again for a new target, and for an
     /// endpoint that is removed and added again.
-    pub struct Connect<D: Discover, F, S> {
-        #[pin]
-        discover: D,
-        connect: F,
-        known: HashMap<D::Key, Connected<D::Target, S>>,
+    pub struct Connect<D, F, S>(connect: F) {
+        known: HashMap<D::Key, Connected<D::Target, S>> = HashMap::new(),
     }
 }
 
 struct Connected<T, S> {
     endpoint: Endpoint<T>,
     service: S,
-}
-
-impl<D: Discover, F, S> Connect<D, F, S> {
-    pub(crate) fn new(discover: D, connect: F) -> Self {
-        Self { discover, connect, known: HashMap::new() }
-    }
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
@@ -100,11 +89,5 @@ impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target
                 (changed || this.known.len() != known).then_some(reset)
             }
         })
-    }
-}
-
-impl<D: Discover + fmt::Debug, F, S> fmt::Debug for Connect<D, F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

@@ -1,12 +1,10 @@
 use std::{
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
 use super::{
     known::{self, Known},
@@ -14,19 +12,11 @@ use super::{
 };
 use crate::discover::{Discover, Update};
 
-pin_project! {
+adapter! {
     /// Drops updates that change nothing. The stream of
     /// [`DiscoverExt::dedup`](crate::discover::DiscoverExt::dedup).
-    pub struct Dedup<D: Discover> {
-        #[pin]
-        discover: D,
-        known: Known<D::Key, D::Target>,
-    }
-}
-
-impl<D: Discover> Dedup<D> {
-    pub(crate) fn new(discover: D) -> Self {
-        Self { discover, known: Known::new() }
+    pub struct Dedup<D>() {
+        known: Known<D::Key, D::Target> = Known::new(),
     }
 }
 
@@ -49,11 +39,5 @@ impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone + PartialEq>> Stream for 
                 },
             })
         })
-    }
-}
-
-impl<D: Discover + fmt::Debug> fmt::Debug for Dedup<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dedup").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

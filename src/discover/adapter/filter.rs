@@ -1,13 +1,11 @@
 use std::{
     collections::HashSet,
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
 use super::{known::Known, poll_updates};
 use crate::{
@@ -15,23 +13,14 @@ use crate::{
     endpoint::Endpoint,
 };
 
-pin_project! {
+adapter! {
     /// Passes on the endpoints for which a function returns true. The stream of
     /// [`DiscoverExt::filter_endpoints`](crate::discover::DiscoverExt::filter_endpoints).
     ///
     /// An endpoint is removed when it changes and the function returns false.
-    pub struct FilterEndpoints<D: Discover, F> {
-        #[pin]
-        discover: D,
-        wanted: F,
+    pub struct FilterEndpoints<D, F>(wanted: F) {
         // The keys of the endpoints that were passed on.
-        shown: HashSet<D::Key>,
-    }
-}
-
-impl<D: Discover, F> FilterEndpoints<D, F> {
-    pub(crate) fn new(discover: D, wanted: F) -> Self {
-        Self { discover, wanted, shown: HashSet::new() }
+        shown: HashSet<D::Key> = HashSet::new(),
     }
 }
 
@@ -58,11 +47,5 @@ impl<D: Discover<Key: Clone + Eq + Hash>, F: FnMut(&D::Key, &Endpoint<D::Target>
                 Some(Update::Reset(all.into_iter().collect()))
             }
         })
-    }
-}
-
-impl<D: Discover + fmt::Debug, F> fmt::Debug for FilterEndpoints<D, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FilterEndpoints").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

@@ -1,36 +1,26 @@
 use std::{
     collections::HashSet,
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
 use super::poll_updates;
 use crate::discover::{Discover, Update};
 
-pin_project! {
+adapter! {
     /// Keeps the last endpoints when the source reports an empty set. The stream of
     /// [`DiscoverExt::keep_last_good`](crate::discover::DiscoverExt::keep_last_good).
     ///
     /// An update that leaves no endpoint is dropped. The next update replaces the kept endpoints as
     /// one change.
-    pub struct KeepLastGood<D: Discover> {
-        #[pin]
-        discover: D,
+    pub struct KeepLastGood<D>() {
         // The endpoints of the source.
-        known: HashSet<D::Key>,
+        known: HashSet<D::Key> = HashSet::new(),
         // The source has no endpoint, and the endpoints that were passed on last are kept.
-        keeping: bool,
-    }
-}
-
-impl<D: Discover> KeepLastGood<D> {
-    pub(crate) fn new(discover: D) -> Self {
-        Self { discover, known: HashSet::new(), keeping: false }
+        keeping: bool = false,
     }
 }
 
@@ -63,11 +53,5 @@ impl<D: Discover<Key: Clone + Eq + Hash>> Stream for KeepLastGood<D> {
                 (update, _) => update,
             })
         })
-    }
-}
-
-impl<D: Discover + fmt::Debug> fmt::Debug for KeepLastGood<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeepLastGood").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

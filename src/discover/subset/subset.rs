@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    fmt::{self, Display},
+    fmt::Display,
     hash::Hash,
     pin::Pin,
     sync::Arc,
@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
 use crate::{
     discover::{
@@ -59,39 +58,22 @@ impl FleetMember {
 /// The largest number of updates that are applied before a subset is selected.
 const MAX_UPDATES_PER_CHOICE: usize = 2048;
 
-pin_project! {
+adapter! {
     /// Passes on a subset of the endpoints. The stream of
     /// [`DiscoverExt::subset`](crate::discover::DiscoverExt::subset).
     ///
     /// Each tier has its own subset, so that no tier is lost. A burst of updates causes one
     /// selection. A subset that has changed is passed on as one change. An endpoint that leaves the
     /// subset and returns is a new endpoint.
-    #[project = SubsetProjection]
-    pub struct SubsetEndpoints<D: Discover, S> {
-        #[pin]
-        discover: D,
-        subsetting: S,
+    project = SubsetProjection,
+    pub struct SubsetEndpoints<D, S>(subsetting: S) {
         // All endpoints of the source.
-        fleet: Known<D::Key, D::Target>,
+        fleet: Known<D::Key, D::Target> = Known::new(),
         // The subset that was passed on last.
-        subset: Known<D::Key, D::Target>,
-        changed: bool,
-        ended: bool,
-        error: Option<D::Error>,
-    }
-}
-
-impl<D: Discover, S> SubsetEndpoints<D, S> {
-    pub(crate) fn new(discover: D, subsetting: S) -> Self {
-        Self {
-            discover,
-            subsetting,
-            fleet: Known::new(),
-            subset: Known::new(),
-            changed: false,
-            ended: false,
-            error: None,
-        }
+        subset: Known<D::Key, D::Target> = Known::new(),
+        changed: bool = false,
+        ended: bool = false,
+        error: Option<D::Error> = None,
     }
 }
 
@@ -178,14 +160,5 @@ impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
-    }
-}
-
-impl<D: Discover + fmt::Debug, S: fmt::Debug> fmt::Debug for SubsetEndpoints<D, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubsetEndpoints")
-            .field("discover", &self.discover)
-            .field("subsetting", &self.subsetting)
-            .finish_non_exhaustive()
     }
 }
