@@ -96,6 +96,22 @@ mod source;
 mod subset;
 mod update;
 
+#[cfg(feature = "cloudmap")]
+pub use self::source::CloudMap;
+#[cfg(feature = "consul")]
+pub use self::source::Consul;
+#[cfg(feature = "file")]
+pub use self::source::File;
+#[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
+pub use self::source::HttpApi;
+#[cfg(feature = "http-poll")]
+pub use self::source::HttpPoll;
+#[cfg(feature = "kubernetes")]
+pub use self::source::Kubernetes;
+#[cfg(feature = "dns")]
+pub use self::source::{Dns, Family};
+#[cfg(feature = "document")]
+pub use self::source::{Format, parse_document};
 pub use self::{
     adapter::{
         Connect, Debounce, Dedup, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
@@ -103,7 +119,11 @@ pub use self::{
     },
     discover::Discover,
     ext::DiscoverExt,
-    source::*,
+    source::{
+        AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, List, Refresh,
+        RejectedAddress, Schedule, Sets, SourceError, SourceReport, SourceStatus, addresses,
+        channel, from_tower, list, refresh, sets,
+    },
     subset::{
         ApertureSubset, FleetMember, Placement, RendezvousSubset, SubsetEndpoints, Subsetting,
     },
