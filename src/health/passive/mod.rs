@@ -6,8 +6,8 @@
 //! simpler meter of its own, made of the same parts.
 //!
 //! - `monitor`: the meter of outlier detection.
-//! - `consecutive`, `trial`, `severity`: its parts, which count consecutive failures, decide trials,
-//!   and rank endpoints by their last 16 requests.
+//! - `consecutive`, `trial`, `severity`: its parts, which count consecutive failures, decide
+//!   trials, and rank endpoints by their last 16 requests.
 //! - `interval_stats`: what one endpoint did in an interval, which the rules for outliers compare.
 
 pub(super) mod consecutive;
