@@ -118,6 +118,9 @@
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[macro_use]
+mod setters;
+
 pub mod balance;
 mod capacity;
 pub mod discover;
@@ -131,6 +134,7 @@ pub mod guide;
 mod hash;
 pub mod health;
 pub mod hedge;
+mod histogram;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "http", feature = "lambda"))]
@@ -139,6 +143,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+mod opaque;
 pub mod outcome;
 pub mod prelude;
 pub mod retry;

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,7 +10,13 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::{DriverStatus, snapshot::Snapshot};
-use crate::{Error, endpoint::WaitQueue, escape::Escaped, strategy::Rng};
+use crate::{
+    Error,
+    endpoint::WaitQueue,
+    escape::Escaped,
+    strategy::Rng,
+    sync::{Mutex, lock},
+};
 
 /// The state that all clones of a balancer share.
 pub(super) struct Shared<S, P> {
@@ -201,10 +207,6 @@ impl<S, P> Shared<S, P> {
             "still waiting for an endpoint"
         );
     }
-}
-
-fn lock(status: &Mutex<DriverStatus>) -> std::sync::MutexGuard<'_, DriverStatus> {
-    status.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl<S, P> Drop for Shared<S, P> {

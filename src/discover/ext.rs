@@ -24,10 +24,7 @@ pub trait DiscoverExt: Discover + Sized {
 
     /// Changes the keys of endpoints, for example to keep the keys of several sources apart.
     /// Different keys must be mapped to different keys.
-    fn map_keys<F, L>(self, map: F) -> MapKeys<Self, F>
-    where
-        F: FnMut(Self::Key) -> L,
-    {
+    fn map_keys<F: FnMut(Self::Key) -> L, L>(self, map: F) -> MapKeys<Self, F> {
         MapKeys::new(self, map)
     }
 
@@ -58,12 +55,10 @@ pub trait DiscoverExt: Discover + Sized {
     }
 
     /// Sets the weight of each endpoint with a function of its key and the endpoint.
-    fn with_weights<F>(
+    fn with_weights<F: FnMut(&Self::Key, &Endpoint<Self::Target>) -> u32>(
         self,
         mut weight: F,
     ) -> MapEndpoints<Self, impl FnMut(&Self::Key, Endpoint<Self::Target>) -> Endpoint<Self::Target>>
-    where
-        F: FnMut(&Self::Key, &Endpoint<Self::Target>) -> u32,
     {
         self.map_endpoints(move |key, endpoint| {
             let weight = weight(key, &endpoint);
@@ -109,19 +104,13 @@ pub trait DiscoverExt: Discover + Sized {
     }
 
     /// Turns targets into services with a function; see [`Connect`].
-    fn connect<F, S>(self, connect: F) -> Connect<Self, F, S>
-    where
-        F: FnMut(&Self::Target) -> S,
-    {
+    fn connect<F: FnMut(&Self::Target) -> S, S>(self, connect: F) -> Connect<Self, F, S> {
         Connect::new(self, connect)
     }
 
     /// Turns targets into services with a `Service` that makes services, such as tower's
     /// `MakeService`; see [`Make`].
-    fn make<M>(self, make: M) -> Make<Self, M>
-    where
-        M: Service<Self::Target>,
-    {
+    fn make<M: Service<Self::Target>>(self, make: M) -> Make<Self, M> {
         Make::new(self, make)
     }
 

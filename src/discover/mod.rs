@@ -50,6 +50,44 @@
 //! # }).unwrap();
 //! ```
 
+/// Defines the stream of an adapter of a source `D`: first the fields that `new` takes, then the
+/// others with their first values.
+macro_rules! adapter {
+    (
+        $(#[$attribute:meta])*
+        $(project = $project:ident,)?
+        pub struct $name:ident<D $(, $parameter:ident)*>($($field:ident: $type:ty),*) {
+            $($state:ident: $state_type:ty = $first:expr,)*
+        }
+    ) => {
+        pin_project_lite::pin_project! {
+            $(#[$attribute])*
+            $(#[project = $project])?
+            pub struct $name<D: $crate::discover::Discover $(, $parameter)*> {
+                #[pin]
+                discover: D,
+                $($field: $type,)*
+                $($state: $state_type,)*
+            }
+        }
+
+        impl<D: $crate::discover::Discover $(, $parameter)*> $name<D $(, $parameter)*> {
+            pub(crate) fn new(discover: D $(, $field: $type)*) -> Self {
+                Self { discover, $($field,)* $($state: $first,)* }
+            }
+        }
+
+        impl<D: $crate::discover::Discover + std::fmt::Debug $(, $parameter)*> std::fmt::Debug
+            for $name<D $(, $parameter)*>
+        {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut shown = f.debug_struct(stringify!($name));
+                shown.field("discover", &self.discover).finish_non_exhaustive()
+            }
+        }
+    };
+}
+
 mod adapter;
 #[allow(clippy::module_inception)]
 mod discover;

@@ -11,3 +11,25 @@ pub enum Update<K, T> {
     /// with a known key stay. The last of several endpoints with the same key is used.
     Reset(Vec<(K, Endpoint<T>)>),
 }
+
+impl<K, T> Update<K, T> {
+    /// Changes each key and each endpoint with a function.
+    pub(super) fn map<L, U>(
+        self,
+        mut key: impl FnMut(K) -> L,
+        mut endpoint: impl FnMut(&K, Endpoint<T>) -> Endpoint<U>,
+    ) -> Update<L, U> {
+        let mut both = |(old, before)| {
+            let after = endpoint(&old, before);
+            (key(old), after)
+        };
+        match self {
+            Self::Insert(old, before) => {
+                let (key, endpoint) = both((old, before));
+                Update::Insert(key, endpoint)
+            }
+            Self::Remove(old) => Update::Remove(key(old)),
+            Self::Reset(all) => Update::Reset(all.into_iter().map(both).collect()),
+        }
+    }
+}

@@ -1,9 +1,10 @@
 use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
+    Arc, Weak,
     atomic::{AtomicU32, Ordering},
 };
 
 use super::WaitQueue;
+use crate::sync::{Mutex, MutexGuard, lock};
 
 /// A number of requests that an endpoint on trial may still get, from all balancers together.
 ///
@@ -56,8 +57,8 @@ impl Allowance {
         }
     }
 
-    fn queues(&self) -> std::sync::MutexGuard<'_, Vec<Weak<WaitQueue>>> {
-        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, Vec<Weak<WaitQueue>>> {
+        lock(&self.0.queues)
     }
 }
 

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeSet,
-    fmt,
     fmt::Display,
     hash::Hash,
     sync::Arc,
@@ -12,21 +11,21 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Member, Members},
-    stage::{Policy, Removal, Stage, stage, with_worse_health},
+    stage::{Policy, Removal, stage, with_worse_health},
     timer::{Interval, after},
 };
 use crate::{
     ConfigError,
-    discover::Discover,
     endpoint::{Endpoint, Health},
     escape::Escaped,
+    opaque::Opaque,
 };
 
 /// How long a draining endpoint may take to finish its requests.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Draining {
     deadline: Duration,
-    observer: Option<Observer>,
+    observer: Option<Opaque<Observer>>,
 }
 
 type Observer = Arc<dyn Fn(&DrainReport<'_>) + Send + Sync>;
@@ -57,7 +56,7 @@ impl Draining {
         mut self,
         observer: impl Fn(&DrainReport<'_>) + Send + Sync + 'static,
     ) -> Self {
-        self.observer = Some(Arc::new(observer));
+        self.observer = Some(Opaque(Arc::new(observer)));
         self
     }
 
@@ -73,15 +72,6 @@ impl Default for Draining {
     }
 }
 
-impl fmt::Debug for Draining {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draining")
-            .field("deadline", &self.deadline)
-            .field("observed", &self.observer.is_some())
-            .finish()
-    }
-}
-
 stage! {
     /// Lets draining endpoints finish their requests. The stream of
     /// [`HealthExt::drained`](crate::health::HealthExt::drained).
@@ -93,16 +83,7 @@ stage! {
     /// may finish, but the endpoint is removed without them.
     ///
     /// The number of requests in flight is read ten times a second while an endpoint drains.
-    Drained, DrainPolicy, State
-}
-
-impl<D: Discover> Drained<D> {
-    pub(super) fn new(discover: D, draining: Draining) -> Result<Self, ConfigError> {
-        draining.validate()?;
-        let tick = Interval::new(Duration::from_millis(100));
-        let policy = DrainPolicy { draining, leaving: BTreeSet::new(), tick };
-        Ok(Self { stage: Stage::new(discover, policy) })
-    }
+    Drained, Draining, DrainPolicy, State
 }
 
 #[derive(Debug)]
@@ -123,6 +104,11 @@ struct DrainPolicy {
 }
 
 impl DrainPolicy {
+    fn new(draining: Draining) -> Self {
+        let tick = Interval::new(Duration::from_millis(100));
+        Self { draining, leaving: BTreeSet::new(), tick }
+    }
+
     fn start_draining(&mut self, id: Id, removed: bool) -> State {
         self.leaving.insert(id);
         State::Draining { since: Instant::now(), removed }
@@ -133,7 +119,7 @@ impl DrainPolicy {
         let endpoint = &*member.key.to_string();
         tracing::info!(endpoint = %Escaped(endpoint), outstanding, ?time, "drained");
         if let Some(observer) = &self.draining.observer {
-            observer(&DrainReport { endpoint, outstanding, time });
+            (observer.0)(&DrainReport { endpoint, outstanding, time });
         }
     }
 
@@ -162,11 +148,7 @@ impl DrainPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for DrainPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for DrainPolicy {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         match endpoint.health() {
             Health::Draining(_) => self.start_draining(id, false),

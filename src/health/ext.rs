@@ -10,13 +10,11 @@ use crate::{ConfigError, discover::Discover};
 /// afterwards. The adapters therefore work in any order; in the order of the methods below, each
 /// one sees the changes that concern it.
 ///
+/// # Errors
+///
 /// Each method fails with a [`ConfigError`] if a setting is invalid.
 pub trait HealthExt: Discover + Sized {
     /// Checks endpoints actively; see [`HealthChecked`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn health_checked<C>(self, check: HealthCheck<C>) -> Result<HealthChecked<Self, C>, ConfigError>
     where
         C: Check<Self::Target>,
@@ -25,10 +23,6 @@ pub trait HealthExt: Discover + Sized {
     }
 
     /// Ejects endpoints whose requests do worse than those of others; see [`OutlierDetected`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn outlier_detected(
         self,
         detection: OutlierDetection,
@@ -38,19 +32,11 @@ pub trait HealthExt: Discover + Sized {
 
     /// Puts a circuit breaker before each endpoint, instead of or besides outlier detection; see
     /// [`CircuitBroken`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn circuit_broken(self, breaker: CircuitBreaker) -> Result<CircuitBroken<Self>, ConfigError> {
         CircuitBroken::new(self, breaker)
     }
 
     /// Lowers the weight of endpoints that report an overload; see [`OverloadBackedOff`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn overload_backoff(
         self,
         backoff: OverloadBackoff,
@@ -59,19 +45,11 @@ pub trait HealthExt: Discover + Sized {
     }
 
     /// Raises the weight of endpoints that enter service step by step; see [`SlowStarted`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarted<Self>, ConfigError> {
         SlowStarted::new(self, slow_start)
     }
 
     /// Lets endpoints that are removed finish their requests first; see [`Drained`].
-    ///
-    /// # Errors
-    ///
-    /// Fails if a setting is invalid.
     fn drained(self, draining: Draining) -> Result<Drained<Self>, ConfigError> {
         Drained::new(self, draining)
     }

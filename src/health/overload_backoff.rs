@@ -11,13 +11,12 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Members},
-    stage::{Policy, Stage, stage},
+    stage::{Policy, stage},
     timer::Interval,
     weight_share::with_weight_share,
 };
 use crate::{
     ConfigError,
-    discover::Discover,
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     outcome::{Meter, Outcome, Sample},
 };
@@ -37,26 +36,14 @@ impl OverloadBackoff {
         Self { interval: Duration::from_secs(1), floor: 0.05, max_pause: Duration::from_secs(60) }
     }
 
-    /// Sets how often weights are adjusted. Default 1 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
-    }
-
-    /// Sets the lowest share of its weight that an endpoint has. Default 0.05; from 0 to 1.
-    #[must_use]
-    pub fn floor(mut self, share: f64) -> Self {
-        self.floor = share;
-        self
-    }
-
-    /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default 60
-    /// s.
-    #[must_use]
-    pub fn max_pause(mut self, time: Duration) -> Self {
-        self.max_pause = time;
-        self
+    setters! {
+        /// Sets how often weights are adjusted. Default 1 s.
+        pub fn interval(interval: Duration) => interval = interval;
+        /// Sets the lowest share of its weight that an endpoint has. Default 0.05; from 0 to 1.
+        pub fn floor(share: f64) => floor = share;
+        /// Sets the longest `Retry-After` that is honoured; a longer one counts as `time`. Default
+        /// 60 s.
+        pub fn max_pause(time: Duration) => max_pause = time;
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -104,15 +91,7 @@ stage! {
     ///
     /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets
     /// in the same way.
-    OverloadBackedOff, OverloadBackoffPolicy, State
-}
-
-impl<D: Discover> OverloadBackedOff<D> {
-    pub(super) fn new(discover: D, backoff: OverloadBackoff) -> Result<Self, ConfigError> {
-        backoff.validate()?;
-        let policy = OverloadBackoffPolicy { backoff, tick: Interval::new(backoff.interval) };
-        Ok(Self { stage: Stage::new(discover, policy) })
-    }
+    OverloadBackedOff, OverloadBackoff, OverloadBackoffPolicy, State
 }
 
 #[derive(Debug)]
@@ -153,6 +132,10 @@ struct OverloadBackoffPolicy {
 }
 
 impl OverloadBackoffPolicy {
+    fn new(backoff: OverloadBackoff) -> Self {
+        Self { backoff, tick: Interval::new(backoff.interval) }
+    }
+
     fn adjust_weights<K, T>(&self, members: &mut Members<K, T, State>) {
         let now = Instant::now();
         let mut changed = Vec::new();

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::stage::{
     members::{Id, Member, Members},
-    stage::{Policy, Removal, Stage, stage},
+    stage::{Policy, Removal, stage},
     timer::Interval,
     weight_share::with_weight_share,
 };
-use crate::{ConfigError, discover::Discover, endpoint::Endpoint};
+use crate::{ConfigError, endpoint::Endpoint};
 
 /// How the weight of an endpoint rises after it has entered service.
 ///
@@ -31,19 +31,12 @@ impl SlowStart {
         Self { duration, exponent: 1.0, floor: 0.1 }
     }
 
-    /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01 to
-    /// 100.
-    #[must_use]
-    pub fn exponent(mut self, exponent: f64) -> Self {
-        self.exponent = exponent;
-        self
-    }
-
-    /// Sets the lowest share of its weight that an endpoint has. Default 0.1; from 0 to 1.
-    #[must_use]
-    pub fn floor(mut self, share: f64) -> Self {
-        self.floor = share;
-        self
+    setters! {
+        /// Sets the curve: 1 is a straight line, 2 starts slower, 0.5 faster. Default 1; from 0.01
+        /// to 100.
+        pub fn exponent(exponent: f64) => exponent = exponent;
+        /// Sets the lowest share of its weight that an endpoint has. Default 0.1; from 0 to 1.
+        pub fn floor(share: f64) => floor = share;
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -81,14 +74,7 @@ stage! {
     ///
     /// Sources: Envoy's slow start, whose `aggression` is the inverse of the exponent, and
     /// HAProxy's. Where this differs: endpoints that return to service ramp up as well as new ones.
-    SlowStarted, SlowStartPolicy, State
-}
-
-impl<D: Discover> SlowStarted<D> {
-    pub(super) fn new(discover: D, slow_start: SlowStart) -> Result<Self, ConfigError> {
-        slow_start.validate()?;
-        Ok(Self { stage: Stage::new(discover, SlowStartPolicy::new(slow_start)) })
-    }
+    SlowStarted, SlowStart, SlowStartPolicy, State
 }
 
 /// The number of steps of a ramp, unless they would be shorter than `MIN_STEP`.

@@ -1,10 +1,12 @@
 use std::{
     fmt,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::histogram::{Histogram, bucket_of_rank};
 
 /// Measures a quantile of recent latencies. Recording takes two atomic operations; once a second,
 /// the caller that records also computes the quantile.
@@ -24,10 +26,9 @@ pub(super) struct Latencies {
     quantile: AtomicU64,
 }
 
-struct Histogram([AtomicU32; BUCKETS]);
-
-/// Eight for each doubling, from 1 µs to 6 days.
-const BUCKETS: usize = 8 * 40;
+/// Latencies up to 13 days, in eight buckets for each doubling.
+const OCTAVES: u32 = 40;
+const STEP_BITS: u32 = 3;
 const HISTOGRAM_PERIOD: Duration = Duration::from_secs(20);
 const QUANTILE_PERIOD: Duration = Duration::from_secs(1);
 /// How many responses are needed for a quantile.
@@ -36,11 +37,10 @@ const MIN_QUANTILE: Duration = Duration::from_millis(1);
 
 impl Latencies {
     pub(super) fn new(share: f64) -> Self {
-        let histogram = || Histogram(std::array::from_fn(|_| AtomicU32::new(0)));
         Self {
             share,
             created: Instant::now(),
-            histograms: [histogram(), histogram()],
+            histograms: [(); 2].map(|()| Histogram::new(OCTAVES, STEP_BITS)),
             period: AtomicU64::new(0),
             due: AtomicU64::new(0),
             quantile: AtomicU64::new(0),
@@ -51,7 +51,7 @@ impl Latencies {
     pub(super) fn record(&self, started: Instant, now: Instant) {
         let current = self.period.load(Ordering::Relaxed) as usize % 2;
         let latency = now.saturating_duration_since(started);
-        self.histograms[current].0[bucket(latency)].fetch_add(1, Ordering::Relaxed);
+        self.histograms[current].record(nanos(latency));
         let age = nanos(now.saturating_duration_since(self.created));
         let due = self.due.load(Ordering::Relaxed);
         if age >= due {
@@ -81,16 +81,13 @@ impl Latencies {
             _ => 0..2,
         };
         // The histogram is emptied before `period` directs new counts to it.
-        let counts = self.histograms[stale].iter().flat_map(|histogram| &histogram.0);
-        counts.for_each(|count| count.store(0, Ordering::Relaxed));
+        self.histograms[stale].iter().for_each(Histogram::clear);
         self.period.store(period, Ordering::Relaxed);
 
         let [one, other] = &self.histograms;
-        let count = |(one, other): (&AtomicU32, &AtomicU32)| {
-            u64::from(one.load(Ordering::Relaxed)) + u64::from(other.load(Ordering::Relaxed))
-        };
-        let counts = || one.0.iter().zip(&other.0).map(count);
-        let total: u64 = counts().sum();
+        let counts = one.counts().zip(other.counts()).map(|(one, other)| one + other);
+        let counts: Vec<u64> = counts.collect();
+        let total: u64 = counts.iter().sum();
         if total < MIN_RESPONSES {
             // With little traffic the last quantile stays in use, but not after a pause that
             // emptied both histograms.
@@ -103,13 +100,8 @@ impl Latencies {
             return;
         }
         let rank = (self.share * total as f64) as u64;
-        let mut seen = 0;
-        let bucket = counts().position(|count| {
-            seen += count;
-            seen > rank
-        });
-        let quantile = upper_bound(bucket.unwrap_or(BUCKETS - 1));
-        self.quantile.store(nanos(quantile), Ordering::Relaxed);
+        let bucket = bucket_of_rank(&counts, rank).unwrap_or(counts.len() - 1);
+        self.quantile.store(one.start(bucket + 1), Ordering::Relaxed);
     }
 }
 
@@ -126,35 +118,9 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Returns the bucket of `latency`: the position of the highest bit of its microseconds, and the
-/// three bits after it.
-fn bucket(latency: Duration) -> usize {
-    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
-    let exponent = micros.ilog2() as usize;
-    let mantissa = if exponent < 3 { micros << (3 - exponent) } else { micros >> (exponent - 3) };
-    (exponent * 8 + mantissa as usize % 8).min(BUCKETS - 1)
-}
-
-/// Returns the lowest latency above `bucket`.
-fn upper_bound(bucket: usize) -> Duration {
-    let (exponent, mantissa) = ((bucket + 1) / 8, (bucket + 1) % 8);
-    Duration::from_micros((1 << exponent) + ((mantissa as u64) << exponent) / 8)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn buckets_are_narrow(micros in 8..1_u64 << 39) {
-            let latency = Duration::from_micros(micros);
-            let bound = upper_bound(bucket(latency));
-            prop_assert!(bound > latency && bound <= latency.mul_f64(1.126), "{bound:?}");
-        }
-    }
 
     #[test]
     fn quantiles_follow_the_latencies_and_old_latencies_expire() {

@@ -1,13 +1,12 @@
 use std::{
     convert::Infallible,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -16,6 +15,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     escape::EscapedChain,
+    http::body::PollFrame,
     http_semantics::{EdgeFailure, text_response},
     outcome::Outcome,
 };
@@ -99,11 +99,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for GatewayFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    E: Into<BoxError>,
-{
+impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future for GatewayFuture<F> {
     type Output = Result<Response<GatewayBody<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -147,26 +143,13 @@ pin_project! {
     }
 }
 
-impl<B> Body for GatewayBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for GatewayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<Bytes> {
         self.project().body.poll_frame(cx)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }

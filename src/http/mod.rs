@@ -50,6 +50,19 @@
 //! `classify` (outcomes and retry decisions), `client` (clients and their origins), `load` (load
 //! reports), `replay` (request bodies that can be sent more than once), `sticky` and `sigv4`.
 
+/// Defines the methods of a `Body` whose size is that of an inner body.
+macro_rules! size_of_inner {
+    ($($field:ident).+) => {
+        fn is_end_stream(&self) -> bool {
+            self.$($field).+.is_end_stream()
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            self.$($field).+.size_hint()
+        }
+    };
+}
+
 mod body;
 mod classify;
 mod client;

@@ -1,9 +1,10 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, Request, header};
 
 use crate::{
     ParseError,
+    opaque::Opaque,
     strategy::{HashKey, stable_hash},
 };
 
@@ -16,12 +17,12 @@ use crate::{
 /// ```
 /// use tower_lb::{http::RequestKey, strategy::Maglev};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // By user if one is logged in, otherwise by path.
 /// let user = RequestKey::header("x-user-id")?.or(RequestKey::cookie("session")?);
 /// let key = user.or(RequestKey::path());
 /// let strategy = Maglev::new(key);
-/// # let _ = strategy; Ok(()) }
+/// # let _ = strategy;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RequestKey {
@@ -29,14 +30,14 @@ pub struct RequestKey {
     parts: Vec<Part>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Part {
     Header(HeaderName),
     Cookie(Box<str>),
     Path,
     Query(Box<str>),
     Authority,
-    Source(Arc<dyn Fn(&http::Extensions) -> Option<IpAddr> + Send + Sync>),
+    Source(Opaque<Arc<dyn Fn(&http::Extensions) -> Option<IpAddr> + Send + Sync>>),
 }
 
 /// What the names of headers and cookies consist of.
@@ -62,10 +63,7 @@ impl RequestKey {
     /// If `name` is empty or has a character that RFC 6265 does not permit.
     pub fn cookie(name: impl AsRef<str>) -> Result<Self, ParseError> {
         let name = name.as_ref();
-        let is_token =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        let valid = !name.is_empty() && name.bytes().all(is_token);
-        let cookie = valid.then(|| Part::Cookie(name.into()));
+        let cookie = is_token(name).then(|| Part::Cookie(name.into()));
         cookie.map(Self::from).ok_or_else(|| ParseError::new("cookie name", name, TOKEN))
     }
 
@@ -107,7 +105,8 @@ impl RequestKey {
     pub fn source<T: Send + Sync + 'static>(
         address: impl Fn(&T) -> IpAddr + Send + Sync + 'static,
     ) -> Self {
-        Self::from(Part::Source(Arc::new(move |extensions| extensions.get().map(&address))))
+        let address = move |extensions: &http::Extensions| extensions.get().map(&address);
+        Self::from(Part::Source(Opaque(Arc::new(address))))
     }
 
     /// Selects `other` for requests that do not have this key.
@@ -143,12 +142,20 @@ impl Part {
                 Some(authority) => Some(stable_hash(authority.as_str())),
                 None => headers.get(header::HOST).map(stable_hash),
             },
-            Self::Source(address) => Some(match address(request.extensions())?.to_canonical() {
-                IpAddr::V4(address) => stable_hash(address.octets()),
-                IpAddr::V6(address) => stable_hash(address.octets()),
-            }),
+            Self::Source(Opaque(address)) => {
+                Some(match address(request.extensions())?.to_canonical() {
+                    IpAddr::V4(address) => stable_hash(address.octets()),
+                    IpAddr::V6(address) => stable_hash(address.octets()),
+                })
+            }
         }
     }
+}
+
+/// Returns whether `name` is valid for a cookie.
+pub(super) fn is_token(name: &str) -> bool {
+    let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_valid)
 }
 
 /// Returns the value of the first cookie `name` in all `Cookie` headers.
@@ -167,19 +174,6 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
         Some((key, value)) => (key == name).then_some(value),
         None => (pair == name).then_some(""),
     })
-}
-
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Header(name) => f.debug_tuple("Header").field(name).finish(),
-            Self::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
-            Self::Path => f.write_str("Path"),
-            Self::Query(name) => f.debug_tuple("Query").field(name).finish(),
-            Self::Authority => f.write_str("Authority"),
-            Self::Source(_) => f.write_str("Source"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ pub type Resilient<S> = Replay<Retry<Hedge<S, RetryOn>, RetryOn>>;
 ///
 /// If `service` takes requests with any body, as axum's `Router` does, the compiler cannot infer
 /// `B`: write `resilient::<_, B>(service)`.
-pub fn resilient<S, B>(service: S) -> Resilient<S>
-where
-    S: Service<Request<ReplayBody<B>>>,
-{
+pub fn resilient<S: Service<Request<ReplayBody<B>>>, B>(service: S) -> Resilient<S> {
     ResilienceLayer::default().layer(service)
 }
 
@@ -107,62 +104,25 @@ pub struct ResilienceBuilder {
 }
 
 impl ResilienceBuilder {
-    /// Sets which requests may be sent more than once, and how much of a body is kept. Default
-    /// [`ReplayLayer::new`].
-    #[must_use]
-    pub fn replay(mut self, replay: ReplayLayer) -> Self {
-        self.replay = replay;
-        self
-    }
-
-    /// Sets which responses are retried. Default [`RetryOn::http`].
-    #[must_use]
-    pub fn retry_on(mut self, on: RetryOn) -> Self {
-        self.on = on;
-        self
-    }
-
-    /// Sets the maximum number of attempts, without hedges. Default 3.
-    #[must_use]
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.attempts = attempts;
-        self
-    }
-
-    /// Sets the delay between attempts. Default [`Backoff::default`].
-    #[must_use]
-    pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
-    /// Limits the time of all attempts together, up to the response head. Default 30 s.
-    #[must_use]
-    pub fn overall(mut self, time: Duration) -> Self {
-        self.overall = time;
-        self
-    }
-
-    /// Sets the delay after which a second attempt starts beside the first. Default
-    /// [`Delay::never`].
-    #[must_use]
-    pub fn hedge(mut self, delay: Delay) -> Self {
-        self.hedge = delay;
-        self
-    }
-
-    /// Sets the budget of retries and hedges. Default [`Budget::default`], of this layer alone.
-    #[must_use]
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// Makes delays repeatable. Default: seeded by the operating system.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+    setters! {
+        /// Sets which requests may be sent more than once, and how much of a body is kept. Default
+        /// [`ReplayLayer::new`].
+        pub fn replay(replay: ReplayLayer) => replay = replay;
+        /// Sets which responses are retried. Default [`RetryOn::http`].
+        pub fn retry_on(on: RetryOn) => on = on;
+        /// Sets the maximum number of attempts, without hedges. Default 3.
+        pub fn attempts(attempts: u32) => attempts = attempts;
+        /// Sets the delay between attempts. Default [`Backoff::default`].
+        pub fn backoff(backoff: Backoff) => backoff = backoff;
+        /// Limits the time of all attempts together, up to the response head. Default 30 s.
+        pub fn overall(time: Duration) => overall = time;
+        /// Sets the delay after which a second attempt starts beside the first. Default
+        /// [`Delay::never`].
+        pub fn hedge(delay: Delay) => hedge = delay;
+        /// Sets the budget of retries and hedges. Default [`Budget::default`], of this layer alone.
+        pub fn budget(budget: Budget) => budget = budget;
+        /// Makes delays repeatable. Default: seeded by the operating system.
+        pub fn seed(seed: u64) => seed = Some(seed);
     }
 
     /// Returns the layer.

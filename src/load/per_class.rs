@@ -84,10 +84,6 @@ impl Meter for Classes {
         }
     }
 
-    fn needs_first_bytes(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.needs_first_bytes())
-    }
-
     fn needs_starts(&self) -> bool {
         true
     }

@@ -128,9 +128,7 @@ impl<L: Clone> Clone for PredictedLatency<L> {
 
 impl<L: Load> Load for PredictedLatency<L> {
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
-        let Some(endpoint) = gauge.meter::<Reported>() else {
-            return self.inner.score(gauge, now);
-        };
+        let Some(endpoint) = gauge.meter::<Reported>() else { return self.inner.score(gauge, now) };
         // Only a strategy knows weights, so they are learned here and not from discovery.
         let weight = gauge.weight();
         if endpoint.weight.load(Ordering::Relaxed) != weight {

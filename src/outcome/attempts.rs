@@ -1,9 +1,12 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Outcome;
-use crate::endpoint::{EndpointStats, Tried};
+use crate::{
+    endpoint::{EndpointStats, Tried},
+    sync::{Mutex, lock},
+};
 
 /// The attempts of one request so far: their number, the endpoints tried, the last failure, and the
 /// deadline of them all.
@@ -117,7 +120,7 @@ impl Attempts {
     }
 
     fn state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        look(&mut lock(&self.0))
     }
 }
 

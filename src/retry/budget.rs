@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,7 +10,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::window::Window;
-use crate::ConfigError;
+use crate::{
+    ConfigError,
+    sync::{Mutex, lock},
+};
 
 /// Limits how many retries and hedges are sent in addition to the requests themselves.
 ///
@@ -87,7 +90,7 @@ impl Budget {
     pub fn withdraw(&self) -> bool {
         let Some(account) = &self.account else { return true };
         let now = Instant::now();
-        let mut window = account.lock();
+        let mut window = lock(&account.window);
         let is_enough = account.balance(&mut window, now) >= UNITS_PER_RETRY;
         if is_enough {
             window.add(now, -UNITS_PER_RETRY);
@@ -111,7 +114,7 @@ impl Budget {
     /// expired no longer lowers the balance, so nothing is added.
     pub(crate) fn refund(&self, withdrawn: Instant) {
         if let Some(account) = &self.account {
-            account.lock().refund(Instant::now(), withdrawn, UNITS_PER_RETRY);
+            lock(&account.window).refund(Instant::now(), withdrawn, UNITS_PER_RETRY);
             account.spent.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -121,7 +124,7 @@ impl Budget {
     #[must_use]
     pub fn balance(&self) -> f64 {
         let Some(account) = &self.account else { return f64::INFINITY };
-        account.balance(&mut account.lock(), Instant::now()) as f64 / UNITS_PER_RETRY as f64
+        account.balance(&mut lock(&account.window), Instant::now()) as f64 / UNITS_PER_RETRY as f64
     }
 
     /// Returns how many attempts were paid for so far.
@@ -138,10 +141,6 @@ impl Budget {
 }
 
 impl Account {
-    fn lock(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Deposits the pending requests, and returns the balance.
     fn balance(&self, window: &mut Window, now: Instant) -> i64 {
         let requests = self.pending_requests.swap(0, Ordering::Relaxed);

@@ -1,21 +1,20 @@
 use std::{
     collections::HashMap,
-    fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
+use super::poll_updates;
 use crate::{
     capacity::shrunk,
     discover::{Discover, Update},
     endpoint::Endpoint,
 };
 
-pin_project! {
+adapter! {
     /// Turns targets into services with a function, which must not block. It is meant for clients
     /// that connect when they are first used. The stream of
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
@@ -23,23 +22,14 @@ pin_project! {
     /// An endpoint whose target stays the same keeps its service when attributes change. An update
     /// that changes nothing is dropped. The function is called again for a new target, and for an
     /// endpoint that is removed and added again.
-    pub struct Connect<D: Discover, F, S> {
-        #[pin]
-        discover: D,
-        connect: F,
-        known: HashMap<D::Key, Connected<D::Target, S>>,
+    pub struct Connect<D, F, S>(connect: F) {
+        known: HashMap<D::Key, Connected<D::Target, S>> = HashMap::new(),
     }
 }
 
 struct Connected<T, S> {
     endpoint: Endpoint<T>,
     service: S,
-}
-
-impl<D: Discover, F, S> Connect<D, F, S> {
-    pub(crate) fn new(discover: D, connect: F) -> Self {
-        Self { discover, connect, known: HashMap::new() }
-    }
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
@@ -60,66 +50,44 @@ impl<T: PartialEq, S: Clone> Connected<T, S> {
     }
 }
 
-impl<D, F, S> Stream for Connect<D, F, S>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    D::Target: PartialEq,
-    F: FnMut(&D::Target) -> S,
-    S: Clone,
+impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target) -> S, S: Clone>
+    Stream for Connect<D, F, S>
 {
     type Item = Result<Update<D::Key, S>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
-            let update = match update? {
-                Update::Insert(key, endpoint) => {
-                    let before = this.known.remove(&key);
-                    let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
-                    let connected = Connected::from(endpoint, before, &mut *this.connect);
-                    let insert = Update::Insert(key.clone(), connected.endpoint());
-                    this.known.insert(key, connected);
-                    changed.then_some(insert)
-                }
-                Update::Remove(key) => {
-                    let removed = this.known.remove(&key);
-                    if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
-                        this.known.shrink_to(capacity);
-                    }
-                    removed.map(|_| Update::Remove(key))
-                }
-                Update::Reset(endpoints) => {
-                    let mut before = std::mem::take(this.known);
-                    let known = before.len();
-                    let mut changed = false;
-                    for (key, endpoint) in endpoints {
-                        // In `known` already if the key occurs twice; the last one is used.
-                        let before = this.known.remove(&key).or_else(|| before.remove(&key));
-                        changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
-                        let connected = Connected::from(endpoint, before, &mut *this.connect);
-                        this.known.insert(key, connected);
-                    }
-                    let all = this.known.iter().map(|(key, now)| (key.clone(), now.endpoint()));
-                    let reset = Update::Reset(all.collect());
-                    (changed || this.known.len() != known).then_some(reset)
-                }
-            };
-            if let Some(update) = update {
-                return Poll::Ready(Some(Ok(update)));
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| match update {
+            Update::Insert(key, endpoint) => {
+                let before = this.known.remove(&key);
+                let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
+                let connected = Connected::from(endpoint, before, &mut *this.connect);
+                let insert = Update::Insert(key.clone(), connected.endpoint());
+                this.known.insert(key, connected);
+                changed.then_some(insert)
             }
-        }
-    }
-}
-
-impl<D: Discover + fmt::Debug, F, S> fmt::Debug for Connect<D, F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .finish_non_exhaustive()
+            Update::Remove(key) => {
+                let removed = this.known.remove(&key);
+                if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
+                    this.known.shrink_to(capacity);
+                }
+                removed.map(|_| Update::Remove(key))
+            }
+            Update::Reset(endpoints) => {
+                let mut before = std::mem::take(this.known);
+                let known = before.len();
+                let mut changed = false;
+                for (key, endpoint) in endpoints {
+                    // In `known` already if the key occurs twice; the last one is used.
+                    let before = this.known.remove(&key).or_else(|| before.remove(&key));
+                    changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
+                    let connected = Connected::from(endpoint, before, &mut *this.connect);
+                    this.known.insert(key, connected);
+                }
+                let all = this.known.iter().map(|(key, now)| (key.clone(), now.endpoint()));
+                let reset = Update::Reset(all.collect());
+                (changed || this.known.len() != known).then_some(reset)
+            }
+        })
     }
 }

@@ -1,6 +1,5 @@
 use std::{
     collections::VecDeque,
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
@@ -9,7 +8,6 @@ use std::{
 
 use futures::Stream;
 use indexmap::IndexMap;
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
@@ -24,22 +22,18 @@ const MAX_UPDATES_PER_POLL: usize = 2048;
 /// The longest delay of an update.
 const MAX_DELAY: Duration = Duration::from_secs(3600);
 
-pin_project! {
+adapter! {
     /// Collects updates until the source is quiet, and passes on the result. The stream of
     /// [`DiscoverExt::debounce`](crate::discover::DiscoverExt::debounce).
-    #[project = DebounceProjection]
-    pub struct Debounce<D: Discover> {
-        #[pin]
-        discover: D,
-        quiet: Duration,
-        at_most: Duration,
-        started: bool,
-        ended: bool,
-        pending: Pending<D::Key, D::Target>,
+    project = DebounceProjection,
+    pub struct Debounce<D>(quiet: Duration, at_most: Duration) {
+        started: bool = false,
+        ended: bool = false,
+        pending: Pending<D::Key, D::Target> = Pending { reset: false, changes: IndexMap::new() },
         // When the oldest pending update was received.
-        since: Option<Instant>,
-        timer: Option<Pin<Box<Sleep>>>,
-        queue: VecDeque<Update<D::Key, D::Target>>,
+        since: Option<Instant> = None,
+        timer: Option<Pin<Box<Sleep>>> = None,
+        queue: VecDeque<Update<D::Key, D::Target>> = VecDeque::new(),
     }
 }
 
@@ -53,10 +47,6 @@ struct Pending<K, T> {
 }
 
 impl<K: Eq + Hash, T> Pending<K, T> {
-    fn new() -> Self {
-        Self { reset: false, changes: IndexMap::new() }
-    }
-
     fn add(&mut self, update: Update<K, T>) {
         match update {
             Update::Insert(key, endpoint) => {
@@ -87,29 +77,7 @@ impl<K: Eq + Hash, T> Pending<K, T> {
     }
 }
 
-impl<D: Discover> Debounce<D>
-where
-    D::Key: Eq + Hash,
-{
-    pub(crate) fn new(discover: D, quiet: Duration, at_most: Duration) -> Self {
-        Self {
-            discover,
-            quiet,
-            at_most,
-            started: false,
-            ended: false,
-            pending: Pending::new(),
-            since: None,
-            timer: None,
-            queue: VecDeque::new(),
-        }
-    }
-}
-
-impl<D: Discover> DebounceProjection<'_, D>
-where
-    D::Key: Eq + Hash,
-{
+impl<D: Discover<Key: Eq + Hash>> DebounceProjection<'_, D> {
     /// Adds an update, and restarts the timer at the end of which all updates are passed on.
     fn add(&mut self, update: Update<D::Key, D::Target>) {
         self.pending.add(update);
@@ -130,11 +98,7 @@ where
     }
 }
 
-impl<D> Stream for Debounce<D>
-where
-    D: Discover,
-    D::Key: Eq + Hash,
-{
+impl<D: Discover<Key: Eq + Hash>> Stream for Debounce<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -170,16 +134,5 @@ where
             None if *this.ended => Poll::Ready(None),
             None => Poll::Pending,
         }
-    }
-}
-
-impl<D: Discover + fmt::Debug> fmt::Debug for Debounce<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Debounce")
-            .field("discover", &self.discover)
-            .field("quiet", &self.quiet)
-            .field("at_most", &self.at_most)
-            .field("pending", &self.pending.changes.len())
-            .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,10 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 
 use crate::{
     BoxError,
@@ -22,7 +22,7 @@ impl<K, T> Erased<K, T> {
     where
         D: Discover<Key = K, Target = T, Error: Into<BoxError>> + Send + 'static,
     {
-        Self { stream: IntoBoxError { discover: Box::pin(discover) }.boxed() }
+        Self { stream: discover.map_err(Into::into).boxed() }
     }
 }
 
@@ -31,19 +31,6 @@ impl<K, T> Stream for Erased<K, T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.stream.as_mut().poll_next(cx)
-    }
-}
-
-struct IntoBoxError<D> {
-    discover: Pin<Box<D>>,
-}
-
-impl<D: Discover<Error: Into<BoxError>>> Stream for IntoBoxError<D> {
-    type Item = Result<Update<D::Key, D::Target>, BoxError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let update = ready!(self.discover.as_mut().poll_discover(cx));
-        Poll::Ready(update.map(|update| update.map_err(Into::into)))
     }
 }
 

@@ -1,82 +1,51 @@
 use std::{
     collections::HashSet,
-    fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
-use super::known::Known;
+use super::{known::Known, poll_updates};
 use crate::{
     discover::{Discover, Update},
     endpoint::Endpoint,
 };
 
-pin_project! {
+adapter! {
     /// Passes on the endpoints for which a function returns true. The stream of
     /// [`DiscoverExt::filter_endpoints`](crate::discover::DiscoverExt::filter_endpoints).
     ///
     /// An endpoint is removed when it changes and the function returns false.
-    pub struct FilterEndpoints<D: Discover, F> {
-        #[pin]
-        discover: D,
-        wanted: F,
+    pub struct FilterEndpoints<D, F>(wanted: F) {
         // The keys of the endpoints that were passed on.
-        shown: HashSet<D::Key>,
+        shown: HashSet<D::Key> = HashSet::new(),
     }
 }
 
-impl<D: Discover, F> FilterEndpoints<D, F> {
-    pub(crate) fn new(discover: D, wanted: F) -> Self {
-        Self { discover, wanted, shown: HashSet::new() }
-    }
-}
-
-impl<D, F> Stream for FilterEndpoints<D, F>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    F: FnMut(&D::Key, &Endpoint<D::Target>) -> bool,
+impl<D: Discover<Key: Clone + Eq + Hash>, F: FnMut(&D::Key, &Endpoint<D::Target>) -> bool> Stream
+    for FilterEndpoints<D, F>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
-            let update = match update? {
-                Update::Insert(key, endpoint) if (this.wanted)(&key, &endpoint) => {
-                    this.shown.insert(key.clone());
-                    Some(Update::Insert(key, endpoint))
-                }
-                Update::Insert(key, _) | Update::Remove(key) => {
-                    this.shown.remove(&key).then_some(Update::Remove(key))
-                }
-                Update::Reset(all) => {
-                    // Of duplicates the last is used, also if it is not wanted.
-                    let mut all: Known<_, _> = all.into_iter().collect();
-                    all.retain(|key, endpoint| (this.wanted)(key, endpoint));
-                    *this.shown = all.keys().cloned().collect();
-                    Some(Update::Reset(all.into_iter().collect()))
-                }
-            };
-            if let Some(update) = update {
-                return Poll::Ready(Some(Ok(update)));
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| match update {
+            Update::Insert(key, endpoint) if (this.wanted)(&key, &endpoint) => {
+                this.shown.insert(key.clone());
+                Some(Update::Insert(key, endpoint))
             }
-        }
-    }
-}
-
-impl<D: Discover + fmt::Debug, F> fmt::Debug for FilterEndpoints<D, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FilterEndpoints")
-            .field("discover", &self.discover)
-            .field("shown", &self.shown.len())
-            .finish_non_exhaustive()
+            Update::Insert(key, _) | Update::Remove(key) => {
+                this.shown.remove(&key).then_some(Update::Remove(key))
+            }
+            Update::Reset(all) => {
+                // Of duplicates the last is used, also if it is not wanted.
+                let mut all: Known<_, _> = all.into_iter().collect();
+                all.retain(|key, endpoint| (this.wanted)(key, endpoint));
+                *this.shown = all.keys().cloned().collect();
+                Some(Update::Reset(all.into_iter().collect()))
+            }
+        })
     }
 }

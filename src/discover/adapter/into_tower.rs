@@ -1,13 +1,11 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 use tower::discover::Change;
 
 use crate::{
@@ -15,28 +13,16 @@ use crate::{
     endpoint::Endpoint,
 };
 
-pin_project! {
+adapter! {
     /// The stream of [`DiscoverExt::into_tower`](crate::discover::DiscoverExt::into_tower).
-    pub struct IntoTower<D: Discover> {
-        #[pin]
-        discover: D,
+    pub struct IntoTower<D>() {
         // The keys of the endpoints that tower has.
-        shown: HashSet<D::Key>,
-        queue: VecDeque<Change<D::Key, D::Target>>,
+        shown: HashSet<D::Key> = HashSet::new(),
+        queue: VecDeque<Change<D::Key, D::Target>> = VecDeque::new(),
     }
 }
 
-impl<D: Discover> IntoTower<D> {
-    pub(crate) fn new(discover: D) -> Self {
-        Self { discover, shown: HashSet::new(), queue: VecDeque::new() }
-    }
-}
-
-impl<D> Stream for IntoTower<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-{
+impl<D: Discover<Key: Clone + Eq + Hash>> Stream for IntoTower<D> {
     type Item = Result<Change<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -82,11 +68,5 @@ where
             Some(Change::Insert(key, endpoint.into_parts().0))
         }
         None => shown.remove(&key).then_some(Change::Remove(key)),
-    }
-}
-
-impl<D: Discover + fmt::Debug> fmt::Debug for IntoTower<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IntoTower").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

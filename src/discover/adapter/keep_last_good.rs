@@ -1,62 +1,41 @@
 use std::{
     collections::HashSet,
-    fmt,
     hash::Hash,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
-use pin_project_lite::pin_project;
 
+use super::poll_updates;
 use crate::discover::{Discover, Update};
 
-pin_project! {
+adapter! {
     /// Keeps the last endpoints when the source reports an empty set. The stream of
     /// [`DiscoverExt::keep_last_good`](crate::discover::DiscoverExt::keep_last_good).
     ///
     /// An update that leaves no endpoint is dropped. The next update replaces the kept endpoints as
     /// one change.
-    pub struct KeepLastGood<D: Discover> {
-        #[pin]
-        discover: D,
+    pub struct KeepLastGood<D>() {
         // The endpoints of the source.
-        known: HashSet<D::Key>,
+        known: HashSet<D::Key> = HashSet::new(),
         // The source has no endpoint, and the endpoints that were passed on last are kept.
-        keeping: bool,
+        keeping: bool = false,
     }
 }
 
-impl<D: Discover> KeepLastGood<D> {
-    pub(crate) fn new(discover: D) -> Self {
-        Self { discover, known: HashSet::new(), keeping: false }
-    }
-}
-
-impl<D> Stream for KeepLastGood<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-{
+impl<D: Discover<Key: Clone + Eq + Hash>> Stream for KeepLastGood<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
-            let Some(update) = ready!(this.discover.as_mut().poll_discover(cx)) else {
-                return Poll::Ready(None);
-            };
+        let this = self.project();
+        poll_updates(this.discover, cx, |update| {
             let had_some = !this.known.is_empty();
-            let update = update?;
             match &update {
-                Update::Insert(key, _) => {
-                    this.known.insert(key.clone());
-                }
-                Update::Remove(key) => {
-                    this.known.remove(key);
-                }
+                Update::Insert(key, _) => _ = this.known.insert(key.clone()),
+                Update::Remove(key) => _ = this.known.remove(key),
                 Update::Reset(all) => {
-                    *this.known = all.iter().map(|(key, _)| key.clone()).collect();
+                    *this.known = all.iter().map(|(key, _)| key.clone()).collect()
                 }
             }
             if this.known.is_empty() {
@@ -65,28 +44,14 @@ where
                     tracing::warn!("the source has no endpoints; the last endpoints are kept");
                 }
                 if *this.keeping {
-                    continue;
+                    return None;
                 }
             }
-            // The kept endpoints are no longer in the source, so an insertion must remove them.
-            let update = match update {
-                Update::Insert(key, endpoint) if *this.keeping => {
-                    Update::Reset(vec![(key, endpoint)])
-                }
-                update => update,
-            };
-            *this.keeping = false;
-            return Poll::Ready(Some(Ok(update)));
-        }
-    }
-}
-
-impl<D: Discover + fmt::Debug> fmt::Debug for KeepLastGood<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeepLastGood")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .field("keeping", &self.keeping)
-            .finish()
+            Some(match (update, std::mem::take(this.keeping)) {
+                // The kept endpoints are no longer in the source, so an insertion must remove them.
+                (Update::Insert(key, endpoint), true) => Update::Reset(vec![(key, endpoint)]),
+                (update, _) => update,
+            })
+        })
     }
 }

@@ -81,15 +81,10 @@ impl<D: Discover, M: Service<D::Target>> Make<D, M> {
     }
 }
 
-impl<D, M> MakeProjection<'_, D, M>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash + Send + 'static,
-    D::Target: Clone + PartialEq + Send + 'static,
-    M: Service<D::Target, Response: Clone + Send, Error: Send, Future: Send>
-        + Clone
-        + Send
-        + 'static,
+impl<
+    D: Discover<Key: Clone + Eq + Hash + Send + 'static, Target: Clone + PartialEq + Send + 'static>,
+    M: Service<D::Target, Response: Clone + Send, Error: Send, Future: Send> + Clone + Send + 'static,
+> MakeProjection<'_, D, M>
 {
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let Some(made) = self.known.get_mut(&key) else {
@@ -118,9 +113,7 @@ where
     }
 
     fn restart(&mut self, key: &D::Key) {
-        let Some(made) = self.known.get_mut(key) else {
-            return;
-        };
+        let Some(made) = self.known.get_mut(key) else { return };
         *self.generation += 1;
         (made.service, made.generation, made.failures) = (None, *self.generation, 0);
         let target = made.endpoint.target().clone();
@@ -224,10 +217,6 @@ where
 
 impl<D: Discover + fmt::Debug, M: Service<D::Target>> fmt::Debug for Make<D, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Make")
-            .field("discover", &self.discover)
-            .field("known", &self.known.len())
-            .field("making", &self.making.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Make").field("discover", &self.discover).finish_non_exhaustive()
     }
 }

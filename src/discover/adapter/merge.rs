@@ -46,12 +46,7 @@ struct Source<D: Discover> {
 
 impl<D: Discover> Unpin for Merge<D> {}
 
-impl<D> Merge<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    D::Target: Clone,
-{
+impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone>> Merge<D> {
     /// Applies an update of a source, and returns the change of the merged set.
     fn apply(
         &mut self,
@@ -90,12 +85,7 @@ where
     }
 }
 
-impl<D> Stream for Merge<D>
-where
-    D: Discover,
-    D::Key: Clone + Eq + Hash,
-    D::Target: Clone,
-{
+impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone>> Stream for Merge<D> {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

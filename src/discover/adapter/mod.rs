@@ -4,6 +4,13 @@
 //! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep
 //! one.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::{Discover, Update};
+
 mod connect;
 mod debounce;
 mod dedup;
@@ -28,3 +35,17 @@ pub use self::{
     map::{MapEndpoints, MapKeys},
     merge::{Merge, merge},
 };
+
+/// Polls for updates until `apply` turns one into an update to pass on.
+fn poll_updates<D: Discover, U>(
+    mut discover: Pin<&mut D>,
+    cx: &mut Context<'_>,
+    mut apply: impl FnMut(Update<D::Key, D::Target>) -> Option<U>,
+) -> Poll<Option<Result<U, D::Error>>> {
+    while let Some(update) = ready!(discover.as_mut().poll_discover(cx)?) {
+        if let Some(update) = apply(update) {
+            return Poll::Ready(Some(Ok(update)));
+        }
+    }
+    Poll::Ready(None)
+}

@@ -21,6 +21,10 @@ pub fn channel<K, T>() -> (Handle<K, T>, Channel<K, T>) {
 }
 
 /// A handle that changes the endpoints of a [`channel`]'s stream.
+///
+/// # Errors
+///
+/// Each change fails with [`Disconnected`] if the stream was dropped.
 #[derive(Debug)]
 pub struct Handle<K, T> {
     sender: mpsc::UnboundedSender<Update<K, T>>,
@@ -28,28 +32,16 @@ pub struct Handle<K, T> {
 
 impl<K, T> Handle<K, T> {
     /// Adds an endpoint (or a bare target), or changes the endpoint with this key.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`] if the stream was dropped.
     pub fn insert(&self, key: K, endpoint: impl Into<Endpoint<T>>) -> Result<(), Disconnected> {
         self.send(Update::Insert(key, endpoint.into()))
     }
 
     /// Removes an endpoint. Requests in flight may finish. An unknown key is ignored.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`] if the stream was dropped.
     pub fn remove(&self, key: K) -> Result<(), Disconnected> {
         self.send(Update::Remove(key))
     }
 
     /// Replaces all endpoints as one change. Endpoints whose keys stay keep their statistics.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`] if the stream was dropped.
     pub fn reset<E: Into<Endpoint<T>>>(
         &self,
         endpoints: impl IntoIterator<Item = (K, E)>,
@@ -59,10 +51,6 @@ impl<K, T> Handle<K, T> {
     }
 
     /// Sends an update.
-    ///
-    /// # Errors
-    ///
-    /// [`Disconnected`] if the stream was dropped.
     pub fn send(&self, update: Update<K, T>) -> Result<(), Disconnected> {
         self.sender.send(update).map_err(|_| Disconnected)
     }

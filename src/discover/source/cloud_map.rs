@@ -75,35 +75,19 @@ impl CloudMap {
         }
     }
 
-    /// Sets the port of instances that register none. By default they are left out with a warning.
-    #[must_use]
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
-    /// [`AddressFilter::new`].
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets how often the instances are listed although the revision is unchanged, to update their
-    /// health. Default 30 s.
-    #[must_use]
-    pub fn list_every(mut self, time: Duration) -> Self {
-        self.list_every = time;
-        self
-    }
-
-    /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`] with
-    /// an interval of 5 s.
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets the port of instances that register none. By default they are left out with a
+        /// warning.
+        pub fn port(port: u16) => port = Some(port);
+        /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
+        /// [`AddressFilter::new`].
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets how often the instances are listed although the revision is unchanged, to update
+        /// their health. Default 30 s.
+        pub fn list_every(time: Duration) => list_every = time;
+        /// Sets when the revision is polled, and the timeout of a poll. Default [`Schedule::new`]
+        /// with an interval of 5 s.
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose
@@ -151,10 +135,7 @@ struct LastList {
 }
 
 impl Query {
-    async fn fetch<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn fetch<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         let mut state = self.state.lock().await;
         let CloudMap { client, namespace, port, list_every, filter, .. } = &self.cloud_map;
         if let Some(LastList { revision: Some(revision), at }) = state.last_list {
@@ -188,14 +169,11 @@ impl Query {
 }
 
 /// Returns the key and the endpoint, or why it is left out; `None` for an instance without an id.
-fn endpoint<T>(
+fn endpoint<T: FromStr<Err: Display>>(
     instance: &HttpInstanceSummary,
     port: Option<u16>,
     filter: &AddressFilter,
-) -> Option<Result<(String, Endpoint<T>), LeftOut>>
-where
-    T: FromStr<Err: Display>,
-{
+) -> Option<Result<(String, Endpoint<T>), LeftOut>> {
     let id = instance.instance_id()?;
     let nothing = HashMap::new();
     let attributes = instance.attributes().unwrap_or(&nothing);

@@ -80,13 +80,10 @@ impl Format {
 ///
 /// [`ParseError`], with line and column, if the document is malformed, an address is invalid, a
 /// name occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints.
-pub fn parse_document<T>(
+pub fn parse_document<T: FromStr<Err: Display>>(
     text: &str,
     format: Format,
-) -> Result<Vec<(String, Endpoint<T>)>, ParseError>
-where
-    T: FromStr<Err: Display>,
-{
+) -> Result<Vec<(String, Endpoint<T>)>, ParseError> {
     let document: Document<T> = match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());

@@ -53,18 +53,11 @@ impl File {
         Self { path: path.into(), format: None, interval: Duration::from_secs(1) }
     }
 
-    /// Sets the format. By default the extension determines it.
-    #[must_use]
-    pub fn format(mut self, format: Format) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets the interval at which the file is checked. Default 1 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
+    setters! {
+        /// Sets the format. By default the extension determines it.
+        pub fn format(format: Format) => format = Some(format);
+        /// Sets the interval at which the file is checked. Default 1 s.
+        pub fn interval(interval: Duration) => interval = interval;
     }
 
     /// Returns the source. Addresses are parsed as `T`; names are the keys. The file is not read
@@ -124,10 +117,7 @@ struct Reported {
 impl Watched {
     /// Returns the file's endpoints. As long as the file is invalid in the same way as before, this
     /// waits, because an error is reported once.
-    async fn read<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn read<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         loop {
             let reported = *lock(&self.reported);
             // Taken before the content is read: a change in between shows in the next stamp.
@@ -185,9 +175,7 @@ enum Stamp {
 
 impl Stamp {
     async fn of(path: &Path) -> Self {
-        let Ok(metadata) = fs::metadata(path).await else {
-            return Self::Missing;
-        };
+        let Ok(metadata) = fs::metadata(path).await else { return Self::Missing };
         #[cfg(unix)]
         let identity = {
             use std::os::unix::fs::MetadataExt;
@@ -202,9 +190,7 @@ impl Stamp {
     /// Returns true if the file may change again with the same stamp, because the last change is
     /// less than one tick of the file system's clock ago.
     fn may_be_outdated(self) -> bool {
-        let Self::Present { modified: Some(modified), .. } = self else {
-            return false;
-        };
+        let Self::Present { modified: Some(modified), .. } = self else { return false };
         // A time in the future tells nothing about the age.
         modified.elapsed().map_or(true, |age| age < MAX_CLOCK_TICK)
     }

@@ -1,6 +1,6 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
@@ -31,12 +31,9 @@ where
     type Item = Result<Update<D::Key, D::Service>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let change = ready!(self.project().discover.poll_discover(cx));
-        Poll::Ready(change.map(|change| {
-            Ok(match change? {
-                Change::Insert(key, service) => Update::Insert(key, service.into()),
-                Change::Remove(key) => Update::Remove(key),
-            })
-        }))
+        self.project().discover.poll_discover(cx).map_ok(|change| match change {
+            Change::Insert(key, service) => Update::Insert(key, service.into()),
+            Change::Remove(key) => Update::Remove(key),
+        })
     }
 }

@@ -1,15 +1,10 @@
-use std::{
-    convert::Infallible, error::Error as StdError, fmt, future::poll_fn, pin::Pin, sync::Arc,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use bytes::{Buf, Bytes};
-use futures::{
-    StreamExt,
-    future::BoxFuture,
-    stream::{self, BoxStream},
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body;
+use http_body_util::BodyDataStream;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -19,6 +14,7 @@ use tower_service::Service;
 use crate::{
     BoxError, ParseError,
     escape::Escaped,
+    opaque::Opaque,
     sync::{Mutex, lock},
 };
 
@@ -40,11 +36,12 @@ const MAX_ERROR_TEXT_CHARS: usize = 200;
 ///     .header("x-consul-token".parse().unwrap(), "secret".parse().unwrap());
 /// # Ok::<_, tower_lb::ParseError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpApi {
     url: String,
-    headers: HeaderMap,
-    send: Arc<SendRequest>,
+    /// May contain secrets.
+    headers: Opaque<HeaderMap>,
+    send: Opaque<Arc<SendRequest>>,
 }
 
 /// A client whose type is erased.
@@ -68,7 +65,7 @@ impl HttpApi {
         }
         let client: Client<HttpConnector, String> =
             Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { url, headers: HeaderMap::new(), send: erase(client) })
+        Ok(Self { url, headers: Opaque(HeaderMap::new()), send: Opaque(erase(client)) })
     }
 
     /// Sets the service that sends the requests, for example for TLS or authentication.
@@ -80,14 +77,14 @@ impl HttpApi {
         S::Future: Send,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        self.send = erase(service);
+        self.send = Opaque(erase(service));
         self
     }
 
     /// Adds a header to the requests.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.headers.0.append(name, value);
         self
     }
 
@@ -106,11 +103,11 @@ impl HttpApi {
     ) -> Result<ApiResponse, BoxError> {
         let base = if path.is_empty() { &*self.url } else { self.url.trim_end_matches('/') };
         let mut request = Request::get(format!("{base}{path}")).body(String::new())?;
-        request.headers_mut().extend(self.headers.clone());
+        request.headers_mut().extend(self.headers.0.clone());
         if let Some((name, value)) = header {
             request.headers_mut().insert(name, value);
         }
-        (self.send)(request).await
+        (self.send.0)(request).await
     }
 }
 
@@ -137,13 +134,6 @@ impl From<Infallible> for ParseError {
     }
 }
 
-impl fmt::Debug for HttpApi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The headers may contain secrets.
-        f.debug_struct("HttpApi").field("url", &self.url).finish_non_exhaustive()
-    }
-}
-
 fn erase<S, B>(service: S) -> Arc<SendRequest>
 where
     S: Service<Request<String>, Response = Response<B>> + Clone + Send + 'static,
@@ -167,15 +157,8 @@ fn data_stream<B>(body: B) -> BoxStream<'static, Result<Bytes, BoxError>>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let body = stream::unfold(Box::pin(body), |mut body: Pin<Box<B>>| async move {
-        let frame = poll_fn(|cx| body.as_mut().poll_frame(cx)).await?;
-        let data = frame.map_err(Into::into).map(|frame| match frame.into_data() {
-            Ok(mut data) => data.copy_to_bytes(data.remaining()),
-            Err(_trailers) => Bytes::new(),
-        });
-        Some((data, body))
-    });
-    body.boxed()
+    let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+    BodyDataStream::new(body).map_ok(bytes).map_err(Into::into).boxed()
 }
 
 /// Reads the whole body of a response.
@@ -184,7 +167,7 @@ pub(super) async fn read(response: ApiResponse) -> Result<Vec<u8>, BoxError> {
     while let Some(data) = body.next().await {
         let data = data?;
         if data.len() > MAX_BODY_BYTES - whole.len() {
-            return Err(ApiError::TooLong.into());
+            return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes").into());
         }
         whole.extend_from_slice(&data);
     }
@@ -202,8 +185,10 @@ pub(super) async fn unexpected(response: ApiResponse) -> BoxError {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&text).trim().chars().take(MAX_ERROR_TEXT_CHARS).collect();
-    ApiError::Status { status, text }.into()
+    let text = String::from_utf8_lossy(&text);
+    let text: String = text.trim().chars().take(MAX_ERROR_TEXT_CHARS).collect();
+    let colon = if text.is_empty() { "" } else { ": " };
+    format!("the answer is {status}{colon}{}", Escaped(text)).into()
 }
 
 /// Percent-encodes a text for a path segment or for the value of a query parameter.
@@ -223,29 +208,11 @@ pub(super) fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// A response that is of no use to a source.
-#[derive(Debug)]
-enum ApiError {
-    Status { status: StatusCode, text: String },
-    TooLong,
-}
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status { status, text } if text.is_empty() => write!(f, "the answer is {status}"),
-            Self::Status { status, text } => {
-                write!(f, "the answer is {status}: {}", Escaped(text))
-            }
-            Self::TooLong => write!(f, "the answer is longer than {MAX_BODY_BYTES} bytes"),
-        }
-    }
-}
-
-impl StdError for ApiError {}
-
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+    use http::StatusCode;
+
     use super::*;
 
     /// A body without an end, in pieces of a mebibyte.

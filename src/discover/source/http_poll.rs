@@ -22,11 +22,9 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::HttpPoll;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints = HttpPoll::new("http://config.internal/backends.json")?
 ///     .watch::<std::net::SocketAddr>()?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct HttpPoll {
@@ -47,19 +45,12 @@ impl HttpPoll {
         Ok(Self { api, format: None, schedule: Schedule::new() })
     }
 
-    /// Sets the format. By default the response's `Content-Type` determines it, or else the
-    /// extension in the URL; otherwise it is JSON.
-    #[must_use]
-    pub fn format(mut self, format: Format) -> Self {
-        self.format = Some(format);
-        self
-    }
-
-    /// Sets when the URL is polled, and the timeout of a poll. Default [`Schedule::new`].
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets the format. By default the response's `Content-Type` determines it, or else the
+        /// extension in the URL; otherwise it is JSON.
+        pub fn format(format: Format) => format = Some(format);
+        /// Sets when the URL is polled, and the timeout of a poll. Default [`Schedule::new`].
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source. Addresses are parsed as `T`; names are the keys.
@@ -79,13 +70,10 @@ impl HttpPoll {
         })
     }
 
-    async fn fetch<T>(
+    async fn fetch<T: FromStr<Err: Display>>(
         &self,
         etag: &Mutex<Option<HeaderValue>>,
-    ) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    ) -> Result<Fetched<String, T>, BoxError> {
         let last = lock(etag).clone().map(|etag| (IF_NONE_MATCH, etag));
         let response = self.api.get("", last).await?;
         match response.status() {

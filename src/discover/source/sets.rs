@@ -1,6 +1,6 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures::Stream;
@@ -23,19 +23,13 @@ pin_project! {
     }
 }
 
-impl<S, I, A, E> Stream for Sets<S>
-where
-    S: Stream<Item = Result<I, E>>,
-    I: IntoIterator<Item = A>,
-    A: Clone,
-{
+impl<S: Stream<Item = Result<I, E>>, I: IntoIterator<Item = A>, A: Clone, E> Stream for Sets<S> {
     type Item = Result<Update<A, A>, E>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let set = ready!(self.project().sets.poll_next(cx));
-        Poll::Ready(set.map(|set| {
-            let endpoints = set?.into_iter().map(|address| (address.clone(), address.into()));
-            Ok(Update::Reset(endpoints.collect()))
-        }))
+        self.project().sets.poll_next(cx).map_ok(|set| {
+            let endpoints = set.into_iter().map(|address| (address.clone(), address.into()));
+            Update::Reset(endpoints.collect())
+        })
     }
 }

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,6 +9,7 @@ use super::placement::{ClientIndex, Placement};
 use crate::{
     ConfigError,
     discover::{FleetMember, Subsetting},
+    opaque::Opaque,
 };
 
 /// Selects endpoints by a deterministic aperture: clients and endpoints each divide a ring, and a
@@ -33,10 +33,11 @@ use crate::{
 /// each has an arc.
 ///
 /// Source: Finagle. Where this differs: the arithmetic is exact.
+#[derive(Debug)]
 pub struct ApertureSubset {
     placement: Placement,
     min_endpoints: usize,
-    changed: Changed,
+    changed: Opaque<Changed>,
 }
 
 /// Waits for a change of the placement, and returns the receiver for the next change.
@@ -55,7 +56,7 @@ impl ApertureSubset {
     /// [`ConfigError`] if `min_endpoints` is 0.
     pub fn new(placement: &Placement, min_endpoints: usize) -> Result<Self, ConfigError> {
         ConfigError::if_zero("min_endpoints", min_endpoints as u64)?;
-        let changed = changed(placement.subscribe());
+        let changed = Opaque(changed(placement.subscribe()));
         Ok(Self { placement: placement.clone(), min_endpoints, changed })
     }
 }
@@ -114,19 +115,8 @@ impl Subsetting for ApertureSubset {
     }
 
     fn poll_changed(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let Poll::Ready(placement) = self.changed.as_mut().poll(cx) else {
-            return Poll::Pending;
-        };
-        self.changed = changed(placement);
+        let Poll::Ready(placement) = self.changed.0.as_mut().poll(cx) else { return Poll::Pending };
+        self.changed.0 = changed(placement);
         Poll::Ready(Some(()))
-    }
-}
-
-impl fmt::Debug for ApertureSubset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApertureSubset")
-            .field("placement", &self.placement.get())
-            .field("min_endpoints", &self.min_endpoints)
-            .finish_non_exhaustive()
     }
 }

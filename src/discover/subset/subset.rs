@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    fmt::{self, Display},
+    fmt::Display,
     hash::Hash,
     pin::Pin,
     sync::Arc,
@@ -8,16 +8,14 @@ use std::{
 };
 
 use futures::Stream;
-use indexmap::IndexMap;
-use pin_project_lite::pin_project;
 
-use crate::hash::stable_hash_of;
 use crate::{
     discover::{
         Discover, Update,
         adapter::known::{self, Known},
     },
-    endpoint::{Endpoint, EndpointStats},
+    endpoint::EndpointStats,
+    hash::stable_hash_of,
 };
 
 /// Selects the endpoints that a client uses:
@@ -60,48 +58,27 @@ impl FleetMember {
 /// The largest number of updates that are applied before a subset is selected.
 const MAX_UPDATES_PER_CHOICE: usize = 2048;
 
-pin_project! {
+adapter! {
     /// Passes on a subset of the endpoints. The stream of
     /// [`DiscoverExt::subset`](crate::discover::DiscoverExt::subset).
     ///
     /// Each tier has its own subset, so that no tier is lost. A burst of updates causes one
     /// selection. A subset that has changed is passed on as one change. An endpoint that leaves the
     /// subset and returns is a new endpoint.
-    #[project = SubsetProjection]
-    pub struct SubsetEndpoints<D: Discover, S> {
-        #[pin]
-        discover: D,
-        subsetting: S,
+    project = SubsetProjection,
+    pub struct SubsetEndpoints<D, S>(subsetting: S) {
         // All endpoints of the source.
-        fleet: Known<D::Key, D::Target>,
+        fleet: Known<D::Key, D::Target> = Known::new(),
         // The subset that was passed on last.
-        subset: Known<D::Key, D::Target>,
-        changed: bool,
-        ended: bool,
-        error: Option<D::Error>,
+        subset: Known<D::Key, D::Target> = Known::new(),
+        changed: bool = false,
+        ended: bool = false,
+        error: Option<D::Error> = None,
     }
 }
 
-impl<D: Discover, S> SubsetEndpoints<D, S> {
-    pub(crate) fn new(discover: D, subsetting: S) -> Self {
-        Self {
-            discover,
-            subsetting,
-            fleet: Known::new(),
-            subset: Known::new(),
-            changed: false,
-            ended: false,
-            error: None,
-        }
-    }
-}
-
-impl<D, S> SubsetProjection<'_, D, S>
-where
-    D: Discover,
-    D::Key: Clone + Display + Eq + Hash,
-    D::Target: Clone + PartialEq,
-    S: Subsetting,
+impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S: Subsetting>
+    SubsetProjection<'_, D, S>
 {
     /// Applies the updates that are ready; true if more may be.
     fn apply_updates(&mut self, cx: &mut Context<'_>) -> bool {
@@ -137,11 +114,8 @@ where
         let mut chosen = Known::new();
         for (positions, members) in tiers.values() {
             for (index, weight) in self.subsetting.choose(members) {
-                let position = positions.get(index);
-                let Some((key, endpoint)) = position.and_then(|at| self.fleet.get_index(*at))
-                else {
-                    continue;
-                };
+                let Some(&position) = positions.get(index) else { continue };
+                let Some((key, endpoint)) = self.fleet.get_index(position) else { continue };
                 // An endpoint that stays in the subset keeps its statistics; one that returns is
                 // new.
                 let stats = match self.subset.get(key) {
@@ -152,26 +126,15 @@ where
                 chosen.insert(key.clone(), endpoint);
             }
         }
-        let changed = !same(&chosen, self.subset);
+        // Compares without regard to the order.
+        let changed = chosen != *self.subset;
         *self.subset = chosen;
         changed.then(|| known::reset(self.subset))
     }
 }
 
-/// Returns true if both have the same endpoints, in any order.
-fn same<K: Eq + Hash, T: PartialEq>(
-    one: &IndexMap<K, Endpoint<T>>,
-    other: &IndexMap<K, Endpoint<T>>,
-) -> bool {
-    one.len() == other.len() && one.iter().all(|(key, endpoint)| other.get(key) == Some(endpoint))
-}
-
-impl<D, S> Stream for SubsetEndpoints<D, S>
-where
-    D: Discover,
-    D::Key: Clone + Display + Eq + Hash,
-    D::Target: Clone + PartialEq,
-    S: Subsetting,
+impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S: Subsetting> Stream
+    for SubsetEndpoints<D, S>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
@@ -197,16 +160,5 @@ where
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
-    }
-}
-
-impl<D: Discover + fmt::Debug, S: fmt::Debug> fmt::Debug for SubsetEndpoints<D, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SubsetEndpoints")
-            .field("discover", &self.discover)
-            .field("subsetting", &self.subsetting)
-            .field("fleet", &self.fleet.len())
-            .field("subset", &self.subset.len())
-            .finish_non_exhaustive()
     }
 }

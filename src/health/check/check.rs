@@ -13,11 +13,8 @@ pub trait Check<T> {
     fn check(&self, target: T) -> BoxFuture<'static, Result<(), BoxError>>;
 }
 
-impl<T, F, R, E> Check<T> for F
-where
-    F: Fn(T) -> R,
-    R: Future<Output = Result<(), E>> + Send + 'static,
-    E: Into<BoxError>,
+impl<T, F: Fn(T) -> R, R: Future<Output = Result<(), E>> + Send + 'static, E: Into<BoxError>>
+    Check<T> for F
 {
     fn check(&self, target: T) -> BoxFuture<'static, Result<(), BoxError>> {
         let checking = self(target);

@@ -70,64 +70,27 @@ impl<C> HealthCheck<C> {
         self
     }
 
-    /// Sets the interval while the state of an endpoint is changing: some checks contradict it, but
-    /// not enough of them. Default 1 s.
-    #[must_use]
-    pub fn changing_interval(mut self, interval: Duration) -> Self {
-        self.changing_interval = interval;
-        self
-    }
-
-    /// Sets the interval while no endpoint gets requests. Default 30 s.
-    #[must_use]
-    pub fn idle_interval(mut self, interval: Duration) -> Self {
-        self.idle_interval = interval;
-        self
-    }
-
-    /// Fails a check that takes longer than `timeout`. Default 1 s.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Sets the share by which an interval is shorter or longer, at random. Default 0.1; from 0 to
-    /// 0.9.
-    #[must_use]
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.jitter = share;
-        self
-    }
-
-    /// Sets how many consecutive passes make an endpoint healthy again. Default 2; from 1 to a
-    /// million.
-    #[must_use]
-    pub fn rise(mut self, checks: u32) -> Self {
-        self.thresholds.rise = checks;
-        self
-    }
-
-    /// Sets how many consecutive failures make an endpoint unhealthy. Default 3; from 1 to a
-    /// million.
-    #[must_use]
-    pub fn fall(mut self, checks: u32) -> Self {
-        self.thresholds.fall = checks;
-        self
-    }
-
-    /// Sets the state of a new endpoint. Default [`InitialState::Down`].
-    #[must_use]
-    pub fn initial(mut self, initial: InitialState) -> Self {
-        self.initial = initial;
-        self
-    }
-
-    /// Makes jitter repeatable.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+    setters! {
+        /// Sets the interval while the state of an endpoint is changing: some checks contradict it,
+        /// but not enough of them. Default 1 s.
+        pub fn changing_interval(interval: Duration) => changing_interval = interval;
+        /// Sets the interval while no endpoint gets requests. Default 30 s.
+        pub fn idle_interval(interval: Duration) => idle_interval = interval;
+        /// Fails a check that takes longer than `timeout`. Default 1 s.
+        pub fn timeout(timeout: Duration) => timeout = timeout;
+        /// Sets the share by which an interval is shorter or longer, at random. Default 0.1; from 0
+        /// to 0.9.
+        pub fn jitter(share: f64) => jitter = share;
+        /// Sets how many consecutive passes make an endpoint healthy again. Default 2; from 1 to a
+        /// million.
+        pub fn rise(checks: u32) => thresholds.rise = checks;
+        /// Sets how many consecutive failures make an endpoint unhealthy. Default 3; from 1 to a
+        /// million.
+        pub fn fall(checks: u32) => thresholds.fall = checks;
+        /// Sets the state of a new endpoint. Default [`InitialState::Down`].
+        pub fn initial(initial: InitialState) => initial = initial;
+        /// Makes jitter repeatable.
+        pub fn seed(seed: u64) => seed = Some(seed);
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {

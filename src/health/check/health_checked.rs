@@ -16,15 +16,14 @@ use tokio::time::{Instant, timeout};
 
 use super::level::Level;
 use crate::{
-    BoxError, ConfigError,
-    discover::Discover,
+    BoxError,
     endpoint::{Endpoint, Health},
     escape::{Escaped, EscapedChain},
     health::{
         Check, HealthCheck,
         stage::{
             members::{self, Id, Member},
-            stage::{Policy, Removal, Stage, stage, with_worse_health},
+            stage::{Policy, Removal, stage, with_worse_health},
             timer::{Deadlines, MIN_PERIOD, after},
         },
     },
@@ -40,18 +39,7 @@ stage! {
     /// interval: they begin one after the other, 100 per second, or more if the interval is too
     /// short for that. An endpoint that is draining is not checked. If an endpoint is removed, its
     /// check is cancelled.
-    HealthChecked<C>, CheckPolicy<C>, State
-}
-
-impl<D, C> HealthChecked<D, C>
-where
-    D: Discover,
-    C: Check<D::Target>,
-{
-    pub(crate) fn new(discover: D, check: HealthCheck<C>) -> Result<Self, ConfigError> {
-        check.validate()?;
-        Ok(Self { stage: Stage::new(discover, CheckPolicy::new(check)) })
-    }
+    HealthChecked<C>, HealthCheck<C>, CheckPolicy<C>, State
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -209,12 +197,7 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
-impl<K, T, C> Policy<K, T, State> for CheckPolicy<C>
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-    C: Check<T>,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone, C: Check<T>> Policy<K, T, State> for CheckPolicy<C> {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> State {
         State {
             level: self.config.thresholds.first(self.config.initial),

@@ -35,32 +35,17 @@ impl<B> HttpCheck<B> {
         }
     }
 
-    /// Sets the method. Default `GET`.
-    #[must_use]
-    pub fn method(mut self, method: Method) -> Self {
-        self.method = method;
-        self
-    }
-
-    /// Sets the `Host` header. By default, the endpoint's service sets it.
-    #[must_use]
-    pub fn host(mut self, host: HeaderValue) -> Self {
-        self.host = Some(host);
-        self
-    }
-
-    /// Sets which statuses pass. Default 200 to 299.
-    #[must_use]
-    pub fn status(mut self, is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.status = Arc::new(is_good);
-        self
-    }
-
-    /// Sets which bodies pass, by their first 64 KiB. By default, all do.
-    #[must_use]
-    pub fn body(mut self, is_good: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
-        self.body = Some(Arc::new(is_good));
-        self
+    setters! {
+        /// Sets the method. Default `GET`.
+        pub fn method(method: Method) => method = method;
+        /// Sets the `Host` header. By default, the endpoint's service sets it.
+        pub fn host(host: HeaderValue) => host = Some(host);
+        /// Sets which statuses pass. Default 200 to 299.
+        pub fn status(is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static)
+            => status = Arc::new(is_good);
+        /// Sets which bodies pass, by their first 64 KiB. By default, all do.
+        pub fn body(is_good: impl Fn(&[u8]) -> bool + Send + Sync + 'static)
+            => body = Some(Arc::new(is_good));
     }
 
     fn request(&self) -> Request<B>

@@ -9,10 +9,7 @@ use crate::{BoxError, health::Check};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpCheck;
 
-impl<A> Check<A> for TcpCheck
-where
-    A: ToSocketAddrs + Send + 'static,
-{
+impl<A: ToSocketAddrs + Send + 'static> Check<A> for TcpCheck {
     fn check(&self, address: A) -> BoxFuture<'static, Result<(), BoxError>> {
         Box::pin(async move { Ok(TcpStream::connect(address).await.map(drop)?) })
     }

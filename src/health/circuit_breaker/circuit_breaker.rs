@@ -32,12 +32,11 @@ impl CircuitBreaker {
         }
     }
 
-    /// Opens the circuit after this many consecutive failures of any kind; `None` switches this
-    /// off. Default 5.
-    #[must_use]
-    pub fn consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
-        self.consecutive_failures = failures.into();
-        self
+    setters! {
+        /// Opens the circuit after this many consecutive failures of any kind; `None` switches this
+        /// off. Default 5.
+        pub fn consecutive_failures(failures: impl Into<Option<u32>>)
+            => consecutive_failures = failures.into();
     }
 
     /// Opens the circuit when `percent` of at least `min_requests` requests fail within `window`,
@@ -56,12 +55,10 @@ impl CircuitBreaker {
         self
     }
 
-    /// Sets how many requests a half-open circuit lets through. It closes when all have succeeded
-    /// and opens when one fails. Default 1.
-    #[must_use]
-    pub fn trial_requests(mut self, requests: u32) -> Self {
-        self.trial_requests = requests;
-        self
+    setters! {
+        /// Sets how many requests a half-open circuit lets through. It closes when all have
+        /// succeeded and opens when one fails. Default 1.
+        pub fn trial_requests(requests: u32) => trial_requests = requests;
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {

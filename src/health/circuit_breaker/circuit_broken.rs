@@ -12,15 +12,13 @@ use tokio::{
 
 use super::circuit::{Circuit, CircuitEvent};
 use crate::{
-    ConfigError,
-    discover::Discover,
     endpoint::{Allowance, Endpoint, Health},
     escape::Escaped,
     health::{
         CircuitBreaker,
         stage::{
             members::{self, Id, Member},
-            stage::{Policy, Removal, Stage, stage, with_trial, with_worse_health},
+            stage::{Policy, Removal, stage, with_trial, with_worse_health},
             timer::{Deadlines, Interval, after},
         },
     },
@@ -36,14 +34,7 @@ stage! {
     /// whether it closes. A request that its caller gives up is replaced by another.
     ///
     /// Source: Nygard, "Release It!" (2007).
-    CircuitBroken, CircuitPolicy, State
-}
-
-impl<D: Discover> CircuitBroken<D> {
-    pub(crate) fn new(discover: D, breaker: CircuitBreaker) -> Result<Self, ConfigError> {
-        breaker.validate()?;
-        Ok(Self { stage: Stage::new(discover, CircuitPolicy::new(breaker)) })
-    }
+    CircuitBroken, CircuitBreaker, CircuitPolicy, State
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -131,11 +122,7 @@ impl CircuitPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for CircuitPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for CircuitPolicy {
     fn added(&mut self, id: Id, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let circuit = Arc::new(Circuit::new(id, self.breaker, self.events.0.clone()));
         State { circuit, position: Position::Closed, failed_trials: 0 }

@@ -14,8 +14,6 @@ use tokio::{
 
 use super::ejected::{Ejected, EjectionRank};
 use crate::{
-    ConfigError,
-    discover::Discover,
     endpoint::{Allowance, Endpoint, EndpointStats, Health, OutcomeCounts},
     escape::Escaped,
     health::{
@@ -27,7 +25,7 @@ use crate::{
         },
         stage::{
             members::{self, Id},
-            stage::{Policy, Removal, Stage, stage, with_trial, with_worse_health},
+            stage::{Policy, Removal, stage, with_trial, with_worse_health},
             timer::{Interval, after},
         },
     },
@@ -49,14 +47,7 @@ stage! {
     ///
     /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure
     /// accrual.
-    OutlierDetected, OutlierPolicy, State
-}
-
-impl<D: Discover> OutlierDetected<D> {
-    pub(crate) fn new(discover: D, detection: OutlierDetection) -> Result<Self, ConfigError> {
-        detection.validate()?;
-        Ok(Self { stage: Stage::new(discover, OutlierPolicy::new(detection)) })
-    }
+    OutlierDetected, OutlierDetection, OutlierPolicy, State
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -403,11 +394,7 @@ impl OutlierPolicy {
     }
 }
 
-impl<K, T> Policy<K, T, State> for OutlierPolicy
-where
-    K: Clone + Display + Eq + Hash,
-    T: Clone,
-{
+impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for OutlierPolicy {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let config = self.detection.monitor_config();
         State {

@@ -66,59 +66,31 @@ impl OutlierDetection {
         }
     }
 
-    /// Sets how often success rates, shares of failures and latencies are compared. Default 10 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
-    }
-
-    /// Ejects an endpoint after this many consecutive responses that report a failure
-    /// ([`Outcome::ApplicationError`](crate::outcome::Outcome::ApplicationError)). Default 5.
-    ///
-    /// A success resets the number. Requests without a response are counted separately and do not.
-    #[must_use]
-    pub fn failed_responses(mut self, consecutive: impl Into<Option<u32>>) -> Self {
-        self.failed_responses = consecutive.into();
-        self
-    }
-
-    /// Ejects an endpoint after this many consecutive requests without a response: transport
-    /// failures and timeouts. Default 5.
-    ///
-    /// Any response resets the number.
-    #[must_use]
-    pub fn unanswered_requests(mut self, consecutive: impl Into<Option<u32>>) -> Self {
-        self.unanswered_requests = consecutive.into();
-        self
-    }
-
-    /// Ejects an endpoint whose success rate is far below that of others.
-    #[must_use]
-    pub fn success_rate(mut self, rule: impl Into<Option<SuccessRate>>) -> Self {
-        self.success_rate = rule.into();
-        self
-    }
-
-    /// Ejects an endpoint of which a share of the requests fails.
-    #[must_use]
-    pub fn failure_share(mut self, rule: impl Into<Option<FailureShare>>) -> Self {
-        self.failure_share = rule.into();
-        self
-    }
-
-    /// Ejects an endpoint whose latency is far above that of others.
-    #[must_use]
-    pub fn latency(mut self, rule: impl Into<Option<LatencyOutliers>>) -> Self {
-        self.latency = rule.into();
-        self
-    }
-
-    /// Ejects an endpoint that has stopped responding.
-    #[must_use]
-    pub fn stalls(mut self, rule: impl Into<Option<Stalls>>) -> Self {
-        self.stalls = rule.into();
-        self
+    setters! {
+        /// Sets how often success rates, shares of failures and latencies are compared. Default 10
+        /// s.
+        pub fn interval(interval: Duration) => interval = interval;
+        /// Ejects an endpoint after this many consecutive responses that report a failure
+        /// ([`Outcome::ApplicationError`](crate::outcome::Outcome::ApplicationError)). Default 5.
+        ///
+        /// A success resets the number. Requests without a response are counted separately and do
+        /// not.
+        pub fn failed_responses(consecutive: impl Into<Option<u32>>)
+            => failed_responses = consecutive.into();
+        /// Ejects an endpoint after this many consecutive requests without a response: transport
+        /// failures and timeouts. Default 5.
+        ///
+        /// Any response resets the number.
+        pub fn unanswered_requests(consecutive: impl Into<Option<u32>>)
+            => unanswered_requests = consecutive.into();
+        /// Ejects an endpoint whose success rate is far below that of others.
+        pub fn success_rate(rule: impl Into<Option<SuccessRate>>) => success_rate = rule.into();
+        /// Ejects an endpoint of which a share of the requests fails.
+        pub fn failure_share(rule: impl Into<Option<FailureShare>>) => failure_share = rule.into();
+        /// Ejects an endpoint whose latency is far above that of others.
+        pub fn latency(rule: impl Into<Option<LatencyOutliers>>) => latency = rule.into();
+        /// Ejects an endpoint that has stopped responding.
+        pub fn stalls(rule: impl Into<Option<Stalls>>) => stalls = rule.into();
     }
 
     /// Sets how long an endpoint is ejected: `base` the first time, `2 * base` the second time, up
@@ -129,12 +101,10 @@ impl OutlierDetection {
         self
     }
 
-    /// Prolongs each ejection by a random share of it, at most `share`, so that endpoints ejected
-    /// together do not return together. Default 0.1; from 0 to 1.
-    #[must_use]
-    pub fn jitter(mut self, share: f64) -> Self {
-        self.jitter = share;
-        self
+    setters! {
+        /// Prolongs each ejection by a random share of it, at most `share`, so that endpoints
+        /// ejected together do not return together. Default 0.1; from 0 to 1.
+        pub fn jitter(share: f64) => jitter = share;
     }
 
     /// Limits how many endpoints are ejected at a time: `floor`, or `percent` of all endpoints,
@@ -174,19 +144,12 @@ impl OutlierDetection {
         self
     }
 
-    /// Sets whether an endpoint that returns gets one request first, whose outcome decides whether
-    /// it is ejected again. Default true.
-    #[must_use]
-    pub fn trial(mut self, trial: bool) -> Self {
-        self.trial = trial;
-        self
-    }
-
-    /// Makes jitter repeatable.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
-        self
+    setters! {
+        /// Sets whether an endpoint that returns gets one request first, whose outcome decides
+        /// whether it is ejected again. Default true.
+        pub fn trial(trial: bool) => trial = trial;
+        /// Makes jitter repeatable.
+        pub fn seed(seed: u64) => seed = Some(seed);
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {

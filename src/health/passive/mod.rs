@@ -6,12 +6,11 @@
 //! simpler meter of its own, made of the same parts.
 //!
 //! - `monitor`: the meter of outlier detection.
-//! - `consecutive`, `trial`, `severity`, `histogram`: its parts, which count consecutive failures,
-//!   decide trials, rank endpoints by their last 16 requests, and find the median latency.
+//! - `consecutive`, `trial`, `severity`: its parts, which count consecutive failures, decide
+//!   trials, and rank endpoints by their last 16 requests.
 //! - `interval_stats`: what one endpoint did in an interval, which the rules for outliers compare.
 
 pub(super) mod consecutive;
-mod histogram;
 pub(super) mod interval_stats;
 pub(super) mod monitor;
 pub(super) mod severity;

@@ -94,10 +94,7 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
     }
 
     /// Returns the next queued change.
-    pub(crate) fn next_change<P>(&mut self, policy: &P) -> Option<Update<K, T>>
-    where
-        P: Policy<K, T, S>,
-    {
+    pub(crate) fn next_change<P: Policy<K, T, S>>(&mut self, policy: &P) -> Option<Update<K, T>> {
         loop {
             match self.queue.pop_front()? {
                 Change::Remove(key) => return Some(Update::Remove(key)),

@@ -80,10 +80,8 @@ impl<D: Discover, P, S> Stage<D, P, S> {
     }
 }
 
-impl<D, P, S> Stream for Stage<D, P, S>
-where
-    D: Discover<Key: Clone + Eq + Hash, Target: Clone>,
-    P: Policy<D::Key, D::Target, S>,
+impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone>, P: Policy<D::Key, D::Target, S>, S> Stream
+    for Stage<D, P, S>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
@@ -123,15 +121,23 @@ impl<D: Discover + fmt::Debug, P, S> Stage<D, P, S> {
     }
 }
 
-/// Defines the public stream of an adapter around a [`Stage`] with its policy. The name may be
-/// followed by a type parameter for a [`Check`](crate::health::Check).
+/// Defines the public stream of an adapter around a [`Stage`]: its name, which may be followed by a
+/// type parameter for a [`Check`](crate::health::Check), its settings, its policy and its state.
 macro_rules! stage {
-    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $policy:ty, $state:ty) => {
+    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $config:ty, $policy:ty, $state:ty) => {
         pin_project_lite::pin_project! {
             $(#[$doc])*
             pub struct $name<D: $crate::discover::Discover $(, $check)?> {
                 #[pin]
                 stage: $crate::health::stage::stage::Stage<D, $policy, $state>,
+            }
+        }
+
+        impl<D: $crate::discover::Discover $(, $check)?> $name<D $(, $check)?> {
+            pub(crate) fn new(discover: D, config: $config) -> Result<Self, $crate::ConfigError> {
+                config.validate()?;
+                let policy = <$policy>::new(config);
+                Ok(Self { stage: $crate::health::stage::stage::Stage::new(discover, policy) })
             }
         }
 
@@ -153,9 +159,8 @@ macro_rules! stage {
             }
         }
 
-        impl<D, $($check)?> std::fmt::Debug for $name<D $(, $check)?>
-        where
-            D: $crate::discover::Discover + std::fmt::Debug,
+        impl<D: $crate::discover::Discover + std::fmt::Debug, $($check)?> std::fmt::Debug
+            for $name<D $(, $check)?>
         {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.stage.fmt_as(stringify!($name), f)

@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeSet,
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,

@@ -1,17 +1,17 @@
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::sleep;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::PollFrame;
 use crate::{
     BoxError,
     future::LazySleep,
@@ -78,10 +78,7 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for IdleBodyFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
+impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for IdleBodyFuture<F> {
     type Output = Result<Response<IdleBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -112,18 +109,11 @@ pin_project! {
     }
 }
 
-impl<B> Body for IdleBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for IdleBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut this = self.project();
         if let Poll::Ready(frame) = this.body.poll_frame(cx) {
             *this.waiting = false;
@@ -140,11 +130,5 @@ where
         Poll::Ready(Some(Err(Elapsed::new(Bound::IdleBody, *this.limit).into())))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }

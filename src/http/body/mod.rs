@@ -5,6 +5,12 @@
 //! `follow_attempts` carries the attempts of one request in its extensions. [`HeldBody`] holds a
 //! guard until the body ends. [`IdleBodyTimeout`] fails a body that stalls.
 
+use std::task::Poll;
+
+use http_body::Frame;
+
+use crate::BoxError;
+
 mod follow_attempts;
 mod idle_body;
 mod permit_body;
@@ -17,3 +23,6 @@ pub use self::{
     tracked_body::TrackedBody,
     until_body_end::{HttpBalancer, UntilBodyEnd},
 };
+
+/// What `Body::poll_frame` returns.
+pub(super) type PollFrame<D, E = BoxError> = Poll<Option<Result<Frame<D>, E>>>;

@@ -4,9 +4,10 @@ use std::{
 };
 
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 
+use super::PollFrame;
 use crate::limit::{Permit, PermitScope};
 
 /// Keeps the permit of a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until the response
@@ -56,10 +57,7 @@ impl<B: Body, G> Body for HeldBody<B, G> {
     type Data = B::Data;
     type Error = B::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data, B::Error> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         // A reader may stop polling after trailers or after the last data frame.
@@ -70,11 +68,5 @@ impl<B: Body, G> Body for HeldBody<B, G> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }

@@ -4,10 +4,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::until_body_end::report;
+use super::{PollFrame, until_body_end::report};
 use crate::{
     BoxError,
     http::ClassifyHttp,
@@ -62,19 +62,11 @@ impl<C: ClassifyHttp> Tracked<C> {
     }
 }
 
-impl<B, C> Body for TrackedBody<B, C>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-    C: ClassifyHttp,
-{
+impl<B: Body<Error: Into<BoxError>>, C: ClassifyHttp> Body for TrackedBody<B, C> {
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut this = self.project();
         let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
             None => {
@@ -99,13 +91,7 @@ where
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    size_of_inner!(body);
 }
 
 impl<C> Drop for Tracked<C> {

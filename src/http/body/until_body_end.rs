@@ -62,11 +62,7 @@ pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
     }
 }
 
-impl<B, C> Track<Response<B>> for UntilBodyEnd<C>
-where
-    B: Body,
-    C: ClassifyHttp + Clone,
-{
+impl<B: Body, C: ClassifyHttp + Clone> Track<Response<B>> for UntilBodyEnd<C> {
     type Response = Response<TrackedBody<B, C>>;
 
     fn response(&self, response: Response<B>, mut attempt: Attempt) -> Self::Response {

@@ -47,18 +47,12 @@ impl RetryOn {
         Self { codes: vec![14], ..Self::http() }
     }
 
-    /// Replaces the HTTP statuses that are retried.
-    #[must_use]
-    pub fn statuses(mut self, statuses: impl IntoIterator<Item = StatusCode>) -> Self {
-        self.statuses = statuses.into_iter().collect();
-        self
-    }
-
-    /// Replaces the gRPC codes that are retried.
-    #[must_use]
-    pub fn codes(mut self, codes: impl IntoIterator<Item = u32>) -> Self {
-        self.codes = codes.into_iter().collect();
-        self
+    setters! {
+        /// Replaces the HTTP statuses that are retried.
+        pub fn statuses(statuses: impl IntoIterator<Item = StatusCode>)
+            => statuses = statuses.into_iter().collect();
+        /// Replaces the gRPC codes that are retried.
+        pub fn codes(codes: impl IntoIterator<Item = u32>) => codes = codes.into_iter().collect();
     }
 
     fn has_code(&self, headers: &HeaderMap) -> bool {

@@ -1,12 +1,11 @@
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower_layer::Layer;
@@ -15,6 +14,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     future::LazySleep,
+    http::body::PollFrame,
     outcome::{Bound, Elapsed},
 };
 
@@ -55,10 +55,8 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
     }
 }
 
-impl<S, B, R> Service<Request<B>> for AttemptTimeout<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
+impl<S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>, B, R>
+    Service<Request<B>> for AttemptTimeout<S>
 {
     type Response = Response<AttemptBody<R>>;
     type Error = BoxError;
@@ -85,10 +83,8 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for AttemptTimeoutFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    E: Into<BoxError>,
+impl<F: Future<Output = Result<Response<R>, E>>, R, E: Into<BoxError>> Future
+    for AttemptTimeoutFuture<F>
 {
     type Output = Result<Response<AttemptBody<R>>, BoxError>;
 
@@ -113,18 +109,11 @@ pin_project! {
     }
 }
 
-impl<B> Body for AttemptBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for AttemptBody<B> {
     type Data = B::Data;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let mut timed = self.project().inner;
         if let Poll::Ready(frame) = timed.as_mut().project().inner.poll_frame(cx) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
@@ -133,13 +122,7 @@ where
         Poll::Ready(Some(Err(elapsed.into())))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.inner.size_hint()
-    }
+    size_of_inner!(inner.inner);
 }
 
 pin_project! {

@@ -55,42 +55,23 @@ impl Pool {
         self
     }
 
-    /// Limits the time of a connection attempt. Default 5 s.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets how long a connection may be idle before it is closed. Default 90 s.
-    #[must_use]
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    /// Limits the idle connections that are kept per endpoint. Default 32.
-    #[must_use]
-    pub fn max_idle(mut self, connections: usize) -> Self {
-        self.max_idle = connections;
-        self
-    }
-
-    /// Sets the `Host` header of requests. Default [`HostHeader::Keep`].
-    #[must_use]
-    pub fn host_header(mut self, host: HostHeader) -> Self {
-        self.host = host;
-        self
+    setters! {
+        /// Limits the time of a connection attempt. Default 5 s.
+        pub fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
+        /// Sets how long a connection may be idle before it is closed. Default 90 s.
+        pub fn idle_timeout(timeout: Duration) => idle_timeout = timeout;
+        /// Limits the idle connections that are kept per endpoint. Default 32.
+        pub fn max_idle(connections: usize) => max_idle = connections;
+        /// Sets the `Host` header of requests. Default [`HostHeader::Keep`].
+        pub fn host_header(host: HostHeader) => host = host;
     }
 
     /// Creates a client for the endpoint at `origin`.
     #[must_use]
-    pub fn client<B>(&self, origin: Origin) -> Client<B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub fn client<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+        origin: Origin,
+    ) -> Client<B> {
         if origin.scheme() == &Scheme::HTTPS {
             tracing::warn!(
                 origin = %Escaped(&origin),
@@ -100,12 +81,9 @@ impl Pool {
         SetOrigin::new(self.build(), origin).host_header(self.host.clone())
     }
 
-    fn build<B>(&self) -> legacy::Client<HttpConnector, B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    fn build<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+    ) -> legacy::Client<HttpConnector, B> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(self.connect_timeout));
@@ -128,12 +106,9 @@ impl Pool {
 
     /// Returns a function that creates clients, for
     /// [`DiscoverExt::connect`](crate::discover::DiscoverExt::connect).
-    pub fn connector<B>(&self) -> impl Fn(&Origin) -> Client<B> + Clone + use<B>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub fn connector<B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static>(
+        &self,
+    ) -> impl Fn(&Origin) -> Client<B> + Clone + use<B> {
         let pool = self.clone();
         move |origin| pool.client(origin.clone())
     }

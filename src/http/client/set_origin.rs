@@ -36,11 +36,9 @@ impl<S> SetOrigin<S> {
         Self { inner, origin, host: HostHeader::default() }
     }
 
-    /// Sets the `Host` header of the requests. Default [`HostHeader::Keep`].
-    #[must_use]
-    pub fn host_header(mut self, host: HostHeader) -> Self {
-        self.host = host;
-        self
+    setters! {
+        /// Sets the `Host` header of the requests. Default [`HostHeader::Keep`].
+        pub fn host_header(host: HostHeader) => host = host;
     }
 
     /// Returns the origin that requests are sent to.
@@ -69,10 +67,7 @@ impl<S> SetOrigin<S> {
     }
 }
 
-impl<S, B> Service<Request<B>> for SetOrigin<S>
-where
-    S: Service<Request<B>>,
-{
+impl<S: Service<Request<B>>, B> Service<Request<B>> for SetOrigin<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -1,5 +1,4 @@
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
         Arc,
@@ -96,12 +95,11 @@ impl ReportLoadLayer {
         Self::default()
     }
 
-    /// Also reports how many requests the server can serve concurrently without slowing any of
-    /// them. For work that is limited by processors, this is their number. Default: not reported.
-    #[must_use]
-    pub fn capacity(mut self, requests: u32) -> Self {
-        self.capacity = Some(requests);
-        self
+    setters! {
+        /// Also reports how many requests the server can serve concurrently without slowing any of
+        /// them. For work that is limited by processors, this is their number. Default: not
+        /// reported.
+        pub fn capacity(requests: u32) => capacity = Some(requests);
     }
 
     /// Neither measures nor reports latency, which saves two clock reads for each request.
@@ -196,11 +194,7 @@ impl Drop for Counted {
     }
 }
 
-impl<S, Req, B> Service<Req> for ReportLoad<S>
-where
-    S: Service<Req, Response = Response<B>>,
-    B: Body,
-{
+impl<S: Service<Req, Response = Response<B>>, Req, B: Body> Service<Req> for ReportLoad<S> {
     type Response = Response<HeldBody<B, Counted>>;
     type Error = S::Error;
     type Future = ReportLoadFuture<S::Future>;
@@ -225,11 +219,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for ReportLoadFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-{
+impl<F: Future<Output = Result<Response<B>, E>>, B: Body, E> Future for ReportLoadFuture<F> {
     type Output = Result<Response<HeldBody<B, Counted>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,6 +11,7 @@ use tower_service::Service;
 use crate::{
     http::ReplayBody,
     http_semantics::{explicit_retry_safety, retry_safety_by_head},
+    opaque::Opaque,
     retry::{RetrySafety, RetryableRequest},
 };
 
@@ -37,10 +37,10 @@ pub struct Replay<S> {
 }
 
 /// Wraps services in [`Replay`].
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ReplayLayer {
     cap: usize,
-    retry_safety: Option<Arc<dyn Fn(&Parts) -> Option<RetrySafety> + Send + Sync>>,
+    retry_safety: Option<Opaque<Arc<dyn Fn(&Parts) -> Option<RetrySafety> + Send + Sync>>>,
 }
 
 impl ReplayLayer {
@@ -50,14 +50,12 @@ impl ReplayLayer {
         Self { cap: 64 << 10, retry_safety: None }
     }
 
-    /// Sets how many bytes of a body are kept, trailers included. Default 64 KiB.
-    ///
-    /// [`ReplayBody`] describes what counts. A request holds at most `bytes` of memory, plus 1 %,
-    /// plus 8 KiB.
-    #[must_use]
-    pub fn cap(mut self, bytes: usize) -> Self {
-        self.cap = bytes;
-        self
+    setters! {
+        /// Sets how many bytes of a body are kept, trailers included. Default 64 KiB.
+        ///
+        /// [`ReplayBody`] describes what counts. A request holds at most `bytes` of memory, plus 1
+        /// %, plus 8 KiB.
+        pub fn cap(bytes: usize) => cap = bytes;
     }
 
     /// Sets a function that decides before the table of [`Replay`] does, for example by the path of
@@ -67,13 +65,13 @@ impl ReplayLayer {
         mut self,
         decide: impl Fn(&Parts) -> Option<RetrySafety> + Send + Sync + 'static,
     ) -> Self {
-        self.retry_safety = Some(Arc::new(decide));
+        self.retry_safety = Some(Opaque(Arc::new(decide)));
         self
     }
 
     fn safety_of(&self, head: &Parts) -> RetrySafety {
         explicit_retry_safety(head)
-            .or_else(|| self.retry_safety.as_ref().and_then(|decide| decide(head)))
+            .or_else(|| self.retry_safety.as_ref().and_then(|Opaque(decide)| decide(head)))
             .unwrap_or_else(|| retry_safety_by_head(head))
     }
 }
@@ -81,12 +79,6 @@ impl ReplayLayer {
 impl Default for ReplayLayer {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl fmt::Debug for ReplayLayer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayLayer").field("cap", &self.cap).finish_non_exhaustive()
     }
 }
 
@@ -98,11 +90,7 @@ impl<S> Layer<S> for ReplayLayer {
     }
 }
 
-impl<S, B> Service<Request<B>> for Replay<S>
-where
-    S: Service<Request<ReplayBody<B>>>,
-    B: Body,
-{
+impl<S: Service<Request<ReplayBody<B>>>, B: Body> Service<Request<B>> for Replay<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -143,44 +131,25 @@ mod tests {
 
     use super::*;
 
-    fn retry_safety(layer: &ReplayLayer, request: http::request::Builder) -> RetrySafety {
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        let body = Empty::<bytes::Bytes>::new();
-        ReplayBody::new(body, layer.safety_of(&head), layer.cap).retry_safety()
-    }
-
+    /// `http_semantics` has the tests of the table.
     #[test]
-    fn the_extensions_the_method_and_the_headers_decide() {
-        let layer = ReplayLayer::new();
-        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
-            let request = Request::builder().method(method);
-            assert_eq!(retry_safety(&layer, request), RetrySafety::Idempotent, "{method}");
-        }
-        for method in ["POST", "PATCH", "BREW"] {
-            let request = || Request::builder().method(method);
-            assert_eq!(retry_safety(&layer, request()), RetrySafety::IfUnsent, "{method}");
-            let keyed = request().header("Idempotency-Key", "\"7\"");
-            assert_eq!(retry_safety(&layer, keyed), RetrySafety::Idempotent);
-            let explicit = request().extension(RetrySafety::Idempotent);
-            assert_eq!(retry_safety(&layer, explicit), RetrySafety::Idempotent);
-        }
-        let upgrade = Request::get("/").header("upgrade", "websocket");
-        assert_eq!(retry_safety(&layer, upgrade), RetrySafety::Never);
-        assert_eq!(retry_safety(&layer, Request::connect("a:1")), RetrySafety::Never);
-        let explicit = Request::get("/").extension(RetrySafety::Never);
-        assert_eq!(retry_safety(&layer, explicit), RetrySafety::Never);
-    }
-
-    #[test]
-    fn a_function_decides_before_the_table() {
+    fn the_extensions_decide_before_the_function_and_the_function_before_the_table() {
         let layer = ReplayLayer::new().retry_safety(|head| {
             head.uri.path().starts_with("/shop.Catalog/").then_some(RetrySafety::Idempotent)
         });
-        assert_eq!(
-            retry_safety(&layer, Request::post("/shop.Catalog/List")),
-            RetrySafety::Idempotent
-        );
-        assert_eq!(retry_safety(&layer, Request::post("/shop.Orders/Pay")), RetrySafety::IfUnsent);
+        for (request, expected) in [
+            (Request::get("/"), RetrySafety::Idempotent),
+            (Request::post("/shop.Catalog/List"), RetrySafety::Idempotent),
+            (Request::post("/shop.Orders/Pay"), RetrySafety::IfUnsent),
+            (Request::post("/").header("Idempotency-Key", "7"), RetrySafety::Idempotent),
+            (Request::get("/").header("upgrade", "websocket"), RetrySafety::Never),
+            (Request::post("/").extension(RetrySafety::Idempotent), RetrySafety::Idempotent),
+            (Request::get("/shop.Catalog/").extension(RetrySafety::Never), RetrySafety::Never),
+        ] {
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let body = ReplayBody::new(Empty::<bytes::Bytes>::new(), layer.safety_of(&head), 9);
+            assert_eq!(body.retry_safety(), expected, "{head:?}");
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::replay_buffer::{Reader, to_bytes};
-use crate::{BoxError, retry::RetrySafety};
+use crate::{BoxError, http::body::PollFrame, retry::RetrySafety};
 
 pin_project! {
     /// A request body that can be sent more than once, with the same bytes and the same trailers.
@@ -95,18 +95,11 @@ impl<B> ReplayBody<B> {
     }
 }
 
-impl<B> Body for ReplayBody<B>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<Bytes> {
         match self.project().kind.project() {
             KindProjection::Once { body } => body.poll_frame(cx).map(|frame| {
                 frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into))
@@ -150,6 +143,7 @@ mod tests {
         future::join,
     };
     use http::{HeaderMap, HeaderValue};
+    use http_body::Frame;
     use http_body_util::{BodyExt, Full, StreamBody};
     use proptest::prelude::*;
 
@@ -170,10 +164,7 @@ mod tests {
         [(http::header::ETAG, HeaderValue::from_static("sum"))].into_iter().collect()
     }
 
-    fn read<B>(body: B) -> (Bytes, Option<HeaderMap>)
-    where
-        B: Body<Data = Bytes, Error = BoxError>,
-    {
+    fn read<B: Body<Data = Bytes, Error = BoxError>>(body: B) -> (Bytes, Option<HeaderMap>) {
         let collected = block_on(body.collect()).unwrap();
         let trailers = collected.trailers().cloned();
         (collected.to_bytes(), trailers)
@@ -303,11 +294,7 @@ mod tests {
         StreamBody::new(futures::stream::iter((0..count).map(move |_| Ok(Frame::data(frame())))))
     }
 
-    fn drain<B>(body: ReplayBody<B>) -> usize
-    where
-        B: Body,
-        B::Error: Into<BoxError>,
-    {
+    fn drain<B: Body<Error: Into<BoxError>>>(body: ReplayBody<B>) -> usize {
         let (mut body, mut bytes) = (Box::pin(body), 0);
         while let Some(frame) = block_on(body.frame()) {
             bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);

@@ -1,7 +1,6 @@
 use std::{
-    fmt,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -9,7 +8,12 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{BoxError, retry::RetrySafety};
+use crate::{
+    BoxError,
+    http::body::PollFrame,
+    retry::RetrySafety,
+    sync::{Mutex, lock},
+};
 
 /// Converts data to `Bytes`. Data that is `Bytes` already is not copied.
 pub(super) fn to_bytes(mut data: impl Buf) -> Bytes {
@@ -26,7 +30,8 @@ pub(super) const TRAILER_COST: usize = 128;
 /// The frames of a body that have been read, and the source of the rest. All readers share it.
 ///
 /// One lock guards everything. A reader polls the source while it holds the lock, so that each
-/// frame is recorded before another reader can ask for the next one.
+/// frame is recorded before another reader can ask for the next one. A panic of the source leaves
+/// the buffer as it was before the frame, so a poisoned lock is used further.
 struct ReplayBuffer<B> {
     /// `None` at the end of the body.
     source: Option<Pin<Box<B>>>,
@@ -144,24 +149,9 @@ pub(super) struct Reader<B> {
     owns_source: bool,
 }
 
-/// An attempt cannot continue because the frames that it has not read are not kept.
-#[derive(Debug)]
-struct Lost;
-
-impl fmt::Display for Lost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "the request body exceeds the replay cap, and its beginning is not kept any more",
-        )
-    }
-}
-
-impl std::error::Error for Lost {}
-
-fn lock<B>(buffer: &Mutex<ReplayBuffer<B>>) -> MutexGuard<'_, ReplayBuffer<B>> {
-    // A panic of the source poisons the lock, but leaves the buffer as it was before the frame.
-    buffer.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Why an attempt cannot continue: the frames that it has not read are not kept.
+const LOST: &str =
+    "the request body exceeds the replay cap, and its beginning is not kept any more";
 
 impl<B> Reader<B> {
     pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {
@@ -231,10 +221,7 @@ impl<B: Body> Reader<B> {
         hint
     }
 
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame<Bytes>
     where
         B::Error: Into<BoxError>,
     {
@@ -247,7 +234,7 @@ impl<B: Body> Reader<B> {
         }
         if buffer.lost && !self.owns_source {
             if !(is_first && buffer.first_needs_source) {
-                return Poll::Ready(Some(Err(Lost.into())));
+                return Poll::Ready(Some(Err(LOST.into())));
             }
             // A copy exceeded the cap ahead of this attempt and has failed. This attempt has now
             // read what the copy left, so nothing is needed any more and it continues with the
@@ -302,7 +289,7 @@ impl<B: Body> Reader<B> {
                 Recorded::PassedOn => {
                     (self.position, self.owns_source) = (Position::default(), true);
                 }
-                Recorded::KeptForFirst => return Poll::Ready(Some(Err(Lost.into()))),
+                Recorded::KeptForFirst => return Poll::Ready(Some(Err(LOST.into()))),
             }
             return Poll::Ready(Some(Ok(frame)));
         }

@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -151,15 +150,6 @@ impl CredentialsFuture {
             Self::Known(credentials) => Poll::Ready(Ok(credentials.clone())),
             Self::Fetching(fetching) => Pin::new(fetching).poll(cx),
         }
-    }
-}
-
-impl fmt::Debug for CredentialsFuture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Known(_) => "Known",
-            Self::Fetching(_) => "Fetching",
-        })
     }
 }
 

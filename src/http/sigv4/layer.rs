@@ -26,26 +26,16 @@ impl SignLayer {
         }
     }
 
-    /// Sets the region of the signature. Default: the region in the host of a function URL,
-    /// `….lambda-url.<region>.on.aws`; a request to another host fails.
-    #[must_use]
-    pub fn region(mut self, region: impl Into<Arc<str>>) -> Self {
-        self.region = Some(region.into());
-        self
-    }
-
-    /// Sets the service of the signature, such as `execute-api` for API Gateway. Default `lambda`.
-    #[must_use]
-    pub fn service(mut self, service: impl Into<Arc<str>>) -> Self {
-        self.service = service.into();
-        self
-    }
-
-    /// Limits the bytes of a request body; a longer body fails. Default 6 MiB, the limit of Lambda.
-    #[must_use]
-    pub fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
-        self
+    setters! {
+        /// Sets the region of the signature. Default: the region in the host of a function URL,
+        /// `….lambda-url.<region>.on.aws`; a request to another host fails.
+        pub fn region(region: impl Into<Arc<str>>) => region = Some(region.into());
+        /// Sets the service of the signature, such as `execute-api` for API Gateway. Default
+        /// `lambda`.
+        pub fn service(service: impl Into<Arc<str>>) => service = service.into();
+        /// Limits the bytes of a request body; a longer body fails. Default 6 MiB, the limit of
+        /// Lambda.
+        pub fn max_body(bytes: usize) => max_body = bytes;
     }
 
     /// Returns a function that wraps `client` for each endpoint, for

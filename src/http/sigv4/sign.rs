@@ -90,10 +90,8 @@ pin_project! {
     }
 }
 
-impl<S, B> Future for SignFuture<S, B>
-where
-    S: Service<Request<B>, Error: Into<BoxError>>,
-    B: Body<Error: Into<BoxError>> + From<Bytes>,
+impl<S: Service<Request<B>, Error: Into<BoxError>>, B: Body<Error: Into<BoxError>> + From<Bytes>>
+    Future for SignFuture<S, B>
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -139,9 +137,7 @@ where
                     let response = service.call(request);
                     this.state.set(State::Sent { response });
                 }
-                StateProjection::Sent { response } => {
-                    return response.poll(cx).map_err(Into::into);
-                }
+                StateProjection::Sent { response } => return response.poll(cx).map_err(Into::into),
             }
         }
     }
@@ -155,11 +151,7 @@ fn body_error(error: BoxError, limit: usize) -> SignError {
     }
 }
 
-impl<S, B> fmt::Debug for SignFuture<S, B>
-where
-    S: Service<Request<B>>,
-    B: Body<Error: Into<BoxError>>,
-{
+impl<S: Service<Request<B>>, B: Body<Error: Into<BoxError>>> fmt::Debug for SignFuture<S, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SignFuture").finish_non_exhaustive()
     }

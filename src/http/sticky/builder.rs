@@ -5,7 +5,7 @@ use super::{
     config::{Clock, Config, MAX_KEYS},
     cookie::Attributes,
 };
-use crate::ConfigError;
+use crate::{ConfigError, http::request_key::is_token};
 
 /// Configures [`Sessions`]; made by [`Sessions::builder`].
 #[derive(Clone, Debug)]
@@ -50,22 +50,15 @@ impl SessionsBuilder {
         self
     }
 
-    /// Sets the name of the cookie. Default `tower-lb`. A name with the prefix `__Host-` or
-    /// `__Secure-` needs the attributes that browsers require for it.
-    #[must_use]
-    pub fn cookie(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets how long a session lasts without a request, from 1 s to 7 days. Default one day.
-    ///
-    /// A session may end up to a tenth earlier, because the cookie is renewed only after a tenth of
-    /// its lifetime.
-    #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
-        self
+    setters! {
+        /// Sets the name of the cookie. Default `tower-lb`. A name with the prefix `__Host-` or
+        /// `__Secure-` needs the attributes that browsers require for it.
+        pub fn cookie(name: impl Into<String>) => name = name.into();
+        /// Sets how long a session lasts without a request, from 1 s to 7 days. Default one day.
+        ///
+        /// A session may end up to a tenth earlier, because the cookie is renewed only after a
+        /// tenth of its lifetime.
+        pub fn lifetime(lifetime: Duration) => lifetime = lifetime;
     }
 
     /// Omits `Max-Age`, so that browsers delete the cookie when they are closed. The lifetime still
@@ -76,69 +69,34 @@ impl SessionsBuilder {
         self
     }
 
-    /// Binds sessions to a cookie of the application. Default: sessions follow no other cookie and
-    /// begin with any response.
-    ///
-    /// A session begins when a response sets the application's cookie. It applies to requests that
-    /// carry both cookies, with the application's value unchanged. A value that is empty or longer
-    /// than 4096 bytes, which is more than browsers keep, has no session: its requests are balanced
-    /// like any other.
-    #[must_use]
-    pub fn follow(mut self, application_cookie: impl Into<String>) -> Self {
-        self.application = Some(application_cookie.into());
-        self
-    }
-
-    /// Sets which requests from other sites carry the cookie. Default [`SameSite::Lax`].
-    #[must_use]
-    pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.attributes.same_site = same_site;
-        self
-    }
-
-    /// Sets whether the cookie is for HTTPS only. Default true; browsers make an exception for
-    /// `localhost`.
-    #[must_use]
-    pub fn secure(mut self, secure: bool) -> Self {
-        self.attributes.secure = secure;
-        self
-    }
-
-    /// Sets whether the cookie is hidden from scripts. Default true.
-    #[must_use]
-    pub fn http_only(mut self, http_only: bool) -> Self {
-        self.attributes.http_only = http_only;
-        self
-    }
-
-    /// Sets the prefix of the paths that the cookie is for. Default `/`.
-    #[must_use]
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.attributes.path = path.into();
-        self
-    }
-
-    /// Sets the host that the cookie is for, together with its subdomains. Default: exactly the
-    /// host of the request.
-    #[must_use]
-    pub fn domain(mut self, domain: impl Into<String>) -> Self {
-        self.attributes.domain = Some(domain.into());
-        self
-    }
-
-    /// Sets whether requests may go elsewhere while their endpoint is busy. Default
-    /// [`Affinity::Preferred`].
-    #[must_use]
-    pub fn affinity(mut self, affinity: Affinity) -> Self {
-        self.affinity = affinity;
-        self
-    }
-
-    /// Sets what happens to the sessions of a draining endpoint. Default [`WhenDraining::Move`].
-    #[must_use]
-    pub fn when_draining(mut self, draining: WhenDraining) -> Self {
-        self.draining = draining;
-        self
+    setters! {
+        /// Binds sessions to a cookie of the application. Default: sessions follow no other cookie
+        /// and begin with any response.
+        ///
+        /// A session begins when a response sets the application's cookie. It applies to requests
+        /// that carry both cookies, with the application's value unchanged. A value that is empty
+        /// or longer than 4096 bytes, which is more than browsers keep, has no session: its
+        /// requests are balanced like any other.
+        pub fn follow(application_cookie: impl Into<String>)
+            => application = Some(application_cookie.into());
+        /// Sets which requests from other sites carry the cookie. Default [`SameSite::Lax`].
+        pub fn same_site(same_site: SameSite) => attributes.same_site = same_site;
+        /// Sets whether the cookie is for HTTPS only. Default true; browsers make an exception for
+        /// `localhost`.
+        pub fn secure(secure: bool) => attributes.secure = secure;
+        /// Sets whether the cookie is hidden from scripts. Default true.
+        pub fn http_only(http_only: bool) => attributes.http_only = http_only;
+        /// Sets the prefix of the paths that the cookie is for. Default `/`.
+        pub fn path(path: impl Into<String>) => attributes.path = path.into();
+        /// Sets the host that the cookie is for, together with its subdomains. Default: exactly the
+        /// host of the request.
+        pub fn domain(domain: impl Into<String>) => attributes.domain = Some(domain.into());
+        /// Sets whether requests may go elsewhere while their endpoint is busy. Default
+        /// [`Affinity::Preferred`].
+        pub fn affinity(affinity: Affinity) => affinity = affinity;
+        /// Sets what happens to the sessions of a draining endpoint. Default
+        /// [`WhenDraining::Move`].
+        pub fn when_draining(draining: WhenDraining) => draining = draining;
     }
 
     /// Returns the sessions. Reads the system clock once, and ignores later changes of it.
@@ -211,9 +169,3 @@ impl SessionsBuilder {
 }
 
 const COOKIE_NAME: &str = "a cookie name of letters, digits, - and _";
-
-/// Returns whether `name` is valid for a cookie.
-fn is_token(name: &str) -> bool {
-    let separator = |byte| b"()<>@,;:\\\"/[]?={}".contains(&byte);
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !separator(byte))
-}

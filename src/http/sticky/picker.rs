@@ -207,10 +207,7 @@ impl<P> StickyPicker<P> {
     }
 }
 
-impl<P, B> Pick<Request<B>> for StickyPicker<P>
-where
-    P: Pick<Request<B>>,
-{
+impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
     fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
         let strict = self.sessions.config().affinity == Affinity::Strict;
         let (picked, binding) = match self.session(request.headers(), context) {

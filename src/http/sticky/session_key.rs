@@ -1,9 +1,7 @@
-use std::fmt;
-
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::ConfigError;
+use crate::{ConfigError, opaque::Opaque};
 
 /// The length of an authentication code, which is truncated.
 pub(super) const TAG_BYTES: usize = 16;
@@ -16,8 +14,8 @@ const MIN_SECRET_BYTES: usize = 32;
 ///
 /// Balancers accept each other's sessions if they have the same session key and the same names for
 /// their endpoints.
-#[derive(Clone)]
-pub struct SessionKey(Hmac<Sha256>);
+#[derive(Clone, Debug)]
+pub struct SessionKey(Opaque<Hmac<Sha256>>);
 
 /// What a code is for. It is part of the code, so that a code is not valid for another purpose.
 #[derive(Clone, Copy)]
@@ -43,13 +41,13 @@ impl SessionKey {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(short());
         }
-        Hmac::new_from_slice(secret).map(Self).map_err(|_| short())
+        Hmac::new_from_slice(secret).map(|key| Self(Opaque(key))).map_err(|_| short())
     }
 
     fn code(&self, purpose: Purpose, content: &[&[u8]]) -> Hmac<Sha256> {
         #[cfg(test)]
         hashed::count(content);
-        let code = self.0.clone().chain_update([purpose as u8]);
+        let code = self.0.0.clone().chain_update([purpose as u8]);
         content.iter().fold(code, |code, part| code.chain_update(part))
     }
 
@@ -83,12 +81,6 @@ impl SessionKey {
 fn truncated(code: Hmac<Sha256>) -> Tag {
     let bytes: [u8; 32] = code.finalize().into_bytes().into();
     std::array::from_fn(|index| bytes[index])
-}
-
-impl fmt::Debug for SessionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionKey(..)")
-    }
 }
 
 /// Counts the codes that are computed, for tests of the work that a request can cause.

@@ -2,9 +2,11 @@
 //! endpoints that reported last without a look at all of them.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
+
+use crate::sync::{Mutex, lock};
 
 /// How many reports back a pick can see.
 const LOG_LEN: usize = 128;
@@ -40,7 +42,7 @@ impl Default for RecentReports {
 impl RecentReports {
     /// Assigns a number to a new endpoint.
     pub(super) fn assign(self: &Arc<Self>) -> EndpointNumber {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers = lock(&self.numbers);
         let number = numbers.free.pop().unwrap_or_else(|| {
             numbers.used += 1;
             numbers.used - 1
@@ -89,7 +91,7 @@ impl EndpointNumber {
 
 impl Drop for EndpointNumber {
     fn drop(&mut self) {
-        let mut numbers = self.recent.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut numbers = lock(&self.recent.numbers);
         numbers.free.push(self.number);
     }
 }

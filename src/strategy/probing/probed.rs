@@ -3,7 +3,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -24,6 +24,7 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probes, Rng, Strategy,
     },
+    sync::{Mutex, lock},
 };
 
 /// Asks endpoints for their load between requests, for any inner strategy that reads
@@ -76,10 +77,6 @@ struct Prober<F> {
     latest_round: u64,
     /// Probes of the latest round that replace later ones and have not done so yet.
     prepaid: u64,
-}
-
-fn lock<F>(prober: &Mutex<Prober<F>>) -> MutexGuard<'_, Prober<F>> {
-    prober.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type ProbeFuture = Pin<Box<dyn Future<Output = EndedProbe> + Send>>;

@@ -1,9 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, task::Poll, time::Duration};
 
 use futures::stream::poll_fn;
 use tokio::time::Instant;
@@ -17,6 +12,7 @@ use crate::{
         BuildContext, Built, Candidates, Strategy, round_robin::utilization::UtilizationMeter,
         ticker::Ticker,
     },
+    sync::{Mutex, lock},
 };
 
 /// Keeps requests in the client's zone until that is busier than the others.
@@ -153,10 +149,6 @@ impl Rule {
             view.share += lacking * size / elsewhere;
         }
     }
-}
-
-fn lock(smoothed: &Mutex<Smoothed>) -> MutexGuard<'_, Smoothed> {
-    smoothed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the mean of the endpoints' reports, or `None` if all are older than [`EXPIRY`].

@@ -1,10 +1,4 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, task::Poll, time::Duration};
 
 use futures::Stream;
 use futures::stream::poll_fn;
@@ -16,6 +10,7 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, Strategy, ticker::Ticker, wakers::Wakers,
     },
+    sync::{Mutex, lock},
 };
 
 /// Takes whole zones out of service by a call, and puts them back gradually.
@@ -126,7 +121,7 @@ struct View {
 
 impl View {
     fn of(candidates: &Candidates, shifts: &Shifts) -> Self {
-        let mut state = shifts.lock();
+        let mut state = lock(&shifts.state);
         let now = candidates.now();
         // Zones that have returned completely are forgotten.
         state.zones.retain(|_, shift| shift.share(now) < 1.0);
@@ -176,18 +171,14 @@ impl Shifts {
         poll_fn(move |cx| {
             // Before the version is read: a change after that wakes the task.
             registration.register(cx.waker());
-            let changed = shifts.lock().version != seen;
+            let changed = lock(&shifts.state).version != seen;
             let ticked = ticker.as_mut().is_some_and(|ticker| ticker.poll_tick(cx).is_ready());
             if changed || ticked { Poll::Ready(Some(())) } else { Poll::Pending }
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Shift>)) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         change(&mut state.zones);
         state.version += 1;
         drop(state);
@@ -225,7 +216,7 @@ impl ZonalShiftHandle {
     /// Returns the zones that are away or returning.
     #[must_use]
     pub fn zones(&self) -> Vec<String> {
-        self.shifts.lock().zones.keys().cloned().collect()
+        lock(&self.shifts.state).zones.keys().cloned().collect()
     }
 }
 

@@ -43,11 +43,9 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::Consul;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints =
 ///     Consul::new("http://127.0.0.1:8500")?.tag("v2").service::<std::net::SocketAddr>("web")?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Consul {
@@ -96,28 +94,16 @@ impl Consul {
         self
     }
 
-    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
-    /// [`AddressFilter::new`].
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets how long Consul may delay the answer to a query while nothing changes. Default 5 min;
-    /// Consul allows 10 min.
-    #[must_use]
-    pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// Sets the delay after an answer (the floor) and after errors. The timeout is added to
-    /// [`wait`](Self::wait). Default [`Schedule::new`] with a floor of 100 ms.
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
+        /// [`AddressFilter::new`].
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets how long Consul may delay the answer to a query while nothing changes. Default 5
+        /// min; Consul allows 10 min.
+        pub fn wait(wait: Duration) => wait = wait;
+        /// Sets the delay after an answer (the floor) and after errors. The timeout is added to
+        /// [`wait`](Self::wait). Default [`Schedule::new`] with a floor of 100 ms.
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose
@@ -164,10 +150,7 @@ struct Query {
 }
 
 impl Query {
-    async fn fetch<T>(&self) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    async fn fetch<T: FromStr<Err: Display>>(&self) -> Result<Fetched<String, T>, BoxError> {
         // Unknown until this query succeeds: an agent that restarted starts its index anew.
         let before = self.index.swap(0, Ordering::Relaxed);
         let Consul { api, parameters, wait, filter, .. } = &self.consul;

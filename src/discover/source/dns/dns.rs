@@ -1,6 +1,5 @@
 use std::{
     collections::BTreeMap,
-    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -28,6 +27,7 @@ use crate::{
         AddressFilter, Fetched, Refresh, RejectedAddress, Schedule, SourceError, refresh,
         source::validation::{LeftOut, LeftOutLog},
     },
+    opaque::Opaque,
     sync::{Mutex, lock},
 };
 
@@ -54,18 +54,16 @@ const MAX_CONCURRENT_LOOKUPS: usize = 32;
 /// ```no_run
 /// use tower_lb::discover::{self, Dns, DiscoverExt};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let dns = Dns::system()?;
 /// let endpoints = discover::merge([
 ///     dns.host("blue.example.com", 8080)?,
 ///     dns.srv("_http._tcp.green.example.com")?,
 /// ]);
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Dns {
-    resolver: TokioResolver,
+    resolver: Opaque<TokioResolver>,
     schedule: Schedule,
     family: Family,
     believe_negative: bool,
@@ -112,7 +110,7 @@ impl Dns {
 
     fn new(resolver: TokioResolver) -> Self {
         Self {
-            resolver,
+            resolver: Opaque(resolver),
             schedule: Schedule::new(),
             family: Family::Any,
             believe_negative: false,
@@ -120,35 +118,18 @@ impl Dns {
         }
     }
 
-    /// Sets when names are looked up again, and the timeout of a poll; a single query may take half
-    /// of it. Default [`Schedule::new`].
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
-    }
-
-    /// Sets which addresses are used. Default [`Family::Any`].
-    #[must_use]
-    pub fn family(mut self, family: Family) -> Self {
-        self.family = family;
-        self
-    }
-
-    /// Sets which IP addresses may be endpoints. Default [`AddressFilter::new`]; use
-    /// [`AddressFilter::strict`] for names that others control.
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.filter = filter;
-        self
-    }
-
-    /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there are
-    /// no endpoints. By default it is an error, and the last endpoints stay.
-    #[must_use]
-    pub fn believe_negative(mut self, believe: bool) -> Self {
-        self.believe_negative = believe;
-        self
+    setters! {
+        /// Sets when names are looked up again, and the timeout of a poll; a single query may take
+        /// half of it. Default [`Schedule::new`].
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
+        /// Sets which addresses are used. Default [`Family::Any`].
+        pub fn family(family: Family) => family = family;
+        /// Sets which IP addresses may be endpoints. Default [`AddressFilter::new`]; use
+        /// [`AddressFilter::strict`] for names that others control.
+        pub fn address_filter(filter: AddressFilter) => filter = filter;
+        /// Sets whether a negative answer (NXDOMAIN, NODATA, the SRV target `.`) means that there
+        /// are no endpoints. By default it is an error, and the last endpoints stay.
+        pub fn believe_negative(believe: bool) => believe_negative = believe;
     }
 
     /// Returns the source of a host's addresses (A and AAAA), with a port. Each is its own key.
@@ -407,7 +388,7 @@ impl Dns {
         kind: RecordType,
         deadline: Option<Instant>,
     ) -> Result<Lookup, DnsError> {
-        let lookup = self.resolver.lookup(name, kind);
+        let lookup = self.resolver.0.lookup(name, kind);
         let limit = self.schedule.timeout.map(|limit| limit / 2);
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         let answer = match end.into_iter().chain(deadline).min() {
@@ -459,16 +440,5 @@ fn valid_for<K, T>(fetched: Fetched<K, T>, ttl: Option<Duration>) -> Fetched<K, 
     match ttl {
         Some(ttl) => fetched.valid_for(ttl),
         None => fetched,
-    }
-}
-
-impl fmt::Debug for Dns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns")
-            .field("schedule", &self.schedule)
-            .field("family", &self.family)
-            .field("believe_negative", &self.believe_negative)
-            .field("filter", &self.filter)
-            .finish_non_exhaustive()
     }
 }

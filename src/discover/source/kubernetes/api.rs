@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
@@ -37,10 +37,7 @@ impl SlicesApi {
     /// Returns the error for a response with an unexpected status.
     pub(super) async fn unexpected(&self, response: ApiResponse) -> BoxError {
         // The body may never arrive.
-        match within(self.timeout, http_api::unexpected(response)).await {
-            Ok(error) => error,
-            Err(silent) => silent.into(),
-        }
+        within(self.timeout, http_api::unexpected(response)).await.unwrap_or_else(|silent| silent)
     }
 }
 
@@ -48,21 +45,12 @@ impl SlicesApi {
 pub(super) async fn within<F: Future>(
     limit: Option<Duration>,
     future: F,
-) -> Result<F::Output, Silent> {
+) -> Result<F::Output, BoxError> {
     match limit {
         None => Ok(future.await),
-        Some(limit) => timeout(limit, future).await.map_err(|_| Silent(limit)),
+        Some(limit) => {
+            let silent = |_| format!("the API server sent nothing for {limit:?}").into();
+            timeout(limit, future).await.map_err(silent)
+        }
     }
 }
-
-/// The API server sent nothing for this time.
-#[derive(Debug)]
-pub(super) struct Silent(Duration);
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the API server sent nothing for {:?}", self.0)
-    }
-}
-
-impl StdError for Silent {}

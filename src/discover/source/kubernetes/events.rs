@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, error::Error as StdError, fmt, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{api::within, lines::Lines, slice::ObjectMeta};
-use crate::{BoxError, discover::source::http_api::ApiResponse, escape::Escaped};
+use crate::{BoxError, discover::source::http_api::ApiResponse};
 
 /// The events of an open watch.
 pub(super) struct Events {
@@ -52,17 +52,9 @@ pub(super) struct Bookmark {
 }
 
 /// The error that the API server sends as an event of a watch.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Status {
     pub(super) code: u16,
-    message: String,
+    pub(super) message: String,
 }
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the watch failed with {}: {}", self.code, Escaped(&self.message))
-    }
-}
-
-impl StdError for Status {}

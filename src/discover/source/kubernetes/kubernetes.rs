@@ -34,13 +34,11 @@ use crate::{
 /// ```no_run
 /// use tower_lb::discover::Kubernetes;
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let endpoints = Kubernetes::new("http://127.0.0.1:8001")?
 ///     .namespace("shop")
 ///     .port("http")
 ///     .service::<std::net::SocketAddr>("web")?;
-/// # Ok(())
-/// # }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
@@ -68,58 +66,26 @@ impl Kubernetes {
         })
     }
 
-    /// Sets the service's namespace. Default `default`.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
-
-    /// Sets the name of the port. Default the first port of each slice.
-    #[must_use]
-    pub fn port(mut self, name: impl Into<String>) -> Self {
-        self.selection.port = Some(name.into());
-        self
-    }
-
-    /// Sets the region of the zones. Default an empty name.
-    #[must_use]
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.selection.region = region.into();
-        self
-    }
-
-    /// Applies topology hints for a client in this zone, by kube-proxy's rules: only the endpoints
-    /// with a hint for the zone are used, if all ready endpoints have hints and at least one is for
-    /// the zone. By default hints are ignored.
-    #[must_use]
-    pub fn hints_for_zone(mut self, zone: impl Into<String>) -> Self {
-        self.selection.zone = Some(zone.into());
-        self
-    }
-
-    /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
-    /// [`AddressFilter::new`].
-    #[must_use]
-    pub fn address_filter(mut self, filter: AddressFilter) -> Self {
-        self.selection.filter = filter;
-        self
-    }
-
-    /// Sets how long the API server is asked to keep a watch open. Default 290 s. A watch that is
-    /// silent for 30 s longer is closed. Fractions of seconds are cut off; the minimum is 1 s.
-    #[must_use]
-    pub fn watch_for(mut self, time: Duration) -> Self {
-        self.watch_for = time;
-        self
-    }
-
-    /// Sets the delay between changes (the floor) and after errors. The timeout applies to the list
-    /// and to the start of a watch. Default [`Schedule::new`] with a floor of 100 ms.
-    #[must_use]
-    pub fn schedule(mut self, schedule: Schedule) -> Self {
-        self.schedule = schedule;
-        self
+    setters! {
+        /// Sets the service's namespace. Default `default`.
+        pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
+        /// Sets the name of the port. Default the first port of each slice.
+        pub fn port(name: impl Into<String>) => selection.port = Some(name.into());
+        /// Sets the region of the zones. Default an empty name.
+        pub fn region(region: impl Into<String>) => selection.region = region.into();
+        /// Applies topology hints for a client in this zone, by kube-proxy's rules: only the
+        /// endpoints with a hint for the zone are used, if all ready endpoints have hints and at
+        /// least one is for the zone. By default hints are ignored.
+        pub fn hints_for_zone(zone: impl Into<String>) => selection.zone = Some(zone.into());
+        /// Sets which IP addresses may be endpoints. Others are left out with a warning. Default
+        /// [`AddressFilter::new`].
+        pub fn address_filter(filter: AddressFilter) => selection.filter = filter;
+        /// Sets how long the API server is asked to keep a watch open. Default 290 s. A watch that
+        /// is silent for 30 s longer is closed. Fractions of seconds are cut off; at least 1 s.
+        pub fn watch_for(time: Duration) => watch_for = time;
+        /// Sets the delay between changes (the floor) and after errors. The timeout applies to the
+        /// list and to the start of a watch. Default [`Schedule::new`] with a floor of 100 ms.
+        pub fn schedule(schedule: Schedule) => schedule = schedule;
     }
 
     /// Returns the source of a service. Addresses, `address:port`, are parsed as `T`. Endpoints

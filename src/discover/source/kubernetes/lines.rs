@@ -1,5 +1,3 @@
-use std::{error::Error as StdError, fmt};
-
 /// The longest line of a watch, in bytes. An event has one object, which etcd limits to 1.5 MiB by
 /// default; as JSON it can be a few times as long.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -20,7 +18,7 @@ impl Default for Lines {
 
 impl Lines {
     /// Adds a piece, and returns the lines that it completes, without empty lines.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, LineTooLong> {
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let (mut lines, mut rest) = (Vec::new(), piece);
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(end);
@@ -36,27 +34,14 @@ impl Lines {
         Ok(lines)
     }
 
-    fn append(&mut self, piece: &[u8]) -> Result<(), LineTooLong> {
+    fn append(&mut self, piece: &[u8]) -> Result<(), String> {
         if piece.len() > self.max - self.pending.len() {
-            return Err(LineTooLong { max: self.max });
+            return Err(format!("a line of the watch is longer than {} bytes", self.max));
         }
         self.pending.extend_from_slice(piece);
         Ok(())
     }
 }
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct LineTooLong {
-    max: usize,
-}
-
-impl fmt::Display for LineTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a line of the watch is longer than {} bytes", self.max)
-    }
-}
-
-impl StdError for LineTooLong {}
 
 #[cfg(test)]
 mod tests {
@@ -77,14 +62,14 @@ mod tests {
     fn a_line_has_a_bound_and_a_piece_has_none() {
         let lines = || Lines { max: 4, ..Lines::default() };
         assert_eq!(lines().push(b"1234\n5678\n9").unwrap().len(), 2);
-        let too_long = LineTooLong { max: 4 };
-        assert_eq!(lines().push(b"12345"), Err(LineTooLong { max: 4 }));
-        assert_eq!(lines().push(b"1\n23456\n7"), Err(LineTooLong { max: 4 }));
+        let too_long = Err("a line of the watch is longer than 4 bytes".to_owned());
+        assert_eq!(lines().push(b"12345"), too_long);
+        assert_eq!(lines().push(b"1\n23456\n7"), too_long);
         let mut lines = lines();
         for byte in b"1234" {
             lines.push(&[*byte]).unwrap();
         }
-        assert_eq!(lines.push(b"5"), Err(too_long));
+        assert_eq!(lines.push(b"5"), too_long);
     }
 
     /// If the pending line were read again for each piece, this would read 2 TiB.

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, error::Error as StdError, fmt};
+use std::collections::HashSet;
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::{
     api::SlicesApi,
     slice::ObjectMeta,
-    slices::{LimitExceeded, Limits, Slices},
+    slices::{Limits, Slices, check_limit},
 };
 use crate::{
     BoxError,
@@ -39,7 +39,7 @@ pub(super) async fn list(api: &SlicesApi, limits: &Limits) -> Result<(Slices, St
             Some(token) => format!("{limit}&continue={}", percent_encode(token)),
         };
         pages += 1;
-        LimitExceeded::check("pages", pages, limits.pages)?;
+        check_limit("pages", pages, limits.pages)?;
         let response = api.get(&parameters).await?;
         if response.status() == StatusCode::GONE && token.is_some() && !limit.is_empty() {
             // The token has expired, because reading the pages took too long. Requesting the whole
@@ -53,27 +53,19 @@ pub(super) async fn list(api: &SlicesApi, limits: &Limits) -> Result<(Slices, St
         }
         let body = api.read(response).await?;
         bytes = bytes.saturating_add(body.len());
-        LimitExceeded::check("bytes", bytes, limits.bytes)?;
+        check_limit("bytes", bytes, limits.bytes)?;
         let page: Page<'_> = serde_json::from_slice(&body)?;
         for item in page.items.into_iter().flat_map(|items| items.0) {
             slices.insert(serde_json::from_str(item.get())?, item.get().len(), limits)?;
         }
         match page.metadata.next.filter(|next| !next.is_empty()) {
             None => return Ok((slices, page.metadata.resource_version)),
-            Some(again) if !seen.insert(again.clone()) => return Err(EndlessList.into()),
+            Some(again) if !seen.insert(again.clone()) => {
+                let endless =
+                    "the list of EndpointSlices has no end: a `continue` token was repeated";
+                return Err(endless.into());
+            }
             next => token = next,
         }
     }
 }
-
-/// The server returned the same `continue` token twice.
-#[derive(Debug)]
-struct EndlessList;
-
-impl fmt::Display for EndlessList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the list of EndpointSlices has no end: a `continue` token was repeated")
-    }
-}
-
-impl StdError for EndlessList {}

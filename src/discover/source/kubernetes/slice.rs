@@ -140,13 +140,10 @@ impl Entry {
 
 /// Returns the endpoints of the slices with their keys, each once and in the order of their
 /// addresses, or why an endpoint is left out.
-pub(super) fn endpoints<'a, T>(
+pub(super) fn endpoints<'a, T: FromStr<Err: Display>>(
     slices: impl IntoIterator<Item = &'a Slice>,
     selection: &Selection,
-) -> Vec<Result<(String, Endpoint<T>), LeftOut>>
-where
-    T: FromStr<Err: Display>,
-{
+) -> Vec<Result<(String, Endpoint<T>), LeftOut>> {
     let mut entries: BTreeMap<String, Found<'_>> = BTreeMap::new();
     for slice in slices {
         let Some(port) = slice.port(selection) else { continue };

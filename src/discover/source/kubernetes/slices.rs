@@ -1,7 +1,7 @@
-use std::{collections::BTreeMap, error::Error as StdError, fmt};
+use std::collections::BTreeMap;
 
 use super::slice::Slice;
-use crate::discover::source::validation::MAX_ENDPOINTS;
+use crate::{BoxError, discover::source::validation::MAX_ENDPOINTS};
 
 /// Limits on a service's slices. Exceeding one is an error, and the endpoints stay as they are.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +36,15 @@ impl Slices {
         slice: Slice,
         bytes: usize,
         limits: &Limits,
-    ) -> Result<(), LimitExceeded> {
+    ) -> Result<(), BoxError> {
         let old = self.by_name.get(&slice.metadata.name);
         let (old_endpoints, old_bytes) = old.map_or((0, 0), |(old, bytes)| (old.len(), *bytes));
         let slices = self.by_name.len() + usize::from(old.is_none());
         let all_bytes = self.bytes - old_bytes + bytes;
         let endpoints = self.endpoints - old_endpoints + slice.len();
-        LimitExceeded::check("slices", slices, limits.slices)?;
-        LimitExceeded::check("bytes", all_bytes, limits.bytes)?;
-        LimitExceeded::check("endpoints", endpoints, limits.endpoints)?;
+        check_limit("slices", slices, limits.slices)?;
+        check_limit("bytes", all_bytes, limits.bytes)?;
+        check_limit("endpoints", endpoints, limits.endpoints)?;
         (self.bytes, self.endpoints) = (all_bytes, endpoints);
         self.by_name.insert(slice.metadata.name.clone(), (slice, bytes));
         Ok(())
@@ -65,27 +65,13 @@ impl Slices {
     }
 }
 
-/// A service has more than one of the [`Limits`] allows.
-#[derive(Debug)]
-pub(super) struct LimitExceeded {
-    what: &'static str,
-    limit: usize,
-}
-
-impl LimitExceeded {
-    /// Fails if `count` exceeds the limit.
-    pub(super) fn check(what: &'static str, count: usize, limit: usize) -> Result<(), Self> {
-        if count > limit { Err(Self { what, limit }) } else { Ok(()) }
+/// Fails if `count` exceeds the limit.
+pub(super) fn check_limit(what: &str, count: usize, limit: usize) -> Result<(), BoxError> {
+    if count > limit {
+        return Err(format!("the service has more than {limit} {what} of EndpointSlices").into());
     }
+    Ok(())
 }
-
-impl fmt::Display for LimitExceeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the service has more than {} {} of EndpointSlices", self.limit, self.what)
-    }
-}
-
-impl StdError for LimitExceeded {}
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ use crate::{
         Fetched,
         source::{http_api::percent_encode, validation::LeftOutLog},
     },
+    escape::Escaped,
 };
 
 /// How much longer than requested a watch may stay silent before it is closed.
@@ -53,14 +54,11 @@ impl Watch {
 
     /// Waits for a change: returns all endpoints, or that they are unchanged. The next call may
     /// return at once.
-    pub(super) async fn next<T>(
+    pub(super) async fn next<T: FromStr<Err: Display>>(
         &mut self,
         source: &str,
         selection: &Selection,
-    ) -> Result<Fetched<String, T>, BoxError>
-    where
-        T: FromStr<Err: Display>,
-    {
+    ) -> Result<Fetched<String, T>, BoxError> {
         match self.advance().await {
             Ok(changed) => self.pending |= changed,
             Err(error) => {
@@ -147,9 +145,11 @@ impl Watch {
                 Ok(kind == "DELETED" && self.slices.remove(&metadata.name))
             }
             "ERROR" => {
-                let status: Status = serde_json::from_str(object.get())?;
-                if status.code != StatusCode::GONE.as_u16() {
-                    return Err(status.into());
+                let Status { code, message } = serde_json::from_str(object.get())?;
+                if code != StatusCode::GONE.as_u16() {
+                    return Err(
+                        format!("the watch failed with {code}: {}", Escaped(message)).into()
+                    );
                 }
                 (self.version, self.events) = (None, None);
                 Ok(false)

@@ -82,12 +82,10 @@ impl<K, T> Fetched<K, T> {
         Self { endpoints: None, valid_for: None }
     }
 
-    /// Sets how long the answer is valid. The next poll starts then, within the floor and the
-    /// ceiling of the schedule. Default the interval of the schedule.
-    #[must_use]
-    pub fn valid_for(mut self, time: Duration) -> Self {
-        self.valid_for = Some(time);
-        self
+    setters! {
+        /// Sets how long the answer is valid. The next poll starts then, within the floor and the
+        /// ceiling of the schedule. Default the interval of the schedule.
+        pub fn valid_for(time: Duration) => valid_for = Some(time);
     }
 }
 
@@ -116,11 +114,9 @@ enum State<K, T> {
 }
 
 impl<K, T> Refresh<K, T> {
-    /// Seeds the random numbers, for reproducible tests. Default a random seed.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.rng = Rng::seeded(seed);
-        self
+    setters! {
+        /// Seeds the random numbers, for reproducible tests. Default a random seed.
+        pub fn seed(seed: u64) => rng = Rng::seeded(seed);
     }
 
     /// Returns a handle that reports the state of the source, also while a balancer owns the
@@ -156,11 +152,7 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
 
 impl<K, T> Unpin for Refresh<K, T> {}
 
-impl<K, T> Stream for Refresh<K, T>
-where
-    K: Clone + PartialEq + 'static,
-    T: Clone + PartialEq + 'static,
-{
+impl<K: Clone + PartialEq + 'static, T: Clone + PartialEq + 'static> Stream for Refresh<K, T> {
     type Item = Result<Update<K, T>, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

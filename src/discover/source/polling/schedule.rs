@@ -6,12 +6,12 @@ use crate::ConfigError;
 #[derive(Clone, Debug)]
 pub struct Schedule {
     interval: Duration,
-    pub(in crate::discover::source) floor: Duration,
+    pub(crate) floor: Duration,
     ceiling: Duration,
     jitter: f64,
     min_backoff: Duration,
     max_backoff: Duration,
-    pub(in crate::discover::source) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Schedule {
@@ -34,33 +34,16 @@ impl Schedule {
         }
     }
 
-    /// Sets the delay after an answer that has no time of validity. Default 30 s.
-    #[must_use]
-    pub fn interval(mut self, interval: Duration) -> Self {
-        self.interval = interval;
-        self
-    }
-
-    /// Sets the shortest delay after an answer, whatever its validity. Default 1 s.
-    #[must_use]
-    pub fn floor(mut self, floor: Duration) -> Self {
-        self.floor = floor;
-        self
-    }
-
-    /// Sets the longest delay after an answer, whatever its validity. Default 5 min.
-    #[must_use]
-    pub fn ceiling(mut self, ceiling: Duration) -> Self {
-        self.ceiling = ceiling;
-        self
-    }
-
-    /// Sets the largest share of a delay by which it is lengthened at random, so that clients that
-    /// start together do not poll together. From 0 to 1; default 0.1.
-    #[must_use]
-    pub fn jitter(mut self, jitter: f64) -> Self {
-        self.jitter = jitter;
-        self
+    setters! {
+        /// Sets the delay after an answer that has no time of validity. Default 30 s.
+        pub fn interval(interval: Duration) => interval = interval;
+        /// Sets the shortest delay after an answer, whatever its validity. Default 1 s.
+        pub fn floor(floor: Duration) => floor = floor;
+        /// Sets the longest delay after an answer, whatever its validity. Default 5 min.
+        pub fn ceiling(ceiling: Duration) => ceiling = ceiling;
+        /// Sets the largest share of a delay by which it is lengthened at random, so that clients
+        /// that start together do not poll together. From 0 to 1; default 0.1.
+        pub fn jitter(jitter: f64) => jitter = jitter;
     }
 
     /// Sets the delay after an error, which doubles with each consecutive error from `shortest` to
@@ -71,11 +54,9 @@ impl Schedule {
         self
     }
 
-    /// Sets the time after which a poll fails; `None` is no limit. Default 10 s.
-    #[must_use]
-    pub fn timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.timeout = timeout.into();
-        self
+    setters! {
+        /// Sets the time after which a poll fails; `None` is no limit. Default 10 s.
+        pub fn timeout(timeout: impl Into<Option<Duration>>) => timeout = timeout.into();
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {

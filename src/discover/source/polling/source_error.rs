@@ -21,10 +21,7 @@ enum Kind {
 }
 
 impl SourceError {
-    pub(in crate::discover::source) fn failed(
-        source: impl Into<Arc<str>>,
-        cause: impl Into<BoxError>,
-    ) -> Self {
+    pub(crate) fn failed(source: impl Into<Arc<str>>, cause: impl Into<BoxError>) -> Self {
         Self::new(source, Kind::Failed(cause.into()))
     }
 

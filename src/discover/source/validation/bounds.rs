@@ -2,11 +2,11 @@
 //! memory.
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) use self::bounded_vec::BoundedVec;
+pub(crate) use self::bounded_vec::BoundedVec;
 
 /// The largest number of endpoints in one answer. The largest Kubernetes clusters have 150 000
 /// pods.
-pub(in crate::discover::source) const MAX_ENDPOINTS: usize = 500_000;
+pub(crate) const MAX_ENDPOINTS: usize = 500_000;
 
 #[cfg(any(feature = "consul", feature = "kubernetes"))]
 mod bounded_vec {
@@ -20,9 +20,7 @@ mod bounded_vec {
     /// A sequence of at most `MAX` items. Deserializing a longer one fails at the first item above
     /// the limit, before the rest is read.
     #[derive(Clone, Debug)]
-    pub(in crate::discover::source) struct BoundedVec<T, const MAX: usize>(
-        pub(in crate::discover::source) Vec<T>,
-    );
+    pub(crate) struct BoundedVec<T, const MAX: usize>(pub(crate) Vec<T>);
 
     impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for BoundedVec<T, MAX> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

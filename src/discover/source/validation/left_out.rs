@@ -9,17 +9,14 @@ const MAX_EVENTS: usize = 20;
 
 /// An endpoint that is left out of an answer, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::discover::source) struct LeftOut {
+pub(crate) struct LeftOut {
     /// The endpoint's key or address, as the source names it.
     endpoint: String,
     reason: String,
 }
 
 impl LeftOut {
-    pub(in crate::discover::source) fn new(
-        endpoint: impl Into<String>,
-        reason: impl fmt::Display,
-    ) -> Self {
+    pub(crate) fn new(endpoint: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self { endpoint: endpoint.into(), reason: reason.to_string() }
     }
 }
@@ -27,13 +24,13 @@ impl LeftOut {
 /// Logs the endpoints that are left out. An endpoint that is left out of consecutive answers is
 /// logged once, because sources are polled every few seconds.
 #[derive(Debug, Default)]
-pub(in crate::discover::source) struct LeftOutLog {
+pub(crate) struct LeftOutLog {
     last: HashSet<LeftOut>,
 }
 
 impl LeftOutLog {
     /// Logs the endpoints that were not left out of the last answer.
-    pub(in crate::discover::source) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
+    pub(crate) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
         let now: HashSet<LeftOut> = left_out.into_iter().collect();
         let new = || now.difference(&self.last);
         for LeftOut { endpoint, reason } in new().take(MAX_EVENTS) {
@@ -52,11 +49,11 @@ impl LeftOutLog {
     /// Fails if all of them are left out, so that the last endpoints stay: an answer without a
     /// usable endpoint is more likely wrong than intended.
     #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-    pub(in crate::discover::source) fn keep_usable<E>(
+    pub(crate) fn keep_usable<E>(
         &mut self,
         source: &str,
         answer: impl IntoIterator<Item = Result<E, LeftOut>>,
-    ) -> Result<Vec<E>, NoneUsable> {
+    ) -> Result<Vec<E>, String> {
         let (mut usable, mut left_out) = (Vec::new(), Vec::new());
         for endpoint in answer {
             match endpoint {
@@ -64,37 +61,19 @@ impl LeftOutLog {
                 Err(reason) => left_out.push(reason),
             }
         }
-        let first = left_out.first().filter(|_| usable.is_empty()).cloned();
-        let error = first.map(|first| NoneUsable { endpoints: left_out.len(), first });
+        let error = left_out.first().filter(|_| usable.is_empty()).map(|first: &LeftOut| {
+            let (endpoint, reason) = (Escaped(&first.endpoint), Escaped(&first.reason));
+            format!("none of {} endpoints is usable; {endpoint}: {reason}", left_out.len())
+        });
         self.log(source, left_out);
         error.map_or(Ok(usable), Err)
     }
 }
 
-/// The error of an answer whose endpoints are all left out.
-#[derive(Debug)]
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) struct NoneUsable {
-    endpoints: usize,
-    first: LeftOut,
-}
-
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-impl fmt::Display for NoneUsable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LeftOut { endpoint, reason } = &self.first;
-        let (endpoint, reason) = (Escaped(endpoint), Escaped(reason));
-        write!(f, "none of {} endpoints is usable; {endpoint}: {reason}", self.endpoints)
-    }
-}
-
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-impl std::error::Error for NoneUsable {}
-
 /// Parses a host and a port as a target. An IP address must pass the filter; a name is not
 /// resolved.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) fn parse_target<T: std::str::FromStr<Err: fmt::Display>>(
+pub(crate) fn parse_target<T: std::str::FromStr<Err: fmt::Display>>(
     key: &str,
     host: &str,
     port: u16,
@@ -115,7 +94,7 @@ pub(in crate::discover::source) fn parse_target<T: std::str::FromStr<Err: fmt::D
 
 /// Joins a host and a port, with brackets around an IPv6 address.
 #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
-pub(in crate::discover::source) fn host_port(host: &str, port: u16) -> String {
+pub(crate) fn host_port(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {
