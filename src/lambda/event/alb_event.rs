@@ -5,8 +5,7 @@ use serde::Serialize;
 
 use super::{
     event_json::{Members, event, parameters, text},
-    json_response::JsonResponse,
-    json_response_members::HeaderMember,
+    json_response::{HeaderMember, JsonResponse},
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 

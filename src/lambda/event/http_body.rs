@@ -1,12 +1,13 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::lambda::{InvokeError, InvokedBody};
+use crate::lambda::{EventFormat, InvalidResponse, InvokeError, InvokedBody};
 
 /// The response body of [`HttpFunction`](crate::lambda::HttpFunction): the function's body, whole
 /// or streamed, or a line that describes the error.
@@ -54,6 +55,130 @@ impl Body for HttpBody {
         match self.rest {
             Some(_) => SizeHint::default(),
             None => SizeHint::with_exact(self.first.len() as u64),
+        }
+    }
+}
+
+/// The beginning of a streamed HTTP response: status and headers as JSON, then eight zero bytes,
+/// then the body.
+pub(super) struct Prelude {
+    body: Option<InvokedBody>,
+    read: Vec<u8>,
+}
+
+/// Separates the prelude from the body.
+const SEPARATOR: [u8; 8] = [0; 8];
+/// The longest prelude, in bytes.
+const MAX_PRELUDE_BYTES: usize = 64 * 1024;
+
+/// Why there is no prelude.
+pub(super) enum NoPrelude {
+    Invocation(InvokeError),
+    Malformed(InvalidResponse),
+}
+
+impl Prelude {
+    pub(super) fn of(body: InvokedBody) -> Self {
+        Self { body: Some(body), read: Vec::new() }
+    }
+
+    /// Returns the response when the prelude is complete.
+    pub(super) fn poll(
+        &mut self,
+        format: &impl EventFormat,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<HttpBody>, NoPrelude>> {
+        let missing = || Poll::Ready(Err(NoPrelude::Malformed(InvalidResponse::NoPrelude)));
+        while let Some(body) = &mut self.body {
+            let Some(frame) = ready!(Pin::new(body).poll_frame(cx)) else { return missing() };
+            let piece = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => return Poll::Ready(Err(NoPrelude::Invocation(error))),
+            };
+            let Some((head, first)) = self.split(piece) else {
+                if self.read.len() > MAX_PRELUDE_BYTES {
+                    return missing();
+                }
+                continue;
+            };
+            let decoded = format.decode(head).map_err(NoPrelude::Malformed);
+            let response = decoded.map(|response| {
+                let rest = self.body.take();
+                response.map(|_| match rest {
+                    Some(rest) => HttpBody::streamed(first, rest),
+                    None => first.into(),
+                })
+            });
+            return Poll::Ready(response);
+        }
+        missing()
+    }
+
+    /// Adds a piece. Returns the prelude and the beginning of the body once the separator has
+    /// arrived.
+    fn split(&mut self, piece: Bytes) -> Option<(Bytes, Bytes)> {
+        let before = self.read.len();
+        self.read.extend_from_slice(&piece);
+        // The separator may have begun in an earlier piece.
+        let from = before.saturating_sub(SEPARATOR.len() - 1);
+        let mut windows = self.read[from..].windows(SEPARATOR.len());
+        let head = from + windows.position(|window| window == SEPARATOR)?;
+        let first = piece.slice(head + SEPARATOR.len() - before..);
+        self.read.truncate(head);
+        Some((std::mem::take(&mut self.read).into(), first))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+
+    use crate::lambda::{InvokedStream, UrlEvent};
+
+    use super::*;
+
+    fn read(pieces: Vec<Bytes>) -> Result<(Response<()>, Bytes), NoPrelude> {
+        let streamed = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
+        let mut prelude = Prelude::of(streamed.into_body());
+        let format = UrlEvent::new("a");
+        tokio_test::block_on(async {
+            let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await?;
+            let (head, body) = read.into_parts();
+            let body = body.collect().await.map_err(NoPrelude::Invocation)?.to_bytes();
+            Ok((Response::from_parts(head, ()), body))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_prelude_is_found_in_any_pieces(
+            body: Vec<u8>,
+            cuts in prop::collection::vec(0_usize..40, 0..8),
+        ) {
+            let head = br#"{"statusCode":201,"headers":{"a":"b"},"cookies":["c=d"]}"#;
+            let mut rest = Bytes::from([&head[..], &SEPARATOR, &body].concat());
+            let mut pieces: Vec<_> =
+                cuts.iter().map(|&cut| rest.split_to(cut.min(rest.len()))).collect();
+            pieces.push(rest);
+            let Ok((response, read)) = read(pieces) else { panic!("no prelude") };
+            prop_assert_eq!(response.status(), 201);
+            prop_assert_eq!(&response.headers()["set-cookie"], "c=d");
+            prop_assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn without_a_prelude_there_is_no_response() {
+        for pieces in [
+            vec![],
+            vec![Bytes::from("{}")],
+            vec![Bytes::from("\0\0\0\0\0\0\0\0body")],
+            vec![Bytes::from("{\"statusCode\":7}\0\0\0\0\0\0\0\0")],
+            vec![Bytes::from(vec![b' '; MAX_PRELUDE_BYTES]); 2],
+        ] {
+            assert!(matches!(read(pieces), Err(NoPrelude::Malformed(_))));
         }
     }
 }

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     failure::Failure,
-    response_prelude::{NoPrelude, Prelude},
+    http_body::{NoPrelude, Prelude},
 };
 use crate::{
     BoxError,

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::{
     event_json::{Members, event, parameters, text},
-    json_response::JsonResponse,
-    json_response_members::HeaderMember,
+    json_response::{HeaderMember, JsonResponse},
     uuid::uuid,
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
