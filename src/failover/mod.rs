@@ -35,12 +35,10 @@
 //! ```
 
 mod future;
-mod layer;
 mod primary_state;
 mod service;
 
 pub use self::{
     future::FailoverFuture,
-    layer::{FailoverBuilder, FailoverLayer, FailoverOn},
-    service::Failover,
+    service::{Failover, FailoverBuilder, FailoverLayer, FailoverOn},
 };

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::layer::Shared;
+use super::service::Shared;
 use crate::{
     BoxError,
     future::polled_after_completion,

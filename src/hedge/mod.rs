@@ -27,12 +27,10 @@
 mod delay;
 mod future;
 mod latencies;
-mod layer;
 mod service;
 
 pub use self::{
     delay::Delay,
     future::HedgeFuture,
-    layer::{HedgeBuilder, HedgeLayer},
-    service::Hedge,
+    service::{Hedge, HedgeBuilder, HedgeLayer},
 };

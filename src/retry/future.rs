@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, begins_before,
-    is_before_deadline, layer::Shared, policy::endpoint_of, poll_ready_until,
+    is_before_deadline, policy::endpoint_of, poll_ready_until, service::Shared,
 };
 use crate::{
     BoxError,

@@ -1,9 +1,20 @@
 //! Converts the SDK's errors.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_lambda::{
-    config::http::HttpResponse,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
+        interceptors::BeforeTransmitInterceptorContextRef,
+    },
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         get_alias::GetAliasError,
@@ -15,7 +26,10 @@ use aws_sdk_lambda::{
 };
 use hyper_util::client::legacy;
 
-use crate::lambda::{InvokeError, ServiceError, Throttle, ThrottleReason};
+use crate::{
+    BoxError,
+    lambda::{InvokeError, ServiceError, Throttle, ThrottleReason},
+};
 
 /// An error that may be a throttle, with the exception that names the reason.
 pub(super) trait TooMany {
@@ -90,6 +104,43 @@ fn never_connected(error: &(dyn StdError + 'static)) -> bool {
         error.downcast_ref().is_some_and(legacy::Error::is_connect)
             || error.downcast_ref().is_some_and(refused)
     })
+}
+
+/// Whether a request was signed, and so counts as sent.
+///
+/// The flag is written and read by one task, so relaxed order is enough.
+///
+/// The SDK's errors don't tell: a failure to get credentials looks like a failed connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// Converts the error of the request that this interceptor watched.
+    pub(super) fn error<E>(&self, error: SdkError<E, HttpResponse>) -> InvokeError
+    where
+        E: TooMany + ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        match self.0.load(Ordering::Relaxed) {
+            true => invoke_error(error),
+            false => InvokeError::Unsigned(error.into()),
+        }
+    }
+}
+
+impl Intercept for Sent {
+    fn name(&self) -> &'static str {
+        "Sent"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::stream;
 use futures::{Stream, future::BoxFuture};
 
-use super::sent::Sent;
+use super::error::Sent;
 use crate::{
     BoxError,
     lambda::{

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Request, StatusCode, Uri, header::USER_AGENT};
 use tower_service::Service;
 
-use super::check_invocation::probe;
+use super::probe;
 use crate::{
     BoxError,
     health::Check,

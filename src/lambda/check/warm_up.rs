@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tower_service::Service;
 
-use super::check_invocation::probe;
+use super::probe;
 use crate::{
     BoxError, ConfigError,
     health::Check,

@@ -1,10 +1,16 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::warmth::Warmth;
 use crate::{
-    outcome::Meter,
+    endpoint::EndpointStats,
+    outcome::{Meter, Outcome, Sample},
     strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
 };
 
@@ -111,4 +117,202 @@ struct Rank {
     may_grow: bool,
     warm: u32,
     last_used: Option<Instant>,
+}
+
+/// Estimates how many execution environments of one endpoint are warm: the most requests in flight
+/// when one succeeded, in this time window or the one before. Also tells whether the endpoint is
+/// failing.
+///
+/// The fields are estimates, read and written in relaxed order: a pick may see one without the
+/// other.
+#[derive(Debug)]
+pub(super) struct Warmth {
+    /// Half of the time that an environment stays warm, in nanoseconds.
+    window: u64,
+    /// The number of the window (32 bits), the peaks of the previous and of this window (16 bits
+    /// each).
+    peaks: AtomicU64,
+    /// The time of the last success, as an age of the stats; 0 before the first.
+    used: AtomicU64,
+    /// Consecutive requests without success. Cancelled ones count too, because a function that
+    /// hangs may have no others.
+    consecutive_failures: AtomicU32,
+    /// The time of the last request without success.
+    failed: AtomicU64,
+}
+
+/// The shortest time that environments stay warm, so that the number of a window has 32 bits.
+const MIN_WARM_TIME: Duration = Duration::from_secs(2);
+/// The number of consecutive requests without success that make an endpoint failing.
+const FAILING_AFTER: u32 = 3;
+/// How long an endpoint is failing at first. Each further failure doubles it.
+const FAILING_FOR: Duration = Duration::from_secs(10);
+/// How often the time is doubled at most: up to 320 s.
+const MAX_DOUBLINGS: u32 = 5;
+
+#[derive(Clone, Copy)]
+struct Peaks {
+    window: u32,
+    before: u16,
+    current: u16,
+}
+
+impl Peaks {
+    fn unpack(word: u64) -> Self {
+        Self { window: (word >> 32) as u32, before: (word >> 16) as u16, current: word as u16 }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.window) << 32 | u64::from(self.before) << 16 | u64::from(self.current)
+    }
+
+    /// Returns the peaks as they count in a later window.
+    fn at(self, window: u32) -> Self {
+        match window.saturating_sub(self.window) {
+            0 => self,
+            1 => Self { window, before: self.current, current: 0 },
+            _ => Self { window, before: 0, current: 0 },
+        }
+    }
+}
+
+impl Warmth {
+    pub(super) fn new(idle_after: Duration) -> Self {
+        let idle_after = idle_after.max(MIN_WARM_TIME);
+        let window = u64::try_from(idle_after.as_nanos() / 2).unwrap_or(u64::MAX);
+        let [peaks, used, failed] = [0; 3].map(AtomicU64::new);
+        Self { window, peaks, used, consecutive_failures: AtomicU32::new(0), failed }
+    }
+
+    pub(super) fn environments(&self, stats: &EndpointStats, now: Instant) -> u32 {
+        let window = self.window_at(stats.age(now));
+        let peaks = Peaks::unpack(self.peaks.load(Ordering::Relaxed)).at(window);
+        peaks.before.max(peaks.current).into()
+    }
+
+    /// Returns true from the third consecutive request without success, for a time that doubles
+    /// with each further one.
+    pub(super) fn is_failing(&self, stats: &EndpointStats, now: Instant) -> bool {
+        let failures = self.consecutive_failures.load(Ordering::Relaxed);
+        let Some(further) = failures.checked_sub(FAILING_AFTER) else { return false };
+        let since = stats.age(now).saturating_sub(self.failed.load(Ordering::Relaxed));
+        Duration::from_nanos(since) < FAILING_FOR * (1 << further.min(MAX_DOUBLINGS))
+    }
+
+    /// Returns the time of the last success, comparable across endpoints; `None` before the first.
+    pub(super) fn last_used(&self, stats: &EndpointStats) -> Option<Instant> {
+        match self.used.load(Ordering::Relaxed) {
+            0 => None,
+            age => Some(stats.at(age)),
+        }
+    }
+
+    fn window_at(&self, age: u64) -> u32 {
+        (age / self.window) as u32
+    }
+}
+
+impl Meter for Warmth {
+    fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
+        let age = sample.age(stats);
+        if *sample.outcome() != Outcome::Success {
+            // A failure does not show a warm environment: it may have been immediate.
+            self.failed.store(age, Ordering::Relaxed);
+            self.consecutive_failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // Checked first, since a load is cheaper than a store to a shared cache line.
+        if self.consecutive_failures.load(Ordering::Relaxed) != 0 {
+            self.consecutive_failures.store(0, Ordering::Relaxed);
+        }
+        self.used.store(age, Ordering::Relaxed);
+        // This request is no longer counted as outstanding.
+        let busy = u16::try_from(stats.outstanding() + 1).unwrap_or(u16::MAX);
+        let window = self.window_at(age);
+        let raise = |word| {
+            let peaks = Peaks::unpack(word);
+            let now = peaks.at(window);
+            let raised = Peaks { current: now.current.max(busy), ..now }.pack();
+            (raised != word).then_some(raised)
+        };
+        let _ = self.peaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, raise);
+    }
+
+    fn needs_latency(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn peaks_are_remembered_as_long_as_environments_stay_warm() {
+        let (stats, warmth, start) =
+            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        (0..7).for_each(|_| stats.begin());
+        let record = |at: u32| {
+            stats.end(&Outcome::Success);
+            let age = stats.age(start + SECOND * at);
+            warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
+        };
+        let warm = |at: u32| warmth.environments(&stats, start + SECOND * at);
+        (0..6).for_each(|_| record(1));
+        assert_eq!(warm(2), 7);
+        record(6);
+        assert_eq!((warm(6), warm(9)), (7, 7));
+        assert_eq!(warm(11), 1, "only the last was used since");
+        assert_eq!(warm(20), 0);
+        assert_eq!(warm(0), 7, "a clock that steps back");
+    }
+
+    #[test]
+    fn only_success_shows_that_an_environment_is_warm() {
+        let (stats, warmth, now) = (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        let throttled = Outcome::Overload { retry_after: None };
+        for outcome in [Outcome::TransportFailure, throttled, Outcome::Cancelled] {
+            stats.begin();
+            stats.end(&outcome);
+            let age = stats.age(now);
+            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
+        }
+        assert_eq!((warmth.environments(&stats, now), warmth.last_used(&stats)), (0, None));
+    }
+
+    #[test]
+    fn consecutive_failures_keep_an_endpoint_failing_longer_each_time() {
+        let (stats, warmth, start) =
+            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        let end = |outcome: Outcome, at: u32| {
+            let age = stats.age(start + SECOND * at);
+            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
+        };
+        let fail = |at: u32| end(Outcome::Timeout, at);
+        let failing = |at: u32| warmth.is_failing(&stats, start + SECOND * at);
+        (0..2).for_each(|_| fail(100));
+        assert!(!failing(100));
+        end(Outcome::Cancelled, 100);
+        assert!(failing(100) && failing(109) && !failing(111));
+        fail(120);
+        assert!(failing(139) && !failing(141));
+        (0..100).for_each(|_| fail(200));
+        assert!(failing(519) && !failing(521), "at most 320 s");
+        end(Outcome::Success, 200);
+        assert!(!failing(200), "it works again");
+    }
+
+    #[test]
+    fn environments_stay_warm_for_at_least_two_seconds() {
+        let (stats, warmth, now) =
+            (EndpointStats::new(), Warmth::new(Duration::ZERO), Instant::now());
+        stats.begin();
+        stats.end(&Outcome::Success);
+        let age = stats.age(now);
+        warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
+        assert_eq!(warmth.environments(&stats, now + SECOND / 2), 1);
+        assert_eq!(warmth.environments(&stats, now + 3 * SECOND), 0);
+    }
 }

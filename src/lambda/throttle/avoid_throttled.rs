@@ -10,7 +10,7 @@ use futures::stream::poll_fn;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
-    domain::Domain,
+    pauses::Domain,
     throttles::{Memory, Paused},
 };
 use crate::{

@@ -1,11 +1,15 @@
-use std::{sync::Arc, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{domain::Domain, pauses::Pauses, shed_share::ShedShare};
+use super::{
+    pauses::{Domain, Pauses},
+    shed::ShedShare,
+};
 use crate::{
     endpoint::Attributes,
-    lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle, TrackThrottles},
+    lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle},
+    outcome::{Attempt, Attempts, Follow, Track},
     strategy::{Registration, Wakers},
     sync::{Mutex, lock},
 };
@@ -171,5 +175,42 @@ impl Memory {
             version: watched.version,
             next_end: watched.pauses.next_end(now),
         }
+    }
+}
+
+/// Records throttles for [`Throttles`](crate::lambda::Throttles), and tracks by another tracker.
+#[derive(Clone, Debug)]
+pub struct TrackThrottles<T> {
+    inner: T,
+    memory: Arc<Memory>,
+}
+
+impl<T> TrackThrottles<T> {
+    pub(super) fn new(inner: T, memory: Arc<Memory>) -> Self {
+        Self { inner, memory }
+    }
+}
+
+impl<T, Response> Track<Response> for TrackThrottles<T>
+where
+    T: Track<Response>,
+{
+    type Response = T::Response;
+
+    fn response(&self, response: Response, attempt: Attempt) -> T::Response {
+        self.inner.response(response, attempt)
+    }
+
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
+        if let Some(member) = attempt.endpoint_state() {
+            self.memory.learn(error, &member.name, &member.attributes);
+        }
+        self.inner.error(error, attempt);
+    }
+}
+
+impl<T: Follow<Req>, Req> Follow<Req> for TrackThrottles<T> {
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        self.inner.attempts(request)
     }
 }

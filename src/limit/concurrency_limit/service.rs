@@ -1,16 +1,20 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, PermitScope, limiter::Acquired,
+    Concurrency, ConcurrencyLimitFuture, Inspect, PermitScope, QueueOrder,
+    concurrency::AdaptiveLimit,
+    limiter::{Acquired, Limiter},
 };
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     outcome::{Classify, ResultOnly},
 };
 
@@ -82,5 +86,153 @@ where
                 ConcurrencyLimitFuture::queued(ready, request, entry, until, shared)
             }
         }
+    }
+}
+
+/// Wraps services into [`ConcurrencyLimit`]. All of them share one limit.
+#[derive(Debug)]
+pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), P = ()> {
+    pub(super) shared: Arc<Shared<C, I, P>>,
+}
+
+/// State of all services made by one layer.
+#[derive(Debug)]
+pub(super) struct Shared<C, I, P> {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) adaptive: Option<AdaptiveLimit>,
+    pub(super) max_wait: Option<Duration>,
+    pub(super) classify: C,
+    pub(super) inspect: I,
+    pub(super) permit_scope: P,
+}
+
+impl ConcurrencyLimitLayer {
+    /// Returns a builder with default settings.
+    #[must_use]
+    pub fn builder(concurrency: Concurrency) -> ConcurrencyLimitBuilder {
+        let (queue, order, max_wait) = (0, QueueOrder::default(), None);
+        let settings = Settings { concurrency, queue, order, max_wait };
+        ConcurrencyLimitBuilder { settings, classify: ResultOnly, inspect: (), permit_scope: () }
+    }
+}
+
+impl<C, I, P> ConcurrencyLimitLayer<C, I, P> {
+    /// Returns how many requests may be in flight at this moment.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.shared.limiter.limit()
+    }
+
+    /// Returns how many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.shared.limiter.in_flight()
+    }
+
+    /// Returns how many requests wait in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.limiter.waiting()
+    }
+}
+
+impl<C, I, P> Clone for ConcurrencyLimitLayer<C, I, P> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, C, I, P> Layer<S> for ConcurrencyLimitLayer<C, I, P> {
+    type Service = ConcurrencyLimit<S, C, I, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConcurrencyLimit::new(inner, self.clone())
+    }
+}
+
+/// Configures a [`ConcurrencyLimitLayer`].
+#[derive(Clone, Debug)]
+pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), P = ()> {
+    settings: Settings,
+    classify: C,
+    inspect: I,
+    permit_scope: P,
+}
+
+/// The settings that do not depend on a type parameter.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    concurrency: Concurrency,
+    queue: usize,
+    order: QueueOrder,
+    max_wait: Option<Duration>,
+}
+
+impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
+    /// Sets how many requests may wait in the queue. Default 0: requests above the limit are
+    /// rejected at once.
+    #[must_use]
+    pub fn queue(mut self, requests: usize) -> Self {
+        self.settings.queue = requests;
+        self
+    }
+
+    /// Sets which waiting request is next. Default [`QueueOrder::Fifo`].
+    #[must_use]
+    pub fn order(mut self, order: QueueOrder) -> Self {
+        self.settings.order = order;
+        self
+    }
+
+    /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline
+    /// that [`inspect`](Self::inspect) finds.
+    #[must_use]
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.settings.max_wait = Some(time);
+        self
+    }
+
+    /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it.
+    /// Default [`ResultOnly`]: errors that are timeouts.
+    #[must_use]
+    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, P> {
+        let Self { settings, inspect, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Sets how to find a request's deadline and priority. Default `()`: all requests are alike.
+    #[must_use]
+    pub fn inspect<J>(self, inspect: J) -> ConcurrencyLimitBuilder<C, J, P> {
+        let Self { settings, classify, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Sets how long a request keeps its permit. Default `()`: until its response begins.
+    #[must_use]
+    pub fn permit_scope<Q>(self, permit_scope: Q) -> ConcurrencyLimitBuilder<C, I, Q> {
+        let Self { settings, classify, inspect, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is 0, its minimum is above its maximum, or `max_wait` is set without a `queue`.
+    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, P>, ConfigError> {
+        let Settings { concurrency, queue, order, max_wait } = self.settings;
+        concurrency.check()?;
+        if queue == 0 && max_wait.is_some() {
+            return Err(ConfigError::new("max_wait", "`queue` to be set as well"));
+        }
+        let shared = Shared {
+            limiter: Arc::new(Limiter::new(concurrency.initial(), queue, order)),
+            adaptive: AdaptiveLimit::new(concurrency),
+            max_wait,
+            classify: self.classify,
+            inspect: self.inspect,
+            permit_scope: self.permit_scope,
+        };
+        Ok(ConcurrencyLimitLayer { shared: Arc::new(shared) })
     }
 }
