@@ -1,8 +1,9 @@
 use std::error::Error as StdError;
 
+use super::retry_advice::judge;
 use crate::{
     endpoint::EndpointId,
-    lambda::{Execution, InvokeError, Invoked, InvokedStream, Remedy, RetryAdvice},
+    lambda::{Execution, Invoked, InvokedStream, Remedy},
     outcome::{Classify, Outcome},
     retry::{RetryDecision, RetryPolicy},
 };
@@ -35,22 +36,7 @@ pub struct InvocationStatus;
 
 impl InvocationStatus {
     pub(crate) fn of_error(error: &(dyn StdError + 'static)) -> Outcome {
-        match InvokeError::find(error) {
-            None => Outcome::of_error(error),
-            Some(InvokeError::TooLarge { .. } | InvokeError::ContextTooLarge { .. }) => {
-                Outcome::Success
-            }
-            Some(InvokeError::Unsigned(_)) => Outcome::Cancelled,
-            Some(InvokeError::Throttled(throttle)) => {
-                Outcome::Overload { retry_after: throttle.retry_after() }
-            }
-            Some(InvokeError::Service(refusal)) => refusal.rule().outcome(),
-            Some(InvokeError::TimedOut(_)) => Outcome::Timeout,
-            Some(InvokeError::FunctionFailed(_)) => Outcome::ApplicationError,
-            Some(InvokeError::Unreachable(_) | InvokeError::Interrupted(_)) => {
-                Outcome::TransportFailure
-            }
-        }
+        judge(error).0
     }
 }
 
@@ -94,7 +80,7 @@ impl RetryPolicy<InvokedStream> for InvocationStatus {
 }
 
 fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
-    let (advice, outcome) = (RetryAdvice::of_error(error), InvocationStatus::of_error(error));
+    let (outcome, advice) = judge(error);
     match (advice.remedy(), advice.execution()) {
         (Remedy::Wait | Remedy::Nothing, _) => RetryDecision::Final,
         (_, Execution::MayHaveRun | Execution::Ran) => RetryDecision::Failed(outcome),

@@ -1,7 +1,7 @@
 //! How an invocation ended, and what that means for figures and retries.
 
 mod invocation_status;
-pub(super) mod retry_advice;
+mod retry_advice;
 mod track;
 
 pub use self::{

@@ -48,14 +48,11 @@ pub enum Remedy {
 }
 
 impl RetryAdvice {
-    const fn new(execution: Execution, remedy: Remedy) -> Self {
-        Self { execution, remedy }
-    }
-
     /// Returns advice about a response: only a function that failed calls for a retry.
     #[must_use]
     pub fn of(invoked: &Invoked) -> Option<Self> {
-        invoked.is_function_error().then_some(Self::new(Execution::Ran, Remedy::Elsewhere))
+        let advice = Self { execution: Execution::Ran, remedy: Remedy::Elsewhere };
+        invoked.is_function_error().then_some(advice)
     }
 
     /// Returns advice about an error: an [`InvokeError`], a balancer's own error, a limit's
@@ -63,35 +60,7 @@ impl RetryAdvice {
     /// other errors it is not known whether the function ran.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        if let Some(error) = InvokeError::find(error) {
-            return Self::of_invoke_error(error);
-        }
-        match is_rejected(error) {
-            true => Self::new(Execution::DidNotRun, Remedy::Wait),
-            false => Self::new(Execution::MayHaveRun, Remedy::Elsewhere),
-        }
-    }
-
-    fn of_invoke_error(error: &InvokeError) -> Self {
-        match error {
-            InvokeError::TooLarge { .. }
-            | InvokeError::ContextTooLarge { .. }
-            | InvokeError::Unsigned(_) => Self::new(Execution::DidNotRun, Remedy::Nothing),
-            InvokeError::Throttled(throttle) => {
-                let remedy = match throttle.scope() {
-                    ThrottleScope::Function => Remedy::Elsewhere,
-                    ThrottleScope::Region => Remedy::OtherRegion,
-                    ThrottleScope::Caller => Remedy::Wait,
-                };
-                Self::new(Execution::DidNotRun, remedy)
-            }
-            InvokeError::Service(refusal) => refusal.rule().advice(),
-            InvokeError::Unreachable(_) => Self::new(Execution::DidNotRun, Remedy::Elsewhere),
-            InvokeError::TimedOut(_) | InvokeError::Interrupted(_) => {
-                Self::new(Execution::MayHaveRun, Remedy::Elsewhere)
-            }
-            InvokeError::FunctionFailed(_) => Self::new(Execution::Ran, Remedy::Elsewhere),
-        }
+        judge(error).1
     }
 
     /// Returns whether the function's code ran.
@@ -115,49 +84,38 @@ impl RetryAdvice {
     }
 }
 
-/// The cause of a service exception.
-///
-/// The HTTP status tells the cause, with one exception: a function with an invalid configuration
-/// also fails with 502. It can't be told apart from other failures to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ServiceRule {
-    /// 400, 413, 415: the invocation is invalid.
-    Request,
-    /// 402, 403, 404, 410, and failures to start that come as 502: this function is missing,
-    /// forbidden, or can't start. Others may work.
-    Target,
-    /// 408, 409: the function is not ready.
-    NotReady,
-    /// 500 and every unknown status.
-    Service,
-}
-
-impl ServiceRule {
-    pub(crate) fn of(status: u16, code: &str) -> Self {
-        match status {
-            408 | 409 => Self::NotReady,
-            402 | 403 | 404 | 410 => Self::Target,
-            400..=499 => Self::Request,
-            502 if !code.is_empty() => Self::Target,
-            _ => Self::Service,
+/// Returns what an error says about the endpoint, and about a retry.
+pub(super) fn judge(error: &(dyn StdError + 'static)) -> (Outcome, RetryAdvice) {
+    use Execution::{DidNotRun, MayHaveRun, Ran};
+    use Remedy::{Elsewhere, Nothing, OtherRegion, Wait};
+    let (outcome, execution, remedy) = match InvokeError::find(error) {
+        None if is_rejected(error) => (Outcome::of_error(error), DidNotRun, Wait),
+        None => (Outcome::of_error(error), MayHaveRun, Elsewhere),
+        Some(InvokeError::TooLarge { .. } | InvokeError::ContextTooLarge { .. }) => {
+            (Outcome::Success, DidNotRun, Nothing)
         }
-    }
-
-    fn advice(self) -> RetryAdvice {
-        match self {
-            Self::Request => RetryAdvice::new(Execution::DidNotRun, Remedy::Nothing),
-            Self::Target | Self::NotReady => {
-                RetryAdvice::new(Execution::DidNotRun, Remedy::Elsewhere)
-            }
-            Self::Service => RetryAdvice::new(Execution::MayHaveRun, Remedy::Elsewhere),
+        Some(InvokeError::Unsigned(_)) => (Outcome::Cancelled, DidNotRun, Nothing),
+        Some(InvokeError::Throttled(throttle)) => {
+            let remedy = match throttle.scope() {
+                ThrottleScope::Function => Elsewhere,
+                ThrottleScope::Region => OtherRegion,
+                ThrottleScope::Caller => Wait,
+            };
+            (Outcome::Overload { retry_after: throttle.retry_after() }, DidNotRun, remedy)
         }
-    }
-
-    pub(crate) fn outcome(self) -> Outcome {
-        match self {
-            Self::Request => Outcome::Success,
-            Self::Target | Self::Service => Outcome::ApplicationError,
-            Self::NotReady => Outcome::Overload { retry_after: None },
-        }
-    }
+        Some(InvokeError::Service(error)) => match (error.status(), error.code()) {
+            (408 | 409, _) => (Outcome::Overload { retry_after: None }, DidNotRun, Elsewhere),
+            // This function is missing, forbidden, or can't start. Others may work. (A function
+            // with an invalid configuration also fails with 502, and can't be told apart.)
+            (402 | 403 | 404 | 410, _) => (Outcome::ApplicationError, DidNotRun, Elsewhere),
+            (502, code) if !code.is_empty() => (Outcome::ApplicationError, DidNotRun, Elsewhere),
+            (400..=499, _) => (Outcome::Success, DidNotRun, Nothing),
+            _ => (Outcome::ApplicationError, MayHaveRun, Elsewhere),
+        },
+        Some(InvokeError::Unreachable(_)) => (Outcome::TransportFailure, DidNotRun, Elsewhere),
+        Some(InvokeError::TimedOut(_)) => (Outcome::Timeout, MayHaveRun, Elsewhere),
+        Some(InvokeError::Interrupted(_)) => (Outcome::TransportFailure, MayHaveRun, Elsewhere),
+        Some(InvokeError::FunctionFailed(_)) => (Outcome::ApplicationError, Ran, Elsewhere),
+    };
+    (outcome, RetryAdvice { execution, remedy })
 }
