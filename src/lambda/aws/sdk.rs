@@ -1,10 +1,3 @@
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use aws_sdk_lambda::{
     Client,
     operation::{
@@ -19,8 +12,7 @@ use aws_sdk_lambda::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::stream;
-use futures::{Stream, future::BoxFuture};
+use futures::{Stream, future::BoxFuture, stream};
 
 use super::error::Sent;
 use crate::{
@@ -77,7 +69,7 @@ impl Invoke for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        SdkFuture::new(async move {
+        Box::pin(async move {
             match request.send().await {
                 Ok(output) => Ok(invoked(output)),
                 Err(error) => Err(sent.error(error)),
@@ -104,7 +96,7 @@ impl InvokeStreaming for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        SdkFuture::new(async move {
+        Box::pin(async move {
             let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
             let request_id = output.request_id().map(str::to_owned);
@@ -181,26 +173,4 @@ fn pieces(
 }
 
 /// The response future of an [`Sdk`]. Boxed, because the SDK's futures have no names.
-pub struct SdkFuture<R> {
-    future: BoxFuture<'static, Result<R, InvokeError>>,
-}
-
-impl<R> SdkFuture<R> {
-    fn new(future: impl Future<Output = Result<R, InvokeError>> + Send + 'static) -> Self {
-        Self { future: Box::pin(future) }
-    }
-}
-
-impl<R> Future for SdkFuture<R> {
-    type Output = Result<R, InvokeError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-impl<R> fmt::Debug for SdkFuture<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdkFuture").finish_non_exhaustive()
-    }
-}
+pub type SdkFuture<R> = BoxFuture<'static, Result<R, InvokeError>>;
