@@ -4,13 +4,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::future::{Either, Ready, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{
-    future::polled_after_completion,
-    lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream, PayloadLimits},
-};
+use crate::lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream, PayloadLimits};
 
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
@@ -58,17 +56,22 @@ impl<I> Function<I> {
         StreamingFunction { function: self }
     }
 
-    fn send<F>(
+    fn send<F, R>(
         &self,
         invocation: Invocation,
         send: impl FnOnce(&I, &FunctionName, Invocation) -> F,
-    ) -> FunctionFuture<F> {
-        if let Err(error) = self.limits.check(&invocation) {
-            return FunctionFuture { state: State::Unsent { error: Some(error) } };
-        }
-        let invocation = invocation.or_qualifier(self.name.qualifier());
-        let future = send(&self.invoke, &self.name, invocation);
-        FunctionFuture { state: State::Sent { future } }
+    ) -> FunctionFuture<F>
+    where
+        F: Future<Output = Result<R, InvokeError>>,
+    {
+        let response = match self.limits.check(&invocation) {
+            Err(error) => Either::Left(ready(Err(error))),
+            Ok(()) => {
+                let invocation = invocation.or_qualifier(self.name.qualifier());
+                Either::Right(send(&self.invoke, &self.name, invocation))
+            }
+        };
+        FunctionFuture { response }
     }
 }
 
@@ -110,35 +113,21 @@ impl<I: InvokeStreaming> Service<Invocation> for StreamingFunction<I> {
 pin_project! {
     /// The response future of [`Function`] and [`StreamingFunction`].
     #[derive(Debug)]
-    pub struct FunctionFuture<F> {
+    pub struct FunctionFuture<F>
+    where
+        F: Future,
+    {
+        // Ready if the invocation is not sent.
         #[pin]
-        state: State<F>,
+        response: Either<Ready<F::Output>, F>,
     }
 }
 
-pin_project! {
-    #[derive(Debug)]
-    #[project = StateProjection]
-    enum State<F> {
-        Unsent { error: Option<InvokeError> },
-        Sent { #[pin] future: F },
-    }
-}
-
-impl<F, R> Future for FunctionFuture<F>
-where
-    F: Future<Output = Result<R, InvokeError>>,
-{
+impl<F: Future> Future for FunctionFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project().state.project() {
-            StateProjection::Unsent { error } => {
-                let error = error.take();
-                Poll::Ready(Err(error.unwrap_or_else(|| polled_after_completion("FunctionFuture"))))
-            }
-            StateProjection::Sent { future } => future.poll(cx),
-        }
+        self.project().response.poll(cx)
     }
 }
 

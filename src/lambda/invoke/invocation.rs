@@ -158,20 +158,8 @@ impl RetryableRequest for Invocation {
     }
 }
 
-impl From<Bytes> for Invocation {
-    fn from(payload: Bytes) -> Self {
-        Self::new(payload)
-    }
-}
-
-impl From<Vec<u8>> for Invocation {
-    fn from(payload: Vec<u8>) -> Self {
-        Self::new(payload)
-    }
-}
-
-impl From<&'static str> for Invocation {
-    fn from(payload: &'static str) -> Self {
+impl<P: Into<Bytes>> From<P> for Invocation {
+    fn from(payload: P) -> Self {
         Self::new(payload)
     }
 }
