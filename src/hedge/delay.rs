@@ -60,7 +60,6 @@ impl Delay {
     }
 
     /// Returns the delay if it is fixed.
-    #[cfg(feature = "http")]
     pub(crate) fn known(self) -> Option<Duration> {
         match self.kind {
             Kind::Fixed(delay) => Some(delay),
@@ -69,46 +68,38 @@ impl Delay {
     }
 
     pub(super) fn into_source(self) -> DelaySource {
-        match self.kind {
-            Kind::Never => DelaySource::Never,
-            Kind::Fixed(delay) => DelaySource::Fixed(delay),
-            Kind::Quantile(share) => DelaySource::Measured(Box::new(Latencies::new(share))),
-        }
+        let latencies = match self.kind {
+            Kind::Quantile(share) => Some(Box::new(Latencies::new(share))),
+            Kind::Never | Kind::Fixed(_) => None,
+        };
+        DelaySource { fixed: self.known(), latencies }
     }
 }
 
 /// Returns the current delay, and measures it if necessary.
 #[derive(Debug)]
-pub(super) enum DelaySource {
-    Never,
-    Fixed(Duration),
-    Measured(Box<Latencies>),
+pub(super) struct DelaySource {
+    fixed: Option<Duration>,
+    latencies: Option<Box<Latencies>>,
 }
 
 impl DelaySource {
     /// Returns the start of an attempt; `None` if latencies are not measured.
     #[inline]
     pub(super) fn start(&self) -> Option<Instant> {
-        match self {
-            Self::Never | Self::Fixed(_) => None,
-            Self::Measured(_) => Some(Instant::now()),
-        }
+        self.latencies.as_ref().map(|_| Instant::now())
     }
 
     /// Returns the delay; `None` if it is not known yet.
     #[inline]
     pub(super) fn delay(&self) -> Option<Duration> {
-        match self {
-            Self::Never => None,
-            Self::Fixed(delay) => Some(*delay),
-            Self::Measured(latencies) => latencies.quantile(),
-        }
+        self.fixed.or_else(|| self.latencies.as_ref()?.quantile())
     }
 
     /// Records a successful response, as the latency since `started`.
     #[inline]
     pub(super) fn record(&self, started: Instant) {
-        if let Self::Measured(latencies) = self {
+        if let Some(latencies) = &self.latencies {
             latencies.record(started, Instant::now());
         }
     }
