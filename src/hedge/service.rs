@@ -39,12 +39,6 @@ pub struct Hedge<S, P> {
     layer: HedgeLayer<P>,
 }
 
-impl<S, P> Hedge<S, P> {
-    pub(super) fn new(inner: S, layer: HedgeLayer<P>) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S: Clone, P> Clone for Hedge<S, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
@@ -136,7 +130,7 @@ impl<S, P> Layer<S> for HedgeLayer<P> {
     type Service = Hedge<S, P>;
 
     fn layer(&self, inner: S) -> Hedge<S, P> {
-        Hedge::new(inner, self.clone())
+        Hedge { inner, layer: self.clone() }
     }
 }
 

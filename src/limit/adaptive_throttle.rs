@@ -44,12 +44,6 @@ pub struct AdaptiveThrottle<S, C = ResultOnly> {
     rng: Rng,
 }
 
-impl<S, C> AdaptiveThrottle<S, C> {
-    fn new(inner: S, layer: AdaptiveThrottleLayer<C>, rng: Rng) -> Self {
-        Self { inner, layer, rng }
-    }
-}
-
 impl<S: Clone, C> Clone for AdaptiveThrottle<S, C> {
     /// The clone draws its own random numbers.
     fn clone(&self) -> Self {
@@ -78,10 +72,10 @@ where
         let share = shared.rejected_share(tick);
         let is_sent = share == 0.0 || self.rng.unit() >= share;
         if !is_sent {
-            shared.record_rejection(tick);
+            shared.requests.add(tick);
         }
         let response = is_sent.then(|| self.inner.call(request));
-        AdaptiveThrottleFuture::new(response, share, Arc::clone(shared))
+        AdaptiveThrottleFuture { response, share, shared: Arc::clone(shared) }
     }
 }
 
@@ -152,10 +146,6 @@ impl<C> Shared<C> {
         ((requests - self.k * accepted) / (requests + 1.0)).max(0.0)
     }
 
-    fn record_rejection(&self, tick: u32) {
-        self.requests.add(tick);
-    }
-
     fn record<Rsp>(&self, result: &Result<Rsp, BoxError>)
     where
         C: Classify<Rsp>,
@@ -188,7 +178,7 @@ impl<S, C> Layer<S> for AdaptiveThrottleLayer<C> {
     fn layer(&self, inner: S) -> AdaptiveThrottle<S, C> {
         // Consecutive seeds give each service its own sequence.
         let rng = Rng::seeded(self.shared.seed.fetch_add(1, Ordering::Relaxed));
-        AdaptiveThrottle::new(inner, self.clone(), rng)
+        AdaptiveThrottle { inner, layer: self.clone(), rng }
     }
 }
 
@@ -233,7 +223,7 @@ impl RecentCounts {
 }
 
 pin_project! {
-    /// The response of an [`AdaptiveThrottle`](super::AdaptiveThrottle).
+    /// The response of an [`AdaptiveThrottle`].
     #[derive(Debug)]
     pub struct AdaptiveThrottleFuture<F, C> {
         // `None` if the request is rejected.
@@ -241,12 +231,6 @@ pin_project! {
         response: Option<F>,
         share: f64,
         shared: Arc<Shared<C>>,
-    }
-}
-
-impl<F, C> AdaptiveThrottleFuture<F, C> {
-    fn new(response: Option<F>, share: f64, shared: Arc<Shared<C>>) -> Self {
-        Self { response, share, shared }
     }
 }
 

@@ -32,12 +32,6 @@ pub struct RateLimit<S> {
     layer: RateLimitLayer,
 }
 
-impl<S> RateLimit<S> {
-    fn new(inner: S, layer: RateLimitLayer) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S, Req> Service<Req> for RateLimit<S>
 where
     S: Service<Req> + Clone,
@@ -53,17 +47,18 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.layer.meter.reserve(self.layer.max_wait) {
-            Ok(Duration::ZERO) => RateLimitFuture::calling(self.inner.call(request)),
+        let state = match self.layer.meter.reserve(self.layer.max_wait) {
+            Ok(Duration::ZERO) => State::Calling { response: self.inner.call(request) },
             Ok(wait) => {
                 // The service that was polled ready waits with the request; a clone takes its
                 // place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                RateLimitFuture::waiting(wait, ready, request)
+                State::Waiting { wait: sleep(wait), waiting: Some((ready, request)) }
             }
-            Err(retry_after) => RateLimitFuture::rejected(Rejected::Rate { retry_after }),
-        }
+            Err(retry_after) => State::Rejected { rejected: Some(Rejected::Rate { retry_after }) },
+        };
+        RateLimitFuture { state }
     }
 }
 
@@ -100,7 +95,7 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit::new(inner, self.clone())
+        RateLimit { inner, layer: self.clone() }
     }
 }
 
@@ -140,7 +135,7 @@ impl Meter {
 const NAME: &str = "RateLimitFuture";
 
 pin_project! {
-    /// The response of a [`RateLimit`](super::RateLimit).
+    /// The response of a [`RateLimit`].
     pub struct RateLimitFuture<S, Req>
     where
         S: Service<Req>,
@@ -156,20 +151,6 @@ pin_project! {
         Calling { #[pin] response: F },
         Waiting { #[pin] wait: Sleep, waiting: Option<(S, Req)> },
         Rejected { rejected: Option<Rejected> },
-    }
-}
-
-impl<S: Service<Req>, Req> RateLimitFuture<S, Req> {
-    fn calling(response: S::Future) -> Self {
-        Self { state: State::Calling { response } }
-    }
-
-    fn waiting(wait: Duration, service: S, request: Req) -> Self {
-        Self { state: State::Waiting { wait: sleep(wait), waiting: Some((service, request)) } }
-    }
-
-    fn rejected(rejected: Rejected) -> Self {
-        Self { state: State::Rejected { rejected: Some(rejected) } }
     }
 }
 

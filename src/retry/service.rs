@@ -43,12 +43,6 @@ pub struct Retry<S, P> {
     layer: RetryLayer<P>,
 }
 
-impl<S, P> Retry<S, P> {
-    pub(super) fn new(inner: S, layer: RetryLayer<P>) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S: Clone, P> Clone for Retry<S, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
@@ -154,7 +148,7 @@ impl<S, P> Layer<S> for RetryLayer<P> {
     type Service = Retry<S, P>;
 
     fn layer(&self, inner: S) -> Retry<S, P> {
-        Retry::new(inner, self.clone())
+        Retry { inner, layer: self.clone() }
     }
 }
 

@@ -58,7 +58,7 @@ use crate::{BoxError, future::LazySleep};
 
 pub use crate::outcome::{Bound, Elapsed};
 
-/// Fails a request that takes longer than a limit with [`Elapsed`](super::Elapsed).
+/// Fails a request that takes longer than a limit with [`Elapsed`].
 ///
 /// Use it as [`ConnectTimeout`], [`FirstByteTimeout`] or [`OverallTimeout`]. Unlike tower's
 /// `Timeout`, its error says what was bounded, and a response that is ready at once needs no timer.
@@ -92,12 +92,6 @@ pub type FirstByteTimeout<S> = Timeout<S, FirstByte>;
 /// kept.
 pub type OverallTimeout<S> = Timeout<S, Overall>;
 
-impl<S, K> Timeout<S, K> {
-    const fn new(inner: S, limit: Duration) -> Self {
-        Self { inner, limit, kind: PhantomData }
-    }
-}
-
 impl<S, K, Req> Service<Req> for Timeout<S, K>
 where
     S: Service<Req>,
@@ -116,7 +110,8 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let deadline = K::deadline(&mut request, self.limit);
-        TimeoutFuture::new(self.inner.call(request), K::BOUND, self.limit, deadline)
+        let (response, timer) = (self.inner.call(request), LazySleep::default());
+        TimeoutFuture { response, timer, deadline, bound: K::BOUND, limit: self.limit }
     }
 }
 
@@ -127,13 +122,13 @@ pub struct TimeoutLayer<K> {
     kind: PhantomData<K>,
 }
 
-/// Wraps services into [`ConnectTimeout`](super::ConnectTimeout).
+/// Wraps services into [`ConnectTimeout`].
 pub type ConnectTimeoutLayer = TimeoutLayer<Connect>;
 
-/// Wraps services into [`FirstByteTimeout`](super::FirstByteTimeout).
+/// Wraps services into [`FirstByteTimeout`].
 pub type FirstByteTimeoutLayer = TimeoutLayer<FirstByte>;
 
-/// Wraps services into [`OverallTimeout`](super::OverallTimeout).
+/// Wraps services into [`OverallTimeout`].
 pub type OverallTimeoutLayer = TimeoutLayer<Overall>;
 
 impl<K> TimeoutLayer<K> {
@@ -148,12 +143,12 @@ impl<S, K> Layer<S> for TimeoutLayer<K> {
     type Service = Timeout<S, K>;
 
     fn layer(&self, inner: S) -> Timeout<S, K> {
-        Timeout::new(inner, self.limit)
+        Timeout { inner, limit: self.limit, kind: PhantomData }
     }
 }
 
 pin_project! {
-    /// The response of a [`Timeout`](super::Timeout).
+    /// The response of a [`Timeout`].
     #[derive(Debug)]
     pub struct TimeoutFuture<F> {
         #[pin]
@@ -162,16 +157,10 @@ pin_project! {
         // timer.
         #[pin]
         timer: LazySleep,
+        // Without a deadline, the limit runs from the first poll.
         deadline: Option<Instant>,
         bound: Bound,
         limit: Duration,
-    }
-}
-
-impl<F> TimeoutFuture<F> {
-    /// Ends at `deadline`, or, without one, `limit` after the first poll.
-    fn new(response: F, bound: Bound, limit: Duration, deadline: Option<Instant>) -> Self {
-        Self { response, timer: LazySleep::default(), deadline, bound, limit }
     }
 }
 

@@ -38,12 +38,6 @@ enum State {
     Failed,
 }
 
-impl<A, B, K> Canary<A, B, K> {
-    fn new(stable: A, layer: CanaryLayer<B, K>, rng: Rng) -> Self {
-        Self { stable, layer, rng, canary: State::NotReady }
-    }
-}
-
 impl<A: Clone, B: Clone, K> Clone for Canary<A, B, K> {
     /// The clone draws its own random numbers.
     fn clone(&self) -> Self {
@@ -212,7 +206,7 @@ impl<A, B: Clone, K> Layer<A> for CanaryLayer<B, K> {
     fn layer(&self, stable: A) -> Canary<A, B, K> {
         // Consecutive seeds give each service its own sequence.
         let rng = Rng::seeded(self.shared.seed.fetch_add(1, Ordering::Relaxed));
-        Canary::new(stable, self.clone(), rng)
+        Canary { stable, layer: self.clone(), rng, canary: State::NotReady }
     }
 }
 

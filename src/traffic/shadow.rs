@@ -86,11 +86,19 @@ impl<S, Req> Shadow<S, Req> {
         let shared = Arc::new(Shared {
             share,
             seed: AtomicU64::new(Rng::from_entropy().bits()),
-            sent: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            sent: AtomicU64::default(),
+            skipped: AtomicU64::default(),
+            failed: AtomicU64::default(),
         });
-        let driver = ShadowDriver::new(mirror, incoming, max_in_flight, Arc::clone(&shared));
+        let driver = ShadowDriver {
+            mirror,
+            incoming,
+            next: None,
+            wait_timer: Box::pin(LazySleep::default()),
+            in_flight: FuturesUnordered::new(),
+            max_in_flight,
+            shared: Arc::clone(&shared),
+        };
         Ok((Self::from_parts(inner, copies, shared), driver))
     }
 
@@ -155,7 +163,7 @@ where
 /// How long a copy, and the body that it may hold, waits for the mirror to be ready.
 const MAX_READY_WAIT: Duration = Duration::from_secs(1);
 
-/// A future that sends the copies of a [`Shadow`](super::Shadow) and drops the responses. It ends
+/// A future that sends the copies of a [`Shadow`] and drops the responses. It ends
 /// with the last clone of the shadow, or when the mirror's `poll_ready` fails.
 pub struct ShadowDriver<M: Service<Req>, Req> {
     mirror: M,
@@ -167,25 +175,6 @@ pub struct ShadowDriver<M: Service<Req>, Req> {
     in_flight: FuturesUnordered<M::Future>,
     max_in_flight: usize,
     shared: Arc<Shared>,
-}
-
-impl<M: Service<Req>, Req> ShadowDriver<M, Req> {
-    fn new(
-        mirror: M,
-        incoming: mpsc::Receiver<(Req, Instant)>,
-        max_in_flight: usize,
-        shared: Arc<Shared>,
-    ) -> Self {
-        Self {
-            mirror,
-            incoming,
-            next: None,
-            wait_timer: Box::pin(LazySleep::default()),
-            in_flight: FuturesUnordered::new(),
-            max_in_flight,
-            shared,
-        }
-    }
 }
 
 // No field is pinned in place: futures and timer are boxed.

@@ -5,8 +5,7 @@ use std::{
     task::{Poll, ready},
 };
 
-use futures::Stream;
-use futures::stream::poll_fn;
+use futures::stream::{Stream, poll_fn};
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
@@ -28,14 +27,8 @@ use crate::{
 /// again; it belongs around this strategy instead.
 #[derive(Clone, Debug)]
 pub struct AvoidThrottled<St> {
-    inner: St,
-    memory: Arc<Memory>,
-}
-
-impl<St> AvoidThrottled<St> {
-    pub(super) fn new(inner: St, memory: Arc<Memory>) -> Self {
-        Self { inner, memory }
-    }
+    pub(super) inner: St,
+    pub(super) memory: Arc<Memory>,
 }
 
 impl Memory {

@@ -58,9 +58,6 @@ impl Pauses {
 
 /// The endpoints that a throttle affects: a function in a region, or all functions of an account in
 /// a region.
-///
-/// Function and account are read from the endpoint's name if it is a [`FunctionName`]. The region
-/// is that of the endpoint's locality, or else of the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Domain {
     account: Option<Box<str>>,

@@ -23,13 +23,7 @@ use crate::{
 /// Wraps services in [`Shed`]; created by [`Throttles::shed`](crate::lambda::Throttles::shed).
 #[derive(Clone, Debug)]
 pub struct ShedLayer {
-    memory: Arc<Memory>,
-}
-
-impl ShedLayer {
-    pub(super) fn new(memory: Arc<Memory>) -> Self {
-        Self { memory }
-    }
+    pub(super) memory: Arc<Memory>,
 }
 
 impl<S> Layer<S> for ShedLayer {

@@ -29,7 +29,7 @@ use crate::{
 /// minute. Leaving out endpoints is a preference: if none would be left, all stay.
 ///
 /// The function and the account of an endpoint are read from its name, if that is a
-/// [`FunctionName`](crate::lambda::FunctionName). The region is that of the
+/// [`FunctionName`](crate::lambda::FunctionName). The region is that of the endpoint's
 /// [`Locality`](crate::endpoint::Locality), or else of its ARN.
 ///
 /// The three parts go to three places. Clones share their memory, and several balancers may use
@@ -92,27 +92,29 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let (watched, drivers, shed_share) =
-            (Mutex::default(), Wakers::default(), ShedShare::new());
-        let memory = Memory { watched, drivers, shed_share };
+        let memory = Memory {
+            watched: Mutex::default(),
+            drivers: Wakers::default(),
+            shed_share: ShedShare::new(),
+        };
         Self { memory: Arc::new(memory) }
     }
 
     /// Returns a tracker that records throttles and otherwise behaves like `tracker`.
     pub fn track<T>(&self, tracker: T) -> TrackThrottles<T> {
-        TrackThrottles::new(tracker, Arc::clone(&self.memory))
+        TrackThrottles { inner: tracker, memory: Arc::clone(&self.memory) }
     }
 
     /// Returns a strategy that lets `strategy` pick among the endpoints that are not throttled.
     pub fn avoid_throttled<St>(&self, strategy: St) -> AvoidThrottled<St> {
-        AvoidThrottled::new(strategy, Arc::clone(&self.memory))
+        AvoidThrottled { inner: strategy, memory: Arc::clone(&self.memory) }
     }
 
     /// Returns a layer that sheds requests while the caller's rate is too high. It belongs in front
     /// of the balancer.
     #[must_use]
     pub fn shed(&self) -> ShedLayer {
-        ShedLayer::new(Arc::clone(&self.memory))
+        ShedLayer { memory: Arc::clone(&self.memory) }
     }
 }
 
@@ -183,12 +185,6 @@ impl Memory {
 pub struct TrackThrottles<T> {
     inner: T,
     memory: Arc<Memory>,
-}
-
-impl<T> TrackThrottles<T> {
-    pub(super) fn new(inner: T, memory: Arc<Memory>) -> Self {
-        Self { inner, memory }
-    }
 }
 
 impl<T, Response> Track<Response> for TrackThrottles<T>

@@ -33,12 +33,6 @@ pub struct ConcurrencyLimit<S, C = ResultOnly, I = (), P = ()> {
     layer: ConcurrencyLimitLayer<C, I, P>,
 }
 
-impl<S, C, I, P> ConcurrencyLimit<S, C, I, P> {
-    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I, P>) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S: Clone, C, I, P> Clone for ConcurrencyLimit<S, C, I, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
@@ -146,7 +140,7 @@ impl<S, C, I, P> Layer<S> for ConcurrencyLimitLayer<C, I, P> {
     type Service = ConcurrencyLimit<S, C, I, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ConcurrencyLimit::new(inner, self.clone())
+        ConcurrencyLimit { inner, layer: self.clone() }
     }
 }
 
