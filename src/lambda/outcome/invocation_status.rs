@@ -93,16 +93,18 @@ fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
 mod tests {
     use std::time::Duration;
 
-    use crate::{
-        endpoint::Endpoint,
-        lambda::{
-            Execution::{DidNotRun, MayHaveRun},
-            Remedy::{Elsewhere, Nothing, OtherRegion, Wait},
-            ServiceError, Throttle,
-        },
-    };
-
     use super::*;
+    use crate::{
+        BoxError,
+        endpoint::{Endpoint, EndpointId},
+        lambda::{
+            Execution::{self, DidNotRun, MayHaveRun},
+            FunctionErrorKind, InvokeError,
+            Remedy::{self, Elsewhere, Nothing, OtherRegion, Wait},
+            RetryAdvice, ServiceError, Throttle,
+        },
+        limit::Rejected,
+    };
 
     const APPLICATION: Outcome = Outcome::ApplicationError;
     const NOT_READY: Outcome = Outcome::Overload { retry_after: None };
@@ -129,9 +131,13 @@ mod tests {
         (413, "RequestTooLargeException", Outcome::Success, DidNotRun, Nothing),
     ];
 
-    fn judge(error: InvokeError) -> (Outcome, Execution, Remedy) {
+    fn wrapped(source: impl Into<BoxError>) -> crate::Error {
         let endpoint = EndpointId::new("a", &Endpoint::new(()));
-        let error = crate::Error::Endpoint { endpoint, source: Box::new(error) };
+        crate::Error::Endpoint { endpoint, source: source.into() }
+    }
+
+    fn judged(error: InvokeError) -> (Outcome, Execution, Remedy) {
+        let error = wrapped(error);
         let advice = RetryAdvice::of_error(&error);
         (InvocationStatus.classify(Err(&error)), advice.execution(), advice.remedy())
     }
@@ -142,7 +148,7 @@ mod tests {
             // Splits "" into one empty code.
             for code in codes.split(' ') {
                 let error = ServiceError::new(status, code, "message");
-                let judged = judge(InvokeError::Service(Box::new(error)));
+                let judged = judged(InvokeError::Service(Box::new(error)));
                 assert_eq!(judged, (outcome.clone(), execution, remedy), "{status} {code}");
             }
         }
@@ -159,39 +165,34 @@ mod tests {
         ] {
             let throttle = Throttle::new(reason.parse().unwrap(), delay);
             let expected = (Outcome::Overload { retry_after: delay }, DidNotRun, remedy);
-            assert_eq!(judge(InvokeError::Throttled(throttle)), expected);
+            assert_eq!(judged(InvokeError::Throttled(throttle)), expected);
         }
     }
 
     #[test]
     fn without_a_response_a_retry_is_safe_only_if_nothing_was_sent() {
-        let cause = || "cause".into();
-        let unreachable = judge(InvokeError::Unreachable(cause()));
-        assert_eq!(unreachable, (Outcome::TransportFailure, DidNotRun, Elsewhere));
-        let interrupted = judge(InvokeError::Interrupted(cause()));
-        assert_eq!(interrupted, (Outcome::TransportFailure, MayHaveRun, Elsewhere));
-        let timed_out = judge(InvokeError::TimedOut(cause()));
-        assert_eq!(timed_out, (Outcome::Timeout, MayHaveRun, Elsewhere));
-        assert!(!RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(false));
-        assert!(RetryAdvice::of_error(&InvokeError::TimedOut(cause())).may_retry(true));
+        let new: [(fn(BoxError) -> InvokeError, _, _, _); 4] = [
+            (InvokeError::Unreachable, Outcome::TransportFailure, DidNotRun, Elsewhere),
+            (InvokeError::Interrupted, Outcome::TransportFailure, MayHaveRun, Elsewhere),
+            (InvokeError::TimedOut, Outcome::Timeout, MayHaveRun, Elsewhere),
+            (InvokeError::Unsigned, Outcome::Cancelled, DidNotRun, Nothing),
+        ];
+        for (error, outcome, execution, remedy) in new {
+            assert_eq!(judged(error("cause".into())), (outcome, execution, remedy));
+        }
+        let timed_out = RetryAdvice::of_error(&InvokeError::TimedOut("cause".into()));
+        assert!(timed_out.may_retry(true) && !timed_out.may_retry(false));
         let elapsed = tower::timeout::error::Elapsed::new();
         assert_eq!(RetryAdvice::of_error(&elapsed).execution(), MayHaveRun);
-        let advice = RetryAdvice::of_error(&crate::Error::NoEndpoints);
-        assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait));
-        assert_eq!(judge(InvokeError::Unsigned(cause())), (Outcome::Cancelled, DidNotRun, Nothing));
     }
 
     #[test]
-    fn what_a_limit_or_an_inner_balancer_rejected_did_not_run() {
-        use crate::limit::Rejected;
-        let wrapped = |source: crate::BoxError| {
-            let endpoint = EndpointId::new("a", &Endpoint::new(()));
-            crate::Error::Endpoint { endpoint, source }
-        };
+    fn what_a_limit_or_a_balancer_rejected_did_not_run() {
         for error in [
-            Box::new(Rejected::Outdated) as crate::BoxError,
-            Box::new(wrapped(Rejected::QueueFull { limit: 1 }.into())),
-            Box::new(wrapped(crate::Error::NoEndpoints.into())),
+            Box::new(Rejected::Outdated) as BoxError,
+            Box::new(crate::Error::NoEndpoints),
+            Box::new(wrapped(Rejected::QueueFull { limit: 1 })),
+            Box::new(wrapped(crate::Error::NoEndpoints)),
             Box::new(std::io::Error::other(Rejected::Outdated)),
         ] {
             let advice = RetryAdvice::of_error(&*error);
@@ -202,8 +203,7 @@ mod tests {
 
     #[test]
     fn a_function_error_means_that_code_ran() {
-        let failed =
-            Invoked::new(200, "{}").with_function_error(crate::lambda::FunctionErrorKind::Handled);
+        let failed = Invoked::new(200, "{}").with_function_error(FunctionErrorKind::Handled);
         assert_eq!(InvocationStatus.classify(Ok(&failed)), APPLICATION);
         let advice = RetryAdvice::of(&failed).unwrap();
         assert!(advice.may_retry(true) && !advice.may_retry(false));
