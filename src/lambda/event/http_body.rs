@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
+use super::failure::Failure;
 use crate::lambda::{EventFormat, InvalidResponse, InvokeError, InvokedBody};
 
 /// The response body of [`HttpFunction`](crate::lambda::HttpFunction): the function's body, whole
@@ -15,12 +16,6 @@ use crate::lambda::{EventFormat, InvalidResponse, InvokeError, InvokedBody};
 pub struct HttpBody {
     first: Bytes,
     rest: Option<InvokedBody>,
-}
-
-impl HttpBody {
-    pub(super) fn streamed(first: Bytes, rest: InvokedBody) -> Self {
-        Self { first, rest: Some(rest) }
-    }
 }
 
 impl From<Bytes> for HttpBody {
@@ -71,47 +66,35 @@ const SEPARATOR: [u8; 8] = [0; 8];
 /// The longest prelude, in bytes.
 const MAX_PRELUDE_BYTES: usize = 64 * 1024;
 
-/// Why there is no prelude.
-pub(super) enum NoPrelude {
-    Invocation(InvokeError),
-    Malformed(InvalidResponse),
-}
-
 impl Prelude {
     pub(super) fn of(body: InvokedBody) -> Self {
         Self { body: Some(body), read: Vec::new() }
     }
 
-    /// Returns the response when the prelude is complete.
+    /// Returns the response when the prelude is complete, or the response to an error.
     pub(super) fn poll(
         &mut self,
         format: &impl EventFormat,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<HttpBody>, NoPrelude>> {
-        let missing = || Poll::Ready(Err(NoPrelude::Malformed(InvalidResponse::NoPrelude)));
+    ) -> Poll<Response<HttpBody>> {
         while let Some(body) = &mut self.body {
-            let Some(frame) = ready!(Pin::new(body).poll_frame(cx)) else { return missing() };
-            let piece = match frame {
-                Ok(frame) => frame.into_data().unwrap_or_default(),
-                Err(error) => return Poll::Ready(Err(NoPrelude::Invocation(error))),
+            let piece = match ready!(Pin::new(body).poll_frame(cx)) {
+                None => break,
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Poll::Ready(Failure::Service(&error).response()),
             };
             let Some((head, first)) = self.split(piece) else {
                 if self.read.len() > MAX_PRELUDE_BYTES {
-                    return missing();
+                    break;
                 }
                 continue;
             };
-            let decoded = format.decode(head).map_err(NoPrelude::Malformed);
-            let response = decoded.map(|response| {
-                let rest = self.body.take();
-                response.map(|_| match rest {
-                    Some(rest) => HttpBody::streamed(first, rest),
-                    None => first.into(),
-                })
+            return Poll::Ready(match format.decode(head) {
+                Ok(response) => response.map(|_| HttpBody { first, rest: self.body.take() }),
+                Err(error) => Failure::Malformed(error).response(),
             });
-            return Poll::Ready(response);
         }
-        missing()
+        Poll::Ready(Failure::Malformed(InvalidResponse::NoPrelude).response())
     }
 
     /// Adds a piece. Returns the prelude and the beginning of the body once the separator has
@@ -139,15 +122,15 @@ mod tests {
 
     use super::*;
 
-    fn read(pieces: Vec<Bytes>) -> Result<(Response<()>, Bytes), NoPrelude> {
+    fn read(pieces: Vec<Bytes>) -> (Response<()>, Bytes) {
         let streamed = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
         let mut prelude = Prelude::of(streamed.into_body());
         let format = UrlEvent::new("a");
         tokio_test::block_on(async {
-            let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await?;
+            let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await;
             let (head, body) = read.into_parts();
-            let body = body.collect().await.map_err(NoPrelude::Invocation)?.to_bytes();
-            Ok((Response::from_parts(head, ()), body))
+            let body = body.collect().await.unwrap().to_bytes();
+            (Response::from_parts(head, ()), body)
         })
     }
 
@@ -162,7 +145,7 @@ mod tests {
             let mut pieces: Vec<_> =
                 cuts.iter().map(|&cut| rest.split_to(cut.min(rest.len()))).collect();
             pieces.push(rest);
-            let Ok((response, read)) = read(pieces) else { panic!("no prelude") };
+            let (response, read) = read(pieces);
             prop_assert_eq!(response.status(), 201);
             prop_assert_eq!(&response.headers()["set-cookie"], "c=d");
             prop_assert_eq!(read, body);
@@ -178,7 +161,7 @@ mod tests {
             vec![Bytes::from("{\"statusCode\":7}\0\0\0\0\0\0\0\0")],
             vec![Bytes::from(vec![b' '; MAX_PRELUDE_BYTES]); 2],
         ] {
-            assert!(matches!(read(pieces), Err(NoPrelude::Malformed(_))));
+            assert_eq!(read(pieces).0.status(), 502);
         }
     }
 }

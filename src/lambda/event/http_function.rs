@@ -13,17 +13,13 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    failure::Failure,
-    http_body::{NoPrelude, Prelude},
-};
+use super::{failure::Failure, http_body::Prelude};
 use crate::{
     BoxError,
     escape::EscapedChain,
     http_semantics::{explicit_retry_safety, retry_safety_by_head},
     lambda::{EventFormat, HttpBody, Invocation, Invoked, InvokedStream},
     outcome::{Attempts, Carry},
-    retry::RetrySafety,
 };
 
 /// A function that serves HTTP: converts requests to events, and responses of the function to HTTP
@@ -54,7 +50,7 @@ use crate::{
 ///
 /// A request with an idempotent method (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or an
 /// `Idempotency-Key` becomes an [`idempotent`](Invocation::idempotent) invocation. A
-/// [`RetrySafety`] in its extensions takes precedence. Retries and hedges therefore belong between
+/// [`RetrySafety`](crate::retry::RetrySafety) in its extensions takes precedence. Retries and hedges therefore belong between
 /// this service and the balancer:
 ///
 /// ```
@@ -152,10 +148,6 @@ pin_project! {
     }
 }
 
-fn retry_safety(head: &request::Parts) -> RetrySafety {
-    explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head))
-}
-
 /// Reads the rest of a body into `read`; fails with a response if it has more than `limit` bytes.
 fn poll_body<B>(
     mut body: Pin<&mut B>,
@@ -207,7 +199,9 @@ where
                             return Poll::Ready(Ok(Failure::UnsupportedRequest(error).response()));
                         }
                     };
-                    let mut invocation = Invocation::new(event).with_safety(retry_safety(head));
+                    let mut invocation = Invocation::new(event).with_safety(
+                        explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head)),
+                    );
                     if let Some(attempts) = head.extensions.get::<Attempts>() {
                         invocation.carry(attempts.clone());
                     }
@@ -232,11 +226,7 @@ where
                     }
                 }
                 StateProjection::ReadingPrelude { prelude } => {
-                    let response = ready!(prelude.poll(&**this.format, cx));
-                    return Poll::Ready(Ok(response.unwrap_or_else(|missing| match missing {
-                        NoPrelude::Invocation(error) => Failure::Service(&error).response(),
-                        NoPrelude::Malformed(error) => Failure::Malformed(error).response(),
-                    })));
+                    return prelude.poll(&**this.format, cx).map(Ok);
                 }
                 StateProjection::Broken => {
                     return Poll::Ready(Ok(Failure::Service(&crate::Error::Closed).response()));
