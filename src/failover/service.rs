@@ -217,6 +217,7 @@ impl<A, B: Clone, P> Layer<A> for FailoverLayer<B, P> {
 
 /// Configures a [`FailoverLayer`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct FailoverBuilder<B, P> {
     fallback: B,
     policy: P,
@@ -227,7 +228,6 @@ pub struct FailoverBuilder<B, P> {
 
 impl<B, P> FailoverBuilder<B, P> {
     /// Sets when a request fails over. Default [`FailoverOn::Failure`].
-    #[must_use]
     pub fn on(mut self, on: FailoverOn) -> Self {
         self.on = on;
         self
@@ -240,7 +240,6 @@ impl<B, P> FailoverBuilder<B, P> {
     ///
     /// The wait is bounded because the primary's response may occupy what the fallback waits for,
     /// such as a permit of a concurrency limit around both.
-    #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;
         self
@@ -249,7 +248,6 @@ impl<B, P> FailoverBuilder<B, P> {
     /// After `failures` consecutive failures of the primary, sends all requests directly to the
     /// fallback. Once per `probe_every`, one request still tries the primary; when it succeeds, all
     /// requests use the primary again. Default: every request tries the primary.
-    #[must_use]
     pub fn sticky(mut self, failures: u32, probe_every: Duration) -> Self {
         self.sticky = Some((failures, probe_every));
         self

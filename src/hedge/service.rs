@@ -136,6 +136,7 @@ impl<S, P> Layer<S> for HedgeLayer<P> {
 
 /// Configures a [`HedgeLayer`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct HedgeBuilder<P> {
     policy: P,
     delay: Delay,
@@ -145,7 +146,6 @@ pub struct HedgeBuilder<P> {
 
 impl<P> HedgeBuilder<P> {
     /// Sets the maximum number of hedges per request, each sent after a further delay. Default 1.
-    #[must_use]
     pub fn hedges(mut self, hedges: u32) -> Self {
         self.hedges = hedges;
         self
@@ -155,7 +155,6 @@ impl<P> HedgeBuilder<P> {
     ///
     /// Below a [`Retry`](crate::retry::Retry) with the same budget, pass
     /// [`without_deposits`](Budget::without_deposits): otherwise each request deposits twice.
-    #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self

@@ -69,12 +69,9 @@ impl Invoke for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        Box::pin(async move {
-            match request.send().await {
-                Ok(output) => Ok(invoked(output)),
-                Err(error) => Err(sent.error(error)),
-            }
-        })
+        Box::pin(
+            async move { request.send().await.map(invoked).map_err(|error| sent.error(error)) },
+        )
     }
 }
 

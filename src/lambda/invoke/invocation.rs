@@ -10,6 +10,7 @@ use crate::{
 ///
 /// Cloning is cheap, which retries rely on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
 pub struct Invocation {
     payload: Bytes,
     qualifier: Option<Qualifier>,
@@ -40,7 +41,6 @@ impl Invocation {
 
     /// Sets whether the invocation waits for the function. Default
     /// [`InvocationType::RequestResponse`].
-    #[must_use]
     pub fn with_type(mut self, kind: InvocationType) -> Self {
         self.kind = kind;
         self
@@ -48,14 +48,12 @@ impl Invocation {
 
     /// Sets an alias or version, which takes precedence over that of the
     /// [`Function`](crate::lambda::Function). Default none.
-    #[must_use]
     pub fn with_qualifier(mut self, qualifier: Qualifier) -> Self {
         self.qualifier = Some(qualifier);
         self
     }
 
     /// Requests the last 4 KB of the function's log. Synchronous invocations only.
-    #[must_use]
     pub fn with_log_tail(mut self) -> Self {
         self.log_tail = true;
         self
@@ -63,7 +61,6 @@ impl Invocation {
 
     /// Sets the client context, JSON of at most 2685 bytes (3583 in base64). Synchronous
     /// invocations only.
-    #[must_use]
     pub fn with_client_context(mut self, json: impl Into<Bytes>) -> Self {
         self.client_context = Some(json.into());
         self
@@ -71,7 +68,6 @@ impl Invocation {
 
     /// Declares that running the invocation twice has the same effect as once, so that it may be
     /// retried even after it may have run. Default: not idempotent.
-    #[must_use]
     pub fn idempotent(self) -> Self {
         self.with_safety(RetrySafety::Idempotent)
     }
@@ -79,7 +75,6 @@ impl Invocation {
     /// Sets when the invocation may be retried. Default [`RetrySafety::IfUnsent`]: only if the
     /// function did not run. For [`InvocationType::DryRun`] the default is
     /// [`RetrySafety::Idempotent`].
-    #[must_use]
     pub fn with_safety(mut self, retry_safety: RetrySafety) -> Self {
         self.retry_safety = Some(retry_safety);
         self
@@ -181,14 +176,12 @@ impl PayloadLimits {
     }
 
     /// Sets the largest payload of a synchronous invocation, in bytes. Default 6 MiB.
-    #[must_use]
     pub const fn synchronous(mut self, bytes: usize) -> Self {
         self.synchronous = bytes;
         self
     }
 
     /// Sets the largest payload of an event, in bytes. Default 1 MiB.
-    #[must_use]
     pub const fn event(mut self, bytes: usize) -> Self {
         self.event = bytes;
         self

@@ -144,6 +144,7 @@ impl<Req> Pick<Req> for CostAwarePicker {
 ///
 /// A negative amount, or one that is not a number, counts as 0. Amounts above 1e100 count as 1e100.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[must_use]
 pub struct Price {
     per_request: f64,
     per_gb_second: f64,
@@ -159,21 +160,18 @@ impl Price {
 
     /// Sets the price of a request regardless of its duration: of the invocation, and of traffic to
     /// another region. Default 0.
-    #[must_use]
     pub fn per_request(mut self, price: f64) -> Self {
         self.per_request = amount(price);
         self
     }
 
     /// Sets the price of a gigabyte of memory for a second. Default 0.
-    #[must_use]
     pub fn per_gb_second(mut self, price: f64) -> Self {
         self.per_gb_second = amount(price);
         self
     }
 
     /// Sets the function's memory in MB, of 2^20 bytes each as Lambda counts. Default 0.
-    #[must_use]
     pub fn memory_mb(mut self, memory: u32) -> Self {
         self.memory_gb = f64::from(memory) / 1024.0;
         self
