@@ -170,15 +170,13 @@ where
                 }
                 StateProjection::Waiting { wait, waiting } => {
                     ready!(wait.poll(cx));
-                    let waiting = waiting.take();
                     let (mut service, request) =
-                        waiting.unwrap_or_else(|| polled_after_completion(NAME));
+                        waiting.take().unwrap_or_else(|| polled_after_completion(NAME));
                     let response = service.call(request);
                     this.state.set(State::Calling { response });
                 }
                 StateProjection::Rejected { rejected } => {
-                    let rejected = rejected.take();
-                    let rejected = rejected.unwrap_or_else(|| polled_after_completion(NAME));
+                    let rejected = rejected.take().unwrap_or_else(|| polled_after_completion(NAME));
                     return Poll::Ready(Err(rejected.into()));
                 }
             }

@@ -69,9 +69,7 @@ mod backoff;
 mod budget;
 mod future;
 mod policy;
-mod ready;
 mod service;
-mod window;
 
 pub use self::{
     backoff::Backoff,
@@ -82,6 +80,6 @@ pub use self::{
 };
 pub(crate) use self::{
     backoff::DEFAULT_MAX_DELAY,
+    future::{begins_before, is_before_deadline, poll_ready_until},
     policy::as_dyn,
-    ready::{begins_before, is_before_deadline, poll_ready_until},
 };

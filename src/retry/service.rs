@@ -154,6 +154,7 @@ impl<S, P> Layer<S> for RetryLayer<P> {
 
 /// Configures a [`RetryLayer`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct RetryBuilder<P> {
     policy: P,
     attempts: u32,
@@ -167,14 +168,12 @@ pub struct RetryBuilder<P> {
 
 impl<P> RetryBuilder<P> {
     /// Sets how often a request is sent at most, including the first attempt. Default 3.
-    #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
     /// Sets the delay between attempts. Default [`Backoff::default`].
-    #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
@@ -182,7 +181,6 @@ impl<P> RetryBuilder<P> {
 
     /// Limits the delay that an endpoint can ask for: a longer one is shortened to `time`. Default
     /// 1 s, because the next attempt goes to another endpoint, if there is one.
-    #[must_use]
     pub fn max_pushback(mut self, time: Duration) -> Self {
         self.max_pushback = time;
         self
@@ -193,7 +191,6 @@ impl<P> RetryBuilder<P> {
     ///
     /// [`OverallTimeout`](crate::timeout::OverallTimeout) does the same, but allocates for each
     /// request.
-    #[must_use]
     pub fn overall(mut self, time: Duration) -> Self {
         self.overall = Some(time);
         self
@@ -208,7 +205,6 @@ impl<P> RetryBuilder<P> {
     }
 
     /// Sets the budget for retries. Default [`Budget::default`], not shared with other layers.
-    #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.budget = budget;
         self
@@ -216,7 +212,6 @@ impl<P> RetryBuilder<P> {
 
     /// Seeds the random delays, so that they can be repeated. Default: seeded by the operating
     /// system.
-    #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

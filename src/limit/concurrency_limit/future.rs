@@ -136,8 +136,7 @@ where
                     this.state.set(State::calling(response, permit, this.shared));
                 }
                 StateProjection::Rejected { rejected } => {
-                    let rejected = rejected.take();
-                    let rejected = rejected.unwrap_or_else(|| polled_after_completion(NAME));
+                    let rejected = rejected.take().unwrap_or_else(|| polled_after_completion(NAME));
                     return Poll::Ready(Err(rejected.into()));
                 }
             }

@@ -6,7 +6,6 @@ mod concurrency;
 mod future;
 mod inspect;
 mod limiter;
-mod permit_scope;
 mod service;
 
 pub use self::{
@@ -14,7 +13,6 @@ pub use self::{
     future::ConcurrencyLimitFuture,
     inspect::{Inspect, InspectDeadline, Priority},
     limiter::{Permit, QueueOrder},
-    permit_scope::PermitScope,
-    service::{ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
+    service::{ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitLayer, PermitScope},
 };
 use super::Rejected;

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Concurrency, ConcurrencyLimitFuture, Inspect, PermitScope, QueueOrder,
+    Concurrency, ConcurrencyLimitFuture, Inspect, Permit, QueueOrder,
     concurrency::AdaptiveLimit,
     limiter::{Acquired, Limiter},
 };
@@ -146,6 +146,7 @@ impl<S, C, I, P> Layer<S> for ConcurrencyLimitLayer<C, I, P> {
 
 /// Configures a [`ConcurrencyLimitLayer`].
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), P = ()> {
     settings: Settings,
     classify: C,
@@ -165,14 +166,12 @@ struct Settings {
 impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
     /// Sets how many requests may wait in the queue. Default 0: requests above the limit are
     /// rejected at once.
-    #[must_use]
     pub fn queue(mut self, requests: usize) -> Self {
         self.settings.queue = requests;
         self
     }
 
     /// Sets which waiting request is next. Default [`QueueOrder::Fifo`].
-    #[must_use]
     pub fn order(mut self, order: QueueOrder) -> Self {
         self.settings.order = order;
         self
@@ -180,7 +179,6 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
 
     /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline
     /// that [`inspect`](Self::inspect) finds.
-    #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.settings.max_wait = Some(time);
         self
@@ -188,21 +186,18 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
 
     /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it.
     /// Default [`ResultOnly`]: errors that are timeouts.
-    #[must_use]
     pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, P> {
         let Self { settings, inspect, permit_scope, .. } = self;
         ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
     }
 
     /// Sets how to find a request's deadline and priority. Default `()`: all requests are alike.
-    #[must_use]
     pub fn inspect<J>(self, inspect: J) -> ConcurrencyLimitBuilder<C, J, P> {
         let Self { settings, classify, permit_scope, .. } = self;
         ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
     }
 
     /// Sets how long a request keeps its permit. Default `()`: until its response begins.
-    #[must_use]
     pub fn permit_scope<Q>(self, permit_scope: Q) -> ConcurrencyLimitBuilder<C, I, Q> {
         let Self { settings, classify, inspect, .. } = self;
         ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
@@ -228,5 +223,32 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
             permit_scope: self.permit_scope,
         };
         Ok(ConcurrencyLimitLayer { shared: Arc::new(shared) })
+    }
+}
+
+/// Decides how long a request keeps its permit of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
+///
+/// `()` releases the permit when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps
+/// it until the end of the body. An adaptive limit measures latency to the beginning of the
+/// response in any case.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not decide how long a response of type `{Response}` keeps its permit",
+    note = "pass `()` to `permit_scope` to release the permit when the response begins, or implement `PermitScope<{Response}>`"
+)]
+pub trait PermitScope<Response> {
+    /// The response that the caller gets.
+    type Response;
+
+    /// Makes `response` keep `permit` for as long as the request counts as in flight.
+    fn keep_permit(&self, response: Response, permit: Permit) -> Self::Response;
+}
+
+/// Releases the permit when the response begins.
+impl<Response> PermitScope<Response> for () {
+    type Response = Response;
+
+    #[inline]
+    fn keep_permit(&self, response: Response, _permit: Permit) -> Response {
+        response
     }
 }
