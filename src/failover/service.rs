@@ -178,24 +178,20 @@ pub struct FailoverLayer<B, P> {
 }
 
 /// What all clones of a [`Failover`] share, besides the state of the primary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings<P> {
     pub(super) policy: P,
     pub(super) on: FailoverOn,
     pub(super) max_wait: Duration,
-    sticky: (u32, Duration),
+    sticky: Option<(u32, Duration)>,
 }
 
 impl<B, P> FailoverLayer<B, P> {
     /// Returns a builder with default settings; `policy` decides what is a failure of the primary.
     pub fn builder(fallback: B, policy: P) -> FailoverBuilder<B, P> {
-        FailoverBuilder {
-            fallback,
-            policy,
-            on: FailoverOn::default(),
-            max_wait: DEFAULT_MAX_DELAY,
-            sticky: None,
-        }
+        let on = FailoverOn::default();
+        let settings = Settings { policy, on, max_wait: DEFAULT_MAX_DELAY, sticky: None };
+        FailoverBuilder { fallback, settings }
     }
 }
 
@@ -209,7 +205,7 @@ impl<A, B: Clone, P> Layer<A> for FailoverLayer<B, P> {
     type Service = Failover<A, B, P>;
 
     fn layer(&self, primary: A) -> Failover<A, B, P> {
-        let (failures, probe_every) = self.settings.sticky;
+        let (failures, probe_every) = self.settings.sticky.unwrap_or_default();
         let state = Arc::new(PrimaryState::new(failures, probe_every));
         Failover::new(primary, self.fallback.clone(), Arc::clone(&self.settings), state)
     }
@@ -220,16 +216,13 @@ impl<A, B: Clone, P> Layer<A> for FailoverLayer<B, P> {
 #[must_use]
 pub struct FailoverBuilder<B, P> {
     fallback: B,
-    policy: P,
-    on: FailoverOn,
-    max_wait: Duration,
-    sticky: Option<(u32, Duration)>,
+    settings: Settings<P>,
 }
 
 impl<B, P> FailoverBuilder<B, P> {
     /// Sets when a request fails over. Default [`FailoverOn::Failure`].
     pub fn on(mut self, on: FailoverOn) -> Self {
-        self.on = on;
+        self.settings.on = on;
         self
     }
 
@@ -241,7 +234,7 @@ impl<B, P> FailoverBuilder<B, P> {
     /// The wait is bounded because the primary's response may occupy what the fallback waits for,
     /// such as a permit of a concurrency limit around both.
     pub fn max_wait(mut self, time: Duration) -> Self {
-        self.max_wait = time;
+        self.settings.max_wait = time;
         self
     }
 
@@ -249,7 +242,7 @@ impl<B, P> FailoverBuilder<B, P> {
     /// fallback. Once per `probe_every`, one request still tries the primary; when it succeeds, all
     /// requests use the primary again. Default: every request tries the primary.
     pub fn sticky(mut self, failures: u32, probe_every: Duration) -> Self {
-        self.sticky = Some((failures, probe_every));
+        self.settings.sticky = Some((failures, probe_every));
         self
     }
 
@@ -260,17 +253,16 @@ impl<B, P> FailoverBuilder<B, P> {
     /// If `failures` or `probe_every` of a sticky failover is 0, or it is combined with
     /// [`FailoverOn::Overload`].
     pub fn build(self) -> Result<FailoverLayer<B, P>, ConfigError> {
-        let Self { fallback, policy, on, max_wait, sticky } = self;
-        if let Some((failures, probe_every)) = sticky {
+        let Self { fallback, settings } = self;
+        if let Some((failures, probe_every)) = settings.sticky {
             ConfigError::if_zero("sticky.failures", failures.into())?;
             ConfigError::if_zero_time("sticky.probe_every", probe_every)?;
-            if on == FailoverOn::Overload {
+            if settings.on == FailoverOn::Overload {
                 // Overload is brief, and sending all requests elsewhere would hide its end.
                 let expected = "`FailoverOn::Failure`, as `sticky` is set";
                 return Err(ConfigError::new("on", expected).with_value("`FailoverOn::Overload`"));
             }
         }
-        let settings = Settings { policy, on, max_wait, sticky: sticky.unwrap_or_default() };
         Ok(FailoverLayer { fallback, settings: Arc::new(settings) })
     }
 }

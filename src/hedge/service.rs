@@ -64,7 +64,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.budget.deposit();
+        shared.settings.budget.deposit();
         let started = shared.delay.start();
         let delay = shared.delay.delay();
         if request.retry_safety() != RetrySafety::Idempotent
@@ -84,7 +84,7 @@ where
             attempts
         });
         let next = request.try_clone().map(|copy| {
-            let (service, left) = (self.inner.clone(), shared.hedges);
+            let (service, left) = (self.inner.clone(), shared.settings.hedges);
             NextHedge { copy, attempts, service, delay, left }
         });
         let response = self.inner.call(request);
@@ -101,10 +101,8 @@ pub struct HedgeLayer<P> {
 /// Settings and state of all services made by one layer.
 #[derive(Debug)]
 pub(super) struct Shared<P> {
-    pub(super) policy: P,
+    pub(super) settings: HedgeBuilder<P>,
     pub(super) delay: DelaySource,
-    pub(super) hedges: u32,
-    pub(super) budget: Budget,
 }
 
 impl<P> HedgeLayer<P> {
@@ -116,7 +114,7 @@ impl<P> HedgeLayer<P> {
     /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.shared.budget
+        &self.shared.settings.budget
     }
 }
 
@@ -138,10 +136,10 @@ impl<S, P> Layer<S> for HedgeLayer<P> {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HedgeBuilder<P> {
-    policy: P,
+    pub(super) policy: P,
     delay: Delay,
     hedges: u32,
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 impl<P> HedgeBuilder<P> {
@@ -177,8 +175,7 @@ impl<P> HedgeBuilder<P> {
     }
 
     pub(crate) fn assemble(self) -> HedgeLayer<P> {
-        let Self { policy, delay, hedges, budget } = self;
-        let shared = Shared { policy, delay: delay.into_source(), hedges, budget };
-        HedgeLayer { shared: Arc::new(shared) }
+        let delay = self.delay.into_source();
+        HedgeLayer { shared: Arc::new(Shared { settings: self, delay }) }
     }
 }

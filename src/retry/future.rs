@@ -64,7 +64,7 @@ struct Held<Rsp, R> {
 impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
     fn waiting_for_ready(held: Held<Rsp, Retries<S, P, Req>>) -> Self {
         let Held { last, retries } = &held;
-        let max_delay = retries.shared.backoff.max_delay();
+        let max_delay = retries.shared.settings.backoff.max_delay();
         // A held response may occupy the very permit that the service waits for. Unbounded, the
         // wait could be a deadlock.
         let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
@@ -133,7 +133,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     where
         P: RetryPolicy<Rsp>,
     {
-        let decision = self.shared.policy.decide(as_dyn(result));
+        let decision = self.shared.settings.policy.decide(as_dyn(result));
         // A success is the hot path, and all else is kept out of it.
         match decision {
             RetryDecision::Final => None,
@@ -162,7 +162,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             return None;
         }
         let endpoint = match result {
-            Ok(response) => self.shared.policy.endpoint(response),
+            Ok(response) => self.shared.settings.policy.endpoint(response),
             Err(error) => endpoint_of(&**error),
         };
         let pushback = outcome.retry_after().unwrap_or_default();
@@ -176,11 +176,12 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         }
         // The budget is only checked here and is charged when the retry is sent. A caller that
         // gives up during the backoff costs nothing.
-        if self.sent >= self.shared.attempts || !self.shared.budget.affords_one() {
+        if self.sent >= self.shared.settings.attempts || !self.shared.settings.budget.affords_one()
+        {
             return None;
         }
         self.delay = self.shared.delay(self.sent, self.delay);
-        let delay = self.delay.max(pushback.min(self.shared.max_pushback));
+        let delay = self.delay.max(pushback.min(self.shared.settings.max_pushback));
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
         // The caller gets the result now rather than after a wait in vain.
@@ -216,7 +217,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         }
         // The copy comes first: budget is not charged for a request that cannot be copied.
         let request = self.copy.try_clone()?;
-        (self.next_is_free || self.shared.budget.withdraw()).then_some(request)
+        (self.next_is_free || self.shared.settings.budget.withdraw()).then_some(request)
     }
 
     fn send(&mut self, request: Req) -> S::Future

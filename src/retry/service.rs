@@ -68,17 +68,19 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.budget.deposit();
+        shared.settings.budget.deposit();
         let retry_safety = request.retry_safety();
         // Before the copy is made, so that the copy shares the attempts.
-        if shared.carries && retry_safety == RetrySafety::Idempotent && request.attempts().is_none()
+        if shared.settings.carries
+            && retry_safety == RetrySafety::Idempotent
+            && request.attempts().is_none()
         {
             request.carry(shared.new_attempts());
         }
         let copy = if retry_safety == RetrySafety::Never { None } else { request.try_clone() };
         let retries = copy
             .map(|copy| Retries::new(copy, retry_safety, self.inner.clone(), Arc::clone(shared)));
-        RetryFuture::new(self.inner.call(request), shared.overall, retries)
+        RetryFuture::new(self.inner.call(request), shared.settings.overall, retries)
     }
 }
 
@@ -91,28 +93,22 @@ pub struct RetryLayer<P> {
 /// Settings and state of all services made by one layer.
 #[derive(Debug)]
 pub(super) struct Shared<P> {
-    pub(super) policy: P,
-    pub(super) attempts: u32,
-    pub(super) backoff: Backoff,
-    pub(super) max_pushback: Duration,
-    pub(super) overall: Option<Duration>,
-    /// Whether requests carry their attempts from the first attempt on.
-    pub(super) carries: bool,
-    pub(super) budget: Budget,
+    pub(super) settings: RetryBuilder<P>,
     seed: AtomicU64,
 }
 
 impl<P> Shared<P> {
     /// Returns the attempts of a request that begins now.
     pub(super) fn new_attempts(&self) -> Attempts {
-        let deadline = self.overall.and_then(|overall| Instant::now().checked_add(overall));
+        let deadline =
+            self.settings.overall.and_then(|overall| Instant::now().checked_add(overall));
         deadline.map_or_else(Attempts::new, Attempts::with_deadline)
     }
 
     /// Returns the backoff before retry number `retry`.
     pub(super) fn delay(&self, retry: u32, previous: Duration) -> Duration {
         let seed = self.seed.fetch_add(1, Ordering::Relaxed);
-        self.backoff.delay(retry, previous, &mut Rng::seeded(seed))
+        self.settings.backoff.delay(retry, previous, &mut Rng::seeded(seed))
     }
 }
 
@@ -134,7 +130,7 @@ impl<P> RetryLayer<P> {
     /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.shared.budget
+        &self.shared.settings.budget
     }
 }
 
@@ -156,13 +152,13 @@ impl<S, P> Layer<S> for RetryLayer<P> {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryBuilder<P> {
-    policy: P,
-    attempts: u32,
-    backoff: Backoff,
-    max_pushback: Duration,
+    pub(super) policy: P,
+    pub(super) attempts: u32,
+    pub(super) backoff: Backoff,
+    pub(super) max_pushback: Duration,
     overall: Option<Duration>,
     carries: bool,
-    budget: Budget,
+    pub(super) budget: Budget,
     seed: Option<u64>,
 }
 
@@ -242,11 +238,7 @@ impl<P> RetryBuilder<P> {
     }
 
     pub(crate) fn assemble(self) -> RetryLayer<P> {
-        let seed = self.seed.unwrap_or_else(|| Rng::from_entropy().bits());
-        let Self { policy, attempts, backoff, max_pushback, overall, carries, budget, .. } = self;
-        let seed = AtomicU64::new(seed);
-        let shared =
-            Shared { policy, attempts, backoff, max_pushback, overall, carries, budget, seed };
-        RetryLayer { shared: Arc::new(shared) }
+        let seed = AtomicU64::new(self.seed.unwrap_or_else(|| Rng::from_entropy().bits()));
+        RetryLayer { shared: Arc::new(Shared { settings: self, seed }) }
     }
 }

@@ -5,7 +5,6 @@
 //! 1.1), and counts every overload. This one reacts only to `ThrottleReason::CallerRate`, needs no
 //! counts of accepted requests, and settles at about three throttles a second at any rate.
 
-mod avoid_throttled;
 mod pauses;
 mod shed;
 #[allow(clippy::module_inception)]
@@ -13,8 +12,7 @@ mod throttle;
 mod throttles;
 
 pub use self::{
-    avoid_throttled::AvoidThrottled,
     shed::{Shed, ShedFuture, ShedLayer},
     throttle::{Throttle, ThrottleReason, ThrottleScope},
-    throttles::{Throttles, TrackThrottles},
+    throttles::{AvoidThrottled, Throttles, TrackThrottles},
 };
