@@ -1,12 +1,10 @@
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use indexmap::IndexMap;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::lambda::InvalidResponse;
@@ -39,9 +37,8 @@ impl<'a> JsonResponse<'a> {
         }
         let (mut status, mut headers, mut body) = (None, HeaderMap::new(), Cow::default());
         let mut is_base64 = false;
-        let Pairs(members) =
-            serde_json::from_slice::<Pairs<'a, &RawValue>>(json).map_err(invalid)?;
-        for (name, value) in members {
+        let members: Members<'a, &RawValue> = serde_json::from_slice(json).map_err(invalid)?;
+        for (Name(name), value) in members {
             match (&*name, member) {
                 ("statusCode", _) => status = text(value)?,
                 ("body", _) => body = text(value)?.unwrap_or_default(),
@@ -49,15 +46,15 @@ impl<'a> JsonResponse<'a> {
                     is_base64 = member_of::<bool>(value)?.unwrap_or_default();
                 }
                 ("headers", HeaderMember::Single | HeaderMember::SingleAndCookies) => {
-                    for (name, value) in
-                        member_of::<Pairs<'a, &RawValue>>(value)?.unwrap_or_default().0
+                    for (Name(name), value) in
+                        member_of::<Members<'a, &RawValue>>(value)?.unwrap_or_default()
                     {
                         append(&mut headers, &name, value)?;
                     }
                 }
                 ("multiValueHeaders", HeaderMember::Multi) => {
-                    for (name, values) in
-                        member_of::<Pairs<'a, Vec<&RawValue>>>(value)?.unwrap_or_default().0
+                    for (Name(name), values) in
+                        member_of::<Members<'a, Vec<&RawValue>>>(value)?.unwrap_or_default()
                     {
                         values
                             .into_iter()
@@ -104,42 +101,12 @@ fn member_of<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<Option<T>, In
     serde_json::from_str(json.get()).map_err(invalid)
 }
 
-/// The members of an object in order, including repeated names.
-struct Pairs<'a, V>(Vec<(Cow<'a, str>, V)>);
+/// The members of an object, in order.
+type Members<'a, V> = IndexMap<Name<'a>, V>;
 
-impl<V> Default for Pairs<'_, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<'de, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// A string, borrowed if it has no escapes.
-        #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-        struct PairsVisitor<V>(PhantomData<V>);
-
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
-            type Value = Pairs<'de, V>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    pairs.push((name, value));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
-    }
-}
+/// A string, borrowed if it has no escapes.
+#[derive(PartialEq, Eq, Hash, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Returns the text of a string; `None` for `null`. A number or a boolean counts as the text that
 /// it is written as, since functions in dynamic languages write them.

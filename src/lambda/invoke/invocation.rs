@@ -161,6 +161,7 @@ impl<P: Into<Bytes>> From<P> for Invocation {
 
 /// The largest payloads that a [`Function`](crate::lambda::Function) sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct PayloadLimits {
     synchronous: usize,
     event: usize,
@@ -170,7 +171,6 @@ const MIB: usize = 1024 * 1024;
 
 impl PayloadLimits {
     /// Creates the limits of the service: 6 MiB for synchronous payloads, 1 MiB for events.
-    #[must_use]
     pub const fn new() -> Self {
         Self { synchronous: 6 * MIB, event: MIB }
     }

@@ -19,10 +19,11 @@ use crate::{
 ///
 /// Lambda keeps an environment for some minutes after its last request. A request that finds no
 /// idle environment has a cold start. Traffic spread over several functions needs environments for
-/// the peaks of each; packed on one function it needs fewer in total, and those stay warm. The
-/// other endpoints serve when the preferred one has no room, is throttled or is left out. This pays
-/// off where spread traffic would, at least at times, be too thin to keep each function warm. Where
-/// every function stays warm, spreading absorbs bursts better.
+/// the peaks of each; packed on one function it needs fewer in total, and those stay warm. This
+/// pays off where spread traffic would at times be too thin to keep each function warm. Where every
+/// function stays warm, spreading absorbs bursts better, and affects fewer requests by a failure:
+/// use [`RoundRobin`](crate::strategy::RoundRobin) or
+/// [`LeastLoaded`](crate::strategy::LeastLoaded) there.
 ///
 /// Lambda does not report the number of warm environments. The estimate is the most requests
 /// recently in flight when one succeeded; requests of other callers are not seen. Among equally
@@ -32,9 +33,6 @@ use crate::{
 /// twice its warm environments (at least 10 above them) gets more only if all endpoints are like
 /// that. After three consecutive requests that failed or were cancelled, an endpoint gets requests
 /// only if no other can take them, for 10 s. Each further one doubles that time, up to 320 s.
-///
-/// To do the opposite, which is right where failures must affect as few requests as possible, use
-/// [`RoundRobin`](crate::strategy::RoundRobin) or [`LeastLoaded`](crate::strategy::LeastLoaded).
 ///
 /// Examines all endpoints for each pick, without a lock or an allocation.
 #[derive(Clone, Debug)]
@@ -249,20 +247,25 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn warmth(warm_for: Duration) -> (EndpointStats, Warmth, Instant) {
+        (EndpointStats::new(), Warmth::new(warm_for), Instant::now())
+    }
+
+    /// Ends a request, `at` seconds after the start.
+    fn end((stats, warmth, start): &(EndpointStats, Warmth, Instant), outcome: &Outcome, at: u32) {
+        stats.end(outcome);
+        let age = stats.age(*start + SECOND * at);
+        warmth.record(stats, &Sample::new(outcome).measured(age, age));
+    }
+
     #[test]
     fn peaks_are_remembered_as_long_as_environments_stay_warm() {
-        let (stats, warmth, start) =
-            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        let all @ (stats, warmth, start) = &warmth(10 * SECOND);
         (0..7).for_each(|_| stats.begin());
-        let record = |at: u32| {
-            stats.end(&Outcome::Success);
-            let age = stats.age(start + SECOND * at);
-            warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
-        };
-        let warm = |at: u32| warmth.environments(&stats, start + SECOND * at);
-        (0..6).for_each(|_| record(1));
+        let warm = |at: u32| warmth.environments(stats, *start + SECOND * at);
+        (0..6).for_each(|_| end(all, &Outcome::Success, 1));
         assert_eq!(warm(2), 7);
-        record(6);
+        end(all, &Outcome::Success, 6);
         assert_eq!((warm(6), warm(9)), (7, 7));
         assert_eq!(warm(11), 1, "only the last was used since");
         assert_eq!(warm(20), 0);
@@ -271,34 +274,30 @@ mod tests {
 
     #[test]
     fn only_success_shows_that_an_environment_is_warm() {
-        let (stats, warmth, now) = (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
+        let all @ (stats, warmth, start) = &warmth(10 * SECOND);
         let throttled = Outcome::Overload { retry_after: None };
         for outcome in [Outcome::TransportFailure, throttled, Outcome::Cancelled] {
             stats.begin();
-            stats.end(&outcome);
-            let age = stats.age(now);
-            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
+            end(all, &outcome, 0);
         }
-        assert_eq!((warmth.environments(&stats, now), warmth.last_used(&stats)), (0, None));
+        assert_eq!((warmth.environments(stats, *start), warmth.last_used(stats)), (0, None));
     }
 
     #[test]
     fn consecutive_failures_keep_an_endpoint_failing_longer_each_time() {
-        let (stats, warmth, start) =
-            (EndpointStats::new(), Warmth::new(10 * SECOND), Instant::now());
-        let end = |outcome: Outcome, at: u32| {
-            let age = stats.age(start + SECOND * at);
-            warmth.record(&stats, &Sample::new(&outcome).measured(age, age));
+        let all @ (stats, warmth, start) = &warmth(10 * SECOND);
+        let end = |outcome: Outcome, at| {
+            stats.begin();
+            end(all, &outcome, at);
         };
-        let fail = |at: u32| end(Outcome::Timeout, at);
-        let failing = |at: u32| warmth.is_failing(&stats, start + SECOND * at);
-        (0..2).for_each(|_| fail(100));
+        let failing = |at: u32| warmth.is_failing(stats, *start + SECOND * at);
+        (0..2).for_each(|_| end(Outcome::Timeout, 100));
         assert!(!failing(100));
         end(Outcome::Cancelled, 100);
         assert!(failing(100) && failing(109) && !failing(111));
-        fail(120);
+        end(Outcome::Timeout, 120);
         assert!(failing(139) && !failing(141));
-        (0..100).for_each(|_| fail(200));
+        (0..100).for_each(|_| end(Outcome::Timeout, 200));
         assert!(failing(519) && !failing(521), "at most 320 s");
         end(Outcome::Success, 200);
         assert!(!failing(200), "it works again");
@@ -306,13 +305,10 @@ mod tests {
 
     #[test]
     fn environments_stay_warm_for_at_least_two_seconds() {
-        let (stats, warmth, now) =
-            (EndpointStats::new(), Warmth::new(Duration::ZERO), Instant::now());
+        let all @ (stats, warmth, start) = &warmth(Duration::ZERO);
         stats.begin();
-        stats.end(&Outcome::Success);
-        let age = stats.age(now);
-        warmth.record(&stats, &Sample::new(&Outcome::Success).measured(age, age));
-        assert_eq!(warmth.environments(&stats, now + SECOND / 2), 1);
-        assert_eq!(warmth.environments(&stats, now + 3 * SECOND), 0);
+        end(all, &Outcome::Success, 0);
+        assert_eq!(warmth.environments(stats, *start + SECOND / 2), 1);
+        assert_eq!(warmth.environments(stats, *start + 3 * SECOND), 0);
     }
 }

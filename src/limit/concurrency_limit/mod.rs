@@ -4,15 +4,16 @@
 
 mod concurrency;
 mod future;
-mod inspect;
 mod limiter;
 mod service;
 
 pub use self::{
     concurrency::Concurrency,
     future::ConcurrencyLimitFuture,
-    inspect::{Inspect, InspectDeadline, Priority},
     limiter::{Permit, QueueOrder},
-    service::{ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitLayer, PermitScope},
+    service::{
+        ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitLayer, Inspect, InspectDeadline,
+        PermitScope, Priority,
+    },
 };
 use super::Rejected;
