@@ -85,6 +85,7 @@ where
 ///     .timeout(Duration::from_secs(30));
 /// # Ok::<_, http::uri::InvalidUri>(())
 /// ```
+#[derive(Clone)]
 pub struct EventCheck<F> {
     format: F,
     path: Uri,
@@ -139,13 +140,6 @@ where
                 false => Err(format!("the function responded with status {status}").into()),
             }
         })
-    }
-}
-
-impl<F: Clone> Clone for EventCheck<F> {
-    fn clone(&self) -> Self {
-        let (format, path) = (self.format.clone(), self.path.clone());
-        Self { format, path, status: Arc::clone(&self.status) }
     }
 }
 

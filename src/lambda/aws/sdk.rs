@@ -96,14 +96,9 @@ impl InvokeStreaming for Sdk {
         Box::pin(async move {
             let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
-            let request_id = output.request_id().map(str::to_owned);
+            let request_id = output.request_id().map(Into::into);
             let mut streamed = InvokedStream::new(pieces(output));
-            if let Some(version) = version {
-                streamed = streamed.with_executed_version(version);
-            }
-            if let Some(id) = request_id {
-                streamed = streamed.with_request_id(id);
-            }
+            (streamed.executed_version, streamed.request_id) = (version, request_id);
             Ok(streamed)
         })
     }
@@ -119,26 +114,19 @@ fn payload(invocation: Invocation) -> Blob {
 }
 
 fn invoked(output: InvokeOutput) -> Invoked {
-    let status = u16::try_from(output.status_code()).unwrap_or_default();
-    let request_id = output.request_id().map(str::to_owned);
-    let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
-    let mut invoked = Invoked::new(status, payload);
-    if let Some(kind) = output.function_error {
-        invoked = invoked.with_function_error(match &*kind {
+    let log_tail = output.log_result().and_then(|log| STANDARD.decode(log).ok());
+    Invoked {
+        status: u16::try_from(output.status_code()).unwrap_or_default(),
+        request_id: output.request_id().map(Into::into),
+        function_error: output.function_error().map(|kind| match kind {
             "Handled" => FunctionErrorKind::Handled,
             _ => FunctionErrorKind::Unhandled,
-        });
+        }),
+        executed_version: output.executed_version().and_then(|version| version.parse().ok()),
+        log_tail: log_tail.map(|log| String::from_utf8_lossy(&log).into()),
+        payload: output.payload.map(Blob::into_inner).unwrap_or_default().into(),
+        endpoint_id: None,
     }
-    if let Some(version) = output.executed_version.and_then(|version| version.parse().ok()) {
-        invoked = invoked.with_executed_version(version);
-    }
-    if let Some(id) = request_id {
-        invoked = invoked.with_request_id(id);
-    }
-    if let Some(log) = output.log_result.and_then(|log| STANDARD.decode(log).ok()) {
-        invoked = invoked.with_log_tail(String::from_utf8_lossy(&log));
-    }
-    invoked
 }
 
 /// Returns the pieces of a streamed response, up to its end or the first error.

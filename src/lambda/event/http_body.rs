@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use super::failure::Failure;
+use super::failure;
 use crate::lambda::{EventFormat, InvalidResponse, InvokeError, InvokedBody};
 
 /// The response body of [`HttpFunction`](crate::lambda::HttpFunction): the function's body, whole
@@ -81,7 +81,7 @@ impl Prelude {
             let piece = match ready!(Pin::new(body).poll_frame(cx)) {
                 None => break,
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(error)) => return Poll::Ready(Failure::Service(&error).response()),
+                Some(Err(error)) => return Poll::Ready(failure::of_service(&error)),
             };
             let Some((head, first)) = self.split(piece) else {
                 if self.read.len() > MAX_PRELUDE_BYTES {
@@ -91,10 +91,10 @@ impl Prelude {
             };
             return Poll::Ready(match format.decode(head) {
                 Ok(response) => response.map(|_| HttpBody { first, rest: self.body.take() }),
-                Err(error) => Failure::Malformed(error).response(),
+                Err(error) => failure::bad_response(error),
             });
         }
-        Poll::Ready(Failure::Malformed(InvalidResponse::NoPrelude).response())
+        Poll::Ready(failure::bad_response(InvalidResponse::NoPrelude))
     }
 
     /// Adds a piece. Returns the prelude and the beginning of the body once the separator has

@@ -8,12 +8,13 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, BytesMut};
+use futures::future::Either;
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{failure::Failure, http_body::Prelude};
+use super::{failure, http_body::Prelude};
 use crate::{
     BoxError,
     escape::EscapedChain,
@@ -158,12 +159,12 @@ fn poll_body<B>(
 where
     B: Body<Error: Into<BoxError>>,
 {
-    let too_large = || Poll::Ready(Err(Failure::TooLarge(limit).response()));
+    let too_large = || Poll::Ready(Err(failure::too_large(limit)));
     if body.size_hint().lower() > limit as u64 {
         return too_large();
     }
     while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
-        let frame = frame.map_err(|error| Failure::Body(&*error.into()).response())?;
+        let frame = frame.map_err(|error| failure::bad_request(EscapedChain(&*error.into())))?;
         // Events have no place for trailers.
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.remaining() > limit {
@@ -196,7 +197,7 @@ where
                     let event = match this.format.encode(head, &[read.split().freeze()]) {
                         Ok(event) => event,
                         Err(error) => {
-                            return Poll::Ready(Ok(Failure::UnsupportedRequest(error).response()));
+                            return Poll::Ready(Ok(failure::bad_request(error)));
                         }
                     };
                     let mut invocation = Invocation::new(event).with_safety(
@@ -212,14 +213,14 @@ where
                     let response = match ready!(future.poll(cx)) {
                         Ok(response) => response.into(),
                         Err(error) => {
-                            return Poll::Ready(Ok(Failure::Service(&*error.into()).response()));
+                            return Poll::Ready(Ok(failure::of_service(&*error.into())));
                         }
                     };
                     match response.0 {
-                        FunctionResponseKind::Whole(invoked) => {
+                        Either::Left(invoked) => {
                             return Poll::Ready(Ok(respond(invoked, &**this.format)));
                         }
-                        FunctionResponseKind::Streamed(streamed) => {
+                        Either::Right(streamed) => {
                             let prelude = Prelude::of(streamed.into_body());
                             this.state.set(State::ReadingPrelude { prelude });
                         }
@@ -229,7 +230,7 @@ where
                     return prelude.poll(&**this.format, cx).map(Ok);
                 }
                 StateProjection::Broken => {
-                    return Poll::Ready(Ok(Failure::Service(&crate::Error::Closed).response()));
+                    return Poll::Ready(Ok(failure::of_service(&crate::Error::Closed)));
                 }
             }
         }
@@ -238,34 +239,28 @@ where
 
 fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
     if let Some(error) = invoked.function_error() {
-        return Failure::Function(error).response();
+        return failure::bad_response(error);
     }
     match format.decode(invoked.into_payload()) {
         Ok(response) => response.map(HttpBody::from),
-        Err(error) => Failure::Malformed(error).response(),
+        Err(error) => failure::bad_response(error),
     }
 }
 
 /// The response that [`HttpFunction`] accepts from its inner service: an [`Invoked`] or an
 /// [`InvokedStream`].
 #[derive(Debug)]
-pub struct FunctionResponse(FunctionResponseKind);
-
-#[derive(Debug)]
-enum FunctionResponseKind {
-    Whole(Invoked),
-    Streamed(InvokedStream),
-}
+pub struct FunctionResponse(Either<Invoked, InvokedStream>);
 
 impl From<Invoked> for FunctionResponse {
     fn from(invoked: Invoked) -> Self {
-        Self(FunctionResponseKind::Whole(invoked))
+        Self(Either::Left(invoked))
     }
 }
 
 impl From<InvokedStream> for FunctionResponse {
     fn from(streamed: InvokedStream) -> Self {
-        Self(FunctionResponseKind::Streamed(streamed))
+        Self(Either::Right(streamed))
     }
 }
 

@@ -22,18 +22,13 @@ use crate::{
 /// [`function_error`](Self::function_error).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invoked {
-    payload: Bytes,
-    status: u16,
-    details: Details,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Details {
-    function_error: Option<FunctionErrorKind>,
-    executed_version: Option<Qualifier>,
-    request_id: Option<Box<str>>,
-    log_tail: Option<Box<str>>,
-    endpoint_id: Option<EndpointId>,
+    pub(in crate::lambda) payload: Bytes,
+    pub(in crate::lambda) status: u16,
+    pub(in crate::lambda) function_error: Option<FunctionErrorKind>,
+    pub(in crate::lambda) executed_version: Option<Qualifier>,
+    pub(in crate::lambda) request_id: Option<Box<str>>,
+    pub(in crate::lambda) log_tail: Option<Box<str>>,
+    pub(in crate::lambda) endpoint_id: Option<EndpointId>,
 }
 
 /// Where a function's error was caught.
@@ -54,28 +49,28 @@ impl Invoked {
     /// Marks the function as failed.
     #[must_use]
     pub fn with_function_error(mut self, kind: FunctionErrorKind) -> Self {
-        self.details.function_error = Some(kind);
+        self.function_error = Some(kind);
         self
     }
 
     /// Sets the version that ran.
     #[must_use]
     pub fn with_executed_version(mut self, version: Qualifier) -> Self {
-        self.details.executed_version = Some(version);
+        self.executed_version = Some(version);
         self
     }
 
     /// Sets the request id, which the service's logs contain.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<Box<str>>) -> Self {
-        self.details.request_id = Some(id.into());
+        self.request_id = Some(id.into());
         self
     }
 
     /// Sets the end of the function's log.
     #[must_use]
     pub fn with_log_tail(mut self, text: impl Into<Box<str>>) -> Self {
-        self.details.log_tail = Some(text.into());
+        self.log_tail = Some(text.into());
         self
     }
 
@@ -100,43 +95,39 @@ impl Invoked {
     /// Returns the function's error, or `None` if it did not fail.
     #[must_use]
     pub fn function_error(&self) -> Option<FunctionError> {
-        let kind = self.details.function_error?;
+        let kind = self.function_error?;
         Some(FunctionError::new(kind, &self.payload))
     }
 
     /// Returns true if the function failed.
     #[must_use]
     pub fn is_function_error(&self) -> bool {
-        self.details.function_error.is_some()
+        self.function_error.is_some()
     }
 
     /// Returns the version that ran, also if an alias was invoked.
     #[must_use]
     pub fn executed_version(&self) -> Option<&Qualifier> {
-        self.details.executed_version.as_ref()
+        self.executed_version.as_ref()
     }
 
     /// Returns the request id, which the service's logs contain.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
-        self.details.request_id.as_deref()
+        self.request_id.as_deref()
     }
 
     /// Returns the balancer's endpoint of a function that failed. `None` if the function did not
     /// fail, or if the balancer does not track by [`UntilResponse`](crate::lambda::UntilResponse).
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&EndpointId> {
-        self.details.endpoint_id.as_ref()
-    }
-
-    pub(crate) fn set_endpoint_id(&mut self, endpoint_id: Option<EndpointId>) {
-        self.details.endpoint_id = endpoint_id;
+        self.endpoint_id.as_ref()
     }
 
     /// Returns the last 4 KB of the function's log, if they were requested.
     #[must_use]
     pub fn log_tail(&self) -> Option<&str> {
-        self.details.log_tail.as_deref()
+        self.log_tail.as_deref()
     }
 }
 
@@ -201,8 +192,8 @@ impl std::error::Error for FunctionError {}
 /// The beginning of a streamed response, and its body.
 #[derive(Debug)]
 pub struct InvokedStream {
-    executed_version: Option<Qualifier>,
-    request_id: Option<Box<str>>,
+    pub(in crate::lambda) executed_version: Option<Qualifier>,
+    pub(in crate::lambda) request_id: Option<Box<str>>,
     body: InvokedBody,
 }
 
