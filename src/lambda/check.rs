@@ -13,7 +13,9 @@ use tower_service::Service;
 use crate::{
     BoxError, ConfigError,
     health::Check,
-    lambda::{EventFormat, Invocation, InvocationType, InvokeError, Invoked, event::uuid::uuid},
+    lambda::{
+        EventFormat, Invocation, InvocationType, InvokeError, Invoked, event::event_json::uuid,
+    },
 };
 
 /// Checks that a function can be invoked: its region responds, the function exists, and the caller

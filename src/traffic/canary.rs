@@ -120,6 +120,7 @@ impl<F: Fn(&Req) -> Option<u64>, Req> StickyKey<Req> for F {
 }
 
 /// Wraps services into [`Canary`]. All of them use the same share.
+#[must_use]
 pub struct CanaryLayer<B, K = ()> {
     canary: B,
     shared: Arc<Shared<K>>,
@@ -149,7 +150,6 @@ impl<B> CanaryLayer<B> {
     /// Keeps requests with the same key at the same service. A key is the hash of a user or a
     /// session, for example; any numbers will do, as they are hashed again. Default: requests have
     /// no key.
-    #[must_use]
     pub fn sticky_by<K>(self, key: K) -> CanaryLayer<B, K> {
         let share = AtomicU64::new(self.shared.share.load(Ordering::Relaxed));
         let seed = AtomicU64::new(self.shared.seed.load(Ordering::Relaxed));
@@ -160,7 +160,6 @@ impl<B> CanaryLayer<B> {
 impl<B, K> CanaryLayer<B, K> {
     /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating
     /// system.
-    #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.shared.seed.store(seed, Ordering::Relaxed);
         self

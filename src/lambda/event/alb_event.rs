@@ -24,6 +24,7 @@ use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 /// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This type
 /// does not: add them in a layer that knows the peer.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AlbEvent {
     target_group: Box<str>,
     multi_value: bool,
@@ -42,7 +43,6 @@ impl AlbEvent {
     /// Passes on all values of headers and query parameters, under `multiValueHeaders` and
     /// `multiValueQueryStringParameters`, and reads `multiValueHeaders` from the response: the
     /// target group's attribute `lambda.multi_value_headers.enabled`. Default off.
-    #[must_use]
     pub fn multi_value(mut self) -> Self {
         self.multi_value = true;
         self

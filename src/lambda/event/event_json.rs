@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Serialize, Serializer};
 
+use crate::rng::Rng;
+
 /// Writes `head` as a JSON object, with the body as its last members.
 pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) -> Bytes {
     let joined = match body {
@@ -79,6 +81,19 @@ where
 pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Returns a random UUID of version 4, for ids in events.
+pub(crate) fn uuid() -> String {
+    let mut rng = Rng::from_entropy();
+    let [a, b] = [rng.bits(), rng.bits()];
+    let (time, version) = (a >> 16 & 0xffff, a & 0xfff);
+    format!(
+        "{:08x}-{time:04x}-4{version:03x}-{:04x}-{:012x}",
+        a >> 32,
+        b >> 50 | 0x8000,
+        b & ((1 << 48) - 1)
+    )
 }
 
 #[cfg(test)]
@@ -158,6 +173,16 @@ mod tests {
                 false => written.as_bytes().to_vec(),
             };
             prop_assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn ids_have_the_form_of_version_4() {
+        for _ in 0..100 {
+            let id = uuid();
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert!(id[14..].starts_with('4') && "89ab".contains(&id[19..20]), "{id}");
         }
     }
 }

@@ -2,13 +2,12 @@
 
 mod alb_event;
 mod event_format;
-mod event_json;
+pub(super) mod event_json;
 mod failure;
 mod http_body;
 mod http_function;
 mod json_response;
 mod url_event;
-pub(super) mod uuid;
 
 pub use self::{
     alb_event::AlbEvent,

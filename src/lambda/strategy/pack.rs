@@ -36,20 +36,19 @@ use crate::{
 ///
 /// Examines all endpoints for each pick, without a lock or an allocation.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Pack {
     idle_after: Duration,
 }
 
 impl Pack {
     /// Creates the strategy; environments stay warm for five minutes.
-    #[must_use]
     pub const fn new() -> Self {
         Self { idle_after: Duration::from_secs(300) }
     }
 
     /// Sets how long an environment is assumed to stay warm without a request, accurate to half of
     /// `time`. Default 5 min; the minimum of 2 s applies to shorter times.
-    #[must_use]
     pub const fn warm_for(mut self, time: Duration) -> Self {
         self.idle_after = time;
         self

@@ -1,9 +1,8 @@
 //! Throttles: what they say, and how to avoid the next one.
 //!
-//! `shed` is not built on `limit::AdaptiveThrottle`. That one counts the accepted share of two
-//! minutes, sends K requests per accepted one (so at least 9 % of what it sends is rejected at K =
-//! 1.1), and counts every overload. This one reacts only to `ThrottleReason::CallerRate`, needs no
-//! counts of accepted requests, and settles at about three throttles a second at any rate.
+//! `shed` is not built on `limit::AdaptiveThrottle`, which counts every overload and sends K
+//! requests per accepted one (at K = 1.1, 9 % are rejected). This one reacts only to
+//! `ThrottleReason::CallerRate` and settles at about three throttles a second at any rate.
 
 mod pauses;
 mod shed;
