@@ -51,8 +51,8 @@ use crate::{
 ///
 /// A request with an idempotent method (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or an
 /// `Idempotency-Key` becomes an [`idempotent`](Invocation::idempotent) invocation. A
-/// [`RetrySafety`](crate::retry::RetrySafety) in its extensions takes precedence. Retries and hedges therefore belong between
-/// this service and the balancer:
+/// [`RetrySafety`](crate::retry::RetrySafety) in its extensions takes precedence. Retries and
+/// hedges therefore belong between this service and the balancer:
 ///
 /// ```
 /// use tower::Layer;
