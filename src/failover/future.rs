@@ -10,7 +10,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{FailoverOn, layer::Settings, primary_state::PrimaryState};
+use super::{
+    FailoverOn,
+    service::{PrimaryState, Settings},
+};
 use crate::{
     BoxError, Error,
     error::chain,

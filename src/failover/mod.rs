@@ -3,8 +3,7 @@
 //!
 //! [`Failover`] has two services; nest them for more. By [`FailoverOn`], a request fails over when
 //! the attempt at the primary has failed, or only when the primary is overloaded. After several
-//! consecutive failures, failover can be sticky until a probe of the primary succeeds:
-//! `primary_state.rs`.
+//! consecutive failures, failover can be sticky until a probe of the primary succeeds.
 //!
 //! ```
 //! use std::{io, time::Duration};
@@ -35,12 +34,9 @@
 //! ```
 
 mod future;
-mod layer;
-mod primary_state;
 mod service;
 
 pub use self::{
     future::FailoverFuture,
-    layer::{FailoverBuilder, FailoverLayer, FailoverOn},
-    service::Failover,
+    service::{Failover, FailoverBuilder, FailoverLayer, FailoverOn},
 };

@@ -1,20 +1,21 @@
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{
-    FailoverFuture, FailoverOn,
-    future::FailoverContext,
-    layer::Settings,
-    primary_state::{PrimaryState, Route},
-};
+use super::{FailoverFuture, future::FailoverContext};
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     escape::EscapedChain,
-    retry::{RetryPolicy, RetrySafety, RetryableRequest},
+    retry::{DEFAULT_MAX_DELAY, RetryPolicy, RetrySafety, RetryableRequest},
 };
 
 /// Sends requests to a primary service, and to a fallback if the primary cannot serve them.
@@ -153,5 +154,219 @@ where
             fallback: self.fallback.clone(),
         };
         FailoverFuture::at_primary(self.primary.call(request), context)
+    }
+}
+
+/// When a request fails over from the primary to the fallback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailoverOn {
+    /// When the attempt at the primary has failed, and the request may be retried. The default.
+    #[default]
+    Failure,
+    /// When the primary is overloaded: it is not ready, all of its endpoints have the maximum
+    /// number of requests in flight, or a [limit](crate::limit) rejects the request. Other failures
+    /// go to the caller.
+    Overload,
+}
+
+/// Gives services a fallback. Each service has its own state, which its clones share.
+#[derive(Debug)]
+pub struct FailoverLayer<B, P> {
+    fallback: B,
+    pub(super) settings: Arc<Settings<P>>,
+}
+
+/// What all clones of a [`Failover`] share, besides the state of the primary.
+#[derive(Clone, Debug)]
+pub(super) struct Settings<P> {
+    pub(super) policy: P,
+    pub(super) on: FailoverOn,
+    pub(super) max_wait: Duration,
+    sticky: Option<(u32, Duration)>,
+}
+
+impl<B, P> FailoverLayer<B, P> {
+    /// Returns a builder with default settings; `policy` decides what is a failure of the primary.
+    pub fn builder(fallback: B, policy: P) -> FailoverBuilder<B, P> {
+        let on = FailoverOn::default();
+        let settings = Settings { policy, on, max_wait: DEFAULT_MAX_DELAY, sticky: None };
+        FailoverBuilder { fallback, settings }
+    }
+}
+
+impl<B: Clone, P> Clone for FailoverLayer<B, P> {
+    fn clone(&self) -> Self {
+        Self { fallback: self.fallback.clone(), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<A, B: Clone, P> Layer<A> for FailoverLayer<B, P> {
+    type Service = Failover<A, B, P>;
+
+    fn layer(&self, primary: A) -> Failover<A, B, P> {
+        let (failures, probe_every) = self.settings.sticky.unwrap_or_default();
+        let state = Arc::new(PrimaryState::new(failures, probe_every));
+        Failover::new(primary, self.fallback.clone(), Arc::clone(&self.settings), state)
+    }
+}
+
+/// Configures a [`FailoverLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct FailoverBuilder<B, P> {
+    fallback: B,
+    settings: Settings<P>,
+}
+
+impl<B, P> FailoverBuilder<B, P> {
+    /// Sets when a request fails over. Default [`FailoverOn::Failure`].
+    pub fn on(mut self, on: FailoverOn) -> Self {
+        self.settings.on = on;
+        self
+    }
+
+    /// Sets how long a request that fails over waits for the fallback to be ready. After that, the
+    /// primary's result goes to the caller, be it a response or an error. The request's
+    /// [deadline](crate::outcome::Attempts::deadline) ends the wait as well. Default 250 ms, which
+    /// is also how long [`Retry`](crate::retry::Retry) waits by default with a response.
+    ///
+    /// The wait is bounded because the primary's response may occupy what the fallback waits for,
+    /// such as a permit of a concurrency limit around both.
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.settings.max_wait = time;
+        self
+    }
+
+    /// After `failures` consecutive failures of the primary, sends all requests directly to the
+    /// fallback. Once per `probe_every`, one request still tries the primary; when it succeeds, all
+    /// requests use the primary again. Default: every request tries the primary.
+    pub fn sticky(mut self, failures: u32, probe_every: Duration) -> Self {
+        self.settings.sticky = Some((failures, probe_every));
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If `failures` or `probe_every` of a sticky failover is 0, or it is combined with
+    /// [`FailoverOn::Overload`].
+    pub fn build(self) -> Result<FailoverLayer<B, P>, ConfigError> {
+        let Self { fallback, settings } = self;
+        if let Some((failures, probe_every)) = settings.sticky {
+            ConfigError::if_zero("sticky.failures", failures.into())?;
+            ConfigError::if_zero_time("sticky.probe_every", probe_every)?;
+            if settings.on == FailoverOn::Overload {
+                // Overload is brief, and sending all requests elsewhere would hide its end.
+                let expected = "`FailoverOn::Failure`, as `sticky` is set";
+                return Err(ConfigError::new("on", expected).with_value("`FailoverOn::Overload`"));
+            }
+        }
+        Ok(FailoverLayer { fallback, settings: Arc::new(settings) })
+    }
+}
+
+/// Where a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Primary,
+    /// To the primary, though all other requests go to the fallback.
+    Probe,
+    Fallback,
+}
+
+/// Counts the primary's consecutive failures. After enough of them, routes requests to the fallback
+/// until a probe of the primary succeeds.
+///
+/// Reads no clock while the primary is in use. Accesses are relaxed: each variable is a decision of
+/// its own, and a request that sees an old value only goes to the other service.
+#[derive(Debug)]
+pub(super) struct PrimaryState {
+    /// How many failures make the failover sticky; 0 for never.
+    max_failures: u32,
+    probe_every: Duration,
+    created: Instant,
+    failures: AtomicU32,
+    /// When the primary is probed next, in nanoseconds since `created`; 0 while the primary is in
+    /// use.
+    probe_at: AtomicU64,
+    is_gone: AtomicBool,
+}
+
+impl PrimaryState {
+    pub(super) fn new(max_failures: u32, probe_every: Duration) -> Self {
+        Self {
+            max_failures,
+            probe_every,
+            created: Instant::now(),
+            failures: AtomicU32::new(0),
+            probe_at: AtomicU64::new(0),
+            is_gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns true if the primary's `poll_ready` has failed, so that it must not be used any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_gone.load(Relaxed)
+    }
+
+    /// Stops using the primary. Returns true for the first call.
+    pub(super) fn set_gone(&self) -> bool {
+        !self.is_gone.swap(true, Relaxed)
+    }
+
+    /// Decides where the next request goes. When a probe is due, one request makes it.
+    pub(super) fn route(&self) -> Route {
+        let probe_at = self.probe_at.load(Relaxed);
+        if probe_at == 0 {
+            return Route::Primary;
+        }
+        let age = self.age();
+        // Of the requests that see that a probe is due, one moves the time on and makes the probe.
+        let is_probe = age >= probe_at
+            && self
+                .probe_at
+                .compare_exchange(probe_at, self.next_probe(age), Relaxed, Relaxed)
+                .is_ok();
+        if is_probe { Route::Probe } else { Route::Fallback }
+    }
+
+    /// Makes the next request the probe, because the current one could not be sent.
+    pub(super) fn return_probe(&self) {
+        if self.probe_at.load(Relaxed) != 0 {
+            self.probe_at.store(self.age().max(1), Relaxed);
+        }
+    }
+
+    pub(super) fn record_success(&self) {
+        // Reads before it writes, so that successes do not contend for the cache line.
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+            self.probe_at.store(0, Relaxed);
+        }
+    }
+
+    pub(super) fn record_failure(&self) {
+        if self.max_failures == 0 {
+            return;
+        }
+        // Not atomic as a whole: of two concurrent failures one may be lost, which delays the
+        // failover by one request.
+        let failures = self.failures.load(Relaxed).saturating_add(1);
+        self.failures.store(failures, Relaxed);
+        if failures >= self.max_failures {
+            self.probe_at.store(self.next_probe(self.age()), Relaxed);
+        }
+    }
+
+    fn next_probe(&self, age: u64) -> u64 {
+        let every = u64::try_from(self.probe_every.as_nanos()).unwrap_or(u64::MAX);
+        // 0 would mean that the primary is in use.
+        age.saturating_add(every).max(1)
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.created.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::layer::Shared;
+use super::service::Shared;
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -188,7 +188,9 @@ where
         is_first: bool,
     ) -> Option<Result<S::Response, BoxError>> {
         let is_success = match &result {
-            Ok(response) => self.shared.policy.decide(Ok(response)) == RetryDecision::Final,
+            Ok(response) => {
+                self.shared.settings.policy.decide(Ok(response)) == RetryDecision::Final
+            }
             Err(_) => false,
         };
         if !is_success {
@@ -222,7 +224,7 @@ where
                 // No other endpoint, or no permit, was available for the hedge, and none is
                 // expected for the next one. Nothing was sent, so nothing was spent.
                 Err(error) if is_rejected(&**error) => {
-                    self.shared.budget.refund(withdrawn);
+                    self.shared.settings.budget.refund(withdrawn);
                     self.next = None;
                 }
                 _ => {
@@ -250,7 +252,7 @@ where
         let Some(next) = &mut self.next else { return Poll::Ready(()) };
         let is_ready = ready!(next.service.poll_ready(cx)).is_ok();
         let copy = is_ready.then(|| next.copy.try_clone()).flatten();
-        match copy.filter(|_| self.shared.budget.withdraw()) {
+        match copy.filter(|_| self.shared.settings.budget.withdraw()) {
             Some(copy) => {
                 next.left -= 1;
                 // The balancer rejects the hedge if every endpoint has been tried.

@@ -24,15 +24,11 @@
 //! Only requests that may be sent twice are hedged: see
 //! [`RetryableRequest`](crate::retry::RetryableRequest). `latencies.rs` measures the quantile.
 
-mod delay;
 mod future;
 mod latencies;
-mod layer;
 mod service;
 
 pub use self::{
-    delay::Delay,
     future::HedgeFuture,
-    layer::{HedgeBuilder, HedgeLayer},
-    service::Hedge,
+    service::{Delay, Hedge, HedgeBuilder, HedgeLayer},
 };

@@ -1,15 +1,18 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{HedgeFuture, HedgeLayer, future::NextHedge};
+use super::{HedgeFuture, future::NextHedge, latencies::Latencies};
 use crate::{
-    BoxError,
+    BoxError, ConfigError,
     outcome::Attempts,
-    retry::{RetryPolicy, RetrySafety, RetryableRequest},
+    retry::{Budget, RetryPolicy, RetrySafety, RetryableRequest},
 };
 
 /// Sends a copy of a request to another endpoint when the first attempt takes too long.
@@ -38,12 +41,6 @@ pub struct Hedge<S, P> {
     layer: HedgeLayer<P>,
 }
 
-impl<S, P> Hedge<S, P> {
-    pub(super) fn new(inner: S, layer: HedgeLayer<P>) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S: Clone, P> Clone for Hedge<S, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
@@ -69,7 +66,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.budget.deposit();
+        shared.settings.budget.deposit();
         let started = shared.delay.start();
         let delay = shared.delay.delay();
         if request.retry_safety() != RetrySafety::Idempotent
@@ -89,10 +86,198 @@ where
             attempts
         });
         let next = request.try_clone().map(|copy| {
-            let (service, left) = (self.inner.clone(), shared.hedges);
+            let (service, left) = (self.inner.clone(), shared.settings.hedges);
             NextHedge { copy, attempts, service, delay, left }
         });
         let response = self.inner.call(request);
         HedgeFuture::hedged(response, Arc::clone(shared), started, next)
+    }
+}
+
+/// Wraps services into [`Hedge`]. All of them share one budget and one measurement of latencies.
+#[derive(Debug)]
+pub struct HedgeLayer<P> {
+    pub(super) shared: Arc<Shared<P>>,
+}
+
+/// Settings and state of all services made by one layer.
+#[derive(Debug)]
+pub(super) struct Shared<P> {
+    pub(super) settings: HedgeBuilder<P>,
+    pub(super) delay: DelaySource,
+}
+
+impl<P> HedgeLayer<P> {
+    /// Returns a builder with default settings; `policy` tells successes from failures.
+    pub fn builder(policy: P, delay: Delay) -> HedgeBuilder<P> {
+        HedgeBuilder { policy, delay, hedges: 1, budget: Budget::default() }
+    }
+
+    /// Returns the budget, to be read or shared.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.settings.budget
+    }
+}
+
+impl<P> Clone for HedgeLayer<P> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, P> Layer<S> for HedgeLayer<P> {
+    type Service = Hedge<S, P>;
+
+    fn layer(&self, inner: S) -> Hedge<S, P> {
+        Hedge { inner, layer: self.clone() }
+    }
+}
+
+/// Configures a [`HedgeLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct HedgeBuilder<P> {
+    pub(super) policy: P,
+    delay: Delay,
+    hedges: u32,
+    pub(super) budget: Budget,
+}
+
+impl<P> HedgeBuilder<P> {
+    /// Sets the maximum number of hedges per request, each sent after a further delay. Default 1.
+    pub fn hedges(mut self, hedges: u32) -> Self {
+        self.hedges = hedges;
+        self
+    }
+
+    /// Sets the budget for hedges. Default [`Budget::default`], not shared with other layers.
+    ///
+    /// Below a [`Retry`](crate::retry::Retry) with the same budget, pass
+    /// [`without_deposits`](Budget::without_deposits): otherwise each request deposits twice.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If the delay is 0, its quantile is not between 0 and 1, or `hedges` is not from 1 to 8.
+    pub fn build(self) -> Result<HedgeLayer<P>, ConfigError> {
+        self.check()?;
+        Ok(self.assemble())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.delay.check()?;
+        let valid = (1..=8).contains(&self.hedges);
+        ConfigError::unless(valid, "hedges", self.hedges, "a number from 1 to 8")
+    }
+
+    pub(crate) fn assemble(self) -> HedgeLayer<P> {
+        let delay = self.delay.into_source();
+        HedgeLayer { shared: Arc::new(Shared { settings: self, delay }) }
+    }
+}
+
+/// How long an attempt may take before a hedge is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Delay {
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Never,
+    Fixed(Duration),
+    Quantile(f64),
+}
+
+impl Delay {
+    /// No request is hedged, and the layer costs nothing.
+    #[must_use]
+    pub const fn never() -> Self {
+        Self { kind: Kind::Never }
+    }
+
+    /// A fixed delay.
+    #[must_use]
+    pub const fn fixed(delay: Duration) -> Self {
+        Self { kind: Kind::Fixed(delay) }
+    }
+
+    /// The time within which this share of the responses begins, at least 1 ms; 0.99 is the 99th
+    /// percentile.
+    ///
+    /// It is computed once a second, to within 13 %, from the successful responses of the last 20
+    /// to 40 s to requests that may be hedged. Nothing is hedged before 100 responses.
+    #[must_use]
+    pub const fn quantile(share: f64) -> Self {
+        Self { kind: Kind::Quantile(share) }
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn is_never(self) -> bool {
+        matches!(self.kind, Kind::Never)
+    }
+
+    pub(super) fn check(self) -> Result<(), ConfigError> {
+        match self.kind {
+            Kind::Never => Ok(()),
+            Kind::Fixed(delay) => ConfigError::if_zero_time("delay", delay),
+            Kind::Quantile(share) => ConfigError::unless(
+                share > 0.0 && share < 1.0,
+                "delay",
+                share,
+                "a quantile above 0 and below 1, such as 0.99",
+            ),
+        }
+    }
+
+    /// Returns the delay if it is fixed.
+    pub(crate) fn known(self) -> Option<Duration> {
+        match self.kind {
+            Kind::Fixed(delay) => Some(delay),
+            Kind::Never | Kind::Quantile(_) => None,
+        }
+    }
+
+    pub(super) fn into_source(self) -> DelaySource {
+        let latencies = match self.kind {
+            Kind::Quantile(share) => Some(Box::new(Latencies::new(share))),
+            Kind::Never | Kind::Fixed(_) => None,
+        };
+        DelaySource { fixed: self.known(), latencies }
+    }
+}
+
+/// Returns the current delay, and measures it if necessary.
+#[derive(Debug)]
+pub(super) struct DelaySource {
+    fixed: Option<Duration>,
+    latencies: Option<Box<Latencies>>,
+}
+
+impl DelaySource {
+    /// Returns the start of an attempt; `None` if latencies are not measured.
+    #[inline]
+    pub(super) fn start(&self) -> Option<Instant> {
+        self.latencies.as_ref().map(|_| Instant::now())
+    }
+
+    /// Returns the delay; `None` if it is not known yet.
+    #[inline]
+    pub(super) fn delay(&self) -> Option<Duration> {
+        self.fixed.or_else(|| self.latencies.as_ref()?.quantile())
+    }
+
+    /// Records a successful response, as the latency since `started`.
+    #[inline]
+    pub(super) fn record(&self, started: Instant) {
+        if let Some(latencies) = &self.latencies {
+            latencies.record(started, Instant::now());
+        }
     }
 }

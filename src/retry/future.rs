@@ -8,12 +8,12 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, begins_before,
-    is_before_deadline, layer::Shared, policy::endpoint_of, poll_ready_until,
+    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, policy::endpoint_of,
+    service::Shared,
 };
 use crate::{
     BoxError,
@@ -64,7 +64,7 @@ struct Held<Rsp, R> {
 impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
     fn waiting_for_ready(held: Held<Rsp, Retries<S, P, Req>>) -> Self {
         let Held { last, retries } = &held;
-        let max_delay = retries.shared.backoff.max_delay();
+        let max_delay = retries.shared.settings.backoff.max_delay();
         // A held response may occupy the very permit that the service waits for. Unbounded, the
         // wait could be a deadlock.
         let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
@@ -133,7 +133,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     where
         P: RetryPolicy<Rsp>,
     {
-        let decision = self.shared.policy.decide(as_dyn(result));
+        let decision = self.shared.settings.policy.decide(as_dyn(result));
         // A success is the hot path, and all else is kept out of it.
         match decision {
             RetryDecision::Final => None,
@@ -162,7 +162,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             return None;
         }
         let endpoint = match result {
-            Ok(response) => self.shared.policy.endpoint(response),
+            Ok(response) => self.shared.settings.policy.endpoint(response),
             Err(error) => endpoint_of(&**error),
         };
         let pushback = outcome.retry_after().unwrap_or_default();
@@ -176,11 +176,12 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         }
         // The budget is only checked here and is charged when the retry is sent. A caller that
         // gives up during the backoff costs nothing.
-        if self.sent >= self.shared.attempts || !self.shared.budget.affords_one() {
+        if self.sent >= self.shared.settings.attempts || !self.shared.settings.budget.affords_one()
+        {
             return None;
         }
         self.delay = self.shared.delay(self.sent, self.delay);
-        let delay = self.delay.max(pushback.min(self.shared.max_pushback));
+        let delay = self.delay.max(pushback.min(self.shared.settings.max_pushback));
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
         // The caller gets the result now rather than after a wait in vain.
@@ -216,7 +217,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         }
         // The copy comes first: budget is not charged for a request that cannot be copied.
         let request = self.copy.try_clone()?;
-        (self.next_is_free || self.shared.budget.withdraw()).then_some(request)
+        (self.next_is_free || self.shared.settings.budget.withdraw()).then_some(request)
     }
 
     fn send(&mut self, request: Req) -> S::Future
@@ -341,4 +342,37 @@ impl<S: Service<Req>, P, Req> fmt::Debug for RetryFuture<S, P, Req> {
         };
         f.debug_struct(NAME).field("state", &state).finish_non_exhaustive()
     }
+}
+
+/// Waits until `service` is ready for another attempt, while the result of the last attempt is
+/// held.
+///
+/// Ready with false if the service fails or is not ready by `until`: the held result then goes to
+/// the caller. Without `until` it waits as long as a new request would.
+pub(crate) fn poll_ready_until<S, Req>(
+    service: &mut S,
+    until: Option<Instant>,
+    timer: Pin<&mut LazySleep>,
+    cx: &mut Context<'_>,
+) -> Poll<bool>
+where
+    S: Service<Req>,
+{
+    match (service.poll_ready(cx), until) {
+        (Poll::Ready(ready), _) => Poll::Ready(ready.is_ok()),
+        (Poll::Pending, Some(until)) => timer.poll(cx, || sleep_until(until)).map(|()| false),
+        // The service has registered the waker.
+        (Poll::Pending, None) => Poll::Pending,
+    }
+}
+
+/// Returns true if an attempt that begins now begins before the request's deadline.
+pub(crate) fn is_before_deadline(attempts: Option<&Attempts>) -> bool {
+    let deadline = attempts.and_then(Attempts::deadline);
+    deadline.is_none_or(|deadline| Instant::now() < deadline)
+}
+
+/// Returns true if an attempt that begins after `delay` begins before `deadline`.
+pub(crate) fn begins_before(delay: Duration, deadline: Instant) -> bool {
+    Instant::now().checked_add(delay).is_some_and(|begins| begins < deadline)
 }

@@ -9,12 +9,6 @@
 //! charges its budget before the backoff, and cannot resend bodies. What is the same: a policy, a
 //! clone of the service, a budget.
 //!
-//! | file | what is in it |
-//! |---|---|
-//! | `policy.rs`, `request.rs` | what a failure means, and what a request allows |
-//! | `backoff.rs`, `budget.rs` | when a retry is sent, and how many are |
-//! | `future.rs` | the attempts of one request |
-//!
 //! ```
 //! use std::time::Duration;
 //! use tower::{Layer, Service, ServiceExt, service_fn};
@@ -74,24 +68,18 @@
 mod backoff;
 mod budget;
 mod future;
-mod layer;
 mod policy;
-mod ready;
-mod request;
 mod service;
-mod window;
 
 pub use self::{
     backoff::Backoff,
     budget::{Budget, BudgetBuilder},
     future::RetryFuture,
-    layer::{RetryBuilder, RetryLayer},
-    policy::{RetryDecision, RetryFailures, RetryPolicy},
-    request::{RetrySafety, RetryableRequest},
-    service::Retry,
+    policy::{RetryDecision, RetryFailures, RetryPolicy, RetrySafety, RetryableRequest},
+    service::{Retry, RetryBuilder, RetryLayer},
 };
 pub(crate) use self::{
     backoff::DEFAULT_MAX_DELAY,
+    future::{begins_before, is_before_deadline, poll_ready_until},
     policy::as_dyn,
-    ready::{begins_before, is_before_deadline, poll_ready_until},
 };

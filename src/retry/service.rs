@@ -1,12 +1,20 @@
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 
+use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{RetryFuture, RetryLayer, RetryPolicy, RetrySafety, RetryableRequest, future::Retries};
-use crate::BoxError;
+use super::{
+    Backoff, Budget, RetryFuture, RetryPolicy, RetrySafety, RetryableRequest, future::Retries,
+};
+use crate::{BoxError, ConfigError, outcome::Attempts, rng::Rng};
 
 /// Sends a request again after a failed attempt.
 ///
@@ -35,12 +43,6 @@ pub struct Retry<S, P> {
     layer: RetryLayer<P>,
 }
 
-impl<S, P> Retry<S, P> {
-    pub(super) fn new(inner: S, layer: RetryLayer<P>) -> Self {
-        Self { inner, layer }
-    }
-}
-
 impl<S: Clone, P> Clone for Retry<S, P> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), layer: self.layer.clone() }
@@ -66,16 +68,177 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.budget.deposit();
+        shared.settings.budget.deposit();
         let retry_safety = request.retry_safety();
         // Before the copy is made, so that the copy shares the attempts.
-        if shared.carries && retry_safety == RetrySafety::Idempotent && request.attempts().is_none()
+        if shared.settings.carries
+            && retry_safety == RetrySafety::Idempotent
+            && request.attempts().is_none()
         {
             request.carry(shared.new_attempts());
         }
         let copy = if retry_safety == RetrySafety::Never { None } else { request.try_clone() };
         let retries = copy
             .map(|copy| Retries::new(copy, retry_safety, self.inner.clone(), Arc::clone(shared)));
-        RetryFuture::new(self.inner.call(request), shared.overall, retries)
+        RetryFuture::new(self.inner.call(request), shared.settings.overall, retries)
+    }
+}
+
+/// Wraps services into [`Retry`]. All of them share one budget.
+#[derive(Debug)]
+pub struct RetryLayer<P> {
+    pub(super) shared: Arc<Shared<P>>,
+}
+
+/// Settings and state of all services made by one layer.
+#[derive(Debug)]
+pub(super) struct Shared<P> {
+    pub(super) settings: RetryBuilder<P>,
+    seed: AtomicU64,
+}
+
+impl<P> Shared<P> {
+    /// Returns the attempts of a request that begins now.
+    pub(super) fn new_attempts(&self) -> Attempts {
+        let deadline =
+            self.settings.overall.and_then(|overall| Instant::now().checked_add(overall));
+        deadline.map_or_else(Attempts::new, Attempts::with_deadline)
+    }
+
+    /// Returns the backoff before retry number `retry`.
+    pub(super) fn delay(&self, retry: u32, previous: Duration) -> Duration {
+        let seed = self.seed.fetch_add(1, Ordering::Relaxed);
+        self.settings.backoff.delay(retry, previous, &mut Rng::seeded(seed))
+    }
+}
+
+impl<P> RetryLayer<P> {
+    /// Returns a builder with default settings; `policy` decides what is retried.
+    pub fn builder(policy: P) -> RetryBuilder<P> {
+        RetryBuilder {
+            policy,
+            attempts: 3,
+            backoff: Backoff::default(),
+            max_pushback: Duration::from_secs(1),
+            overall: None,
+            carries: false,
+            budget: Budget::default(),
+            seed: None,
+        }
+    }
+
+    /// Returns the budget, to be read or shared.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.shared.settings.budget
+    }
+}
+
+impl<P> Clone for RetryLayer<P> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, P> Layer<S> for RetryLayer<P> {
+    type Service = Retry<S, P>;
+
+    fn layer(&self, inner: S) -> Retry<S, P> {
+        Retry { inner, layer: self.clone() }
+    }
+}
+
+/// Configures a [`RetryLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RetryBuilder<P> {
+    pub(super) policy: P,
+    pub(super) attempts: u32,
+    pub(super) backoff: Backoff,
+    pub(super) max_pushback: Duration,
+    overall: Option<Duration>,
+    carries: bool,
+    pub(super) budget: Budget,
+    seed: Option<u64>,
+}
+
+impl<P> RetryBuilder<P> {
+    /// Sets how often a request is sent at most, including the first attempt. Default 3.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets the delay between attempts. Default [`Backoff::default`].
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Limits the delay that an endpoint can ask for: a longer one is shortened to `time`. Default
+    /// 1 s, because the next attempt goes to another endpoint, if there is one.
+    pub fn max_pushback(mut self, time: Duration) -> Self {
+        self.max_pushback = time;
+        self
+    }
+
+    /// Limits the time of all attempts and the waits between them, up to the beginning of the
+    /// response that is returned. Default: unlimited.
+    ///
+    /// [`OverallTimeout`](crate::timeout::OverallTimeout) does the same, but allocates for each
+    /// request.
+    pub fn overall(mut self, time: Duration) -> Self {
+        self.overall = Some(time);
+        self
+    }
+
+    /// Makes requests carry their attempts from the first attempt on, as hedges below need it.
+    /// Default: from the first failure on, so that a request that succeeds pays nothing for it.
+    #[cfg(feature = "http")]
+    pub(crate) fn carries(mut self, carries: bool) -> Self {
+        self.carries = carries;
+        self
+    }
+
+    /// Sets the budget for retries. Default [`Budget::default`], not shared with other layers.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Seeds the random delays, so that they can be repeated. Default: seeded by the operating
+    /// system.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If `attempts` is 0, the base of the backoff is above its maximum, or the overall time is 0
+    /// or too short for any retry.
+    pub fn build(self) -> Result<RetryLayer<P>, ConfigError> {
+        self.check()?;
+        Ok(self.assemble())
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::if_zero("attempts", self.attempts.into())?;
+        self.backoff.check()?;
+        let Some(overall) = self.overall else { return Ok(()) };
+        ConfigError::if_zero_time("overall", overall)?;
+        ConfigError::unless(
+            self.attempts == 1 || self.backoff.min_delay() < overall,
+            "overall",
+            format_args!("{overall:?}"),
+            "more than the shortest backoff",
+        )
+    }
+
+    pub(crate) fn assemble(self) -> RetryLayer<P> {
+        let seed = AtomicU64::new(self.seed.unwrap_or_else(|| Rng::from_entropy().bits()));
+        RetryLayer { shared: Arc::new(Shared { settings: self, seed }) }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 /// The alias is fetched every 30 s, so shifts are followed. The control plane accepts 15 requests a
 /// second from one account in total. While a fetch fails, the last result stays in use.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AliasVersions {
     client: Client,
     alias: FunctionName,
@@ -38,7 +39,6 @@ impl AliasVersions {
     }
 
     /// Sets when the alias is fetched. Default [`Schedule::new`]: every 30 s.
-    #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self

@@ -1,58 +1,41 @@
 //! Converts the SDK's errors.
 
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_lambda::{
-    config::http::HttpResponse,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::{
-        get_alias::GetAliasError,
-        get_provisioned_concurrency_config::GetProvisionedConcurrencyConfigError, invoke,
-        invoke_with_response_stream::InvokeWithResponseStreamError,
-        list_functions::ListFunctionsError, list_tags::ListTagsError,
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, http::HttpResponse,
+        interceptors::BeforeTransmitInterceptorContextRef,
     },
+    error::{ProvideErrorMetadata, SdkError},
     types::error::TooManyRequestsException,
 };
 use hyper_util::client::legacy;
 
-use crate::lambda::{InvokeError, ServiceError, Throttle, ThrottleReason};
-
-/// An error that may be a throttle, with the exception that names the reason.
-pub(super) trait TooMany {
-    fn too_many(&self) -> Option<&TooManyRequestsException>;
-}
-
-macro_rules! too_many {
-    ($($error:ty),*) => {$(
-        impl TooMany for $error {
-            fn too_many(&self) -> Option<&TooManyRequestsException> {
-                match self {
-                    Self::TooManyRequestsException(exception) => Some(exception),
-                    _ => None,
-                }
-            }
-        }
-    )*};
-}
-
-too_many!(
-    invoke::InvokeError,
-    InvokeWithResponseStreamError,
-    GetAliasError,
-    GetProvisionedConcurrencyConfigError,
-    ListFunctionsError,
-    ListTagsError
-);
+use crate::{
+    BoxError,
+    error::chain,
+    lambda::{InvokeError, ServiceError, Throttle, ThrottleReason},
+};
 
 pub(super) fn invoke_error<E>(error: SdkError<E, HttpResponse>) -> InvokeError
 where
-    E: TooMany + ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     match error {
         SdkError::ServiceError(error) => {
             let status = error.raw().status().as_u16();
-            if status == 429 || error.err().too_many().is_some() {
-                return InvokeError::Throttled(throttle(error.err().too_many(), error.raw()));
+            let too_many = error.err().source().and_then(|error| error.downcast_ref());
+            if status == 429 || too_many.is_some() {
+                return InvokeError::Throttled(throttle(too_many, error.raw()));
             }
             let code = error.err().code().unwrap_or_default();
             let message = error.err().message().unwrap_or_default();
@@ -84,16 +67,54 @@ fn throttle(exception: Option<&TooManyRequestsException>, response: &HttpRespons
 
 /// Returns true if the request was certainly not sent, because no connection was established.
 fn never_connected(error: &(dyn StdError + 'static)) -> bool {
-    let mut chain = std::iter::successors(Some(error), |&error| error.source());
-    chain.any(|error| {
+    chain(error).any(|error| {
         let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
         error.downcast_ref().is_some_and(legacy::Error::is_connect)
             || error.downcast_ref().is_some_and(refused)
     })
 }
 
+/// Whether a request was signed, and so counts as sent.
+///
+/// The flag is written and read by one task, so relaxed order is enough.
+///
+/// The SDK's errors don't tell: a failure to get credentials looks like a failed connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// Converts the error of the request that this interceptor watched.
+    pub(super) fn error<E>(&self, error: SdkError<E, HttpResponse>) -> InvokeError
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        match self.0.load(Ordering::Relaxed) {
+            true => invoke_error(error),
+            false => InvokeError::Unsigned(error.into()),
+        }
+    }
+}
+
+impl Intercept for Sent {
+    fn name(&self) -> &'static str {
+        "Sent"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use aws_sdk_lambda::operation::invoke;
+
     use super::*;
 
     fn response(status: u16, retry_after: Option<&'static str>) -> HttpResponse {

@@ -46,15 +46,12 @@
 //! The SDK needs a newer Rust than the rest of this crate: its latest versions 1.94, older ones
 //! 1.86.
 
-// `sdk` invokes; `error` and `sent` convert its errors. The sources `alias`, `provisioned` and
-// `search` share `control_plane`.
 mod alias;
 mod control_plane;
 mod error;
 mod provisioned;
 mod sdk;
 mod search;
-mod sent;
 
 pub use self::{
     alias::AliasVersions,

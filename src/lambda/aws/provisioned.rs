@@ -26,6 +26,7 @@ use crate::{
 /// second. If a fetch fails, its endpoint stays unchanged and a warning is logged; if all fail, no
 /// endpoint changes.
 #[derive(Debug)]
+#[must_use]
 pub struct Provisioned {
     targets: Vec<Target>,
     schedule: Schedule,
@@ -62,7 +63,6 @@ impl Provisioned {
 
     /// Sets when all are fetched. Default [`Schedule::new`] with an interval of 60 s and without a
     /// timeout for the whole; the client's timeout bounds each request.
-    #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self

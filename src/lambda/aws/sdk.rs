@@ -1,10 +1,3 @@
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
-
 use aws_sdk_lambda::{
     Client,
     operation::{
@@ -19,10 +12,9 @@ use aws_sdk_lambda::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::stream;
-use futures::{Stream, future::BoxFuture};
+use futures::{Stream, future::BoxFuture, stream};
 
-use super::sent::Sent;
+use super::error::Sent;
 use crate::{
     BoxError,
     lambda::{
@@ -77,12 +69,9 @@ impl Invoke for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        SdkFuture::new(async move {
-            match request.send().await {
-                Ok(output) => Ok(invoked(output)),
-                Err(error) => Err(sent.error(error)),
-            }
-        })
+        Box::pin(
+            async move { request.send().await.map(invoked).map_err(|error| sent.error(error)) },
+        )
     }
 }
 
@@ -104,17 +93,12 @@ impl InvokeStreaming for Sdk {
             .payload(payload(invocation));
         let sent = Sent::default();
         let request = request.customize().interceptor(sent.clone());
-        SdkFuture::new(async move {
+        Box::pin(async move {
             let output = request.send().await.map_err(|error| sent.error(error))?;
             let version = output.executed_version().and_then(|version| version.parse().ok());
-            let request_id = output.request_id().map(str::to_owned);
+            let request_id = output.request_id().map(Into::into);
             let mut streamed = InvokedStream::new(pieces(output));
-            if let Some(version) = version {
-                streamed = streamed.with_executed_version(version);
-            }
-            if let Some(id) = request_id {
-                streamed = streamed.with_request_id(id);
-            }
+            (streamed.executed_version, streamed.request_id) = (version, request_id);
             Ok(streamed)
         })
     }
@@ -130,26 +114,19 @@ fn payload(invocation: Invocation) -> Blob {
 }
 
 fn invoked(output: InvokeOutput) -> Invoked {
-    let status = u16::try_from(output.status_code()).unwrap_or_default();
-    let request_id = output.request_id().map(str::to_owned);
-    let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
-    let mut invoked = Invoked::new(status, payload);
-    if let Some(kind) = output.function_error {
-        invoked = invoked.with_function_error(match &*kind {
+    let log_tail = output.log_result().and_then(|log| STANDARD.decode(log).ok());
+    Invoked {
+        status: u16::try_from(output.status_code()).unwrap_or_default(),
+        request_id: output.request_id().map(Into::into),
+        function_error: output.function_error().map(|kind| match kind {
             "Handled" => FunctionErrorKind::Handled,
             _ => FunctionErrorKind::Unhandled,
-        });
+        }),
+        executed_version: output.executed_version().and_then(|version| version.parse().ok()),
+        log_tail: log_tail.map(|log| String::from_utf8_lossy(&log).into()),
+        payload: output.payload.map(Blob::into_inner).unwrap_or_default().into(),
+        endpoint_id: None,
     }
-    if let Some(version) = output.executed_version.and_then(|version| version.parse().ok()) {
-        invoked = invoked.with_executed_version(version);
-    }
-    if let Some(id) = request_id {
-        invoked = invoked.with_request_id(id);
-    }
-    if let Some(log) = output.log_result.and_then(|log| STANDARD.decode(log).ok()) {
-        invoked = invoked.with_log_tail(String::from_utf8_lossy(&log));
-    }
-    invoked
 }
 
 /// Returns the pieces of a streamed response, up to its end or the first error.
@@ -181,26 +158,4 @@ fn pieces(
 }
 
 /// The response future of an [`Sdk`]. Boxed, because the SDK's futures have no names.
-pub struct SdkFuture<R> {
-    future: BoxFuture<'static, Result<R, InvokeError>>,
-}
-
-impl<R> SdkFuture<R> {
-    fn new(future: impl Future<Output = Result<R, InvokeError>> + Send + 'static) -> Self {
-        Self { future: Box::pin(future) }
-    }
-}
-
-impl<R> Future for SdkFuture<R> {
-    type Output = Result<R, InvokeError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-impl<R> fmt::Debug for SdkFuture<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SdkFuture").finish_non_exhaustive()
-    }
-}
+pub type SdkFuture<R> = BoxFuture<'static, Result<R, InvokeError>>;

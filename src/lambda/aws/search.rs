@@ -58,6 +58,7 @@ const MAX_PAGES: usize = 2000;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct FunctionSearch {
     client: Client,
     prefix: String,
@@ -89,14 +90,12 @@ impl FunctionSearch {
     }
 
     /// Selects only functions whose names begin with `prefix`. Default: all.
-    #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
     /// Selects only functions with this tag, in addition to the tags of other calls. Default: all.
-    #[must_use]
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push((name.into(), value.into()));
         self
@@ -104,14 +103,12 @@ impl FunctionSearch {
 
     /// Sets the alias or version to invoke, which every function must have. Default none:
     /// `$LATEST`.
-    #[must_use]
     pub fn qualifier(mut self, qualifier: Qualifier) -> Self {
         self.qualifier = Some(qualifier);
         self
     }
 
     /// Sets how long a function's tags are cached. Default 5 min.
-    #[must_use]
     pub fn tags_every(mut self, time: Duration) -> Self {
         self.tags_every = time;
         self
@@ -130,7 +127,6 @@ impl FunctionSearch {
 
     /// Sets when functions are listed. Default [`Schedule::new`] with an interval of 60 s and
     /// without a timeout for the whole; the client's timeout bounds each request.
-    #[must_use]
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self

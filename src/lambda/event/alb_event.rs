@@ -2,11 +2,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header, request};
 use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     event_json::{Members, event, parameters, text},
-    json_response::JsonResponse,
-    json_response_members::HeaderMember,
+    json_response::{HeaderMember, JsonResponse},
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
@@ -24,6 +24,7 @@ use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 /// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This type
 /// does not: add them in a layer that knows the peer.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct AlbEvent {
     target_group: Box<str>,
     multi_value: bool,
@@ -42,7 +43,6 @@ impl AlbEvent {
     /// Passes on all values of headers and query parameters, under `multiValueHeaders` and
     /// `multiValueQueryStringParameters`, and reads `multiValueHeaders` from the response: the
     /// target group's attribute `lambda.multi_value_headers.enabled`. Default off.
-    #[must_use]
     pub fn multi_value(mut self) -> Self {
         self.multi_value = true;
         self
@@ -52,7 +52,7 @@ impl AlbEvent {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a, H: Serialize, M: Serialize> {
-    request_context: RequestContext<'a>,
+    request_context: Value,
     http_method: &'a str,
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,17 +63,6 @@ struct Head<'a, H: Serialize, M: Serialize> {
     multi_value_query_string_parameters: Option<IndexMap<&'a str, Vec<&'a str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_value_headers: Option<M>,
-}
-
-#[derive(Serialize)]
-struct RequestContext<'a> {
-    elb: Elb<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Elb<'a> {
-    target_group_arn: &'a str,
 }
 
 impl EventFormat for AlbEvent {
@@ -92,7 +81,7 @@ impl EventFormat for AlbEvent {
             queries
         };
         let event_head = Head {
-            request_context: RequestContext { elb: Elb { target_group_arn: &self.target_group } },
+            request_context: json!({ "elb": { "targetGroupArn": self.target_group } }),
             http_method: head.method.as_str(),
             path: head.uri.path(),
             query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),

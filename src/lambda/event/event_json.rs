@@ -1,23 +1,24 @@
-//! Writes events as JSON, for both formats. The body is copied once, to its place in the event.
+//! Writes events as JSON, for both formats.
 
-use std::{io::Write, str};
+use std::{borrow::Cow, io::Write, str};
 
-use base64::{engine::general_purpose::STANDARD, write::EncoderWriter};
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Serialize, Serializer};
 
-use super::json_string::{escape, escaped_len};
+use crate::rng::Rng;
 
 /// Writes `head` as a JSON object, with the body as its last members.
 pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) -> Bytes {
-    let len: usize = body.iter().map(Bytes::len).sum();
-    let text = is_text(headers);
-    let body_capacity = match text {
-        true => body.iter().map(|piece| escaped_len(piece)).sum(),
-        false => len.div_ceil(3) * 4,
+    let joined = match body {
+        [one] => Cow::Borrowed(&one[..]),
+        pieces => Cow::Owned(pieces.concat()),
     };
-    let mut json = Vec::with_capacity(HEAD_CAPACITY_BYTES + body_capacity);
+    // A body that is declared as text but is not valid UTF-8 must go as base64: JSON strings are
+    // UTF-8.
+    let text = str::from_utf8(&joined).ok().filter(|_| is_text(headers));
+    let mut json = Vec::with_capacity(HEAD_CAPACITY_BYTES + joined.len().div_ceil(3) * 4);
     // Serializing strings to memory cannot fail.
     let _ = serde_json::to_writer(&mut json, head);
     if json.pop() != Some(b'}') {
@@ -26,25 +27,13 @@ pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[Bytes]) 
     if json.len() > 1 {
         json.push(b',');
     }
-    json.extend_from_slice(b"\"body\":\"");
-    let start = json.len();
-    if text {
-        body.iter().for_each(|piece| escape(piece, &mut json));
+    json.extend_from_slice(b"\"body\":");
+    match text {
+        Some(text) => _ = serde_json::to_writer(&mut json, text),
+        None => _ = write!(json, "\"{}\"", Base64Display::new(&joined, &STANDARD)),
     }
-    // A body that is declared as text but is not valid UTF-8 must go as base64: JSON strings are
-    // UTF-8. Only known here, since escaping works on pieces that may split a character.
-    let text = text && str::from_utf8(&json[start..]).is_ok();
-    if !text {
-        json.truncate(start);
-        let mut base64 = EncoderWriter::new(&mut json, &STANDARD);
-        // Writing to memory cannot fail.
-        body.iter().for_each(|piece| base64.write_all(piece).unwrap_or_default());
-        drop(base64);
-    }
-    let encoded = if text || len == 0 { "false" } else { "true" };
-    json.extend_from_slice(b"\",\"isBase64Encoded\":");
-    json.extend_from_slice(encoded.as_bytes());
-    json.push(b'}');
+    let is_base64 = text.is_none() && !joined.is_empty();
+    let _ = write!(json, ",\"isBase64Encoded\":{is_base64}}}");
     json.into()
 }
 
@@ -92,6 +81,19 @@ where
 pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Returns a random UUID of version 4, for ids in events.
+pub(crate) fn uuid() -> String {
+    let mut rng = Rng::from_entropy();
+    let [a, b] = [rng.bits(), rng.bits()];
+    let (time, version) = (a >> 16 & 0xffff, a & 0xfff);
+    format!(
+        "{:08x}-{time:04x}-4{version:03x}-{:04x}-{:012x}",
+        a >> 32,
+        b >> 50 | 0x8000,
+        b & ((1 << 48) - 1)
+    )
 }
 
 #[cfg(test)]
@@ -171,6 +173,16 @@ mod tests {
                 false => written.as_bytes().to_vec(),
             };
             prop_assert_eq!(read, body);
+        }
+    }
+
+    #[test]
+    fn ids_have_the_form_of_version_4() {
+        for _ in 0..100 {
+            let id = uuid();
+            let parts: Vec<_> = id.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12], "{id}");
+            assert!(id[14..].starts_with('4') && "89ab".contains(&id[19..20]), "{id}");
         }
     }
 }

@@ -7,23 +7,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
+use futures::future::Either;
 use http::{Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    failure::Failure,
-    response_prelude::{NoPrelude, Prelude},
-};
+use super::{failure, http_body::Prelude};
 use crate::{
     BoxError,
     escape::EscapedChain,
     http_semantics::{explicit_retry_safety, retry_safety_by_head},
     lambda::{EventFormat, HttpBody, Invocation, Invoked, InvokedStream},
     outcome::{Attempts, Carry},
-    retry::RetrySafety,
 };
 
 /// A function that serves HTTP: converts requests to events, and responses of the function to HTTP
@@ -54,8 +51,8 @@ use crate::{
 ///
 /// A request with an idempotent method (GET, HEAD, OPTIONS, TRACE, PUT, DELETE) or an
 /// `Idempotency-Key` becomes an [`idempotent`](Invocation::idempotent) invocation. A
-/// [`RetrySafety`] in its extensions takes precedence. Retries and hedges therefore belong between
-/// this service and the balancer:
+/// [`RetrySafety`](crate::retry::RetrySafety) in its extensions takes precedence. Retries and
+/// hedges therefore belong between this service and the balancer:
 ///
 /// ```
 /// use tower::Layer;
@@ -123,7 +120,7 @@ where
         let (head, body) = request.into_parts();
         let state = match self.broken {
             true => State::Broken,
-            false => State::Reading { head, body, read: BodyReader::default() },
+            false => State::Reading { head, body, read: BytesMut::new() },
         };
         HttpFunctionFuture { state, inner, format: Arc::clone(&self.format) }
     }
@@ -145,75 +142,37 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<Fut, B> {
-        Reading { head: request::Parts, #[pin] body: B, read: BodyReader },
+        Reading { head: request::Parts, #[pin] body: B, read: BytesMut },
         Invoking { #[pin] future: Fut },
         ReadingPrelude { prelude: Prelude },
         Broken,
     }
 }
 
-fn retry_safety(head: &request::Parts) -> RetrySafety {
-    explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head))
-}
-
-/// Reads a body into pieces, as event formats take it. Small pieces are joined, so that a body in
-/// many small frames needs few allocations; large ones are not copied.
-#[derive(Default)]
-struct BodyReader {
-    pieces: Vec<Bytes>,
-    /// The small pieces since the last large one.
-    small: BytesMut,
-    bytes: usize,
-}
-
-/// Pieces of at least this size, in bytes, are not copied.
-const LARGE_PIECE_BYTES: usize = 1024;
-
-impl BodyReader {
-    /// Reads the whole body, or fails if it has more than `limit` bytes.
-    fn poll<B: Body>(
-        &mut self,
-        mut body: Pin<&mut B>,
-        limit: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), ReadError<B::Error>>> {
-        if body.size_hint().lower() > limit as u64 {
-            return Poll::Ready(Err(ReadError::TooLarge));
-        }
-        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
-            let frame = frame.map_err(ReadError::Body)?;
-            // Events have no place for trailers.
-            let Ok(mut data) = frame.into_data() else { continue };
-            let len = data.remaining();
-            self.bytes += len;
-            if self.bytes > limit {
-                return Poll::Ready(Err(ReadError::TooLarge));
-            }
-            if len < LARGE_PIECE_BYTES {
-                self.small.put(data);
-            } else {
-                self.flush();
-                self.pieces.push(data.copy_to_bytes(len));
-            }
-        }
-        Poll::Ready(Ok(()))
+/// Reads the rest of a body into `read`; fails with a response if it has more than `limit` bytes.
+fn poll_body<B>(
+    mut body: Pin<&mut B>,
+    read: &mut BytesMut,
+    limit: usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Response<HttpBody>>>
+where
+    B: Body<Error: Into<BoxError>>,
+{
+    let too_large = || Poll::Ready(Err(failure::too_large(limit)));
+    if body.size_hint().lower() > limit as u64 {
+        return too_large();
     }
-
-    fn flush(&mut self) {
-        if !self.small.is_empty() {
-            self.pieces.push(self.small.split().freeze());
+    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+        let frame = frame.map_err(|error| failure::bad_request(EscapedChain(&*error.into())))?;
+        // Events have no place for trailers.
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.remaining() > limit {
+            return too_large();
         }
+        read.put(data);
     }
-
-    fn pieces(&mut self) -> &[Bytes] {
-        self.flush();
-        &self.pieces
-    }
-}
-
-enum ReadError<E> {
-    TooLarge,
-    Body(E),
+    Poll::Ready(Ok(()))
 }
 
 impl<S, F, B> Future for HttpFunctionFuture<S, F, B>
@@ -231,20 +190,19 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Reading { head, body, read } => {
-                    let limit = this.format.max_body();
-                    if let Err(error) = ready!(read.poll(body, limit, cx)) {
-                        return Poll::Ready(Ok(match error {
-                            ReadError::TooLarge => Failure::TooLarge(limit).response(),
-                            ReadError::Body(error) => Failure::Body(&*error.into()).response(),
-                        }));
+                    if let Err(refused) = ready!(poll_body(body, read, this.format.max_body(), cx))
+                    {
+                        return Poll::Ready(Ok(refused));
                     }
-                    let event = match this.format.encode(head, read.pieces()) {
+                    let event = match this.format.encode(head, &[read.split().freeze()]) {
                         Ok(event) => event,
                         Err(error) => {
-                            return Poll::Ready(Ok(Failure::UnsupportedRequest(error).response()));
+                            return Poll::Ready(Ok(failure::bad_request(error)));
                         }
                     };
-                    let mut invocation = Invocation::new(event).with_safety(retry_safety(head));
+                    let mut invocation = Invocation::new(event).with_safety(
+                        explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head)),
+                    );
                     if let Some(attempts) = head.extensions.get::<Attempts>() {
                         invocation.carry(attempts.clone());
                     }
@@ -255,28 +213,24 @@ where
                     let response = match ready!(future.poll(cx)) {
                         Ok(response) => response.into(),
                         Err(error) => {
-                            return Poll::Ready(Ok(Failure::Service(&*error.into()).response()));
+                            return Poll::Ready(Ok(failure::of_service(&*error.into())));
                         }
                     };
                     match response.0 {
-                        FunctionResponseKind::Whole(invoked) => {
+                        Either::Left(invoked) => {
                             return Poll::Ready(Ok(respond(invoked, &**this.format)));
                         }
-                        FunctionResponseKind::Streamed(streamed) => {
+                        Either::Right(streamed) => {
                             let prelude = Prelude::of(streamed.into_body());
                             this.state.set(State::ReadingPrelude { prelude });
                         }
                     }
                 }
                 StateProjection::ReadingPrelude { prelude } => {
-                    let response = ready!(prelude.poll(&**this.format, cx));
-                    return Poll::Ready(Ok(response.unwrap_or_else(|missing| match missing {
-                        NoPrelude::Invocation(error) => Failure::Service(&error).response(),
-                        NoPrelude::Malformed(error) => Failure::Malformed(error).response(),
-                    })));
+                    return prelude.poll(&**this.format, cx).map(Ok);
                 }
                 StateProjection::Broken => {
-                    return Poll::Ready(Ok(Failure::Service(&crate::Error::Closed).response()));
+                    return Poll::Ready(Ok(failure::of_service(&crate::Error::Closed)));
                 }
             }
         }
@@ -285,34 +239,28 @@ where
 
 fn respond(invoked: Invoked, format: &impl EventFormat) -> Response<HttpBody> {
     if let Some(error) = invoked.function_error() {
-        return Failure::Function(error).response();
+        return failure::bad_response(error);
     }
     match format.decode(invoked.into_payload()) {
         Ok(response) => response.map(HttpBody::from),
-        Err(error) => Failure::Malformed(error).response(),
+        Err(error) => failure::bad_response(error),
     }
 }
 
 /// The response that [`HttpFunction`] accepts from its inner service: an [`Invoked`] or an
 /// [`InvokedStream`].
 #[derive(Debug)]
-pub struct FunctionResponse(FunctionResponseKind);
-
-#[derive(Debug)]
-enum FunctionResponseKind {
-    Whole(Invoked),
-    Streamed(InvokedStream),
-}
+pub struct FunctionResponse(Either<Invoked, InvokedStream>);
 
 impl From<Invoked> for FunctionResponse {
     fn from(invoked: Invoked) -> Self {
-        Self(FunctionResponseKind::Whole(invoked))
+        Self(Either::Left(invoked))
     }
 }
 
 impl From<InvokedStream> for FunctionResponse {
     fn from(streamed: InvokedStream) -> Self {
-        Self(FunctionResponseKind::Streamed(streamed))
+        Self(Either::Right(streamed))
     }
 }
 
@@ -324,6 +272,7 @@ impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFunctionFuture<S, F, 
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures::stream;
     use http_body::Frame;
     use http_body_util::StreamBody;
@@ -331,21 +280,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn small_pieces_of_a_body_are_joined() {
-        let large = vec![b'l'; LARGE_PIECE_BYTES];
-        let pieces = (0..10_000).map(|n| match n {
-            5000 => Bytes::from(large.clone()),
-            n if n % 2 == 0 => Bytes::new(),
-            _ => Bytes::from_static(b"s"),
-        });
-        let sent: Vec<Bytes> = pieces.collect();
-        let frames = sent.iter().map(|piece| Ok::<_, Infallible>(Frame::data(piece.clone())));
+    async fn the_pieces_of_a_body_are_joined() {
+        let frames = (0..10_000).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("piece"))));
         let mut body = StreamBody::new(stream::iter(frames));
-        let mut read = BodyReader::default();
-        let done =
-            std::future::poll_fn(|cx| read.poll(Pin::new(&mut body), 1 << 20, cx)).await.is_ok();
-        assert!(done);
-        assert_eq!(read.pieces().len(), 3);
-        assert_eq!(read.pieces().concat(), sent.concat());
+        let mut read = BytesMut::new();
+        let poll = |cx: &mut Context<'_>| poll_body(Pin::new(&mut body), &mut read, 50_000, cx);
+        assert!(std::future::poll_fn(poll).await.is_ok());
+        assert_eq!(read, "piece".repeat(10_000));
     }
 }

@@ -3,13 +3,10 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use serde::{Deserializer, de::IgnoredAny};
+use indexmap::IndexMap;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{
-    json_response_members::{HeaderMember, Members, MembersVisitor, Scalar},
-    json_string::unescape,
-};
 use crate::lambda::InvalidResponse;
 
 /// A function's response to an HTTP event, parsed from JSON.
@@ -20,25 +17,61 @@ pub(super) struct JsonResponse<'a> {
     is_base64: bool,
 }
 
+/// The members that headers are read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeaderMember {
+    /// `headers`.
+    Single,
+    /// `multiValueHeaders`.
+    Multi,
+    /// `headers` and `cookies`.
+    SingleAndCookies,
+}
+
 impl<'a> JsonResponse<'a> {
     pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, InvalidResponse> {
-        let invalid = |error: serde_json::Error| InvalidResponse::Json(error.to_string().into());
         if json.trim_ascii_start().first() != Some(&b'{') {
             // Valid JSON other than an object has no `statusCode`, which `UrlEvent` accepts.
             serde_json::from_slice::<IgnoredAny>(json).map_err(invalid)?;
             return Err(InvalidResponse::NoStatus);
         }
-        let mut json = serde_json::Deserializer::from_slice(json);
-        let members = json.deserialize_map(MembersVisitor(member));
-        let Members { status, headers, body, is_base64 } =
-            members.and_then(|members| json.end().map(|()| members)).map_err(invalid)?;
-        let status = status.0.ok_or(InvalidResponse::NoStatus)?;
-        Ok(Self {
-            status: status_code(&status)?,
-            headers: header_map(headers)?,
-            body: body.map(text).transpose()?.unwrap_or_default(),
-            is_base64,
-        })
+        let (mut status, mut headers, mut body) = (None, HeaderMap::new(), Cow::default());
+        let mut is_base64 = false;
+        let members: Members<'a, &RawValue> = serde_json::from_slice(json).map_err(invalid)?;
+        for (Name(name), value) in members {
+            match (&*name, member) {
+                ("statusCode", _) => status = text(value)?,
+                ("body", _) => body = text(value)?.unwrap_or_default(),
+                ("isBase64Encoded", _) => {
+                    is_base64 = member_of::<bool>(value)?.unwrap_or_default();
+                }
+                ("headers", HeaderMember::Single | HeaderMember::SingleAndCookies) => {
+                    for (Name(name), value) in
+                        member_of::<Members<'a, &RawValue>>(value)?.unwrap_or_default()
+                    {
+                        append(&mut headers, &name, value)?;
+                    }
+                }
+                ("multiValueHeaders", HeaderMember::Multi) => {
+                    for (Name(name), values) in
+                        member_of::<Members<'a, Vec<&RawValue>>>(value)?.unwrap_or_default()
+                    {
+                        values
+                            .into_iter()
+                            .try_for_each(|value| append(&mut headers, &name, value))?;
+                    }
+                }
+                ("cookies", HeaderMember::SingleAndCookies) => {
+                    let cookies = member_of::<Vec<&RawValue>>(value)?.unwrap_or_default();
+                    cookies
+                        .into_iter()
+                        .try_for_each(|cookie| append(&mut headers, "set-cookie", cookie))?;
+                }
+                _ => {}
+            }
+        }
+        let status = status_code(&status.ok_or(InvalidResponse::NoStatus)?)?;
+        Ok(Self { status, headers, body, is_base64 })
     }
 
     /// Converts to an HTTP response. `json` is what this was parsed from: a body without escapes is
@@ -59,41 +92,76 @@ impl<'a> JsonResponse<'a> {
     }
 }
 
-/// Returns the text of a body. A number or a boolean counts as the text that it is written as.
-fn text(body: &RawValue) -> Result<Cow<'_, [u8]>, InvalidResponse> {
-    let invalid = |reason: &str| Err(InvalidResponse::Json(reason.into()));
-    let json = body.get();
+fn invalid(error: serde_json::Error) -> InvalidResponse {
+    InvalidResponse::Json(error.to_string().into())
+}
+
+/// Parses the value of a member, which may be `null`.
+fn member_of<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<Option<T>, InvalidResponse> {
+    serde_json::from_str(json.get()).map_err(invalid)
+}
+
+/// The members of an object, in order.
+type Members<'a, V> = IndexMap<Name<'a>, V>;
+
+/// A string, borrowed if it has no escapes.
+#[derive(PartialEq, Eq, Hash, Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Returns the text of a string; `None` for `null`. A number or a boolean counts as the text that
+/// it is written as, since functions in dynamic languages write them.
+fn text(json: &RawValue) -> Result<Option<Cow<'_, [u8]>>, InvalidResponse> {
+    let json = json.get();
     match json.strip_prefix('"').and_then(|json| json.strip_suffix('"')) {
-        Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain.as_bytes())),
-        Some(escaped) => match unescape(escaped) {
-            Some(text) => Ok(Cow::Owned(text)),
-            None => invalid("the body has an invalid escape"),
-        },
-        None if json == "null" => Ok(Cow::default()),
-        None if json.starts_with(['{', '[']) => invalid("the body is not a string"),
-        None => Ok(Cow::Borrowed(json.as_bytes())),
+        Some(plain) if !plain.contains('\\') => Ok(Some(Cow::Borrowed(plain.as_bytes()))),
+        Some(_) => unescape(json).map(Cow::Owned).map(Some).map_err(invalid),
+        None if json == "null" => Ok(None),
+        None if json.starts_with(['{', '[']) => {
+            Err(InvalidResponse::Json("an object or an array is not a string".into()))
+        }
+        None => Ok(Some(Cow::Borrowed(json.as_bytes()))),
     }
 }
 
-fn status_code(status: &str) -> Result<StatusCode, InvalidResponse> {
-    let code = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok());
+/// Returns the text of a JSON string. The loop takes half as long as `serde_json` for JSON within
+/// JSON, as in most bodies: 12 and 22 µs for 10 KB, of which a quarter is escaped.
+fn unescape(json: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut rest = &json.as_bytes()[1..json.len() - 1];
+    let mut text = Vec::with_capacity(rest.len());
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        text.extend_from_slice(&rest[..at]);
+        text.push(match rest.get(at + 1) {
+            Some(byte @ (b'"' | b'\\' | b'/')) => *byte,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            _ => return serde_json::from_str(json).map(String::into_bytes),
+        });
+        rest = &rest[at + 2..];
+    }
+    text.extend_from_slice(rest);
+    Ok(text)
+}
+
+fn status_code(status: &[u8]) -> Result<StatusCode, InvalidResponse> {
+    let status = String::from_utf8_lossy(status);
+    // Some languages write whole numbers as 200.0.
+    let code = status.parse().ok().filter(|code: &f64| code.fract() == 0.0);
+    let code = code.and_then(|code| StatusCode::from_u16(code as u16).ok());
     // A response can't be informational (1xx).
     code.filter(|code| !code.is_informational())
-        .ok_or_else(|| InvalidResponse::Status(shortened(status)))
+        .ok_or_else(|| InvalidResponse::Status(shortened(&status)))
 }
 
-fn header_map(members: Vec<(Cow<'_, str>, Scalar<'_>)>) -> Result<HeaderMap, InvalidResponse> {
-    let mut headers = HeaderMap::new();
-    for (name, Scalar(value)) in members {
-        let invalid = || InvalidResponse::Header(shortened(&name));
-        let value = value.ok_or_else(invalid)?;
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
-        if !IGNORED.contains(&key) {
-            headers.try_append(key, value).map_err(|_| invalid())?;
-        }
+fn append(headers: &mut HeaderMap, name: &str, value: &RawValue) -> Result<(), InvalidResponse> {
+    let invalid = || InvalidResponse::Header(shortened(name));
+    let value = text(value)?.ok_or_else(invalid)?;
+    let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+    let value = HeaderValue::from_bytes(&value).map_err(|_| invalid())?;
+    if !IGNORED.contains(&key) {
+        headers.try_append(key, value).map_err(|_| invalid())?;
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Headers of one connection, and `content-length`, which follows from the body.
@@ -181,18 +249,9 @@ mod tests {
     fn errors_name_what_is_invalid_in_a_response() {
         use InvalidResponse::{Base64, Header, Json, NoStatus, Status};
         let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
-        let no_json = [
-            "",
-            "{",
-            "\u{0}",
-            "{}x",
-            r#"{"statusCode":{}}"#,
-            r#"{"headers":7}"#,
-            r#"{"statusCode":200,"body":{}}"#,
-            r#"{"statusCode":200,"body":["a"]}"#,
-            r#"{"statusCode":200,"body":"\ud800"}"#,
-        ];
-        for json in no_json {
+        let no_json = r#"|{|{}x|{"statusCode":{}}|{"headers":7}|{"statusCode":200,"body":{}}
+            |{"statusCode":200,"body":["a"]}|{"statusCode":200,"body":"\ud800"}"#;
+        for json in no_json.split('|').chain(["\u{0}"]) {
             assert!(matches!(wrong(json), Json(_)), "{json}: {:?}", wrong(json));
         }
         for json in ["{}", "[]", "null", "7", "-7", "7.5", "true", "\"a\"", "{\"statusCode\":null}"]
@@ -220,30 +279,11 @@ mod tests {
 
     /// JSON that is close to a valid response.
     fn nearly() -> impl Strategy<Value = String> {
-        let name = prop::sample::select(vec![
-            "statusCode",
-            "headers",
-            "multiValueHeaders",
-            "cookies",
-            "body",
-            "isBase64Encoded",
-        ]);
-        let value = prop::sample::select(vec![
-            "200",
-            "-1",
-            "1e99",
-            "null",
-            "true",
-            r#""x""#,
-            r#""a\r\nb""#,
-            "[]",
-            "{}",
-            r#"["a",7]"#,
-            r#"{"a":"b"}"#,
-            r#"{"a":["b","c"]}"#,
-            r#""\ud800""#,
-            "[[[[]]]]",
-        ]);
+        let words = |text: &'static str| prop::sample::select(text.split(' ').collect::<Vec<_>>());
+        let name = words("statusCode headers multiValueHeaders cookies body isBase64Encoded");
+        let value = words(
+            r#"200 -1 1e99 null true "x" "a\r\nb" [] {} ["a",7] {"a":"b"} {"a":["b","c"]} "\ud800" [[[[]]]]"#,
+        );
         prop::collection::vec((name, value), 0..7).prop_map(|members| {
             let members: Vec<_> =
                 members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
@@ -252,6 +292,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn unescape_agrees_with_serde_json(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "a", "\u{e9}", "\\n", "\\r", "\\t", "\\/", "\\\"", "\\\\", "\\b", "\\f", "\\u00e9",
+                    "\\u0000", "\\uD83D\\uDE00", "\\uD83D", "\\uDE00", "\\uD83D\\u0041", "\\x", "\\u12",
+                ]),
+                0..8,
+            ),
+            end in prop::sample::select(vec!["", "\\"]),
+        ) {
+            let json = format!("\"{}{end}\"", parts.concat());
+            let expected = serde_json::from_str::<String>(&json).ok().map(String::into_bytes);
+            prop_assert_eq!(unescape(&json).ok(), expected);
+        }
+
         #[test]
         fn no_response_causes_a_panic(bytes: Vec<u8>, text in "\\PC*", nearly in nearly()) {
             for json in [bytes, text.into_bytes(), nearly.into_bytes()] {

@@ -5,10 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    event_json::{Members, event, parameters, text},
-    json_response::JsonResponse,
-    json_response_members::HeaderMember,
-    uuid::uuid,
+    event_json::{Members, event, parameters, text, uuid},
+    json_response::{HeaderMember, JsonResponse},
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
@@ -22,6 +20,7 @@ use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 /// response without `statusCode` is itself the body, of type JSON with status 200. Headers of one
 /// connection, and `content-length`, are ignored.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct UrlEvent {
     account: Box<str>,
     api: Box<str>,
@@ -41,7 +40,6 @@ impl UrlEvent {
     }
 
     /// Sets the account id in events. Default `anonymous`, as without authentication.
-    #[must_use]
     pub fn account(mut self, account: impl Into<Box<str>>) -> Self {
         self.account = account.into();
         self

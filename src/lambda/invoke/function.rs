@@ -4,16 +4,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::future::{Either, Ready, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::{
-    future::polled_after_completion,
-    lambda::{
-        FunctionName, Invocation, Invoke, InvokeError, InvokeStreaming, Invoked, InvokedStream,
-        PayloadLimits,
-    },
-};
+use crate::lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream, PayloadLimits};
 
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
@@ -61,17 +56,22 @@ impl<I> Function<I> {
         StreamingFunction { function: self }
     }
 
-    fn send<F>(
+    fn send<F, R>(
         &self,
         invocation: Invocation,
         send: impl FnOnce(&I, &FunctionName, Invocation) -> F,
-    ) -> FunctionFuture<F> {
-        if let Err(error) = self.limits.check(&invocation) {
-            return FunctionFuture { state: State::Unsent { error: Some(error) } };
-        }
-        let invocation = invocation.or_qualifier(self.name.qualifier());
-        let future = send(&self.invoke, &self.name, invocation);
-        FunctionFuture { state: State::Sent { future } }
+    ) -> FunctionFuture<F>
+    where
+        F: Future<Output = Result<R, InvokeError>>,
+    {
+        let response = match self.limits.check(&invocation) {
+            Err(error) => Either::Left(ready(Err(error))),
+            Ok(()) => {
+                let invocation = invocation.or_qualifier(self.name.qualifier());
+                Either::Right(send(&self.invoke, &self.name, invocation))
+            }
+        };
+        FunctionFuture { response }
     }
 }
 
@@ -113,34 +113,69 @@ impl<I: InvokeStreaming> Service<Invocation> for StreamingFunction<I> {
 pin_project! {
     /// The response future of [`Function`] and [`StreamingFunction`].
     #[derive(Debug)]
-    pub struct FunctionFuture<F> {
+    pub struct FunctionFuture<F>
+    where
+        F: Future,
+    {
+        // Ready if the invocation is not sent.
         #[pin]
-        state: State<F>,
+        response: Either<Ready<F::Output>, F>,
     }
 }
 
-pin_project! {
-    #[derive(Debug)]
-    #[project = StateProjection]
-    enum State<F> {
-        Unsent { error: Option<InvokeError> },
-        Sent { #[pin] future: F },
-    }
-}
-
-impl<F, R> Future for FunctionFuture<F>
-where
-    F: Future<Output = Result<R, InvokeError>>,
-{
+impl<F: Future> Future for FunctionFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project().state.project() {
-            StateProjection::Unsent { error } => {
-                let error = error.take();
-                Poll::Ready(Err(error.unwrap_or_else(|| polled_after_completion("FunctionFuture"))))
-            }
-            StateProjection::Sent { future } => future.poll(cx),
-        }
+        self.project().response.poll(cx)
     }
+}
+
+/// Sends invocations to Lambda; the transport of a [`Function`](crate::lambda::Function).
+///
+/// `aws::Sdk` (feature `aws`) implements it with the AWS SDK. Tests can pass a closure:
+///
+/// ```
+/// use std::future::ready;
+/// use tower::ServiceExt;
+/// use tower_lb::lambda::{Function, FunctionName, Invocation, Invoked};
+///
+/// # tokio_test::block_on(async {
+/// let echo = |_: &FunctionName, invocation: Invocation| {
+///     ready(Ok(Invoked::new(200, invocation.into_payload())))
+/// };
+/// let function = Function::new(echo, "echo".parse()?);
+/// assert_eq!(function.oneshot("{}".into()).await?.payload(), "{}");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+pub trait Invoke {
+    /// The future response.
+    type Future: Future<Output = Result<Invoked, InvokeError>>;
+
+    /// Sends `invocation` to `function` once. Implementations must not retry.
+    ///
+    /// The qualifier is that of the invocation; implementations ignore the qualifier of `function`.
+    fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Self::Future;
+}
+
+impl<F, Fut> Invoke for F
+where
+    F: Fn(&FunctionName, Invocation) -> Fut,
+    Fut: Future<Output = Result<Invoked, InvokeError>>,
+{
+    type Future = Fut;
+
+    fn invoke(&self, function: &FunctionName, invocation: Invocation) -> Fut {
+        self(function, invocation)
+    }
+}
+
+/// An [`Invoke`] that also supports streamed responses.
+pub trait InvokeStreaming {
+    /// The future beginning of a streamed response.
+    type Future: Future<Output = Result<InvokedStream, InvokeError>>;
+
+    /// Sends `invocation` to `function` once. The response is passed on as the function writes it.
+    fn invoke_streaming(&self, function: &FunctionName, invocation: Invocation) -> Self::Future;
 }

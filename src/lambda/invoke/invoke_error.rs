@@ -2,8 +2,9 @@ use std::{error::Error as StdError, fmt};
 
 use crate::{
     BoxError,
+    error::chain,
     escape::Escaped,
-    lambda::{FunctionError, Throttle, outcome::retry_advice::ServiceRule},
+    lambda::{FunctionError, Throttle},
 };
 
 /// Why an invocation failed. A failure of the function itself is not such an error, but
@@ -77,10 +78,6 @@ impl ServiceError {
     pub fn message(&self) -> &str {
         &self.message
     }
-
-    pub(crate) fn rule(&self) -> ServiceRule {
-        ServiceRule::of(self.status, &self.code)
-    }
 }
 
 impl fmt::Display for ServiceError {
@@ -94,8 +91,7 @@ impl InvokeError {
     /// error.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
-        std::iter::successors(Some(error), |&error| error.source())
-            .find_map(|error| error.downcast_ref())
+        chain(error).find_map(|error| error.downcast_ref())
     }
 }
 

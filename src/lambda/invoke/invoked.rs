@@ -1,9 +1,20 @@
-use std::fmt;
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
+use futures::{Stream, stream::BoxStream};
+use http_body::{Body, Frame};
 use serde::Deserialize;
 
-use crate::{endpoint::EndpointId, escape::Escaped, lambda::Qualifier};
+use crate::{
+    endpoint::EndpointId,
+    escape::Escaped,
+    lambda::{InvocationStatus, InvokeError, Qualifier},
+    outcome::{Attempt, Outcome},
+};
 
 /// The response to an invocation that the service accepted.
 ///
@@ -11,18 +22,13 @@ use crate::{endpoint::EndpointId, escape::Escaped, lambda::Qualifier};
 /// [`function_error`](Self::function_error).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invoked {
-    payload: Bytes,
-    status: u16,
-    details: Details,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Details {
-    function_error: Option<FunctionErrorKind>,
-    executed_version: Option<Qualifier>,
-    request_id: Option<Box<str>>,
-    log_tail: Option<Box<str>>,
-    endpoint_id: Option<EndpointId>,
+    pub(in crate::lambda) payload: Bytes,
+    pub(in crate::lambda) status: u16,
+    pub(in crate::lambda) function_error: Option<FunctionErrorKind>,
+    pub(in crate::lambda) executed_version: Option<Qualifier>,
+    pub(in crate::lambda) request_id: Option<Box<str>>,
+    pub(in crate::lambda) log_tail: Option<Box<str>>,
+    pub(in crate::lambda) endpoint_id: Option<EndpointId>,
 }
 
 /// Where a function's error was caught.
@@ -43,28 +49,28 @@ impl Invoked {
     /// Marks the function as failed.
     #[must_use]
     pub fn with_function_error(mut self, kind: FunctionErrorKind) -> Self {
-        self.details.function_error = Some(kind);
+        self.function_error = Some(kind);
         self
     }
 
     /// Sets the version that ran.
     #[must_use]
     pub fn with_executed_version(mut self, version: Qualifier) -> Self {
-        self.details.executed_version = Some(version);
+        self.executed_version = Some(version);
         self
     }
 
     /// Sets the request id, which the service's logs contain.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<Box<str>>) -> Self {
-        self.details.request_id = Some(id.into());
+        self.request_id = Some(id.into());
         self
     }
 
     /// Sets the end of the function's log.
     #[must_use]
     pub fn with_log_tail(mut self, text: impl Into<Box<str>>) -> Self {
-        self.details.log_tail = Some(text.into());
+        self.log_tail = Some(text.into());
         self
     }
 
@@ -89,43 +95,39 @@ impl Invoked {
     /// Returns the function's error, or `None` if it did not fail.
     #[must_use]
     pub fn function_error(&self) -> Option<FunctionError> {
-        let kind = self.details.function_error?;
+        let kind = self.function_error?;
         Some(FunctionError::new(kind, &self.payload))
     }
 
     /// Returns true if the function failed.
     #[must_use]
     pub fn is_function_error(&self) -> bool {
-        self.details.function_error.is_some()
+        self.function_error.is_some()
     }
 
     /// Returns the version that ran, also if an alias was invoked.
     #[must_use]
     pub fn executed_version(&self) -> Option<&Qualifier> {
-        self.details.executed_version.as_ref()
+        self.executed_version.as_ref()
     }
 
     /// Returns the request id, which the service's logs contain.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
-        self.details.request_id.as_deref()
+        self.request_id.as_deref()
     }
 
     /// Returns the balancer's endpoint of a function that failed. `None` if the function did not
     /// fail, or if the balancer does not track by [`UntilResponse`](crate::lambda::UntilResponse).
     #[must_use]
     pub fn endpoint_id(&self) -> Option<&EndpointId> {
-        self.details.endpoint_id.as_ref()
-    }
-
-    pub(crate) fn set_endpoint_id(&mut self, endpoint_id: Option<EndpointId>) {
-        self.details.endpoint_id = endpoint_id;
+        self.endpoint_id.as_ref()
     }
 
     /// Returns the last 4 KB of the function's log, if they were requested.
     #[must_use]
     pub fn log_tail(&self) -> Option<&str> {
-        self.details.log_tail.as_deref()
+        self.log_tail.as_deref()
     }
 }
 
@@ -186,6 +188,114 @@ impl fmt::Display for FunctionError {
 }
 
 impl std::error::Error for FunctionError {}
+
+/// The beginning of a streamed response, and its body.
+#[derive(Debug)]
+pub struct InvokedStream {
+    pub(in crate::lambda) executed_version: Option<Qualifier>,
+    pub(in crate::lambda) request_id: Option<Box<str>>,
+    body: InvokedBody,
+}
+
+impl InvokedStream {
+    /// Creates a streamed response, for transports. An error ends `pieces`.
+    pub fn new(pieces: impl Stream<Item = Result<Bytes, InvokeError>> + Send + 'static) -> Self {
+        let body = InvokedBody { pieces: Some(Box::pin(pieces)), attempt: None };
+        Self { executed_version: None, request_id: None, body }
+    }
+
+    /// Sets the version that runs.
+    #[must_use]
+    pub fn with_executed_version(mut self, version: Qualifier) -> Self {
+        self.executed_version = Some(version);
+        self
+    }
+
+    /// Sets the request id, which the service's logs contain.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<Box<str>>) -> Self {
+        self.request_id = Some(id.into());
+        self
+    }
+
+    /// Returns the version that runs, also if an alias was invoked.
+    #[must_use]
+    pub fn executed_version(&self) -> Option<&Qualifier> {
+        self.executed_version.as_ref()
+    }
+
+    /// Returns the request id, which the service's logs contain.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// Returns the body, which the function writes.
+    #[must_use]
+    pub fn into_body(self) -> InvokedBody {
+        self.body
+    }
+
+    pub(crate) fn in_attempt(mut self, attempt: Attempt) -> Self {
+        self.body.attempt = Some(attempt);
+        self
+    }
+}
+
+/// The body of a streamed response.
+///
+/// A function may fail after it has started to write. The last frame is then an error:
+/// [`InvokeError::FunctionFailed`], or that of an interrupted connection. The response can't be
+/// failed over any more. A body that is dropped before its end counts as cancelled.
+pub struct InvokedBody {
+    /// `None` after the end.
+    pieces: Option<BoxStream<'static, Result<Bytes, InvokeError>>>,
+    attempt: Option<Attempt>,
+}
+
+impl InvokedBody {
+    fn end(&mut self, outcome: Outcome) {
+        self.pieces = None;
+        if let Some(attempt) = self.attempt.take() {
+            attempt.finish(outcome);
+        }
+    }
+}
+
+impl Body for InvokedBody {
+    type Data = Bytes;
+    type Error = InvokeError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, InvokeError>>> {
+        let Some(pieces) = &mut self.pieces else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(match ready!(pieces.as_mut().poll_next(cx)) {
+            Some(Ok(piece)) => Some(Ok(Frame::data(piece))),
+            Some(Err(error)) => {
+                self.end(InvocationStatus::of_error(&error));
+                Some(Err(error))
+            }
+            None => {
+                self.end(Outcome::Success);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_none()
+    }
+}
+
+impl fmt::Debug for InvokedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InvokedBody").field("ended", &self.pieces.is_none()).finish_non_exhaustive()
+    }
+}
 
 #[cfg(test)]
 mod tests {

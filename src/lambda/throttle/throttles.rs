@@ -1,12 +1,24 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
 
-use tokio::time::Instant;
+use futures::stream::{Stream, poll_fn};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{domain::Domain, pauses::Pauses, shed_share::ShedShare};
+use super::{
+    pauses::{Domain, Pauses},
+    shed::ShedShare,
+};
 use crate::{
     endpoint::Attributes,
-    lambda::{AvoidThrottled, InvokeError, ShedLayer, Throttle, TrackThrottles},
-    strategy::{Registration, Wakers},
+    lambda::{InvokeError, ShedLayer, Throttle},
+    outcome::{Attempt, Attempts, Follow, Meter, Track},
+    strategy::{BuildContext, Built, Candidate, Candidates, Registration, Strategy, Wakers},
     sync::{Mutex, lock},
 };
 
@@ -25,7 +37,7 @@ use crate::{
 /// minute. Leaving out endpoints is a preference: if none would be left, all stay.
 ///
 /// The function and the account of an endpoint are read from its name, if that is a
-/// [`FunctionName`](crate::lambda::FunctionName). The region is that of the
+/// [`FunctionName`](crate::lambda::FunctionName). The region is that of the endpoint's
 /// [`Locality`](crate::endpoint::Locality), or else of its ARN.
 ///
 /// The three parts go to three places. Clones share their memory, and several balancers may use
@@ -88,27 +100,29 @@ impl Throttles {
     /// Nothing is known to be throttled.
     #[must_use]
     pub fn new() -> Self {
-        let (watched, drivers, shed_share) =
-            (Mutex::default(), Wakers::default(), ShedShare::new());
-        let memory = Memory { watched, drivers, shed_share };
+        let memory = Memory {
+            watched: Mutex::default(),
+            drivers: Wakers::default(),
+            shed_share: ShedShare::new(),
+        };
         Self { memory: Arc::new(memory) }
     }
 
     /// Returns a tracker that records throttles and otherwise behaves like `tracker`.
     pub fn track<T>(&self, tracker: T) -> TrackThrottles<T> {
-        TrackThrottles::new(tracker, Arc::clone(&self.memory))
+        TrackThrottles { inner: tracker, memory: Arc::clone(&self.memory) }
     }
 
     /// Returns a strategy that lets `strategy` pick among the endpoints that are not throttled.
     pub fn avoid_throttled<St>(&self, strategy: St) -> AvoidThrottled<St> {
-        AvoidThrottled::new(strategy, Arc::clone(&self.memory))
+        AvoidThrottled { inner: strategy, memory: Arc::clone(&self.memory) }
     }
 
     /// Returns a layer that sheds requests while the caller's rate is too high. It belongs in front
     /// of the balancer.
     #[must_use]
     pub fn shed(&self) -> ShedLayer {
-        ShedLayer::new(Arc::clone(&self.memory))
+        ShedLayer { memory: Arc::clone(&self.memory) }
     }
 }
 
@@ -172,4 +186,103 @@ impl Memory {
             next_end: watched.pauses.next_end(now),
         }
     }
+}
+
+/// Records throttles for [`Throttles`](crate::lambda::Throttles), and tracks by another tracker.
+#[derive(Clone, Debug)]
+pub struct TrackThrottles<T> {
+    inner: T,
+    memory: Arc<Memory>,
+}
+
+impl<T, Response> Track<Response> for TrackThrottles<T>
+where
+    T: Track<Response>,
+{
+    type Response = T::Response;
+
+    fn response(&self, response: Response, attempt: Attempt) -> T::Response {
+        self.inner.response(response, attempt)
+    }
+
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
+        let endpoint = attempt.endpoint_state();
+        self.memory.learn(error, &endpoint.name, &endpoint.attributes);
+        self.inner.error(error, attempt);
+    }
+}
+
+impl<T: Follow<Req>, Req> Follow<Req> for TrackThrottles<T> {
+    fn attempts<'r>(&self, request: &'r Req) -> Option<&'r Attempts> {
+        self.inner.attempts(request)
+    }
+}
+
+/// Lets another strategy pick among the endpoints that are not throttled; created by
+/// [`Throttles::avoid_throttled`](crate::lambda::Throttles::avoid_throttled).
+///
+/// The work happens in the driver: a pick costs no more than the inner strategy's.
+///
+/// Endpoints that are left out count as missing in strategies that count endpoints, such as
+/// [`Tiers`](crate::strategy::Tiers). A [`Panic`](crate::strategy::Panic) inside may select them
+/// again; it belongs around this strategy instead.
+#[derive(Clone, Debug)]
+pub struct AvoidThrottled<St> {
+    pub(super) inner: St,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Memory {
+    /// Returns a stream that yields once the pauses differ from `paused`.
+    fn changes(self: &Arc<Self>, paused: &Paused) -> impl Stream<Item = ()> + Send + use<> {
+        let (memory, registration) = (Arc::clone(self), self.registration());
+        let (seen, next_end) = (paused.version, paused.next_end);
+        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(move |cx| {
+            // Before the check: a pause that starts in between must wake this task.
+            registration.register(cx.waker());
+            if memory.version() != seen {
+                return Poll::Ready(Some(()));
+            }
+            let Some(end) = next_end else { return Poll::Pending };
+            // Created here, since a picker may be built outside of a runtime.
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+            ready!(timer.as_mut().poll(cx));
+            Poll::Ready(Some(()))
+        })
+    }
+}
+
+impl<St: Strategy> Strategy for AvoidThrottled<St> {
+    type Picker = St::Picker;
+
+    fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
+        let paused = self.memory.paused();
+        context.rebuild_on(self.memory.changes(&paused));
+        let (regions, functions): (Vec<_>, Vec<_>) =
+            paused.domains.into_iter().partition(Domain::is_region);
+        let notice = |domain| format!("left out because of throttles: {domain}");
+        let notices: Vec<_> = regions.iter().chain(&functions).map(notice).collect();
+        let left = without(&functions, without(&regions, candidates.clone()));
+        self.inner.build(&left, context).with_notices(notices)
+    }
+
+    fn meter(&self) -> Option<Arc<dyn Meter>> {
+        self.inner.meter()
+    }
+}
+
+/// Returns the candidates outside of the domains. Returns all if the balancer would have none left.
+fn without(domains: &[Domain], candidates: Candidates) -> Candidates {
+    if domains.is_empty() {
+        return candidates;
+    }
+    let is_out = |candidate: &Candidate| {
+        let function = Domain::of_function(candidate.name(), candidate);
+        domains.iter().any(|domain| domain.contains(&function))
+    };
+    let left = candidates.filter(|candidate| !is_out(candidate));
+    // These may be a part, such as one tier: then the other candidates can serve, and none is kept.
+    let is_left = |candidate: &Candidate| candidate.is_eligible() && !is_out(candidate);
+    if left.is_empty() && !candidates.scope().any(is_left) { candidates } else { left }
 }

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Permit, PermitScope, Rejected, layer::Shared, limiter::QueueEntry};
+use super::{Permit, PermitScope, Rejected, limiter::QueueEntry, service::Shared};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -136,8 +136,7 @@ where
                     this.state.set(State::calling(response, permit, this.shared));
                 }
                 StateProjection::Rejected { rejected } => {
-                    let rejected = rejected.take();
-                    let rejected = rejected.unwrap_or_else(|| polled_after_completion(NAME));
+                    let rejected = rejected.take().unwrap_or_else(|| polled_after_completion(NAME));
                     return Poll::Ready(Err(rejected.into()));
                 }
             }

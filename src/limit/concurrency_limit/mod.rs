@@ -1,23 +1,19 @@
 //! A fixed or adaptive limit on the number of requests in flight, with a bounded queue.
 //!
-//! `limiter.rs` hands out the permits and keeps the queue; `adaptive_limit.rs` finds the limit.
+//! `limiter.rs` hands out the permits and keeps the queue; `concurrency.rs` finds the limit.
 
-mod adaptive_limit;
 mod concurrency;
 mod future;
-mod inspect;
-mod layer;
 mod limiter;
-mod permit_scope;
 mod service;
 
 pub use self::{
     concurrency::Concurrency,
     future::ConcurrencyLimitFuture,
-    inspect::{Inspect, InspectDeadline, Priority},
-    layer::{ConcurrencyLimitBuilder, ConcurrencyLimitLayer},
     limiter::{Permit, QueueOrder},
-    permit_scope::PermitScope,
-    service::ConcurrencyLimit,
+    service::{
+        ConcurrencyLimit, ConcurrencyLimitBuilder, ConcurrencyLimitLayer, Inspect, InspectDeadline,
+        PermitScope, Priority,
+    },
 };
 use super::Rejected;

@@ -1,17 +1,21 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::Instant;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    ConcurrencyLimitFuture, ConcurrencyLimitLayer, Inspect, PermitScope, limiter::Acquired,
+    Concurrency, ConcurrencyLimitFuture, Permit, QueueOrder,
+    concurrency::AdaptiveLimit,
+    limiter::{Acquired, Limiter},
 };
 use crate::{
-    BoxError,
-    outcome::{Classify, ResultOnly},
+    BoxError, ConfigError,
+    outcome::{Attempts, Carry, Classify, ResultOnly},
 };
 
 /// Limits how many requests are in flight at all endpoints together.
@@ -27,12 +31,6 @@ use crate::{
 pub struct ConcurrencyLimit<S, C = ResultOnly, I = (), P = ()> {
     inner: S,
     layer: ConcurrencyLimitLayer<C, I, P>,
-}
-
-impl<S, C, I, P> ConcurrencyLimit<S, C, I, P> {
-    pub(super) fn new(inner: S, layer: ConcurrencyLimitLayer<C, I, P>) -> Self {
-        Self { inner, layer }
-    }
 }
 
 impl<S: Clone, C, I, P> Clone for ConcurrencyLimit<S, C, I, P> {
@@ -82,5 +80,238 @@ where
                 ConcurrencyLimitFuture::queued(ready, request, entry, until, shared)
             }
         }
+    }
+}
+
+/// Wraps services into [`ConcurrencyLimit`]. All of them share one limit.
+#[derive(Debug)]
+pub struct ConcurrencyLimitLayer<C = ResultOnly, I = (), P = ()> {
+    pub(super) shared: Arc<Shared<C, I, P>>,
+}
+
+/// State of all services made by one layer.
+#[derive(Debug)]
+pub(super) struct Shared<C, I, P> {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) adaptive: Option<AdaptiveLimit>,
+    pub(super) max_wait: Option<Duration>,
+    pub(super) classify: C,
+    pub(super) inspect: I,
+    pub(super) permit_scope: P,
+}
+
+impl ConcurrencyLimitLayer {
+    /// Returns a builder with default settings.
+    #[must_use]
+    pub fn builder(concurrency: Concurrency) -> ConcurrencyLimitBuilder {
+        let (queue, order, max_wait) = (0, QueueOrder::default(), None);
+        let settings = Settings { concurrency, queue, order, max_wait };
+        ConcurrencyLimitBuilder { settings, classify: ResultOnly, inspect: (), permit_scope: () }
+    }
+}
+
+impl<C, I, P> ConcurrencyLimitLayer<C, I, P> {
+    /// Returns how many requests may be in flight at this moment.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.shared.limiter.limit()
+    }
+
+    /// Returns how many requests are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.shared.limiter.in_flight()
+    }
+
+    /// Returns how many requests wait in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.limiter.waiting()
+    }
+}
+
+impl<C, I, P> Clone for ConcurrencyLimitLayer<C, I, P> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S, C, I, P> Layer<S> for ConcurrencyLimitLayer<C, I, P> {
+    type Service = ConcurrencyLimit<S, C, I, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ConcurrencyLimit { inner, layer: self.clone() }
+    }
+}
+
+/// Configures a [`ConcurrencyLimitLayer`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), P = ()> {
+    settings: Settings,
+    classify: C,
+    inspect: I,
+    permit_scope: P,
+}
+
+/// The settings that do not depend on a type parameter.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    concurrency: Concurrency,
+    queue: usize,
+    order: QueueOrder,
+    max_wait: Option<Duration>,
+}
+
+impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
+    /// Sets how many requests may wait in the queue. Default 0: requests above the limit are
+    /// rejected at once.
+    pub fn queue(mut self, requests: usize) -> Self {
+        self.settings.queue = requests;
+        self
+    }
+
+    /// Sets which waiting request is next. Default [`QueueOrder::Fifo`].
+    pub fn order(mut self, order: QueueOrder) -> Self {
+        self.settings.order = order;
+        self
+    }
+
+    /// Sets how long a request may wait in the queue. Default: indefinitely, or until the deadline
+    /// that [`inspect`](Self::inspect) finds.
+    pub fn max_wait(mut self, time: Duration) -> Self {
+        self.settings.max_wait = Some(time);
+        self
+    }
+
+    /// Sets what an adaptive limit adapts to: outcomes that are overload or a timeout reduce it.
+    /// Default [`ResultOnly`]: errors that are timeouts.
+    pub fn classify<D>(self, classify: D) -> ConcurrencyLimitBuilder<D, I, P> {
+        let Self { settings, inspect, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Sets how to find a request's deadline and priority. Default `()`: all requests are alike.
+    pub fn inspect<J>(self, inspect: J) -> ConcurrencyLimitBuilder<C, J, P> {
+        let Self { settings, classify, permit_scope, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Sets how long a request keeps its permit. Default `()`: until its response begins.
+    pub fn permit_scope<Q>(self, permit_scope: Q) -> ConcurrencyLimitBuilder<C, I, Q> {
+        let Self { settings, classify, inspect, .. } = self;
+        ConcurrencyLimitBuilder { settings, classify, inspect, permit_scope }
+    }
+
+    /// Builds the layer.
+    ///
+    /// # Errors
+    ///
+    /// If the limit is 0, its minimum is above its maximum, or `max_wait` is set without a `queue`.
+    pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, P>, ConfigError> {
+        let Settings { concurrency, queue, order, max_wait } = self.settings;
+        concurrency.check()?;
+        if queue == 0 && max_wait.is_some() {
+            return Err(ConfigError::new("max_wait", "`queue` to be set as well"));
+        }
+        let shared = Shared {
+            limiter: Arc::new(Limiter::new(concurrency.initial(), queue, order)),
+            adaptive: AdaptiveLimit::new(concurrency),
+            max_wait,
+            classify: self.classify,
+            inspect: self.inspect,
+            permit_scope: self.permit_scope,
+        };
+        Ok(ConcurrencyLimitLayer { shared: Arc::new(shared) })
+    }
+}
+
+/// Decides how long a request keeps its permit of a [`ConcurrencyLimit`](super::ConcurrencyLimit).
+///
+/// `()` releases the permit when the response begins. Over HTTP, `http::PermitUntilBodyEnd` keeps
+/// it until the end of the body. An adaptive limit measures latency to the beginning of the
+/// response in any case.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not decide how long a response of type `{Response}` keeps its permit",
+    note = "pass `()` to `permit_scope` to release the permit when the response begins, or implement `PermitScope<{Response}>`"
+)]
+pub trait PermitScope<Response> {
+    /// The response that the caller gets.
+    type Response;
+
+    /// Makes `response` keep `permit` for as long as the request counts as in flight.
+    fn keep_permit(&self, response: Response, permit: Permit) -> Self::Response;
+}
+
+/// Releases the permit when the response begins.
+impl<Response> PermitScope<Response> for () {
+    type Response = Response;
+
+    #[inline]
+    fn keep_permit(&self, response: Response, _permit: Permit) -> Response {
+        response
+    }
+}
+
+/// Reads from a request what a [`ConcurrencyLimit`](super::ConcurrencyLimit) needs to know.
+///
+/// `()` gives all requests the same priority and no deadline.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not read the priority and deadline of `{Req}`",
+    note = "pass `()` or `InspectDeadline` to `inspect`, or implement `Inspect<{Req}>` for `{Self}`"
+)]
+pub trait Inspect<Req> {
+    /// Returns the time after which a response is useless. Default: `None`, which means never.
+    fn deadline(&self, request: &Req) -> Option<Instant> {
+        let _ = request;
+        None
+    }
+
+    /// Returns the priority of the request. Default: [`Priority::NORMAL`].
+    fn priority(&self, request: &Req) -> Priority {
+        let _ = request;
+        Priority::NORMAL
+    }
+}
+
+/// All requests are alike.
+impl<Req> Inspect<Req> for () {}
+
+/// Reads the deadline from the request's [`Attempts`], where
+/// [`OverallTimeout`](crate::timeout::OverallTimeout) puts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InspectDeadline;
+
+impl<Req: Carry> Inspect<Req> for InspectDeadline {
+    fn deadline(&self, request: &Req) -> Option<Instant> {
+        request.attempts().and_then(Attempts::deadline)
+    }
+}
+
+/// The share of a limit that a request may fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(u8);
+
+impl Priority {
+    /// Accepts requests up to the limit, and queues them above it.
+    pub const NORMAL: Self = Self(100);
+
+    /// Rejects requests, without queueing, once `percent` of the limit is in flight. 100 and more
+    /// is [`NORMAL`](Self::NORMAL).
+    #[must_use]
+    pub const fn up_to(percent: u8) -> Self {
+        Self(if percent < 100 { percent } else { 100 })
+    }
+
+    /// Returns how much of `limit` the priority may fill, at least 1; `None` for all of it.
+    pub(super) fn part_of(self, limit: u32) -> Option<u32> {
+        let part = u64::from(limit) * u64::from(self.0) / 100;
+        (self < Self::NORMAL).then(|| u32::try_from(part).unwrap_or(u32::MAX).max(1))
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::NORMAL
     }
 }
