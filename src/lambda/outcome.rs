@@ -228,7 +228,7 @@ impl Track<Invoked> for UntilResponse {
     fn response(&self, mut response: Invoked, attempt: Attempt) -> Invoked {
         if response.is_function_error() {
             // Retries avoid this endpoint.
-            response.endpoint_id = attempt.endpoint_id();
+            response.endpoint_id = Some(attempt.endpoint_id());
         }
         attempt.finish(InvocationStatus.classify(Ok(&response)));
         response

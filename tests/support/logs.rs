@@ -2,6 +2,7 @@
 //! it.
 
 use std::{
+    cell::RefCell,
     fmt::{self, Write},
     sync::{Arc, Mutex},
 };
@@ -10,19 +11,36 @@ use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
-    subscriber::DefaultGuard,
 };
 
 /// Events as text: the message, and ` name=value` for each field, nothing of it escaped.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Logs(Arc<Mutex<Vec<String>>>);
+
+/// Collects until it is dropped.
+#[derive(Debug)]
+pub struct Collecting;
+
+thread_local! {
+    static CURRENT: RefCell<Option<Logs>> = const { RefCell::new(None) };
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        CURRENT.set(None);
+    }
+}
 
 impl Logs {
     /// Collects the events of this thread until the guard is dropped.
-    pub fn collect() -> (Self, DefaultGuard) {
+    ///
+    /// One subscriber serves all threads: a subscriber for each would race with events that other
+    /// tests cause for the first time, which `tracing` then remembers as unwanted.
+    pub fn collect() -> (Self, Collecting) {
+        let _ = tracing::subscriber::set_global_default(ByThread);
         let logs = Self::default();
-        let guard = tracing::subscriber::set_default(logs.clone());
-        (logs, guard)
+        CURRENT.set(Some(logs.clone()));
+        (logs, Collecting)
     }
 
     /// The events of the library so far, which are forgotten.
@@ -31,15 +49,18 @@ impl Logs {
     }
 }
 
-impl Subscriber for Logs {
+struct ByThread;
+
+impl Subscriber for ByThread {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("tower_lb")
     }
 
     fn event(&self, event: &Event<'_>) {
+        let Some(logs) = CURRENT.with_borrow(Clone::clone) else { return };
         let mut text = Text::default();
         event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
+        logs.0.lock().unwrap().push(text.0);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
