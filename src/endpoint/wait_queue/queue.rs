@@ -68,6 +68,9 @@ pub(super) struct Waiter {
     pub(super) offers: Vec<Offer>,
     /// The slot that this request waits for another one to decide about.
     awaited: Option<Awaited>,
+    /// The endpoints of which it has lost an offer before it was polled. Until then it counts as
+    /// having declined them.
+    lost: Vec<SlotsId>,
 }
 
 /// A slot that another request, the holder, decides about before the waiting one is polled again.
@@ -339,21 +342,16 @@ impl State {
                 }
                 return true;
             }
-            // It counts as if the holder had declined, so that the next older request is asked. When
-            // the holder is polled and picks the endpoint, it will be asked again.
+            // The next older request is asked then.
             AwaitReason::Ceded { .. } => {
-                if let Some(offer) = self.withdraw(holder, &slots) {
-                    self.declined(&slots).add(holder);
+                if let Some(offer) = self.lose(holder, &slots) {
                     let vain_cedes = offer.vain_cedes + 1;
                     self.offer(id, Offer { vain_cedes, ..offer }, wakers);
                 }
             }
             AwaitReason::Wanted { .. } if was_polled => {}
             AwaitReason::Wanted { polls_left: 0 } => {
-                if let Some(offer) = self.withdraw(holder, &slots) {
-                    // As if the holder had declined. When it is polled and picks the endpoint, it
-                    // will be asked again.
-                    self.declined(&slots).add(holder);
+                if let Some(offer) = self.lose(holder, &slots) {
                     self.hand_over(offer, wakers);
                 }
             }
@@ -365,6 +363,27 @@ impl State {
             }
         }
         false
+    }
+
+    /// Takes an offer from a request that does not decide. It counts as having declined until it is
+    /// polled.
+    fn lose(&mut self, holder: u64, slots: &Arc<Slots>) -> Option<Offer> {
+        let offer = self.withdraw(holder, slots)?;
+        self.declined(slots).add(holder);
+        if let Some(waiter) = self.line.get_mut(&holder) {
+            waiter.lost.push(slots.id());
+        }
+        Some(offer)
+    }
+
+    /// Lets a request that is polled be asked again about the endpoints that it did not decide about.
+    pub(super) fn restore_lost(&mut self, id: u64) {
+        let lost = self.line.get_mut(&id).map(|waiter| std::mem::take(&mut waiter.lost));
+        for slots in lost.into_iter().flatten() {
+            if let Some(declined) = self.declined.get_mut(&slots) {
+                declined.remove(id);
+            }
+        }
     }
 
     /// Returns true if the request has ceded a slot and waits for the decision.

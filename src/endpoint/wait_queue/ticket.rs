@@ -55,8 +55,11 @@ impl Ticket {
     /// look.
     pub(crate) fn look(&self, waker: &Waker) -> Option<Look> {
         self.queue.with(|state, wakers| {
-            let polls_again =
-                state.line.get(&self.id)?.is_woken() && state.reclaim(self.id, wakers);
+            let mut polls_again = false;
+            if state.line.get(&self.id)?.is_woken() {
+                state.restore_lost(self.id);
+                polls_again = state.reclaim(self.id, wakers);
+            }
             let waiter = state.line.get_mut(&self.id)?;
             let was_woken = waiter.is_woken();
             if !waiter.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
