@@ -54,7 +54,6 @@ const REQUESTS_PER_DEPOSIT: u64 = 16;
 
 impl Budget {
     /// Returns a builder with default settings.
-    #[must_use]
     pub fn builder() -> BudgetBuilder {
         BudgetBuilder { share: 0.1, floor: 3.0, window: Duration::from_secs(10) }
     }

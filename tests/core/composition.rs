@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures::{FutureExt, stream};
-use hyper::Request as HttpRequest;
+use http::Request as HttpRequest;
 use tokio_test::task;
 use tower::Service;
 use tower_lb::{

@@ -1,6 +1,5 @@
 //! Laws of consistent hashing, for every way to hash.
 
-#[cfg(feature = "http")]
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use proptest::{prelude::*, test_runner::RngSeed};

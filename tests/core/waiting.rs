@@ -12,9 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use proptest::prelude::{
-    Just, Strategy as _, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
-};
+use proptest::prelude::{Just, Strategy as _, any, prop, prop_oneof, proptest};
 use tokio::time::{Instant, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Service, ServiceExt as _};

@@ -20,8 +20,8 @@ use tower_lb::{
     lambda::{InvokeError, Throttle, ThrottleReason},
 };
 
-pub(crate) type Request = hyper::Request<()>;
-pub(crate) type Response = hyper::Response<()>;
+pub(crate) type Request = http::Request<()>;
+pub(crate) type Response = http::Response<()>;
 
 /// Carried by a request.
 #[derive(Clone, Copy, Debug)]

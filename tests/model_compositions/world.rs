@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::channel::mpsc;
-use hyper::header::{COOKIE, SET_COOKIE};
+use http::header::{COOKIE, SET_COOKIE};
 use tokio::time::Instant;
 use tower::Service;
 use tower_lb::{
@@ -596,7 +596,7 @@ impl World {
         let versions = [None, None, Some("0"), Some("1"), Some("9")];
         let class = Class { version: versions[rng.below(5)], stage: stages[rng.below(3)] };
         let path = if rng.below(4) == 0 { "/".into() } else { format!("/{}", rng.below(20)) };
-        let mut request = hyper::Request::builder().uri(path);
+        let mut request = http::Request::builder().uri(path);
         let labels = [("version", class.version), ("stage", class.stage)];
         for (label, value) in labels.into_iter().filter_map(|(name, value)| Some((name, value?))) {
             request = request.header(label, value);

@@ -315,7 +315,7 @@ impl State {
             Some((holder, waiter.offers[waiter.position_of(slots)?].id))
         });
         let (Some((holder, offer)), Some(waiter)) = (held, self.line.get_mut(&id)) else { return };
-        if !waiter.awaited.as_ref().is_some_and(|known| known.offer == offer) {
+        if waiter.awaited.as_ref().is_none_or(|known| known.offer != offer) {
             let slots = Arc::clone(slots);
             let reason = AwaitReason::Wanted { polls_left: HOLDER_EXTRA_POLLS };
             waiter.awaited = Some(Awaited { slots, holder, offer, reason });

@@ -76,7 +76,6 @@ impl FunctionSearch {
     pub const ARCHITECTURE: &str = "lambda:architecture";
 
     /// Creates a source of all functions in the region and account of `client`.
-    #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
             client,

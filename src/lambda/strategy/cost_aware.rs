@@ -153,7 +153,6 @@ pub struct Price {
 
 impl Price {
     /// Creates a price of 0.
-    #[must_use]
     pub const fn new() -> Self {
         Self { per_request: 0.0, per_gb_second: 0.0, memory_gb: 0.0 }
     }

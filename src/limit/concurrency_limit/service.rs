@@ -102,7 +102,6 @@ pub(super) struct Shared<C, I, P> {
 
 impl ConcurrencyLimitLayer {
     /// Returns a builder with default settings.
-    #[must_use]
     pub fn builder(concurrency: Concurrency) -> ConcurrencyLimitBuilder {
         let (queue, order, max_wait) = (0, QueueOrder::default(), None);
         let settings = Settings { concurrency, queue, order, max_wait };
