@@ -112,6 +112,9 @@ pub trait DiscoverExt: Discover + Sized {
     fn connect<F, S>(self, connect: F) -> Connect<Self, F, S>
     where
         F: FnMut(&Self::Target) -> S,
+        S: Clone,
+        Self::Key: Clone + Eq + Hash,
+        Self::Target: PartialEq,
     {
         Connect::new(self, connect)
     }
@@ -120,7 +123,7 @@ pub trait DiscoverExt: Discover + Sized {
     /// `MakeService`; see [`Make`].
     fn make<M>(self, make: M) -> Make<Self, M>
     where
-        M: Service<Self::Target>,
+        M: Service<Self::Target, Response: Clone> + Clone,
     {
         Make::new(self, make)
     }
