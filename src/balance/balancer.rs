@@ -69,7 +69,7 @@ struct Waiting {
     timer: WaitTimer,
 }
 
-impl<S: Clone, St: Strategy> Balancer<S, St> {
+impl<S, St: Strategy> Balancer<S, St> {
     /// Creates a balancer over the endpoints of `discover`, and its driver. Spawn the driver: the
     /// balancer learns of endpoints while it is polled.
     ///
@@ -81,6 +81,7 @@ impl<S: Clone, St: Strategy> Balancer<S, St> {
         D::Key: fmt::Display + Eq + Hash,
         D::Error: Into<BoxError>,
         S: Target<Req>,
+        St: Strategy<Picker: Pick<Req>>,
     {
         Builder::new().assemble(strategy, discover)
     }
@@ -97,8 +98,8 @@ impl<S: Clone, St: Strategy> Balancer<S, St> {
         D: Discover<Target = S> + Send + 'static,
         D::Key: fmt::Display + Eq + Hash + Send,
         D::Error: Into<BoxError>,
-        St: Strategy<Picker: Send + Sync> + Send + 'static,
         S: Target<Req> + Send + Sync + 'static,
+        St: Strategy<Picker: Pick<Req> + Send + Sync> + Send + 'static,
     {
         let (balancer, driver) = Self::new(strategy, discover);
         tokio::spawn(driver);
@@ -151,8 +152,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
 
 impl<S, St, T, Req> Service<Req> for Balancer<S, St, T>
 where
-    S: Service<Req> + Clone,
-    S::Error: Into<BoxError>,
+    S: Target<Req>,
     St: Strategy<Picker: Pick<Req>>,
     T: Track<S::Response> + Follow<Req> + Clone,
 {

@@ -13,6 +13,7 @@ use super::Update;
 /// of the stream means that the endpoints no longer change.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a source of endpoints",
+    note = "if it is a list of addresses, pass it to `discover::addresses`",
     note = "a source is a stream of `Result<Update<Key, Target>, Error>`; `discover::list`, `addresses` and `channel` make one"
 )]
 pub trait Discover: Stream<Item = Result<Update<Self::Key, Self::Target>, Self::Error>> {

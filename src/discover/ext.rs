@@ -104,13 +104,22 @@ pub trait DiscoverExt: Discover + Sized {
     }
 
     /// Turns targets into services with a function; see [`Connect`].
-    fn connect<F: FnMut(&Self::Target) -> S, S>(self, connect: F) -> Connect<Self, F, S> {
+    fn connect<F, S>(self, connect: F) -> Connect<Self, F, S>
+    where
+        F: FnMut(&Self::Target) -> S,
+        S: Clone,
+        Self::Key: Clone + Eq + Hash,
+        Self::Target: PartialEq,
+    {
         Connect::new(self, connect)
     }
 
     /// Turns targets into services with a `Service` that makes services, such as tower's
     /// `MakeService`; see [`Make`].
-    fn make<M: Service<Self::Target>>(self, make: M) -> Make<Self, M> {
+    fn make<M>(self, make: M) -> Make<Self, M>
+    where
+        M: Service<Self::Target, Response: Clone> + Clone,
+    {
         Make::new(self, make)
     }
 

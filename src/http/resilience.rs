@@ -23,9 +23,27 @@ pub type Resilient<S> = Replay<Retry<Hedge<S, RetryOn>, RetryOn>>;
 ///
 /// If `service` takes requests with any body, as axum's `Router` does, the compiler cannot infer
 /// `B`: write `resilient::<_, B>(service)`.
-pub fn resilient<S: Service<Request<ReplayBody<B>>>, B>(service: S) -> Resilient<S> {
+pub fn resilient<S, B>(service: S) -> Resilient<S>
+where
+    S: TakesReplayBody<B>,
+{
     ResilienceLayer::default().layer(service)
 }
+
+/// A service of requests whose body can be sent again.
+///
+/// [`resilient`] asks for it, so that the compiler says what is missing from the service.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take `http::Request<ReplayBody<{B}>>`",
+    label = "this service cannot get requests whose body may be sent again",
+    note = "make the client take `http::Request<ReplayBody<B>>` or a request of any body, as `http::Pool` does; a strategy that names its request type must name this one",
+    note = "if the endpoints' targets are addresses, call `.connect(...)` on the stream to make services of them"
+)]
+#[expect(unnameable_types, reason = "implemented for every such service")]
+pub trait TakesReplayBody<B>: Service<Request<ReplayBody<B>>> {}
+
+#[diagnostic::do_not_recommend]
+impl<S, B> TakesReplayBody<B> for S where S: Service<Request<ReplayBody<B>>> {}
 
 /// Puts [`Replay`], [`Retry`] and [`Hedge`] around a balancer of HTTP requests, in the order in
 /// which they work together.

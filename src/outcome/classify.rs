@@ -9,7 +9,7 @@ use crate::error::chain;
 /// [`Outcome::of_error`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not classify responses of type `{Response}`",
-    note = "use `ResultOnly`, or a function `Fn(Result<&Response, &(dyn Error + 'static)>) -> Outcome`"
+    note = "use `ResultOnly`, or a function `Fn(Result<&{Response}, &(dyn Error + 'static)>) -> Outcome`"
 )]
 pub trait Classify<Response> {
     /// Returns the outcome of an attempt that ended with `result`.
@@ -27,6 +27,7 @@ impl<Response> Classify<Response> for ResultOnly {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<Response, F> Classify<Response> for F
 where
     F: Fn(Result<&Response, &(dyn StdError + 'static)>) -> Outcome,

@@ -9,7 +9,10 @@ use crate::outcome::Meter;
 /// A strategy lives in the driver and may keep state from one picker to the next. See the
 /// [module](super) for an example of a strategy and of a wrapper.
 #[diagnostic::on_unimplemented(
-    note = "pass a strategy such as `P2c::default()`, or implement `Strategy`"
+    message = "`{Self}` is not a strategy",
+    label = "this type does not implement `Strategy`",
+    note = "pass a strategy such as `P2c::default()`, or implement `Strategy`",
+    note = "in a type, name the strategy and not its picker: `Balancer<Client, P2c>`"
 )]
 pub trait Strategy {
     /// The type that selects a candidate for each request; see [`Pick`].
@@ -39,7 +42,12 @@ pub trait Strategy {
 ///
 /// A pick runs inside the balancer's `call`. It must not block, should not allocate, and takes time
 /// and random numbers only from the context.
-#[diagnostic::on_unimplemented(note = "the strategy's picker must accept requests of type `{Req}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not select endpoints for requests of type `{Req}`",
+    label = "the strategy's picker does not accept these requests",
+    note = "if the strategy hashes by a key, its key must be a function `Fn(&{Req}) -> Option<u64>`",
+    note = "if the strategy is your own, implement `Pick<{Req}>` for its picker"
+)]
 pub trait Pick<Req> {
     /// Returns the candidate that gets the request, one of those that the picker was built from.
     ///

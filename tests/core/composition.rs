@@ -345,7 +345,7 @@ async fn readiness_is_what_a_call_finds() {
         for state in STATES {
             let name = format!("{name}, {state:?}");
             let list = discover::list(state.endpoints());
-            let (mut balancer, driver) = Balancer::new::<_, ()>(strategy.clone(), list);
+            let (mut balancer, driver) = Balancer::new(strategy.clone(), list);
             let mut driver = Box::pin(driver);
             let ended = drive(&mut driver);
             let (expected, _) = admitted(rules, state);
@@ -387,7 +387,7 @@ async fn an_event_or_a_change_leads_to_a_bounded_number_of_pickers() {
                 handle.insert(key, endpoint).unwrap();
             }
             let strategy = wrap_again(wrap(Any::new(spy)));
-            let (balancer, driver) = Balancer::new::<_, ()>(strategy, endpoints);
+            let (balancer, driver) = Balancer::new(strategy, endpoints);
             let mut driver = task::spawn(driver);
             let mut settle = |after: &str| {
                 let before = balancer.status().version;
@@ -438,7 +438,7 @@ async fn a_shift_within_groups_that_get_nothing_is_one_picker() {
         .group("next", 5, version("2"), shifted());
     let (strategy, shares) = split.build().unwrap();
     let endpoints = discover::list(AllHealthy.endpoints());
-    let (balancer, driver) = Balancer::new::<_, ()>(Any::new(strategy), endpoints);
+    let (balancer, driver) = Balancer::new(Any::new(strategy), endpoints);
     let mut driver = task::spawn(driver);
     let mut settle = || {
         let mut turns = 0;

@@ -66,7 +66,7 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
         (name, Endpoint::new(Backend::new(name)).with_metadata("version", version))
     });
     let strategy = ByVersion(RoundRobin::starting_at(0));
-    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, discover::list(endpoints));
+    let (mut balancer, driver) = Balancer::new(strategy, discover::list(endpoints));
     drive(&mut Box::pin(driver));
     let mut ask = |version| balancer.call(Versioned(version)).now_or_never().unwrap();
     assert_eq!(ask("v1").unwrap(), "a");

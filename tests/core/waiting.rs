@@ -779,7 +779,7 @@ fn a_request_goes_on_waiting_for_an_endpoint_whose_attributes_change() {
 fn a_request_picks_again_if_the_labels_of_the_endpoint_change() {
     let (handle, stream) = discover::channel::<u32, Backend>();
     let strategy = SubsetBy::new(RoundRobin::starting_at(0), ["version"], wanted);
-    let (mut balancer, driver) = Balancer::new::<_, ()>(strategy, stream);
+    let (mut balancer, driver) = Balancer::new(strategy, stream);
     let mut driver = Box::pin(driver);
     let backend = never_ready("a");
     let endpoint = Endpoint::new(backend.clone());

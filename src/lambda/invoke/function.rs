@@ -1,14 +1,17 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures::future::{Either, Ready, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream, PayloadLimits};
+use crate::{
+    future::polled_after_completion,
+    lambda::{FunctionName, Invocation, InvokeError, Invoked, InvokedStream, PayloadLimits},
+};
 
 /// A Lambda function, or one alias or version of it, as a `Service`: an endpoint for a
 /// [`Balancer`](crate::Balancer).
@@ -71,7 +74,7 @@ impl<I> Function<I> {
                 Either::Right(send(&self.invoke, &self.name, invocation))
             }
         };
-        FunctionFuture { response }
+        FunctionFuture { response: Some(response) }
     }
 }
 
@@ -117,9 +120,9 @@ pin_project! {
     where
         F: Future,
     {
-        // Ready if the invocation is not sent.
+        // Ready if the invocation is not sent; `None` after completion.
         #[pin]
-        response: Either<Ready<F::Output>, F>,
+        response: Option<Either<Ready<F::Output>, F>>,
     }
 }
 
@@ -127,7 +130,13 @@ impl<F: Future> Future for FunctionFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().response.poll(cx)
+        let mut this = self.project();
+        let Some(response) = this.response.as_mut().as_pin_mut() else {
+            polled_after_completion("FunctionFuture")
+        };
+        let output = ready!(response.poll(cx));
+        this.response.set(None);
+        Poll::Ready(output)
     }
 }
 

@@ -11,6 +11,11 @@
 ///
 /// let by_user = Maglev::new(|request: &Request| request.user.as_ref().map(stable_hash));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not find a key in requests of type `{Req}`",
+    label = "this is not a key of these requests",
+    note = "pass a function of the request that the endpoints get: `|request: &{Req}| -> Option<u64>`"
+)]
 pub trait HashKey<Req> {
     /// Returns the hash of the request's key. Equal keys must have equal hashes in every process.
     ///
@@ -19,6 +24,7 @@ pub trait HashKey<Req> {
     fn hash(&self, request: &Req) -> Option<u64>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<F, Req> HashKey<Req> for F
 where
     F: Fn(&Req) -> Option<u64>,
