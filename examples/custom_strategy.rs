@@ -63,7 +63,7 @@ impl<H: BuildHasher, B> Pick<Request<B>> for ShuffleShardPicker<H> {
         // The shard is the endpoints with the highest affinity. The loop visits them in descending
         // order and allocates nothing. It takes the first endpoint from a random position on.
         let start = context.rng().below(self.shard);
-        let mut fallback = None;
+        let (mut fallback, mut tried) = (None, None);
         let mut bound = u64::MAX;
         for position in 0..self.shard {
             let below = self.candidates.iter().filter(|c| self.affinity(tenant, c) < bound);
@@ -74,9 +74,12 @@ impl<H: BuildHasher, B> Pick<Request<B>> for ShuffleShardPicker<H> {
                 if position >= start {
                     return fallback;
                 }
+            } else if context.has_room(next) {
+                tried = Some(next);
             }
         }
-        fallback
+        // A retry that has tried the whole shard goes to one of its endpoints again.
+        fallback.or(tried)
     }
 }
 

@@ -8,7 +8,7 @@ pub use crate::http::Pool;
 #[cfg(feature = "http")]
 pub use crate::http::{GatewayLayer, Origin, resilient};
 pub use crate::{
-    balance::Balancer,
+    balance::{Balancer, Builder},
     discover::{Discover, DiscoverExt, Update},
     endpoint::{Endpoint, Health},
     failover::FailoverLayer,

@@ -73,6 +73,9 @@ impl<S, St: Strategy> Balancer<S, St> {
     /// Creates a balancer over the endpoints of `discover`, and its driver. Spawn the driver: the
     /// balancer learns of endpoints while it is polled.
     ///
+    /// An attempt fails if the service returns an error. For HTTP and gRPC, where statuses tell of
+    /// failures and retries must know which endpoint was tried, use `Builder::http()`.
+    ///
     /// For settings see [`builder`](Balancer::builder). The builder also takes targets that serve
     /// several types of requests, for which the compiler cannot infer `Req` here.
     pub fn new<D, Req>(strategy: St, discover: D) -> (Self, Driver<D, St>)

@@ -88,7 +88,9 @@
 //!
 //! impl<Req> Pick<Req> for FirstPicker {
 //!     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-//!         self.0.iter().find(|candidate| context.accepts(candidate))
+//!         let accepted = self.0.iter().find(|candidate| context.accepts(candidate));
+//!         // A retry that has tried all of them goes to one of them again.
+//!         accepted.or_else(|| self.0.iter().find(|candidate| context.has_room(candidate)))
 //!     }
 //! }
 //! ```

@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData};
+use std::{fmt, sync::Arc};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -15,16 +15,28 @@ use crate::{BoxError, health::Check};
 /// Passes if the endpoint responds `SERVING` by the gRPC health checking protocol, v1.
 ///
 /// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of
-/// request body that the service takes.
+/// request body that the service takes: [`server`](Self::server) and [`service`](Self::service) make
+/// one from [`Bytes`]; for another, such as tonic's, use [`with_body`](Self::with_body).
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+/// use tower_lb::health::{GrpcCheck, HealthCheck};
+///
+/// // With tonic: `|message| tonic::body::Body::new(Full::new(message))`.
+/// let body = |message| Full::<Bytes>::new(message).boxed_unsync();
+/// let check: HealthCheck<GrpcCheck<UnsyncBoxBody<_, _>>> =
+///     HealthCheck::new(GrpcCheck::with_body("shop.v1.Cart", body));
+/// ```
 pub struct GrpcCheck<B> {
     request: Bytes,
-    request_body: PhantomData<fn() -> B>,
+    body: Arc<dyn Fn(Bytes) -> B + Send + Sync>,
 }
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-impl<B> GrpcCheck<B> {
+impl<B: From<Bytes> + 'static> GrpcCheck<B> {
     /// Checks the server as a whole.
     #[must_use]
     pub fn server() -> Self {
@@ -34,7 +46,15 @@ impl<B> GrpcCheck<B> {
     /// Checks a service by its full name, such as `shop.v1.Cart`.
     #[must_use]
     pub fn service(name: &str) -> Self {
-        Self { request: framed(&health_check_request(name)), request_body: PhantomData }
+        Self::with_body(name, B::from)
+    }
+}
+
+impl<B> GrpcCheck<B> {
+    /// Checks a service by its full name, or the server as a whole by an empty name. `body` makes a
+    /// request body of the message.
+    pub fn with_body(name: &str, body: impl Fn(Bytes) -> B + Send + Sync + 'static) -> Self {
+        Self { request: framed(&health_check_request(name)), body: Arc::new(body) }
     }
 }
 
@@ -139,11 +159,11 @@ where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
         + Send
         + 'static,
-    B: From<Bytes> + Send + 'static,
+    B: Send + 'static,
     R: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     fn check(&self, service: S) -> BoxFuture<'static, Result<(), BoxError>> {
-        let mut request = Request::new(B::from(self.request.clone()));
+        let mut request = Request::new((self.body)(self.request.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static("/grpc.health.v1.Health/Check");
         *request.version_mut() = Version::HTTP_2;
@@ -155,13 +175,13 @@ where
 
 impl<B> Clone for GrpcCheck<B> {
     fn clone(&self) -> Self {
-        Self { request: self.request.clone(), request_body: PhantomData }
+        Self { request: self.request.clone(), body: Arc::clone(&self.body) }
     }
 }
 
 impl<B> fmt::Debug for GrpcCheck<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GrpcCheck").field("request", &self.request).finish()
+        f.debug_struct("GrpcCheck").field("request", &self.request).finish_non_exhaustive()
     }
 }
 

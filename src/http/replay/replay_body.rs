@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Body, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::replay_buffer::{Reader, to_bytes};
@@ -46,6 +46,8 @@ pin_project! {
         // Never sent more than once: passes through.
         Once { #[pin] body: B },
         Empty { retry_safety: RetrySafety },
+        // `None` after the frame.
+        Whole { data: Option<Bytes> },
         Buffered { reader: Reader<B> },
     }
 }
@@ -75,11 +77,19 @@ impl<B> Default for ReplayBody<B> {
     }
 }
 
+impl<B> From<Bytes> for ReplayBody<B> {
+    /// Returns a body in one piece, which health checks send.
+    fn from(data: Bytes) -> Self {
+        Self { kind: Kind::Whole { data: Some(data) } }
+    }
+}
+
 impl<B> ReplayBody<B> {
     pub(super) fn retry_safety(&self) -> RetrySafety {
         match &self.kind {
             Kind::Once { .. } => RetrySafety::Never,
             Kind::Empty { retry_safety } => *retry_safety,
+            Kind::Whole { .. } => RetrySafety::Idempotent,
             Kind::Buffered { reader } => reader.retry_safety,
         }
     }
@@ -89,6 +99,7 @@ impl<B> ReplayBody<B> {
         let kind = match &self.kind {
             Kind::Once { .. } => return None,
             Kind::Empty { retry_safety } => Kind::Empty { retry_safety: *retry_safety },
+            Kind::Whole { data } => Kind::Whole { data: Some(data.clone()?) },
             Kind::Buffered { reader } => Kind::Buffered { reader: reader.copy_at_start()? },
         };
         Some(Self { kind })
@@ -105,6 +116,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
                 frame.map(|frame| frame.map(|frame| frame.map_data(to_bytes)).map_err(Into::into))
             }),
             KindProjection::Empty { .. } => Poll::Ready(None),
+            KindProjection::Whole { data } => Poll::Ready(data.take().map(Frame::data).map(Ok)),
             KindProjection::Buffered { reader } => reader.poll_frame(cx),
         }
     }
@@ -113,6 +125,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
         match &self.kind {
             Kind::Once { body } => body.is_end_stream(),
             Kind::Empty { .. } => true,
+            Kind::Whole { data } => data.is_none(),
             Kind::Buffered { reader } => reader.is_end_stream(),
         }
     }
@@ -121,6 +134,9 @@ impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
         match &self.kind {
             Kind::Once { body } => body.size_hint(),
             Kind::Empty { .. } => SizeHint::with_exact(0),
+            Kind::Whole { data } => {
+                SizeHint::with_exact(data.as_ref().map_or(0, |data| data.len() as u64))
+            }
             Kind::Buffered { reader } => reader.size_hint(),
         }
     }
@@ -413,6 +429,15 @@ mod tests {
         let expected: Vec<_> = (0..50).collect();
         assert_eq!(one.unwrap().to_bytes(), expected);
         assert_eq!(other.unwrap().to_bytes(), expected);
+    }
+
+    #[test]
+    fn a_body_in_one_piece_is_repeated_until_it_is_read() {
+        let body = ReplayBody::<Full<Bytes>>::from(Bytes::from("ping"));
+        assert_eq!(body.size_hint().exact(), Some(4));
+        let copy = body.try_clone().unwrap();
+        assert_eq!(read(body).0, "ping");
+        assert_eq!(read(copy).0, "ping");
     }
 
     #[test]

@@ -372,6 +372,7 @@ mod protocols {
             check.check(client).await.map_err(|error| error.to_string())
         };
         assert_eq!(found(GrpcCheck::server()).await, Ok(()));
+        assert_eq!(found(GrpcCheck::with_body("shop.Cart", Full::new)).await, Ok(()));
         assert_eq!(found(GrpcCheck::service("shop.Cart")).await, Ok(()));
         assert_eq!(
             found(GrpcCheck::service("shop.Till")).await,
