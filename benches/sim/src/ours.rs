@@ -19,8 +19,7 @@ use tower_lb::{
     load::Now,
     outcome::{Attempt, LoadReport, Outcome},
     strategy::{
-        BuildContext, Candidate, Candidates, Dynamic, Fresh, Pick, PickContext,
-        Probes, Strategy,
+        BuildContext, Candidate, Candidates, Dynamic, Fresh, Pick, PickContext, Probes, Strategy,
     },
 };
 
