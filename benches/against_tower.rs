@@ -1,6 +1,7 @@
 //! One request over endpoints that do nothing, by this crate and by tower, in the same run.
 //!
-//! `cargo bench` runs it. Other peers, concurrency and changes of the endpoints are measured in `benches/peers`.
+//! `cargo bench` runs it. Other peers, concurrency and changes of the endpoints are measured in
+//! `benches/peers`.
 
 use std::{
     convert::Infallible,

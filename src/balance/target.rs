@@ -5,7 +5,7 @@ use crate::BoxError;
 /// A service that a balancer can send requests of type `Req` to.
 ///
 /// [`Balancer`](super::Balancer) asks for it, so that the compiler says what is missing from a
-/// target, and `Balancer::new` so that it says so where the target is passed in.
+/// target, and `Balancer::new` so that the error appears where the target is passed in.
 #[diagnostic::on_unimplemented(
     message = "endpoints whose target is `{Self}` cannot be balanced for requests of type `{Req}`",
     label = "the targets of these endpoints are not services that a balancer can call",

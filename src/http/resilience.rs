@@ -30,7 +30,7 @@ where
     ResilienceLayer::default().layer(service)
 }
 
-/// A service of requests whose body can be sent again.
+/// A service of requests whose body can be repeated.
 ///
 /// [`resilient`] asks for it, so that the compiler says what is missing from the service.
 #[diagnostic::on_unimplemented(

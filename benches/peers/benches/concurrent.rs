@@ -88,7 +88,7 @@ fn bench<S>(
     }
 }
 
-/// Time for so many requests, split over so many tasks.
+/// Returns the time for `requests` requests, divided among the tasks.
 async fn split<S>(service: &S, tasks: u64, requests: u64) -> Duration
 where
     S: Service<(), Error: Debug, Response: Send, Future: Send> + Clone + Send + 'static,

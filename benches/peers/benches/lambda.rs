@@ -1,5 +1,5 @@
-//! What is added to an invocation by the SDK: the event, the balancer, the answer. The SDK's client is
-//! answered in process, so that its own work (serialising, signing) is all that it does.
+//! What is added to an invocation by the SDK: the event, the balancer, the answer. The SDK's client
+//! is answered in process, so that its own work (serialising, signing) is all that it does.
 
 use std::{
     future::Future,

@@ -220,7 +220,7 @@ fn ours_burst<St: Strategy>(group: &mut Group<'_>, name: &str, strategy: fn() ->
         bench("polled by hand", &|driver| {
             while ours::poll(driver).is_pending() {}
         });
-        // A task may take no more than so many messages at a time, says tokio.
+        // tokio lets a task take at most this many messages at a time.
         bench("in a tokio task", &|driver| runtime.block_on(driver));
     }
 }

@@ -95,7 +95,7 @@ fn post() -> Request<Full<Bytes>> {
     Request::post("/orders").body(Full::from("{}")).expect("valid")
 }
 
-/// Time for so many requests, those to make the requests left out.
+/// Returns the time for `n` requests, without the time to create them.
 fn time<S>(service: &mut S, requests: u64, make: fn() -> Request<Full<Bytes>>) -> Duration
 where
     S: Service<Request<Full<Bytes>>>,

@@ -30,11 +30,11 @@ use crate::{
 /// One of the balancers compared, over endpoints that do nothing.
 pub struct Contender {
     pub name: &'static str,
-    /// Sets it up over so many endpoints.
+    /// Sets it up over this number of endpoints.
     pub over: fn(usize) -> Run,
 }
 
-/// Time for so many requests.
+/// Returns the time for this number of requests.
 pub type Run = Box<dyn FnMut(u64) -> Duration>;
 
 impl Contender {

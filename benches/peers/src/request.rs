@@ -9,7 +9,8 @@ use std::{
 
 use tower::{Service, ServiceExt};
 
-/// Time for so many requests, one after the other, polled by hand: no executor is measured along.
+/// Returns the time for this number of requests, one after the other, polled by hand, so that no
+/// executor is measured.
 pub fn by_hand<S>(service: &mut S, requests: u64) -> Duration
 where
     S: Service<(), Error: Debug>,

@@ -69,7 +69,7 @@ fn failing_servers_get_few_requests_and_others_do_not_suffer() {
     }
 }
 
-/// Whoever sees what neighbours leave of a server keeps its tail short beyond what was allocated.
+/// A client that sees what neighbours leave of a server keeps its tail short beyond the allocation.
 #[test]
 fn an_overload_lengthens_tails_only_where_neighbours_are_not_seen() {
     let names = ["p2c peak EWMA", "least peak EWMA", "probes: 1"];
@@ -83,7 +83,8 @@ fn an_overload_lengthens_tails_only_where_neighbours_are_not_seen() {
     assert!(blind > 5.0 && scan < 1.9 && probed < 1.45, "{blind} {scan} {probed}");
 }
 
-/// Sixteen thousand clients of one request a second each: what they know is old unless they wait for a probe.
+/// Sixteen thousand clients of one request a second each: what they know is old unless they wait
+/// for a probe.
 #[test]
 fn clients_that_send_little_have_short_tails_if_they_wait_for_probes() {
     let scenarios = short(&["S15x"]);
@@ -99,8 +100,8 @@ fn run(scenario: &Scenario, name: &str) -> Measured {
     engine::run(scenario, 1, |client| (entry.client)(scenario, client))
 }
 
-/// Where servers report their load, an endpoint that has little weight must be selected often enough to
-/// report that it is idle.
+/// Where servers report their load, an endpoint that has little weight must be selected often
+/// enough to report that it is idle.
 #[test]
 fn light_endpoints_do_not_starve() {
     for mut scenario in scenario::weights() {
@@ -114,9 +115,9 @@ fn light_endpoints_do_not_starve() {
     }
 }
 
-/// Clients begin or restart at the same moment, or half of the endpoints are replaced: in the first two
-/// seconds tails are longer, from the fourth on they are not. At 1.74 times the allocation, and in a fleet of
-/// two speeds.
+/// Clients begin or restart at the same moment, or half of the endpoints are replaced: in the first
+/// two seconds tails are longer, from the fourth on they are not. At 1.74 times the allocation, and
+/// in a fleet of two speeds.
 #[test]
 fn a_cold_start_is_over_soon() {
     let bounds = [

@@ -376,7 +376,8 @@ impl State {
         Some(offer)
     }
 
-    /// Lets a request that is polled be asked again about the endpoints that it did not decide about.
+    /// Lets a request that is polled be asked again about the endpoints that it did not decide
+    /// about.
     pub(super) fn restore_lost(&mut self, id: u64) {
         let lost = self.line.get_mut(&id).map(|waiter| std::mem::take(&mut waiter.lost));
         for slots in lost.into_iter().flatten() {

@@ -108,8 +108,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.queue.with(|state, wakers| {
-            // A slot that it has ceded must not stay with a holder that is never polled. One that it
-            // only wanted is wanted no more.
+            // A slot that it has ceded must not stay with a holder that is never polled. One that
+            // it only wanted is wanted no more.
             if state.is_ceding(self.id) {
                 state.reclaim(self.id, wakers);
             }

@@ -15,8 +15,8 @@ use crate::{BoxError, health::Check};
 /// Passes if the endpoint responds `SERVING` by the gRPC health checking protocol, v1.
 ///
 /// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of
-/// request body that the service takes: [`server`](Self::server) and [`service`](Self::service) make
-/// one from [`Bytes`]; for another, such as tonic's, use [`with_body`](Self::with_body).
+/// request body that the service takes: [`server`](Self::server) and [`service`](Self::service)
+/// make one from [`Bytes`]; for another, such as tonic's, use [`with_body`](Self::with_body).
 ///
 /// ```
 /// use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! Prints the memory that balancers hold while their endpoints change, as a Markdown table with a row
-//! every ten seconds.
+//! Prints the memory that balancers hold while their endpoints change, as a Markdown table with a
+//! row every ten seconds.
 //!
 //! Usage: `soak [SECONDS] [CASE]`. Without a case, all cases run one after the other.
 
@@ -232,8 +232,8 @@ fn watched(targets: Targets) -> impl Discover<Key = u64, Target = Backend, Error
         .expect("valid settings")
 }
 
-/// Creates 10 000 balancers of ten endpoints, sends a request to each and drops them, again and again.
-/// They share the handle of a zonal shift, as the balancers of one program may.
+/// Creates 10 000 balancers of ten endpoints, sends a request to each and drops them, again and
+/// again. They share the handle of a zonal shift, as the balancers of one program may.
 fn balancers(time: Duration) {
     const BALANCERS: u64 = 10_000;
     let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -306,8 +306,8 @@ fn threads(time: Duration) {
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
-/// One endpoint's service, which all its clones share; the number of them that are alive tells whether
-/// removed endpoints are kept.
+/// One endpoint's service, which all its clones share; the number of them that are alive tells
+/// whether removed endpoints are kept.
 struct EndpointId {
     id: u64,
 }
