@@ -17,10 +17,7 @@ pub struct ParseError {
     position: Option<(usize, usize)>,
 }
 
-#[cfg_attr(
-    not(any(feature = "http", feature = "lambda", feature = "document", feature = "dns")),
-    allow(dead_code, reason = "only edges and sources parse text")
-)]
+#[allow(dead_code, reason = "each feature uses its own part")]
 impl ParseError {
     /// The longest text that is kept, in bytes. The rest is left out.
     const MAX_TEXT_BYTES: usize = 200;
