@@ -39,7 +39,7 @@ pub fn spread<St: Strategy>(strategy: St, n: usize) -> Balancer<Noop, St> {
         }
     };
     let endpoints = (0..n).map(|index| (address(index), endpoint(index)));
-    let (balancer, mut driver) = Balancer::new(strategy, discover::list(endpoints));
+    let (balancer, mut driver) = build(strategy, discover::list(endpoints));
     let runtime = runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let _inside = runtime.enter();
     let _ = poll(&mut driver);
