@@ -170,6 +170,8 @@ pub(crate) struct World {
     must_settle: bool,
     /// Who was served, where, and who has come earlier and could have been served there.
     overtaken: Vec<(usize, usize, usize)>,
+    /// The clock has moved in this step.
+    time_passed: bool,
     built_before: usize,
     pub(crate) polls: usize,
     pub(crate) completed: usize,
@@ -240,6 +242,7 @@ impl World {
             batched: false,
             must_settle: false,
             overtaken: Vec::new(),
+            time_passed: false,
             built_before: 0,
             polls: 0,
             completed: 0,
@@ -556,6 +559,7 @@ impl World {
         let millis = [0, 1, 5, 100, 250, 1_000, 3_000, 30_000, 600_000, 86_400_000, 3_456_000_000];
         let time = Duration::from_millis(millis[rng.below(millis.len())]);
         say!("{time:?} pass");
+        self.time_passed = true;
         tokio::time::advance(time).await;
     }
 
@@ -717,6 +721,7 @@ impl World {
         }
         self.check();
         self.batched = false;
+        self.time_passed = false;
     }
 
     fn poll(&mut self, id: usize) {
@@ -834,7 +839,9 @@ impl World {
         let newcomer = joined.is_none();
         let changed = self.builds() != self.built_before || self.is_rationed();
         let busy = self.calls.values().filter(|other| other.called.is_none()).count();
-        if touched || self.batched || newcomer && changed || busy >= LOOK_AHEAD {
+        // Its own timer, which logs that it waits, may wake a request before a change wakes all.
+        let first = newcomer || self.time_passed;
+        if touched || self.batched || first && changed || busy >= LOOK_AHEAD {
             return;
         }
         if self.shared.refuses || self.shared.strict || !self.frozen.is_empty() {
