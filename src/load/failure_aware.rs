@@ -361,7 +361,7 @@ mod tests {
     /// The costs of endpoints of which each fails that share of a thousand requests, in turns,
     /// while the strategy looks at all of them all the time: the mean, and by how much they differ.
     fn costs(load: &FailureAware<Outstanding>, failing: &[f64]) -> (Vec<f64>, f64) {
-        let (now, mut rng) = (Instant::now(), crate::strategy::Rng::seeded(1));
+        let (now, mut rng) = (Instant::now(), crate::rng::Rng::seeded(1));
         let endpoints: Vec<_> =
             failing.iter().map(|share| (EndpointStats::new(), *share)).collect();
         let (mut sums, mut spread) = (vec![0.0; failing.len()], 0.0);

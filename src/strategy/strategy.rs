@@ -52,9 +52,9 @@ pub trait Pick<Req> {
     /// Returns the candidate that gets the request, one of those that the picker was built from.
     ///
     /// A picker returns a candidate that the context [accepts](PickContext::accepts) if there is
-    /// one: a candidate that has a free slot and that the request has not tried. If there is none,
-    /// it returns one that has [room](PickContext::has_room): to have been tried is no reason to
-    /// fail.
+    /// one: a candidate that has a free slot and that the request has not tried. If none is
+    /// accepted, it returns one that has [room](PickContext::has_room): to have been tried is no
+    /// reason to fail.
     ///
     /// `None` rejects the request. The request waits if no candidate has a free slot, and fails
     /// with [`Error::Refused`](crate::Error::Refused) otherwise.

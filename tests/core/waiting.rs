@@ -599,8 +599,8 @@ fn a_later_offer_is_not_taken_from_its_holder() {
 }
 
 proptest! {
-    /// Whoever is served, no older request that could have gone there is left waiting; and no slot is
-    /// free that somebody waits for.
+    /// No request is served before an older one that could have gone to the same endpoint, and no slot
+    /// is free that a request waits for.
     #[test]
     fn order_of_arrival_among_those_that_compete(
         limit in 1_u32..3,

@@ -331,8 +331,8 @@ async fn the_gateway_turns_errors_into_responses() {
         status
     };
     // Nobody there, ever.
-    let nobody = discover::addresses::<Origin>([]).connect(Pool::new().connector());
-    let balancer = Builder::http().spawn(P2c::default(), nobody).unwrap();
+    let none = discover::addresses::<Origin>([]).connect(Pool::new().connector());
+    let balancer = Builder::http().spawn(P2c::default(), none).unwrap();
     let response = Gateway::new(balancer).oneshot(request()).await.unwrap();
     assert_eq!(answer(response).await, 503);
 
