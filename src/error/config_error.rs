@@ -1,9 +1,12 @@
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
+use crate::escape::Escaped;
+
 /// A setting that is invalid, or that contradicts another one.
 ///
 /// Every fallible `build`, `new` and setter of this crate fails with this type. `Display` names the
 /// field, its value if it has one, and what was expected: "`rise` is 0: expected at least 1".
+/// Control characters of the value are escaped.
 ///
 /// ```
 /// use tower_lb::ConfigError;
@@ -11,6 +14,8 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 /// let error = ConfigError::new("rise", "at least 1").with_value(0);
 /// assert_eq!(error.field(), "rise");
 /// assert_eq!(error.to_string(), "`rise` is 0: expected at least 1");
+/// let error = ConfigError::new("cookie", "a cookie name").with_value("a\nb");
+/// assert_eq!(error.to_string(), "`cookie` is a\\nb: expected a cookie name");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -110,7 +115,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
             Some(value) => {
-                write!(f, "`{}` is {value}: expected {}", self.field, self.expected)
+                write!(f, "`{}` is {}: expected {}", self.field, Escaped(value), self.expected)
             }
             None => write!(f, "`{}`: expected {}", self.field, self.expected),
         }
