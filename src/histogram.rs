@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-/// Counts latencies in buckets in proportion to the latency, without a lock. Latencies out of range
-/// count in the first or the last bucket.
+/// Counts latencies in buckets whose widths grow with the latency, without a lock. Latencies out of
+/// range count in the first or the last bucket.
 #[derive(Debug)]
 pub(crate) struct Histogram {
     buckets: Box<[AtomicU32]>,
@@ -66,7 +66,7 @@ impl Histogram {
     }
 }
 
-/// Returns the bucket of the latency that `rank` others precede.
+/// Returns the bucket of the latency at `rank`, counted from 0 in ascending order.
 pub(crate) fn bucket_of_rank(counts: &[u64], rank: u64) -> Option<usize> {
     let mut seen = 0;
     counts.iter().position(|count| {

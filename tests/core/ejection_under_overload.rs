@@ -129,7 +129,7 @@ enum Checks {
 
 /// How many endpoints may be ejected.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum HashOrder {
+enum EjectionLimit {
     Half,
     None,
 }
@@ -137,7 +137,7 @@ enum HashOrder {
 #[derive(Clone, Copy, Debug)]
 struct Scenario {
     checks: Checks,
-    places: HashOrder,
+    limit: EjectionLimit,
     panic: bool,
     seed: u64,
 }
@@ -198,9 +198,9 @@ where
         .interval(SECOND)
         .ejection_time(5 * SECOND, 60 * SECOND)
         .seed(scenario.seed);
-    let detection = match scenario.places {
-        HashOrder::Half => detection,
-        HashOrder::None => detection.max_ejected(0, 0.0),
+    let detection = match scenario.limit {
+        EjectionLimit::Half => detection,
+        EjectionLimit::None => detection.max_ejected(0, 0.0),
     };
     let builder = Balancer::builder().seed(scenario.seed).classify(Answers).fail_fast(SECOND);
     let balancer = match scenario.checks {
@@ -301,26 +301,26 @@ const LONGEST_RETURN: Duration = Duration::from_secs(33);
 
 fn law(name: &str, scenario: Scenario, report: &Report) {
     let context = format!("{name}, {scenario:?}: {report:?}");
-    let cap = if scenario.places == HashOrder::Half { ENDPOINTS / 2 } else { 0 };
+    let cap = if scenario.limit == EjectionLimit::Half { ENDPOINTS / 2 } else { 0 };
     assert!(report.most_out <= cap, "{context}");
     // At most ten are out for 5 s at least, which makes 200. Swaps are few beside that.
     assert!(report.ejections <= 300, "{context}");
     assert!(report.whole.is_some_and(|time| time < LONGEST_RETURN), "{context}");
-    match scenario.places {
+    match scenario.limit {
         // The threshold of 5, four trials, and the last requests before its place is free: in 1 share
         // of 20.
-        HashOrder::Half => {
+        EjectionLimit::Half => {
             assert!(report.received <= report.share / 10, "{context}");
             assert!(report.ejected.is_none_or(|time| time < 5 * SECOND), "{context}");
         }
-        HashOrder::None => assert!(report.received <= report.share / 5, "{context}"),
+        EjectionLimit::None => assert!(report.received <= report.share / 5, "{context}"),
     }
 }
 
 #[test]
 fn an_endpoint_that_fails_fast_is_ejected_though_others_fill_the_places() {
     for checks in [Checks::None, Checks::Blind] {
-        let scenario = Scenario { checks, places: HashOrder::Half, panic: false, seed: 1 };
+        let scenario = Scenario { checks, limit: EjectionLimit::Half, panic: false, seed: 1 };
         law("round robin", scenario, &run(RoundRobin::starting_at(scenario.seed), scenario));
         law("P2C", scenario, &run(P2c::default(), scenario));
         law("least loaded", scenario, &run(LeastLoaded::default(), scenario));
@@ -330,12 +330,12 @@ fn an_endpoint_that_fails_fast_is_ejected_though_others_fill_the_places() {
 #[test]
 fn without_a_place_its_failures_keep_requests_away() {
     let scenario =
-        Scenario { checks: Checks::None, places: HashOrder::None, panic: false, seed: 1 };
+        Scenario { checks: Checks::None, limit: EjectionLimit::None, panic: false, seed: 1 };
     law("P2C", scenario, &run(P2c::default(), scenario));
     law("least loaded", scenario, &run(LeastLoaded::default(), scenario));
     // A rule that opens to all leaves it to the strategy too.
     let scenario =
-        Scenario { checks: Checks::Blind, places: HashOrder::Half, panic: true, seed: 1 };
+        Scenario { checks: Checks::Blind, limit: EjectionLimit::Half, panic: true, seed: 1 };
     let report = run(P2c::default(), scenario);
     assert!(report.received <= report.share / 5, "{report:?}");
 }
@@ -373,13 +373,13 @@ fn table() {
         "| situation | balancer | received | most | share | ejected after | whole after | succeed |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    for (situation, checks, places, panic) in [
-        ("no checks", Checks::None, HashOrder::Half, false),
-        ("checks time out", Checks::Blind, HashOrder::Half, false),
-        ("checks time out, panic rule", Checks::Blind, HashOrder::Half, true),
-        ("none may be ejected", Checks::None, HashOrder::None, false),
+    for (situation, checks, limit, panic) in [
+        ("no checks", Checks::None, EjectionLimit::Half, false),
+        ("checks time out", Checks::Blind, EjectionLimit::Half, false),
+        ("checks time out, panic rule", Checks::Blind, EjectionLimit::Half, true),
+        ("none may be ejected", Checks::None, EjectionLimit::None, false),
     ] {
-        let scenarios = (1..=SEEDS).map(|seed| Scenario { checks, places, panic, seed });
+        let scenarios = (1..=SEEDS).map(|seed| Scenario { checks, limit, panic, seed });
         let scenarios: Vec<_> = scenarios.collect();
         let reports = |run: &dyn Fn(Scenario) -> Report| -> Vec<_> {
             scenarios.iter().map(|scenario| run(*scenario)).collect()

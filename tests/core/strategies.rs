@@ -89,7 +89,7 @@ macro_rules! for_each_strategy {
         $check("p2c, peak EWMA", P2c::new(FailureAware::new(PeakEwma::new())), $($argument),*);
         $check("least", LeastLoaded::default(), $($argument),*);
         $check("least of five", LeastLoaded::default().scan_up_to(5).unwrap(), $($argument),*);
-        // Without a key a request goes anywhere. What they do with keys is in `tests/hashing.rs`.
+        // Without a key a request goes anywhere. What they do with keys is in `tests/core/hashing.rs`.
         $check("rendezvous", Rendezvous::new(|_: &()| None), $($argument),*);
         $check("maglev", Maglev::new(|_: &()| None), $($argument),*);
         let hash = Maglev::new(|_: &()| None);

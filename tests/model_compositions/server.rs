@@ -59,7 +59,7 @@ pub(crate) struct Log {
 
 /// An endpoint from its insertion to its removal: what the limit of requests is about.
 #[derive(Debug)]
-pub(crate) struct HashEntry {
+pub(crate) struct Member {
     pub(crate) key: usize,
     pub(crate) stats: Arc<EndpointStats>,
     /// Requests that are in flight, or hold a slot while the service is not ready.
@@ -69,7 +69,7 @@ pub(crate) struct HashEntry {
 
 pub(crate) struct State {
     pub(crate) id: usize,
-    seat: Mutex<Arc<HashEntry>>,
+    member: Mutex<Arc<Member>>,
     log: Arc<Log>,
     /// Removed or replaced.
     pub(crate) retired: AtomicBool,
@@ -78,8 +78,8 @@ pub(crate) struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (id, seat) = (self.id, self.seat());
-        write!(f, "server {id} at {}, {:?} in use", seat.key, seat.used)?;
+        let (id, member) = (self.id, self.member());
+        write!(f, "server {id} at {}, {:?} in use", member.key, member.used)?;
         let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
         let Inner { readiness, answer, holders, .. } = &*inner;
         write!(f, ", {readiness:?}, {answer:?}, held by {holders:?}")
@@ -98,15 +98,15 @@ struct Inner {
 
 /// One slot in use.
 #[derive(Debug)]
-struct Use(Arc<HashEntry>);
+struct Use(Arc<Member>);
 
 impl Use {
     fn of(state: &State) -> Arc<Self> {
-        let seat = state.seat();
-        let before = seat.used.fetch_add(1, SeqCst);
-        let limit = seat.limit;
+        let member = state.member();
+        let before = member.used.fetch_add(1, SeqCst);
+        let limit = member.limit;
         assert!(limit.is_none_or(|limit| before < limit), "more than {limit:?} at {state:?}");
-        Arc::new(Self(seat))
+        Arc::new(Self(member))
     }
 }
 
@@ -153,7 +153,7 @@ impl Clone for Server {
 impl Server {
     pub(crate) fn new(
         id: usize,
-        seat: Arc<HashEntry>,
+        member: Arc<Member>,
         log: &Arc<Log>,
         readiness: Readiness,
         answer: Answer,
@@ -167,7 +167,7 @@ impl Server {
         };
         let state = State {
             id,
-            seat: Mutex::new(seat),
+            member: Mutex::new(member),
             log: Arc::clone(log),
             retired: AtomicBool::new(false),
             inner: Mutex::new(inner),
@@ -177,13 +177,13 @@ impl Server {
 }
 
 impl State {
-    pub(crate) fn seat(&self) -> Arc<HashEntry> {
-        Arc::clone(&self.seat.lock().unwrap())
+    pub(crate) fn member(&self) -> Arc<Member> {
+        Arc::clone(&self.member.lock().unwrap())
     }
 
     /// It was removed, and is there again.
-    pub(crate) fn move_to(&self, seat: Arc<HashEntry>) {
-        *self.seat.lock().unwrap() = seat;
+    pub(crate) fn move_to(&self, member: Arc<Member>) {
+        *self.member.lock().unwrap() = member;
         self.retired.store(false, SeqCst);
     }
 

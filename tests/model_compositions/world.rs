@@ -31,7 +31,7 @@ use tower_lb::{
 use crate::{
     checked::{Checked, Shared, Wants},
     oracle::Class,
-    server::{Answer, Event, HashEntry, Id, Log, Readiness, Request, Response, Server, State},
+    server::{Answer, Event, Id, Log, Member, Readiness, Request, Response, Server, State},
     tree::{Controls, Growth, Tree, ZONES, locality, sessions},
 };
 
@@ -156,7 +156,7 @@ pub(crate) struct World {
     known: BTreeMap<usize, Endpoint<Server>>,
     removed: Vec<Endpoint<Server>>,
     servers: Vec<Arc<State>>,
-    seats: Vec<Arc<HashEntry>>,
+    members: Vec<Arc<Member>>,
     shared_allowance: Allowance,
     /// The driver has yet to see what was sent.
     dirty: bool,
@@ -231,7 +231,7 @@ impl World {
             known: BTreeMap::new(),
             removed: Vec::new(),
             servers: Vec::new(),
-            seats: Vec::new(),
+            members: Vec::new(),
             shared_allowance: Allowance::of(2),
             dirty: false,
             errors_sent: 0,
@@ -305,20 +305,21 @@ impl World {
         self.source.is_some() && self.driver.is_some()
     }
 
-    fn seat(&mut self, key: usize, endpoint: &Endpoint<()>) -> Arc<HashEntry> {
-        let seat = Arc::new(HashEntry {
+    fn member(&mut self, key: usize, endpoint: &Endpoint<()>) -> Arc<Member> {
+        let member = Arc::new(Member {
             key,
             stats: Arc::clone(endpoint.stats()),
             used: AtomicU32::new(0),
             limit: self.settings.limit,
         });
-        self.seats.push(Arc::clone(&seat));
-        seat
+        self.members.push(Arc::clone(&member));
+        member
     }
 
-    fn server(&mut self, rng: &mut Rng, seat: Arc<HashEntry>) -> Server {
+    fn server(&mut self, rng: &mut Rng, member: Arc<Member>) -> Server {
         let readiness = draw_readiness(rng);
-        let server = Server::new(self.servers.len(), seat, &self.log, readiness, draw_answer(rng));
+        let server =
+            Server::new(self.servers.len(), member, &self.log, readiness, draw_answer(rng));
         self.servers.push(Arc::clone(&server.state));
         server
     }
@@ -326,11 +327,11 @@ impl World {
     /// A new endpoint, or another service in the place of one that is there.
     fn endpoint(&mut self, rng: &mut Rng, key: usize, healthy: bool) -> Endpoint<Server> {
         let endpoint = Endpoint::new(());
-        let seat = match self.known.get(&key) {
-            Some(known) => known.target().state.seat(),
-            None => self.seat(key, &endpoint),
+        let member = match self.known.get(&key) {
+            Some(known) => known.target().state.member(),
+            None => self.member(key, &endpoint),
         };
-        let server = self.server(rng, seat);
+        let server = self.server(rng, member);
         self.attributes(rng, endpoint.map(|()| server), healthy)
     }
 
@@ -376,8 +377,8 @@ impl World {
             // One that was removed, with its figures. It has other slots from the next poll on.
             self.must_settle = true;
             let again = self.removed.swap_remove(rng.below(self.removed.len()));
-            let seat = self.seat(key, &again.clone().map(|_| ()));
-            again.target().state.move_to(seat);
+            let member = self.member(key, &again.clone().map(|_| ()));
+            again.target().state.move_to(member);
             again
         } else {
             self.endpoint(rng, key, false)
@@ -450,11 +451,11 @@ impl World {
             let key = rng.below(KEYS);
             let known = self.known.get(&key).filter(|_| rng.below(2) == 0).cloned();
             // A key may be there twice; then the second takes the place of the first.
-            let before = after.get(&key).map(|one: &Endpoint<Server>| one.target().state.seat());
+            let before = after.get(&key).map(|one: &Endpoint<Server>| one.target().state.member());
             let endpoint = match (known, before) {
                 (Some(known), _) => known,
-                (None, Some(seat)) => {
-                    let server = self.server(rng, seat);
+                (None, Some(member)) => {
+                    let server = self.server(rng, member);
                     self.attributes(rng, Endpoint::new(server), false)
                 }
                 (None, None) => self.endpoint(rng, key, false),
@@ -821,7 +822,7 @@ impl World {
     fn called(&mut self, id: usize, server: usize) {
         let state = Arc::clone(&self.servers[server]);
         assert_eq!(state.readiness(), Readiness::Ready, "{state:?}");
-        let key = state.seat().key;
+        let key = state.member().key;
         let record = self.shared.record();
         let call = self.calls.get_mut(&id).unwrap();
         assert_eq!(call.called.replace(key), None, "{id} was sent twice");
@@ -921,10 +922,10 @@ impl World {
 
     fn has_room(&self, key: usize) -> bool {
         self.known.get(&key).is_some_and(|endpoint| {
-            let seat = endpoint.target().state.seat();
-            let used = seat.used.load(SeqCst);
+            let member = endpoint.target().state.member();
+            let used = member.used.load(SeqCst);
             let spent = endpoint.allowance().is_some_and(|allowance| allowance.left() == 0);
-            seat.limit.is_none_or(|limit| used < limit) && !spent
+            member.limit.is_none_or(|limit| used < limit) && !spent
         })
     }
 
@@ -961,9 +962,9 @@ impl World {
         for (key, one) in keys.iter().zip(&status.endpoints) {
             let known = &self.known[key];
             assert!(one.attributes == **known, "{key}: {one:?}");
-            let stats = &known.target().state.seat().stats;
-            let seats = self.seats.iter().filter(|seat| Arc::ptr_eq(&seat.stats, stats));
-            let used: u32 = seats.map(|seat| seat.used.load(SeqCst)).sum();
+            let stats = &known.target().state.member().stats;
+            let members = self.members.iter().filter(|member| Arc::ptr_eq(&member.stats, stats));
+            let used: u32 = members.map(|member| member.used.load(SeqCst)).sum();
             assert_eq!(one.outstanding, used, "requests in flight at {key}");
         }
         for server in &self.servers {
@@ -999,7 +1000,7 @@ impl World {
         let Wants { class, home } = call.wants;
         let asked: Vec<_> = self.servers.iter().filter(|one| one.holders().contains(&id)).collect();
         for state in &asked {
-            let key = state.seat().key;
+            let key = state.member().key;
             let current = self.known.get(&key).map(|known| known.target().state.id);
             assert_eq!(current, Some(state.id), "{id} waits for what was replaced or removed");
             let stays = home == Some(key) && record.fact(key).is_some_and(|one| one.is_draining());
@@ -1020,8 +1021,8 @@ impl World {
             for &key in record.allowed(class).iter().filter(|&&key| self.has_room(key)) {
                 let endpoint = &self.known[&key];
                 let server = endpoint.target().state.id;
-                let idle = endpoint.target().state.seat().stats.outstanding() == 0;
-                let stats = &endpoint.target().state.seat().stats;
+                let idle = endpoint.target().state.member().stats.outstanding() == 0;
+                let stats = &endpoint.target().state.member().stats;
                 let been = tried.as_ref().is_some_and(|tried| tried.contains(stats));
                 let here = asked.iter().any(|one| one.id == server);
                 let may = !been && !here && !call.failed.contains(&server);
@@ -1096,8 +1097,8 @@ impl World {
         for one in self.clones[0].status().endpoints {
             assert_eq!(one.outstanding, 0, "{one:?}");
         }
-        for seat in &self.seats {
-            assert_eq!(seat.used.load(SeqCst), 0, "{seat:?}");
+        for member in &self.members {
+            assert_eq!(member.used.load(SeqCst), 0, "{member:?}");
         }
         self.removed.clear();
         for server in &self.servers {

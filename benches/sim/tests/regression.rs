@@ -32,6 +32,9 @@ fn compare(scenarios: &[Scenario], names: &[&str]) -> Comparison {
 #[test]
 fn tails_are_no_longer_than_they_were() {
     let scenarios = short(&["S1", "S3", "S7", "S11", "S14"]);
+    // For rand's `SmallRng`. With the generator before it the short runs were up to 5 % lower:
+    // tower 1.60 and 1.91, least loaded 1.39 and 1.58, least peak EWMA 1.27 and 1.32, headers 1.21
+    // and 1.39.
     let bounds = [
         ("tower p2c + peak EWMA", 1.67, 1.96),
         ("p2c peak EWMA", 1.63, 1.93),

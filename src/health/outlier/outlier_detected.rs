@@ -37,10 +37,10 @@ stage! {
     /// stream of [`HealthExt::outlier_detected`](crate::health::HealthExt::outlier_detected).
     ///
     /// An ejected endpoint is passed on as [`Health::Unhealthy`] with the reason. When its ejection
-    /// time is over, it is put on trial: it has an [`Allowance`] of one request. If that succeeds,
-    /// the endpoint has upstream's health again; if it fails, the endpoint is ejected for a longer
-    /// time. If the caller gives the request up before the response has begun, the next request
-    /// decides.
+    /// time is over, it is put on trial: it has an [`Allowance`] of one request. If that
+    /// request succeeds, the endpoint has the health that upstream reports again; if it fails, the
+    /// endpoint is ejected for a longer time. If the caller gives the request up before the
+    /// response has begun, the next request decides.
     ///
     /// The number of ejected endpoints is limited. At the limit, a clearly worse endpoint replaces
     /// the ejected one of the lowest severity; see [`OutlierDetection::max_ejected`].
@@ -182,7 +182,8 @@ impl OutlierPolicy {
         reason: &str,
     ) {
         let Some(member) = members.get(id) else { return };
-        // Upstream does not send it requests: it must not use up the limit.
+        // It is already ejected or on trial; or it is ineligible upstream, so that an ejection
+        // would only use up the limit.
         if !member.state.is_in_service() || !member.endpoint.is_eligible() {
             return;
         }
@@ -217,8 +218,8 @@ impl OutlierPolicy {
         must_be_eligible: bool,
     ) -> Option<(Id, EjectionRank)> {
         // Requests that were in flight at the ejection may have raised a severity since. Ranks are
-        // brought up to date here, and not for each request. A raised rank moves back in the order,
-        // so the loop ends after at most one turn per endpoint.
+        // brought up to date here, and not for each request. A rank only rises, through a few
+        // severities, so the loop ends.
         loop {
             let (id, rank) = self.ejected.least_severe(must_be_eligible)?;
             let severity = members.get(id)?.state.monitor.severity();
@@ -271,7 +272,7 @@ impl OutlierPolicy {
         let Some(member) = members.get_mut(id) else { return };
         if !self.detection.trial {
             member.state.monitor.reset_severity();
-            return self.reinstate(members, id, "its time is over");
+            return self.reinstate(members, id, "its ejection time is over");
         }
         tracing::info!(endpoint = %Escaped(&member.key), "on trial");
         member.state.ejection = EjectionState::OnTrial(Allowance::of(1));
@@ -305,7 +306,8 @@ impl OutlierPolicy {
                 endpoints.push(IntervalStats { id, outcomes, measured, latency });
             }
         }
-        // The rule with the worse failures goes first, while the limit is not used up.
+        // The failure share goes first: it finds the worst endpoints, and the limit may not suffice
+        // for all.
         if let Some(rule) = self.detection.failure_share {
             rule.find(&endpoints, |endpoint, reason| {
                 self.eject_if_allowed(members, endpoint.id, Severity::Mild, &reason);

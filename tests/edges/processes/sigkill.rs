@@ -1,7 +1,7 @@
-//! Backends that are processes of their own and are killed: nobody who may be sent again notices.
+//! Backends that are processes of their own and are killed: no request that may be retried fails.
 //!
 //! Ten seconds of 500 requests a second; for the whole minute of the claim:
-//! `KILL_SECONDS=60 KILL_RATE=1000 cargo test --release -p tower-lb-edge-tests --test processes -- --nocapture sigkill`
+//! `KILL_SECONDS=60 KILL_RATE=1000 cargo test --release -p tower-lb-edge-tests --test processes -- --nocapture --test-threads=1 sigkill`
 use std::{
     convert::Infallible,
     hash::{DefaultHasher, Hasher},
