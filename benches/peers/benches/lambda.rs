@@ -83,7 +83,6 @@ fn invocation(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("lambda, {name}"));
         let format = AlbEvent::new("arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/1");
         let (head, body) = request(kind).into_parts();
-        let body = [body];
         let event = format.encode(&head, &body).expect("an event");
         let answer = answer(&event);
         group.bench_function("request to event", |b| {

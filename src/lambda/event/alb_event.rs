@@ -66,7 +66,7 @@ struct Head<'a, H: Serialize, M: Serialize> {
 }
 
 impl EventFormat for AlbEvent {
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
+    fn encode(&self, head: &request::Parts, body: &[u8]) -> Result<Bytes, UnsupportedRequest> {
         if is_upgrade(&head.headers) {
             return Err(UnsupportedRequest::Upgrade);
         }

@@ -10,12 +10,12 @@ use crate::escape::Escaped;
 /// [`AlbEvent`](crate::lambda::AlbEvent) is the format of an Application Load Balancer,
 /// [`UrlEvent`](crate::lambda::UrlEvent) that of function URLs.
 pub trait EventFormat {
-    /// Returns the event, as JSON. `body` is in the pieces that it arrived in.
+    /// Returns the event, as JSON.
     ///
     /// # Errors
     ///
     /// [`UnsupportedRequest`] for a request that the format can't express.
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest>;
+    fn encode(&self, head: &request::Parts, body: &[u8]) -> Result<Bytes, UnsupportedRequest>;
 
     /// Returns the HTTP response that a function's `response` stands for.
     ///

@@ -194,7 +194,7 @@ where
                     {
                         return Poll::Ready(Ok(refused));
                     }
-                    let event = match this.format.encode(head, &[read.split().freeze()]) {
+                    let event = match this.format.encode(head, read) {
                         Ok(event) => event,
                         Err(error) => {
                             return Poll::Ready(Ok(failure::bad_request(error)));

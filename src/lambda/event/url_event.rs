@@ -91,7 +91,7 @@ struct HttpContext<'a> {
 const ROUTE: &str = "$default";
 
 impl EventFormat for UrlEvent {
-    fn encode(&self, head: &request::Parts, body: &[Bytes]) -> Result<Bytes, UnsupportedRequest> {
+    fn encode(&self, head: &request::Parts, body: &[u8]) -> Result<Bytes, UnsupportedRequest> {
         let headers = &head.headers;
         let mut query = IndexMap::<_, String>::new();
         for (name, value) in parameters(head.uri.query()) {

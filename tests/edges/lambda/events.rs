@@ -33,7 +33,7 @@ const DOMAIN: &str = "abcdefgh.lambda-url.eu-west-1.on.aws";
 
 fn event(format: &impl EventFormat, request: Request<&'static str>) -> Value {
     let (head, body) = request.into_parts();
-    let event = format.encode(&head, &[Bytes::from(body)]).unwrap();
+    let event = format.encode(&head, body.as_bytes()).unwrap();
     serde_json::from_slice(&event).unwrap()
 }
 
@@ -182,7 +182,7 @@ fn formats() -> [Box<dyn Fn(&Request<Bytes>) -> (Bytes, Decode)>; 3] {
             let (head, body) = request.clone().into_parts();
             let decoder = format.clone();
             let decode: Decode = Box::new(move |answer| decoder.decode(answer).unwrap());
-            (format.encode(&head, &[body]).unwrap(), decode)
+            (format.encode(&head, &body).unwrap(), decode)
         })
     }
     [
@@ -371,6 +371,26 @@ async fn bodies_that_are_too_large_are_not_read_to_the_end() {
     let endless = StreamBody::new(futures::stream::repeat_with(piece));
     let (status, ..) = respond(ok, Request::post("/").body(endless).unwrap()).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_body_is_sent_whole_in_whatever_pieces_it_arrives() {
+    let echo = |_: &FunctionName, invocation: Invocation| {
+        let event: Value = serde_json::from_slice(&invocation.into_payload()).unwrap();
+        assert_eq!(event["isBase64Encoded"], false);
+        ready(Ok(Invoked::new(
+            200,
+            json!({ "statusCode": 200, "body": event["body"] }).to_string(),
+        )))
+    };
+    let data = |text: &'static str| Ok::<_, Infallible>(Frame::data(Bytes::from(text)));
+    // A character of two bytes is cut in two.
+    let [first, second] =
+        [&b"gr\xc3"[..], &b"\xbcn"[..]].map(|piece| Ok(Frame::data(piece.into())));
+    let frames = [data("a "), first, second, data(""), Ok(Frame::trailers(HeaderMap::new()))];
+    let request = Request::post("/").header(header::CONTENT_TYPE, "text/plain");
+    let request = request.body(StreamBody::new(futures::stream::iter(frames))).unwrap();
+    assert_eq!(respond(echo, request).await.2, "a gr\u{fc}n");
 }
 
 #[tokio::test]
