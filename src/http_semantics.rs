@@ -32,7 +32,15 @@ pub(crate) fn explicit_retry_safety(head: &Parts) -> Option<RetrySafety> {
 pub(crate) fn retry_safety_by_head(head: &Parts) -> RetrySafety {
     if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
         RetrySafety::Never
-    } else if head.method.is_idempotent() || head.headers.contains_key("idempotency-key") {
+    } else {
+        retry_safety_of_message(head)
+    }
+}
+
+/// Returns the same for a request that is converted to a message of its own, so that it cannot
+/// upgrade a connection.
+pub(crate) fn retry_safety_of_message(head: &Parts) -> RetrySafety {
+    if head.method.is_idempotent() || head.headers.contains_key("idempotency-key") {
         RetrySafety::Idempotent
     } else {
         RetrySafety::IfUnsent

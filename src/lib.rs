@@ -122,6 +122,8 @@
 mod setters;
 
 pub mod balance;
+#[cfg(any(feature = "lambda", feature = "sigv4"))]
+mod body_reader;
 mod capacity;
 pub mod discover;
 pub mod endpoint;

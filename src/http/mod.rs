@@ -46,9 +46,10 @@
 //! # }
 //! ```
 //!
-//! The folders: `body` (attempts, permits and timeouts that last until the end of a body),
-//! `classify` (outcomes and retry decisions), `client` (clients and their origins), `load` (load
-//! reports), `replay` (request bodies that can be sent more than once), `sticky` and `sigv4`.
+//! The folders: `body` (attempts and permits that last until the end of a body, and the timeout of
+//! a stalled one), `classify` (outcomes and retry decisions), `client` (clients, their origins and
+//! the time limit of an attempt), `load` (load reports), `replay` (request bodies that can be sent
+//! more than once), `sticky` and `sigv4`.
 
 /// Defines the methods of a `Body` whose size is that of an inner body.
 macro_rules! size_of_inner {

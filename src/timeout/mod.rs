@@ -88,8 +88,8 @@ pub type FirstByteTimeout<S> = Timeout<S, FirstByte>;
 /// balancer a [`fail_fast`](crate::balance::Builder::fail_fast) to bound that wait as well.
 ///
 /// The request carries the deadline in its [`Attempts`](crate::outcome::Attempts): the layers below
-/// begin no attempt and no wait that would end after it. An earlier deadline of the request is
-/// kept.
+/// begin no attempt after it, and no wait that would end after it. An earlier deadline of the
+/// request is kept.
 pub type OverallTimeout<S> = Timeout<S, Overall>;
 
 impl<S, K, Req> Service<Req> for Timeout<S, K>

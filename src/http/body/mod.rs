@@ -1,5 +1,4 @@
-//! Response bodies that something lasts for: an attempt, a permit of a concurrency limit, a
-//! timeout.
+//! Response bodies that end an attempt, release a permit, or fail when they stall.
 //!
 //! [`UntilBodyEnd`] is the tracker of HTTP balancers and wraps each body into a [`TrackedBody`];
 //! `follow_attempts` carries the attempts of one request in its extensions. [`HeldBody`] holds a

@@ -1,4 +1,4 @@
-//! Load reports of HTTP servers: written, read and asked for.
+//! Writes, reads and requests the load reports of HTTP servers.
 //!
 //! [`ReportLoad`] writes the header of `in_flight_header`, with a latency from `latency_by_load`.
 //! [`load_probe`] asks an endpoint for the header. With feature `orca`, `orca` reads ORCA reports.

@@ -29,10 +29,11 @@ use crate::{future::polled_after_completion, http::HeldBody};
 ///
 /// **Latency** is the time from the call to the head of the response. The layer keeps the latest
 /// twelve latencies for each number of requests that were in flight when the request arrived;
-/// numbers from 63 on are one. It reports the median at the present number, together with the
-/// nearest numbers until there are five latencies. A latency counts for a minute; without one, no
-/// latency is reported. Errors and responses with status 429 or 5xx are not measured, because a
-/// failure may be fast at any load. See [`without_latency`](ReportLoadLayer::without_latency).
+/// 63 and all higher numbers count as one number. It reports the median at the present number,
+/// together with the nearest numbers until there are five latencies. A latency counts for a
+/// minute; without one, no latency is reported. Errors and responses with status 429 or 5xx are not
+/// measured, because a failure may be fast at any load. See
+/// [`without_latency`](ReportLoadLayer::without_latency).
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};

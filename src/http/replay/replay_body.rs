@@ -80,6 +80,9 @@ impl<B> Default for ReplayBody<B> {
 impl<B> From<Bytes> for ReplayBody<B> {
     /// Returns a body in one piece, which health checks send.
     fn from(data: Bytes) -> Self {
+        if data.is_empty() {
+            return Self::default();
+        }
         Self { kind: Kind::Whole { data: Some(data) } }
     }
 }
@@ -438,6 +441,7 @@ mod tests {
         let copy = body.try_clone().unwrap();
         assert_eq!(read(body).0, "ping");
         assert_eq!(read(copy).0, "ping");
+        assert!(ReplayBody::<Full<Bytes>>::from(Bytes::new()).is_end_stream());
     }
 
     #[test]

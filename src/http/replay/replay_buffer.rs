@@ -151,7 +151,7 @@ pub(super) struct Reader<B> {
 
 /// Why an attempt cannot continue: the frames that it has not read are not kept.
 const LOST: &str =
-    "the request body exceeds the replay cap, and its beginning is not kept any more";
+    "the beginning of the request body is not kept: the body exceeds the replay cap, or has failed";
 
 impl<B> Reader<B> {
     pub(super) fn new(body: B, retry_safety: RetrySafety, cap: usize) -> Self {

@@ -8,7 +8,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, header::TRANSFER_ENCODING, request::Parts};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited, combinators::Collect};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -17,7 +16,11 @@ use super::{
     credentials_cache::CredentialsFuture,
     signature::{Scope, sign_request},
 };
-use crate::{BoxError, future::polled_after_completion};
+use crate::{
+    BoxError,
+    body_reader::{BodyReader, ReadError},
+    future::polled_after_completion,
+};
 
 /// Signs requests and passes them to the inner service; made by [`SignLayer`].
 ///
@@ -49,9 +52,8 @@ where
         let inner = self.inner.clone();
         let service = mem::replace(&mut self.inner, inner);
         let signer = self.signer.clone();
-        let body = Limited::new(body, signer.max_body).collect();
         SignFuture {
-            state: State::Reading { body },
+            state: State::Reading { body, reader: BodyReader::default() },
             unsigned: Some(Unsigned { head, service, signer }),
         }
     }
@@ -84,7 +86,7 @@ pin_project! {
     where
         B: Body<Error: Into<BoxError>>,
     {
-        Reading { #[pin] body: Collect<Limited<B>> },
+        Reading { #[pin] body: B, reader: BodyReader },
         GettingCredentials { body: Bytes, credentials: CredentialsFuture },
         Sent { #[pin] response: F },
     }
@@ -99,16 +101,20 @@ impl<S: Service<Request<B>, Error: Into<BoxError>>, B: Body<Error: Into<BoxError
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Reading { body } => {
+                StateProjection::Reading { body, reader } => {
                     let Some(Unsigned { signer, .. }) = this.unsigned.as_ref() else {
                         polled_after_completion("SignFuture")
                     };
-                    let body = match ready!(body.poll(cx)) {
-                        Ok(body) => body.to_bytes(),
+                    let limit = signer.max_body;
+                    let body = match ready!(reader.poll(body, limit, cx)) {
+                        Ok(body) => body,
                         Err(error) => {
-                            let limit = signer.max_body;
                             *this.unsigned = None;
-                            return Poll::Ready(Err(body_error(error, limit).into()));
+                            let error = match error {
+                                ReadError::TooLarge => SignError::TooLarge { limit },
+                                ReadError::Body(error) => SignError::Body(error),
+                            };
+                            return Poll::Ready(Err(error.into()));
                         }
                     };
                     // Only now, so that credentials do not expire while a slow body is read.
@@ -140,14 +146,6 @@ impl<S: Service<Request<B>, Error: Into<BoxError>>, B: Body<Error: Into<BoxError
                 StateProjection::Sent { response } => return response.poll(cx).map_err(Into::into),
             }
         }
-    }
-}
-
-fn body_error(error: BoxError, limit: usize) -> SignError {
-    if error.is::<LengthLimitError>() {
-        SignError::TooLarge { limit }
-    } else {
-        SignError::Body(error)
     }
 }
 

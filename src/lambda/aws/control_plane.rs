@@ -21,7 +21,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Allows `per_second` requests a second, at least 1.
+    /// Allows `per_second` requests a second. The builders reject 0, which would panic here.
     pub(super) fn new(per_second: u32) -> Self {
         Self { gap: Duration::from_secs(1) / per_second, next: Instant::now() }
     }

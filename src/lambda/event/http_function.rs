@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BufMut, BytesMut};
 use futures::future::Either;
 use http::{Request, Response, request};
 use http_body::Body;
@@ -17,8 +16,9 @@ use tower_service::Service;
 use super::{failure, http_body::Prelude};
 use crate::{
     BoxError,
+    body_reader::{BodyReader, ReadError},
     escape::EscapedChain,
-    http_semantics::{explicit_retry_safety, retry_safety_by_head},
+    http_semantics::{explicit_retry_safety, retry_safety_of_message},
     lambda::{EventFormat, HttpBody, Invocation, Invoked, InvokedStream},
     outcome::{Attempts, Carry},
 };
@@ -120,7 +120,7 @@ where
         let (head, body) = request.into_parts();
         let state = match self.broken {
             true => State::Broken,
-            false => State::Reading { head, body, read: BytesMut::new() },
+            false => State::Reading { head, body, reader: BodyReader::default() },
         };
         HttpFunctionFuture { state, inner, format: Arc::clone(&self.format) }
     }
@@ -142,37 +142,11 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<Fut, B> {
-        Reading { head: request::Parts, #[pin] body: B, read: BytesMut },
+        Reading { head: request::Parts, #[pin] body: B, reader: BodyReader },
         Invoking { #[pin] future: Fut },
         ReadingPrelude { prelude: Prelude },
         Broken,
     }
-}
-
-/// Reads the rest of a body into `read`; fails with a response if it has more than `limit` bytes.
-fn poll_body<B>(
-    mut body: Pin<&mut B>,
-    read: &mut BytesMut,
-    limit: usize,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Response<HttpBody>>>
-where
-    B: Body<Error: Into<BoxError>>,
-{
-    let too_large = || Poll::Ready(Err(failure::too_large(limit)));
-    if body.size_hint().lower() > limit as u64 {
-        return too_large();
-    }
-    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
-        let frame = frame.map_err(|error| failure::bad_request(EscapedChain(&*error.into())))?;
-        // Events have no place for trailers.
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.remaining() > limit {
-            return too_large();
-        }
-        read.put(data);
-    }
-    Poll::Ready(Ok(()))
 }
 
 impl<S, F, B> Future for HttpFunctionFuture<S, F, B>
@@ -189,19 +163,27 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
-                StateProjection::Reading { head, body, read } => {
-                    if let Err(refused) = ready!(poll_body(body, read, this.format.max_body(), cx))
-                    {
-                        return Poll::Ready(Ok(refused));
-                    }
-                    let event = match this.format.encode(head, read) {
+                StateProjection::Reading { head, body, reader } => {
+                    let limit = this.format.max_body();
+                    // Events have no place for trailers.
+                    let body = match ready!(reader.poll(body, limit, cx)) {
+                        Ok(body) => body,
+                        Err(ReadError::TooLarge) => {
+                            return Poll::Ready(Ok(failure::too_large(limit)));
+                        }
+                        Err(ReadError::Body(error)) => {
+                            return Poll::Ready(Ok(failure::bad_request(EscapedChain(&*error))));
+                        }
+                    };
+                    let event = match this.format.encode(head, &body) {
                         Ok(event) => event,
                         Err(error) => {
                             return Poll::Ready(Ok(failure::bad_request(error)));
                         }
                     };
                     let mut invocation = Invocation::new(event).with_safety(
-                        explicit_retry_safety(head).unwrap_or_else(|| retry_safety_by_head(head)),
+                        explicit_retry_safety(head)
+                            .unwrap_or_else(|| retry_safety_of_message(head)),
                     );
                     if let Some(attempts) = head.extensions.get::<Attempts>() {
                         invocation.carry(attempts.clone());
@@ -267,25 +249,5 @@ impl From<InvokedStream> for FunctionResponse {
 impl<S: Service<Invocation>, F, B> std::fmt::Debug for HttpFunctionFuture<S, F, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HttpFunctionFuture").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use futures::stream;
-    use http_body::Frame;
-    use http_body_util::StreamBody;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn the_pieces_of_a_body_are_joined() {
-        let frames = (0..10_000).map(|_| Ok::<_, Infallible>(Frame::data(Bytes::from("piece"))));
-        let mut body = StreamBody::new(stream::iter(frames));
-        let mut read = BytesMut::new();
-        let poll = |cx: &mut Context<'_>| poll_body(Pin::new(&mut body), &mut read, 50_000, cx);
-        assert!(std::future::poll_fn(poll).await.is_ok());
-        assert_eq!(read, "piece".repeat(10_000));
     }
 }

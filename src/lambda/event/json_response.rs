@@ -1,10 +1,12 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use indexmap::IndexMap;
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::lambda::InvalidResponse;
@@ -35,26 +37,29 @@ impl<'a> JsonResponse<'a> {
             serde_json::from_slice::<IgnoredAny>(json).map_err(invalid)?;
             return Err(InvalidResponse::NoStatus);
         }
-        let (mut status, mut headers, mut body) = (None, HeaderMap::new(), Cow::default());
-        let mut is_base64 = false;
         let members: Members<'a, &RawValue> = serde_json::from_slice(json).map_err(invalid)?;
-        for (Name(name), value) in members {
+        // The status comes first: without one, `UrlEvent` takes the whole response as the body,
+        // even if its members are not those of a response.
+        let status = members.0.iter().rev().find(|(Name(name), _)| name == "statusCode");
+        let status = status.map(|(_, value)| text(value)).transpose()?.flatten();
+        let status = status_code(&status.ok_or(InvalidResponse::NoStatus)?)?;
+        let (mut headers, mut body, mut is_base64) = (HeaderMap::new(), Cow::default(), false);
+        for (Name(name), value) in members.0 {
             match (&*name, member) {
-                ("statusCode", _) => status = text(value)?,
                 ("body", _) => body = text(value)?.unwrap_or_default(),
                 ("isBase64Encoded", _) => {
                     is_base64 = member_of::<bool>(value)?.unwrap_or_default();
                 }
                 ("headers", HeaderMember::Single | HeaderMember::SingleAndCookies) => {
                     for (Name(name), value) in
-                        member_of::<Members<'a, &RawValue>>(value)?.unwrap_or_default()
+                        member_of::<Members<'a, &RawValue>>(value)?.unwrap_or_default().0
                     {
                         append(&mut headers, &name, value)?;
                     }
                 }
                 ("multiValueHeaders", HeaderMember::Multi) => {
                     for (Name(name), values) in
-                        member_of::<Members<'a, Vec<&RawValue>>>(value)?.unwrap_or_default()
+                        member_of::<Members<'a, Vec<&RawValue>>>(value)?.unwrap_or_default().0
                     {
                         values
                             .into_iter()
@@ -70,7 +75,6 @@ impl<'a> JsonResponse<'a> {
                 _ => {}
             }
         }
-        let status = status_code(&status.ok_or(InvalidResponse::NoStatus)?)?;
         Ok(Self { status, headers, body, is_base64 })
     }
 
@@ -101,11 +105,41 @@ fn member_of<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<Option<T>, In
     serde_json::from_str(json.get()).map_err(invalid)
 }
 
-/// The members of an object, in order.
-type Members<'a, V> = IndexMap<Name<'a>, V>;
+/// The members of an object in their order, including those of the same name.
+struct Members<'a, V>(Vec<(Name<'a>, V)>);
+
+impl<V> Default for Members<'_, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Members<'de, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Pairs<V> {
+            type Value = Members<'de, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Members(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs(PhantomData))
+    }
+}
 
 /// A string, borrowed if it has no escapes.
-#[derive(PartialEq, Eq, Hash, Deserialize)]
+#[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Returns the text of a string; `None` for `null`. A number or a boolean counts as the text that
@@ -229,6 +263,14 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_the_same_name_are_all_kept() {
+        let response =
+            single(r#"{"statusCode":200,"headers":{"set-cookie":"a=1","set-cookie":"b=2"}}"#);
+        let cookies: Vec<_> = response.headers().get_all("set-cookie").iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+
+    #[test]
     fn what_belongs_to_a_connection_is_left_out() {
         let response = single(
             r#"{"statusCode":200,"headers":{"Connection":"close","Transfer-Encoding":"chunked",
@@ -249,13 +291,15 @@ mod tests {
     fn errors_name_what_is_invalid_in_a_response() {
         use InvalidResponse::{Base64, Header, Json, NoStatus, Status};
         let wrong = |json: &str| decode(json, HeaderMember::Single).unwrap_err();
-        let no_json = r#"|{|{}x|{"statusCode":{}}|{"headers":7}|{"statusCode":200,"body":{}}
+        let no_json = r#"|{|{}x|{"statusCode":{}}|{"statusCode":200,"headers":7}|{"statusCode":200,"body":{}}
             |{"statusCode":200,"body":["a"]}|{"statusCode":200,"body":"\ud800"}"#;
         for json in no_json.split('|').chain(["\u{0}"]) {
             assert!(matches!(wrong(json), Json(_)), "{json}: {:?}", wrong(json));
         }
-        for json in ["{}", "[]", "null", "7", "-7", "7.5", "true", "\"a\"", "{\"statusCode\":null}"]
-        {
+        // Also objects whose members are not those of a response.
+        let whole = r#"{}|[]|null|7|-7|7.5|true|"a"|{"statusCode":null}|{"id":7,"body":{"text":"hi"}}
+            |{"headers":{"a b":"c"}}"#;
+        for json in whole.split('|') {
             assert!(matches!(wrong(json), NoStatus), "{json}: {:?}", wrong(json));
         }
         for status in ["0", "99", "101", "1000", "-200", "200.5", "\"abc\"", "true", "65736"] {

@@ -60,7 +60,8 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let share = self.memory.shed_share.share(Instant::now);
-        // Nearly always 0: no random number is drawn then.
+        // Nearly always 0: then no generator is made. One in each clone would be made in vain for
+        // nearly every request, because services are cloned for each.
         let passes = share == 0.0 || Rng::from_entropy().unit() >= f64::from(share);
         ShedFuture { response: passes.then(|| self.inner.call(request)) }
     }

@@ -333,6 +333,8 @@ async fn when_an_invocation_may_be_sent_again_is_for_the_caller_to_say() {
         };
         let mut request = get();
         said.map(|retry_safety| request.extensions_mut().insert(retry_safety));
+        // An offer of HTTP/2, as curl makes it, upgrades no invocation.
+        request.headers_mut().insert(header::UPGRADE, "h2c".parse().unwrap());
         assert_eq!(respond(invoke, request).await.0, StatusCode::OK);
     }
 }
