@@ -137,6 +137,8 @@ mod hash;
 pub mod health;
 pub mod hedge;
 mod histogram;
+#[cfg(any(feature = "http", feature = "lambda"))]
+mod hop_by_hop;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "http", feature = "lambda"))]

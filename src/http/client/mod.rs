@@ -8,13 +8,18 @@ mod attempt_timeout;
 #[cfg(feature = "http-client")]
 #[allow(clippy::module_inception)]
 mod client;
+#[cfg(feature = "http-client")]
+mod error;
 mod origin;
 mod set_origin;
 
-#[cfg(feature = "http-client")]
-pub use self::client::{Client, Pool};
 pub use self::{
     attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
     origin::Origin,
     set_origin::{HostHeader, SetOrigin},
+};
+#[cfg(feature = "http-client")]
+pub use self::{
+    client::{Client, Pool},
+    error::{ClientError, ClientErrorKind},
 };
