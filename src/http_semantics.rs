@@ -6,7 +6,7 @@
 use std::{error::Error as StdError, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 use crate::{
     Error,
@@ -25,16 +25,27 @@ pub(crate) fn explicit_retry_safety(head: &Parts) -> Option<RetrySafety> {
 ///
 /// | request | safety |
 /// |---|---|
-/// | `CONNECT`, or with `Upgrade` | [`RetrySafety::Never`] |
+/// | `CONNECT`, or with an `Upgrade` to another protocol than `h2c` | [`RetrySafety::IfUnsent`] |
 /// | with an idempotent method (RFC 9110, 9.2.2) | [`RetrySafety::Idempotent`] |
 /// | with an `Idempotency-Key` | [`RetrySafety::Idempotent`] |
 /// | any other | [`RetrySafety::IfUnsent`] |
 pub(crate) fn retry_safety_by_head(head: &Parts) -> RetrySafety {
-    if head.method == Method::CONNECT || head.headers.contains_key(header::UPGRADE) {
-        RetrySafety::Never
+    if head.method == Method::CONNECT || switches_protocols(&head.headers) {
+        RetrySafety::IfUnsent
     } else {
         retry_safety_of_message(head)
     }
+}
+
+/// Returns whether `Upgrade` names a protocol other than HTTP. Curl and Java offer `h2c` with each
+/// request, which changes nothing of its meaning.
+fn switches_protocols(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::UPGRADE).into_iter();
+    let mut protocols = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    protocols.any(|protocol| {
+        let protocol = protocol.trim_ascii();
+        !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c")
+    })
 }
 
 /// Returns the same for a request that is converted to a message of its own, so that it cannot
@@ -114,10 +125,10 @@ impl EdgeFailure {
 /// Returns a response with a body of plain text.
 pub(crate) fn text_response(
     status: StatusCode,
-    text: &'static str,
+    text: impl Into<Bytes>,
     retry_after: Option<Duration>,
 ) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -150,8 +161,16 @@ mod tests {
             assert_eq!(safety(method, "accept"), RetrySafety::IfUnsent, "{method}");
             assert_eq!(safety(method, "idempotency-key"), RetrySafety::Idempotent, "{method}");
         }
-        assert_eq!(safety("GET", "upgrade"), RetrySafety::Never);
-        assert_eq!(safety("CONNECT", "idempotency-key"), RetrySafety::Never);
+        assert_eq!(safety("CONNECT", "idempotency-key"), RetrySafety::IfUnsent);
+        for (protocols, expected) in [
+            ("h2c", RetrySafety::Idempotent),
+            ("H2C, ", RetrySafety::Idempotent),
+            ("websocket", RetrySafety::IfUnsent),
+            ("h2c, websocket", RetrySafety::IfUnsent),
+        ] {
+            let request = Request::get("/").header("upgrade", protocols).body(()).unwrap();
+            assert_eq!(retry_safety_by_head(&request.into_parts().0), expected, "{protocols}");
+        }
     }
 
     #[test]

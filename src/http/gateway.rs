@@ -107,7 +107,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
             return Poll::Ready(Ok(respond(EdgeFailure::Unavailable)));
         };
         Poll::Ready(Ok(match ready!(response.poll(cx)) {
-            Ok(response) => response.map(|body| GatewayBody { body: Either::Left(body) }),
+            Ok(response) => response.map(GatewayBody::endpoint),
             Err(error) => {
                 let error = error.into();
                 let failure = EdgeFailure::of_error(&*error, Outcome::of_error);
@@ -130,16 +130,34 @@ fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
         EdgeFailure::Timeout => "no response in time\n",
         EdgeFailure::BadGateway => "the endpoint could not be reached\n",
     };
-    text_response(failure.status(), text, failure.retry_after())
-        .map(|text| GatewayBody { body: Either::Right(Full::new(text)) })
+    text_response(failure.status(), text, failure.retry_after()).map(GatewayBody::text)
 }
 
 pin_project! {
-    /// The response body of [`Gateway`]: the body of the endpoint, or a line of text.
+    /// A response body at the edge: the body of the endpoint, or a line of text.
     #[derive(Debug)]
     pub struct GatewayBody<B> {
         #[pin]
         body: Either<B, Full<Bytes>>,
+    }
+}
+
+impl<B> GatewayBody<B> {
+    /// Returns the body of an endpoint.
+    pub(super) fn endpoint(body: B) -> Self {
+        Self { body: Either::Left(body) }
+    }
+
+    /// Returns a text in one piece.
+    pub(super) fn text(text: Bytes) -> Self {
+        Self { body: Either::Right(Full::new(text)) }
+    }
+}
+
+impl<B> Default for GatewayBody<B> {
+    /// Returns an empty body.
+    fn default() -> Self {
+        Self::text(Bytes::new())
     }
 }
 

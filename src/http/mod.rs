@@ -69,6 +69,8 @@ mod classify;
 mod client;
 mod gateway;
 mod load;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod replay;
 mod request_key;
 mod resilience;
@@ -81,6 +83,11 @@ pub mod sticky;
 pub use self::client::{Client, ClientError, ClientErrorKind, Pool};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
+#[cfg(feature = "proxy")]
+pub use self::proxy::{
+    ClientConnection, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer, RequestBody,
+    RequestBodyError, Tunnels,
+};
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,

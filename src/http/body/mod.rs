@@ -13,6 +13,7 @@ use crate::BoxError;
 mod follow_attempts;
 mod idle_body;
 mod permit_body;
+mod switched;
 mod tracked_body;
 mod until_body_end;
 

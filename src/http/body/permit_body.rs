@@ -7,11 +7,12 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::PollFrame;
+use super::{PollFrame, switched::switches_protocols};
 use crate::limit::{Permit, PermitScope};
 
 /// Keeps the permit of a [`ConcurrencyLimit`](crate::limit::ConcurrencyLimit) until the response
-/// body ends, fails or is dropped.
+/// body ends, fails or is dropped. After a switch of protocols, such as to WebSocket, the body is
+/// empty, and only dropping it releases the permit.
 ///
 /// ```
 /// use tower_lb::{http::PermitUntilBodyEnd, limit::{Concurrency, ConcurrencyLimitLayer}};
@@ -28,7 +29,11 @@ impl<B: Body> PermitScope<Response<B>> for PermitUntilBodyEnd {
     type Response = Response<HeldBody<B, Permit>>;
 
     fn keep_permit(&self, response: Response<B>, permit: Permit) -> Self::Response {
-        response.map(|body| HeldBody::new(body, permit))
+        let switched = switches_protocols(response.status(), response.extensions());
+        response.map(|body| match switched {
+            true => HeldBody { body, guard: Some(permit) },
+            false => HeldBody::new(body, permit),
+        })
     }
 }
 

@@ -19,7 +19,8 @@ pin_project! {
     ///
     /// Frames and trailers pass through unchanged. A body that is dropped before its end counts as
     /// [`Cancelled`](Outcome::Cancelled). If the head says that the endpoint failed, the attempt
-    /// ends at once.
+    /// ends at once. If the connection switches protocols, as to WebSocket, the attempt lasts until
+    /// the body is dropped, and is then a success.
     pub struct TrackedBody<B, C> {
         #[pin]
         body: B,
@@ -32,17 +33,25 @@ struct Tracked<C> {
     attempt: Option<Attempt>,
     classify: C,
     head: Outcome,
+    if_dropped: Outcome,
 }
 
 impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
     pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
-        let mut tracked = Tracked { attempt: Some(attempt), classify, head };
+        let if_dropped = Outcome::Cancelled;
+        let mut tracked = Tracked { attempt: Some(attempt), classify, head, if_dropped };
         // A failure is known from the head. Recording it only at the end of the body would delay it
         // until the caller reads the body, and callers often drop the body of a failed response.
         if body.is_end_stream() || tracked.head.is_failure() {
             tracked.end(None);
         }
         Self { body, tracked }
+    }
+
+    /// Returns the empty body of a response that switches protocols.
+    pub(super) fn of_tunnel(body: B, attempt: Attempt, classify: C) -> Self {
+        let (head, if_dropped) = (Outcome::Success, Outcome::Success);
+        Self { body, tracked: Tracked { attempt: Some(attempt), classify, head, if_dropped } }
     }
 
     /// Returns the inner body. This ends the attempt, as dropping the tracked body does.
@@ -97,7 +106,7 @@ impl<B: Body<Error: Into<BoxError>>, C: ClassifyHttp> Body for TrackedBody<B, C>
 impl<C> Drop for Tracked<C> {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.take() {
-            attempt.finish(Outcome::Cancelled);
+            attempt.finish(self.if_dropped.clone());
         }
     }
 }
@@ -105,7 +114,8 @@ impl<C> Drop for Tracked<C> {
 impl<B: Default, C: Default> Default for TrackedBody<B, C> {
     /// Returns a body that belongs to no attempt.
     fn default() -> Self {
-        let tracked = Tracked { attempt: None, classify: C::default(), head: Outcome::Success };
+        let (head, if_dropped) = (Outcome::Success, Outcome::Cancelled);
+        let tracked = Tracked { attempt: None, classify: C::default(), head, if_dropped };
         Self { body: B::default(), tracked }
     }
 }

@@ -3,6 +3,7 @@ use std::error::Error as StdError;
 use http::{HeaderMap, Response};
 use http_body::Body;
 
+use super::switched::switches_protocols;
 use crate::{
     Balancer,
     balance::Builder,
@@ -74,7 +75,11 @@ impl<B: Body, C: ClassifyHttp + Clone> Track<Response<B>> for UntilBodyEnd<C> {
             // A retry reads this to select another endpoint.
             head.extensions.insert(attempt.endpoint_id());
         }
-        let body = TrackedBody::new(body, attempt, self.0.clone(), outcome);
+        let body = if switches_protocols(head.status, &head.extensions) {
+            TrackedBody::of_tunnel(body, attempt, self.0.clone())
+        } else {
+            TrackedBody::new(body, attempt, self.0.clone(), outcome)
+        };
         Response::from_parts(head, body)
     }
 

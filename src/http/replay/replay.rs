@@ -22,7 +22,7 @@ use crate::{
 /// | request | safety |
 /// |---|---|
 /// | with a [`RetrySafety`] in its extensions | that one, because the caller has decided |
-/// | `CONNECT`, or with `Upgrade` | [`RetrySafety::Never`] |
+/// | `CONNECT`, or with an `Upgrade` to another protocol than `h2c` | [`RetrySafety::IfUnsent`] |
 /// | `GET`, `HEAD`, `OPTIONS`, `TRACE`, `PUT` or `DELETE` | [`RetrySafety::Idempotent`] |
 /// | with an `Idempotency-Key` | [`RetrySafety::Idempotent`] |
 /// | any other, gRPC's among them | [`RetrySafety::IfUnsent`] |
@@ -142,7 +142,7 @@ mod tests {
             (Request::post("/shop.Catalog/List"), RetrySafety::Idempotent),
             (Request::post("/shop.Orders/Pay"), RetrySafety::IfUnsent),
             (Request::post("/").header("Idempotency-Key", "7"), RetrySafety::Idempotent),
-            (Request::get("/").header("upgrade", "websocket"), RetrySafety::Never),
+            (Request::get("/").header("upgrade", "websocket"), RetrySafety::IfUnsent),
             (Request::post("/").extension(RetrySafety::Idempotent), RetrySafety::Idempotent),
             (Request::get("/shop.Catalog/").extension(RetrySafety::Never), RetrySafety::Never),
         ] {

@@ -6,6 +6,7 @@ mod simulation;
 mod client;
 mod health_checks;
 mod limit_until_body_end;
+mod proxy;
 mod resilience;
 mod retry_storm;
 mod sigv4;

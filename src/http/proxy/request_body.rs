@@ -1,0 +1,208 @@
+use std::{
+    error::Error as StdError,
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Buf;
+use http_body::{Body, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::sleep;
+
+use crate::{BoxError, future::LazySleep, http::body::PollFrame};
+
+/// Why a [`RequestBody`] failed. The client is at fault, not the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestBodyError {
+    /// The body has more bytes than the limit.
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The client sent nothing for longer than the limit.
+    Stalled {
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+impl fmt::Display for RequestBodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => {
+                write!(f, "the request body has more than {limit} bytes")
+            }
+            Self::Stalled { limit } => {
+                write!(f, "the client sent nothing of the request body for {limit:?}")
+            }
+        }
+    }
+}
+
+impl StdError for RequestBodyError {}
+
+/// How a body failed, for the future that answers the request.
+pub(super) type BodyFailure = Arc<OnceLock<RequestBodyError>>;
+
+pin_project! {
+    /// The request body that a [`Proxy`](crate::http::Proxy) forwards.
+    ///
+    /// Frames and trailers pass through unchanged. It fails with a [`RequestBodyError`] if the body
+    /// exceeds a limit of the proxy, and with the error of the inner body otherwise.
+    #[derive(Debug)]
+    pub struct RequestBody<B> {
+        #[pin]
+        body: B,
+        #[pin]
+        timer: LazySleep,
+        // `None` for an empty body, which cannot exceed a limit.
+        limits: Option<Limited>,
+    }
+}
+
+#[derive(Debug)]
+struct Limited {
+    /// The bytes that may still come; `None` without a limit.
+    remaining: Option<u64>,
+    max_bytes: u64,
+    idle: Duration,
+    failure: BodyFailure,
+}
+
+impl<B: Body> RequestBody<B> {
+    /// Limits a body, and returns where its failure will be found.
+    pub(super) fn new(
+        body: B,
+        max_bytes: Option<u64>,
+        idle: Duration,
+    ) -> (Self, Option<BodyFailure>) {
+        if body.is_end_stream() {
+            return (Self { body, timer: LazySleep::default(), limits: None }, None);
+        }
+        let failure = BodyFailure::default();
+        let max = max_bytes.unwrap_or(u64::MAX);
+        let limits =
+            Limited { remaining: max_bytes, max_bytes: max, idle, failure: Arc::clone(&failure) };
+        (Self { body, timer: LazySleep::default(), limits: Some(limits) }, Some(failure))
+    }
+}
+
+impl Limited {
+    /// Counts the bytes of a frame.
+    fn count(&mut self, bytes: usize) -> Result<(), RequestBodyError> {
+        let Some(remaining) = &mut self.remaining else { return Ok(()) };
+        match remaining.checked_sub(bytes as u64) {
+            Some(rest) => {
+                *remaining = rest;
+                Ok(())
+            }
+            None => Err(RequestBodyError::TooLarge { limit: self.max_bytes }),
+        }
+    }
+
+    fn fail(&self, error: RequestBodyError) -> BoxError {
+        // Only the first failure counts.
+        let _ = self.failure.set(error);
+        error.into()
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
+        let mut this = self.project();
+        let Some(limits) = this.limits else {
+            return this.body.poll_frame(cx).map_err(Into::into);
+        };
+        if let Some(&error) = limits.failure.get() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+            // The next wait starts a timer of its own.
+            this.timer.stop();
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            if let Err(error) = limits.count(data.map_or(0, Buf::remaining)) {
+                return Poll::Ready(Some(Err(limits.fail(error))));
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let idle = limits.idle;
+        ready!(this.timer.as_mut().poll(cx, || sleep(idle)));
+        Poll::Ready(Some(Err(limits.fail(RequestBodyError::Stalled { limit: idle }))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Default> Default for RequestBody<B> {
+    /// Returns the default body, without limits.
+    fn default() -> Self {
+        Self { body: B::default(), timer: LazySleep::default(), limits: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures::{StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(5);
+
+    fn pieces(pieces: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> + use<> {
+        let frames: Vec<_> =
+            pieces.iter().map(|piece| Ok(Frame::data(Bytes::from(*piece)))).collect();
+        StreamBody::new(stream::iter(frames))
+    }
+
+    async fn read(max: u64, sent: &[&'static str]) -> Result<Bytes, RequestBodyError> {
+        let (body, failure) = RequestBody::new(pieces(sent), Some(max), IDLE);
+        match Box::pin(body).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) => {
+                let error = *error.downcast().unwrap();
+                assert_eq!(failure.unwrap().get(), Some(&error));
+                Err(error)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_may_have_as_many_bytes_as_the_limit() {
+        assert_eq!(read(6, &["abc", "def"]).await.unwrap(), "abcdef");
+        assert_eq!(read(5, &["abc", "def"]).await, Err(RequestBodyError::TooLarge { limit: 5 }));
+        assert_eq!(read(0, &[]).await.unwrap(), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_may_be_slow_but_not_stop() {
+        let slow = stream::iter(["a"; 5]).then(|piece| async move {
+            tokio::time::sleep(IDLE - Duration::from_millis(1)).await;
+            Ok::<_, Infallible>(Frame::data(Bytes::from(piece)))
+        });
+        let (body, _) = RequestBody::new(StreamBody::new(slow), None, IDLE);
+        assert_eq!(Box::pin(body).collect().await.unwrap().to_bytes(), "aaaaa");
+
+        let stopped = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let (body, failure) = RequestBody::new(stopped, None, IDLE);
+        assert!(Box::pin(body).collect().await.is_err());
+        assert_eq!(failure.unwrap().get(), Some(&RequestBodyError::Stalled { limit: IDLE }));
+    }
+}

@@ -1,0 +1,147 @@
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
+use hyper::{ext::Protocol, upgrade::OnUpgrade};
+
+use super::refusal::Refusal;
+
+const SEC_WEBSOCKET_KEY: &str = "sec-websocket-key";
+const SEC_WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
+
+/// A connection that the client wants to use for another protocol.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    form: Form,
+    client: OnUpgrade,
+}
+
+/// How a client asks for another protocol.
+#[derive(Debug)]
+enum Form {
+    /// `Upgrade` on HTTP/1.1 (RFC 9110, 7.8).
+    Header { protocol: HeaderValue },
+    /// `CONNECT` with `:protocol` on HTTP/2 (RFC 8441).
+    Extended { protocol: HeaderValue },
+    /// `CONNECT` (RFC 9110, 9.3.6).
+    Connect,
+}
+
+/// What a client may ask for.
+#[derive(Clone, Debug)]
+pub(super) struct UpgradePolicy {
+    /// The protocols, in lower case.
+    pub(super) protocols: Vec<String>,
+    pub(super) connect: bool,
+}
+
+impl UpgradePolicy {
+    fn allows(&self, protocol: &str) -> bool {
+        self.protocols.iter().any(|allowed| allowed.eq_ignore_ascii_case(protocol))
+    }
+
+    /// Returns the upgrade that a request asks for.
+    ///
+    /// Without one, the request is served plainly: an unknown `Upgrade`, as `h2c`, may be ignored.
+    /// `policy` is `None` if the proxy runs no tunnels.
+    pub(super) fn upgrade_of(
+        policy: Option<&Self>,
+        head: &mut Parts,
+        has_body: bool,
+    ) -> Result<Option<Upgrade>, Refusal> {
+        let form = if let Some(protocol) = head.extensions.remove::<Protocol>() {
+            policy
+                .filter(|policy| policy.allows(protocol.as_str()))
+                .and_then(|_| HeaderValue::from_str(protocol.as_str()).ok())
+                .map(|protocol| Form::Extended { protocol })
+                .ok_or(Refusal::NotImplemented("unknown protocol"))?
+        } else if head.method == Method::CONNECT {
+            policy
+                .filter(|policy| policy.connect)
+                .map(|_| Form::Connect)
+                .ok_or(Refusal::MethodNotAllowed)?
+        } else {
+            // A body would have to be read before the protocols are switched. No client sends one.
+            let offered = policy.filter(|_| !has_body).and_then(|policy| policy.offered(head));
+            let Some(protocol) = offered else { return Ok(None) };
+            Form::Header { protocol }
+        };
+        let client = head.extensions.remove::<OnUpgrade>();
+        let client = client.ok_or(Refusal::NotImplemented("the server cannot switch protocols"))?;
+        Ok(Some(Upgrade { form, client }))
+    }
+
+    /// Returns the first allowed protocol in `Upgrade`.
+    fn offered(&self, head: &Parts) -> Option<HeaderValue> {
+        let is_upgrade = head.version == Version::HTTP_11
+            && tokens(&head.headers, header::CONNECTION)
+                .any(|token| token.eq_ignore_ascii_case("upgrade"));
+        if !is_upgrade {
+            return None;
+        }
+        let protocol =
+            tokens(&head.headers, header::UPGRADE).find(|protocol| self.allows(protocol));
+        HeaderValue::from_str(protocol?).ok()
+    }
+}
+
+fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+impl Upgrade {
+    /// Writes the request for the endpoint, in the form of HTTP/1.1, after the fields of the
+    /// client's connection have been removed.
+    pub(super) fn ask(&self, head: &mut Parts, websocket_key: impl FnOnce() -> HeaderValue) {
+        let protocol = match &self.form {
+            Form::Header { protocol } => protocol,
+            Form::Extended { protocol } => {
+                head.method = Method::GET;
+                if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
+                    // HTTP/2 has no such key (RFC 8441, 5.1), HTTP/1.1 demands one.
+                    head.headers.insert(SEC_WEBSOCKET_KEY, websocket_key());
+                }
+                protocol
+            }
+            Form::Connect => return,
+        };
+        head.headers.insert(header::UPGRADE, protocol.clone());
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+
+    /// Returns whether the endpoint has agreed, and gives the response the form of the client's
+    /// connection. Its fields of the endpoint's connection have been removed.
+    pub(super) fn is_accepted<B>(&self, response: &mut Response<B>) -> Result<bool, Refusal> {
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        match &self.form {
+            Form::Header { protocol } if switched => {
+                let headers = response.headers_mut();
+                headers.insert(header::UPGRADE, protocol.clone());
+                headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                Ok(true)
+            }
+            Form::Extended { .. } if switched => {
+                *response.status_mut() = StatusCode::OK;
+                response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+                Ok(true)
+            }
+            Form::Header { .. } => Ok(false),
+            // The client would take the success for its tunnel.
+            Form::Extended { .. } if response.status().is_success() => {
+                Err(Refusal::Upgrade("the endpoint did not switch protocols"))
+            }
+            Form::Extended { .. } => Ok(false),
+            Form::Connect if response.status().is_success() => {
+                let headers = response.headers_mut();
+                headers.remove(header::CONTENT_LENGTH);
+                Ok(true)
+            }
+            Form::Connect if switched => {
+                Err(Refusal::Upgrade("the endpoint switched protocols at CONNECT"))
+            }
+            Form::Connect => Ok(false),
+        }
+    }
+
+    pub(super) fn into_client(self) -> OnUpgrade {
+        self.client
+    }
+}

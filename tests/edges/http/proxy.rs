@@ -1,0 +1,333 @@
+//! The duties of a reverse proxy, between raw sockets: what the endpoint receives, byte for byte,
+//! and what the client does.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Version};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::ext::Protocol;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::timeout,
+};
+use tower::{ServiceBuilder, ServiceExt};
+use tower_lb::{
+    balance::Builder,
+    discover::{self, DiscoverExt},
+    http::{
+        ClientConnection, GatewayLayer, Origin, Pool, ProxyBuilder, ProxyLayer, ResilienceLayer,
+        Tunnels,
+    },
+    strategy::RoundRobin,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Serves a balancer over one endpoint behind the proxy; returns where, and the endpoint.
+async fn serve(backend: SocketAddr, settings: ProxyBuilder) -> SocketAddr {
+    let connector = Pool::new().connector();
+    let endpoints = discover::addresses([Origin::from(backend)]).connect(connector);
+    let balancer = Builder::http().spawn(RoundRobin::default(), endpoints).unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(settings.build().unwrap())
+        .layer(GatewayLayer)
+        .layer(ResilienceLayer::default())
+        .service(balancer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let local = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, peer)) = listener.accept().await {
+            let stack = stack.clone();
+            let connection = ClientConnection::new(peer, local);
+            let service = hyper::service::service_fn(move |mut request: Request<_>| {
+                request.extensions_mut().insert(connection);
+                stack.clone().oneshot(request)
+            });
+            tokio::spawn(async move {
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                server.http1().timer(TokioTimer::new());
+                server.http2().enable_connect_protocol();
+                let io = TokioIo::new(socket);
+                let _ = server.serve_connection_with_upgrades(io, service).await;
+            });
+        }
+    });
+    local
+}
+
+/// An endpoint that answers each connection's first request with fixed bytes, and tells what it
+/// received.
+async fn backend(response: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (requests, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let requests = requests.clone();
+            tokio::spawn(async move {
+                let request = read_message(&mut socket).await;
+                let _ = requests.send(request);
+                socket.write_all(response.as_bytes()).await.unwrap();
+                // Echoes what comes after a switch of protocols.
+                let (mut reader, mut writer) = socket.split();
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    (address, received)
+}
+
+/// Reads a head, and a body with a length or in chunks.
+async fn read_message(socket: &mut TcpStream) -> String {
+    let mut message = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&message);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let length = head.split("content-length: ").nth(1);
+            let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+            let is_whole = if head.contains("transfer-encoding: chunked") {
+                body.contains("0\r\n") && body.ends_with("\r\n\r\n")
+            } else {
+                body.len() >= length.unwrap_or(0)
+            };
+            if is_whole {
+                return text.into_owned();
+            }
+        }
+        let mut buffer = [0; 4096];
+        match timeout(SECOND, socket.read(&mut buffer)).await {
+            Ok(Ok(read @ 1..)) => message.extend_from_slice(&buffer[..read]),
+            _ => return String::from_utf8_lossy(&message).into_owned(),
+        }
+    }
+}
+
+/// Sends raw bytes and returns the first response.
+async fn send(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    read_message(&mut socket).await
+}
+
+/// Returns the lines of a head, sorted but for the first, without `Date`.
+fn lines(message: &str) -> Vec<String> {
+    let head = message.split("\r\n\r\n").next().unwrap();
+    let mut lines: Vec<_> = head.split("\r\n").map(str::to_lowercase).collect();
+    lines.retain(|line| !line.starts_with("date: "));
+    lines[1..].sort();
+    lines
+}
+
+fn plain() -> ProxyBuilder {
+    ProxyLayer::builder().via(None).forwarded_fields(tower_lb::http::ForwardedFields::Remove)
+}
+
+async fn http2(
+    address: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<http_body_util::Either<Empty<Bytes>, Full<Bytes>>> {
+    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn each_hop_has_its_own_version() {
+    for response in [OK, "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"] {
+        let (endpoint, mut received) = backend(response).await;
+        let address = serve(endpoint, plain()).await;
+        let response = send(address, "GET /a HTTP/1.1\r\nHost: shop.example\r\n\r\n").await;
+        assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+        assert!(!response.to_lowercase().contains("connection: close"), "{response}");
+        let request = received.recv().await.unwrap();
+        assert_eq!(lines(&request), ["get /a http/1.1", "host: shop.example"]);
+
+        let (endpoint, mut received) = backend(OK).await;
+        let address = serve(endpoint, plain()).await;
+        let response = send(address, "GET /a HTTP/1.0\r\nHost: shop.example\r\n\r\n").await;
+        assert!(response.starts_with("HTTP/1.0 200 OK\r\n"), "{response}");
+        let request = received.recv().await.unwrap();
+        assert_eq!(lines(&request), ["get /a http/1.1", "host: shop.example"]);
+    }
+    let (endpoint, mut received) = backend(OK).await;
+    let address = serve(endpoint, plain()).await;
+    let body = http_body_util::Either::Right(Full::new(Bytes::from("body")));
+    let request = Request::post("http://shop.example/a").body(body).unwrap();
+    let response = http2(address).await.send_request(request).await.unwrap();
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, Version::HTTP_2));
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+    let request = received.recv().await.unwrap();
+    assert_eq!(lines(&request)[0], "post /a http/1.1");
+    assert!(request.ends_with("\r\n\r\nbody"), "{request}");
+    assert!(lines(&request).contains(&"host: shop.example".to_owned()));
+}
+
+#[tokio::test]
+async fn fields_of_a_connection_stay_on_it() {
+    let (endpoint, mut received) = backend(
+        "HTTP/1.1 200 OK\r\nConnection: X-Own\r\nX-Own: 1\r\nKeep-Alive: timeout=5\r\nX-Kept: 1\r\n\
+         Proxy-Authenticate: Basic\r\nContent-Length: 2\r\n\r\nok",
+    )
+    .await;
+    let address = serve(endpoint, plain()).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\n\
+                   Connection: X-Other\r\nX-Other: 2\r\nTE: trailers, gzip\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABkAAQAAP__\r\nProxy-Connection: keep-alive\r\n\
+                   Proxy-Authorization: Basic eDp5\r\nX-Kept: 1\r\nExpect: 100-continue\r\n\r\n";
+    let response = send(address, request).await;
+    assert_eq!(
+        lines(&response),
+        ["http/1.1 200 ok", "connection: close", "content-length: 2", "x-kept: 1"]
+    );
+    let request = lines(&received.recv().await.unwrap());
+    let allowed = ["get / http/1.1", "connection: te", "host: a", "te: trailers", "x-kept: 1"];
+    assert!(request.iter().all(|line| allowed.contains(&line.as_str())), "{request:?}");
+    assert!(
+        request.contains(&"te: trailers".to_owned()) && request.contains(&"x-kept: 1".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn the_client_is_described_by_who_has_seen_it() {
+    let (endpoint, mut received) = backend(OK).await;
+    let settings = ProxyLayer::builder().request_id("x-request-id".parse().unwrap());
+    let address = serve(endpoint, settings).await;
+    let request =
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nTraceparent: 00-1\r\n\r\n";
+    send(address, request).await;
+    let request = lines(&received.recv().await.unwrap());
+    for expected in [
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-proto: http",
+        "x-forwarded-host: a",
+        &format!("x-forwarded-port: {}", address.port()),
+        "via: 1.1 tower-lb",
+        "traceparent: 00-1",
+    ] {
+        assert!(request.contains(&expected.to_owned()), "{expected} in {request:?}");
+    }
+    assert!(request.iter().any(|line| line.len() == "x-request-id: ".len() + 32));
+}
+
+#[tokio::test]
+async fn what_cannot_be_forwarded_is_refused() {
+    let (endpoint, mut received) = backend(OK).await;
+    let settings = plain().max_body(5).max_target(20);
+    let address = serve(endpoint, settings).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Host\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n", "400"),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "405"),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", "405"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n123456", "413"),
+        ("GET /23456789012345678901 HTTP/1.1\r\nHost: a\r\n\r\n", "414"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "417"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501"),
+    ] {
+        let response = send(address, request).await;
+        assert_eq!(response.split(' ').nth(1), Some(status), "{request}: {response}");
+        let closes = response.to_lowercase().contains("connection: close");
+        assert_eq!(closes, status != "405", "{request}: {response}");
+    }
+    assert!(received.try_recv().is_err());
+    // A body without a declared length is counted as it comes.
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    let response = send(address, chunked).await;
+    assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    let options = "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n";
+    assert!(send(address, options).await.starts_with("HTTP/1.1 204 "));
+}
+
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                        Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_websocket_is_a_tunnel_until_either_side_closes() {
+    let (endpoint, mut received) = backend(SWITCHED).await;
+    let tunnels = Tunnels::new();
+    let address = serve(endpoint, plain().upgrades(tunnels.clone())).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+                   Upgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Version: 13\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let response = read_message(&mut socket).await;
+    assert_eq!(
+        lines(&response),
+        [
+            "http/1.1 101 switching protocols",
+            "connection: upgrade",
+            "sec-websocket-accept: x",
+            "upgrade: websocket",
+        ]
+    );
+    let request = lines(&received.recv().await.unwrap());
+    assert!(request.contains(&"connection: upgrade".to_owned()), "{request:?}");
+    socket.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!((&echo, tunnels.count()), (b"ping", 1));
+    drop(socket);
+    assert_eq!(timeout(SECOND, tunnels.drain(Duration::MAX)).await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_websocket_over_http2_reaches_an_endpoint_with_http1() {
+    let (endpoint, mut received) = backend(SWITCHED).await;
+    let tunnels = Tunnels::new();
+    let address = serve(endpoint, plain().upgrades(tunnels.clone())).await;
+    let mut client = http2(address).await;
+    // The client learns from the settings of the server that it may ask.
+    let ping = Request::get("http://a/").body(http_body_util::Either::Left(Empty::new())).unwrap();
+    let _ = client.send_request(ping).await;
+    received.recv().await.unwrap();
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a/chat")
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(http_body_util::Either::Left(Empty::new()))
+        .unwrap();
+    let mut response = client.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let request = lines(&received.recv().await.unwrap());
+    assert_eq!(request[0], "get /chat http/1.1");
+    assert!(request.iter().any(|line| line.starts_with("sec-websocket-key: ")), "{request:?}");
+    let mut io = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    io.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    io.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"ping");
+    // The others are closed when the time is over.
+    assert_eq!(timeout(SECOND, tunnels.drain(Duration::ZERO)).await, Ok(1));
+}
+
+#[tokio::test]
+async fn without_tunnels_an_upgrade_is_served_plainly() {
+    let (endpoint, mut received) = backend(OK).await;
+    let address = serve(endpoint, plain()).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(send(address, request).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(lines(&received.recv().await.unwrap()), ["get / http/1.1", "host: a"]);
+    // An endpoint that switches all the same can't be followed.
+    let (endpoint, _received) = backend(SWITCHED).await;
+    let address = serve(endpoint, plain()).await;
+    let response = send(address, request).await;
+    assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+}
