@@ -38,8 +38,10 @@ pub struct Sticky<St> {
 
 #[derive(Clone, Debug)]
 struct Identifiers {
-    /// Identifies the endpoint that has the position now.
+    /// Identifies the endpoint that has the position now, together with its name: the same
+    /// endpoint may come back under another one.
     stats: Arc<EndpointStats>,
+    name: Box<str>,
     /// One for each key.
     tags: Box<[Tag]>,
 }
@@ -67,10 +69,14 @@ impl<St> Sticky<St> {
         }
         let entry = &mut self.identifiers[position];
         // Positions are reused: another endpoint may have had this one.
-        entry.take_if(|entry| !Arc::ptr_eq(&entry.stats, candidate.stats()));
+        let is_same = |entry: &Identifiers| {
+            Arc::ptr_eq(&entry.stats, candidate.stats()) && *entry.name == *candidate.name()
+        };
+        entry.take_if(|entry| !is_same(entry));
         let keys = &self.sessions.config().keys;
         let entry = entry.get_or_insert_with(|| Identifiers {
             stats: Arc::clone(candidate.stats()),
+            name: candidate.name().into(),
             tags: keys.iter().map(|key| key.endpoint(candidate.name())).collect(),
         });
         &entry.tags

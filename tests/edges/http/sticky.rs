@@ -274,6 +274,22 @@ async fn a_session_moves_when_its_endpoint_is_gone_or_unhealthy() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_comes_back_under_another_name_is_another_home() {
+    let mut site = Site::new(settings());
+    for name in ["a", "b", "c"] {
+        site.remove(name);
+    }
+    let endpoint = Endpoint::new(Server::new("a"));
+    site.insert(endpoint.clone());
+    let mut browser = visitor(&mut site, "a");
+    site.remove("a");
+    site.handle.insert("z".to_owned(), endpoint).unwrap();
+    drive(&mut site.driver);
+    browser.begins(&mut site);
+    browser.stays(&mut site);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_draining_endpoint_gives_its_sessions_up_or_keeps_them() {
     let draining = |name| Endpoint::new(Server::new(name)).with_health(Health::draining("deploy"));
     for drained in [draining("b"), Endpoint::new(Server::new("b")).with_weight(0)] {
