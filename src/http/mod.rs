@@ -13,6 +13,7 @@
 //! | count response bodies in a concurrency limit | [`PermitUntilBodyEnd`] |
 //! | send requests to an endpoint's scheme and authority | [`SetOrigin`], [`Origin`] |
 //! | turn errors into responses | [`Gateway`] |
+//! | stand between clients of any kind and a balancer | `Proxy`, `Tunnels` (`proxy`) |
 //! | select an endpoint by a header, a cookie or the path | [`RequestKey`] |
 //! | report the load of a server | [`ReportLoad`], [`load_probe`], `load_report` (feature `orca`) |
 //! | create a pooled client for each endpoint | `Pool` (`http-client`) |
@@ -48,8 +49,8 @@
 //!
 //! The folders: `body` (attempts and permits that last until the end of a body, and the timeout of
 //! a stalled one), `classify` (outcomes and retry decisions), `client` (clients, their origins and
-//! the time limit of an attempt), `load` (load reports), `replay` (request bodies that can be sent
-//! more than once), `sticky` and `sigv4`.
+//! the time limit of an attempt), `load` (load reports), `proxy` (the duties of an intermediary),
+//! `replay` (request bodies that can be sent more than once), `sticky` and `sigv4`.
 
 /// Defines the methods of a `Body` whose size is that of an inner body.
 macro_rules! size_of_inner {

@@ -22,9 +22,9 @@
 //!
 //! A request leaves the proxy in one form, whatever the version of the client's connection: version
 //! HTTP/1.1, one `Host`, the target in origin form (`/path?query`, or `*`), no field of the
-//! client's connection, and framing that fits its body. The pooled `Client` gives it the form that its own
-//! connection needs. Everything between them sees one form only: rules, sticky sessions, Lambda
-//! events.
+//! client's connection, and framing that fits its body. The pooled `Client` gives it the form that
+//! its own connection needs. Everything between them sees one form only: rules, sticky sessions,
+//! Lambda events.
 //!
 //! | question | file |
 //! |---|---|

@@ -10,9 +10,9 @@ use std::{
 use bytes::Buf;
 use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::sleep;
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{BoxError, future::LazySleep, http::body::PollFrame};
+use crate::{BoxError, http::body::PollFrame};
 
 /// Why a [`RequestBody`] failed. The client is at fault, not the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +57,6 @@ pin_project! {
     pub struct RequestBody<B> {
         #[pin]
         body: B,
-        #[pin]
-        timer: LazySleep,
         // `None` for an empty body, which cannot exceed a limit.
         limits: Option<Limited>,
     }
@@ -70,6 +68,10 @@ struct Limited {
     remaining: Option<u64>,
     max_bytes: u64,
     idle: Duration,
+    /// Made by the first wait. Boxed, because clients take bodies that may be moved.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// A reader waits for a frame, so the timer runs.
+    waiting: bool,
     failure: BodyFailure,
 }
 
@@ -81,13 +83,19 @@ impl<B: Body> RequestBody<B> {
         idle: Duration,
     ) -> (Self, Option<BodyFailure>) {
         if body.is_end_stream() {
-            return (Self { body, timer: LazySleep::default(), limits: None }, None);
+            return (Self { body, limits: None }, None);
         }
         let failure = BodyFailure::default();
         let max = max_bytes.unwrap_or(u64::MAX);
-        let limits =
-            Limited { remaining: max_bytes, max_bytes: max, idle, failure: Arc::clone(&failure) };
-        (Self { body, timer: LazySleep::default(), limits: Some(limits) }, Some(failure))
+        let limits = Limited {
+            remaining: max_bytes,
+            max_bytes: max,
+            idle,
+            timer: None,
+            waiting: false,
+            failure: Arc::clone(&failure),
+        };
+        (Self { body, limits: Some(limits) }, Some(failure))
     }
 }
 
@@ -104,6 +112,22 @@ impl Limited {
         }
     }
 
+    /// Is ready when the reader has waited for the idle time.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let wait_begins = !std::mem::replace(&mut self.waiting, true);
+        match &mut self.timer {
+            Some(timer) if wait_begins => match Instant::now().checked_add(idle) {
+                Some(deadline) => timer.as_mut().reset(deadline),
+                // Beyond the range of the clock: `sleep` waits for a very long time.
+                None => timer.set(sleep(idle)),
+            },
+            Some(_) => {}
+            None => self.timer = Some(Box::pin(sleep(idle))),
+        }
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
+    }
+
     fn fail(&self, error: RequestBodyError) -> BoxError {
         // Only the first failure counts.
         let _ = self.failure.set(error);
@@ -116,7 +140,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
-        let mut this = self.project();
+        let this = self.project();
         let Some(limits) = this.limits else {
             return this.body.poll_frame(cx).map_err(Into::into);
         };
@@ -124,17 +148,16 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
             return Poll::Ready(Some(Err(error.into())));
         }
         if let Poll::Ready(frame) = this.body.poll_frame(cx) {
-            // The next wait starts a timer of its own.
-            this.timer.stop();
+            limits.waiting = false;
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             if let Err(error) = limits.count(data.map_or(0, Buf::remaining)) {
                 return Poll::Ready(Some(Err(limits.fail(error))));
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
-        let idle = limits.idle;
-        ready!(this.timer.as_mut().poll(cx, || sleep(idle)));
-        Poll::Ready(Some(Err(limits.fail(RequestBodyError::Stalled { limit: idle }))))
+        ready!(limits.poll_idle(cx));
+        let limit = limits.idle;
+        Poll::Ready(Some(Err(limits.fail(RequestBodyError::Stalled { limit }))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -149,7 +172,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
 impl<B: Default> Default for RequestBody<B> {
     /// Returns the default body, without limits.
     fn default() -> Self {
-        Self { body: B::default(), timer: LazySleep::default(), limits: None }
+        Self { body: B::default(), limits: None }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::ext::Protocol;
+use hyper::{body::Incoming, ext::Protocol};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -22,31 +22,39 @@ use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
     http::{
-        ClientConnection, GatewayLayer, Origin, Pool, ProxyBuilder, ProxyLayer, ResilienceLayer,
-        Tunnels,
+        ClientConnection, GatewayLayer, Origin, Pool, ProxyBuilder, ProxyLayer, ReplayBody,
+        RequestBody, ResilienceLayer, Tunnels,
     },
     strategy::RoundRobin,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Serves a balancer over one endpoint behind the proxy; returns where, and the endpoint.
+/// Serves a balancer over one endpoint behind the proxy.
 async fn serve(backend: SocketAddr, settings: ProxyBuilder) -> SocketAddr {
-    let connector = Pool::new().connector();
+    serve_and_watch(backend, settings).await.0
+}
+
+/// Also returns what tells how many requests the endpoint has in flight.
+async fn serve_and_watch(
+    backend: SocketAddr,
+    settings: ProxyBuilder,
+) -> (SocketAddr, impl Fn() -> u32) {
+    let connector = Pool::new().connector::<ReplayBody<RequestBody<Incoming>>>();
     let endpoints = discover::addresses([Origin::from(backend)]).connect(connector);
     let balancer = Builder::http().spawn(RoundRobin::default(), endpoints).unwrap();
     let stack = ServiceBuilder::new()
         .layer(settings.build().unwrap())
         .layer(GatewayLayer)
         .layer(ResilienceLayer::default())
-        .service(balancer);
+        .service(balancer.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((socket, peer)) = listener.accept().await {
             let stack = stack.clone();
             let connection = ClientConnection::new(peer, local);
-            let service = hyper::service::service_fn(move |mut request: Request<_>| {
+            let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(connection);
                 stack.clone().oneshot(request)
             });
@@ -59,7 +67,7 @@ async fn serve(backend: SocketAddr, settings: ProxyBuilder) -> SocketAddr {
             });
         }
     });
-    local
+    (local, move || balancer.status().endpoints[0].outstanding)
 }
 
 /// An endpoint that answers each connection's first request with fixed bytes, and tells what it
@@ -261,7 +269,7 @@ const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\
 async fn a_websocket_is_a_tunnel_until_either_side_closes() {
     let (endpoint, mut received) = backend(SWITCHED).await;
     let tunnels = Tunnels::new();
-    let address = serve(endpoint, plain().upgrades(tunnels.clone())).await;
+    let (address, outstanding) = serve_and_watch(endpoint, plain().upgrades(tunnels.clone())).await;
     let mut socket = TcpStream::connect(address).await.unwrap();
     let request = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
                    Upgrade: WebSocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -282,9 +290,10 @@ async fn a_websocket_is_a_tunnel_until_either_side_closes() {
     socket.write_all(b"ping").await.unwrap();
     let mut echo = [0; 4];
     socket.read_exact(&mut echo).await.unwrap();
-    assert_eq!((&echo, tunnels.count()), (b"ping", 1));
+    assert_eq!((&echo, tunnels.count(), outstanding()), (b"ping", 1, 1));
     drop(socket);
     assert_eq!(timeout(SECOND, tunnels.drain(Duration::MAX)).await, Ok(0));
+    assert_eq!(outstanding(), 0);
 }
 
 #[tokio::test]
