@@ -5,24 +5,31 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    event_json::{Members, event, parameters, text},
+    event_json::{Members, event, parameters},
     json_response::{HeaderMember, JsonResponse},
+    request_fields::RequestFields,
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that an Application Load Balancer sends to a function in a target group.
 ///
 /// Names of headers are in lower case. If a header or query parameter is repeated, the last value
-/// counts, unless [multiple values](Self::multi_value) are on. The query stays percent-encoded. The
-/// body is passed on unchanged if its type is text, JSON, JavaScript or XML and it has no content
-/// encoding, and in base64 otherwise.
+/// counts, unless [multiple values](Self::multi_value) are on. Path and query stay percent-encoded.
+/// The body is passed on unchanged if its type is text, JSON, JavaScript or XML and it has no
+/// content encoding, and in base64 otherwise.
+///
+/// Header fields of the connection, and those that `Connection` names, are not part of the event;
+/// neither are `Expect` and `Trailer`. `host` is the one host of the request: the authority of the
+/// request target (`:authority` in HTTP/2), otherwise the `Host` field. Cookies that an HTTP/2
+/// client splits are joined.
 ///
 /// The response must have `statusCode`, and may have `headers` (or `multiValueHeaders`), `body` and
-/// `isBase64Encoded`. It may have at most 1 MiB. Headers of one connection, and `content-length`,
-/// are ignored.
+/// `isBase64Encoded`. It may have at most 1 MiB. Header fields of the connection, and
+/// `content-length`, are ignored.
 ///
 /// A load balancer adds `X-Forwarded-For`, `-Proto` and `-Port`, and `X-Amzn-Trace-Id`. This type
-/// does not: add them in a layer that knows the peer.
+/// does not, and passes on what the request has, even if the client invented it: set these fields
+/// in a layer that knows the peer.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct AlbEvent {
@@ -70,9 +77,7 @@ impl EventFormat for AlbEvent {
         if is_upgrade(&head.headers) {
             return Err(UnsupportedRequest::Upgrade);
         }
-        let (names, multi) = (|| head.headers.keys(), self.multi_value);
-        let last = |name| head.headers.get_all(name).iter().next_back().map(text);
-        let all = |name| head.headers.get_all(name).iter().map(text).collect::<Vec<_>>();
+        let (fields, multi) = (RequestFields::of(head)?, self.multi_value);
         let queries = || {
             let mut queries = IndexMap::<_, Vec<_>>::new();
             for (name, value) in parameters(head.uri.query()) {
@@ -86,12 +91,12 @@ impl EventFormat for AlbEvent {
             path: head.uri.path(),
             query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),
             headers: (!multi)
-                .then_some(Members(|| names().map(|name| (name.as_str(), last(name))))),
+                .then_some(Members(|| fields.iter().map(|(name, values)| (name, values.last())))),
             multi_value_query_string_parameters: multi.then(queries),
             multi_value_headers: multi
-                .then_some(Members(|| names().map(|name| (name.as_str(), all(name))))),
+                .then_some(Members(|| fields.iter().map(|(name, values)| (name, values.all())))),
         };
-        Ok(event(&event_head, &head.headers, body))
+        Ok(event(&event_head, &head.headers, Some(body)))
     }
 
     fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
@@ -107,7 +112,9 @@ impl EventFormat for AlbEvent {
     }
 }
 
+/// Returns true if the client offers WebSocket, perhaps among other protocols.
 fn is_upgrade(headers: &HeaderMap) -> bool {
-    let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
-    headers.get(header::UPGRADE).is_some_and(websocket)
+    let websocket = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"websocket");
+    let has_websocket = |value: &HeaderValue| value.as_bytes().split(|&b| b == b',').any(websocket);
+    headers.get_all(header::UPGRADE).iter().any(has_websocket)
 }

@@ -79,12 +79,18 @@ impl std::error::Error for InvalidResponse {}
 pub enum UnsupportedRequest {
     /// The request asks for an upgrade to WebSocket.
     Upgrade,
+    /// The request asks for a tunnel, by method CONNECT.
+    Connect,
+    /// The request has several `Host` fields or an invalid one.
+    Host,
 }
 
 impl fmt::Display for UnsupportedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upgrade => f.write_str("functions do not support WebSocket upgrades"),
+            Self::Connect => f.write_str("functions do not support tunnels (CONNECT)"),
+            Self::Host => f.write_str("the request has several `Host` fields or an invalid one"),
         }
     }
 }

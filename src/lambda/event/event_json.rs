@@ -1,6 +1,6 @@
 //! Writes events as JSON, for both formats.
 
-use std::{io::Write, str};
+use std::{borrow::Cow, io::Write, str};
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -9,12 +9,13 @@ use serde::{Serialize, Serializer};
 
 use crate::rng::Rng;
 
-/// Writes `head` as a JSON object, with the body as its last members.
-pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[u8]) -> Bytes {
+/// Writes `head` as a JSON object, with the body, if there is one, as its last members.
+pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: Option<&[u8]>) -> Bytes {
+    let bytes = body.unwrap_or_default();
     // A body that is declared as text but is not valid UTF-8 must go as base64: JSON strings are
     // UTF-8.
-    let text = str::from_utf8(body).ok().filter(|_| is_text(headers));
-    let mut json = Vec::with_capacity(HEAD_CAPACITY_BYTES + body.len().div_ceil(3) * 4);
+    let text = str::from_utf8(bytes).ok().filter(|_| is_text(headers));
+    let mut json = Vec::with_capacity(HEAD_CAPACITY_BYTES + bytes.len().div_ceil(3) * 4);
     // Serializing strings to memory cannot fail.
     let _ = serde_json::to_writer(&mut json, head);
     if json.pop() != Some(b'}') {
@@ -23,13 +24,16 @@ pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: &[u8]) -> 
     if json.len() > 1 {
         json.push(b',');
     }
-    json.extend_from_slice(b"\"body\":");
-    match text {
-        Some(text) => _ = serde_json::to_writer(&mut json, text),
-        None => _ = write!(json, "\"{}\"", Base64Display::new(body, &STANDARD)),
+    if body.is_some() {
+        json.extend_from_slice(b"\"body\":");
+        match text {
+            Some(text) => _ = serde_json::to_writer(&mut json, text),
+            None => _ = write!(json, "\"{}\"", Base64Display::new(bytes, &STANDARD)),
+        }
+        json.push(b',');
     }
-    let is_base64 = text.is_none() && !body.is_empty();
-    let _ = write!(json, ",\"isBase64Encoded\":{is_base64}}}");
+    let is_base64 = text.is_none() && !bytes.is_empty();
+    let _ = write!(json, "\"isBase64Encoded\":{is_base64}}}");
     json.into()
 }
 
@@ -54,8 +58,11 @@ const TEXT_TYPES: [&[u8]; 3] = [b"application/json", b"application/javascript", 
 
 /// Returns a header's value as text. Bytes outside of ASCII are read as Latin-1, the historical
 /// charset of HTTP.
-pub(super) fn text(value: &HeaderValue) -> String {
-    value.as_bytes().iter().copied().map(char::from).collect()
+pub(super) fn text(value: &HeaderValue) -> Cow<'_, str> {
+    match value.to_str() {
+        Ok(text) => text.into(),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
+    }
 }
 
 /// Serializes the pairs that a closure returns as an object, in their order.
@@ -77,6 +84,36 @@ where
 pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Resolves percent-encoding. Bytes that are not UTF-8 become U+FFFD; a `%` that two hexadecimal
+/// digits do not follow stands for itself.
+pub(super) fn percent_decoded(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find('%') else { return text.into() };
+    let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+    let (before, mut rest) = text.as_bytes().split_at(first);
+    let mut bytes = before.to_vec();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match (byte, digit(after.first()), digit(after.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                &after[2..]
+            }
+            _ => {
+                bytes.push(byte);
+                after
+            }
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned().into()
+}
+
+/// Resolves the encoding of forms, in which `+` is a space.
+pub(super) fn form_decoded(text: &str) -> Cow<'_, str> {
+    match text.contains('+') {
+        true => percent_decoded(&text.replace('+', " ")).into_owned().into(),
+        false => percent_decoded(text),
+    }
 }
 
 /// Returns a random UUID of version 4, for ids in events.
@@ -101,7 +138,7 @@ mod tests {
 
     fn encoded(kind: &str, body: &[u8]) -> Value {
         let headers = [(header::CONTENT_TYPE, kind.parse().unwrap())].into_iter().collect();
-        let event = event(&serde_json::json!({ "a": 1 }), &headers, body);
+        let event = event(&serde_json::json!({ "a": 1 }), &headers, Some(body));
         serde_json::from_slice(&event).unwrap()
     }
 
@@ -148,6 +185,25 @@ mod tests {
         let all: Vec<_> = parameters(Some("a=1&b&c=%20=&&a=2")).collect();
         assert_eq!(all, [("a", "1"), ("b", ""), ("c", "%20="), ("a", "2")]);
         assert_eq!(parameters(None).count(), 0);
+    }
+
+    #[test]
+    fn percent_encoding_is_resolved_once_and_the_rest_stays() {
+        for (text, path, form) in [
+            ("", "", ""),
+            ("a+b", "a+b", "a b"),
+            ("a%2Bb", "a+b", "a+b"),
+            ("k%5B%5d", "k[]", "k[]"),
+            ("%25%32%30", "%20", "%20"),
+            ("%ce%bb", "\u{3bb}", "\u{3bb}"),
+            ("\u{3bb}%20", "\u{3bb} ", "\u{3bb} "),
+            ("%ff", "\u{fffd}", "\u{fffd}"),
+            ("%", "%", "%"),
+            ("%2", "%2", "%2"),
+            ("%+1%zz%2x", "%+1%zz%2x", "% 1%zz%2x"),
+        ] {
+            assert_eq!((&*percent_decoded(text), &*form_decoded(text)), (path, form), "{text}");
+        }
     }
 
     proptest! {

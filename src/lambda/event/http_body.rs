@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use super::failure;
-use crate::lambda::{EventFormat, InvalidResponse, InvokeError, InvokedBody};
+use super::{failure, json_response::parse_prelude};
+use crate::lambda::{InvalidResponse, InvokeError, InvokedBody};
 
 /// The response body of [`HttpFunction`](crate::lambda::HttpFunction): the function's body, whole
 /// or streamed, or a line that describes the error.
@@ -72,11 +72,7 @@ impl Prelude {
     }
 
     /// Returns the response when the prelude is complete, or the response to an error.
-    pub(super) fn poll(
-        &mut self,
-        format: &impl EventFormat,
-        cx: &mut Context<'_>,
-    ) -> Poll<Response<HttpBody>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<HttpBody>> {
         while let Some(body) = &mut self.body {
             let piece = match ready!(Pin::new(body).poll_frame(cx)) {
                 None => break,
@@ -89,8 +85,8 @@ impl Prelude {
                 }
                 continue;
             };
-            return Poll::Ready(match format.decode(head) {
-                Ok(response) => response.map(|_| HttpBody { first, rest: self.body.take() }),
+            return Poll::Ready(match parse_prelude(&head) {
+                Ok(response) => response.map(|()| HttpBody { first, rest: self.body.take() }),
                 Err(error) => failure::bad_response(error),
             });
         }
@@ -118,16 +114,15 @@ mod tests {
     use http_body_util::BodyExt;
     use proptest::prelude::*;
 
-    use crate::lambda::{InvokedStream, UrlEvent};
+    use crate::lambda::InvokedStream;
 
     use super::*;
 
     fn read(pieces: Vec<Bytes>) -> (Response<()>, Bytes) {
         let streamed = InvokedStream::new(stream::iter(pieces.into_iter().map(Ok)));
         let mut prelude = Prelude::of(streamed.into_body());
-        let format = UrlEvent::new("a");
         tokio_test::block_on(async {
-            let read = std::future::poll_fn(|cx| prelude.poll(&format, cx)).await;
+            let read = std::future::poll_fn(|cx| prelude.poll(cx)).await;
             let (head, body) = read.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             (Response::from_parts(head, ()), body)
@@ -158,6 +153,7 @@ mod tests {
             vec![],
             vec![Bytes::from("{}")],
             vec![Bytes::from("\0\0\0\0\0\0\0\0body")],
+            vec![Bytes::from("\"Hello\"\0\0\0\0\0\0\0\0body")],
             vec![Bytes::from("{\"statusCode\":7}\0\0\0\0\0\0\0\0")],
             vec![Bytes::from(vec![b' '; MAX_PRELUDE_BYTES]); 2],
         ] {

@@ -32,7 +32,9 @@ use crate::{
 /// Over a [`StreamingFunction`](crate::lambda::StreamingFunction), a response begins when the
 /// function has written status and headers, and continues as the function writes, as with a
 /// function URL in mode `RESPONSE_STREAM`. Functions must write such responses, as `lambda_http`
-/// does with `run_with_streaming_response`.
+/// does with `run_with_streaming_response`: an object with `statusCode` (default 200), `headers`,
+/// `multiValueHeaders` and `cookies`, then eight zero bytes, then the body. This is the same for
+/// every [`EventFormat`].
 ///
 /// | what happened | status |
 /// |---|---|
@@ -44,7 +46,7 @@ use crate::{
 /// | another limit rejected it | 503, with `Retry-After` |
 /// | no answer in time | 504 |
 /// | the request is larger than the format allows | 413 |
-/// | the request is malformed, or asks for a WebSocket | 400 |
+/// | the request is malformed, or asks for a WebSocket or a tunnel | 400 |
 ///
 /// For throttles, an Application Load Balancer responds with 502; 503 says that a retry may help.
 /// The causes are logged as `tracing` events; responses do not reveal them.
@@ -209,7 +211,7 @@ where
                     }
                 }
                 StateProjection::ReadingPrelude { prelude } => {
-                    return prelude.poll(&**this.format, cx).map(Ok);
+                    return prelude.poll(cx).map(Ok);
                 }
                 StateProjection::Broken => {
                     return Poll::Ready(Ok(failure::of_service(&crate::Error::Closed)));

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::lambda::InvalidResponse;
+use crate::{hop_by_hop::HopByHop, lambda::InvalidResponse};
 
 /// A function's response to an HTTP event, parsed from JSON.
 pub(super) struct JsonResponse<'a> {
@@ -26,52 +26,23 @@ pub(super) enum HeaderMember {
     Single,
     /// `multiValueHeaders`.
     Multi,
-    /// `headers` and `cookies`.
-    SingleAndCookies,
+    /// `headers`, `multiValueHeaders` and `cookies`. A value in `headers` may be an array:
+    /// `lambda_runtime` writes repeated headers of a prelude in this way.
+    All,
 }
 
 impl<'a> JsonResponse<'a> {
     pub(super) fn parse(json: &'a [u8], member: HeaderMember) -> Result<Self, InvalidResponse> {
-        if json.trim_ascii_start().first() != Some(&b'{') {
-            // Valid JSON other than an object has no `statusCode`, which `UrlEvent` accepts.
-            serde_json::from_slice::<IgnoredAny>(json).map_err(invalid)?;
-            return Err(InvalidResponse::NoStatus);
-        }
-        let members: Members<'a, &RawValue> = serde_json::from_slice(json).map_err(invalid)?;
+        let members = members_of(json)?.ok_or(InvalidResponse::NoStatus)?;
         // The status comes first: without one, `UrlEvent` takes the whole response as the body,
         // even if its members are not those of a response.
-        let status = members.0.iter().rev().find(|(Name(name), _)| name == "statusCode");
-        let status = status.map(|(_, value)| text(value)).transpose()?.flatten();
-        let status = status_code(&status.ok_or(InvalidResponse::NoStatus)?)?;
-        let (mut headers, mut body, mut is_base64) = (HeaderMap::new(), Cow::default(), false);
+        let status = status(&members)?.ok_or(InvalidResponse::NoStatus)?;
+        let headers = headers(&members, member)?;
+        let (mut body, mut is_base64) = (Cow::default(), false);
         for (Name(name), value) in members.0 {
-            match (&*name, member) {
-                ("body", _) => body = text(value)?.unwrap_or_default(),
-                ("isBase64Encoded", _) => {
-                    is_base64 = member_of::<bool>(value)?.unwrap_or_default();
-                }
-                ("headers", HeaderMember::Single | HeaderMember::SingleAndCookies) => {
-                    for (Name(name), value) in
-                        member_of::<Members<'a, &RawValue>>(value)?.unwrap_or_default().0
-                    {
-                        append(&mut headers, &name, value)?;
-                    }
-                }
-                ("multiValueHeaders", HeaderMember::Multi) => {
-                    for (Name(name), values) in
-                        member_of::<Members<'a, Vec<&RawValue>>>(value)?.unwrap_or_default().0
-                    {
-                        values
-                            .into_iter()
-                            .try_for_each(|value| append(&mut headers, &name, value))?;
-                    }
-                }
-                ("cookies", HeaderMember::SingleAndCookies) => {
-                    let cookies = member_of::<Vec<&RawValue>>(value)?.unwrap_or_default();
-                    cookies
-                        .into_iter()
-                        .try_for_each(|cookie| append(&mut headers, "set-cookie", cookie))?;
-                }
+            match &*name {
+                "body" => body = text(value)?.unwrap_or_default(),
+                "isBase64Encoded" => is_base64 = member_of(value)?.unwrap_or_default(),
                 _ => {}
             }
         }
@@ -94,6 +65,86 @@ impl<'a> JsonResponse<'a> {
         *response.headers_mut() = self.headers;
         Ok(response)
     }
+}
+
+/// Returns the status and headers that a streamed response begins with. Every function writes them
+/// in the same format, whichever event it got.
+pub(super) fn parse_prelude(json: &[u8]) -> Result<Response<()>, InvalidResponse> {
+    let members = members_of(json)?.ok_or(InvalidResponse::NoPrelude)?;
+    let mut response = Response::new(());
+    *response.status_mut() = status(&members)?.unwrap_or_default();
+    *response.headers_mut() = headers(&members, HeaderMember::All)?;
+    Ok(response)
+}
+
+/// Returns the body that valid JSON without `statusCode` stands for: the text of a string, or else
+/// the JSON itself.
+pub(super) fn whole(json: Bytes) -> Result<Bytes, InvalidResponse> {
+    if json.trim_ascii_start().first() != Some(&b'"') {
+        return Ok(json);
+    }
+    Ok(match text(serde_json::from_slice(&json).map_err(invalid)?)?.unwrap_or_default() {
+        Cow::Borrowed(text) => json.slice_ref(text),
+        Cow::Owned(text) => text.into(),
+    })
+}
+
+/// Returns the members of an object; `None` for other valid JSON.
+fn members_of(json: &[u8]) -> Result<Option<Members<'_, &RawValue>>, InvalidResponse> {
+    if json.trim_ascii_start().first() == Some(&b'{') {
+        return serde_json::from_slice(json).map(Some).map_err(invalid);
+    }
+    serde_json::from_slice::<IgnoredAny>(json).map(|_| None).map_err(invalid)
+}
+
+fn status(members: &Members<'_, &RawValue>) -> Result<Option<StatusCode>, InvalidResponse> {
+    let member = members.0.iter().rev().find(|(Name(name), _)| name == "statusCode");
+    let status = member.map(|(_, value)| text(value)).transpose()?.flatten();
+    status.map(|status| status_code(&status)).transpose()
+}
+
+/// Returns the headers of a response, without those that belong to a connection.
+fn headers(
+    members: &Members<'_, &RawValue>,
+    member: HeaderMember,
+) -> Result<HeaderMap, InvalidResponse> {
+    use HeaderMember::{All, Multi, Single};
+    let (mut headers, mut multi, mut cookies) = (HeaderMap::new(), HeaderMap::new(), Vec::new());
+    for (Name(name), value) in &members.0 {
+        match (&**name, member) {
+            ("headers", Single | All) => {
+                for (Name(name), value) in
+                    member_of::<Members<'_, &RawValue>>(value)?.unwrap_or_default().0
+                {
+                    if member == All && value.get().starts_with('[') {
+                        let values = member_of::<Vec<&RawValue>>(value)?.unwrap_or_default();
+                        values.into_iter().try_for_each(|it| append(&mut headers, &name, it))?;
+                    } else {
+                        append(&mut headers, &name, value)?;
+                    }
+                }
+            }
+            ("multiValueHeaders", Multi | All) => {
+                for (Name(name), values) in
+                    member_of::<Members<'_, Vec<&RawValue>>>(value)?.unwrap_or_default().0
+                {
+                    values.into_iter().try_for_each(|value| append(&mut multi, &name, value))?;
+                }
+            }
+            ("cookies", All) => {
+                cookies = member_of::<Vec<&RawValue>>(value)?.unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    // This replaces headers of the same name.
+    headers.extend(multi);
+    cookies.into_iter().try_for_each(|cookie| append(&mut headers, "set-cookie", cookie))?;
+    HopByHop::of(&headers).remove_from(&mut headers);
+    for name in IGNORED {
+        headers.remove(name);
+    }
+    Ok(headers)
 }
 
 fn invalid(error: serde_json::Error) -> InvalidResponse {
@@ -192,24 +243,13 @@ fn append(headers: &mut HeaderMap, name: &str, value: &RawValue) -> Result<(), I
     let value = text(value)?.ok_or_else(invalid)?;
     let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
     let value = HeaderValue::from_bytes(&value).map_err(|_| invalid())?;
-    if !IGNORED.contains(&key) {
-        headers.try_append(key, value).map_err(|_| invalid())?;
-    }
+    headers.try_append(key, value).map_err(|_| invalid())?;
     Ok(())
 }
 
-/// Headers of one connection, and `content-length`, which follows from the body.
-const IGNORED: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::CONTENT_LENGTH,
-];
+/// Headers that follow from the body and the connection, besides hop-by-hop ones.
+const IGNORED: [HeaderName; 3] =
+    [header::CONTENT_LENGTH, header::PROXY_AUTHENTICATE, header::TRAILER];
 
 /// Returns the first 100 characters, for errors.
 fn shortened(text: &str) -> Box<str> {
@@ -259,7 +299,50 @@ mod tests {
         let all: [Vec<_>; 3] = MEMBERS.map(all);
         assert_eq!(all[0], ["a:1"]);
         assert_eq!(all[1], ["a:2", "a:3"]);
-        assert_eq!(all[2], ["a:1", "set-cookie:b=4", "set-cookie:c=5"]);
+        assert_eq!(all[2], ["a:2", "a:3", "set-cookie:b=4", "set-cookie:c=5"]);
+    }
+
+    #[test]
+    fn a_prelude_needs_no_status_and_nothing_is_added() {
+        let parsed = |json: &str| parse_prelude(json.as_bytes()).unwrap();
+        for empty in ["{}", r#"{"statusCode":null,"headers":null,"cookies":null,"body":[1]}"#] {
+            let response = parsed(empty);
+            assert_eq!(
+                (response.status(), response.headers().len()),
+                (StatusCode::OK, 0),
+                "{empty}"
+            );
+        }
+        let response = parsed(
+            r#"{"headers":{"a":"1","b":["2","3"]},"multiValueHeaders":{"c":["4","5"]},
+            "cookies":["d=6","e=7"]}"#,
+        );
+        let headers = response.headers().iter();
+        let headers = headers.map(|(name, value)| format!("{name}:{}", value.to_str().unwrap()));
+        let expected = ["a:1", "b:2", "b:3", "c:4", "c:5", "set-cookie:d=6", "set-cookie:e=7"];
+        assert_eq!(headers.collect::<Vec<_>>(), expected);
+        for json in ["null", "\"a\"", "[]", "7"] {
+            assert_eq!(parse_prelude(json.as_bytes()).unwrap_err(), InvalidResponse::NoPrelude);
+        }
+        for json in ["", "{", "{}{}", r#"{"statusCode":7}"#, r#"{"headers":{"a b":"c"}}"#] {
+            assert!(parse_prelude(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_json_string_is_its_text() {
+        for (json, body) in [
+            (r#""Hello""#, "Hello"),
+            (" \"Hello\"\n", "Hello"),
+            (r#""""#, ""),
+            (r#""a\n\"b\" \u00e9""#, "a\n\"b\" \u{e9}"),
+            ("7", "7"),
+            ("null", "null"),
+            (r#" ["a"] "#, r#" ["a"] "#),
+        ] {
+            assert_eq!(whole(Bytes::from(json)).unwrap(), body, "{json}");
+        }
+        assert!(matches!(whole(r#""\ud800""#.into()), Err(InvalidResponse::Json(_))));
     }
 
     #[test]
@@ -274,9 +357,10 @@ mod tests {
     fn what_belongs_to_a_connection_is_left_out() {
         let response = single(
             r#"{"statusCode":200,"headers":{"Connection":"close","Transfer-Encoding":"chunked",
-            "Content-Length":"999","Keep-Alive":"1","X":"y"}}"#,
+            "Content-Length":"999","Keep-Alive":"1","connection":"X-Named, te","x-named":"1",
+            "Trailer":"a","Proxy-Authenticate":"Basic","Upgrade":"h2c","X":"y"}}"#,
         );
-        assert_eq!(response.headers().len(), 1);
+        assert_eq!(response.headers().keys().collect::<Vec<_>>(), ["x"]);
     }
 
     #[test]
@@ -319,7 +403,7 @@ mod tests {
     }
 
     const MEMBERS: [HeaderMember; 3] =
-        [HeaderMember::Single, HeaderMember::Multi, HeaderMember::SingleAndCookies];
+        [HeaderMember::Single, HeaderMember::Multi, HeaderMember::All];
 
     /// JSON that is close to a valid response.
     fn nearly() -> impl Strategy<Value = String> {
@@ -360,6 +444,7 @@ mod tests {
                     let parsed = JsonResponse::parse(&json, member);
                     let _ = parsed.and_then(|parsed| parsed.into_response(&json));
                 }
+                let _ = parse_prelude(&json);
             }
         }
 

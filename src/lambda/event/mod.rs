@@ -7,6 +7,7 @@ mod failure;
 mod http_body;
 mod http_function;
 mod json_response;
+mod request_fields;
 mod url_event;
 
 pub use self::{

@@ -1,3 +1,8 @@
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, Version, header, request};
 use indexmap::IndexMap;
@@ -5,20 +10,31 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    event_json::{Members, event, parameters, text, uuid},
-    json_response::{HeaderMember, JsonResponse},
+    event_json::{Members, event, form_decoded, parameters, percent_decoded, text, uuid},
+    json_response::{HeaderMember, JsonResponse, whole},
+    request_fields::{RequestFields, Values},
 };
 use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
 
 /// The event that a function URL sends: payload format 2.0 of API Gateway's HTTP APIs.
 ///
-/// Values of a repeated header or query parameter are joined by commas; cookies have their own
-/// member. The query is included both as written (`rawQueryString`) and split. `sourceIp` is the
-/// last address of `X-Forwarded-For`, if there is one.
+/// Values of a repeated header or query parameter are joined by commas. The path and the query are
+/// included as received (`rawPath`, `rawQueryString`) and decoded (`requestContext.http.path`,
+/// `queryStringParameters`, where `+` is a space). Cookies are in the `cookie` header and in their
+/// own member. A request without a body has no `body` member.
 ///
-/// The response may have `statusCode`, `headers`, `cookies`, `body` and `isBase64Encoded`. A
-/// response without `statusCode` is itself the body, of type JSON with status 200. Headers of one
-/// connection, and `content-length`, are ignored.
+/// Header fields of the connection, and those that `Connection` names, are not part of the event;
+/// neither are `Expect` and `Trailer`. `host` is the one host of the request: the authority of the
+/// request target (`:authority` in HTTP/2), otherwise the `Host` field.
+///
+/// `sourceIp` is the last address of `X-Forwarded-For`, without its port, if there is one. **A
+/// client can forge it** unless a layer in front sets or appends the address of the peer.
+///
+/// The response may have `statusCode`, `headers`, `multiValueHeaders`, `cookies`, `body` and
+/// `isBase64Encoded`. A header in `multiValueHeaders` replaces that of the same name in `headers`.
+/// Header fields of the connection, and `content-length`, are ignored. A response without
+/// `statusCode` is itself the body, of type JSON with status 200; the body of a JSON string is its
+/// text, without quotes and escapes.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct UrlEvent {
@@ -54,10 +70,10 @@ struct Head<'a, Headers: Serialize> {
     raw_path: &'a str,
     raw_query_string: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    cookies: Vec<String>,
+    cookies: Vec<Cow<'a, str>>,
     headers: Headers,
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    query_string_parameters: IndexMap<&'a str, String>,
+    query_string_parameters: IndexMap<Cow<'a, str>, String>,
     request_context: RequestContext<'a>,
 }
 
@@ -80,36 +96,39 @@ struct RequestContext<'a> {
 #[serde(rename_all = "camelCase")]
 struct HttpContext<'a> {
     method: &'a str,
-    path: &'a str,
+    path: Cow<'a, str>,
     protocol: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source_ip: Option<String>,
+    source_ip: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<String>,
+    user_agent: Option<Cow<'a, str>>,
 }
 
 const ROUTE: &str = "$default";
 
 impl EventFormat for UrlEvent {
     fn encode(&self, head: &request::Parts, body: &[u8]) -> Result<Bytes, UnsupportedRequest> {
-        let headers = &head.headers;
+        let fields = RequestFields::of(head)?;
         let mut query = IndexMap::<_, String>::new();
         for (name, value) in parameters(head.uri.query()) {
+            let value = form_decoded(value);
             let more = |all: &mut String| {
                 all.push(',');
-                all.push_str(value);
+                all.push_str(&value);
             };
-            query.entry(name).and_modify(more).or_insert_with(|| value.to_owned());
+            let entry = query.entry(form_decoded(name));
+            entry.and_modify(more).or_insert_with(|| value.clone().into_owned());
         }
-        let names = || headers.keys().filter(|name| **name != header::COOKIE);
+        let cookie = fields.values(&header::COOKIE).map(Values::joined);
+        let user_agent = fields.values(&header::USER_AGENT);
         let now = Timestamp::now();
         let event_head = Head {
             version: "2.0",
             route_key: ROUTE,
             raw_path: head.uri.path(),
             raw_query_string: head.uri.query().unwrap_or_default(),
-            cookies: cookies(headers),
-            headers: Members(|| names().map(|name| (name.as_str(), joined(headers, name)))),
+            cookies: cookies(cookie.as_deref()).map(Cow::Borrowed).collect(),
+            headers: Members(|| fields.iter().map(|(name, values)| (name, values.joined()))),
             query_string_parameters: query,
             request_context: RequestContext {
                 account_id: &self.account,
@@ -118,10 +137,10 @@ impl EventFormat for UrlEvent {
                 domain_prefix: &self.api,
                 http: HttpContext {
                     method: head.method.as_str(),
-                    path: head.uri.path(),
+                    path: percent_decoded(head.uri.path()),
                     protocol: protocol(head.version),
-                    source_ip: source_ip(headers),
-                    user_agent: headers.get(header::USER_AGENT).map(text),
+                    source_ip: source_ip(&head.headers),
+                    user_agent: user_agent.map(Values::joined),
                 },
                 request_id: uuid(),
                 route_key: ROUTE,
@@ -130,17 +149,17 @@ impl EventFormat for UrlEvent {
                 time_epoch: now.as_millisecond(),
             },
         };
-        Ok(event(&event_head, headers, body))
+        Ok(event(&event_head, &head.headers, (!body.is_empty()).then_some(body)))
     }
 
     fn decode(&self, response: Bytes) -> Result<Response<Bytes>, InvalidResponse> {
-        match JsonResponse::parse(&response, HeaderMember::SingleAndCookies) {
+        match JsonResponse::parse(&response, HeaderMember::All) {
             Ok(parsed) => parsed.into_response(&response),
             Err(InvalidResponse::NoStatus) => {
-                let mut whole = Response::new(response);
+                let mut response = Response::new(whole(response)?);
                 let json = HeaderValue::from_static("application/json");
-                whole.headers_mut().insert(header::CONTENT_TYPE, json);
-                Ok(whole)
+                response.headers_mut().insert(header::CONTENT_TYPE, json);
+                Ok(response)
             }
             Err(error) => Err(error),
         }
@@ -156,20 +175,18 @@ fn access_log_time(time: Timestamp) -> String {
     time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
 }
 
-fn cookies(headers: &HeaderMap) -> Vec<String> {
-    let lines: Vec<_> = headers.get_all(header::COOKIE).iter().map(text).collect();
-    let cookies = lines.iter().flat_map(|line| line.split(';')).map(str::trim);
-    cookies.filter(|cookie| !cookie.is_empty()).map(str::to_owned).collect()
+fn cookies(field: Option<&str>) -> impl Iterator<Item = &str> {
+    field.into_iter().flat_map(|field| field.split(';')).map(str::trim).filter(|it| !it.is_empty())
 }
 
-fn joined(headers: &HeaderMap, name: &header::HeaderName) -> String {
-    let values: Vec<_> = headers.get_all(name).iter().map(text).collect();
-    values.join(",")
-}
-
-fn source_ip(headers: &HeaderMap) -> Option<String> {
+/// Returns the address that the server in front has appended. Text that is not an address, such as
+/// `unknown`, is no source.
+fn source_ip(headers: &HeaderMap) -> Option<IpAddr> {
     let forwarded = headers.get_all("x-forwarded-for").iter().next_back().map(text)?;
-    forwarded.rsplit(',').map(str::trim).find(|ip| !ip.is_empty()).map(str::to_owned)
+    let last = forwarded.rsplit(',').map(str::trim).find(|hop| !hop.is_empty())?;
+    let with_port = last.parse().map(|address: SocketAddr| address.ip());
+    let bracketed = || last.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    with_port.or_else(|_| bracketed().unwrap_or(last).parse()).ok()
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -184,6 +201,31 @@ fn protocol(version: Version) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_source_is_the_last_address() {
+        for (fields, expected) in [
+            (&["192.0.2.1, 192.0.2.7"][..], "192.0.2.7"),
+            (&["192.0.2.1", "192.0.2.7"], "192.0.2.7"),
+            (&["192.0.2.7,, "], "192.0.2.7"),
+            (&["192.0.2.7:4711"], "192.0.2.7"),
+            (&["2001:DB8::7"], "2001:db8::7"),
+            (&["[2001:db8::7]"], "2001:db8::7"),
+            (&["[2001:db8::7]:4711"], "2001:db8::7"),
+            (&["192.0.2.1, unknown"], ""),
+            (&["192.0.2.1, fe80::1%eth0"], ""),
+            (&["192.0.2.1, \u{ff}"], ""),
+            (&[""], ""),
+            (&[], ""),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append("x-forwarded-for", field.parse().unwrap());
+            }
+            let source = source_ip(&headers).map(|ip| ip.to_string()).unwrap_or_default();
+            assert_eq!(source, expected, "{fields:?}");
+        }
+    }
 
     #[test]
     fn times_are_written_as_in_access_logs() {

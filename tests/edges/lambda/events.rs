@@ -108,11 +108,12 @@ fn the_function_urls_event_is_as_documented() {
         "headers": {
             "host": "shop.example",
             "x-mixed-case": "first,last",
+            "cookie": "a=b; c=d",
             "content-type": "application/json",
             "x-forwarded-for": "10.0.0.1, 192.0.2.7",
             "user-agent": "curl/8",
         },
-        "queryStringParameters": { "x": "1%262,%20", "y": "" },
+        "queryStringParameters": { "x": "1&2, ", "y": "" },
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "abcdefgh",
@@ -120,7 +121,7 @@ fn the_function_urls_event_is_as_documented() {
             "domainPrefix": "abcdefgh",
             "http": {
                 "method": "POST",
-                "path": "/a%20b/c",
+                "path": "/a b/c",
                 "protocol": "HTTP/1.1",
                 "sourceIp": "192.0.2.7",
                 "userAgent": "curl/8",

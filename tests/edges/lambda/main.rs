@@ -4,6 +4,8 @@
 mod simulated_functions;
 
 mod events;
+mod events_as_captured;
+mod events_on_the_wire;
 mod health;
 mod retry;
 mod search;
