@@ -23,7 +23,8 @@ const ALWAYS: [HeaderName; 8] = [
 /// The header fields of a message that an intermediary must not forward.
 #[derive(Debug)]
 pub(crate) struct HopByHop {
-    /// Fields that a `Connection` field names, without those that belong to a connection anyway.
+    /// Fields that the message has and `Connection` names, without those that belong to a
+    /// connection anyway.
     named: Vec<HeaderName>,
 }
 
@@ -35,7 +36,10 @@ impl HopByHop {
             for name in value.as_bytes().split(|&byte| byte == b',') {
                 // A token that is not a name, such as an empty one, names no field.
                 let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) else { continue };
-                if !ALWAYS.contains(&name) && !named.contains(&name) {
+                // Names without a field are dropped, so that a long list costs no more than a
+                // short one.
+                if headers.contains_key(&name) && !ALWAYS.contains(&name) && !named.contains(&name)
+                {
                     named.push(name);
                 }
             }
