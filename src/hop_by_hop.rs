@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header};
 /// RFC 9110 section 7.6.1 lists all but the last two: `HTTP2-Settings` belongs to an upgrade to
 /// HTTP/2 (RFC 7540, 3.2.1), and `Proxy-Authorization` is for the proxy that has asked for it
 /// (RFC 9110, 11.7.2).
-const ALWAYS: [HeaderName; 8] = [
+static ALWAYS: [HeaderName; 8] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -65,11 +65,75 @@ impl HopByHop {
     }
 }
 
+/// Removes the fields that have no place in trailers: those of a connection, and those that frame
+/// or route a message or say who has sent it (RFC 9110, 6.5.1).
+///
+/// A reader that merges trailers with the header fields would believe them, and HTTP/2 resets a
+/// stream whose trailers have fields of a connection.
+pub(crate) fn screen_trailers(trailers: &mut HeaderMap) {
+    static NEVER: [HeaderName; 8] = [
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::FORWARDED,
+        header::VIA,
+        header::TRAILER,
+    ];
+    let is_misplaced =
+        |name: &HeaderName| ALWAYS.contains(name) || NEVER.contains(name) || describes_client(name);
+    let names: Vec<_> = trailers.keys().filter(|name| is_misplaced(name)).cloned().collect();
+    for name in names {
+        trailers.remove(name);
+    }
+}
+
+/// Returns whether a proxy describes the client in the field, such as `X-Forwarded-For`.
+///
+/// `X_Forwarded_For` is such a field as well: CGI, WSGI and PHP do not tell them apart.
+pub(crate) fn describes_client(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let is_like = |expected: &str| {
+        let folded = name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+        folded.take(expected.len()).eq(expected.bytes())
+    };
+    match name.as_bytes() {
+        [b'x', b'-' | b'_', b'f', ..] => is_like("x-forwarded-"),
+        [b'x', b'-' | b'_', b'r', ..] => name.len() == 9 && is_like("x-real-ip"),
+        _ => name == "forwarded",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn trailers_say_nothing_about_connection_route_or_client() {
+        let mut trailers = HeaderMap::new();
+        for name in [
+            "connection",
+            "te",
+            "host",
+            "x-forwarded-for",
+            "x_forwarded_proto",
+            "x_real-ip",
+            "forwarded",
+            "cookie",
+            "content-length",
+            "grpc-status",
+            "x-real-ipv",
+        ] {
+            trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        screen_trailers(&mut trailers);
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-real-ipv"]);
+    }
 
     #[test]
     fn every_connection_field_is_read_and_removed_with_what_it_names() {

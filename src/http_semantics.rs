@@ -30,11 +30,14 @@ pub(crate) fn explicit_retry_safety(head: &Parts) -> Option<RetrySafety> {
 /// | with an `Idempotency-Key` | [`RetrySafety::Idempotent`] |
 /// | any other | [`RetrySafety::IfUnsent`] |
 pub(crate) fn retry_safety_by_head(head: &Parts) -> RetrySafety {
-    if head.method == Method::CONNECT || switches_protocols(&head.headers) {
-        RetrySafety::IfUnsent
-    } else {
-        retry_safety_of_message(head)
-    }
+    safety_of_switch(retry_safety_of_message(head), head)
+}
+
+/// Limits the safety of a request that asks for another protocol: a second attempt would open a
+/// second session.
+pub(crate) fn safety_of_switch(safety: RetrySafety, head: &Parts) -> RetrySafety {
+    let switches = head.method == Method::CONNECT || switches_protocols(&head.headers);
+    if switches && safety == RetrySafety::Idempotent { RetrySafety::IfUnsent } else { safety }
 }
 
 /// Returns whether `Upgrade` names a protocol other than HTTP. Curl and Java offer `h2c` with each

@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     escape::EscapedChain,
+    hop_by_hop::screen_trailers,
     http::body::PollFrame,
     http_semantics::{EdgeFailure, text_response},
     outcome::Outcome,
@@ -122,6 +123,10 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
     }
 }
 
+/// Marks a response that no endpoint has sent.
+#[derive(Clone, Copy)]
+pub(super) struct FromGateway;
+
 fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
     let text = match failure {
         EdgeFailure::RateLimited { .. } => "too many requests\n",
@@ -130,11 +135,16 @@ fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
         EdgeFailure::Timeout => "no response in time\n",
         EdgeFailure::BadGateway => "the endpoint could not be reached\n",
     };
-    text_response(failure.status(), text, failure.retry_after()).map(GatewayBody::text)
+    let mut response = text_response(failure.status(), text, failure.retry_after());
+    response.extensions_mut().insert(FromGateway);
+    response.map(GatewayBody::text)
 }
 
 pin_project! {
     /// A response body at the edge: the body of the endpoint, or a line of text.
+    ///
+    /// Data passes through unchanged. Trailers lose the fields of a connection and others that have
+    /// no place there.
     #[derive(Debug)]
     pub struct GatewayBody<B> {
         #[pin]
@@ -166,7 +176,11 @@ impl<B: Body<Data = Bytes, Error: Into<BoxError>>> Body for GatewayBody<B> {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<Bytes> {
-        self.project().body.poll_frame(cx)
+        let mut frame = ready!(self.project().body.poll_frame(cx));
+        if let Some(trailers) = frame.as_mut().and_then(|f| f.as_mut().ok()?.trailers_mut()) {
+            screen_trailers(trailers);
+        }
+        Poll::Ready(frame)
     }
 
     size_of_inner!(body);

@@ -29,11 +29,7 @@ impl<B: Body> PermitScope<Response<B>> for PermitUntilBodyEnd {
     type Response = Response<HeldBody<B, Permit>>;
 
     fn keep_permit(&self, response: Response<B>, permit: Permit) -> Self::Response {
-        let switched = switches_protocols(response.status(), response.extensions());
-        response.map(|body| match switched {
-            true => HeldBody { body, guard: Some(permit) },
-            false => HeldBody::new(body, permit),
-        })
+        HeldBody::hold(response, permit)
     }
 }
 
@@ -51,10 +47,15 @@ pin_project! {
 }
 
 impl<B: Body, G> HeldBody<B, G> {
-    pub(crate) fn new(body: B, guard: G) -> Self {
-        // An empty body may never be polled, so its guard is released here.
-        let guard = (!body.is_end_stream()).then_some(guard);
-        Self { body, guard }
+    /// Lets the body of a response hold `guard`.
+    pub(crate) fn hold(response: Response<B>, guard: G) -> Response<Self> {
+        // An empty body may never be polled, so its guard is released here. That of a response which
+        // switches protocols is held until it is dropped.
+        let switched = switches_protocols(response.status(), response.extensions());
+        response.map(|body| {
+            let guard = (switched || !body.is_end_stream()).then_some(guard);
+            Self { body, guard }
+        })
     }
 }
 

@@ -230,7 +230,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B: Body, E> Future for ReportLo
         let counted = counted.unwrap_or_else(|| polled_after_completion("ReportLoadFuture"));
         let load = counted.on_response(response.status());
         response.headers_mut().insert(crate::http::IN_FLIGHT, load);
-        Poll::Ready(Ok(response.map(|body| HeldBody::new(body, counted))))
+        Poll::Ready(Ok(HeldBody::hold(response, counted)))
     }
 }
 

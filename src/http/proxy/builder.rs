@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 use tower_layer::Layer;
 
@@ -12,7 +12,7 @@ use super::{
     tunnel::Tunnels,
     upgrade::UpgradePolicy,
 };
-use crate::ConfigError;
+use crate::{ConfigError, hop_by_hop::HopByHop};
 
 /// Wraps services in [`Proxy`].
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl ProxyLayer {
             body_idle: Duration::from_secs(60),
             fields: ForwardedFields::default(),
             trusted: TrustedNetworks::default(),
-            standard: false,
+            write_forwarded: false,
             via: Some("tower-lb".to_owned()),
             request_id: None,
             tunnels: None,
@@ -76,7 +76,7 @@ pub struct ProxyBuilder {
     body_idle: Duration,
     fields: ForwardedFields,
     trusted: TrustedNetworks,
-    standard: bool,
+    write_forwarded: bool,
     via: Option<String>,
     request_id: Option<HeaderName>,
     tunnels: Option<Tunnels>,
@@ -108,9 +108,9 @@ impl ProxyBuilder {
         /// none.
         pub fn trusted_networks(networks: impl IntoIterator<Item = IpNet>)
             => trusted = TrustedNetworks::new(networks);
-        /// Writes `Forwarded` (RFC 7239) too, where `X-Forwarded-` fields are written. Default
+        /// Sets whether `Forwarded` (RFC 7239) is written where `X-Forwarded-` fields are. Default
         /// `false`.
-        pub fn forwarded(written: bool) => standard = written;
+        pub fn write_forwarded(written: bool) => write_forwarded = written;
         /// Sets the name in the `Via` field of requests, a token or a host; `None` writes no
         /// `Via`. Default `tower-lb`, as RFC 9110 section 7.6.3 demands one. Some servers do not
         /// compress responses to requests with `Via`, such as nginx by default.
@@ -124,8 +124,8 @@ impl ProxyBuilder {
         pub fn upgrades(tunnels: Tunnels) => tunnels = Some(tunnels);
         /// Sets the protocols that a request may upgrade to, as `Upgrade` names them. Default
         /// `websocket`.
-        pub fn protocols(protocols: impl IntoIterator<Item = String>)
-            => protocols = protocols.into_iter().collect();
+        pub fn protocols(protocols: impl IntoIterator<Item = impl Into<String>>)
+            => protocols = protocols.into_iter().map(Into::into).collect();
         /// Sets whether `CONNECT` is forwarded to an endpoint and tunnelled. It needs
         /// [`upgrades`](Self::upgrades). Default `false`: status 405.
         pub fn connect(allowed: bool) => connect = allowed;
@@ -135,8 +135,8 @@ impl ProxyBuilder {
     ///
     /// # Errors
     ///
-    /// If `via` is not a token or a host, if a protocol is not a token, or if `connect` is set
-    /// without `upgrades`.
+    /// If `via` is not a token or a host, if a protocol is not a token, if `request_id` names a
+    /// field of another meaning, or if `connect` is set without `upgrades`.
     pub fn build(self) -> Result<ProxyLayer, ConfigError> {
         let via = match &self.via {
             Some(name) => Some(
@@ -146,9 +146,17 @@ impl ProxyBuilder {
             None => None,
         };
         // The name of a field is a token, too.
-        let is_token = |name: &&String| HeaderName::from_bytes(name.as_bytes()).is_err();
-        if let Some(name) = self.protocols.iter().find(is_token) {
+        let is_no_token = |name: &&String| HeaderName::from_bytes(name.as_bytes()).is_err();
+        if let Some(name) = self.protocols.iter().find(is_no_token) {
             return Err(ConfigError::new("protocols", "tokens").with_value(name));
+        }
+        let is_own = |name: &&HeaderName| {
+            [header::HOST, header::CONTENT_LENGTH, header::VIA].contains(name)
+                || HopByHop::of(&HeaderMap::new()).contains(name)
+        };
+        if let Some(name) = self.request_id.as_ref().filter(is_own) {
+            let expected = "a field that has no other meaning";
+            return Err(ConfigError::new("request_id", expected).with_value(name));
         }
         if self.connect && self.tunnels.is_none() {
             return Err(ConfigError::new("connect", "`upgrades` to be set as well"));
@@ -161,7 +169,7 @@ impl ProxyBuilder {
         let forwarding = Forwarding {
             fields: self.fields,
             trusted: self.trusted,
-            standard: self.standard,
+            write_forwarded: self.write_forwarded,
             via,
             request_id: self.request_id,
         };

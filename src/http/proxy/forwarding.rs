@@ -3,13 +3,12 @@ use std::{fmt::Write, net::IpAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{connection::ClientConnection, trust::TrustedNetworks};
-use crate::rng::Rng;
+use crate::{hop_by_hop::describes_client, rng::Rng};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What a [`Proxy`](crate::http::Proxy) does with the fields that tell the endpoint about the
 /// client: `X-Forwarded-For`, `-Proto`, `-Port` and `-Host`, `Forwarded` (RFC 7239) and
@@ -18,8 +17,8 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 #[non_exhaustive]
 pub enum ForwardedFields {
     /// Adds the peer's address to `X-Forwarded-For` and sets the other `X-Forwarded-` fields if
-    /// they are absent. From a peer outside the trusted networks, all fields are removed first. The
-    /// default.
+    /// they are absent. From a peer outside the trusted networks, all fields are removed first;
+    /// from one inside, those that this proxy does not write. The default.
     #[default]
     Append,
     /// Removes all fields, also those of trusted peers, and sets the `X-Forwarded-` fields.
@@ -36,7 +35,7 @@ pub(super) struct Forwarding {
     pub(super) fields: ForwardedFields,
     pub(super) trusted: TrustedNetworks,
     /// Whether `Forwarded` is written besides the `X-Forwarded-` fields.
-    pub(super) standard: bool,
+    pub(super) write_forwarded: bool,
     pub(super) via: Option<Via>,
     pub(super) request_id: Option<HeaderName>,
 }
@@ -84,11 +83,19 @@ impl Forwarding {
         };
         if drops {
             remove_all(headers);
+        } else if self.fields == ForwardedFields::Append {
+            // A trusted proxy that does not write these passes on what its client has sent.
+            let is_foreign = |name: &HeaderName| {
+                let is_written = name.as_str().starts_with("x-forwarded-")
+                    || self.write_forwarded && *name == header::FORWARDED;
+                describes_client(name) && !is_written
+            };
+            remove_if(headers, is_foreign);
         }
         if let (ForwardedFields::Append | ForwardedFields::Replace, Some(connection)) =
             (self.fields, connection)
         {
-            if self.standard {
+            if self.write_forwarded {
                 append_forwarded(headers, &connection);
             }
             append_x_forwarded(headers, &connection);
@@ -97,22 +104,29 @@ impl Forwarding {
             append(headers, header::VIA, via.entry(version));
         }
         if let Some(name) = &self.request_id {
-            if !is_trusted || !headers.contains_key(name) {
-                headers.insert(name, random_id());
+            if !is_trusted {
+                let is_alias = |other: &HeaderName| {
+                    let (other, name) = (other.as_str().as_bytes(), name.as_str().as_bytes());
+                    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+                    other.len() == name.len() && other.iter().map(fold).eq(name.iter().map(fold))
+                };
+                remove_if(headers, is_alias);
             }
+            headers.entry(name).or_insert_with(random_id);
         }
     }
 }
 
+/// Removes all fields about the client, also those that this proxy does not write, such as
+/// `X-Forwarded-Prefix`: an endpoint may read them.
 fn remove_all(headers: &mut HeaderMap) {
-    // Also fields that other proxies write, such as `X-Forwarded-Prefix`: an endpoint may read
-    // them.
-    let is_forwarded = |name: &HeaderName| {
-        name.as_str().starts_with("x-forwarded-")
-            || *name == header::FORWARDED
-            || *name == X_REAL_IP
-    };
-    let names: Vec<_> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
+    if headers.keys().any(describes_client) {
+        remove_if(headers, describes_client);
+    }
+}
+
+fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<_> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -162,7 +176,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
     }
 }
 
-/// Returns 32 random hexadecimal digits, as of a trace id of W3C. Not a secret.
+/// Returns 32 random hexadecimal digits, which is the form of a W3C trace id. Not a secret.
 fn random_id() -> HeaderValue {
     let mut rng = Rng::from_entropy();
     let id = format!("{:016x}{:016x}", rng.bits(), rng.bits());
@@ -179,7 +193,7 @@ mod tests {
         Forwarding {
             fields,
             trusted: TrustedNetworks::new(["10.0.0.0/8".parse().unwrap()]),
-            standard: false,
+            write_forwarded: false,
             via: None,
             request_id: None,
         }
@@ -203,12 +217,13 @@ mod tests {
         fields
     }
 
-    const SENT: [(&str, &str); 5] = [
+    const SENT: [(&str, &str); 6] = [
         ("x-forwarded-for", "1.1.1.1"),
         ("x-forwarded-for", "2.2.2.2"),
         ("x-forwarded-proto", "http"),
         ("forwarded", "for=1.1.1.1"),
         ("x-real-ip", "1.1.1.1"),
+        ("x_forwarded_proto", "https"),
     ];
 
     #[test]
@@ -230,14 +245,13 @@ mod tests {
 
     #[test]
     fn fields_of_trusted_peers_are_continued() {
-        let append = Forwarding { standard: true, ..forwarding(ForwardedFields::Append) };
+        let append = Forwarding { write_forwarded: true, ..forwarding(ForwardedFields::Append) };
         let expected = [
             "forwarded: for=1.1.1.1, for=10.0.0.9;host=\"a.example\";proto=https",
             "x-forwarded-for: 1.1.1.1, 2.2.2.2, 10.0.0.9",
             "x-forwarded-host: a.example",
             "x-forwarded-port: 8443",
             "x-forwarded-proto: http",
-            "x-real-ip: 1.1.1.1",
         ];
         assert_eq!(fields(&append, "10.0.0.9:5000", &SENT), expected);
         let ipv6 = fields(&append, "[2001:db8::7]:5000", &[]);

@@ -1,20 +1,25 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderName, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 
 use super::{
     refusal::Refusal,
-    request_body::{BodyFailure, RequestBodyError},
+    request_body::{Exchange, RequestBodyError},
     tunnel::Tunnels,
     upgrade::Upgrade,
 };
-use crate::{future::polled_after_completion, hop_by_hop::HopByHop, http::GatewayBody};
+use crate::{
+    future::polled_after_completion,
+    hop_by_hop::HopByHop,
+    http::{GatewayBody, gateway::FromGateway},
+};
 
 pin_project! {
     /// The response future of [`Proxy`](crate::http::Proxy).
@@ -33,7 +38,7 @@ pin_project! {
         Forwarded {
             #[pin]
             response: F,
-            failure: Option<BodyFailure>,
+            exchange: Option<Arc<Exchange>>,
             upgrade: Option<(Upgrade, Tunnels)>,
         },
     }
@@ -47,10 +52,10 @@ impl<F> ProxyFuture<F> {
     pub(super) fn forwarded(
         response: F,
         version: Version,
-        failure: Option<BodyFailure>,
+        exchange: Option<Arc<Exchange>>,
         upgrade: Option<(Upgrade, Tunnels)>,
     ) -> Self {
-        Self { state: State::Forwarded { response, failure, upgrade }, version }
+        Self { state: State::Forwarded { response, exchange, upgrade }, version }
     }
 }
 
@@ -65,20 +70,25 @@ where
         let this = self.project();
         let version = *this.version;
         let refused = |refusal: Refusal| Ok(refusal.respond(version).map(GatewayBody::text));
-        let (response, failure, upgrade) = match this.state.project() {
+        let (response, exchange, upgrade) = match this.state.project() {
             StateProjection::Refused { refusal } => {
                 let Some(refusal) = refusal.take() else { polled_after_completion("ProxyFuture") };
                 return Poll::Ready(refused(refusal));
             }
-            StateProjection::Forwarded { response, failure, upgrade } => {
-                (ready!(response.poll(cx)), failure, upgrade)
+            StateProjection::Forwarded { response, exchange, upgrade } => {
+                (ready!(response.poll(cx)), exchange, upgrade)
             }
         };
-        // A body that exceeds a limit fails the request at the endpoint in one way or another. The
-        // client learns the reason. A success means that the endpoint did not need the body.
-        let failure = failure.as_ref().and_then(|failure| failure.get());
-        let failed = !response.as_ref().is_ok_and(|response| response.status().is_success());
-        if let (Some(failure), true) = (failure, failed) {
+        // A body that exceeds a limit fails the request, and the client learns the reason. An
+        // endpoint that has answered before is believed.
+        if let Some(exchange) = exchange {
+            exchange.answered.store(true, Relaxed);
+        }
+        let is_answer = response
+            .as_ref()
+            .is_ok_and(|response| response.extensions().get::<FromGateway>().is_none());
+        let failure = exchange.as_ref().and_then(|exchange| exchange.failure.get());
+        if let Some(failure) = failure.filter(|_| !is_answer) {
             return Poll::Ready(refused(match failure {
                 RequestBodyError::TooLarge { .. } => Refusal::BodyTooLarge,
                 RequestBodyError::Stalled { .. } => Refusal::BodyTimeout,
@@ -88,8 +98,8 @@ where
             Ok(response) => match finish(response, upgrade.take()) {
                 Ok(response) => Ok(response),
                 Err(refusal) => {
-                    if let Refusal::Upgrade(reason) = refusal {
-                        tracing::warn!(reason, "upgrade failed");
+                    if let Refusal::BadGateway(reason) = refusal {
+                        tracing::warn!(reason, "response refused");
                     }
                     refused(refusal)
                 }
@@ -104,17 +114,25 @@ fn finish<R: Send + 'static>(
     mut response: Response<R>,
     upgrade: Option<(Upgrade, Tunnels)>,
 ) -> Result<Response<GatewayBody<R>>, Refusal> {
-    const PROXY_FIELDS: [HeaderName; 2] =
+    static PROXY_FIELDS: [HeaderName; 2] =
         [header::PROXY_AUTHENTICATE, HeaderName::from_static("proxy-authentication-info")];
+    frame(response.status(), response.headers_mut())?;
+    let protocol = response.headers_mut().remove(header::UPGRADE);
     HopByHop::of(response.headers()).remove_from(response.headers_mut());
-    for name in PROXY_FIELDS {
-        response.headers_mut().remove(name);
+    if !upgrade.as_ref().is_some_and(|(upgrade, _)| upgrade.is_connect()) {
+        // The client has no proxy that it could authenticate itself to.
+        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Refusal::BadGateway("the endpoint demands proxy authentication"));
+        }
+        for name in &PROXY_FIELDS {
+            response.headers_mut().remove(name);
+        }
     }
     *response.version_mut() = Version::HTTP_11;
     let accepted = match &upgrade {
-        Some((upgrade, _)) => upgrade.is_accepted(&mut response)?,
+        Some((upgrade, _)) => upgrade.is_accepted(&mut response, protocol.as_ref())?,
         None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            return Err(Refusal::Upgrade("the endpoint switched protocols without being asked"));
+            return Err(Refusal::BadGateway("the endpoint switched protocols without being asked"));
         }
         None => false,
     };
@@ -122,15 +140,39 @@ fn finish<R: Send + 'static>(
         return Ok(response.map(GatewayBody::endpoint));
     };
     let endpoint = response.extensions_mut().remove::<OnUpgrade>();
-    let endpoint =
-        endpoint.ok_or(Refusal::Upgrade("the endpoint's client cannot switch protocols"))?;
+    let missing = Refusal::BadGateway("the endpoint's client cannot switch protocols");
+    let endpoint = endpoint.ok_or(missing)?;
     // The body is empty, but it holds the attempt: the endpoint has the request in flight until
     // the tunnel drops it.
     let (head, body) = response.into_parts();
     if !tunnels.open(upgrade.into_client(), endpoint, body) {
-        return Err(Refusal::Upgrade("there is no runtime for the tunnel"));
+        return Err(Refusal::BadGateway("there is no runtime for the tunnel"));
     }
     Ok(Response::from_parts(head, GatewayBody::default()))
+}
+
+/// Leaves one length, which agrees with what the endpoint's client has read (RFC 9112, 6.3).
+fn frame(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+        // The client decodes nothing but `chunked`. Another coding would be forwarded undeclared.
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !codings.all(is_chunked) {
+            return Err(Refusal::BadGateway("the endpoint uses an unknown transfer coding"));
+        }
+    }
+    // RFC 9110, 8.6: a response that switches protocols and one without content has none.
+    if matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    // The client has accepted repeated lengths because they are equal.
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        if let Some(length) = headers.remove(header::CONTENT_LENGTH) {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
+    }
+    Ok(())
 }
 
 impl<F> fmt::Debug for ProxyFuture<F> {

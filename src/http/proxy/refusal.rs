@@ -8,8 +8,10 @@ use crate::{escape::Escaped, http_semantics::text_response};
 pub(super) enum Refusal {
     /// The request can't be forwarded, or not in a form that has one meaning.
     Invalid(&'static str),
-    /// `CONNECT` without permission, or `TRACE` whose last hop is here.
-    MethodNotAllowed,
+    /// `CONNECT` without permission.
+    ConnectNotAllowed,
+    /// A `TRACE` whose last hop is here.
+    TraceNotAllowed,
     /// The request body stopped for longer than the limit.
     BodyTimeout,
     /// The request body exceeds the limit.
@@ -24,15 +26,17 @@ pub(super) enum Refusal {
     NotImplemented(&'static str),
     /// An `OPTIONS` whose last hop is here.
     LastHop,
-    /// The endpoint has switched protocols without being asked to, or could not be tunnelled to.
-    Upgrade(&'static str),
+    /// The response of the endpoint cannot be forwarded.
+    BadGateway(&'static str),
+    /// An upgrade while the tunnels are drained.
+    Draining,
 }
 
 impl Refusal {
     fn status(self) -> StatusCode {
         match self {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ConnectNotAllowed | Self::TraceNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
@@ -40,7 +44,8 @@ impl Refusal {
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::LastHop => StatusCode::NO_CONTENT,
-            Self::Upgrade(_) => StatusCode::BAD_GATEWAY,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -49,20 +54,25 @@ impl Refusal {
         match self {
             Self::Invalid(what) => format!("bad request: {what}\n"),
             Self::NotImplemented(what) => format!("not implemented: {what}\n"),
-            Self::MethodNotAllowed => "method not allowed\n".to_owned(),
+            Self::ConnectNotAllowed | Self::TraceNotAllowed => "method not allowed\n".to_owned(),
             Self::BodyTimeout => "the request body stopped\n".to_owned(),
             Self::BodyTooLarge => "the request body is too large\n".to_owned(),
             Self::TargetTooLong => "the request target is too long\n".to_owned(),
             Self::Expectation => "unknown expectation\n".to_owned(),
             Self::HeadersTooLarge => "the request header fields are too large\n".to_owned(),
             Self::LastHop => String::new(),
-            Self::Upgrade(_) => "the endpoint could not be reached\n".to_owned(),
+            Self::BadGateway(_) => "the response of the endpoint is invalid\n".to_owned(),
+            Self::Draining => "the server is stopping\n".to_owned(),
         }
     }
 
-    /// Returns whether the rest of the connection can't be trusted, or won't be read.
+    /// Returns whether the rest of the connection is not read as requests: it may be the body, or
+    /// the first bytes for a tunnel.
     fn closes(self) -> bool {
-        !matches!(self, Self::MethodNotAllowed | Self::LastHop | Self::Upgrade(_))
+        !matches!(
+            self,
+            Self::TraceNotAllowed | Self::LastHop | Self::BadGateway(_) | Self::Draining
+        )
     }
 
     /// Returns the response, for a client whose connection has the given version.
@@ -72,7 +82,7 @@ impl Refusal {
         if self.closes() && version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if matches!(self, Self::MethodNotAllowed | Self::LastHop) {
+        if matches!(self, Self::ConnectNotAllowed | Self::TraceNotAllowed | Self::LastHop) {
             let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
             headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }

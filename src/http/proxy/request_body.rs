@@ -2,7 +2,10 @@ use std::{
     error::Error as StdError,
     fmt,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,7 +15,7 @@ use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{BoxError, http::body::PollFrame};
+use crate::{BoxError, hop_by_hop::screen_trailers, http::body::PollFrame};
 
 /// Why a [`RequestBody`] failed. The client is at fault, not the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +48,21 @@ impl fmt::Display for RequestBodyError {
 
 impl StdError for RequestBodyError {}
 
-/// How a body failed, for the future that answers the request.
-pub(super) type BodyFailure = Arc<OnceLock<RequestBodyError>>;
+/// What the body and the response future of a request tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// How the body failed.
+    pub(super) failure: OnceLock<RequestBodyError>,
+    /// Whether the response has begun. From then on the client may be silent, as in a stream of
+    /// gRPC.
+    pub(super) answered: AtomicBool,
+}
 
 pin_project! {
     /// The request body that a [`Proxy`](crate::http::Proxy) forwards.
     ///
-    /// Frames and trailers pass through unchanged. It fails with a [`RequestBodyError`] if the body
+    /// Data passes through unchanged. Trailers lose the fields that have no place there: those of a
+    /// connection, of framing and routing, and those that describe the client. It fails with a [`RequestBodyError`] if the body
     /// exceeds a limit of the proxy, and with the error of the inner body otherwise.
     #[derive(Debug)]
     pub struct RequestBody<B> {
@@ -72,20 +83,20 @@ struct Limited {
     timer: Option<Pin<Box<Sleep>>>,
     /// A reader waits for a frame, so the timer runs.
     waiting: bool,
-    failure: BodyFailure,
+    exchange: Arc<Exchange>,
 }
 
 impl<B: Body> RequestBody<B> {
-    /// Limits a body, and returns where its failure will be found.
+    /// Limits a body, and returns what it shares with the response future.
     pub(super) fn new(
         body: B,
         max_bytes: Option<u64>,
         idle: Duration,
-    ) -> (Self, Option<BodyFailure>) {
+    ) -> (Self, Option<Arc<Exchange>>) {
         if body.is_end_stream() {
             return (Self { body, limits: None }, None);
         }
-        let failure = BodyFailure::default();
+        let exchange = Arc::<Exchange>::default();
         let max = max_bytes.unwrap_or(u64::MAX);
         let limits = Limited {
             remaining: max_bytes,
@@ -93,9 +104,9 @@ impl<B: Body> RequestBody<B> {
             idle,
             timer: None,
             waiting: false,
-            failure: Arc::clone(&failure),
+            exchange: Arc::clone(&exchange),
         };
-        (Self { body, limits: Some(limits) }, Some(failure))
+        (Self { body, limits: Some(limits) }, Some(exchange))
     }
 }
 
@@ -112,7 +123,7 @@ impl Limited {
         }
     }
 
-    /// Is ready when the reader has waited for the idle time.
+    /// Completes after the reader has waited for the idle time.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle;
         let wait_begins = !std::mem::replace(&mut self.waiting, true);
@@ -130,7 +141,7 @@ impl Limited {
 
     fn fail(&self, error: RequestBodyError) -> BoxError {
         // Only the first failure counts.
-        let _ = self.failure.set(error);
+        let _ = self.exchange.failure.set(error);
         error.into()
     }
 }
@@ -144,11 +155,14 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
         let Some(limits) = this.limits else {
             return this.body.poll_frame(cx).map_err(Into::into);
         };
-        if let Some(&error) = limits.failure.get() {
+        if let Some(&error) = limits.exchange.failure.get() {
             return Poll::Ready(Some(Err(error.into())));
         }
-        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
+        if let Poll::Ready(mut frame) = this.body.poll_frame(cx) {
             limits.waiting = false;
+            if let Some(trailers) = frame.as_mut().and_then(|f| f.as_mut().ok()?.trailers_mut()) {
+                screen_trailers(trailers);
+            }
             let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
             if let Err(error) = limits.count(data.map_or(0, Buf::remaining)) {
                 return Poll::Ready(Some(Err(limits.fail(error))));
@@ -156,6 +170,9 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         ready!(limits.poll_idle(cx));
+        if limits.exchange.answered.load(Relaxed) {
+            return Poll::Pending;
+        }
         let limit = limits.idle;
         Poll::Ready(Some(Err(limits.fail(RequestBodyError::Stalled { limit }))))
     }
@@ -196,12 +213,12 @@ mod tests {
     }
 
     async fn read(max: u64, sent: &[&'static str]) -> Result<Bytes, RequestBodyError> {
-        let (body, failure) = RequestBody::new(pieces(sent), Some(max), IDLE);
+        let (body, exchange) = RequestBody::new(pieces(sent), Some(max), IDLE);
         match Box::pin(body).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) => {
                 let error = *error.downcast().unwrap();
-                assert_eq!(failure.unwrap().get(), Some(&error));
+                assert_eq!(exchange.unwrap().failure.get(), Some(&error));
                 Err(error)
             }
         }
@@ -224,8 +241,18 @@ mod tests {
         assert_eq!(Box::pin(body).collect().await.unwrap().to_bytes(), "aaaaa");
 
         let stopped = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let (body, failure) = RequestBody::new(stopped, None, IDLE);
+        let (body, exchange) = RequestBody::new(stopped, None, IDLE);
         assert!(Box::pin(body).collect().await.is_err());
-        assert_eq!(failure.unwrap().get(), Some(&RequestBodyError::Stalled { limit: IDLE }));
+        assert_eq!(
+            exchange.unwrap().failure.get(),
+            Some(&RequestBodyError::Stalled { limit: IDLE })
+        );
+
+        // A client that listens to a stream need not send.
+        let silent = stream::once(tokio::time::sleep(IDLE * 3));
+        let silent = silent.map(|()| Ok::<_, Infallible>(Frame::data(Bytes::from("late"))));
+        let (body, exchange) = RequestBody::new(StreamBody::new(silent), None, IDLE);
+        exchange.unwrap().answered.store(true, Relaxed);
+        assert_eq!(Box::pin(body).collect().await.unwrap().to_bytes(), "late");
     }
 }

@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use super::refusal::{Refusal, counts_forwards};
-use crate::hop_by_hop::HopByHop;
+use crate::hop_by_hop::{HopByHop, describes_client};
 
 /// The limits of a request head, in bytes and fields.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub(super) fn screen(head: &Parts, limits: &HeadLimits) -> Result<(), Refusal> {
     if head.headers.keys().any(resembles_framing) {
         return Err(Refusal::Invalid("a field resembles Content-Length or Transfer-Encoding"));
     }
-    // The server has decoded `chunked` only. Another coding would reach the endpoint undeclared.
+    // The server decodes nothing but `chunked`. Another coding would reach the endpoint undeclared.
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
     if codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some() {
@@ -73,19 +73,26 @@ fn resembles_framing(name: &HeaderName) -> bool {
 ///
 /// Removing them would let a client hide who it is, or what it asks for, from the endpoint.
 pub(super) fn screen_named(fields: &HopByHop) -> Result<(), Refusal> {
-    const KEPT: [HeaderName; 8] = [
+    static KEPT: [HeaderName; 11] = [
         header::HOST,
-        header::CONTENT_LENGTH,
-        header::CONTENT_TYPE,
         header::AUTHORIZATION,
         header::COOKIE,
-        header::FORWARDED,
-        header::VIA,
         header::CACHE_CONTROL,
+        header::EXPECT,
+        header::MAX_FORWARDS,
+        header::ORIGIN,
+        header::RANGE,
+        header::VIA,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("traceparent"),
     ];
+    const KEPT_KINDS: [&str; 3] = ["content-", "if-", "sec-"];
     let named = fields.named();
-    let is_kept =
-        |name: &HeaderName| KEPT.contains(name) || name.as_str().starts_with("x-forwarded-");
+    let is_kept = |name: &HeaderName| {
+        KEPT.contains(name)
+            || describes_client(name)
+            || KEPT_KINDS.iter().any(|kind| name.as_str().starts_with(kind))
+    };
     if named.len() > MAX_NAMED || named.iter().any(is_kept) {
         return Err(Refusal::Invalid("Connection names a field that is not of the connection"));
     }
@@ -98,11 +105,15 @@ pub(super) fn count_forward(head: &mut Parts) -> Result<(), Refusal> {
         return Ok(());
     }
     let Some(value) = head.headers.get(header::MAX_FORWARDS) else { return Ok(()) };
-    let forwards = value.to_str().ok().and_then(|text| text.parse::<u32>().ok());
+    let digits = Some(value.as_bytes()).filter(|text| !text.is_empty());
+    let digits = digits.filter(|text| text.iter().all(u8::is_ascii_digit));
+    // A number that is too large for its type is as good as the largest one.
+    let forwards =
+        digits.and_then(|_| value.to_str().ok()).map(|text| text.parse().unwrap_or(u32::MAX));
     match forwards {
         None => Err(Refusal::Invalid("Max-Forwards is not a number")),
         // A `TRACE` would have to be answered with the request itself, cookies included.
-        Some(0) if head.method == http::Method::TRACE => Err(Refusal::MethodNotAllowed),
+        Some(0) if head.method == http::Method::TRACE => Err(Refusal::TraceNotAllowed),
         Some(0) => Err(Refusal::LastHop),
         Some(forwards) => {
             head.headers.insert(header::MAX_FORWARDS, (forwards - 1).into());
@@ -195,7 +206,7 @@ mod tests {
         assert_eq!(counted("OPTIONS", "2").as_deref(), Ok("1"));
         assert_eq!(counted("GET", "0").as_deref(), Ok("0"));
         assert_eq!(counted("OPTIONS", "0"), Err(Refusal::LastHop));
-        assert_eq!(counted("TRACE", "0"), Err(Refusal::MethodNotAllowed));
+        assert_eq!(counted("TRACE", "0"), Err(Refusal::TraceNotAllowed));
         assert!(counted("TRACE", "-1").is_err());
     }
 }

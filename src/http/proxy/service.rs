@@ -15,11 +15,12 @@ use super::{
     request_body::RequestBody,
     screen::{count_forward, screen, screen_named},
     target,
+    tunnel::Tunnels,
     upgrade::{Upgrade, UpgradePolicy},
 };
 use crate::{BoxError, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng};
 
-/// Forwards requests as an intermediary must; made by [`ProxyLayer`](super::ProxyLayer).
+/// Forwards requests by the rules for intermediaries; made by [`ProxyLayer`](super::ProxyLayer).
 ///
 /// It refuses a request with status 400, 405, 408, 413, 414, 417, 431 or 501 if it may not be
 /// forwarded, and changes all others:
@@ -33,8 +34,9 @@ use crate::{BoxError, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng};
 ///   `TE: trailers` stays, because the balancer's client may support them.
 /// - **Framing.** A `Content-Length` stays only if it is the length of the body. A `POST`, `PUT` or
 ///   `PATCH` without a body gets `Content-Length: 0`.
-/// - **`Expect: 100-continue`** is removed: the server sends `100` when the endpoint's client
-///   reads the body.
+/// - **`Expect: 100-continue`** is removed: a server on HTTP/1.1 sends `100` when the endpoint's
+///   client reads the body. Hyper's server sends none on HTTP/2.
+/// - **Trailers** lose the fields that have no place there, in both directions.
 /// - **Forwarding fields**: [`ForwardedFields`](super::ForwardedFields), `Via`, a request id.
 ///   `traceparent` passes.
 /// - **Cookies** that HTTP/2 has split are joined.
@@ -43,7 +45,8 @@ use crate::{BoxError, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng};
 ///
 /// The inner service gets requests with a [`RequestBody`]. The proxy's own responses are one line
 /// of text. Put it outside of [`Gateway`](crate::http::Gateway), so that it sees that one's responses.
-/// The server inserts a [`ClientConnection`](super::ClientConnection) into each request.
+/// The server inserts a [`ClientConnection`](super::ClientConnection) into each request, and calls a
+/// clone for each: a refused request leaves what `poll_ready` has reserved to the clone.
 #[derive(Clone, Debug)]
 pub struct Proxy<S> {
     inner: S,
@@ -81,11 +84,11 @@ where
             }
         };
         let settings = &self.settings;
-        let (body, failure) = RequestBody::new(body, settings.max_body, settings.body_idle);
-        let tunnels = settings.upgrades.as_ref().map(|(_, tunnels)| tunnels.clone());
-        let upgrade = upgrade.zip(tunnels);
+        let (body, exchange) = RequestBody::new(body, settings.max_body, settings.body_idle);
+        let tunnels = || Some(settings.upgrades.as_ref()?.1.clone());
+        let upgrade = upgrade.and_then(|upgrade| Some((upgrade, tunnels()?)));
         let response = self.inner.call(Request::from_parts(head, body));
-        ProxyFuture::forwarded(response, version, failure, upgrade)
+        ProxyFuture::forwarded(response, version, exchange, upgrade)
     }
 }
 
@@ -101,12 +104,23 @@ impl Settings {
         let policy = self.upgrades.as_ref().map(|(policy, _)| policy);
         let upgrade = UpgradePolicy::upgrade_of(policy, head, !body.is_end_stream())?;
 
+        let is_draining = |(_, tunnels): &(_, Tunnels)| tunnels.is_closed();
+        if upgrade.is_some() && self.upgrades.as_ref().is_some_and(is_draining) {
+            return Err(Refusal::Draining);
+        }
+
         let fields = HopByHop::of(&head.headers);
         screen_named(&fields)?;
         let takes_trailers = has_trailers_token(&head.headers);
+        // A client that connects through an endpoint authenticates itself there.
+        let is_connect = upgrade.as_ref().is_some_and(Upgrade::is_connect);
+        let password = is_connect.then(|| head.headers.remove(header::PROXY_AUTHORIZATION));
         fields.remove_from(&mut head.headers);
         if takes_trailers {
             head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(password) = password.flatten() {
+            head.headers.insert(header::PROXY_AUTHORIZATION, password);
         }
         head.headers.remove(header::EXPECT);
         frame(head, body);
@@ -144,7 +158,7 @@ fn frame(head: &mut Parts, body: &impl Body) {
     }
 }
 
-/// Returns the base64 of 16 random bytes (RFC 6455, 4.1). They are no secret.
+/// Returns the base64 of 16 random bytes (RFC 6455, 4.1), which need not be secret.
 fn websocket_key() -> HeaderValue {
     let mut rng = Rng::from_entropy();
     let mut key = [0; 16];

@@ -1,11 +1,6 @@
 use std::net::Ipv6Addr;
 
-use http::{
-    HeaderValue, Method, Uri, Version, header,
-    header::HOST,
-    request::Parts,
-    uri::{Authority, Scheme},
-};
+use http::{HeaderValue, Method, Uri, Version, header, header::HOST, request::Parts, uri::Scheme};
 use hyper::ext::Protocol;
 
 use super::refusal::Refusal;
@@ -25,78 +20,89 @@ pub(super) fn normalize(head: &mut Parts) -> Result<(), Refusal> {
     if hosts.next().is_some() {
         return Err(Refusal::Invalid("more than one Host"));
     }
-    let of_target = head.uri.authority();
-    match (host, of_target) {
+    match (host, head.uri.authority()) {
         (None, None) if head.version == Version::HTTP_10 => {}
         (None, None) => return Err(Refusal::Invalid("no Host")),
-        (Some(host), None) => check_host(host)?,
+        (Some(host), None) => check_host(host.as_bytes())?,
         (host, Some(authority)) => {
             if let Some(host) = host {
-                check_host(host)?;
+                check_host(host.as_bytes())?;
                 let differs = !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
                 if differs && head.version == Version::HTTP_2 {
                     return Err(Refusal::Invalid("Host and :authority differ"));
                 }
             }
+            check_host(authority.as_str().as_bytes())?;
             let value = HeaderValue::from_str(authority.as_str());
             let value = value.map_err(|_| Refusal::Invalid("the authority is invalid"))?;
-            check_host(&value)?;
             head.headers.insert(HOST, value);
         }
     }
     let is_extended = head.extensions.get::<Protocol>().is_some();
     if head.method == Method::CONNECT && !is_extended {
-        let has_port = of_target_port(&head.uri);
+        let has_port = has_target_port(&head.uri);
         return if has_port { Ok(()) } else { Err(Refusal::Invalid("CONNECT without a port")) };
     }
     head.uri = origin_form(head)?;
     Ok(())
 }
 
-fn of_target_port(uri: &Uri) -> bool {
+fn has_target_port(uri: &Uri) -> bool {
     uri.path_and_query().is_none() && uri.port_u16().is_some_and(|port| port > 0)
 }
 
-fn origin_form(head: &mut Parts) -> Result<Uri, Refusal> {
-    let parts = std::mem::take(&mut head.uri).into_parts();
-    if let Some(scheme) = &parts.scheme {
+fn origin_form(head: &Parts) -> Result<Uri, Refusal> {
+    if let Some(scheme) = head.uri.scheme() {
         if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
             return Err(Refusal::Invalid("the scheme is unknown"));
         }
     }
     // Authority form has no path, and only CONNECT has authority form. The path of `http://host` is
     // read as `/`.
-    let path = parts.path_and_query.ok_or(Refusal::Invalid("the target is not a path"))?;
-    if path == "*" && head.method != Method::OPTIONS {
-        return Err(Refusal::Invalid("the target is not a path"));
+    let invalid = Refusal::Invalid("the target is not a path");
+    let path = head.uri.path_and_query().ok_or(invalid)?;
+    if path == "*" {
+        let is_valid = head.method == Method::OPTIONS;
+        return if is_valid { Ok(Uri::from(path.clone())) } else { Err(invalid) };
     }
-    if path != "*" && !path.as_str().starts_with('/') {
-        // `http://host?query` has an empty path, which is sent as `/`.
-        let path = format!("/{}", path.as_str());
-        return path.parse().map_err(|_| Refusal::Invalid("the target is not a path"));
+    if path.as_str().starts_with('/') {
+        return Ok(Uri::from(path.clone()));
     }
-    Ok(Uri::from(path))
+    // Only absolute form may leave the path out, as `http://host?query` does.
+    if head.version == Version::HTTP_2 || head.uri.scheme().is_none() {
+        return Err(invalid);
+    }
+    format!("/{}", path.as_str()).parse().map_err(|_| invalid)
 }
 
 /// Refuses what is not `host` or `host:port`, so that the next hop can't read it as something else.
-fn check_host(host: &HeaderValue) -> Result<(), Refusal> {
-    let invalid = Refusal::Invalid("the Host is invalid");
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| invalid)?;
-    let text = authority.as_str();
-    let name = authority.host();
-    // Stricter than RFC 3986: a comma could be a list of hosts to the next reader. A zone, which is
-    // of use only on the machine that has it (RFC 6874, 4), is no part of an `Ipv6Addr`.
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
-    let is_valid = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.bytes().all(is_name_byte),
+///
+/// Stricter than RFC 3986: a comma could be a list of hosts to the next reader. A zone, which is of
+/// use only on the machine that has it (RFC 6874, 4), is no part of an `Ipv6Addr`.
+fn check_host(host: &[u8]) -> Result<(), Refusal> {
+    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte);
+    let (is_name, port) = if let Some(rest) = host.strip_prefix(b"[") {
+        let end = rest.iter().position(|&byte| byte == b']');
+        let (address, rest) = rest.split_at(end.unwrap_or_default());
+        let address = std::str::from_utf8(address).ok();
+        let is_address = address.is_some_and(|text| text.parse::<Ipv6Addr>().is_ok());
+        (is_address, rest.strip_prefix(b"]").unwrap_or(rest))
+    } else {
+        let end = host.iter().position(|&byte| byte == b':').unwrap_or(host.len());
+        (end > 0 && host[..end].iter().all(is_name_byte), &host[end..])
     };
-    let port = &text[name.len()..];
-    let has_port = match port.strip_prefix(':') {
-        Some(port) => port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0),
-        None => port.is_empty(),
+    let is_port = match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => port_of(digits).is_some_and(|port| port > 0),
+        _ => false,
     };
-    if is_valid && has_port { Ok(()) } else { Err(invalid) }
+    if is_name && is_port { Ok(()) } else { Err(Refusal::Invalid("the Host is invalid")) }
+}
+
+/// Parses digits only; `u16::from_str` would take a sign as well.
+fn port_of(digits: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(digits).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Joins the `Cookie` fields into which an HTTP/2 client may split one (RFC 9113, 8.2.3).

@@ -21,14 +21,15 @@ use tokio::{
 };
 
 /// The connections that a [`Proxy`](crate::http::Proxy) has switched to another protocol, such as
-/// WebSocket. All clones are one.
+/// WebSocket. Clones share the connections.
 ///
 /// A tunnel copies bytes in both directions until both sides have closed, or until neither has sent
 /// anything for the idle time. It is a task of the Tokio runtime that answers the request, because
 /// a server hands a connection over when it switches protocols. For the balancer, the request is in
 /// flight until the tunnel ends.
 ///
-/// A server does not know its tunnels any more: [`drain`](Self::drain) them when it stops.
+/// A server on HTTP/1.1 hands its connection over and does not wait for the tunnel, and one on HTTP/2
+/// waits for it indefinitely. When it stops, [`drain`](Self::drain) the tunnels at the same time.
 #[derive(Clone, Debug)]
 pub struct Tunnels {
     /// Each tunnel is a receiver; `true` closes them.
@@ -54,14 +55,19 @@ impl Tunnels {
         self.closing.receiver_count()
     }
 
-    /// Waits until all tunnels have ended, at most for `limit`, then closes the others and all that
-    /// open later. Returns how many it has closed.
+    /// Waits until all tunnels have ended, at most for `limit`, then closes the others. Returns how
+    /// many it has closed. Later requests for an upgrade get status 503.
     pub async fn drain(&self, limit: Duration) -> usize {
         let _ = timeout(limit, self.closing.closed()).await;
         let left = self.count();
         self.closing.send_replace(true);
         self.closing.closed().await;
         left
+    }
+
+    /// Returns whether [`drain`](Self::drain) has closed the tunnels.
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closing.borrow()
     }
 
     /// Opens a tunnel. `guard` is dropped when the tunnel ends. Returns `false` outside a runtime.
@@ -73,8 +79,10 @@ impl Tunnels {
     ) -> bool {
         let Ok(runtime) = Handle::try_current() else { return false };
         let mut closing = self.closing.subscribe();
-        let idle = self.idle;
+        let (idle, sender) = (self.idle, Arc::clone(&self.closing));
         runtime.spawn(async move {
+            // Without a sender the tunnels would close: they outlive the proxy.
+            let _sender = sender;
             {
                 let relay = pin!(relay(client, endpoint, idle));
                 let closed = pin!(closing.wait_for(|closing| *closing));
@@ -111,8 +119,12 @@ enum End {
     Failed(io::ErrorKind),
 }
 
+/// Both sides have agreed, so what is left is to write the response to the client.
+const SWITCH_TIMEOUT: Duration = Duration::from_secs(10);
+
 async fn relay(client: OnUpgrade, endpoint: OnUpgrade, idle: Duration) -> End {
-    let Ok(Ok((client, endpoint))) = timeout(idle, try_join(client, endpoint)).await else {
+    let Ok(Ok((client, endpoint))) = timeout(SWITCH_TIMEOUT, try_join(client, endpoint)).await
+    else {
         return End::NotSwitched;
     };
     let activity = Arc::new(Activity { start: Instant::now(), last: AtomicU64::new(0) });
@@ -136,14 +148,15 @@ struct Activity {
 }
 
 impl Activity {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn record(&self) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Relaxed);
     }
 
     async fn until_idle(&self, limit: Duration) {
         loop {
             let last = Duration::from_millis(self.last.load(Relaxed));
-            // A limit beyond the range of the clock never ends.
+            // A deadline beyond the range of the clock is never reached.
             let deadline = last.checked_add(limit).and_then(|time| self.start.checked_add(time));
             let Some(deadline) = deadline else { return std::future::pending().await };
             if Instant::now() >= deadline {
@@ -155,7 +168,7 @@ impl Activity {
 }
 
 pin_project! {
-    /// One side of a tunnel, which notes when a byte arrives.
+    /// One side of a tunnel, which records when it moves a byte.
     struct Observed {
         #[pin]
         io: TokioIo<Upgraded>,
@@ -171,7 +184,7 @@ impl AsyncRead for Observed {
     ) -> Poll<io::Result<()>> {
         let this = self.project();
         ready!(this.io.poll_read(cx, buf))?;
-        this.activity.last.store(this.activity.now(), Relaxed);
+        this.activity.record();
         Poll::Ready(Ok(()))
     }
 }
@@ -182,7 +195,10 @@ impl AsyncWrite for Observed {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write(cx, buf)
+        let this = self.project();
+        let written = ready!(this.io.poll_write(cx, buf))?;
+        this.activity.record();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -198,7 +214,10 @@ impl AsyncWrite for Observed {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.project().io.poll_write_vectored(cx, bufs)
+        let this = self.project();
+        let written = ready!(this.io.poll_write_vectored(cx, bufs))?;
+        this.activity.record();
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

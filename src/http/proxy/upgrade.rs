@@ -39,7 +39,7 @@ impl UpgradePolicy {
 
     /// Returns the upgrade that a request asks for.
     ///
-    /// Without one, the request is served plainly: an unknown `Upgrade`, as `h2c`, may be ignored.
+    /// Without one, the request is served plainly: an unknown `Upgrade`, such as `h2c`, is ignored.
     /// `policy` is `None` if the proxy runs no tunnels.
     pub(super) fn upgrade_of(
         policy: Option<&Self>,
@@ -53,10 +53,14 @@ impl UpgradePolicy {
                 .map(|protocol| Form::Extended { protocol })
                 .ok_or(Refusal::NotImplemented("unknown protocol"))?
         } else if head.method == Method::CONNECT {
+            // An endpoint could take the body for the first bytes of the tunnel.
+            if has_body {
+                return Err(Refusal::Invalid("CONNECT with a body"));
+            }
             policy
                 .filter(|policy| policy.connect)
                 .map(|_| Form::Connect)
-                .ok_or(Refusal::MethodNotAllowed)?
+                .ok_or(Refusal::ConnectNotAllowed)?
         } else {
             // A body would have to be read before the protocols are switched. No client sends one.
             let offered = policy.filter(|_| !has_body).and_then(|policy| policy.offered(head));
@@ -108,10 +112,24 @@ impl Upgrade {
     }
 
     /// Returns whether the endpoint has agreed, and gives the response the form of the client's
-    /// connection. Its fields of the endpoint's connection have been removed.
-    pub(super) fn is_accepted<B>(&self, response: &mut Response<B>) -> Result<bool, Refusal> {
+    /// connection. `protocol` is the `Upgrade` of the response, whose fields of the endpoint's
+    /// connection have been removed.
+    pub(super) fn is_accepted<B>(
+        &self,
+        response: &mut Response<B>,
+        protocol: Option<&HeaderValue>,
+    ) -> Result<bool, Refusal> {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let succeeded = response.status().is_success();
+        let is_right = |wanted: &HeaderValue| {
+            protocol.is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
         match &self.form {
+            Form::Header { protocol: wanted } | Form::Extended { protocol: wanted }
+                if switched && !is_right(wanted) =>
+            {
+                Err(Refusal::BadGateway("the endpoint switched to another protocol"))
+            }
             Form::Header { protocol } if switched => {
                 let headers = response.headers_mut();
                 headers.insert(header::UPGRADE, protocol.clone());
@@ -123,22 +141,24 @@ impl Upgrade {
                 response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
                 Ok(true)
             }
-            Form::Header { .. } => Ok(false),
             // The client would take the success for its tunnel.
-            Form::Extended { .. } if response.status().is_success() => {
-                Err(Refusal::Upgrade("the endpoint did not switch protocols"))
+            Form::Extended { .. } if succeeded => {
+                Err(Refusal::BadGateway("the endpoint did not switch protocols"))
             }
-            Form::Extended { .. } => Ok(false),
-            Form::Connect if response.status().is_success() => {
-                let headers = response.headers_mut();
-                headers.remove(header::CONTENT_LENGTH);
+            Form::Connect if succeeded => {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
                 Ok(true)
             }
             Form::Connect if switched => {
-                Err(Refusal::Upgrade("the endpoint switched protocols at CONNECT"))
+                Err(Refusal::BadGateway("the endpoint switched protocols at CONNECT"))
             }
-            Form::Connect => Ok(false),
+            Form::Header { .. } | Form::Extended { .. } | Form::Connect => Ok(false),
         }
+    }
+
+    /// Returns whether the endpoint is a proxy to the client, which may ask for its password.
+    pub(super) fn is_connect(&self) -> bool {
+        matches!(self.form, Form::Connect)
     }
 
     pub(super) fn into_client(self) -> OnUpgrade {

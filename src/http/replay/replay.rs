@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::{
     http::ReplayBody,
-    http_semantics::{explicit_retry_safety, retry_safety_by_head},
+    http_semantics::{explicit_retry_safety, retry_safety_by_head, safety_of_switch},
     opaque::Opaque,
     retry::{RetrySafety, RetryableRequest},
 };
@@ -72,7 +72,7 @@ impl ReplayLayer {
     fn safety_of(&self, head: &Parts) -> RetrySafety {
         explicit_retry_safety(head)
             .or_else(|| self.retry_safety.as_ref().and_then(|Opaque(decide)| decide(head)))
-            .unwrap_or_else(|| retry_safety_by_head(head))
+            .map_or_else(|| retry_safety_by_head(head), |safety| safety_of_switch(safety, head))
     }
 }
 
@@ -143,6 +143,7 @@ mod tests {
             (Request::post("/shop.Orders/Pay"), RetrySafety::IfUnsent),
             (Request::post("/").header("Idempotency-Key", "7"), RetrySafety::Idempotent),
             (Request::get("/").header("upgrade", "websocket"), RetrySafety::IfUnsent),
+            (Request::get("/shop.Catalog/").header("upgrade", "websocket"), RetrySafety::IfUnsent),
             (Request::post("/").extension(RetrySafety::Idempotent), RetrySafety::Idempotent),
             (Request::get("/shop.Catalog/").extension(RetrySafety::Never), RetrySafety::Never),
         ] {
