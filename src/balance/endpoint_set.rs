@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Attributes, Endpoint, EndpointState, Meters, Slots, WaitQueue},
+    endpoint::{Attributes, Endpoint, EndpointState, Slots, WaitQueue},
     escape::Escaped,
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
@@ -119,16 +119,23 @@ where
         if let Some(allowance) = endpoint.allowance() {
             allowance.register(queue);
         }
-        let origin = endpoint.origin();
-        let (service, attributes, stats, meters) = endpoint.into_parts();
-        if let Some(position) = self.keys.get_index_of(&key) {
-            return self.change(position, service, origin, attributes, meters);
+        let (origin, known) = (endpoint.origin(), self.keys.get_index_of(&key));
+        if let Some(position) = known {
+            let before = at_mut(&mut self.candidates, position);
+            if before.is_some_and(|before| !origin.replaces(before.endpoint_state.origin)) {
+                return self.change(position, endpoint);
+            }
         }
-        tracing::debug!(endpoint = %Escaped(&key), weight = attributes.weight(), "endpoint added");
+        let (service, attributes, stats, meters) = endpoint.into_parts();
         let EndpointHooks { meter, slots } = hooks();
         let name = key.to_string().into();
         let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots);
         let endpoint_state = Arc::new(endpoint_state.of_origin(origin));
+        if let Some(position) = known {
+            return self.replace(position, service, endpoint_state);
+        }
+        let weight = endpoint_state.attributes.weight();
+        tracing::debug!(endpoint = %Escaped(&key), weight, "endpoint added");
         self.count_in(&endpoint_state);
         let position = self.len();
         push(&mut self.candidates, position, Candidate::new(endpoint_state, position as u32));
@@ -136,16 +143,26 @@ where
         self.keys.insert(key);
     }
 
+    /// Replaces an endpoint whose key has got another target: of the one before, only the position
+    /// is left.
+    fn replace(&mut self, position: usize, service: S, endpoint_state: Arc<EndpointState>) {
+        tracing::debug!(endpoint = %Escaped(&endpoint_state.name), "endpoint replaced");
+        self.count_in(&endpoint_state);
+        if let Some(known) = at_mut(&mut self.services, position) {
+            *known = service;
+        }
+        if let Some(candidate) = at_mut(&mut self.candidates, position) {
+            let next = Candidate::new(endpoint_state, position as u32);
+            let before = std::mem::replace(candidate, next);
+            self.count_out(&before.endpoint_state);
+        }
+    }
+
     /// Changes an endpoint in place: it keeps its name, its stats, its slots and the strategy's
     /// meter.
-    fn change(
-        &mut self,
-        position: usize,
-        service: S,
-        origin: u32,
-        attributes: Attributes,
-        meters: Meters,
-    ) {
+    fn change(&mut self, position: usize, endpoint: Endpoint<S>) {
+        let origin = endpoint.origin();
+        let (service, attributes, _, meters) = endpoint.into_parts();
         if let Some(known) = at_mut(&mut self.services, position) {
             *known = service;
         }

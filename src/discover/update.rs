@@ -3,7 +3,8 @@ use crate::endpoint::Endpoint;
 /// A change to the set of endpoints.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update<K, T> {
-    /// Adds an endpoint, or replaces the target and the attributes of the endpoint with this key.
+    /// Adds an endpoint, or changes the endpoint with this key. With another target, it is another
+    /// endpoint and starts with new state; see [`Endpoint`].
     Insert(K, Endpoint<T>),
     /// Removes the endpoint. Requests in flight may finish.
     Remove(K),

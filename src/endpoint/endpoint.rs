@@ -1,13 +1,8 @@
-use std::{
-    ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{ops::Deref, sync::Arc};
 
 use super::{
-    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, endpoint_state::Meters,
+    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, Origin,
+    endpoint_state::Meters,
 };
 use crate::outcome::Meter;
 
@@ -17,29 +12,21 @@ use crate::outcome::Meter;
 /// it; [`map`](Self::map) turns one into the other. An endpoint dereferences to its
 /// [attributes](Attributes).
 ///
-/// Clones share the [`EndpointStats`]. A new `Endpoint` under a key that a balancer knows changes
-/// the target and the attributes in place, and the balancer keeps the stats that it has. Requests
-/// that wait for the earlier target to get ready then pick again. They go on waiting if the target
-/// is the same: in a clone of the earlier `Endpoint` with other attributes, or where a stage of
-/// discovery keeps the service because the target is equal, as
-/// [`connect`](crate::discover::DiscoverExt::connect) does.
+/// Clones share the [`EndpointStats`]. A new `Endpoint` under a known key is the same endpoint with
+/// other attributes if its target is the same: stats, health and measurements stay. Another target
+/// is another endpoint: it starts with new stats and new state in all stages and in the balancer.
+/// Polled sources, `connect`, `make` and `dedup` of
+/// [`DiscoverExt`](crate::discover::DiscoverExt) compare targets, and so do stages of `health` if
+/// the targets are strings, numbers or socket addresses. A target that was never compared, such as
+/// a service sent through a [`channel`](crate::discover::channel), is changed in place and keeps
+/// the state; to replace it, remove the key first.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
     target: T,
     attributes: Attributes,
     stats: Arc<EndpointStats>,
     meters: Meters,
-    origin: u32,
-}
-
-/// Returns a number that no other target has.
-///
-/// The counter may wrap around, because an origin is compared only with that of the earlier
-/// endpoint under the same key. A shared pointer would need no static, but an allocation per
-/// endpoint and 8 bytes more per balancer.
-fn new_origin() -> u32 {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed)
+    origin: Origin,
 }
 
 impl<T> Endpoint<T> {
@@ -47,7 +34,7 @@ impl<T> Endpoint<T> {
     pub fn new(target: T) -> Self {
         let stats = Arc::new(EndpointStats::new());
         let attributes = Attributes::default();
-        Self { target, attributes, stats, meters: None, origin: new_origin() }
+        Self { target, attributes, stats, meters: None, origin: Origin::unknown() }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -153,26 +140,39 @@ impl<T> Endpoint<T> {
         self
     }
 
-    /// Returns this endpoint as the successor of `before` under its key, with the stats of
-    /// `before`. It has the origin of `before` if the targets are equal, and otherwise a new one.
+    /// Returns this endpoint as the successor of `before` under its key. If the targets are equal,
+    /// it has the stats and the origin of `before`. Otherwise it keeps its own stats and has the
+    /// origin of another target.
     pub(crate) fn succeeding(self, before: &Self) -> Self
     where
         T: PartialEq,
     {
-        let origin = if self.target == before.target { before.origin } else { new_origin() };
-        Self { stats: Arc::clone(&before.stats), origin, ..self }
+        if self.origin.replaces(before.origin) {
+            // A stage before this one has decided, and reads the stats that this endpoint has.
+            self
+        } else if self.target == before.target {
+            Self { stats: Arc::clone(&before.stats), origin: before.origin, ..self }
+        } else {
+            self.with_origin(Origin::another())
+        }
     }
 
-    /// Returns this endpoint with a new origin. A stage that makes a service of the target calls
-    /// this, because a clone of an earlier endpoint then has another service.
-    pub(crate) fn with_new_origin(self) -> Self {
-        Self { origin: new_origin(), ..self }
+    /// Returns true if the target or an attribute differs from that of `before`, which had the same
+    /// key, or if an earlier stage has found that it is another target.
+    pub(crate) fn differs_from(&self, before: &Self) -> bool
+    where
+        T: PartialEq,
+    {
+        self != before || self.origin.replaces(before.origin)
     }
 
-    /// Returns a number that identifies the target. [`new`](Self::new) gives each endpoint another
-    /// origin, and clones keep it. Under the same key, an endpoint of the same origin has the same
-    /// target, and one of another origin may have another.
-    pub(crate) fn origin(&self) -> u32 {
+    /// Replaces the origin.
+    pub(crate) fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Tells whether an endpoint under the same key has the same target.
+    pub(crate) fn origin(&self) -> Origin {
         self.origin
     }
 

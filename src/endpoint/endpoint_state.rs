@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Allowance, Attributes, EndpointStats, Slots};
+use super::{Allowance, Attributes, EndpointStats, Origin, Slots};
 use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint in one balancer: its name and attributes, and the balancer's meter and slots for it.
@@ -26,9 +26,8 @@ pub(crate) struct EndpointState {
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
     pub(crate) attributes: Attributes,
-    /// The [origin](super::Endpoint::origin) of the endpoint; another origin may have another
-    /// service.
-    pub(crate) origin: u32,
+    /// Tells whether an endpoint under the same key has the same service.
+    pub(crate) origin: Origin,
     /// The last position of its candidate, a hint where to look for it.
     position: AtomicU32,
 }
@@ -57,7 +56,7 @@ impl EndpointState {
         slots: Option<Arc<Slots>>,
     ) -> Self {
         let interest = Interest::default();
-        let (origin, position) = (0, AtomicU32::new(0));
+        let (origin, position) = (Origin::default(), AtomicU32::new(0));
         let mut endpoint_state =
             Self { stats, slots, meter, meters, interest, name, attributes, origin, position };
         let any = |wants: fn(&dyn Meter) -> bool| endpoint_state.meters().any(wants);
@@ -79,7 +78,7 @@ impl EndpointState {
     }
 
     /// Returns the same endpoint with another origin.
-    pub(crate) fn of_origin(self, origin: u32) -> Self {
+    pub(crate) fn of_origin(self, origin: Origin) -> Self {
         Self { origin, ..self }
     }
 

@@ -33,6 +33,7 @@ mod health;
 mod locality;
 mod metadata;
 mod moment;
+mod origin;
 mod tried;
 mod wait_queue;
 
@@ -48,7 +49,8 @@ pub use self::{
     tried::Tried,
 };
 pub(crate) use self::{
-    endpoint_state::{EndpointState, Meters},
+    endpoint_state::EndpointState,
     moment::Moment,
+    origin::Origin,
     wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

@@ -126,7 +126,7 @@ impl DrainPolicy {
     fn remove_drained<K, T>(&mut self, members: &mut Members<K, T, State>)
     where
         K: Clone + Display + Eq + Hash,
-        T: Clone,
+        T: Clone + 'static,
     {
         let now = Instant::now();
         for id in std::mem::take(&mut self.leaving) {
@@ -148,7 +148,7 @@ impl DrainPolicy {
     }
 }
 
-impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for DrainPolicy {
+impl<K: Clone + Display + Eq + Hash, T: Clone + 'static> Policy<K, T, State> for DrainPolicy {
     fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         match endpoint.health() {
             Health::Draining(_) => self.start_draining(id, false),

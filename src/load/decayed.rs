@@ -23,6 +23,11 @@ impl Decayed {
         Self { value, ticks: ticks(age) }
     }
 
+    /// Returns a cell with a value that is not a number, for values of which 0 is one.
+    pub(crate) fn empty_cell() -> AtomicU64 {
+        AtomicU64::new(Self { value: f32::NAN, ticks: 0 }.pack())
+    }
+
     #[inline]
     pub(crate) fn load(cell: &AtomicU64) -> Self {
         Self::unpack(cell.load(Ordering::Relaxed))

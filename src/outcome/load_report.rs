@@ -148,18 +148,19 @@ impl LoadReport {
         self.metrics.get(name).copied()
     }
 
-    /// Returns the utilization to use: the highest of the metrics in `names` that are reported and
-    /// above 0, or else that of the application, or else that of the processors.
+    /// Returns the utilization to use: the highest of the metrics in `names`, or else that of the
+    /// application, or else that of the processors, each if it is above 0. If none is above 0, the
+    /// result is 0 if one of them is reported, and otherwise `None`.
     ///
-    /// Source: gRPC A114.
+    /// Source: gRPC A114. Where this differs: a reported 0 counts. In gRPC's binary format it can't
+    /// be told from a figure that is not reported.
     #[must_use]
     pub fn utilization(&self, names: &[String]) -> Option<f64> {
-        let named = names.iter().filter_map(|name| self.metric(name)).filter(|&value| value > 0.0);
-        let positive = |value: Option<f64>| value.filter(|&value| value > 0.0);
-        named
-            .reduce(f64::max)
-            .or_else(|| positive(self.application_utilization))
-            .or_else(|| positive(self.cpu_utilization))
+        let named = names.iter().filter_map(|name| self.metric(name)).reduce(f64::max);
+        let mut reported =
+            [named, self.application_utilization, self.cpu_utilization].into_iter().flatten();
+        let first = reported.clone().next();
+        reported.find(|&value| value > 0.0).or(first)
     }
 
     /// Returns true if the report is empty.
@@ -198,5 +199,12 @@ mod tests {
         assert_eq!(report.utilization(&[]), Some(0.2));
         let idle = LoadReport::new().with_application_utilization(0.0).with_cpu_utilization(0.4);
         assert_eq!(idle.utilization(&[]), Some(0.4));
+        let idle = LoadReport::new().with_application_utilization(0.0);
+        assert_eq!(idle.utilization(&names), Some(0.0));
+        assert_eq!(
+            LoadReport::new().with_metric("utilization.a", 0.0).utilization(&names),
+            Some(0.0)
+        );
+        assert_eq!(LoadReport::new().with_memory_utilization(0.5).utilization(&names), None);
     }
 }

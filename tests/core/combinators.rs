@@ -86,11 +86,17 @@ fn updates_that_change_nothing_are_dropped() {
     handle.insert("a", 1).unwrap();
     handle.remove("b").unwrap();
     handle.reset([("a", 1)]).unwrap();
+    handle.insert("a", Endpoint::new(1).with_weight(5)).unwrap();
     handle.insert("a", 2).unwrap();
     let updates = now(&mut stream);
-    assert_eq!(updates, [insert("a", 1), insert("a", 2)]);
-    let [Update::Insert(_, first), Update::Insert(_, second)] = &updates[..] else { panic!() };
-    assert!(Arc::ptr_eq(first.stats(), second.stats()));
+    let [Update::Insert("a", first), Update::Insert("a", heavy), Update::Insert("a", other)] =
+        &updates[..]
+    else {
+        panic!("{updates:?}")
+    };
+    assert_eq!((*first.target(), heavy.weight(), *other.target()), (1, 5, 2));
+    assert!(Arc::ptr_eq(first.stats(), heavy.stats()), "the same target");
+    assert!(!Arc::ptr_eq(heavy.stats(), other.stats()), "another target");
 
     handle.reset([("a", 7), ("b", 3), ("a", 2)]).unwrap();
     assert_eq!(now(&mut stream), [reset([("a", 2), ("b", 3)])], "of duplicates the last counts");

@@ -22,6 +22,7 @@ mod loads;
 mod matrix;
 mod memory;
 mod model;
+mod new_targets;
 mod outliers;
 mod overload_backoff;
 mod panic_table;

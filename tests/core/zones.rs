@@ -188,6 +188,19 @@ fn zones_that_report_nothing_or_long_ago_count_as_idle() {
     assert_shares(&actual, &[('a', 0.97), ('b', 0.03)]);
 }
 
+/// A zone that has become idle says so with a 0, which must replace what it said before.
+#[test]
+fn a_reported_zero_replaces_what_was_reported_before() {
+    let now = Instant::now() + Duration::from_secs(1);
+    let mut strategy = by_load();
+    let all = candidates(&strategy, &fleet(&[4, 4])).at_time(now);
+    report(&all, "a", 0.4, now);
+    report(&all, "b", 0.4, now);
+    report(&all, "b", 0.0, now);
+    let actual = shares(&strategy.build(&all, &mut BuildContext::new()).into_picker(), letter);
+    assert_shares(&actual, &[('a', 0.6 / 1.6), ('b', 1.0 / 1.6)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn utilization_is_smoothed_and_looked_at_each_second() {
     let mut strategy = by_load();

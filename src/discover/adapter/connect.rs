@@ -11,7 +11,7 @@ use super::poll_updates;
 use crate::{
     capacity::shrunk,
     discover::{Discover, Update},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Origin},
 };
 
 adapter! {
@@ -21,32 +21,40 @@ adapter! {
     ///
     /// An endpoint whose target stays the same keeps its service when attributes change. An update
     /// that changes nothing is dropped. The function is called again for a new target, and for an
-    /// endpoint that is removed and added again.
+    /// endpoint that is removed and added again; both start with new state in later stages and in
+    /// the balancer.
     pub struct Connect<D, F, S>(connect: F) {
         known: HashMap<D::Key, Connected<D::Target, S>> = HashMap::new(),
     }
 }
 
 struct Connected<T, S> {
+    /// As upstream sent it, with the statistics of the first version of this target.
     endpoint: Endpoint<T>,
+    /// The origin of the service, which is not that of the target: if upstream adds a removed
+    /// endpoint again, the target is the same and the service is another one.
+    origin: Origin,
     service: S,
 }
 
 impl<T: PartialEq, S: Clone> Connected<T, S> {
-    /// Connects an endpoint. It keeps its statistics from `before`, and its service if the target
-    /// is the same.
+    /// Connects an endpoint. It has the statistics, the origin and the service of `before` if the
+    /// target is the same.
     fn from(endpoint: Endpoint<T>, before: Option<Self>, connect: impl FnOnce(&T) -> S) -> Self {
         let Some(before) = before else {
             let service = connect(endpoint.target());
-            return Self { endpoint: endpoint.with_new_origin(), service };
+            return Self { endpoint, origin: Origin::another(), service };
         };
-        let same_target = before.endpoint.target() == endpoint.target();
-        let service = if same_target { before.service } else { connect(endpoint.target()) };
-        Self { endpoint: endpoint.succeeding(&before.endpoint), service }
+        let is_equal = before.endpoint.target() == endpoint.target();
+        let service = if is_equal { before.service } else { connect(endpoint.target()) };
+        let endpoint = endpoint.succeeding(&before.endpoint);
+        let is_same = endpoint.origin() == before.endpoint.origin();
+        let origin = if is_same { before.origin } else { Origin::another() };
+        Self { endpoint, origin, service }
     }
 
     fn endpoint(&self) -> Endpoint<S> {
-        self.endpoint.as_ref().map(|_| self.service.clone())
+        self.endpoint.as_ref().map(|_| self.service.clone()).with_origin(self.origin)
     }
 }
 
@@ -60,7 +68,8 @@ impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target
         poll_updates(this.discover, cx, |update| match update {
             Update::Insert(key, endpoint) => {
                 let before = this.known.remove(&key);
-                let changed = before.as_ref().is_none_or(|before| before.endpoint != endpoint);
+                let changed =
+                    before.as_ref().is_none_or(|old| endpoint.differs_from(&old.endpoint));
                 let connected = Connected::from(endpoint, before, &mut *this.connect);
                 let insert = Update::Insert(key.clone(), connected.endpoint());
                 this.known.insert(key, connected);
@@ -80,7 +89,8 @@ impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target
                 for (key, endpoint) in endpoints {
                     // In `known` already if the key occurs twice; the last one is used.
                     let before = this.known.remove(&key).or_else(|| before.remove(&key));
-                    changed |= before.as_ref().is_none_or(|old| old.endpoint != endpoint);
+                    changed |=
+                        before.as_ref().is_none_or(|old| endpoint.differs_from(&old.endpoint));
                     let connected = Connected::from(endpoint, before, &mut *this.connect);
                     this.known.insert(key, connected);
                 }

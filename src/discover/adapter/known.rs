@@ -7,8 +7,8 @@ use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
 /// The endpoints of a stream by key, in the order in which they were added.
 pub(crate) type Known<K, T> = IndexMap<K, Endpoint<T>>;
 
-/// Applies an update; true if anything changed. An endpoint that stays keeps its statistics, and
-/// with an equal target its origin.
+/// Applies an update; true if anything changed. An endpoint with an equal target keeps its
+/// statistics and its origin.
 pub(crate) fn apply<K, T>(known: &mut Known<K, T>, update: Update<K, T>) -> bool
 where
     K: Eq + Hash,
@@ -46,7 +46,7 @@ where
         known.insert(key, endpoint);
         return true;
     };
-    let changed = *old != endpoint;
+    let changed = endpoint.differs_from(old);
     if changed {
         *old = endpoint.succeeding(old);
     }

@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::{
     BoxError,
     discover::{Discover, Update},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Origin},
 };
 
 pin_project! {
@@ -46,6 +46,9 @@ pin_project! {
 
 struct Made<T, S> {
     endpoint: Endpoint<T>,
+    /// The origin of the service. A removed endpoint that returns has another service for the same
+    /// target.
+    origin: Origin,
     /// The service for this target; `None` while it is being made.
     service: Option<S>,
     /// A service was passed on, possibly for an earlier target.
@@ -88,18 +91,19 @@ impl<
 {
     fn insert(&mut self, key: D::Key, endpoint: Endpoint<D::Target>) {
         let Some(made) = self.known.get_mut(&key) else {
-            let endpoint = endpoint.with_new_origin();
-            let made =
-                Made { endpoint, service: None, announced: false, generation: 0, failures: 0 };
-            self.known.insert(key.clone(), made);
+            self.known.insert(key.clone(), Made::new(endpoint));
             return self.restart(&key);
         };
-        if made.endpoint == endpoint {
+        if !endpoint.differs_from(&made.endpoint) {
             return;
         }
-        let same_target = made.endpoint.target() == endpoint.target();
-        made.endpoint = endpoint.succeeding(&made.endpoint);
-        if same_target {
+        let is_equal = made.endpoint.target() == endpoint.target();
+        let endpoint = endpoint.succeeding(&made.endpoint);
+        if endpoint.origin() != made.endpoint.origin() {
+            made.origin = Origin::another();
+        }
+        made.endpoint = endpoint;
+        if is_equal {
             self.queue.extend(made.update(&key));
         } else {
             self.restart(&key);
@@ -160,11 +164,19 @@ impl<
     }
 }
 
+impl<T, S> Made<T, S> {
+    fn new(endpoint: Endpoint<T>) -> Self {
+        let origin = Origin::another();
+        Self { endpoint, origin, service: None, announced: false, generation: 0, failures: 0 }
+    }
+}
+
 impl<T, S: Clone> Made<T, S> {
     /// Returns the update that passes the endpoint on, if its service is made.
     fn update<K: Clone>(&self, key: &K) -> Option<Update<K, S>> {
         let service = self.service.clone()?;
-        Some(Update::Insert(key.clone(), self.endpoint.as_ref().map(|_| service)))
+        let endpoint = self.endpoint.as_ref().map(|_| service).with_origin(self.origin);
+        Some(Update::Insert(key.clone(), endpoint))
     }
 }
 

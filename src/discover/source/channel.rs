@@ -31,7 +31,8 @@ pub struct Handle<K, T> {
 }
 
 impl<K, T> Handle<K, T> {
-    /// Adds an endpoint (or a bare target), or changes the endpoint with this key.
+    /// Adds an endpoint (or a bare target), or changes the endpoint with this key. Another address
+    /// starts with new state; see [`Endpoint`].
     pub fn insert(&self, key: K, endpoint: impl Into<Endpoint<T>>) -> Result<(), Disconnected> {
         self.send(Update::Insert(key, endpoint.into()))
     }
@@ -41,7 +42,8 @@ impl<K, T> Handle<K, T> {
         self.send(Update::Remove(key))
     }
 
-    /// Replaces all endpoints as one change. Endpoints whose keys stay keep their statistics.
+    /// Replaces all endpoints as one change. Endpoints whose keys and targets stay keep their
+    /// statistics.
     pub fn reset<E: Into<Endpoint<T>>>(
         &self,
         endpoints: impl IntoIterator<Item = (K, E)>,

@@ -181,8 +181,12 @@ fn endpoint<T: FromStr<Err: Display>>(
     let host = attribute("AWS_INSTANCE_IPV4");
     let host = host.or_else(|| attribute("AWS_INSTANCE_IPV6"));
     let host = host.or_else(|| attribute("AWS_INSTANCE_CNAME"));
-    let registered = attribute("AWS_INSTANCE_PORT").and_then(|port| port.parse().ok());
-    let (Some(host), Some(port)) = (host, registered.or(port)) else {
+    let port = match attribute("AWS_INSTANCE_PORT").map(str::parse) {
+        Some(Err(_)) => return Some(Err(LeftOut::new(id, "AWS_INSTANCE_PORT is not a port"))),
+        Some(Ok(registered)) => Some(registered),
+        None => port,
+    };
+    let (Some(host), Some(port)) = (host, port) else {
         return Some(Err(LeftOut::new(id, "it has no address or no port")));
     };
     let target = match parse_target(id, host, port, filter) {

@@ -10,7 +10,9 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::validation::MAX_ENDPOINTS;
+use super::validation::{
+    LeftOut, LeftOutLog, MAX_ENDPOINTS, PortZero, has_port_zero, parse_address, zone_of,
+};
 use crate::{
     ParseError,
     endpoint::{Endpoint, Health, Locality},
@@ -76,14 +78,33 @@ impl Format {
 /// # Ok::<_, tower_lb::ParseError>(())
 /// ```
 ///
+/// An address with the port 0, or with an IPv6 zone that is not a number if `T` needs one, is left
+/// out with a warning. A byte-order mark at the beginning is ignored.
+///
 /// # Errors
 ///
 /// [`ParseError`], with line and column, if the document is malformed, an address is invalid, a
-/// name occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints.
+/// name occurs twice, a field is unknown or missing, or there are more than 500 000 endpoints. Also
+/// if all endpoints are left out.
 pub fn parse_document<T: FromStr<Err: Display>>(
     text: &str,
     format: Format,
 ) -> Result<Vec<(String, Endpoint<T>)>, ParseError> {
+    let listed = parse_listed(text, format)?;
+    let usable = LeftOutLog::default().keep_usable("document", listed);
+    usable.map_err(|problem| invalid(text, None, problem))
+}
+
+/// An endpoint of a document, or why it is left out.
+pub(super) type Listed<T> = Result<(String, Endpoint<T>), LeftOut>;
+
+/// Parses a document, as [`parse_document`] does, for a source that logs what is left out.
+pub(super) fn parse_listed<T: FromStr<Err: Display>>(
+    text: &str,
+    format: Format,
+) -> Result<Vec<Listed<T>>, ParseError> {
+    // JSON forbids it, and editors write it nevertheless.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document: Document<T> = match format {
         Format::Json => serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -139,7 +160,7 @@ struct Document<T> {
     endpoints: Endpoints<T>,
 }
 
-struct Endpoints<T>(Vec<(String, Endpoint<T>)>);
+struct Endpoints<T>(Vec<Listed<T>>);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Endpoints<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -179,7 +200,7 @@ struct UniqueEndpoint<'a, T> {
 }
 
 impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for UniqueEndpoint<'_, T> {
-    type Value = (String, Endpoint<T>);
+    type Value = Listed<T>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -187,48 +208,57 @@ impl<'de, T: FromStr<Err: Display>> DeserializeSeed<'de> for UniqueEndpoint<'_, 
 }
 
 impl<'de, T: FromStr<Err: Display>> Visitor<'de> for UniqueEndpoint<'_, T> {
-    type Value = (String, Endpoint<T>);
+    type Value = Listed<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an address or a table with an address")
     }
 
     fn visit_str<E: de::Error>(self, address: &str) -> Result<Self::Value, E> {
-        let target = parse_address(address)?;
-        self.finish(address.to_owned(), Endpoint::new(target))
+        self.finish(address.to_owned(), address, Endpoint::new)
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let entry = Entry::deserialize(MapAccessDeserializer::new(map))?;
-        let target = parse_address(&entry.address)?;
-        let mut endpoint = Endpoint::new(target)
-            .with_weight(entry.weight)
-            .with_tier(entry.tier)
-            .with_health(entry.health.with_reason(entry.reason))
-            .with_all_metadata(entry.metadata.into_iter().collect());
-        if entry.region.is_some() || entry.zone.is_some() {
+        let name = entry.name.unwrap_or_else(|| entry.address.clone());
+        self.finish(name, &entry.address, |target| {
+            let endpoint = Endpoint::new(target)
+                .with_weight(entry.weight)
+                .with_tier(entry.tier)
+                .with_health(entry.health.with_reason(entry.reason))
+                .with_all_metadata(entry.metadata.into_iter().collect());
+            if entry.region.is_none() && entry.zone.is_none() {
+                return endpoint;
+            }
             let (region, zone) = (entry.region.unwrap_or_default(), entry.zone.unwrap_or_default());
-            endpoint = endpoint.with_locality(Locality::new(region, zone));
-        }
-        self.finish(entry.name.unwrap_or(entry.address), endpoint)
+            endpoint.with_locality(Locality::new(region, zone))
+        })
     }
 }
 
-impl<T> UniqueEndpoint<'_, T> {
+impl<T: FromStr<Err: Display>> UniqueEndpoint<'_, T> {
     fn finish<E: de::Error>(
         self,
         name: String,
-        endpoint: Endpoint<T>,
-    ) -> Result<(String, Endpoint<T>), E> {
+        address: &str,
+        endpoint: impl FnOnce(T) -> Endpoint<T>,
+    ) -> Result<Listed<T>, E> {
+        let listed = match parse_address(address) {
+            _ if has_port_zero(address) => Err(LeftOut::new(&*name, PortZero(address))),
+            Ok(target) => Ok((name.clone(), endpoint(target))),
+            // The zone may be one of another host.
+            Err(problem) if zone_of(address).is_some() => {
+                Err(LeftOut::new(&*name, format_args!("{address}: {problem}")))
+            }
+            Err(problem) => {
+                return Err(E::custom(format_args!("the address {address:?}: {problem}")));
+            }
+        };
         if !self.names.insert(name.clone()) {
             return Err(E::custom(format_args!("the endpoint {name:?} occurs twice")));
         }
-        Ok((name, endpoint))
+        Ok(listed)
     }
-}
-
-fn parse_address<T: FromStr<Err: Display>, E: de::Error>(address: &str) -> Result<T, E> {
-    address.parse().map_err(|error| E::custom(format_args!("the address {address:?}: {error}")))
 }
 
 #[derive(Deserialize)]

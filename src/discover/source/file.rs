@@ -12,7 +12,10 @@ use tokio::{fs, io::AsyncReadExt, time::sleep};
 
 use crate::{
     BoxError, ConfigError,
-    discover::{Fetched, Format, Refresh, Schedule, parse_document, refresh},
+    discover::{
+        Fetched, Format, Refresh, Schedule, refresh,
+        source::{document::parse_listed, validation::LeftOutLog},
+    },
     endpoint::Endpoint,
     escape::Escaped,
     sync::{Mutex, lock},
@@ -23,7 +26,8 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 /// The coarsest clock of a common file system, that of FAT.
 const MAX_CLOCK_TICK: Duration = Duration::from_secs(2);
 
-/// A source of endpoints from a file that is read again when it changes; see [`parse_document`] for
+/// A source of endpoints from a file that is read again when it changes; see
+/// [`parse_document`](crate::discover::parse_document) for
 /// its content.
 ///
 /// The file's attributes are checked once a second. This detects every kind of change on every file
@@ -85,6 +89,8 @@ impl File {
             .timeout(None);
         let name = format!("file {}", self.path.display());
         let watched = Arc::new(Watched {
+            source: name.clone(),
+            left_out: Mutex::default(),
             path: self.path,
             format,
             interval: self.interval,
@@ -98,6 +104,8 @@ impl File {
 }
 
 struct Watched {
+    source: String,
+    left_out: Mutex<LeftOutLog>,
     path: PathBuf,
     format: Format,
     interval: Duration,
@@ -145,7 +153,8 @@ impl Watched {
     where
         T: FromStr<Err: Display>,
     {
-        Ok(parse_document(&content?, self.format)?)
+        let listed = parse_listed(&content?, self.format)?;
+        Ok(lock(&self.left_out).keep_usable(&self.source, listed)?)
     }
 }
 

@@ -7,10 +7,14 @@ use futures::Stream;
 use pin_project_lite::pin_project;
 use tower::discover::Change;
 
-use crate::discover::Update;
+use crate::{
+    discover::Update,
+    endpoint::{Endpoint, Origin},
+};
 
 /// Creates a source from any `tower::discover::Discover`. Its services become healthy endpoints of
-/// weight 1.
+/// weight 1. A service under a known key replaces the endpoint, as in tower: it starts with new
+/// state.
 pub fn from_tower<D>(discover: D) -> FromTower<D> {
     FromTower { discover }
 }
@@ -32,7 +36,9 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.project().discover.poll_discover(cx).map_ok(|change| match change {
-            Change::Insert(key, service) => Update::Insert(key, service.into()),
+            Change::Insert(key, service) => {
+                Update::Insert(key, Endpoint::new(service).with_origin(Origin::another()))
+            }
             Change::Remove(key) => Update::Remove(key),
         })
     }

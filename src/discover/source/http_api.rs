@@ -20,6 +20,8 @@ use crate::{
 
 /// The largest response body that is read, in bytes.
 const MAX_BODY_BYTES: usize = 64 << 20;
+/// The byte-order mark of UTF-8.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// The largest part of an unexpected response that is read for the error message, in bytes.
 const MAX_ERROR_BODY_BYTES: usize = 4096;
 /// The largest part of an unexpected response that the error message shows, in characters.
@@ -161,7 +163,8 @@ where
     BodyDataStream::new(body).map_ok(bytes).map_err(Into::into).boxed()
 }
 
-/// Reads the whole body of a response.
+/// Reads the whole body of a response, without a byte-order mark at its beginning: JSON forbids it,
+/// and some servers send it nevertheless.
 pub(super) async fn read(response: ApiResponse) -> Result<Vec<u8>, BoxError> {
     let (mut body, mut whole) = (response.into_body(), Vec::new());
     while let Some(data) = body.next().await {
@@ -170,6 +173,9 @@ pub(super) async fn read(response: ApiResponse) -> Result<Vec<u8>, BoxError> {
             return Err(format!("the answer is longer than {MAX_BODY_BYTES} bytes").into());
         }
         whole.extend_from_slice(&data);
+    }
+    if whole.starts_with(BYTE_ORDER_MARK) {
+        whole.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(whole)
 }
@@ -229,6 +235,21 @@ mod tests {
         assert_eq!(error, "the answer is longer than 67108864 bytes");
         let error = unexpected(endless(StatusCode::BAD_GATEWAY)).await.to_string();
         assert_eq!(error, format!("the answer is 502 Bad Gateway: {}", "x".repeat(200)));
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_ignored() {
+        for (sent, expected) in [
+            (&["\u{feff}[]"][..], "[]"),
+            (&["\u{feff}"], ""),
+            (&["[\u{feff}]"], "[\u{feff}]"),
+            (&["\u{feff}\u{feff}"], "\u{feff}"),
+            (&[], ""),
+        ] {
+            let pieces: Vec<_> = sent.iter().map(|text| Ok(Bytes::from(*text))).collect();
+            let body = read(Response::new(stream::iter(pieces).boxed())).await.unwrap();
+            assert_eq!(body, expected.as_bytes());
+        }
     }
 
     #[test]

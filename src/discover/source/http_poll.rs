@@ -8,12 +8,15 @@ use http::{
 use super::http_api::{ApiResponse, HttpApi, read, unexpected};
 use crate::{
     BoxError, ConfigError, ParseError,
-    discover::{Fetched, Format, Refresh, Schedule, parse_document, refresh},
+    discover::{
+        Fetched, Format, Refresh, Schedule, refresh,
+        source::{document::parse_listed, validation::LeftOutLog},
+    },
     sync::{Mutex, lock},
 };
 
-/// A source of endpoints from a document at a URL, which is polled; see [`parse_document`] for its
-/// content.
+/// A source of endpoints from a document at a URL, which is polled; see
+/// [`parse_document`](crate::discover::parse_document) for its content.
 ///
 /// If the server sends an `ETag`, the next request contains it, and a response of 304 changes
 /// nothing. Responses other than 200 and 304, and invalid documents, are errors and change no
@@ -31,6 +34,14 @@ pub struct HttpPoll {
     api: HttpApi,
     format: Option<Format>,
     schedule: Schedule,
+}
+
+/// What a source remembers between polls.
+#[derive(Default)]
+struct PollState {
+    /// The `ETag` of the last valid document.
+    etag: Option<HeaderValue>,
+    left_out: LeftOutLog,
 }
 
 impl HttpPoll {
@@ -63,18 +74,18 @@ impl HttpPoll {
         T: FromStr<Err: Display> + Send + 'static,
     {
         let (name, schedule) = (self.api.url().to_owned(), self.schedule.clone());
-        let (poll, etag) = (Arc::new(self), Arc::new(Mutex::new(None)));
+        let (poll, state) = (Arc::new(self), Arc::new(Mutex::default()));
         refresh(name, schedule, move || {
-            let (poll, etag) = (Arc::clone(&poll), Arc::clone(&etag));
-            async move { poll.fetch(&etag).await }
+            let (poll, state) = (Arc::clone(&poll), Arc::clone(&state));
+            async move { poll.fetch(&state).await }
         })
     }
 
     async fn fetch<T: FromStr<Err: Display>>(
         &self,
-        etag: &Mutex<Option<HeaderValue>>,
+        state: &Mutex<PollState>,
     ) -> Result<Fetched<String, T>, BoxError> {
-        let last = lock(etag).clone().map(|etag| (IF_NONE_MATCH, etag));
+        let last = lock(state).etag.clone().map(|etag| (IF_NONE_MATCH, etag));
         let response = self.api.get("", last).await?;
         match response.status() {
             StatusCode::NOT_MODIFIED => Ok(Fetched::unchanged()),
@@ -82,9 +93,11 @@ impl HttpPoll {
                 let format = self.format_of(&response);
                 let new = response.headers().get(ETAG).cloned();
                 let text = String::from_utf8(read(response).await?)?;
-                let endpoints = parse_document(&text, format)?;
+                let listed = parse_listed(&text, format)?;
+                let mut state = lock(state);
+                let endpoints = state.left_out.keep_usable(self.api.url(), listed)?;
                 // Stored only now: a later 304 for an invalid document would hide its error.
-                *lock(etag) = new;
+                state.etag = new;
                 Ok(Fetched::new(endpoints))
             }
             _ => Err(unexpected(response).await),

@@ -14,7 +14,7 @@ use crate::{
         Discover, Update,
         adapter::known::{self, Known},
     },
-    endpoint::EndpointStats,
+    endpoint::{Endpoint, EndpointStats},
     hash::stable_hash_of,
 };
 
@@ -116,9 +116,10 @@ impl<D: Discover<Key: Clone + Display + Eq + Hash, Target: Clone + PartialEq>, S
             for (index, weight) in self.subsetting.choose(members) {
                 let Some(&position) = positions.get(index) else { continue };
                 let Some((key, endpoint)) = self.fleet.get_index(position) else { continue };
-                // An endpoint that stays in the subset keeps its statistics; one that returns is
-                // new.
-                let stats = match self.subset.get(key) {
+                // An endpoint that stays in the subset keeps its statistics; one that returns or
+                // has another target is new.
+                let stays = |old: &&Endpoint<_>| !endpoint.origin().replaces(old.origin());
+                let stats = match self.subset.get(key).filter(stays) {
                     Some(selected) => Arc::clone(selected.stats()),
                     None => Arc::new(EndpointStats::new()),
                 };

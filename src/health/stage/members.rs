@@ -1,15 +1,22 @@
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::Entry},
     hash::Hash,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
 use super::stage::{Policy, Removal};
-use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
+use crate::{
+    capacity::shrunk,
+    discover::Update,
+    endpoint::{Endpoint, Origin},
+};
 
 /// The number of an endpoint within a stage, in order of arrival. An endpoint that is removed and
-/// added again gets a new number, so that timers and events of the old one do not reach the new
-/// one.
+/// added again, or whose target is replaced, gets a new number, so that timers, checks in progress
+/// and events of the old one do not reach the new one.
 pub(crate) type Id = u64;
 
 /// The endpoints of a stage as upstream sent them, each with the state that the policy keeps for
@@ -25,7 +32,7 @@ pub(crate) struct Members<K, T, S> {
 #[derive(Debug)]
 pub(crate) struct Member<K, T, S> {
     pub(crate) key: K,
-    /// As upstream sent it, with the statistics of the first version of this endpoint.
+    /// As upstream sent it, with the statistics of the first version of this target.
     pub(crate) endpoint: Endpoint<T>,
     pub(crate) state: S,
     /// Downstream has the endpoint.
@@ -84,7 +91,7 @@ impl<K, T, S> Members<K, T, S> {
     }
 }
 
-impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
+impl<K: Clone + Eq + Hash, T: Clone + 'static, S> Members<K, T, S> {
     /// Removes an endpoint whose [`Removal`] was deferred.
     pub(crate) fn remove_deferred(&mut self, id: Id) {
         let Some(member) = self.forget(id) else { return };
@@ -152,26 +159,48 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         policy: &mut P,
     ) -> Id {
         match self.ids.entry(key) {
-            Entry::Occupied(known) => {
+            Entry::Occupied(mut known) => {
                 let id = *known.get();
-                if let Some(member) = self.members.get_mut(&id) {
-                    // Requests in flight keep counting on the statistics that they started with.
-                    let stats = Arc::clone(member.endpoint.stats());
-                    member.endpoint = endpoint.with_stats(stats);
-                    policy.changed(id, member);
+                let Some(member) = self.members.get_mut(&id) else { return id };
+                if let Some(endpoint) = replacement(&endpoint, &member.endpoint) {
+                    // The one before is not drained, because its key is taken. Its requests finish.
+                    let _ = policy.removed(id, member);
+                    let (key, published) = (member.key.clone(), member.published);
+                    self.members.remove(&id);
+                    let id = self.next;
+                    known.insert(id);
+                    self.add(key, endpoint, published, arrivals, policy);
+                    return id;
                 }
+                // Requests in flight keep counting on the statistics that they started with.
+                let stats = Arc::clone(member.endpoint.stats());
+                member.endpoint = endpoint.with_stats(stats);
+                policy.changed(id, member);
                 id
             }
             Entry::Vacant(unknown) => {
                 let (id, key) = (self.next, unknown.key().clone());
                 unknown.insert(id);
-                self.next += 1;
-                let state = policy.added(id, &endpoint, arrivals.max(self.members.len() + 1));
-                let member = Member { key, endpoint, state, published: false, queued: false };
-                self.members.insert(id, member);
+                self.add(key, endpoint, false, arrivals, policy);
                 id
             }
         }
+    }
+
+    /// Adds an endpoint with the next number.
+    fn add<P: Policy<K, T, S>>(
+        &mut self,
+        key: K,
+        endpoint: Endpoint<T>,
+        published: bool,
+        arrivals: usize,
+        policy: &mut P,
+    ) {
+        let id = self.next;
+        self.next += 1;
+        let state = policy.added(id, &endpoint, arrivals.max(self.members.len() + 1));
+        let member = Member { key, endpoint, state, published, queued: false };
+        self.members.insert(id, member);
     }
 
     fn forget(&mut self, id: Id) -> Option<Member<K, T, S>> {
@@ -192,6 +221,45 @@ impl<K: Clone + Eq + Hash, T: Clone, S> Members<K, T, S> {
         let member = self.forget(id)?;
         member.published.then_some(Update::Remove(member.key))
     }
+}
+
+/// Returns the endpoint that starts anew if `now` has another target than `before`, which has the
+/// same key.
+fn replacement<T: Clone + 'static>(now: &Endpoint<T>, before: &Endpoint<T>) -> Option<Endpoint<T>> {
+    if now.origin().replaces(before.origin()) {
+        return Some(now.clone());
+    }
+    // This is the first stage that can compare the targets.
+    let is_other =
+        now.origin() != before.origin() && is_other_address(now.target(), before.target());
+    is_other.then(|| now.clone().with_origin(Origin::another()))
+}
+
+/// Returns true if the targets are addresses of a common type, and differ. Services and other types
+/// can't be compared here.
+fn is_other_address(now: &dyn Any, before: &dyn Any) -> bool {
+    fn differ<A: PartialEq + 'static>(now: &dyn Any, before: &dyn Any) -> bool {
+        now.downcast_ref::<A>()
+            .zip(before.downcast_ref())
+            .is_some_and(|(now, before)| now != before)
+    }
+    let types = [
+        differ::<SocketAddr>,
+        differ::<IpAddr>,
+        differ::<String>,
+        differ::<&'static str>,
+        differ::<Arc<str>>,
+        differ::<Box<str>>,
+        differ::<(String, u16)>,
+        differ::<PathBuf>,
+        // Numbers identify endpoints in simulations and tests.
+        differ::<u16>,
+        differ::<u32>,
+        differ::<u64>,
+        differ::<usize>,
+        differ::<i32>,
+    ];
+    types.iter().any(|differ| differ(now, before))
 }
 
 impl<K: Clone, T: Clone, S> Member<K, T, S> {

@@ -25,7 +25,8 @@ pub(crate) trait Policy<K, T, S> {
         let _ = (id, member);
     }
 
-    /// Upstream has removed an endpoint.
+    /// Upstream has removed an endpoint, or has replaced its target: then the new target is added
+    /// next, and the result is ignored.
     fn removed(&mut self, id: Id, member: &mut Member<K, T, S>) -> Removal {
         let _ = (id, member);
         Removal::Now
@@ -80,8 +81,11 @@ impl<D: Discover, P, S> Stage<D, P, S> {
     }
 }
 
-impl<D: Discover<Key: Clone + Eq + Hash, Target: Clone>, P: Policy<D::Key, D::Target, S>, S> Stream
-    for Stage<D, P, S>
+impl<
+    D: Discover<Key: Clone + Eq + Hash, Target: Clone + 'static>,
+    P: Policy<D::Key, D::Target, S>,
+    S,
+> Stream for Stage<D, P, S>
 {
     type Item = Result<Update<D::Key, D::Target>, D::Error>;
 
@@ -145,7 +149,7 @@ macro_rules! stage {
         where
             D: $crate::discover::Discover<
                     Key: Clone + Eq + std::fmt::Display + std::hash::Hash,
-                    Target: Clone,
+                    Target: Clone + 'static,
                 >,
             $($check: $crate::health::Check<D::Target>,)?
         {

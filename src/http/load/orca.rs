@@ -47,11 +47,11 @@ fn text(value: &str) -> Option<LoadReport> {
         let (name, value) = (name.trim(), value.trim().parse().ok()?);
         match name.split_once('.') {
             None => match name {
-                "cpu_utilization" => orca.cpu_utilization = value,
-                "mem_utilization" => orca.mem_utilization = value,
-                "application_utilization" => orca.application_utilization = value,
-                "rps_fractional" => orca.rps_fractional = value,
-                "eps" => orca.eps = value,
+                "cpu_utilization" => orca.cpu_utilization = Some(value),
+                "mem_utilization" => orca.mem_utilization = Some(value),
+                "application_utilization" => orca.application_utilization = Some(value),
+                "rps_fractional" => orca.rps_fractional = Some(value),
+                "eps" => orca.eps = Some(value),
                 _ => {}
             },
             Some((map, name)) => {
@@ -68,43 +68,45 @@ fn text(value: &str) -> Option<LoadReport> {
     Some(orca.into())
 }
 
-/// The message `xds.data.orca.v3.OrcaLoadReport`.
+/// The message `xds.data.orca.v3.OrcaLoadReport`. Text and JSON tell a figure of 0 from one that is
+/// not reported. In the binary format, servers leave out both.
 #[derive(Clone, PartialEq, Message, Deserialize)]
 #[serde(default)]
 struct Orca {
-    #[prost(double, tag = "1")]
+    #[prost(double, optional, tag = "1")]
     #[serde(alias = "cpuUtilization")]
-    cpu_utilization: f64,
-    #[prost(double, tag = "2")]
+    cpu_utilization: Option<f64>,
+    #[prost(double, optional, tag = "2")]
     #[serde(alias = "memUtilization")]
-    mem_utilization: f64,
+    mem_utilization: Option<f64>,
     #[prost(map = "string, double", tag = "4")]
     #[serde(alias = "requestCost")]
     request_cost: HashMap<String, f64>,
     #[prost(map = "string, double", tag = "5")]
     utilization: HashMap<String, f64>,
-    #[prost(double, tag = "6")]
+    #[prost(double, optional, tag = "6")]
     #[serde(alias = "rpsFractional")]
-    rps_fractional: f64,
-    #[prost(double, tag = "7")]
-    eps: f64,
+    rps_fractional: Option<f64>,
+    #[prost(double, optional, tag = "7")]
+    eps: Option<f64>,
     #[prost(map = "string, double", tag = "8")]
     #[serde(alias = "namedMetrics")]
     named_metrics: HashMap<String, f64>,
-    #[prost(double, tag = "9")]
+    #[prost(double, optional, tag = "9")]
     #[serde(alias = "applicationUtilization")]
-    application_utilization: f64,
+    application_utilization: Option<f64>,
 }
 
 impl From<Orca> for LoadReport {
     fn from(orca: Orca) -> Self {
-        // A field that is not sent is 0, as the format has it.
+        // NaN counts as not reported.
+        let reported = |value: Option<f64>| value.unwrap_or(f64::NAN);
         let mut report = Self::new()
-            .with_cpu_utilization(orca.cpu_utilization)
-            .with_memory_utilization(orca.mem_utilization)
-            .with_application_utilization(orca.application_utilization)
-            .with_requests_per_second(orca.rps_fractional)
-            .with_errors_per_second(orca.eps);
+            .with_cpu_utilization(reported(orca.cpu_utilization))
+            .with_memory_utilization(reported(orca.mem_utilization))
+            .with_application_utilization(reported(orca.application_utilization))
+            .with_requests_per_second(reported(orca.rps_fractional))
+            .with_errors_per_second(reported(orca.eps));
         let maps = [
             ("named_metrics", orca.named_metrics),
             ("utilization", orca.utilization),
@@ -134,8 +136,7 @@ mod tests {
 
     fn expected() -> LoadReport {
         let report = LoadReport::new().with_cpu_utilization(0.3).with_requests_per_second(100.0);
-        let report = report.with_errors_per_second(0.5).with_memory_utilization(0.0);
-        let report = report.with_application_utilization(0.0);
+        let report = report.with_errors_per_second(0.5);
         report.with_metric("named_metrics.queue", 7.0).with_metric("utilization.disk", 0.9)
     }
 
@@ -150,9 +151,9 @@ mod tests {
             assert_eq!(read("endpoint-load-metrics", json), Some(expected()));
         }
         let orca = Orca {
-            cpu_utilization: 0.3,
-            rps_fractional: 100.0,
-            eps: 0.5,
+            cpu_utilization: Some(0.3),
+            rps_fractional: Some(100.0),
+            eps: Some(0.5),
             named_metrics: [("queue".into(), 7.0)].into(),
             utilization: [("disk".into(), 0.9)].into(),
             ..Orca::default()
@@ -162,6 +163,16 @@ mod tests {
         assert_eq!(read("endpoint-load-metrics", &format!("BIN {binary}")), Some(expected()));
         let unpadded = BASE64_STANDARD_NO_PAD.encode(orca.encode_to_vec());
         assert_eq!(read("endpoint-load-metrics-bin", &unpadded), Some(expected()));
+    }
+
+    #[test]
+    fn a_reported_zero_is_a_report() {
+        for zero in ["TEXT cpu_utilization=0", r#"JSON {"cpu_utilization": 0.0, "eps": null}"#] {
+            let report = read("endpoint-load-metrics", zero).unwrap();
+            assert_eq!(report, LoadReport::new().with_cpu_utilization(0.0), "{zero}");
+            assert_eq!(report.utilization(&[]), Some(0.0));
+        }
+        assert!(read("endpoint-load-metrics-bin", "").unwrap().is_empty());
     }
 
     /// The bytes are those that other implementations write.

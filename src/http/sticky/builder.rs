@@ -51,8 +51,16 @@ impl SessionsBuilder {
     }
 
     setters! {
-        /// Sets the name of the cookie. Default `tower-lb`. A name with the prefix `__Host-` or
-        /// `__Secure-` needs the attributes that browsers require for it.
+        /// Sets the name of the cookie, of at most 1024 bytes. Default `tower-lb`.
+        ///
+        /// Browsers require attributes for names with a prefix:
+        ///
+        /// | prefix | needs |
+        /// |---|---|
+        /// | `__Secure-` | [`secure`](Self::secure) |
+        /// | `__Host-` | `secure`, path `/`, no domain |
+        /// | `__Http-` | `secure`, [`http_only`](Self::http_only) |
+        /// | `__Host-Http-` | all of these |
         pub fn cookie(name: impl Into<String>) => name = name.into();
         /// Sets how long a session lasts without a request, from 1 s to 7 days. Default one day.
         ///
@@ -84,9 +92,13 @@ impl SessionsBuilder {
         /// Sets whether the cookie is for HTTPS only. Default true; browsers make an exception for
         /// `localhost`.
         pub fn secure(secure: bool) => attributes.secure = secure;
+        /// Sets whether browsers keep a separate cookie for each site that embeds this one
+        /// (`Partitioned`). Browsers that block cookies of other sites accept such a cookie; it
+        /// then needs [`SameSite::None`]. Needs [`secure`](Self::secure). Default false.
+        pub fn partitioned(partitioned: bool) => attributes.partitioned = partitioned;
         /// Sets whether the cookie is hidden from scripts. Default true.
         pub fn http_only(http_only: bool) => attributes.http_only = http_only;
-        /// Sets the prefix of the paths that the cookie is for. Default `/`.
+        /// Sets the prefix of the paths that the cookie is for, of at most 1024 bytes. Default `/`.
         pub fn path(path: impl Into<String>) => attributes.path = path.into();
         /// Sets the host that the cookie is for, together with its subdomains. Default: exactly the
         /// host of the request.
@@ -120,10 +132,11 @@ impl SessionsBuilder {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Attributes { path, domain, secure, same_site, .. } = &self.attributes;
+        let Attributes { path, domain, secure, http_only, same_site, partitioned, .. } =
+            &self.attributes;
         let invalid =
             |field, text: &str, expected| Err(ConfigError::new(field, expected).with_value(text));
-        if !is_token(&self.name) {
+        if !is_token(&self.name) || self.name.len() > MAX_ATTRIBUTE_BYTES {
             return invalid("cookie", &self.name, COOKIE_NAME);
         }
         if let Some(name) = self.application.as_ref().filter(|name| !is_token(name)) {
@@ -142,17 +155,20 @@ impl SessionsBuilder {
             "a time from 1 s to 7 days",
         )?;
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
-        if !path.starts_with('/') || !plain(path) {
-            return invalid("path", path, "a path that starts with / and has no spaces and no ;");
+        if !path.starts_with('/') || !plain(path) || path.len() > MAX_ATTRIBUTE_BYTES {
+            return invalid("path", path, PATH);
         }
         let host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
         if let Some(domain) = domain {
-            if domain.is_empty() || !domain.bytes().all(host) {
+            if domain.is_empty() || domain.len() > MAX_DOMAIN_BYTES || !domain.bytes().all(host) {
                 return invalid("domain", domain, "a host name");
             }
         }
         if *same_site == SameSite::None && !secure {
             return invalid("same_site", "None", "`secure` to be set as well");
+        }
+        if *partitioned && !secure {
+            return invalid("partitioned", "true", "`secure` to be set as well");
         }
         let has_prefix = |prefix: &str| {
             self.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -164,8 +180,19 @@ impl SessionsBuilder {
             let expected = "`secure`, path / and no domain for the prefix __Host-";
             return invalid("cookie", &self.name, expected);
         }
+        let is_http = has_prefix("__Http-") || has_prefix("__Host-Http-");
+        if is_http && !(*secure && *http_only) {
+            let expected = "`secure` and `http_only` for the prefix __Http-";
+            return invalid("cookie", &self.name, expected);
+        }
         Ok(())
     }
 }
 
-const COOKIE_NAME: &str = "a cookie name of letters, digits, - and _";
+const COOKIE_NAME: &str = "a cookie name of at most 1024 letters, digits, - and _";
+const PATH: &str = "a path of at most 1024 bytes that starts with / and has no spaces and no ;";
+/// The longest host name of the DNS.
+const MAX_DOMAIN_BYTES: usize = 253;
+/// Browsers ignore attributes that are longer, and reject cookies whose name and value exceed 4096
+/// bytes. A name of this length leaves room for the value.
+const MAX_ATTRIBUTE_BYTES: usize = 1024;

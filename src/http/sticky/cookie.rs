@@ -59,6 +59,7 @@ pub(super) struct Attributes {
     pub(super) http_only: bool,
     pub(super) secure: bool,
     pub(super) same_site: SameSite,
+    pub(super) partitioned: bool,
 }
 
 impl Default for Attributes {
@@ -70,6 +71,7 @@ impl Default for Attributes {
             http_only: true,
             secure: true,
             same_site: SameSite::default(),
+            partitioned: false,
         }
     }
 }
@@ -89,7 +91,11 @@ impl fmt::Display for Attributes {
         if self.secure {
             f.write_str("; Secure")?;
         }
-        write!(f, "; SameSite={:?}", self.same_site)
+        write!(f, "; SameSite={:?}", self.same_site)?;
+        if self.partitioned {
+            f.write_str("; Partitioned")?;
+        }
+        Ok(())
     }
 }
 

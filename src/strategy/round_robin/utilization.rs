@@ -16,6 +16,7 @@ use crate::{
 /// meter.
 #[derive(Debug)]
 pub(crate) struct UtilizationMeter {
+    /// Not a number before the first report: a utilization may be 0.
     last: AtomicU64,
     metrics: Arc<[String]>,
     inner: Option<Arc<dyn Meter>>,
@@ -23,7 +24,7 @@ pub(crate) struct UtilizationMeter {
 
 impl UtilizationMeter {
     pub(crate) fn new(metrics: Arc<[String]>, inner: Option<Arc<dyn Meter>>) -> Self {
-        Self { last: AtomicU64::new(0), metrics, inner }
+        Self { last: Decayed::empty_cell(), metrics, inner }
     }
 
     /// Returns the utilization that the endpoint last reported, unless that is older than `expiry`.
@@ -31,7 +32,7 @@ impl UtilizationMeter {
         let meter: &Self = candidate.meter()?;
         let last = Decayed::load(&meter.last);
         let age = last.seconds_since(candidate.stats().age(now));
-        (last.value > 0.0 && age <= expiry.as_secs_f64()).then(|| last.value.into())
+        (!last.value.is_nan() && age <= expiry.as_secs_f64()).then(|| last.value.into())
     }
 }
 

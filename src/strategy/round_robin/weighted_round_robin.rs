@@ -243,17 +243,17 @@ impl Meter for ReportedWeight {
     }
 
     fn report(&self, stats: &EndpointStats, report: &LoadReport, now: Instant) {
+        // Requests that take no utilization have no weight (gRPC A58): the last weight stays.
         let Some((qps, utilization)) = report
             .requests_per_second()
             .filter(|&qps| qps > 0.0)
-            .zip(report.utilization(&self.rule.metrics))
+            .zip(report.utilization(&self.rule.metrics).filter(|&utilization| utilization > 0.0))
         else {
             return;
         };
         let errors = report.errors_per_second().unwrap_or_default();
         let weight = qps / (utilization + errors / qps * self.rule.penalty);
-        // Of a positive, finite size: 0 stands for no report, and an endpoint may report a
-        // utilization of 0.
+        // Of a positive, finite size: 0 stands for no report, and a figure may be tiny.
         let weight = (weight as f32).clamp(f32::MIN_POSITIVE, f32::MAX);
         let age = stats.age(now);
         let before = Decayed::load(&self.last);

@@ -56,6 +56,29 @@ endpoints:
 ";
 
 #[test]
+fn a_byte_order_mark_is_ignored() {
+    for (text, format) in [JSON, TOML, YAML].into_iter().zip(FORMATS) {
+        assert_eq!(
+            parse(&format!("\u{feff}{text}"), format).unwrap(),
+            parse(text, format).unwrap()
+        );
+    }
+}
+
+#[test]
+fn an_address_that_is_none_is_left_out_and_all_of_them_are_an_error() {
+    let text = r#"{"endpoints": ["10.0.0.1:0", {"address": "[fe80::1%eth0]:80", "name": "z"},
+        "[fe80::1%3]:80", {"address": "10.0.0.2:80", "name": "b"}]}"#;
+    let endpoints = parse(text, Format::Json).unwrap();
+    let found: Vec<_> = endpoints.iter().map(|(key, one)| (&**key, one.target().port())).collect();
+    assert_eq!(found, [("[fe80::1%3]:80", 80), ("b", 80)]);
+    let strings = parse_document::<String>(r#"{"endpoints": ["a:0", "b:80"]}"#, Format::Json);
+    assert_eq!(strings.unwrap().len(), 1);
+    let error = parse(r#"{"endpoints": ["10.0.0.1:0"]}"#, Format::Json).unwrap_err().to_string();
+    assert!(error.contains("none of 1 endpoints is usable"), "{error}");
+}
+
+#[test]
 fn all_formats_say_the_same() {
     let (a, b): (SocketAddr, SocketAddr) =
         ("10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());

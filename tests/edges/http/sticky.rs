@@ -234,6 +234,9 @@ async fn the_cookie_says_nothing_and_has_the_attributes_asked_for() {
     assert!(set.ends_with("; Path=/shop; Domain=example.com; SameSite=Strict"), "{set}");
     let set = cookie(Sessions::builder(key(1)).same_site(SameSite::None).cookie("__Host-lb"));
     assert!(set.starts_with("__Host-lb=") && set.ends_with("; Secure; SameSite=None"), "{set}");
+    let embedded = Sessions::builder(key(1)).same_site(SameSite::None).partitioned(true);
+    let set = cookie(embedded.cookie("__Host-Http-lb"));
+    assert!(set.ends_with("; HttpOnly; Secure; SameSite=None; Partitioned"), "{set}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -550,6 +553,12 @@ fn invalid_settings_are_rejected() {
     }
     let insecure = settings().same_site(SameSite::None).secure(false);
     assert_eq!(error(insecure), about("same_site", "None"));
+    let insecure = settings().partitioned(true).secure(false);
+    assert_eq!(error(insecure), about("partitioned", "true"));
+    let long = "a".repeat(1025);
+    assert_eq!(error(settings().cookie(&*long)), about("cookie", &long));
+    assert_eq!(error(settings().path(format!("/{long}"))), about("path", &format!("/{long}")));
+    assert_eq!(error(settings().domain(&*long)), about("domain", &long));
     let prefixed = |name: &str| settings().cookie(name);
     assert!(ok(prefixed("__Host-a")) && ok(prefixed("__Secure-a").domain("example.com")));
     for wrong in [
@@ -557,6 +566,10 @@ fn invalid_settings_are_rejected() {
         prefixed("__host-a").secure(false),
         prefixed("__Host-a").domain("example.com"),
         prefixed("__Host-a").path("/shop"),
+        prefixed("__Http-a").http_only(false),
+        prefixed("__Http-a").secure(false),
+        prefixed("__Host-Http-a").http_only(false),
+        prefixed("__host-http-a").path("/shop"),
     ] {
         assert_eq!(error(wrong).0, "cookie");
     }

@@ -107,8 +107,8 @@ impl Consul {
     }
 
     /// Returns the source of a service. Addresses, `host:port`, are parsed as `T`. Instances whose
-    /// address can't be parsed are left out with a warning. It is an error if no instance is left,
-    /// or if an answer has more than 64 MiB or 500 000 instances.
+    /// address can't be parsed, and those without a port, are left out with a warning. It is an
+    /// error if no instance is left, or if an answer has more than 64 MiB or 500 000 instances.
     ///
     /// # Errors
     ///

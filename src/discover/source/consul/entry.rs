@@ -36,7 +36,9 @@ struct Instance {
     id: String,
     #[serde(default)]
     address: String,
-    port: u16,
+    /// 0 or missing for a service without a port, such as one that listens on a socket file.
+    #[serde(default)]
+    port: i64,
     tags: Option<Vec<String>>,
     meta: Option<BTreeMap<String, String>>,
     weights: Option<Weights>,
@@ -83,7 +85,9 @@ impl Entry {
         let health = health(&checks.unwrap_or_default());
         let key = format!("{}/{}", node.node, service.id);
         let host = if service.address.is_empty() { node.address } else { service.address };
-        let target = parse_target(&key, &host, service.port, filter)?;
+        let port = u16::try_from(service.port)
+            .map_err(|_| LeftOut::new(&*key, format_args!("{} is not a port", service.port)))?;
+        let target = parse_target(&key, &host, port, filter)?;
         let weights = service.weights.unwrap_or_default();
         let warns = matches!(health, Health::Degraded(_));
         let own = [
@@ -172,7 +176,10 @@ mod tests {
             "169.254.169.254 can't be an endpoint: it is the address of a metadata service";
         let left_out = entry.endpoint::<String>(&AddressFilter::new()).unwrap_err();
         assert_eq!(left_out, LeftOut::new("n/web-1", reason));
-        assert!(parse(&ENTRY.replace("\"Port\":80", "\"Port\":0")).unwrap().is_empty());
+        for port in ["\"Port\":0", "\"Port\":70000", "\"Port\":-1", "\"Kind\":\"\""] {
+            let entries = parse(&ENTRY.replace("\"Port\":80", port));
+            assert!(entries.unwrap().is_empty(), "{port}");
+        }
     }
 
     proptest! {

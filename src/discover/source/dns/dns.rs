@@ -25,7 +25,7 @@ use crate::{
     BoxError, ConfigError,
     discover::{
         AddressFilter, Fetched, Refresh, RejectedAddress, Schedule, SourceError, refresh,
-        source::validation::{LeftOut, LeftOutLog},
+        source::validation::{LeftOut, LeftOutLog, split_zone},
     },
     opaque::Opaque,
     sync::{Mutex, lock},
@@ -334,6 +334,9 @@ impl Dns {
                 Ok(()) => Ok((vec![address], None)),
                 Err(rejected) => Err(DnsError::Rejected(rejected)),
             };
+        }
+        if split_zone(name).1.is_some() {
+            return Err(DnsError::Zone);
         }
         let lookup = |kind| self.lookup(name, kind, deadline);
         let (v4, v6) = match self.family {

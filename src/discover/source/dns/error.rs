@@ -17,6 +17,8 @@ pub(super) enum DnsError {
     /// The [`AddressFilter`](crate::discover::AddressFilter) rejects all addresses. This is the
     /// first.
     Rejected(RejectedAddress),
+    /// The name is an IPv6 address with a zone.
+    Zone,
     /// The port is 0, or the port of all SRV records.
     PortZero,
     /// The answer has more SRV records than `limit`.
@@ -56,6 +58,9 @@ impl fmt::Display for DnsError {
             Self::NotFound(_) => f.write_str("no such record"),
             Self::Failed(error) => write!(f, "{}", Escaped(error)),
             Self::Rejected(rejected) => write!(f, "{rejected}"),
+            Self::Zone => {
+                f.write_str("an IPv6 address with a zone is not a name: list it as a `SocketAddr`")
+            }
             Self::PortZero => f.write_str("the port is 0, which is not a valid port"),
             Self::TooManyServices { limit } => write!(f, "more than {limit} SRV records"),
             Self::TooManyEndpoints { limit } => write!(f, "more than {limit} endpoints"),

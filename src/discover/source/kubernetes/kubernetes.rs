@@ -16,8 +16,9 @@ use crate::{
 /// | EndpointSlice | endpoint |
 /// |---|---|
 /// | address and port | the key and the target, `address:port` |
-/// | `ready`, not `ready` | healthy, unhealthy |
-/// | `terminating` | draining |
+/// | `ready`, or no such condition | healthy |
+/// | not `ready`, `terminating` | draining |
+/// | not `ready` | unhealthy |
 /// | `zone` | the locality, with the configured [`region`](Self::region) |
 /// | pod, node, hints | metadata: `kubernetes.pod`, `kubernetes.node`, `kubernetes.hints` |
 ///
@@ -69,7 +70,8 @@ impl Kubernetes {
     setters! {
         /// Sets the service's namespace. Default `default`.
         pub fn namespace(namespace: impl Into<String>) => namespace = namespace.into();
-        /// Sets the name of the port. Default the first port of each slice.
+        /// Sets the name of the port. Default the first TCP port of each slice; ports of other
+        /// protocols are never used. A slice without such a port is left out with a warning.
         pub fn port(name: impl Into<String>) => selection.port = Some(name.into());
         /// Sets the region of the zones. Default an empty name.
         pub fn region(region: impl Into<String>) => selection.region = region.into();

@@ -1,3 +1,5 @@
+use crate::discover::source::http_api::BYTE_ORDER_MARK;
+
 /// The longest line of a watch, in bytes. An event has one object, which etcd limits to 1.5 MiB by
 /// default; as JSON it can be a few times as long.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -24,7 +26,7 @@ impl Lines {
             let (line, after) = rest.split_at(end);
             self.append(line)?;
             let line = std::mem::take(&mut self.pending);
-            let line = line.trim_ascii();
+            let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line).trim_ascii();
             if !line.is_empty() {
                 lines.push(line.to_vec());
             }
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn lines_come_out_whole_however_they_came_in() {
-        let text = b"one\r\n\n two \nthree";
+        let text = "\u{feff}one\r\n\n two \nthree".as_bytes();
         for size in 1..=text.len() {
             let mut lines = Lines::default();
             let pieces = text.chunks(size).flat_map(|piece| lines.push(piece).unwrap());

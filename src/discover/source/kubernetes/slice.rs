@@ -54,15 +54,16 @@ pub(super) struct ObjectMeta {
 #[serde(rename_all = "camelCase")]
 struct Entry {
     addresses: Option<BoundedVec<String, MAX_ITEMS>>,
-    #[serde(default)]
-    conditions: Conditions,
+    conditions: Option<Conditions>,
     zone: Option<String>,
     node_name: Option<String>,
     target_ref: Option<Reference>,
     hints: Option<Hints>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `serving` is not read: it is what `ready` would be if the pod were not terminating. Only a proxy
+/// that falls back to terminating endpoints needs it.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct Conditions {
     ready: Option<bool>,
     terminating: Option<bool>,
@@ -87,7 +88,16 @@ struct ForZone {
 #[derive(Clone, Debug, Deserialize)]
 struct Port {
     name: Option<String>,
+    /// `null` means all ports, which is not an address.
     port: Option<u16>,
+    protocol: Option<String>,
+}
+
+impl Port {
+    /// Returns true if requests can be sent to the port; a missing protocol means TCP.
+    fn is_tcp(&self) -> bool {
+        self.protocol.as_deref().is_none_or(|protocol| matches!(protocol, "TCP" | ""))
+    }
 }
 
 impl Slice {
@@ -97,10 +107,12 @@ impl Slice {
     }
 
     fn port(&self, selection: &Selection) -> Option<u16> {
-        let mut ports = self.ports.iter().flat_map(|ports| &ports.0);
+        let ports = self.ports.iter().flat_map(|ports| &ports.0);
+        let mut ports = ports.filter(|port| port.is_tcp());
         let port = match &selection.port {
             None => ports.next(),
-            Some(name) => ports.find(|port| port.name.as_deref() == Some(name)),
+            // The API server leaves out the empty name.
+            Some(name) => ports.find(|port| port.name.as_deref().unwrap_or_default() == name),
         };
         port?.port
     }
@@ -108,15 +120,13 @@ impl Slice {
 
 impl Entry {
     fn health(&self) -> Health {
-        let Conditions { ready, terminating } = self.conditions;
-        if terminating == Some(true) {
-            return Health::draining("the pod is terminating");
-        }
-        // A missing condition means ready.
-        if ready == Some(false) {
-            Health::unhealthy("the pod is not ready")
-        } else {
-            Health::Healthy
+        let Conditions { ready, terminating } = self.conditions.unwrap_or_default();
+        // The API tells consumers to go by `ready`, and that a missing one means true. A pod can be
+        // ready while it terminates, for example with `publishNotReadyAddresses`.
+        match (ready, terminating) {
+            (None | Some(true), _) => Health::Healthy,
+            (Some(false), Some(true)) => Health::draining("the pod is terminating"),
+            (Some(false), _) => Health::unhealthy("the pod is not ready"),
         }
     }
 
@@ -145,8 +155,14 @@ pub(super) fn endpoints<'a, T: FromStr<Err: Display>>(
     selection: &Selection,
 ) -> Vec<Result<(String, Endpoint<T>), LeftOut>> {
     let mut entries: BTreeMap<String, Found<'_>> = BTreeMap::new();
+    let mut portless = Vec::new();
     for slice in slices {
-        let Some(port) = slice.port(selection) else { continue };
+        let Some(port) = slice.port(selection) else {
+            if slice.len() > 0 {
+                portless.push(Err(LeftOut::new(&*slice.metadata.name, NO_PORT)));
+            }
+            continue;
+        };
         for entry in slice.endpoints.iter().flat_map(|endpoints| &endpoints.0) {
             // The addresses of an endpoint are equivalent; Kubernetes' own consumers use the first.
             let Some(host) = entry.addresses.as_ref().and_then(|all| all.0.first()) else {
@@ -172,8 +188,10 @@ pub(super) fn endpoints<'a, T: FromStr<Err: Display>>(
         }
         Ok((address, endpoint))
     });
-    endpoints.collect()
+    endpoints.chain(portless).collect()
 }
+
+const NO_PORT: &str = "the slice has no such TCP port";
 
 /// An endpoint of a slice.
 struct Found<'a> {
@@ -223,17 +241,23 @@ mod tests {
 
     #[test]
     fn conditions_are_health() {
-        let healthy = ("\"ready\":true", "\"ready\":true");
-        for ((from, to), expected) in [
-            (healthy, Health::Healthy),
-            (("\"ready\":true", "\"ready\":null"), Health::Healthy),
-            (("\"ready\":true", "\"ready\":false"), Health::unhealthy("the pod is not ready")),
-            (
-                ("\"terminating\":false", "\"terminating\":true"),
-                Health::draining("the pod is terminating"),
-            ),
+        let terminating = Health::draining("the pod is terminating");
+        let unready = Health::unhealthy("the pod is not ready");
+        let conditions = r#"{"ready":true,"serving":true,"terminating":false}"#;
+        for (to, expected) in [
+            (conditions, Health::Healthy),
+            ("null", Health::Healthy),
+            ("{}", Health::Healthy),
+            (r#"{"ready":null,"serving":false,"terminating":null}"#, Health::Healthy),
+            (r#"{"ready":true,"serving":true,"terminating":true}"#, Health::Healthy),
+            (r#"{"ready":null,"terminating":true}"#, Health::Healthy),
+            (r#"{"ready":false,"serving":true,"terminating":true}"#, terminating.clone()),
+            (r#"{"ready":false,"serving":false,"terminating":true}"#, terminating),
+            (r#"{"ready":false,"serving":false,"terminating":false}"#, unready.clone()),
+            (r#"{"ready":false}"#, unready.clone()),
+            (r#"{"ready":false,"serving":null,"terminating":null}"#, unready),
         ] {
-            let all = read(&[&SLICE.replace(from, to)], &http());
+            let all = read(&[&SLICE.replace(conditions, to)], &http());
             let endpoint = &all["10.0.0.1:8080"];
             assert_eq!(endpoint.health(), &expected);
             assert_eq!(endpoint.locality(), Some(&Locality::new("eu", "a")));
@@ -246,6 +270,27 @@ mod tests {
         );
         let nulls = r#"{"metadata":{"name":"a"},"endpoints":null,"ports":null}"#;
         assert!(read(&[nulls], &http()).is_empty());
+    }
+
+    #[test]
+    fn only_tcp_ports_are_used() {
+        let ports = r#"{"name":"admin","port":9000},{"name":"http","port":8080,"protocol":"TCP"}"#;
+        let found = |with: &str, name: Option<&str>| {
+            let selection = Selection { port: name.map(str::to_owned), ..Selection::default() };
+            read(&[&SLICE.replace(ports, with)], &selection).into_keys().next()
+        };
+        let dns = r#"{"name":"dns","port":53,"protocol":"UDP"},
+            {"name":"sctp","port":54,"protocol":"SCTP"},{"name":"dns","port":55,"protocol":null}"#;
+        assert_eq!(found(dns, None).unwrap(), "10.0.0.1:55");
+        assert_eq!(found(dns, Some("dns")).unwrap(), "10.0.0.1:55");
+        assert_eq!(found(dns, Some("sctp")), None);
+        assert_eq!(found(r#"{"port":53,"protocol":"UDP"}"#, None), None);
+        assert_eq!(found(r#"{"port":0},{"port":80}"#, None), None, "0 is not a port");
+        assert_eq!(found(r#"{"port":null}"#, None), None);
+        assert_eq!(found(r#"{"port":80}"#, Some("")).unwrap(), "10.0.0.1:80");
+        let slice: Slice = serde_json::from_str(&SLICE.replace(ports, "")).unwrap();
+        let left_out = endpoints::<String>([&slice], &http());
+        assert_eq!(left_out, [Err(LeftOut::new("web-1", NO_PORT))]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 use std::{
+    collections::HashMap,
     fmt,
+    hash::Hash,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -20,7 +22,9 @@ use crate::{
 ///
 /// `name` is the name of the source in errors and in the status. The [`Schedule`] decides when the
 /// function is called. The balancer's driver polls the source, with or without requests. An answer
-/// that equals the last one causes no update. An error changes no endpoint.
+/// that equals the last one causes no update. An endpoint with the key and the target of the last
+/// answer is the same endpoint, and a new target starts with new state. An error changes no
+/// endpoint.
 ///
 /// ```
 /// use tower_lb::discover::{self, Fetched, Schedule};
@@ -152,7 +156,20 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
 
 impl<K, T> Unpin for Refresh<K, T> {}
 
-impl<K: Clone + PartialEq + 'static, T: Clone + PartialEq + 'static> Stream for Refresh<K, T> {
+/// Returns the endpoints of an answer as the successors of those of the last answer.
+fn succeeding<K: Eq + Hash, T: PartialEq>(
+    endpoints: Option<Vec<(K, Endpoint<T>)>>,
+    last: Option<Vec<(K, Endpoint<T>)>>,
+) -> Option<Vec<(K, Endpoint<T>)>> {
+    let last: HashMap<K, Endpoint<T>> = last.into_iter().flatten().collect();
+    let successor = |(key, endpoint): (K, Endpoint<T>)| match last.get(&key) {
+        Some(before) => (key, endpoint.succeeding(before)),
+        None => (key, endpoint),
+    };
+    Some(endpoints?.into_iter().map(successor).collect())
+}
+
+impl<K: Clone + Eq + Hash + 'static, T: Clone + PartialEq + 'static> Stream for Refresh<K, T> {
     type Item = Result<Update<K, T>, SourceError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -183,7 +200,7 @@ impl<K: Clone + PartialEq + 'static, T: Clone + PartialEq + 'static> Stream for 
                     let delay = this.schedule.delay_after_answer(valid_for, random);
                     this.wait(delay, Some(this.schedule.floor));
                     if endpoints.is_some() && endpoints != this.last {
-                        this.last = endpoints;
+                        this.last = succeeding(endpoints, this.last.take());
                         let all = this.last.iter().flatten().cloned();
                         return Poll::Ready(Some(Ok(Update::Reset(all.collect()))));
                     }

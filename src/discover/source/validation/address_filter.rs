@@ -101,11 +101,21 @@ impl AddressFilter {
     ///
     /// [`RejectedAddress`], with the reason, if the filter rejects it.
     pub fn check(&self, address: SocketAddr) -> Result<(), RejectedAddress> {
-        if address.port() == 0 {
-            return Err(RejectedAddress { address: address.ip(), problem: Problem::Port });
-        }
         let has_zone = matches!(address, SocketAddr::V6(address) if address.scope_id() != 0);
-        self.check_unported(address.ip(), has_zone)
+        self.check_parts(address.ip(), has_zone, address.port())
+    }
+
+    /// Checks an address whose zone may be a name.
+    pub(crate) fn check_parts(
+        &self,
+        address: IpAddr,
+        has_zone: bool,
+        port: u16,
+    ) -> Result<(), RejectedAddress> {
+        if port == 0 {
+            return Err(RejectedAddress { address, problem: Problem::Port });
+        }
+        self.check_unported(address, has_zone)
     }
 
     /// Checks an address that has no port and no IPv6 zone.

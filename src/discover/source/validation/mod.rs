@@ -6,11 +6,23 @@
 mod address_filter;
 #[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
 mod bounds;
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
+#[cfg(any(
+    feature = "cloudmap",
+    feature = "consul",
+    feature = "dns",
+    feature = "document",
+    feature = "kubernetes"
+))]
 mod left_out;
 
 pub use self::address_filter::{AddressFilter, RejectedAddress};
 #[cfg(any(feature = "consul", feature = "document", feature = "kubernetes"))]
 pub(super) use self::bounds::*;
-#[cfg(any(feature = "cloudmap", feature = "consul", feature = "dns", feature = "kubernetes"))]
+#[cfg(any(
+    feature = "cloudmap",
+    feature = "consul",
+    feature = "dns",
+    feature = "document",
+    feature = "kubernetes"
+))]
 pub(super) use self::left_out::*;
