@@ -7,6 +7,7 @@
 //! | [`strategies`] | Which strategy fits my workload? |
 //! | [`discovery`] | How do I get endpoints from DNS, files, Consul, Kubernetes or AWS? |
 //! | [`resilience`] | Which retries, hedges and limits do I put around a balancer? |
+//! | [`errors`] | Whose fault is an error, and what may be repeated? |
 //! | [`reliability`] | What happens when endpoints, sources or clients fail? |
 //! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
 //! | [`performance`] | What does a request cost? |
@@ -17,6 +18,9 @@ pub mod architecture {}
 
 #[doc = include_str!("../docs/discovery.md")]
 pub mod discovery {}
+
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
 
 #[doc = include_str!("../docs/from-tower.md")]
 pub mod from_tower {}

@@ -12,7 +12,7 @@ use crate::{
     Error,
     error::chain,
     limit::{Rejected, is_rejected},
-    outcome::Outcome,
+    outcome::{Fault, Outcome, is_timeout},
     retry::RetrySafety,
 };
 
@@ -67,6 +67,9 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Why an edge answers a request itself, as a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EdgeFailure {
+    /// The request is invalid, or its body failed: 400; did not arrive in time: 408; was longer
+    /// than a limit on it: 413.
+    BadRequest(StatusCode),
     /// A rate limit rejected the request: 429.
     RateLimited { retry_after: Duration },
     /// The request met a limit on concurrency or an overloaded endpoint: 503 with `Retry-After`.
@@ -96,6 +99,7 @@ impl EdgeFailure {
                 Self::Overloaded { retry_after: DEFAULT_RETRY_AFTER }
             }
             None if is_rejected(error) => Self::Unavailable,
+            None if Fault::of(error) == Some(Fault::Caller) => Self::of_caller(error),
             None => match outcome(error) {
                 Outcome::Overload { retry_after } => {
                     Self::Overloaded { retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER) }
@@ -106,8 +110,22 @@ impl EdgeFailure {
         }
     }
 
+    fn of_caller(error: &(dyn StdError + 'static)) -> Self {
+        #[cfg(feature = "http")]
+        if chain(error).any(|error| error.is::<http_body_util::LengthLimitError>()) {
+            return Self::BadRequest(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let is_late = chain(error).any(is_timeout);
+        Self::BadRequest(if is_late {
+            StatusCode::REQUEST_TIMEOUT
+        } else {
+            StatusCode::BAD_REQUEST
+        })
+    }
+
     pub(crate) fn status(self) -> StatusCode {
         match self {
+            Self::BadRequest(status) => status,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded { .. } | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -120,7 +138,7 @@ impl EdgeFailure {
             Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => {
                 Some(retry_after)
             }
-            Self::Unavailable | Self::Timeout | Self::BadGateway => None,
+            Self::BadRequest(_) | Self::Unavailable | Self::Timeout | Self::BadGateway => None,
         }
     }
 }
@@ -149,7 +167,10 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::endpoint::{Endpoint, EndpointId};
+    use crate::{
+        endpoint::{Endpoint, EndpointId},
+        outcome::CallerError,
+    };
 
     #[test]
     fn the_method_and_the_headers_decide_whether_a_request_is_idempotent() {
@@ -197,6 +218,9 @@ mod tests {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));
             Error::Endpoint { endpoint, source: Box::new(std::io::Error::from(source)) }
         };
+        let caller = |source| CallerError::new(std::io::Error::from(source));
+        assert_eq!(failure(&caller(std::io::ErrorKind::ConnectionReset)), (400, None));
+        assert_eq!(failure(&caller(std::io::ErrorKind::TimedOut)), (408, None));
         assert_eq!(failure(&endpoint(std::io::ErrorKind::TimedOut)), (504, None));
         assert_eq!(failure(&endpoint(std::io::ErrorKind::ConnectionRefused)), (502, None));
     }

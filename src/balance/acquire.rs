@@ -27,6 +27,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
+    balancer::UNTRIED,
     future::polled_after_completion,
     shared::{Lack, Readiness, Shared},
     wait_timer::WaitTimer,
@@ -331,11 +332,13 @@ impl<S, P, Req> Acquire<S, P, Req> {
                 };
                 match enter(candidate, self.ticket.as_ref(), look) {
                     Entry::Entered => {
+                        let earlier = all_attempts.as_ref().map_or(&UNTRIED, |(tried, _)| tried);
+                        let is_last = snapshot.is_last_choice(candidate, earlier);
                         if let Some(attempts) = &self.attempts {
-                            attempts.went_to(candidate.stats());
+                            attempts.picked(candidate.stats(), is_last);
                         }
-                        let attempt =
-                            Attempt::entered(&candidate.endpoint_state, started, pick_metadata);
+                        let state = &candidate.endpoint_state;
+                        let attempt = Attempt::entered(state, started, pick_metadata, is_last);
                         return Picked::Started(service.clone(), attempt);
                     }
                     Entry::Ceded => return Picked::Ceded,

@@ -224,8 +224,9 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         };
         let candidate = snapshot.picker.pick(request, &mut context);
         let pick_metadata = context.pick_metadata();
-        let attempt = candidate
-            .and_then(|candidate| snapshot.start_attempt(candidate, started, pick_metadata));
+        let attempt = candidate.and_then(|candidate| {
+            snapshot.start_attempt(candidate, started, pick_metadata, &UNTRIED)
+        });
         (attempt, snapshot.version)
     }
 
@@ -250,8 +251,8 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         let elsewhere = attempts.is_elsewhere();
         let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.stats())));
         let attempt = candidate.and_then(|candidate| {
-            let attempt = snapshot.start_attempt(candidate, started, pick_metadata)?;
-            attempts.went_to(candidate.stats());
+            let attempt = snapshot.start_attempt(candidate, started, pick_metadata, &tried)?;
+            attempts.picked(candidate.stats(), attempt.1.is_last_choice());
             Some(attempt)
         });
         (attempt, snapshot.version)
@@ -300,7 +301,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     }
 }
 
-static UNTRIED: Tried = Tried::none();
+pub(super) static UNTRIED: Tried = Tried::none();
 
 impl Waiting {
     fn new(queue: &Arc<WaitQueue>) -> Self {

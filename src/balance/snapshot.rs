@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     Unavailable,
-    endpoint::Health,
+    endpoint::{Health, Tried},
     outcome::{Attempt, PickMetadata},
     strategy::{CHUNK, Candidate, Candidates, Chunk},
 };
@@ -35,12 +35,26 @@ impl<S, P> Snapshot<S, P> {
         candidate: &Candidate,
         started: Option<Instant>,
         pick_metadata: PickMetadata,
+        tried: &Tried,
     ) -> Option<(S, Attempt)>
     where
         S: Clone,
     {
         let service = self.service(candidate)?.clone();
-        Some((service, Attempt::begin(&candidate.endpoint_state, started, pick_metadata)?))
+        let is_last_choice = self.is_last_choice(candidate, tried);
+        let endpoint_state = &candidate.endpoint_state;
+        Some((service, Attempt::begin(endpoint_state, started, pick_metadata, is_last_choice)?))
+    }
+
+    /// Returns true if no other eligible endpoint than `candidate` has not been `tried`.
+    #[inline]
+    pub(super) fn is_last_choice(&self, candidate: &Candidate, tried: &Tried) -> bool {
+        if tried.is_empty() {
+            return self.candidates.len() <= 1;
+        }
+        let is_other = |other: &Candidate| !Arc::ptr_eq(other.stats(), candidate.stats());
+        // Ends at the first endpoint that was not tried, after few steps.
+        !self.candidates.iter().any(|other| is_other(other) && !tried.contains(other.stats()))
     }
 
     /// Returns the service of a candidate of this snapshot.

@@ -12,22 +12,28 @@ use crate::escape::Escaped;
 pub struct EndpointId {
     name: Arc<str>,
     stats: Arc<EndpointStats>,
+    is_last_choice: bool,
 }
 
 impl EndpointId {
     /// Creates the id of an endpoint; `name` is its key as text.
     pub fn new<T>(name: impl Into<Arc<str>>, endpoint: &Endpoint<T>) -> Self {
-        Self { name: name.into(), stats: Arc::clone(endpoint.stats()) }
+        Self { name: name.into(), stats: Arc::clone(endpoint.stats()), is_last_choice: false }
     }
 
-    pub(crate) fn of(name: &Arc<str>, stats: &Arc<EndpointStats>) -> Self {
-        Self { name: Arc::clone(name), stats: Arc::clone(stats) }
+    pub(crate) fn of(name: &Arc<str>, stats: &Arc<EndpointStats>, is_last_choice: bool) -> Self {
+        Self { name: Arc::clone(name), stats: Arc::clone(stats), is_last_choice }
     }
 
     /// Returns the endpoint's key as text.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns true if the balancer had no other endpoint for the request that was not tried.
+    pub(crate) fn is_last_choice(&self) -> bool {
+        self.is_last_choice
     }
 
     /// Returns the endpoint's live figures.

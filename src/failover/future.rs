@@ -94,7 +94,11 @@ impl<B, P, Req> FailoverContext<B, P, Req> {
         // A policy gives up on requests that the primary's balancer or a limit rejected, because a
         // retry would meet the same. The fallback does not.
         if unsent.is_none() && decision == RetryDecision::Final {
-            self.state.record_success();
+            match result {
+                Ok(_) => self.state.record_success(),
+                // A final error, such as one of the caller, says nothing about the primary.
+                Err(_) => self.state.return_probe(),
+            }
             return false;
         }
         self.state.record_failure();

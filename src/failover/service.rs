@@ -332,7 +332,7 @@ impl PrimaryState {
         if is_probe { Route::Probe } else { Route::Fallback }
     }
 
-    /// Makes the next request the probe, because the current one could not be sent.
+    /// Makes the next request the probe, because the current one says nothing about the primary.
     pub(super) fn return_probe(&self) {
         if self.probe_at.load(Relaxed) != 0 {
             self.probe_at.store(self.age().max(1), Relaxed);

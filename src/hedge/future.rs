@@ -16,8 +16,10 @@ use crate::{
     BoxError,
     future::polled_after_completion,
     limit::is_rejected,
-    outcome::Attempts,
-    retry::{DEFAULT_MAX_DELAY, RetryDecision, RetryPolicy, RetryableRequest, begins_before},
+    outcome::{Attempts, Fault},
+    retry::{
+        DEFAULT_MAX_DELAY, RetryDecision, RetryPolicy, RetryableRequest, as_dyn, begins_before,
+    },
 };
 
 const NAME: &str = "HedgeFuture";
@@ -133,8 +135,8 @@ where
     P: RetryPolicy<S::Response>,
     Req: RetryableRequest,
 {
-    /// Polls all attempts. Ready with the first success, or with the first attempt's failure if
-    /// there is nothing more to wait for.
+    /// Polls all attempts. Ready with the first final result, or with the first attempt's failure
+    /// if there is nothing more to wait for.
     fn poll_result(
         &mut self,
         mut first: Pin<&mut Option<S::Future>>,
@@ -144,12 +146,12 @@ where
         loop {
             if let Some(Poll::Ready(result)) = first.as_mut().as_pin_mut().map(|one| one.poll(cx)) {
                 first.set(None);
-                if let Some(success) = self.success(result.map_err(Into::into), true) {
-                    return Poll::Ready(success);
+                if let Some(result) = self.final_result(result.map_err(Into::into), true) {
+                    return Poll::Ready(result);
                 }
             }
-            if let Some(success) = self.poll_hedges(cx) {
-                return Poll::Ready(success);
+            if let Some(result) = self.poll_hedges(cx) {
+                return Poll::Ready(result);
             }
             let none_in_flight = first.is_none() && self.in_flight.is_empty();
             let failed = self.failed.take_if(|_| none_in_flight);
@@ -181,19 +183,25 @@ where
         })
     }
 
-    /// Returns the result of an attempt if it is a success, and records its latency.
-    fn success(
+    /// Returns the result of an attempt if no other attempt would change it, and records the
+    /// latency of a response.
+    fn final_result(
         &mut self,
         result: Result<S::Response, BoxError>,
         is_first: bool,
     ) -> Option<Result<S::Response, BoxError>> {
-        let is_success = match &result {
-            Ok(response) => {
-                self.shared.settings.policy.decide(Ok(response)) == RetryDecision::Final
-            }
-            Err(_) => false,
-        };
-        if !is_success {
+        let decision = self.shared.settings.policy.decide(as_dyn(&result));
+        let is_final = decision == RetryDecision::Final
+            && match &result {
+                Ok(_) => true,
+                // A hedge in flight has found an endpoint, whatever became of the first attempt.
+                Err(error) if is_first => !is_rejected(&**error),
+                // A hedge that could not be sent says nothing about the first attempt. Its copy of
+                // the body fails if it gets ahead beyond what is kept. If the body itself has
+                // failed, the first attempt fails as well.
+                Err(error) => !Fault::of(&**error).is_some_and(Fault::is_ours),
+            };
+        if !is_final {
             // Only the first attempt's failure can go to the caller. A hedge's failed response is
             // dropped now, so that it occupies nothing.
             if is_first {
@@ -201,7 +209,7 @@ where
             }
             return None;
         }
-        if let Some(started) = self.started {
+        if let Some(started) = self.started.filter(|_| result.is_ok()) {
             // Measured from the first attempt even if a hedge won: the first would have taken at
             // least this long.
             self.shared.delay.record(started);
@@ -209,7 +217,7 @@ where
         Some(result)
     }
 
-    /// Polls the hedges in flight, and returns the first success.
+    /// Polls the hedges in flight, and returns the first final result.
     fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
         let mut index = 0;
         while let Some((hedge, withdrawn)) = self.in_flight.get_mut(index) {
@@ -228,8 +236,8 @@ where
                     self.next = None;
                 }
                 _ => {
-                    if let Some(success) = self.success(result, false) {
-                        return Some(success);
+                    if let Some(result) = self.final_result(result, false) {
+                        return Some(result);
                     }
                 }
             }

@@ -23,6 +23,8 @@ use crate::{
 ///   cancelled, not as failed.
 /// - A failure waits for the attempts in flight. If all attempts fail, the first one's result goes
 ///   to the caller. Trying again after that is the task of a [`Retry`](crate::retry::Retry) above.
+/// - An error that the [`RetryPolicy`] calls final, such as one of the caller, is returned at once.
+///   If a limit or the balancer rejected the first attempt, the hedges in flight continue.
 /// - A failed response may occupy the permit that another attempt waits for. It therefore waits at
 ///   most 250 ms, or as long as the hedge was delayed if that is longer, and then goes to the
 ///   caller.
@@ -108,7 +110,8 @@ pub(super) struct Shared<P> {
 }
 
 impl<P> HedgeLayer<P> {
-    /// Returns a builder with default settings; `policy` tells successes from failures.
+    /// Returns a builder with default settings; `policy` tells final responses and errors from
+    /// failures.
     pub fn builder(policy: P, delay: Delay) -> HedgeBuilder<P> {
         HedgeBuilder { policy, delay, hedges: 1, budget: Budget::default() }
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
@@ -30,13 +30,20 @@ use crate::{
 /// | [`Rejected`](crate::limit::Rejected) by a rate limit | 429, with `Retry-After` |
 /// | `Rejected` by another limit, or [`Error::Overloaded`] | 503, with `Retry-After: 1` |
 /// | no endpoint can get the request | 503 |
+/// | the request body failed, or the request is invalid ([`CallerError`]) | 400 |
+/// | the request body failed by a timeout | 408 |
+/// | the request body exceeds [`Limited`](http_body_util::Limited) | 413 |
+/// | an HTTP/2 server refused the stream | 503, with `Retry-After: 1` |
 /// | a timeout ([`Outcome::of_error`]) of an attempt or of all attempts | 504 |
-/// | any other error of an endpoint | 502 |
+/// | any other error: no connection, a failed one, an invalid response, a request that cannot be sent | 502 |
 ///
 /// The bodies contain one constant line of text and no address of an endpoint. The errors are
 /// logged as `tracing` events. A request waits as long as the balancer permits: set
 /// [`fail_fast`](crate::balance::Builder::fail_fast).
 ///
+/// [`guide::errors`](crate::guide::errors) lists the errors of each client library.
+///
+/// [`CallerError`]: crate::outcome::CallerError
 /// [`Error::Overloaded`]: crate::Error::Overloaded
 #[derive(Clone, Debug)]
 pub struct Gateway<S> {
@@ -112,11 +119,21 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
             Err(error) => {
                 let error = error.into();
                 let failure = EdgeFailure::of_error(&*error, Outcome::of_error);
-                tracing::warn!(
-                    error = %EscapedChain(&*error),
-                    status = failure.status().as_u16(),
-                    "request failed"
-                );
+                let status = failure.status();
+                // Clients could fill the log with their own faults.
+                if status.is_server_error() {
+                    tracing::warn!(
+                        error = %EscapedChain(&*error),
+                        status = status.as_u16(),
+                        "request failed"
+                    );
+                } else {
+                    tracing::debug!(
+                        error = %EscapedChain(&*error),
+                        status = status.as_u16(),
+                        "request refused"
+                    );
+                }
                 respond(failure)
             }
         }))
@@ -129,6 +146,9 @@ pub(super) struct FromGateway;
 
 fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
     let text = match failure {
+        EdgeFailure::BadRequest(StatusCode::PAYLOAD_TOO_LARGE) => "the request is too large\n",
+        EdgeFailure::BadRequest(StatusCode::REQUEST_TIMEOUT) => "the request took too long\n",
+        EdgeFailure::BadRequest(_) => "the request is invalid or incomplete\n",
         EdgeFailure::RateLimited { .. } => "too many requests\n",
         EdgeFailure::Overloaded { .. } => "overloaded\n",
         EdgeFailure::Unavailable => "no endpoint available\n",

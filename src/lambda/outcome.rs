@@ -7,7 +7,7 @@ use crate::{
     endpoint::EndpointId,
     lambda::{InvokeError, Invoked, InvokedStream, ThrottleScope},
     limit::is_rejected,
-    outcome::{Attempt, Attempts, Carry, Classify, Follow, Outcome, Track},
+    outcome::{Attempt, Attempts, Carry, Classify, Fault, Follow, Outcome, Track},
     retry::{RetryDecision, RetryPolicy},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// | missing, forbidden or can't start (402, 403, 404, 410, 502) | [`ApplicationError`] |
 /// | the service failed (500 and others) | [`ApplicationError`] |
 /// | the invocation is invalid (400, 413, 415, too large) | [`Success`]: not the endpoint's fault |
-/// | the invocation could not be signed | [`Cancelled`]: not the endpoint's fault |
+/// | could not be signed, or an error of the caller ([`CallerError`](crate::outcome::CallerError)) | [`Cancelled`]: not the endpoint's fault |
 /// | not connected, or the connection was interrupted | [`TransportFailure`] |
 /// | no response in time | [`Timeout`] |
 ///
@@ -176,6 +176,9 @@ pub(super) fn judge(error: &(dyn StdError + 'static)) -> (Outcome, RetryAdvice) 
     use Remedy::{Elsewhere, Nothing, OtherRegion, Wait};
     let (outcome, execution, remedy) = match InvokeError::find(error) {
         None if is_rejected(error) => (Outcome::of_error(error), DidNotRun, Wait),
+        None if Fault::of(error).is_some_and(Fault::is_ours) => {
+            (Outcome::Cancelled, DidNotRun, Nothing)
+        }
         None => (Outcome::of_error(error), MayHaveRun, Elsewhere),
         Some(InvokeError::TooLarge { .. } | InvokeError::ContextTooLarge { .. }) => {
             (Outcome::Success, DidNotRun, Nothing)

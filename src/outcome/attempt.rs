@@ -20,6 +20,8 @@ pub struct Attempt {
     first_byte: u64,
     metadata: u64,
     class: u32,
+    /// The balancer had no other endpoint that was not tried.
+    is_last_choice: bool,
     /// The outcome is recorded, or the request was not sent.
     is_over: bool,
 }
@@ -32,8 +34,10 @@ impl Attempt {
         endpoint_state: &Arc<EndpointState>,
         started: Option<Instant>,
         pick_metadata: PickMetadata,
+        is_last_choice: bool,
     ) -> Option<Self> {
-        endpoint_state.enter().then(|| Self::entered(endpoint_state, started, pick_metadata))
+        let entered = || Self::entered(endpoint_state, started, pick_metadata, is_last_choice);
+        endpoint_state.enter().then(entered)
     }
 
     /// Begins an attempt at an endpoint at which room has been taken.
@@ -42,6 +46,7 @@ impl Attempt {
         endpoint_state: &Arc<EndpointState>,
         started: Option<Instant>,
         PickMetadata { class, note: metadata }: PickMetadata,
+        is_last_choice: bool,
     ) -> Self {
         endpoint_state.stats.begin();
         let started = started.map_or(0, |started| endpoint_state.stats.age(started));
@@ -49,7 +54,8 @@ impl Attempt {
             endpoint_state.start(Start { class, started });
         }
         let endpoint_state = Arc::clone(endpoint_state);
-        Self { endpoint_state, started, first_byte: 0, metadata, class, is_over: false }
+        let (first_byte, is_over) = (0, false);
+        Self { endpoint_state, started, first_byte, metadata, class, is_last_choice, is_over }
     }
 
     /// Returns the endpoint's key as text.
@@ -61,7 +67,13 @@ impl Attempt {
     /// Returns the endpoint.
     #[must_use]
     pub fn endpoint_id(&self) -> EndpointId {
-        EndpointId::of(&self.endpoint_state.name, &self.endpoint_state.stats)
+        let endpoint_state = &self.endpoint_state;
+        EndpointId::of(&endpoint_state.name, &endpoint_state.stats, self.is_last_choice)
+    }
+
+    /// Returns true if the balancer had no other endpoint that was not tried.
+    pub(crate) fn is_last_choice(&self) -> bool {
+        self.is_last_choice
     }
 
     pub(crate) fn endpoint_state(&self) -> &Arc<EndpointState> {
@@ -197,7 +209,7 @@ mod tests {
     }
 
     fn begin(endpoint_state: &Arc<EndpointState>) -> Attempt {
-        Attempt::begin(endpoint_state, None, PickMetadata::default()).unwrap()
+        Attempt::begin(endpoint_state, None, PickMetadata::default(), false).unwrap()
     }
 
     #[test]

@@ -27,6 +27,8 @@ struct State {
     number: u32,
     elsewhere: bool,
     tried: Tried,
+    /// When the last endpoint was picked, there was no other that had not been tried.
+    exhausted: bool,
     failure: Option<Outcome>,
 }
 
@@ -45,7 +47,8 @@ impl Attempts {
 
     fn until(deadline: Option<Instant>) -> Self {
         let (tried, failure) = (Tried::none(), None);
-        let state = State { deadline, number: 1, elsewhere: false, tried, failure };
+        let state =
+            State { deadline, number: 1, elsewhere: false, tried, exhausted: false, failure };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -100,6 +103,20 @@ impl Attempts {
     /// Records that the request goes, or went, to the endpoint with these stats.
     pub fn went_to(&self, stats: &Arc<EndpointStats>) {
         self.state(|state| state.tried.add(stats));
+    }
+
+    /// Records the endpoint as [`went_to`](Self::went_to) does, and whether there was no other that
+    /// had not been tried.
+    pub(crate) fn picked(&self, stats: &Arc<EndpointStats>, is_last_choice: bool) {
+        self.state(|state| {
+            state.tried.add(stats);
+            state.exhausted |= is_last_choice;
+        });
+    }
+
+    /// Returns true if no other endpoint was left when the last one was picked.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.state(|state| state.exhausted)
     }
 
     /// Returns the endpoints that the request has been sent to.

@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, io};
 
-use super::{Elapsed, Outcome};
+use super::{Elapsed, Fault, Outcome, fault::is_client_timeout};
 use crate::error::chain;
 
 /// Decides what a response or an error says about the endpoint that it came from.
@@ -38,23 +38,35 @@ where
 }
 
 impl Outcome {
-    /// Returns the outcome of an error of which nothing more is known.
+    /// Returns the outcome of an error, by its type and those of its sources.
     ///
-    /// It is a [`Timeout`](Self::Timeout) if the error or one of its sources is a timeout of this
-    /// crate ([`Elapsed`]), tower, tokio or the operating system. Otherwise it is a
-    /// [`TransportFailure`](Self::TransportFailure).
+    /// | error | outcome |
+    /// |---|---|
+    /// | of the caller ([`CallerError`](super::CallerError)): its body failed, its request cannot be sent | [`Cancelled`](Self::Cancelled) |
+    /// | a stream that an HTTP/2 server refused | [`Overload`](Self::Overload) |
+    /// | a timeout of this crate ([`Elapsed`]), tower, tokio, hyper or the operating system | [`Timeout`](Self::Timeout) |
+    /// | any other | [`TransportFailure`](Self::TransportFailure) |
+    ///
+    /// With feature `http-client` it knows the errors of hyper, hyper-util and h2, which those of
+    /// reqwest and tonic have as sources, and with feature `sigv4` those of signing.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
-        if chain(error).any(is_timeout) { Self::Timeout } else { Self::TransportFailure }
+        match Fault::of(error) {
+            Some(Fault::Caller | Fault::Local) => Self::Cancelled,
+            Some(Fault::Refused) => Self::Overload { retry_after: None },
+            Some(Fault::Unsent) | None if chain(error).any(is_timeout) => Self::Timeout,
+            Some(Fault::Unsent) | None => Self::TransportFailure,
+        }
     }
 }
 
-fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
+pub(crate) fn is_timeout(error: &(dyn StdError + 'static)) -> bool {
     let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
     error.is::<Elapsed>()
         || error.is::<tower::timeout::error::Elapsed>()
         || error.is::<tokio::time::error::Elapsed>()
         || error.downcast_ref().is_some_and(timed_out)
+        || is_client_timeout(error)
 }
 
 #[cfg(test)]

@@ -33,9 +33,11 @@
 
 mod attempt;
 mod attempts;
+mod caller_error;
 mod carry;
 mod classify;
 mod elapsed;
+mod fault;
 mod load_report;
 mod meter;
 #[allow(clippy::module_inception)]
@@ -43,10 +45,12 @@ mod outcome;
 mod pick_metadata;
 mod track;
 
-pub(crate) use self::pick_metadata::PickMetadata;
+#[cfg(any(feature = "http", feature = "lambda"))]
+pub(crate) use self::classify::is_timeout;
 pub use self::{
     attempt::Attempt,
     attempts::Attempts,
+    caller_error::CallerError,
     carry::{Carry, Follow, Following},
     classify::{Classify, ResultOnly},
     elapsed::{Bound, Elapsed},
@@ -55,3 +59,4 @@ pub use self::{
     outcome::Outcome,
     track::{OnResponse, Track},
 };
+pub(crate) use self::{fault::Fault, pick_metadata::PickMetadata};

@@ -17,8 +17,8 @@ pub enum Outcome {
     TransportFailure,
     /// There was no response within the time limit.
     Timeout,
-    /// The caller dropped the request. This says about the endpoint only that it took at least that
-    /// time.
+    /// The caller dropped the request, or it failed by the caller's fault. This says about the
+    /// endpoint only that it took at least that time.
     Cancelled,
 }
 

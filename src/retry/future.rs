@@ -166,7 +166,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             Err(error) => endpoint_of(&**error),
         };
         let pushback = outcome.retry_after().unwrap_or_default();
-        let is_first_try = self.record_failure(outcome, endpoint);
+        let (is_first_try, is_exhausted) = self.record_failure(outcome, endpoint);
         // The balancer prefers untried endpoints. If it used a tried one again, there is no other,
         // and an immediate retry would be in vain.
         self.next_is_free = is_unsent && is_first_try && self.free_retries < MAX_FREE_RETRIES;
@@ -180,8 +180,13 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         {
             return None;
         }
+        let max_pushback = self.shared.settings.max_pushback;
+        // The next attempt would go to an endpoint that has asked not to be tried by then.
+        if pushback > max_pushback && is_exhausted {
+            return None;
+        }
         self.delay = self.shared.delay(self.sent, self.delay);
-        let delay = self.delay.max(pushback.min(self.shared.settings.max_pushback));
+        let delay = self.delay.max(pushback.min(max_pushback));
         let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
         // The caller gets the result now rather than after a wait in vain.
@@ -191,9 +196,9 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         Some(NextAttempt::After(delay))
     }
 
-    /// Records the failure and its endpoint. Returns true if it was the first attempt at that
-    /// endpoint.
-    fn record_failure(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> bool {
+    /// Records the failure and its endpoint. Returns whether it was the first attempt at that
+    /// endpoint, and whether no other endpoint is left to try.
+    fn record_failure(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> (bool, bool) {
         let attempts = self.attempts.get_or_insert_with(|| {
             let attempts = self.copy.attempts().cloned();
             attempts.unwrap_or_else(|| {
@@ -203,9 +208,9 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             })
         });
         attempts.failed(outcome);
-        let Some(endpoint) = endpoint else { return false };
-        attempts.went_to(endpoint.stats());
-        attempts.tried().len() > self.tried_before
+        let Some(endpoint) = endpoint else { return (false, attempts.is_exhausted()) };
+        attempts.picked(endpoint.stats(), endpoint.is_last_choice());
+        (attempts.tried().len() > self.tried_before, attempts.is_exhausted())
     }
 
     /// Pays for the next attempt and returns its request; `None` if no attempt can be made any

@@ -1,11 +1,11 @@
-use std::{error::Error as StdError, io};
+use std::error::Error as StdError;
 
 use crate::{
     BoxError, Error,
     endpoint::EndpointId,
     error::chain,
     limit::is_rejected,
-    outcome::{Bound, Carry, Classify, Elapsed, Outcome, ResultOnly},
+    outcome::{Carry, Classify, Fault, Outcome, ResultOnly},
 };
 
 /// Decides whether another attempt may succeed. Used by retries, hedges and failover.
@@ -19,6 +19,8 @@ pub trait RetryPolicy<Response> {
 
     /// Returns the endpoint that a failed response came from, if the response names it. Default:
     /// `None`. Errors of the balancer name their endpoint in any case.
+    ///
+    /// Without it, the first retry may go to the same endpoint again.
     fn endpoint<'r>(&self, response: &'r Response) -> Option<&'r EndpointId> {
         let _ = response;
         None
@@ -39,38 +41,35 @@ pub enum RetryDecision {
     /// not idempotent are retried as well. The retry costs as much as any other, because all
     /// endpoints may be overloaded.
     Refused(Outcome),
-    /// The attempt failed before anything was sent. Requests that are not idempotent are retried as
-    /// well, at once and free of charge.
+    /// The endpoint has certainly not processed the request: nothing was sent, or the endpoint has
+    /// said that. Requests that are not idempotent are retried as well, at once and free of charge.
     Unsent,
 }
 
 impl RetryDecision {
-    /// Decides about an error of which nothing more is known.
+    /// Decides about an error, by its type and those of its sources.
     ///
-    /// An endpoint's error is worth another attempt. An error of the balancer itself (no endpoints,
-    /// all busy) is not, because the balancer has waited as long as it may. Neither is a request
-    /// that was [`Rejected`](crate::limit::Rejected).
+    /// | error | decision |
+    /// |---|---|
+    /// | of the balancer itself (no endpoints, all busy), which has waited as long as it may | [`Final`](Self::Final) |
+    /// | [`Rejected`](crate::limit::Rejected) by a limit | [`Final`](Self::Final) |
+    /// | of the caller ([`CallerError`](crate::outcome::CallerError)): every endpoint would get the same | [`Final`](Self::Final) |
+    /// | not connected, not written, or a stream that an HTTP/2 server has not processed | [`Unsent`](Self::Unsent) |
+    /// | any other | [`Failed`](Self::Failed), with [`Outcome::of_error`] |
+    ///
+    /// With feature `http-client` it knows the errors of hyper, hyper-util and h2, which those of
+    /// reqwest and tonic have as sources, and with feature `sigv4` those of signing.
     #[must_use]
     pub fn of_error(error: &(dyn StdError + 'static)) -> Self {
         if is_rejected(error) {
             return Self::Final;
         }
-        for error in chain(error) {
-            let unconnected = |elapsed: &Elapsed| elapsed.bound() == Bound::Connect;
-            if error.downcast_ref().is_some_and(is_unsent)
-                || error.downcast_ref().is_some_and(unconnected)
-            {
-                return Self::Unsent;
-            }
+        match Fault::of(error) {
+            Some(Fault::Caller | Fault::Local) => Self::Final,
+            Some(Fault::Unsent | Fault::Refused) => Self::Unsent,
+            None => Self::Failed(Outcome::of_error(error)),
         }
-        Self::Failed(Outcome::of_error(error))
     }
-}
-
-/// Only a refused connection is certainly unsent: a host may also become unreachable after the
-/// request was sent.
-fn is_unsent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::ConnectionRefused
 }
 
 /// Returns `result` as a [`RetryPolicy`] takes it.

@@ -24,6 +24,8 @@ use crate::{BoxError, ConfigError, outcome::Attempts, rng::Rng};
 ///   idempotent.
 /// - Any other failure counts. The number of attempts is limited, and each retry waits for the
 ///   backoff, or for the time that the endpoint asked for if that is longer.
+/// - If every endpoint has been tried and the last one asks for a longer wait than
+///   [`max_pushback`](super::RetryBuilder::max_pushback), nothing is retried.
 /// - No retry begins after the deadline of the request's [`Attempts`](crate::outcome::Attempts), or
 ///   without budget. The budget is charged when the retry is sent: a request that is dropped during
 ///   the backoff costs nothing.
@@ -175,8 +177,9 @@ impl<P> RetryBuilder<P> {
         self
     }
 
-    /// Limits the delay that an endpoint can ask for: a longer one is shortened to `time`. Default
-    /// 1 s, because the next attempt goes to another endpoint, if there is one.
+    /// Limits the wait that an endpoint can ask for. If it asks for a longer one, the next attempt
+    /// follows after `time`, because it goes to another endpoint. If every endpoint has been tried,
+    /// there is no next attempt: the result goes to the caller at once. Default 1 s.
     pub fn max_pushback(mut self, time: Duration) -> Self {
         self.max_pushback = time;
         self

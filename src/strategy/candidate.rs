@@ -84,7 +84,8 @@ impl Candidate {
     /// Begins an attempt for a request of the given [class](super::PickContext::class).
     #[must_use]
     pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
-        Attempt::begin(&self.endpoint_state, started, PickMetadata { class, note: 0 })
+        let pick_metadata = PickMetadata { class, note: 0 };
+        Attempt::begin(&self.endpoint_state, started, pick_metadata, false)
     }
 
     /// Replaces the weight that strategies see. The endpoint's own weight stays.

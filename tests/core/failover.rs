@@ -22,7 +22,7 @@ use tower_lb::{
     endpoint::Endpoint,
     failover::{Failover, FailoverLayer, FailoverOn},
     limit::{Concurrency, ConcurrencyLimitLayer},
-    outcome::{Attempts, Carry, Classify, Outcome},
+    outcome::{Attempts, CallerError, Carry, Classify, Outcome},
     retry::{RetryFailures, RetrySafety},
     strategy::P2c,
     timeout::OverallTimeoutLayer,
@@ -32,6 +32,9 @@ use tower_lb_test_support::request::Query;
 const MS: Duration = Duration::from_millis(1);
 
 type Region = BoxCloneSyncService<Query, &'static str, BoxError>;
+
+/// For [`State::down`]: the request is invalid.
+const INVALID: u32 = 2;
 
 /// A service that is up or down, and counts requests.
 #[derive(Clone, Default)]
@@ -55,8 +58,11 @@ fn region(name: &'static str) -> (State, Region) {
     let shared = state.clone();
     let service = service_fn(move |_: Query| {
         shared.requests.fetch_add(1, Ordering::SeqCst);
-        let up = shared.down.load(Ordering::SeqCst) == 0;
-        std::future::ready(if up { Ok(name) } else { Err(io::Error::other("down").into()) })
+        std::future::ready(match shared.down.load(Ordering::SeqCst) {
+            0 => Ok(name),
+            INVALID => Err(CallerError::new("invalid").into()),
+            _ => Err(io::Error::other("down").into()),
+        })
     });
     (state, BoxCloneSyncService::new(service))
 }
@@ -105,6 +111,30 @@ async fn a_sticky_one_stays_and_comes_back_by_a_probe() {
         assert_eq!(send(&failover, Query::idempotent()).await.unwrap(), "near");
     }
     assert_eq!((near_state.requests(), far_state.requests()), (10, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_caller_says_nothing_about_the_first() {
+    let ((near_state, near), (far_state, far)) = (region("near"), region("far"));
+    let failover = FailoverLayer::builder(far, RetryFailures::default()).sticky(2, 1000 * MS);
+    let failover = failover.build().unwrap().layer(near);
+    let invalid = async || {
+        near_state.down.store(INVALID, Ordering::SeqCst);
+        send(&failover, Query::idempotent()).await.unwrap_err();
+        near_state.set_down(true);
+    };
+    invalid().await;
+    assert_eq!(far_state.requests(), 0, "the request is invalid there, too");
+    send(&failover, Query::idempotent()).await.unwrap();
+    invalid().await;
+    send(&failover, Query::idempotent()).await.unwrap();
+    assert_eq!(near_state.requests(), 4);
+    send(&failover, Query::idempotent()).await.unwrap();
+    assert_eq!(near_state.requests(), 0, "two failures, whatever came between");
+    advance(1001 * MS).await;
+    invalid().await;
+    send(&failover, Query::idempotent()).await.unwrap();
+    assert_eq!(near_state.requests(), 2, "the next request is the probe instead");
 }
 
 /// One that is not ready at once, as a balancer whose endpoints are all unhealthy.

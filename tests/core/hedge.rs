@@ -22,7 +22,7 @@ use tower_lb::{
     endpoint::Endpoint,
     hedge::{Delay, Hedge, HedgeBuilder, HedgeLayer},
     limit::{Concurrency, ConcurrencyLimitLayer},
-    outcome::{Classify, Following, OnResponse, Outcome, ResultOnly},
+    outcome::{CallerError, Classify, Following, OnResponse, Outcome, ResultOnly},
     retry::{Budget, RetryFailures, RetrySafety},
     strategy::{Rng, RoundRobin},
 };
@@ -88,6 +88,37 @@ async fn the_first_good_answer_wins_and_the_other_is_cancelled() {
     let (answer, took) = send(&service, Query::idempotent()).await;
     assert_eq!((answer.unwrap(), took), ("slow", 60 * MS), "the first attempt goes on");
     assert_eq!(cancelled(&balancer)["slower"], (0, 1, 0));
+}
+
+/// Fails with an error of the caller after a while.
+fn invalid(name: &'static str, millis: u32) -> (&'static str, Endpoint<Endpoints>) {
+    let service = service_fn(move |_: Query| async move {
+        sleep(millis * MS).await;
+        Err(io::Error::other(CallerError::new(name)))
+    });
+    (name, Endpoint::new(BoxCloneSyncService::new(service)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_final_error_returns_at_once() {
+    let balancer = over([invalid("first", 60), endpoint("slow", 1000, true)]).await;
+    let service = after(50 * MS).build().unwrap().layer(balancer.clone());
+    let (answer, took) = send(&service, Query::idempotent()).await;
+    assert!(answer.is_err());
+    assert_eq!(took, 60 * MS, "the hedge would get the same error");
+    assert_eq!(cancelled(&balancer)["slow"], (0, 1, 0));
+
+    // The copy of the hedge may fail alone.
+    let balancer = over([endpoint("slow", 200, true), invalid("hedge", 20)]).await;
+    let service = after(50 * MS).build().unwrap().layer(balancer);
+    let (answer, took) = send(&service, Query::idempotent()).await;
+    assert_eq!((answer.unwrap(), took), ("slow", 200 * MS));
+
+    // Another error is not final.
+    let balancer = over([endpoint("broken", 60, false), endpoint("slow", 1000, true)]).await;
+    let service = after(50 * MS).build().unwrap().layer(balancer);
+    let (answer, took) = send(&service, Query::idempotent()).await;
+    assert_eq!((answer.unwrap(), took), ("slow", 1050 * MS));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     Balancer, BoxError, Error, discover,
     endpoint::Endpoint,
-    outcome::{Attempts, Carry, Classify, Following, OnResponse, Outcome},
+    outcome::{Attempts, CallerError, Carry, Classify, Following, OnResponse, Outcome},
     retry::{Backoff, Budget, Retry, RetryBuilder, RetryFailures, RetryLayer, RetrySafety},
     strategy::RoundRobin,
     timeout::{Bound, Elapsed},
@@ -190,11 +190,39 @@ async fn delays_are_what_was_asked_for_up_to_a_cap() {
     send(&service, Query::idempotent()).await.unwrap();
     assert_eq!(log.delays(), [70 * MS]);
 
+    // The answers do not name their endpoint, so the balancer must know the attempts.
+    let followed = || {
+        let mut query = Query::idempotent();
+        query.carry(Attempts::new());
+        query
+    };
+    let log = Log::default();
+    let balancer = balancer!(&log, a: overloaded::<900_000>, b: overloaded::<900_000>);
+    let retry = retries().attempts(5).max_pushback(300 * MS).build().unwrap();
+    send(&retry.layer(balancer), followed()).await.unwrap();
+    assert_eq!(log.names(), ["a", "b"], "no endpoint is asked again before its time");
+    assert_eq!(log.delays(), [300 * MS]);
+
     let log = Log::default();
     let balancer = balancer!(&log, a: overloaded::<900_000>);
-    let service = retries().attempts(2).max_pushback(300 * MS).build().unwrap().layer(balancer);
-    send(&service, Query::idempotent()).await.unwrap();
-    assert_eq!(log.delays(), [300 * MS]);
+    let began = Instant::now();
+    send(&retry.layer(balancer), followed()).await.unwrap();
+    assert_eq!((log.names(), began.elapsed()), (vec!["a"], Duration::ZERO));
+}
+
+/// An invalid body is invalid everywhere.
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_caller_is_neither_charged_nor_retried() {
+    fn invalid() -> Result<u32, io::Error> {
+        Err(io::Error::other(CallerError::new(io::Error::from(io::ErrorKind::ConnectionRefused))))
+    }
+    let log = Log::default();
+    let balancer = balancer!(&log, a: invalid, b: ok);
+    let service = retries().build().unwrap().layer(balancer.clone());
+    send(&service, Query::idempotent()).await.unwrap_err();
+    assert_eq!(log.names(), ["a"]);
+    let outcomes = balancer.status().endpoints.remove(0).outcomes;
+    assert_eq!((outcomes.failures(), outcomes.cancelled), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,17 +32,18 @@ pin_project! {
 struct Tracked<C> {
     attempt: Option<Attempt>,
     classify: C,
-    head: Outcome,
+    head: Option<Outcome>,
     if_dropped: Outcome,
 }
 
 impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
-    pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Outcome) -> Self {
+    pub(super) fn new(body: B, attempt: Attempt, classify: C, head: Option<Outcome>) -> Self {
+        let is_failure = head.as_ref().is_some_and(Outcome::is_failure);
         let if_dropped = Outcome::Cancelled;
         let mut tracked = Tracked { attempt: Some(attempt), classify, head, if_dropped };
         // A failure is known from the head. Recording it only at the end of the body would delay it
         // until the caller reads the body, and callers often drop the body of a failed response.
-        if body.is_end_stream() || tracked.head.is_failure() {
+        if body.is_end_stream() || is_failure {
             tracked.end(None);
         }
         Self { body, tracked }
@@ -50,7 +51,7 @@ impl<B: Body, C: ClassifyHttp> TrackedBody<B, C> {
 
     /// Returns the empty body of a response that switches protocols.
     pub(super) fn of_tunnel(body: B, attempt: Attempt, classify: C) -> Self {
-        let (head, if_dropped) = (Outcome::Success, Outcome::Success);
+        let (head, if_dropped) = (Some(Outcome::Success), Outcome::Success);
         Self { body, tracked: Tracked { attempt: Some(attempt), classify, head, if_dropped } }
     }
 
@@ -114,8 +115,8 @@ impl<C> Drop for Tracked<C> {
 impl<B: Default, C: Default> Default for TrackedBody<B, C> {
     /// Returns a body that belongs to no attempt.
     fn default() -> Self {
-        let (head, if_dropped) = (Outcome::Success, Outcome::Cancelled);
-        let tracked = Tracked { attempt: None, classify: C::default(), head, if_dropped };
+        let if_dropped = Outcome::Cancelled;
+        let tracked = Tracked { attempt: None, classify: C::default(), head: None, if_dropped };
         Self { body: B::default(), tracked }
     }
 }

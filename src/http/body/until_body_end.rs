@@ -8,7 +8,7 @@ use crate::{
     Balancer,
     balance::Builder,
     http::{ClassifyHttp, HttpStatus, TrackedBody, load::in_flight_header},
-    outcome::{Attempt, Track},
+    outcome::{Attempt, Outcome, Track},
 };
 
 /// A balancer of HTTP requests, built by [`Builder::http`].
@@ -71,7 +71,7 @@ impl<B: Body, C: ClassifyHttp + Clone> Track<Response<B>> for UntilBodyEnd<C> {
         let (mut head, body) = response.into_parts();
         report(&head.headers, &attempt);
         let outcome = self.0.head(&head);
-        if outcome.is_failure() {
+        if outcome.as_ref().is_some_and(Outcome::is_failure) {
             // A retry reads this to select another endpoint.
             head.extensions.insert(attempt.endpoint_id());
         }

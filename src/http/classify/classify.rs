@@ -11,25 +11,21 @@ use crate::outcome::Outcome;
     note = "use `HttpStatus` or `GrpcStatus`, or implement `ClassifyHttp` for the type"
 )]
 pub trait ClassifyHttp {
-    /// Returns what the head of a response says.
-    fn head(&self, head: &Parts) -> Outcome;
+    /// Returns what the head of a response says; `None` if only the end of the response tells.
+    fn head(&self, head: &Parts) -> Option<Outcome>;
 
-    /// Returns what the end of the body says. `head` is what [`head`](Self::head) returned, and the
-    /// default.
-    fn end(&self, head: Outcome, trailers: Option<&HeaderMap>) -> Outcome {
+    /// Returns what the end of the body says. `head` is what [`head`](Self::head) returned.
+    ///
+    /// Default: `head`, or [`Outcome::Success`].
+    fn end(&self, head: Option<Outcome>, trailers: Option<&HeaderMap>) -> Outcome {
         let _ = trailers;
-        head
+        head.unwrap_or(Outcome::Success)
     }
 
     /// Returns what an error says that came instead of a response or within its body.
     ///
-    /// Default: [`Outcome::of_error`]. A request that was not sent because it could not be signed
-    /// says nothing about the endpoint: the default for it is [`Outcome::Cancelled`].
+    /// Default: [`Outcome::of_error`].
     fn error(&self, error: &(dyn StdError + 'static)) -> Outcome {
-        #[cfg(feature = "sigv4")]
-        if crate::http::sigv4::SignError::is_in(error) {
-            return Outcome::Cancelled;
-        }
         Outcome::of_error(error)
     }
 }

@@ -20,8 +20,8 @@ use crate::{
 pub struct HttpStatus;
 
 impl ClassifyHttp for HttpStatus {
-    fn head(&self, head: &Parts) -> Outcome {
-        of_status(head.status, &head.headers)
+    fn head(&self, head: &Parts) -> Option<Outcome> {
+        Some(of_status(head.status, &head.headers))
     }
 }
 

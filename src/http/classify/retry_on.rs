@@ -14,10 +14,13 @@ use crate::{
 
 /// Selects the HTTP and gRPC responses that are retried.
 ///
-/// [`RetryDecision::of_error`] decides for errors. With feature `http-client`, errors of pooled
-/// clients are [`Unsent`](RetryDecision::Unsent) if the connection failed or if an HTTP/2 server
-/// refused the stream (`REFUSED_STREAM`). With feature `sigv4`, a request that could not be signed
-/// is not retried, because signing it again would fail too.
+/// [`RetryDecision::of_error`] decides for errors.
+///
+/// 421 (Misdirected Request), if it is selected, is [`Refused`](RetryDecision::Refused): the server
+/// has not processed the request, and another connection may help (RFC 9110, 15.5.20). All other
+/// statuses are [`Failed`](RetryDecision::Failed). Even 408 is no proof that the request was not
+/// processed, because servers also send it when a handler takes too long. 425 (Too Early) is not
+/// retried: it concerns early data, which clients of this crate do not send by themselves.
 ///
 /// `Retry-After` and `grpc-retry-pushback-ms` are honoured. A pushback that is negative or not a
 /// number means that the server accepts no further attempt.
@@ -28,12 +31,17 @@ pub struct RetryOn {
 }
 
 impl RetryOn {
-    /// Retries 429, 502, 503 and 504, but not 500, which usually recurs.
+    /// Retries 421, 429, 502, 503 and 504, but not 500, which usually recurs.
     #[must_use]
     pub fn http() -> Self {
         use StatusCode as S;
-        let statuses =
-            [S::TOO_MANY_REQUESTS, S::BAD_GATEWAY, S::SERVICE_UNAVAILABLE, S::GATEWAY_TIMEOUT];
+        let statuses = [
+            S::MISDIRECTED_REQUEST,
+            S::TOO_MANY_REQUESTS,
+            S::BAD_GATEWAY,
+            S::SERVICE_UNAVAILABLE,
+            S::GATEWAY_TIMEOUT,
+        ];
         Self { statuses: statuses.into(), codes: Vec::new() }
     }
 
@@ -51,13 +59,13 @@ impl RetryOn {
         /// Replaces the HTTP statuses that are retried.
         pub fn statuses(statuses: impl IntoIterator<Item = StatusCode>)
             => statuses = statuses.into_iter().collect();
-        /// Replaces the gRPC codes that are retried.
+        /// Replaces the gRPC codes that are retried. The head of a response without a
+        /// `grpc-status` has the code that [`GrpcStatus`](crate::http::GrpcStatus) maps it to.
         pub fn codes(codes: impl IntoIterator<Item = u32>) => codes = codes.into_iter().collect();
     }
 
-    fn has_code(&self, headers: &HeaderMap) -> bool {
-        let code = headers.get("grpc-status").and_then(|code| code.to_str().ok()?.parse().ok());
-        code.is_some_and(|code| self.codes.contains(&code))
+    fn has_code(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        grpc_status::code_of_head(status, headers).is_some_and(|code| self.codes.contains(&code))
     }
 }
 
@@ -72,23 +80,22 @@ impl<B> RetryPolicy<Response<B>> for RetryOn {
     fn decide(&self, result: Result<&Response<B>, &(dyn StdError + 'static)>) -> RetryDecision {
         let response = match result {
             Ok(response) => response,
-            #[cfg(feature = "sigv4")]
-            Err(error) if crate::http::sigv4::SignError::is_in(error) => {
-                return RetryDecision::Final;
-            }
-            Err(error) => return of_error(error),
+            Err(error) => return RetryDecision::of_error(error),
         };
-        let headers = response.headers();
-        let by_code = !self.codes.is_empty() && self.has_code(headers);
-        if !by_code && !self.statuses.contains(&response.status()) {
+        let (status, headers) = (response.status(), response.headers());
+        let by_code = !self.codes.is_empty() && self.has_code(status, headers);
+        if !by_code && !self.statuses.contains(&status) {
             return RetryDecision::Final;
         }
         let outcome = match Pushback::of(headers) {
             Some(Pushback::Stop) => return RetryDecision::Final,
             Some(Pushback::After(delay)) => Outcome::Overload { retry_after: Some(delay) },
-            None if by_code => grpc_status::of_status(headers).unwrap_or(Outcome::Success),
-            None => http_status::of_status(response.status(), headers),
+            None if by_code => grpc_status::of_head(status, headers).unwrap_or(Outcome::Success),
+            None => http_status::of_status(status, headers),
         };
+        if status == StatusCode::MISDIRECTED_REQUEST {
+            return RetryDecision::Refused(Outcome::ApplicationError);
+        }
         // The caller selected this status for retries, so it is a failure even if it is a success
         // for the outcome, as 404 is.
         RetryDecision::Failed(if outcome.is_failure() {
@@ -101,27 +108,6 @@ impl<B> RetryPolicy<Response<B>> for RetryOn {
     fn endpoint<'r>(&self, response: &'r Response<B>) -> Option<&'r EndpointId> {
         response.extensions().get()
     }
-}
-
-#[cfg(feature = "http-client")]
-fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
-    use hyper_util::client::legacy::Error;
-
-    use crate::error::chain;
-    let refused = |error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    let unsent = |error: &(dyn StdError + 'static)| {
-        error.downcast_ref().is_some_and(Error::is_connect)
-            || error.downcast_ref().is_some_and(refused)
-    };
-    if chain(error).any(unsent) {
-        return RetryDecision::Unsent;
-    }
-    RetryDecision::of_error(error)
-}
-
-#[cfg(not(feature = "http-client"))]
-fn of_error(error: &(dyn StdError + 'static)) -> RetryDecision {
-    RetryDecision::of_error(error)
 }
 
 #[cfg(test)]
@@ -158,10 +144,12 @@ mod tests {
         for (status, expected) in [(429, BUSY), (502, BROKEN), (503, BUSY), (504, late)] {
             assert_eq!(decision(&on, status, &[]), expected, "{status}");
         }
-        for status in [200, 301, 404, 500, 501] {
+        for status in [200, 301, 404, 408, 425, 500, 501] {
             assert_eq!(decision(&on, status, &[]), RetryDecision::Final, "{status}");
         }
         assert_eq!(decision(&on, 503, &[("retry-after", "2")]), overload(2000));
+        let refused = RetryDecision::Refused(Outcome::ApplicationError);
+        assert_eq!(decision(&on, 421, &[]), refused, "another connection may help a POST, too");
         let on = on.statuses([StatusCode::INTERNAL_SERVER_ERROR, StatusCode::NOT_FOUND]);
         assert_eq!(decision(&on, 500, &[]), BROKEN);
         assert_eq!(decision(&on, 404, &[]), BROKEN);
@@ -180,6 +168,12 @@ mod tests {
         assert_eq!(pushback("70"), overload(70));
         assert_eq!(pushback("-1"), RetryDecision::Final);
         assert_eq!(pushback("soon"), RetryDecision::Final);
+        let on = on.codes([2, 13]).statuses([]);
+        assert_eq!(decision(&on, 400, &[]), BROKEN, "INTERNAL");
+        assert_eq!(decision(&on, 418, &[]), BROKEN, "UNKNOWN");
+        assert_eq!(decision(&on, 200, &[("content-type", "text/html")]), BROKEN, "UNKNOWN");
+        assert_eq!(decision(&on, 404, &[]), RetryDecision::Final, "UNIMPLEMENTED");
+        assert_eq!(decision(&on, 503, &[]), RetryDecision::Final, "UNAVAILABLE");
         let on = on.codes([8]);
         assert_eq!(decision(&on, 200, &[("grpc-status", "8")]), BUSY);
     }

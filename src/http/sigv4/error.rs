@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use aws_credential_types::provider::error::CredentialsError;
 
-use crate::{BoxError, error::chain, escape::Escaped};
+use crate::{BoxError, escape::Escaped};
 
 /// A request could not be signed and was not sent.
 #[derive(Debug)]
@@ -26,13 +26,6 @@ pub enum SignError {
     Body(BoxError),
     /// The request or the credentials contain characters that cannot be signed or sent.
     Invalid(BoxError),
-}
-
-impl SignError {
-    /// Returns whether `error` or one of its sources is a `SignError`.
-    pub(crate) fn is_in(error: &(dyn StdError + 'static)) -> bool {
-        chain(error).any(|error| error.is::<Self>())
-    }
 }
 
 impl fmt::Display for SignError {

@@ -37,6 +37,7 @@ pub(super) fn of_service(error: &(dyn StdError + 'static)) -> Response<HttpBody>
     let ran = matches!(invoke_error, Some(InvokeError::FunctionFailed(_)));
     let failure = EdgeFailure::of_error(error, InvocationStatus::of_error);
     let text = match failure {
+        EdgeFailure::BadRequest(_) => "the request can't be passed on\n",
         EdgeFailure::RateLimited { .. } | EdgeFailure::Overloaded { .. } => "too many requests\n",
         EdgeFailure::Unavailable => "no function available\n",
         EdgeFailure::Timeout => "the function did not answer in time\n",

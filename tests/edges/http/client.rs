@@ -170,6 +170,9 @@ async fn grpc_statuses_are_judged_in_head_and_trailers() {
     assert_eq!(judge(|| grpc(None, Some("13"))).await.application, 1);
     assert_eq!(judge(|| grpc(None, Some("14"))).await.application, 1);
     assert_eq!(judge(|| grpc(Some("8"), None)).await.overload, 1);
+    assert_eq!(judge(|| grpc(None, None)).await.application, 1, "a message and no status");
+    assert_eq!(judge(|| status(200)).await.application, 1, "neither");
+    assert_eq!(judge(|| grpc(Some("0"), None)).await.success, 1);
     assert_eq!(judge(|| grpc(None, Some("4"))).await.timeout, 1);
     assert_eq!(judge(|| grpc(None, Some("nonsense"))).await.application, 1);
     assert_eq!(judge(|| status(502)).await.application, 1);

@@ -4,6 +4,7 @@
 mod simulation;
 
 mod client;
+mod faults;
 mod health_checks;
 mod limit_until_body_end;
 mod proxy;

@@ -133,7 +133,7 @@ async fn a_grpc_failure_without_a_body_is_retried_if_the_method_may_be() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_waited_for_up_to_a_second() {
-    for (seconds, waited) in [("0", 0), ("1", 1000), ("60", 1000)] {
+    for (seconds, waited, attempts) in [("0", 0, 2), ("1", 1000, 2), ("2", 0, 1), ("60", 0, 1)] {
         let log = Log::new();
         let servers = discover::list([log.server("busy", 503, ("retry-after", seconds))]);
         let balancer = Builder::http().spawn(P2c::default(), servers).unwrap();
@@ -145,8 +145,22 @@ async fn retry_after_is_waited_for_up_to_a_second() {
         // The backoff is 25 ms at the most.
         let millis = began.elapsed().as_millis();
         assert!((waited..=waited.max(26)).contains(&millis), "{seconds}: {millis} ms");
-        assert_eq!(log.take().len(), 2);
+        assert_eq!(log.take().len(), attempts, "the only endpoint is not asked before its time");
     }
+}
+
+/// Of two endpoints that ask for a longer wait than the retry may take, each is asked once.
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_ask_for_a_pause_are_not_asked_again() {
+    let log = Log::new();
+    let busy = |name| log.server(name, 503, ("retry-after", "10"));
+    let servers = discover::list([busy("a"), busy("b")]);
+    let balancer = Builder::http().spawn(RoundRobin::starting_at(0), servers).unwrap();
+    let layer = ResilienceLayer::builder().attempts(5).build().unwrap();
+    let response = layer.layer(balancer).oneshot(put("x")).await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "10", "the caller learns when to come back");
+    let names: Vec<_> = log.take().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b"]);
 }
 
 /// A failure is the endpoint's as soon as its head is there, though the body is not read while the
@@ -341,6 +355,6 @@ async fn a_stream_that_was_refused_is_sent_elsewhere() {
         assert_eq!(response.status(), StatusCode::OK);
     }
     let outcomes = balancer.status().endpoints.into_iter().map(|endpoint| endpoint.outcomes);
-    let refused: u64 = outcomes.map(|outcomes| outcomes.transport).sum();
+    let refused: u64 = outcomes.map(|outcomes| outcomes.overload).sum();
     assert!(refused > 0, "the one that refuses was asked");
 }
