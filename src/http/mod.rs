@@ -78,7 +78,7 @@ pub mod sigv4;
 pub mod sticky;
 
 #[cfg(feature = "http-client")]
-pub use self::client::{Client, ClientError, ClientErrorKind, Pool};
+pub use self::client::{Client, ClientBody, ClientError, ClientErrorKind, ClientFuture, Pool};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
 pub use self::{

@@ -65,7 +65,7 @@ where
 /// How many frames of a response body are read.
 const MAX_FRAMES_READ: usize = 16;
 
-async fn ask<S, B, R>(mut service: S, path: Uri) -> Result<LoadReport, BoxError>
+pub(in crate::http) async fn ask<S, B, R>(mut service: S, path: Uri) -> Result<LoadReport, BoxError>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
     B: Default,

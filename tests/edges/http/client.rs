@@ -34,8 +34,8 @@ use tower_lb::{
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     http::{
-        Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
-        UntilBodyEnd, load_probe,
+        ClientError, ClientErrorKind, Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool,
+        ReportLoadLayer, SetOrigin, UntilBodyEnd, load_probe,
     },
     limit::RateLimitLayer,
     load::PeakEwma,
@@ -276,7 +276,8 @@ async fn a_dead_endpoint_is_named_and_its_error_kept() {
     let error = balancer.clone().oneshot(request()).await.unwrap_err();
     assert_eq!(error.endpoint(), Some("dead"));
     let source = error.source().unwrap();
-    assert!(source.downcast_ref::<hyper_util::client::legacy::Error>().unwrap().is_connect());
+    let source = source.downcast_ref::<ClientError>().unwrap();
+    assert_eq!(source.kind(), ClientErrorKind::Connect);
     assert_eq!(balancer.status().endpoints[0].outcomes.transport, 1);
 }
 
