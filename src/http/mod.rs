@@ -79,6 +79,8 @@ pub mod sticky;
 
 #[cfg(feature = "http-client")]
 pub use self::client::{Client, ClientBody, ClientError, ClientErrorKind, ClientFuture, Pool};
+#[cfg(feature = "tls")]
+pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
 pub use self::{

@@ -410,7 +410,8 @@ impl<B: RequestBody> Drop for Opening<B> {
 /// The task of a connection.
 async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
     let Some(endpoint) = opening.endpoint.clone() else { return };
-    let opened = open_transport(&endpoint, slot).await;
+    let offer = endpoint.pool.prior_knowledge(&endpoint.target.origin);
+    let opened = open_transport(&endpoint, slot, offer).await;
     let pool = &endpoint.pool;
     let retire_at = pool.retire_at();
     let first_check = endpoint.first_check(retire_at);
@@ -444,6 +445,7 @@ async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
 async fn open_transport<B>(
     endpoint: &Endpoint<B>,
     slot: Slot,
+    offer: Option<Protocol>,
 ) -> Result<(Io, Protocol), ClientError> {
     let Endpoint { pool, target, .. } = endpoint;
     let deadline = later(Instant::now(), pool.connect_timeout);
@@ -459,11 +461,15 @@ async fn open_transport<B>(
         Err(_elapsed) => return Err(connect(timed_out())),
     };
     if target.origin.scheme() == &Scheme::HTTPS {
-        return Err(ClientError::new(
-            ClientErrorKind::Tls,
-            "the origin is https, and the pool has no TLS: set `Pool::tls` (feature `tls`)",
-        ));
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &pool.tls {
+            let (stream, protocol) =
+                tls.connect(stream, &target.origin, offer, deadline, pool.connect_timeout).await?;
+            return Ok((Io::new(Transport::Tls(Box::new(stream)), slot), protocol));
+        }
+        let reason =
+            "the origin is https, and the pool has no TLS: set `Pool::tls` (feature `tls`)";
+        return Err(ClientError::new(ClientErrorKind::Tls, reason));
     }
-    let protocol = pool.prior_knowledge(&target.origin).unwrap_or(Protocol::Http1);
-    Ok((Io::new(Transport::Tcp(stream), slot), protocol))
+    Ok((Io::new(Transport::Tcp(stream), slot), offer.unwrap_or(Protocol::Http1)))
 }

@@ -30,7 +30,11 @@ mod origin;
 #[cfg(feature = "http-client")]
 mod pool;
 mod set_origin;
+#[cfg(feature = "tls")]
+mod tls;
 
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsBuilder};
 pub use self::{
     attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
     host_header::HostHeader,

@@ -27,6 +27,7 @@ use crate::{
 /// - **HTTP/2** by [prior knowledge](Self::http2). Requests share a connection, and another one is
 ///   opened when it is full. A connection that the endpoint closes by GOAWAY takes no new requests,
 ///   and its streams end.
+/// - For `https`, set `tls` (feature `tls`). The endpoint selects HTTP/2 or HTTP/1.1 by ALPN.
 ///
 /// If an endpoint closes a kept connection just as a request is about to be written to it, the
 /// request is sent on another connection, whatever its method, because nothing of it was sent.
@@ -51,6 +52,8 @@ pub struct Pool {
     pub(super) max_waiting: usize,
     max_connection_age: Option<Duration>,
     host: HostHeader,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<super::tls::Tls>,
 }
 
 /// The protocols of a connection.
@@ -78,6 +81,8 @@ impl Pool {
             max_waiting: 1024,
             max_connection_age: None,
             host: HostHeader::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -86,6 +91,19 @@ impl Pool {
     pub fn http2(mut self) -> Self {
         self.protocol = Some(Protocol::Http2);
         self
+    }
+
+    /// Uses HTTP/1.1 only, also for `https`.
+    #[must_use]
+    pub fn http1(mut self) -> Self {
+        self.protocol = Some(Protocol::Http1);
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    setters! {
+        /// Sets how connections to `https` origins are secured. By default, requests to them fail.
+        pub fn tls(tls: super::tls::Tls) => tls = Some(tls);
     }
 
     setters! {
