@@ -130,21 +130,32 @@ impl<B> Endpoint<B> {
     }
 
     /// Returns a connection that has no request to the first request in the line, or keeps it.
-    pub(super) fn release(self: &Arc<Self>, mut connection: http1::Connection<B>) {
-        let now = Instant::now();
-        if connection.retire_at.is_some_and(|retire_at| retire_at <= now) {
+    pub(super) fn release(self: &Arc<Self>, connection: http1::Connection<B>) {
+        if connection.retire_at.is_some_and(|retire_at| retire_at <= Instant::now()) {
             return;
         }
-        let mut state = lock(&self.state);
+        let unused = self.serve(&mut lock(&self.state), connection);
+        drop(unused);
+    }
+
+    /// Gives a connection to the first request in the line, or keeps it. Returns it if enough are
+    /// kept.
+    fn serve(
+        self: &Arc<Self>,
+        state: &mut State<B>,
+        mut connection: http1::Connection<B>,
+    ) -> Option<http1::Connection<B>> {
         while let Some(waiter) = state.line.pop_front() {
             match self.deliver(waiter, Leased::Http1(connection)) {
                 Some(Leased::Http1(returned)) => connection = returned,
-                _ => return,
+                _ => return None,
             }
         }
-        if state.idle.len() < self.pool.max_idle && !self.pool.idle_timeout.is_zero() {
-            state.idle.push(Idle { connection, since: now });
+        if state.idle.len() >= self.pool.max_idle || self.pool.idle_timeout.is_zero() {
+            return Some(connection);
         }
+        state.idle.push(Idle { connection, since: Instant::now() });
+        None
     }
 
     /// Gives a request what it waits for. Returns it if the request has been cancelled.
@@ -308,11 +319,7 @@ impl<B: RequestBody> Endpoint<B> {
         let unused = match established {
             Established::Http1(connection) => {
                 state.negotiated = Some(Protocol::Http1);
-                let wanted = self.reserve(&mut state);
-                drop(state);
-                self.release(connection);
-                self.open(wanted);
-                return;
+                self.serve(&mut state, connection).map(Leased::Http1)
             }
             Established::Http2(connection) => {
                 state.negotiated = Some(Protocol::Http2);
@@ -320,6 +327,7 @@ impl<B: RequestBody> Endpoint<B> {
                 self.serve_streams(&mut state)
             }
         };
+        // The others may need more connections than one, now that the protocol is known.
         let wanted = self.reserve(&mut state);
         drop(state);
         drop(unused);
