@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use http_body::Body;
 use hyper::{body::Incoming, client::conn::TrySendError};
 use tower_service::Service;
@@ -96,6 +96,7 @@ enum State<B> {
     Waiting { request: Request<SentBody<B>>, waiting: Waiting<B> },
     Http1(http1::Connection<B>),
     Http2 { exchange: http2::Exchange<B>, guard: http2::StreamGuard, is_reused: bool },
+    Upgrade(Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>),
     Failed(ClientError),
     Done,
 }
@@ -105,7 +106,11 @@ impl<B> Unpin for ClientFuture<B> {}
 
 impl<B: RequestBody> State<B> {
     fn start(endpoint: &Arc<Endpoint<B>>, request: Request<SentBody<B>>) -> Self {
-        match endpoint.checkout() {
+        let checkout = match message::is_upgrade(request.headers()) {
+            true if endpoint.may_negotiate() => endpoint.checkout_http1(),
+            _ => endpoint.checkout(),
+        };
+        match checkout {
             Checkout::Leased(leased) => Self::send(endpoint, leased, request),
             Checkout::Waiting(waiting) => Self::Waiting { request, waiting },
             Checkout::Busy => {
@@ -132,6 +137,10 @@ impl<B: RequestBody> State<B> {
                     Self::Failed(error)
                 }
             },
+            Leased::Http2(stream) if message::is_upgrade(request.headers()) => {
+                let scheme = endpoint.target.origin.scheme().clone();
+                Self::Upgrade(Box::pin(upgrade(stream, request, scheme)))
+            }
             Leased::Http2(stream) => {
                 match message::to_http2(&mut request, endpoint.target.origin.scheme()) {
                     Ok(()) => {
@@ -168,6 +177,11 @@ where
                 State::Http1(connection) => Event::Exchanged(ready!(connection.exchange.poll(cx))),
                 State::Http2 { exchange, .. } => {
                     Event::Exchanged(ready!(exchange.as_mut().poll(cx)))
+                }
+                State::Upgrade(upgrade) => {
+                    let result = ready!(upgrade.as_mut().poll(cx));
+                    this.state = State::Done;
+                    return Poll::Ready(result);
                 }
                 State::Failed(_) | State::Done => Event::None,
             };
@@ -211,6 +225,31 @@ where
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+/// Opens a WebSocket on an HTTP/2 connection.
+async fn upgrade<B: RequestBody>(
+    stream: http2::Stream<B>,
+    mut request: Request<SentBody<B>>,
+    scheme: Scheme,
+) -> Result<Response<ClientBody>, ClientError> {
+    if !stream.has_extended_connect().await {
+        let reason = "the endpoint accepts no upgrade of HTTP/2 connections (RFC 8441)";
+        return Err(ClientError::new(ClientErrorKind::InvalidRequest, reason));
+    }
+    let accept = message::to_extended_connect(&mut request, &scheme)?;
+    let (exchange, guard) = stream.send(request);
+    match exchange.await {
+        Ok(mut response) => {
+            message::from_extended_connect(&mut response, accept);
+            Ok(response.map(|body| ClientBody::new(body, Some(guard))))
+        }
+        // The request has lost its first form, so it is not sent again.
+        Err(mut error) => Err(match error.take_message() {
+            Some(_) => ClientError::new(ClientErrorKind::Unsent, error.into_error()),
+            None => ClientError::of_sent(error.into_error()),
+        }),
     }
 }
 

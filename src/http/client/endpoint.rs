@@ -124,6 +124,11 @@ impl<B> Endpoint<B> {
         Self { pool, target, state: Mutex::new(state) }
     }
 
+    /// Returns whether a connection may have either protocol.
+    pub(super) fn may_negotiate(&self) -> bool {
+        self.pool.prior_knowledge(&self.target.origin).is_none()
+    }
+
     /// Returns whether there is any connection.
     pub(super) fn is_connected(&self) -> bool {
         lock(&self.state).sockets > 0
@@ -277,6 +282,25 @@ impl<B: RequestBody> Endpoint<B> {
         Checkout::Waiting(waiting)
     }
 
+    /// Returns a connection with HTTP/1.1 for an upgrade, where other requests may use HTTP/2. It
+    /// does not wait for one that is in use.
+    pub(super) fn checkout_http1(self: &Arc<Self>) -> Checkout<B> {
+        let mut state = lock(&self.state);
+        while let Some(Idle { connection, .. }) = state.idle.pop() {
+            if connection.is_usable() {
+                return Checkout::Leased(Leased::Http1(connection));
+            }
+        }
+        if state.sockets >= self.pool.max_connections {
+            return Checkout::Busy;
+        }
+        state.sockets += 1;
+        drop(state);
+        let (waiter, waiting) = oneshot::channel();
+        self.spawn(Some(waiter));
+        Checkout::Waiting(waiting)
+    }
+
     /// Counts the sockets to open for the requests in the line.
     fn reserve(&self, state: &mut State<B>) -> usize {
         let expected = match state.negotiated.or(self.pool.prior_knowledge(&self.target.origin)) {
@@ -297,14 +321,17 @@ impl<B: RequestBody> Endpoint<B> {
     /// Opens sockets that have been [reserved](Self::reserve).
     fn open(self: &Arc<Self>, wanted: usize) {
         for _ in 0..wanted {
-            let slot = self.slot();
-            let opening = Opening { endpoint: Some(Arc::clone(self)) };
-            match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(run(opening, slot))),
-                Err(error) => {
-                    opening.failed(&ClientError::new(ClientErrorKind::Connect, error));
-                }
-            }
+            self.spawn(None);
+        }
+    }
+
+    /// Starts the task of a connection, for one request or for the line.
+    fn spawn(self: &Arc<Self>, only_for: Option<Waiter<B>>) {
+        let slot = self.slot();
+        let opening = Opening { endpoint: Some(Arc::clone(self)), only_for };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(run(opening, slot))),
+            Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
         }
     }
 
@@ -335,11 +362,6 @@ impl<B: RequestBody> Endpoint<B> {
     }
 
     fn connect_failed(self: &Arc<Self>, error: &ClientError, runtime_ended: bool) {
-        tracing::debug!(
-            origin = %Escaped(&self.target.origin),
-            error = %EscapedChain(error),
-            "no connection to the endpoint"
-        );
         let mut state = lock(&self.state);
         state.opening -= 1;
         // Another connection, or one that is still being opened, may serve the other requests. If
@@ -384,33 +406,53 @@ impl<B: RequestBody> Events for Endpoint<B> {
     }
 }
 
-/// A socket that is being opened for the line. However that ends, the pool hears of it.
+/// A socket that is being opened. However that ends, those who wait for it hear of it.
 struct Opening<B: RequestBody> {
-    /// `None` when the pool has heard.
+    /// `None` when they have heard.
     endpoint: Option<Arc<Endpoint<B>>>,
+    /// The request that needs a connection of its own. Otherwise it is for the line.
+    only_for: Option<Waiter<B>>,
 }
 
 impl<B: RequestBody> Opening<B> {
-    /// Adds the connection to the pool, and returns the pool without keeping it alive.
+    /// Hands the connection over, and returns the pool without keeping it alive.
     fn opened(mut self, connection: Established<B>) -> Weak<Endpoint<B>> {
-        self.endpoint.take().map_or_else(Weak::new, |endpoint| {
-            endpoint.opened(connection);
-            Arc::downgrade(&endpoint)
-        })
+        let Some(endpoint) = self.endpoint.take() else { return Weak::new() };
+        match (self.only_for.take(), connection) {
+            (Some(waiter), Established::Http1(connection)) => {
+                let returned = endpoint.deliver(waiter, Leased::Http1(connection));
+                if let Some(Leased::Http1(connection)) = returned {
+                    endpoint.release(connection);
+                }
+            }
+            (_, connection) => endpoint.opened(connection),
+        }
+        Arc::downgrade(&endpoint)
     }
 
     fn failed(mut self, error: &ClientError) {
-        if let Some(endpoint) = self.endpoint.take() {
-            endpoint.connect_failed(error, false);
+        self.end(error, false);
+    }
+
+    fn end(&mut self, error: &ClientError, runtime_ended: bool) {
+        let Some(endpoint) = self.endpoint.take() else { return };
+        tracing::debug!(
+            origin = %Escaped(&endpoint.target.origin),
+            error = %EscapedChain(error),
+            "no connection to the endpoint"
+        );
+        match self.only_for.take() {
+            Some(waiter) => endpoint.fail([waiter], error),
+            None => endpoint.connect_failed(error, runtime_ended),
         }
     }
 }
 
 impl<B: RequestBody> Drop for Opening<B> {
     fn drop(&mut self) {
-        if let Some(endpoint) = self.endpoint.take() {
-            let error = ClientError::new(ClientErrorKind::Connect, "the runtime has ended");
-            endpoint.connect_failed(&error, true);
+        let error = || ClientError::new(ClientErrorKind::Connect, "the runtime has ended");
+        if self.endpoint.is_some() {
+            self.end(&error(), true);
         }
     }
 }
@@ -418,7 +460,10 @@ impl<B: RequestBody> Drop for Opening<B> {
 /// The task of a connection.
 async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
     let Some(endpoint) = opening.endpoint.clone() else { return };
-    let offer = endpoint.pool.prior_knowledge(&endpoint.target.origin);
+    let offer = match opening.only_for {
+        Some(_) => Some(Protocol::Http1),
+        None => endpoint.pool.prior_knowledge(&endpoint.target.origin),
+    };
     let opened = open_transport(&endpoint, slot, offer).await;
     let pool = &endpoint.pool;
     let retire_at = pool.retire_at();

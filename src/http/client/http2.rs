@@ -9,15 +9,17 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     body::SentBody,
@@ -30,6 +32,10 @@ use super::{
 pub(super) type Exchange<B> = Pin<
     Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<SentBody<B>>>>> + Send>,
 >;
+
+/// How often, and for how long together (0.2 s), the settings of a peer are looked for.
+const SETTINGS_CHECKS: u32 = 40;
+const SETTINGS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A connection in the pool.
 pub(super) struct Connection<B> {
@@ -49,6 +55,8 @@ pub(super) struct Streams {
     limit: AtomicUsize,
     has_extended_connect: AtomicBool,
     is_reused: AtomicBool,
+    /// Lets the settings of the peer be looked at.
+    driver: AtomicWaker,
     events: Weak<dyn Events>,
 }
 
@@ -86,6 +94,7 @@ pub(super) async fn establish<B: RequestBody>(
         limit: AtomicUsize::new(connection.current_max_send_streams()),
         has_extended_connect: AtomicBool::new(false),
         is_reused: AtomicBool::new(false),
+        driver: AtomicWaker::new(),
         events,
     });
     let driver = Driver { connection, streams: Arc::clone(&streams) };
@@ -116,6 +125,22 @@ impl<B> Connection<B> {
 }
 
 impl<B: RequestBody> Stream<B> {
+    /// Returns whether the peer accepts extended CONNECT.
+    ///
+    /// The settings of the peer arrive after a new connection is in use, and hyper tells nobody. So
+    /// they get a moment.
+    pub(super) async fn has_extended_connect(&self) -> bool {
+        let streams = &self.guard.0;
+        for _ in 0..SETTINGS_CHECKS {
+            if streams.has_extended_connect.load(Ordering::Relaxed) {
+                return true;
+            }
+            streams.driver.wake();
+            sleep(SETTINGS_CHECK_INTERVAL).await;
+        }
+        false
+    }
+
     pub(super) fn send(mut self, request: Request<SentBody<B>>) -> (Exchange<B>, StreamGuard) {
         (Box::pin(self.sender.try_send_request(request)), self.guard)
     }
@@ -148,6 +173,7 @@ impl<B: RequestBody> Driver<B> {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
+            streams.driver.register(cx.waker());
             streams.limit.store(connection.current_max_send_streams(), Ordering::Relaxed);
             let has_extended_connect = connection.is_extended_connect_protocol_enabled();
             streams.has_extended_connect.store(has_extended_connect, Ordering::Relaxed);

@@ -6,6 +6,8 @@ mod simulation;
 mod client;
 mod health_checks;
 mod limit_until_body_end;
+mod pool;
+mod pool_tls;
 mod resilience;
 mod retry_storm;
 mod sigv4;
