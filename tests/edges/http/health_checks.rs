@@ -345,7 +345,7 @@ mod protocols {
             }),
         );
         let (origin, _server) = serve(app).await;
-        let get = |path| HttpCheck::get(http::Uri::from_static(path));
+        let get = |path: &str| HttpCheck::get(path).unwrap();
         assert_eq!(found(get("/healthz"), &origin).await, "well");
         assert_eq!(found(get("/nowhere"), &origin).await, "response status 404 Not Found");
         let ill = get("/healthz?ill");
@@ -397,9 +397,7 @@ mod protocols {
             .unwrap()
             .connect(|address| Pool::new().client::<Empty<Bytes>>((*address).into()))
             .health_checked(
-                HealthCheck::new(HttpCheck::get(http::Uri::from_static("/")))
-                    .interval(20 * MILLIS)
-                    .fall(2),
+                HealthCheck::new(HttpCheck::get("/").unwrap()).interval(20 * MILLIS).fall(2),
             )
             .unwrap();
         let mut fleet = Watched::new(stream);
