@@ -60,7 +60,7 @@ impl Ca {
         // The subject is the name by which an issuer is found, so each has its own.
         params
             .distinguished_name
-            .push(DnType::CommonName, format!("CA {}", key.public_key_raw()[1]));
+            .push(DnType::CommonName, format!("CA {:?}", &key.public_key_raw()[1..9]));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&key).unwrap().der().clone();
         Self { certificate, issuer: Issuer::new(params, key) }

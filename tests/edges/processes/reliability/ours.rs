@@ -40,7 +40,7 @@ fn watched_over(
 ) -> impl Discover<Key = SocketAddr, Target = Service, Error: Send + Sync + std::error::Error>
 + Send
 + 'static {
-    let check = HealthCheck::new(HttpCheck::<Body>::get(Uri::from_static("/healthz")));
+    let check = HealthCheck::new(HttpCheck::<Body>::get("/healthz").unwrap());
     let detection = OutlierDetection::new().interval(SECOND).ejection_time(5 * SECOND, 60 * SECOND);
     stream
         .connect(|address| connect(*address))
