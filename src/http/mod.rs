@@ -15,7 +15,7 @@
 //! | turn errors into responses | [`Gateway`] |
 //! | select an endpoint by a header, a cookie or the path | [`RequestKey`] |
 //! | report the load of a server | [`ReportLoad`], [`load_probe`], `load_report` (feature `orca`) |
-//! | create a pooled client for each endpoint | `Pool` (`http-client`) |
+//! | create a pooled client for each endpoint | `Pool` (`http-client`), `Tls` (`tls`) |
 //! | keep sessions at their endpoints by a cookie | module `sticky` (`sticky`) |
 //! | sign requests for AWS | module `sigv4` (`sigv4`) |
 //!

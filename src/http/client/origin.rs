@@ -59,7 +59,7 @@ impl Origin {
     /// # Ok::<_, tower_lb::ParseError>(())
     /// ```
     ///
-    /// Only [`Client`](crate::http::Pool::client) supports it; a service in
+    /// Only the clients of `Pool` (feature `http-client`) support it. A service in
     /// [`SetOrigin`](crate::http::SetOrigin) connects to the host.
     ///
     /// [`HostHeader::Endpoint`]: crate::http::HostHeader::Endpoint

@@ -12,7 +12,7 @@ use crate::http::{HostHeader, Origin};
 /// target, which clients that parse URLs, such as reqwest, reject.
 ///
 /// A client over HTTP/2 derives `:authority` from the URI, so it names the endpoint's host there,
-/// whatever the `Host` header. [`Pool`](crate::http#items) creates clients that send one host.
+/// whatever the `Host` header. The clients of `Pool` (feature `http-client`) name one host.
 #[derive(Clone, Debug)]
 pub struct SetOrigin<S> {
     inner: S,

@@ -312,10 +312,11 @@ mod protocols {
     use bytes::Bytes;
     use http_body_util::{Empty, Full};
     use tokio::net::TcpListener;
+    use tower::ServiceExt as _;
     use tower_lb::{
         discover::DiscoverExt,
         health::{GrpcCheck, HttpCheck, TcpCheck},
-        http::{Client, Origin, Pool},
+        http::{Client, Origin, Pool, ReplayBody},
     };
 
     use super::*;
@@ -384,6 +385,23 @@ mod protocols {
         let client: Client<Full<Bytes>> = Pool::new().http2().client(web);
         let error = GrpcCheck::server().check(client).await.unwrap_err().to_string();
         assert_eq!(error, "no grpc-status");
+    }
+
+    /// A channel takes tonic's body. Below retries, it gets theirs.
+    #[tokio::test]
+    async fn grpc_checks_use_a_tonic_channel_and_work_below_retries() {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let app = tonic::service::Routes::new(service).into_axum_router();
+        let (origin, _server) = serve(app).await;
+        let channel = tonic::transport::Endpoint::from_shared(origin.to_string()).unwrap();
+        let channel = channel.connect_lazy();
+        let body = |message| tonic::body::Body::new(Full::<Bytes>::new(message));
+        GrpcCheck::with_body("", body).check(channel.clone()).await.unwrap();
+        let below = channel.map_request(|request: http::Request<ReplayBody<_>>| {
+            request.map(tonic::body::Body::new)
+        });
+        GrpcCheck::<ReplayBody<tonic::body::Body>>::server().check(below).await.unwrap();
     }
 
     /// TCP checks go before `connect`, the others behind; both ride on one stream.

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::Request;
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::mpsc;
 use tower::{ServiceExt, timeout::Timeout};
