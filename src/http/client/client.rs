@@ -30,7 +30,7 @@ pub struct Client<B> {
     endpoint: Arc<Endpoint<B>>,
 }
 
-/// How often a request that comes back from a kept connection is sent again.
+/// How often a request that comes back from a kept connection is repeated.
 const MAX_RESENDS: u8 = 3;
 
 impl<B> Client<B> {
@@ -245,7 +245,7 @@ async fn upgrade<B: RequestBody>(
             message::from_extended_connect(&mut response, accept);
             Ok(response.map(|body| ClientBody::new(body, Some(guard))))
         }
-        // The request has lost its first form, so it is not sent again.
+        // The request has lost its first form, so it is not repeated.
         Err(mut error) => Err(match error.take_message() {
             Some(_) => ClientError::new(ClientErrorKind::Unsent, error.into_error()),
             None => ClientError::of_sent(error.into_error()),
@@ -260,7 +260,7 @@ enum Event<B> {
     None,
 }
 
-/// Returns a request that may be sent again: one that came back from a connection that was kept.
+/// Returns a request that may be repeated: one that came back from a connection that was kept.
 /// Others get their error.
 fn unsent<B: RequestBody>(
     mut error: TrySendError<Request<SentBody<B>>>,

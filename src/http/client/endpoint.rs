@@ -303,7 +303,8 @@ impl<B: RequestBody> Endpoint<B> {
 
     /// Counts the sockets to open for the requests in the line.
     fn reserve(&self, state: &mut State<B>) -> usize {
-        let expected = match state.negotiated.or(self.pool.prior_knowledge(&self.target.origin)) {
+        let known = self.pool.prior_knowledge(&self.target.origin);
+        let expected = match known.or(state.negotiated) {
             Some(Protocol::Http1) => state.line.len(),
             Some(Protocol::Http2) => {
                 state.line.len().div_ceil(self.pool.max_streams.min(EXPECTED_STREAMS))
@@ -364,8 +365,8 @@ impl<B: RequestBody> Endpoint<B> {
     fn connect_failed(self: &Arc<Self>, error: &ClientError, runtime_ended: bool) {
         let mut state = lock(&self.state);
         state.opening -= 1;
-        // Another connection, or one that is still being opened, may serve the other requests. If
-        // there is none, the requests would wait for one attempt after the other.
+        // Another connection, or one that is still being opened, may serve the other requests.
+        // Without one, they would wait for one attempt after the other.
         let is_last = state.opening == 0 && state.sockets <= 1;
         let failed: VecDeque<_> = if is_last || runtime_ended || state.negotiated.is_none() {
             std::mem::take(&mut state.line)

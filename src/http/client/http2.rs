@@ -127,8 +127,8 @@ impl<B> Connection<B> {
 impl<B: RequestBody> Stream<B> {
     /// Returns whether the peer accepts extended CONNECT.
     ///
-    /// The settings of the peer arrive after a new connection is in use, and hyper tells nobody. So
-    /// they get a moment.
+    /// The settings of the peer arrive after a new connection is in use, and hyper has no event for
+    /// them. So they get a moment.
     pub(super) async fn has_extended_connect(&self) -> bool {
         let streams = &self.guard.0;
         for _ in 0..SETTINGS_CHECKS {

@@ -1,10 +1,10 @@
 //! HTTP clients as endpoints: where they send requests, and how long an attempt may take.
 //!
-//! With feature `http-client`, `Pool` creates a [`Client`] for each endpoint, a pool of connections.
-//! [`SetOrigin`] sends the requests of another client to an [`Origin`]. [`AttemptTimeout`] limits an
-//! attempt including its response body.
+//! With feature `http-client`, `Pool` creates a `Client` for each endpoint, a pool of connections.
+//! [`SetOrigin`] sends the requests of another client to an [`Origin`]. [`AttemptTimeout`] limits
+//! an attempt including its response body.
 //!
-//! A request passes [`client`] (its future), `message` (its form), `endpoint` (connections and the
+//! A request passes `client` (its future), `message` (its form), `endpoint` (connections and the
 //! line of requests that wait for one), and `http1` or `http2` (a connection and its task).
 
 mod attempt_timeout;

@@ -177,8 +177,10 @@ impl Pool {
 
     /// Returns the protocol of connections to an origin, unless it is negotiated.
     pub(super) fn prior_knowledge(&self, origin: &Origin) -> Option<Protocol> {
-        let is_negotiated = origin.scheme() == &Scheme::HTTPS;
-        self.protocol.or((!is_negotiated).then_some(Protocol::Http1))
+        match self.protocol {
+            None if origin.scheme() != &Scheme::HTTPS => Some(Protocol::Http1),
+            set => set,
+        }
     }
 
     /// Returns the end of the age of a connection that is opened now.

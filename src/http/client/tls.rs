@@ -52,7 +52,6 @@ pub struct Tls {
 }
 
 /// Builds a [`Tls`].
-#[must_use = "call `build` to create the configuration"]
 #[derive(Default)]
 pub struct TlsBuilder {
     roots: Option<RootCertStore>,
@@ -69,6 +68,7 @@ impl Tls {
     }
 
     /// Trusts the certificates that the platform trusts, and shows none.
+    #[must_use]
     pub fn builder() -> TlsBuilder {
         TlsBuilder::default()
     }
@@ -138,6 +138,7 @@ impl TlsBuilder {
 
     /// Shows a certificate to endpoints that ask for one: the chain, the certificate itself first,
     /// and its key. By default none.
+    #[must_use]
     pub fn client_certificate(
         mut self,
         chain: Vec<CertificateDer<'static>>,
