@@ -368,7 +368,7 @@ impl<B: RequestBody> Endpoint<B> {
         // Another connection, or one that is still being opened, may serve the other requests.
         // Without one, they would wait for one attempt after the other.
         let is_last = state.opening == 0 && state.sockets <= 1;
-        let failed: VecDeque<_> = if is_last || runtime_ended || state.negotiated.is_none() {
+        let failed: VecDeque<_> = if is_last || runtime_ended {
             std::mem::take(&mut state.line)
         } else {
             let first_live = state.line.iter().position(|waiter| !waiter.is_closed());
