@@ -18,7 +18,7 @@ use super::{
     message::{self, Target},
     pool::Pool,
 };
-use crate::{BoxError, http::Origin};
+use crate::{BoxError, future::polled_after_completion, http::Origin};
 
 /// A pool of connections to one endpoint; made by [`Pool`].
 ///
@@ -86,6 +86,10 @@ impl<B> fmt::Debug for Client<B> {
 }
 
 /// The response future of a [`Client`].
+///
+/// # Panics
+///
+/// Panics if it is polled after it has completed.
 pub struct ClientFuture<B> {
     endpoint: Arc<Endpoint<B>>,
     state: State<B>,
@@ -214,8 +218,7 @@ where
                     (error, is_reused)
                 }
                 (State::Failed(error), _) => return Poll::Ready(Err(error)),
-                // A future must not be polled after its end.
-                _ => return Poll::Pending,
+                _ => polled_after_completion("ClientFuture"),
             };
             match unsent(error, is_reused && this.resends < MAX_RESENDS) {
                 Ok(request) => {
