@@ -71,6 +71,7 @@ mod gateway;
 mod load;
 mod replay;
 mod request_key;
+mod request_path;
 mod resilience;
 #[cfg(feature = "sigv4")]
 pub mod sigv4;
@@ -83,6 +84,7 @@ pub use self::client::{Client, ClientBody, ClientError, ClientErrorKind, ClientF
 pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
+pub(crate) use self::request_path::request_path;
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,

@@ -1,14 +1,12 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST, uri::PathAndQuery,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST};
 use http_body::Body;
 use tower_service::Service;
 
 use super::exchange::Exchange;
-use crate::{BoxError, ParseError, health::Check};
+use crate::{BoxError, ParseError, health::Check, http::request_path};
 
 /// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
 /// 200 to 299.
@@ -31,15 +29,9 @@ impl<B> HttpCheck<B> {
     ///
     /// [`ParseError`] if `path` is not a path that starts with a slash.
     pub fn get(path: &str) -> Result<Self, ParseError> {
-        let invalid = || ParseError::new("path", path, "a path such as /healthz");
-        if !path.starts_with('/') || path.contains('#') {
-            return Err(invalid());
-        }
-        let parsed = path.parse::<PathAndQuery>();
-        let path = parsed.map_err(|error| invalid().with_source(error))?.into();
         Ok(Self {
             method: Method::GET,
-            path,
+            path: request_path(path)?,
             host: None,
             status: Arc::new(|status| status.is_success()),
             body: None,

@@ -1,14 +1,14 @@
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use http::{Uri, uri::Scheme};
+use http::uri::Scheme;
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{client::Client, message::Target};
 use crate::{
-    BoxError,
-    http::{HostHeader, Origin, load::ask},
+    BoxError, ParseError,
+    http::{HostHeader, Origin, load::ask, request_path},
     outcome::LoadReport,
     rng::Rng,
     strategy::Candidate,
@@ -143,12 +143,20 @@ impl Pool {
 
     /// Returns a [`load_probe`](crate::http::load_probe) with clients of its own, for
     /// [`Probed`](crate::strategy::Probed).
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if `path` is not a path that starts with a slash.
     pub fn load_probe(
         self,
-        path: Uri,
-    ) -> impl Fn(&Candidate) -> BoxFuture<'static, Result<LoadReport, BoxError>> + Clone {
+        path: &str,
+    ) -> Result<
+        impl Fn(&Candidate) -> BoxFuture<'static, Result<LoadReport, BoxError>> + Clone + use<>,
+        ParseError,
+    > {
+        let path = request_path(path)?;
         let clients = Arc::new(Mutex::new(HashMap::<String, Client<String>>::new()));
-        move |endpoint| {
+        Ok(move |endpoint: &Candidate| -> BoxFuture<'static, _> {
             let (path, name) = (path.clone(), endpoint.name());
             let mut clients = lock(&clients);
             let client = match clients.get(name) {
@@ -162,7 +170,7 @@ impl Pool {
                 }),
             };
             Box::pin(async move { ask(client?, path).await })
-        }
+        })
     }
 
     /// Returns a function that creates clients, for
