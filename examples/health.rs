@@ -5,7 +5,7 @@
 use std::{error::Error as StdError, time::Duration};
 
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Uri, body::Bytes};
+use hyper::{Request, body::Bytes};
 use tokio::time::{Instant, interval, sleep};
 use tower::ServiceExt;
 use tower_lb::{
@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let origins = backends.each_ref().map(|one| (one.name, Origin::from(one.address).into()));
 
     // The times are short, so that the example is short.
-    let check = HealthCheck::new(HttpCheck::<Body>::get(Uri::from_static("/healthz")));
+    let check = HealthCheck::new(HttpCheck::<Body>::get("/healthz")?);
     let endpoints = discover::list(origins)
         .connect(Pool::new().connector())
         .health_checked(check.interval(millis(200)))?

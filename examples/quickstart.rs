@@ -8,7 +8,7 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, Uri, body::Bytes};
+use hyper::{Request, body::Bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{task::JoinSet, time::interval};
 use tower::{Service, ServiceExt};
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
 
     // The balancer: the endpoints, their connections and health checks, and the strategy.
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
-    let check = HealthCheck::new(HttpCheck::get(Uri::from_static("/healthz")));
+    let check = HealthCheck::new(HttpCheck::get("/healthz")?);
     let endpoints = discover::list(origins)
         .connect(Pool::new().connector())
         .health_checked(check.interval(Duration::from_millis(200)))?;

@@ -10,7 +10,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
-    http::{Origin, SetOrigin},
+    http::{Origin, ReplayBody, SetOrigin, resilient},
     strategy::P2c,
 };
 use tower_lb_examples::backend::Backend;
@@ -21,13 +21,18 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 fn endpoint(
     client: Client,
     origin: &Origin,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = reqwest::Error, Future: Send>
-+ Clone
+) -> impl Service<
+    Request<ReplayBody<Body>>,
+    Response = Response<Body>,
+    Error = reqwest::Error,
+    Future: Send,
+> + Clone
 + Send
 + Sync
 + use<> {
-    let send = service_fn(move |request: Request<Body>| {
+    let send = service_fn(move |request: Request<ReplayBody<Body>>| {
         let client = client.clone();
+        let request = request.map(Body::wrap);
         async move { client.execute(request.try_into()?).await.map(Response::from) }
     });
     SetOrigin::new(send, origin.clone())
@@ -44,17 +49,18 @@ async fn main() -> Result<(), BoxError> {
     let origins = [&fast, &medium, &slow].map(|b| (b.name, Origin::from(b.address).into()));
     let endpoints = discover::list(origins).connect(move |origin| endpoint(client.clone(), origin));
     let balancer = Builder::http().spawn(P2c::peak_ewma(), endpoints)?;
+    let service = resilient(balancer.clone());
 
     for (title, killed) in [("all are up", None), ("fast is killed", Some(&fast))] {
         killed.into_iter().for_each(Backend::kill);
         let mut requests = JoinSet::new();
         for n in 0..600 {
-            let balancer = balancer.clone();
+            let service = service.clone();
             requests.spawn(async move {
                 // One request per millisecond.
                 sleep(Duration::from_millis(n)).await;
                 let request = Request::get(format!("/items/{n}?full"));
-                let response = balancer.oneshot(request.body(Body::default())?).await?;
+                let response = service.oneshot(request.body(Body::default())?).await?;
                 // Convert to reqwest's own response, which has methods to read a body.
                 let response = reqwest::Response::from(response.map(Body::wrap));
                 Ok::<_, BoxError>(response.error_for_status()?.text().await?)

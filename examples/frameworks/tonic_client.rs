@@ -30,11 +30,12 @@ use tonic::{
     server::NamedService,
     transport::{self, Server, server::TcpIncoming},
 };
-use tower::{Service, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
-    http::{GrpcStatus, UntilBodyEnd},
+    health::{GrpcCheck, HealthCheck, HealthExt},
+    http::{GrpcStatus, ReplayBody, ResilienceLayer, RetryOn, UntilBodyEnd},
     strategy::P2c,
 };
 
@@ -52,21 +53,29 @@ async fn main() -> Result<(), BoxError> {
     let connect = |address: &SocketAddr| {
         let endpoint = transport::Endpoint::from_shared(format!("http://{address}"));
         // A URI with a socket address is always valid.
-        endpoint.unwrap().connect_timeout(Duration::from_secs(1)).connect_lazy()
+        let channel = endpoint.unwrap().connect_timeout(Duration::from_secs(1)).connect_lazy();
+        // Retries send `ReplayBody`s, and a channel takes tonic's own body.
+        channel.map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
     };
 
     let (_, first) = servers[0];
-    print("one channel", greet(connect(&first), 300).await);
+    let one = transport::Endpoint::from_shared(format!("http://{first}"))?.connect_lazy();
+    print("one channel", greet(one, 300).await);
 
-    // One HTTP/2 connection per server; the grpc-status decides whether a request failed.
+    // One HTTP/2 connection per server; the grpc-status decides whether a request failed. The
+    // health checks use the same channels.
     let endpoints = servers.iter().map(|&(name, address)| (name, address.into()));
-    let endpoints = discover::list(endpoints.collect::<Vec<_>>()).connect(connect);
+    let endpoints = discover::list(endpoints.collect::<Vec<_>>())
+        .connect(connect)
+        .health_checked(HealthCheck::new(GrpcCheck::server()))?;
     let balancer =
         Builder::http().track(UntilBodyEnd::new(GrpcStatus)).spawn(P2c::peak_ewma(), endpoints)?;
-    print("balanced", greet(balancer.clone(), 300).await);
+    let resilience = ResilienceLayer::builder().retry_on(RetryOn::grpc()).build()?;
+    let client = resilience.layer(balancer.clone());
+    print("balanced", greet(client.clone(), 300).await);
 
     greeters[0].unavailable.store(true, Ordering::Relaxed);
-    print("balanced, one is unavailable", greet(balancer.clone(), 300).await);
+    print("balanced, one is unavailable", greet(client, 300).await);
     println!("\n{}", balancer.status());
     Ok(())
 }
@@ -133,7 +142,9 @@ impl Greeter {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        tokio::spawn(Server::builder().add_service(self).serve_with_incoming(incoming));
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = Server::builder().add_service(health).add_service(self);
+        tokio::spawn(server.serve_with_incoming(incoming));
         Ok(address)
     }
 

@@ -16,7 +16,7 @@
 //! | stand between clients of any kind and a balancer | `Proxy`, `Tunnels` (`proxy`) |
 //! | select an endpoint by a header, a cookie or the path | [`RequestKey`] |
 //! | report the load of a server | [`ReportLoad`], [`load_probe`], `load_report` (feature `orca`) |
-//! | create a pooled client for each endpoint | `Pool` (`http-client`) |
+//! | create a pooled client for each endpoint | `Pool` (`http-client`), `Tls` (`tls`) |
 //! | keep sessions at their endpoints by a cookie | module `sticky` (`sticky`) |
 //! | sign requests for AWS | module `sigv4` (`sigv4`) |
 //!
@@ -74,6 +74,7 @@ mod load;
 mod proxy;
 mod replay;
 mod request_key;
+mod request_path;
 mod resilience;
 #[cfg(feature = "sigv4")]
 pub mod sigv4;
@@ -81,7 +82,9 @@ pub mod sigv4;
 pub mod sticky;
 
 #[cfg(feature = "http-client")]
-pub use self::client::{Client, ClientError, ClientErrorKind, Pool};
+pub use self::client::{Client, ClientBody, ClientError, ClientErrorKind, ClientFuture, Pool};
+#[cfg(feature = "tls")]
+pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
 #[cfg(feature = "proxy")]
@@ -89,6 +92,7 @@ pub use self::proxy::{
     ClientConnection, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer, RequestBody,
     RequestBodyError, Tunnels,
 };
+pub(crate) use self::request_path::request_path;
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,

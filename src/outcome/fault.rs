@@ -97,9 +97,13 @@ mod wire {
 
     fn of_client(error: &ClientError) -> Option<Fault> {
         match error.kind() {
-            ClientErrorKind::Connect | ClientErrorKind::Tls | ClientErrorKind::Unsent => {
-                Some(Fault::Unsent)
-            }
+            ClientErrorKind::Connect | ClientErrorKind::Tls => Some(Fault::Unsent),
+            // The source may know that the endpoint refused the stream.
+            ClientErrorKind::Unsent => match error.source().and_then(Fault::of) {
+                Some(Fault::Refused) => Some(Fault::Refused),
+                _ => Some(Fault::Unsent),
+            },
+            ClientErrorKind::Busy => Some(Fault::Refused),
             ClientErrorKind::InvalidRequest | ClientErrorKind::RequestBody => Some(Fault::Caller),
             // The source may know that the stream was refused.
             ClientErrorKind::Connection => None,

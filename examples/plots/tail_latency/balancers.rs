@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower::{
     Service, ServiceExt,
@@ -75,7 +75,7 @@ impl Kind {
                 ours(LeastLoaded::new(load), origins)
             }
             Self::Probes => {
-                let ask = Pool::new().load_probe(Uri::from_static("/load"));
+                let ask = Pool::new().load_probe("/load")?;
                 let probes = probes.clone();
                 let probe = move |endpoint: &Candidate| {
                     probes.0.fetch_add(1, Ordering::Relaxed);

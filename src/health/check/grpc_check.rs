@@ -16,7 +16,8 @@ use crate::{BoxError, health::Check};
 ///
 /// The request goes through the endpoint's own service, which must use HTTP/2. `B` is the type of
 /// request body that the service takes: [`server`](Self::server) and [`service`](Self::service)
-/// make one from [`Bytes`]; for another, such as tonic's, use [`with_body`](Self::with_body).
+/// make one from [`Bytes`], as for the [`ReplayBody`](crate::http::ReplayBody) of retries; for
+/// another, such as tonic's, use [`with_body`](Self::with_body).
 ///
 /// ```
 /// use bytes::Bytes;

@@ -6,7 +6,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::exchange::Exchange;
-use crate::{BoxError, health::Check};
+use crate::{BoxError, ParseError, health::Check, http::request_path};
 
 /// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
 /// 200 to 299.
@@ -23,16 +23,20 @@ pub struct HttpCheck<B> {
 }
 
 impl<B> HttpCheck<B> {
-    /// Sends `GET` to `path`, which may have a query: `"/healthz"`.
-    pub fn get(path: Uri) -> Self {
-        Self {
+    /// Sends `GET` to `path`, which may have a query: `"/healthz?full"`.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError`] if `path` is not a path that starts with a slash.
+    pub fn get(path: &str) -> Result<Self, ParseError> {
+        Ok(Self {
             method: Method::GET,
-            path,
+            path: request_path(path)?,
             host: None,
             status: Arc::new(|status| status.is_success()),
             body: None,
             request_body: PhantomData,
-        }
+        })
     }
 
     setters! {
@@ -105,5 +109,21 @@ impl<B> fmt::Debug for HttpCheck<B> {
             .field("path", &self.path)
             .field("host", &self.host)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_starts_with_a_slash() {
+        for path in ["/", "/healthz", "/a/b?c=d", "//a"] {
+            assert_eq!(HttpCheck::<()>::get(path).unwrap().request().uri(), path);
+        }
+        for path in ["", "healthz", "*", "?a", "http://a/b", "a:80", "/a b", "/a#b", "/\n"] {
+            let error = HttpCheck::<()>::get(path).unwrap_err();
+            assert_eq!((error.what(), error.text()), ("path", path));
+        }
     }
 }

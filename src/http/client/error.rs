@@ -1,15 +1,17 @@
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
-use crate::BoxError;
+use super::body::BodyFailed;
+use crate::{BoxError, error::chain};
 
 /// Why a [`Client`](crate::http::Client) has no response.
 ///
 /// The source says more. [`RetryOn`](crate::http::RetryOn) reads the kind: a request that was not
 /// sent may be sent elsewhere, whatever its method.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientError {
     kind: ClientErrorKind,
-    source: BoxError,
+    /// Shared, because several requests may wait for the connection that fails.
+    source: Arc<dyn StdError + Send + Sync>,
 }
 
 /// The kinds of [`ClientError`].
@@ -21,7 +23,11 @@ pub enum ClientErrorKind {
     /// The TLS handshake failed, for example because a certificate is not trusted. The request was
     /// not sent.
     Tls,
-    /// The connection closed before the request was written. The request was not sent.
+    /// All connections are in use, and as many requests as
+    /// [`Pool::max_waiting`](crate::http::Pool::max_waiting) wait for one. The request was not sent.
+    Busy,
+    /// The endpoint has not processed the request: the connection closed before the request was
+    /// written, or the endpoint refused it by the means of HTTP/2.
     Unsent,
     /// The client refuses to send the request, because it is not a valid one. The endpoint is not
     /// at fault, and any other one would get the same request.
@@ -33,9 +39,13 @@ pub enum ClientErrorKind {
 }
 
 impl ClientError {
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by the pool that is to come"))]
     pub(crate) fn new(kind: ClientErrorKind, source: impl Into<BoxError>) -> Self {
-        Self { kind, source: source.into() }
+        Self { kind, source: source.into().into() }
+    }
+
+    /// Returns the error of a request that hyper did not hand back.
+    pub(super) fn of_sent(error: hyper::Error) -> Self {
+        Self::new(kind_of_sent(&error), error)
     }
 
     /// Returns the kind of the error.
@@ -45,12 +55,43 @@ impl ClientError {
     }
 }
 
+fn kind_of_sent(error: &hyper::Error) -> ClientErrorKind {
+    if chain(error).any(|error| error.is::<BodyFailed>()) {
+        return ClientErrorKind::RequestBody;
+    }
+    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<h2::Error>()) {
+        return kind_of_h2(error);
+    }
+    // "User" is also what hyper calls the end of the runtime, and that error has a source.
+    if error.is_user() && error.source().is_none() {
+        return ClientErrorKind::InvalidRequest;
+    }
+    ClientErrorKind::Connection
+}
+
+fn kind_of_h2(error: &h2::Error) -> ClientErrorKind {
+    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    if error.is_remote() && (is_refused || error.is_go_away()) {
+        // RFC 9113, 8.7. h2 gives this error to the streams above the last one of a GOAWAY only.
+        ClientErrorKind::Unsent
+    } else if error.is_reset() && !error.is_remote() && !error.is_library() {
+        // hyper resets a stream when its request body fails.
+        ClientErrorKind::RequestBody
+    } else if error.reason().is_none() && !error.is_io() {
+        // h2 refuses to encode the request.
+        ClientErrorKind::InvalidRequest
+    } else {
+        ClientErrorKind::Connection
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             ClientErrorKind::Connect => "no connection to the endpoint",
             ClientErrorKind::Tls => "the TLS handshake with the endpoint failed",
-            ClientErrorKind::Unsent => "the connection closed before the request was sent",
+            ClientErrorKind::Busy => "all connections to the endpoint are in use",
+            ClientErrorKind::Unsent => "the endpoint has not processed the request",
             ClientErrorKind::InvalidRequest => "the request cannot be sent",
             ClientErrorKind::RequestBody => "the request body failed",
             ClientErrorKind::Connection => "the connection to the endpoint failed",

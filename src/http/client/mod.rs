@@ -1,25 +1,50 @@
 //! HTTP clients as endpoints: where they send requests, and how long an attempt may take.
 //!
-//! [`SetOrigin`] sends requests to an [`Origin`]. With feature `http-client`, `Pool` creates a
-//! pooled [`Client`] for each endpoint. [`AttemptTimeout`] limits an attempt including its response
-//! body.
+//! With feature `http-client`, `Pool` creates a `Client` for each endpoint, a pool of connections.
+//! [`SetOrigin`] sends the requests of another client to an [`Origin`]. [`AttemptTimeout`] limits
+//! an attempt including its response body.
+//!
+//! A request passes `client` (its future), `message` (its form), `endpoint` (connections and the
+//! line of requests that wait for one), and `http1` or `http2` (a connection and its task).
 
 mod attempt_timeout;
+#[cfg(feature = "http-client")]
+mod body;
 #[cfg(feature = "http-client")]
 #[allow(clippy::module_inception)]
 mod client;
 #[cfg(feature = "http-client")]
+mod connect;
+#[cfg(feature = "http-client")]
+mod endpoint;
+#[cfg(feature = "http-client")]
 mod error;
+mod host_header;
+#[cfg(feature = "http-client")]
+mod http1;
+#[cfg(feature = "http-client")]
+mod http2;
+#[cfg(feature = "http-client")]
+mod message;
 mod origin;
+#[cfg(feature = "http-client")]
+mod pool;
 mod set_origin;
+#[cfg(feature = "tls")]
+mod tls;
 
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsBuilder};
 pub use self::{
     attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},
+    host_header::HostHeader,
     origin::Origin,
-    set_origin::{HostHeader, SetOrigin},
+    set_origin::SetOrigin,
 };
 #[cfg(feature = "http-client")]
 pub use self::{
-    client::{Client, Pool},
+    body::ClientBody,
+    client::{Client, ClientFuture},
     error::{ClientError, ClientErrorKind},
+    pool::Pool,
 };

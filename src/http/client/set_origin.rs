@@ -1,33 +1,23 @@
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Uri, header::HOST};
+use http::{Method, Request, Uri, header::HOST, uri::PathAndQuery};
 use tower_service::Service;
 
-use crate::http::Origin;
+use crate::http::{HostHeader, Origin};
 
-/// Sends requests to an endpoint's origin.
+/// Sends requests to an endpoint's origin through any HTTP client.
 ///
-/// It replaces the scheme and the authority of the URI, keeps path and query, and sets the `Host`
-/// header as [`HostHeader`] says.
+/// It replaces the scheme and the authority of the URI, joins the origin's path and the request's,
+/// keeps the query, and sets the `Host` header as [`HostHeader`] says. `OPTIONS *` keeps its
+/// target, which clients that parse URLs, such as reqwest, reject.
+///
+/// A client over HTTP/2 derives `:authority` from the URI, so it names the endpoint's host there,
+/// whatever the `Host` header. The clients of `Pool` (feature `http-client`) name one host.
 #[derive(Clone, Debug)]
 pub struct SetOrigin<S> {
     inner: S,
     origin: Origin,
     host: HostHeader,
-}
-
-/// The `Host` header of the requests that [`SetOrigin`] sends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HostHeader {
-    /// The request's own `Host` header. Without one, clients derive it from the endpoint's
-    /// authority. The default.
-    #[default]
-    Keep,
-    /// The endpoint's authority.
-    Endpoint,
-    /// A fixed name.
-    Fixed(HeaderValue),
 }
 
 impl<S> SetOrigin<S> {
@@ -47,23 +37,25 @@ impl<S> SetOrigin<S> {
     }
 
     fn redirect<B>(&self, request: &mut Request<B>) {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = Some(self.origin.scheme().clone());
-        parts.authority = Some(self.origin.authority().clone());
-        let path = parts.path_and_query.take();
-        // The authority form of CONNECT and the asterisk form have no path that is valid in a URI
-        // with an authority.
-        parts.path_and_query =
-            path.filter(|path| path.as_str().starts_with('/')).or_else(|| "/".parse().ok());
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-        let host = match &self.host {
+        let host = self.host.of(request.headers(), request.uri(), || match self.host {
+            // Clients derive it from the URI.
             HostHeader::Keep => None,
-            HostHeader::Endpoint => self.origin.host(),
-            HostHeader::Fixed(host) => Some(host.clone()),
-        };
+            _ => self.origin.host(),
+        });
         if let Some(host) = host {
             request.headers_mut().insert(HOST, host);
         }
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = Some(self.origin.scheme().clone());
+        parts.authority = Some(self.origin.authority().clone());
+        let is_asterisk = |path: &PathAndQuery| path == "*" && request.method() == Method::OPTIONS;
+        if !parts.path_and_query.as_ref().is_some_and(is_asterisk) {
+            // The authority form of CONNECT has no path, and a URI with an authority needs one.
+            let path = parts.path_and_query.filter(|path| path.as_str().starts_with('/'));
+            let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+            parts.path_and_query = Some(self.origin.join(Some(&path)).unwrap_or(path));
+        }
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     }
 }
 
@@ -84,35 +76,59 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for SetOrigin<S> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    fn redirected(uri: &str, host: HostHeader) -> (String, Option<String>) {
-        let service = SetOrigin::new((), "http://10.0.0.1:8080".parse().unwrap()).host_header(host);
-        let mut request =
-            Request::builder().uri(uri).header(HOST, "shop.example").body(()).unwrap();
+    fn redirected(origin: &str, request: http::request::Builder, host: HostHeader) -> Request<()> {
+        let service = SetOrigin::new((), origin.parse().unwrap()).host_header(host);
+        let mut request = request.body(()).unwrap();
         service.redirect(&mut request);
-        let host = request.headers().get(HOST).map(|host| host.to_str().unwrap().to_owned());
-        (request.uri().to_string(), host)
+        request
     }
 
     #[test]
     fn scheme_and_authority_are_replaced_and_path_and_query_kept() {
-        for (uri, expected) in [
-            ("/a/b?c=%20d", "http://10.0.0.1:8080/a/b?c=%20d"),
-            ("https://shop.example/a?b", "http://10.0.0.1:8080/a?b"),
-            ("https://shop.example", "http://10.0.0.1:8080/"),
-            ("*", "http://10.0.0.1:8080/"),
-            ("shop.example:443", "http://10.0.0.1:8080/"),
+        for (origin, method, uri, expected) in [
+            ("http://10.0.0.1:80", "GET", "/a/b?c=%20d", "http://10.0.0.1:80/a/b?c=%20d"),
+            ("http://10.0.0.1:80", "GET", "https://shop.example/a?b", "http://10.0.0.1:80/a?b"),
+            ("http://10.0.0.1:80", "GET", "https://shop.example", "http://10.0.0.1:80/"),
+            ("http://10.0.0.1:80", "CONNECT", "shop.example:443", "http://10.0.0.1:80/"),
+            ("http://10.0.0.1:80/api", "GET", "/a?b", "http://10.0.0.1:80/api/a?b"),
+            ("http://[fe80::1%25eth0]:80", "GET", "/", "http://[fe80::1]:80/"),
         ] {
-            assert_eq!(redirected(uri, HostHeader::Keep).0, expected, "{uri}");
+            let request = Request::builder().method(method).uri(uri);
+            let request = redirected(origin, request, HostHeader::Keep);
+            assert_eq!(request.uri().to_string(), expected, "{uri}");
         }
     }
 
     #[test]
+    fn the_asterisk_form_stays_one() {
+        let request = Request::options("*");
+        let request = redirected("http://10.0.0.1:80/api", request, HostHeader::Keep);
+        assert_eq!(request.uri().path(), "*");
+        assert_eq!(request.uri().authority().unwrap(), "10.0.0.1:80");
+        let request = redirected("http://10.0.0.1:80", Request::get("*"), HostHeader::Keep);
+        assert_eq!(request.uri(), "http://10.0.0.1:80/");
+    }
+
+    #[test]
     fn the_host_header_is_kept_set_or_fixed() {
-        let host = |host| redirected("/", host).1.unwrap();
-        assert_eq!(host(HostHeader::Keep), "shop.example");
-        assert_eq!(host(HostHeader::Endpoint), "10.0.0.1:8080");
-        assert_eq!(host(HostHeader::Fixed(HeaderValue::from_static("x"))), "x");
+        let fixed = HostHeader::Fixed(HeaderValue::from_static("x"));
+        for (host, sent, uri, expected) in [
+            (HostHeader::Keep, Some("shop.example"), "http://real.example/", Some("shop.example")),
+            (HostHeader::Keep, None, "http://real.example/", Some("real.example")),
+            (HostHeader::Keep, None, "/", None),
+            (HostHeader::Endpoint, Some("shop.example"), "/", Some("10.0.0.1:80")),
+            (fixed, Some("shop.example"), "/", Some("x")),
+        ] {
+            let request = Request::builder().uri(uri);
+            let request =
+                sent.into_iter().fold(request, |request, host| request.header(HOST, host));
+            let request = redirected("http://10.0.0.1:80", request, host);
+            let host = request.headers().get(HOST).map(|host| host.to_str().unwrap());
+            assert_eq!(host, expected);
+        }
     }
 }

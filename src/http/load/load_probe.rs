@@ -8,8 +8,8 @@ use tower_service::Service;
 
 use super::in_flight_header;
 use crate::{
-    BoxError,
-    http::{Origin, SetOrigin},
+    BoxError, ParseError,
+    http::{Origin, SetOrigin, request_path},
     outcome::LoadReport,
     strategy::Candidate,
 };
@@ -35,18 +35,24 @@ use crate::{
 /// # use http::{Request, Response};
 /// # use tower_lb::BoxError;
 /// # type Client = tower::util::BoxCloneSyncService<Request<String>, Response<String>, BoxError>;
-/// use http::Uri;
 /// use tower_lb::{http::load_probe, strategy::{Freshest, Probed}};
 ///
-/// # fn example(client: Client) {
-/// let probe = load_probe(client, Uri::from_static("/load"));
+/// # fn example(client: Client) -> Result<(), tower_lb::ParseError> {
+/// let probe = load_probe(client, "/load")?;
 /// let strategy = Probed::new(probe, Freshest::default());
-/// # }
+/// # Ok(()) }
 /// ```
+///
+/// # Errors
+///
+/// [`ParseError`] if `path` is not a path that starts with a slash.
 pub fn load_probe<S, B, R>(
     client: S,
-    path: Uri,
-) -> impl Fn(&Candidate) -> BoxFuture<'static, Result<LoadReport, BoxError>> + Clone
+    path: &str,
+) -> Result<
+    impl Fn(&Candidate) -> BoxFuture<'static, Result<LoadReport, BoxError>> + Clone + use<S, B, R>,
+    ParseError,
+>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>, Future: Send>
         + Clone
@@ -55,17 +61,18 @@ where
     B: Default + Send + 'static,
     R: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    move |endpoint| {
+    let path = request_path(path)?;
+    Ok(move |endpoint: &Candidate| -> BoxFuture<'static, _> {
         let origin = endpoint.name().parse::<Origin>();
         let (client, path) = (client.clone(), path.clone());
         Box::pin(async move { ask(SetOrigin::new(client, origin?), path).await })
-    }
+    })
 }
 
 /// How many frames of a response body are read.
 const MAX_FRAMES_READ: usize = 16;
 
-async fn ask<S, B, R>(mut service: S, path: Uri) -> Result<LoadReport, BoxError>
+pub(in crate::http) async fn ask<S, B, R>(mut service: S, path: Uri) -> Result<LoadReport, BoxError>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
     B: Default,

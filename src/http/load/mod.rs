@@ -10,6 +10,8 @@ mod load_probe;
 mod orca;
 mod report_load;
 
+#[cfg(feature = "http-client")]
+pub(super) use self::load_probe::ask;
 #[cfg(feature = "orca")]
 pub use self::orca::load_report;
 pub use self::{

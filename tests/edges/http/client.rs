@@ -15,7 +15,7 @@ use std::{
 use axum::{Router, body::Body as AxumBody, routing::get};
 use bytes::Bytes;
 use futures::{FutureExt, SinkExt, channel::mpsc};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper_util::{
@@ -34,8 +34,8 @@ use tower_lb::{
     discover::{self, DiscoverExt},
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
     http::{
-        Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool, ReportLoadLayer, SetOrigin,
-        UntilBodyEnd, load_probe,
+        ClientError, ClientErrorKind, Gateway, GrpcStatus, HostHeader, HttpStatus, Origin, Pool,
+        ReportLoadLayer, SetOrigin, UntilBodyEnd, load_probe,
     },
     limit::RateLimitLayer,
     load::PeakEwma,
@@ -279,7 +279,8 @@ async fn a_dead_endpoint_is_named_and_its_error_kept() {
     let error = balancer.clone().oneshot(request()).await.unwrap_err();
     assert_eq!(error.endpoint(), Some("dead"));
     let source = error.source().unwrap();
-    assert!(source.downcast_ref::<hyper_util::client::legacy::Error>().unwrap().is_connect());
+    let source = source.downcast_ref::<ClientError>().unwrap();
+    assert_eq!(source.kind(), ClientErrorKind::Connect);
     assert_eq!(balancer.status().endpoints[0].outcomes.transport, 1);
 }
 
@@ -515,7 +516,7 @@ async fn probes_over_http_find_the_idle_server() {
         }
     }
     let asked = Arc::new(Mutex::new(BTreeSet::new()));
-    let (counted, ask) = (Arc::clone(&asked), Pool::new().load_probe(Uri::from_static("/load")));
+    let (counted, ask) = (Arc::clone(&asked), Pool::new().load_probe("/load").unwrap());
     let probe = move |endpoint: &Candidate| {
         let (answer, name) = (ask(endpoint), endpoint.name().to_owned());
         let counted = Arc::clone(&counted);
@@ -570,7 +571,7 @@ async fn a_probe_fails_where_nobody_can_be_asked_and_where_no_load_is_told() {
         assert_eq!(request.uri(), "http://a/load?now");
         Ok::<_, BoxError>(Response::new(Empty::<Bytes>::new()))
     });
-    let probe = load_probe(client, Uri::from_static("/load?now"));
+    let probe = load_probe(client, "/load?now").unwrap();
     let answers = candidates.iter().map(probe).collect::<Vec<_>>();
     let errors = futures::future::join_all(answers).await;
     let errors = errors.into_iter().map(|answer| answer.unwrap_err().to_string());

@@ -312,10 +312,11 @@ mod protocols {
     use bytes::Bytes;
     use http_body_util::{Empty, Full};
     use tokio::net::TcpListener;
+    use tower::ServiceExt as _;
     use tower_lb::{
         discover::DiscoverExt,
         health::{GrpcCheck, HttpCheck, TcpCheck},
-        http::{Client, Origin, Pool},
+        http::{Client, Origin, Pool, ReplayBody},
     };
 
     use super::*;
@@ -345,7 +346,7 @@ mod protocols {
             }),
         );
         let (origin, _server) = serve(app).await;
-        let get = |path| HttpCheck::get(http::Uri::from_static(path));
+        let get = |path: &str| HttpCheck::get(path).unwrap();
         assert_eq!(found(get("/healthz"), &origin).await, "well");
         assert_eq!(found(get("/nowhere"), &origin).await, "response status 404 Not Found");
         let ill = get("/healthz?ill");
@@ -386,6 +387,23 @@ mod protocols {
         assert_eq!(error, "no grpc-status");
     }
 
+    /// A channel takes tonic's body. Below retries, it gets theirs.
+    #[tokio::test]
+    async fn grpc_checks_use_a_tonic_channel_and_work_below_retries() {
+        let (reporter, service) = tonic_health::server::health_reporter();
+        reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+        let app = tonic::service::Routes::new(service).into_axum_router();
+        let (origin, _server) = serve(app).await;
+        let channel = tonic::transport::Endpoint::from_shared(origin.to_string()).unwrap();
+        let channel = channel.connect_lazy();
+        let body = |message| tonic::body::Body::new(Full::<Bytes>::new(message));
+        GrpcCheck::with_body("", body).check(channel.clone()).await.unwrap();
+        let below = channel.map_request(|request: http::Request<ReplayBody<_>>| {
+            request.map(tonic::body::Body::new)
+        });
+        GrpcCheck::<ReplayBody<tonic::body::Body>>::server().check(below).await.unwrap();
+    }
+
     /// TCP checks go before `connect`, the others behind; both ride on one stream.
     #[tokio::test]
     async fn checks_of_addresses_and_of_services_compose() {
@@ -397,9 +415,7 @@ mod protocols {
             .unwrap()
             .connect(|address| Pool::new().client::<Empty<Bytes>>((*address).into()))
             .health_checked(
-                HealthCheck::new(HttpCheck::get(http::Uri::from_static("/")))
-                    .interval(20 * MILLIS)
-                    .fall(2),
+                HealthCheck::new(HttpCheck::get("/").unwrap()).interval(20 * MILLIS).fall(2),
             )
             .unwrap();
         let mut fleet = Watched::new(stream);

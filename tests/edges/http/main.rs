@@ -7,6 +7,8 @@ mod client;
 mod faults;
 mod health_checks;
 mod limit_until_body_end;
+mod pool;
+mod pool_tls;
 mod proxy;
 mod resilience;
 mod retry_storm;

@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::Request;
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::mpsc;
 use tower::{ServiceExt, timeout::Timeout};
@@ -40,7 +40,7 @@ fn watched_over(
 ) -> impl Discover<Key = SocketAddr, Target = Service, Error: Send + Sync + std::error::Error>
 + Send
 + 'static {
-    let check = HealthCheck::new(HttpCheck::<Body>::get(Uri::from_static("/healthz")));
+    let check = HealthCheck::new(HttpCheck::<Body>::get("/healthz").unwrap());
     let detection = OutlierDetection::new().interval(SECOND).ejection_time(5 * SECOND, 60 * SECOND);
     stream
         .connect(|address| connect(*address))

@@ -1,0 +1,529 @@
+//! The connections to one endpoint, and the requests that wait for one.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use http::uri::Scheme;
+use http_body::Body;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    connect::{Events, Io, Slot, Transport, dial},
+    error::{ClientError, ClientErrorKind},
+    http1, http2,
+    message::Target,
+    pool::{Pool, Protocol},
+};
+use crate::{
+    BoxError,
+    escape::{Escaped, EscapedChain},
+    sync::{Mutex, lock},
+};
+
+/// The request bodies that hyper sends.
+pub(super) trait RequestBody:
+    Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static
+{
+}
+
+impl<B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static> RequestBody for B {}
+
+/// The connections to one endpoint.
+pub(super) struct Endpoint<B> {
+    pub(super) pool: Pool,
+    pub(super) target: Target,
+    state: Mutex<State<B>>,
+}
+
+/// While requests wait, no connection is idle and no stream is free: whatever becomes free is given
+/// to the first of them, under the lock. So none is forgotten, and none overtakes.
+struct State<B> {
+    /// HTTP/1.1 connections. The one used last is at the end, and is used first.
+    idle: Vec<Idle<B>>,
+    /// HTTP/2 connections that accept streams.
+    shared: Vec<http2::Connection<B>>,
+    /// Sockets, including those that are being opened.
+    sockets: usize,
+    /// Sockets that are being opened for requests in the line.
+    opening: usize,
+    /// The protocol of the last connection.
+    negotiated: Option<Protocol>,
+    line: VecDeque<Waiter<B>>,
+    last_id: u64,
+}
+
+struct Idle<B> {
+    connection: http1::Connection<B>,
+    since: Instant,
+}
+
+type Waiter<B> = oneshot::Sender<Result<Delivery<B>, ClientError>>;
+pub(super) type Waiting<B> = oneshot::Receiver<Result<Delivery<B>, ClientError>>;
+
+/// What a request is sent on.
+pub(super) enum Leased<B> {
+    Http1(http1::Connection<B>),
+    Http2(http2::Stream<B>),
+}
+
+/// A [`Leased`] on its way to a waiting request. If the request is cancelled, it returns.
+pub(super) struct Delivery<B> {
+    leased: Option<Leased<B>>,
+    endpoint: Weak<Endpoint<B>>,
+}
+
+impl<B> Delivery<B> {
+    pub(super) fn take(mut self) -> Option<Leased<B>> {
+        self.leased.take()
+    }
+}
+
+impl<B> Drop for Delivery<B> {
+    fn drop(&mut self) {
+        // A stream returns when its guard is dropped.
+        if let (Some(Leased::Http1(connection)), Some(endpoint)) =
+            (self.leased.take(), self.endpoint.upgrade())
+        {
+            endpoint.release(connection);
+        }
+    }
+}
+
+pub(super) enum Checkout<B> {
+    Leased(Leased<B>),
+    Waiting(Waiting<B>),
+    Busy,
+}
+
+/// How often a connection that is in use is checked at most.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// What stands for "never" in the clock.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+/// The streams that one new connection is expected to carry if no limit is known.
+const EXPECTED_STREAMS: usize = 100;
+
+impl<B> Endpoint<B> {
+    pub(super) fn new(pool: Pool, target: Target) -> Self {
+        let state = State {
+            idle: Vec::new(),
+            shared: Vec::new(),
+            sockets: 0,
+            opening: 0,
+            negotiated: None,
+            line: VecDeque::new(),
+            last_id: 0,
+        };
+        Self { pool, target, state: Mutex::new(state) }
+    }
+
+    /// Returns whether a connection may have either protocol.
+    pub(super) fn may_negotiate(&self) -> bool {
+        self.pool.prior_knowledge(&self.target.origin).is_none()
+    }
+
+    /// Returns whether there is any connection.
+    pub(super) fn is_connected(&self) -> bool {
+        lock(&self.state).sockets > 0
+    }
+
+    /// Returns a connection that has no request to the first request in the line, or keeps it.
+    pub(super) fn release(self: &Arc<Self>, connection: http1::Connection<B>) {
+        if connection.retire_at.is_some_and(|retire_at| retire_at <= Instant::now()) {
+            return;
+        }
+        let unused = self.serve(&mut lock(&self.state), connection);
+        drop(unused);
+    }
+
+    /// Gives a connection to the first request in the line, or keeps it. Returns it if enough are
+    /// kept.
+    fn serve(
+        self: &Arc<Self>,
+        state: &mut State<B>,
+        mut connection: http1::Connection<B>,
+    ) -> Option<http1::Connection<B>> {
+        while let Some(waiter) = state.line.pop_front() {
+            match self.deliver(waiter, Leased::Http1(connection)) {
+                Some(Leased::Http1(returned)) => connection = returned,
+                _ => return None,
+            }
+        }
+        if state.idle.len() >= self.pool.max_idle || self.pool.idle_timeout.is_zero() {
+            return Some(connection);
+        }
+        state.idle.push(Idle { connection, since: Instant::now() });
+        None
+    }
+
+    /// Gives a request what it waits for. Returns it if the request has been cancelled.
+    ///
+    /// It must not be dropped under the lock: a stream would lock again.
+    fn deliver(self: &Arc<Self>, waiter: Waiter<B>, leased: Leased<B>) -> Option<Leased<B>> {
+        let delivery = Delivery { leased: Some(leased), endpoint: Arc::downgrade(self) };
+        match waiter.send(Ok(delivery)) {
+            Err(Ok(returned)) => returned.take(),
+            _ => None,
+        }
+    }
+
+    /// Gives free streams to the requests in the line.
+    fn serve_streams(self: &Arc<Self>, state: &mut State<B>) -> Option<Leased<B>> {
+        let State { shared, line, .. } = state;
+        let mut unused = None;
+        for connection in shared {
+            while !line.is_empty() {
+                let stream = unused
+                    .take()
+                    .or_else(|| connection.open(self.pool.max_streams).map(Leased::Http2));
+                let Some(stream) = stream else { break };
+                let Some(waiter) = line.pop_front() else { return Some(stream) };
+                unused = self.deliver(waiter, stream);
+            }
+        }
+        unused
+    }
+
+    /// Takes a connection from the pool that has ended or accepts no requests any more.
+    pub(super) fn leave(&self, id: u64) {
+        let mut state = lock(&self.state);
+        state.idle.retain(|idle| idle.connection.id != id);
+        state.shared.retain(|shared| shared.streams.id != id);
+    }
+
+    /// Closes the connection if it has been idle for too long or is too old, and returns when to
+    /// look at it again.
+    pub(super) fn expire(&self, id: u64) -> Instant {
+        let now = Instant::now();
+        let idle_timeout = self.pool.idle_timeout;
+        let is_over = |since: Option<Instant>, retire_at: Option<Instant>| {
+            let is_idle = since.is_some_and(|since| now.duration_since(since) >= idle_timeout);
+            is_idle || retire_at.is_some_and(|retire_at| retire_at <= now)
+        };
+        let mut state = lock(&self.state);
+        let mut check = (None, None);
+        if let Some(at) = state.idle.iter().position(|idle| idle.connection.id == id) {
+            let idle = &state.idle[at];
+            check = (Some(idle.since), idle.connection.retire_at);
+            if is_over(check.0, check.1) {
+                drop(state.idle.remove(at));
+                return now + FAR;
+            }
+        } else if let Some(at) = state.shared.iter().position(|shared| shared.streams.id == id) {
+            let shared = &state.shared[at];
+            check = (shared.idle_since, shared.retire_at);
+            // Streams on it end in peace.
+            if is_over(check.0, check.1) {
+                drop(state.shared.remove(at));
+                return now + FAR;
+            }
+        }
+        let idle_end = later(check.0.unwrap_or(now), idle_timeout.max(MIN_CHECK_INTERVAL));
+        // An old connection that is in use is not returned to the pool.
+        check.1.map_or(idle_end, |retire_at| retire_at.min(idle_end))
+    }
+
+    fn next_id(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.last_id += 1;
+        state.last_id
+    }
+
+    fn first_check(&self, retire_at: Option<Instant>) -> Instant {
+        let idle_end = later(Instant::now(), self.pool.idle_timeout.max(MIN_CHECK_INTERVAL));
+        retire_at.map_or(idle_end, |retire_at| retire_at.min(idle_end))
+    }
+
+    fn fail(&self, waiters: impl IntoIterator<Item = Waiter<B>>, error: &ClientError) {
+        for waiter in waiters {
+            // The request may have been cancelled.
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+}
+
+/// Adds a duration that may be beyond the range of the clock.
+fn later(instant: Instant, duration: Duration) -> Instant {
+    instant.checked_add(duration.min(FAR)).unwrap_or(instant)
+}
+
+impl<B: RequestBody> Endpoint<B> {
+    /// Returns a connection, or the place of the request in the line.
+    pub(super) fn checkout(self: &Arc<Self>) -> Checkout<B> {
+        let mut state = lock(&self.state);
+        while let Some(Idle { connection, .. }) = state.idle.pop() {
+            if connection.is_usable() {
+                return Checkout::Leased(Leased::Http1(connection));
+            }
+        }
+        let max_streams = self.pool.max_streams;
+        if let Some(stream) = state.shared.iter_mut().find_map(|shared| shared.open(max_streams)) {
+            return Checkout::Leased(Leased::Http2(stream));
+        }
+        if state.line.len() >= self.pool.max_waiting {
+            // Those of cancelled requests are in the way.
+            state.line.retain(|waiter| !waiter.is_closed());
+            if state.line.len() >= self.pool.max_waiting {
+                return Checkout::Busy;
+            }
+        }
+        let (waiter, waiting) = oneshot::channel();
+        state.line.push_back(waiter);
+        let wanted = self.reserve(&mut state);
+        drop(state);
+        self.open(wanted);
+        Checkout::Waiting(waiting)
+    }
+
+    /// Returns a connection with HTTP/1.1 for an upgrade, where other requests may use HTTP/2. It
+    /// does not wait for one that is in use.
+    pub(super) fn checkout_http1(self: &Arc<Self>) -> Checkout<B> {
+        let mut state = lock(&self.state);
+        while let Some(Idle { connection, .. }) = state.idle.pop() {
+            if connection.is_usable() {
+                return Checkout::Leased(Leased::Http1(connection));
+            }
+        }
+        if state.sockets >= self.pool.max_connections {
+            return Checkout::Busy;
+        }
+        state.sockets += 1;
+        drop(state);
+        let (waiter, waiting) = oneshot::channel();
+        self.spawn(Some(waiter));
+        Checkout::Waiting(waiting)
+    }
+
+    /// Counts the sockets to open for the requests in the line.
+    fn reserve(&self, state: &mut State<B>) -> usize {
+        let known = self.pool.prior_knowledge(&self.target.origin);
+        let expected = match known.or(state.negotiated) {
+            Some(Protocol::Http1) => state.line.len(),
+            Some(Protocol::Http2) => {
+                state.line.len().div_ceil(self.pool.max_streams.min(EXPECTED_STREAMS))
+            }
+            // One connection tells the protocol.
+            None => state.line.len().min(1),
+        };
+        let free = self.pool.max_connections.saturating_sub(state.sockets);
+        let wanted = expected.saturating_sub(state.opening).min(free);
+        state.sockets += wanted;
+        state.opening += wanted;
+        wanted
+    }
+
+    /// Opens sockets that have been [reserved](Self::reserve).
+    fn open(self: &Arc<Self>, wanted: usize) {
+        for _ in 0..wanted {
+            self.spawn(None);
+        }
+    }
+
+    /// Starts the task of a connection, for one request or for the line.
+    fn spawn(self: &Arc<Self>, only_for: Option<Waiter<B>>) {
+        let slot = self.slot();
+        let opening = Opening { endpoint: Some(Arc::clone(self)), only_for };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(run(opening, slot))),
+            Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
+        }
+    }
+
+    fn slot(self: &Arc<Self>) -> Slot {
+        let events: Weak<Self> = Arc::downgrade(self);
+        Slot::new(events)
+    }
+
+    fn opened(self: &Arc<Self>, established: Established<B>) {
+        let mut state = lock(&self.state);
+        state.opening -= 1;
+        let unused = match established {
+            Established::Http1(connection) => {
+                state.negotiated = Some(Protocol::Http1);
+                self.serve(&mut state, connection).map(Leased::Http1)
+            }
+            Established::Http2(connection) => {
+                state.negotiated = Some(Protocol::Http2);
+                state.shared.push(connection);
+                self.serve_streams(&mut state)
+            }
+        };
+        // The others may need more connections than one, now that the protocol is known.
+        let wanted = self.reserve(&mut state);
+        drop(state);
+        drop(unused);
+        self.open(wanted);
+    }
+
+    fn connect_failed(self: &Arc<Self>, error: &ClientError, runtime_ended: bool) {
+        let mut state = lock(&self.state);
+        state.opening -= 1;
+        // Another connection, or one that is still being opened, may serve the other requests.
+        // Without one, they would wait for one attempt after the other.
+        let is_last = state.opening == 0 && state.sockets <= 1;
+        let failed: VecDeque<_> = if is_last || runtime_ended {
+            std::mem::take(&mut state.line)
+        } else {
+            let first_live = state.line.iter().position(|waiter| !waiter.is_closed());
+            let end = first_live.map_or(state.line.len(), |at| at + 1);
+            state.line.drain(..end).collect()
+        };
+        drop(state);
+        self.fail(failed, error);
+    }
+}
+
+/// A new connection.
+enum Established<B> {
+    Http1(http1::Connection<B>),
+    Http2(http2::Connection<B>),
+}
+
+impl<B: RequestBody> Events for Endpoint<B> {
+    fn socket_closed(self: Arc<Self>) {
+        let mut state = lock(&self.state);
+        state.sockets -= 1;
+        let wanted = self.reserve(&mut state);
+        drop(state);
+        self.open(wanted);
+    }
+
+    fn stream_ended(self: Arc<Self>, streams: &http2::Streams) {
+        let mut state = lock(&self.state);
+        if let Some(shared) = state.shared.iter_mut().find(|shared| shared.streams.id == streams.id)
+        {
+            shared.stream_ended();
+        }
+        let unused = self.serve_streams(&mut state);
+        drop(state);
+        drop(unused);
+    }
+}
+
+/// A socket that is being opened. However that ends, those who wait for it hear of it.
+struct Opening<B: RequestBody> {
+    /// `None` when they have heard.
+    endpoint: Option<Arc<Endpoint<B>>>,
+    /// The request that needs a connection of its own. Otherwise it is for the line.
+    only_for: Option<Waiter<B>>,
+}
+
+impl<B: RequestBody> Opening<B> {
+    /// Hands the connection over, and returns the pool without keeping it alive.
+    fn opened(mut self, connection: Established<B>) -> Weak<Endpoint<B>> {
+        let Some(endpoint) = self.endpoint.take() else { return Weak::new() };
+        match (self.only_for.take(), connection) {
+            (Some(waiter), Established::Http1(connection)) => {
+                let returned = endpoint.deliver(waiter, Leased::Http1(connection));
+                if let Some(Leased::Http1(connection)) = returned {
+                    endpoint.release(connection);
+                }
+            }
+            (_, connection) => endpoint.opened(connection),
+        }
+        Arc::downgrade(&endpoint)
+    }
+
+    fn failed(mut self, error: &ClientError) {
+        self.end(error, false);
+    }
+
+    fn end(&mut self, error: &ClientError, runtime_ended: bool) {
+        let Some(endpoint) = self.endpoint.take() else { return };
+        tracing::debug!(
+            origin = %Escaped(&endpoint.target.origin),
+            error = %EscapedChain(error),
+            "no connection to the endpoint"
+        );
+        match self.only_for.take() {
+            Some(waiter) => endpoint.fail([waiter], error),
+            None => endpoint.connect_failed(error, runtime_ended),
+        }
+    }
+}
+
+impl<B: RequestBody> Drop for Opening<B> {
+    fn drop(&mut self) {
+        let error = || ClientError::new(ClientErrorKind::Connect, "the runtime has ended");
+        if self.endpoint.is_some() {
+            self.end(&error(), true);
+        }
+    }
+}
+
+/// The task of a connection.
+async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
+    let Some(endpoint) = opening.endpoint.clone() else { return };
+    let offer = match opening.only_for {
+        Some(_) => Some(Protocol::Http1),
+        None => endpoint.pool.prior_knowledge(&endpoint.target.origin),
+    };
+    let opened = open_transport(&endpoint, slot, offer).await;
+    let pool = &endpoint.pool;
+    let retire_at = pool.retire_at();
+    let first_check = endpoint.first_check(retire_at);
+    let id = endpoint.next_id();
+    match opened {
+        Err(error) => {
+            drop(endpoint);
+            opening.failed(&error);
+        }
+        Ok((io, Protocol::Http1)) => match http1::establish(io, id, retire_at).await {
+            Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
+            Ok((connection, driver)) => {
+                drop(endpoint);
+                driver.run(opening.opened(Established::Http1(connection)), first_check).await;
+            }
+        },
+        Ok((io, Protocol::Http2)) => {
+            let events: Weak<Endpoint<B>> = Arc::downgrade(&endpoint);
+            match http2::establish(io, id, retire_at, events).await {
+                Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
+                Ok((connection, driver)) => {
+                    drop(endpoint);
+                    driver.run(opening.opened(Established::Http2(connection)), first_check).await;
+                }
+            }
+        }
+    }
+}
+
+/// Opens TCP and, for https, TLS.
+async fn open_transport<B>(
+    endpoint: &Endpoint<B>,
+    slot: Slot,
+    offer: Option<Protocol>,
+) -> Result<(Io, Protocol), ClientError> {
+    let Endpoint { pool, target, .. } = endpoint;
+    let deadline = later(Instant::now(), pool.connect_timeout);
+    let connect = |error: io::Error| ClientError::new(ClientErrorKind::Connect, error);
+    let timed_out = || {
+        io::Error::new(io::ErrorKind::TimedOut, format!("not within {:?}", pool.connect_timeout))
+    };
+    if target.origin.port() == 0 {
+        return Err(ClientError::new(ClientErrorKind::Connect, "the endpoint has port 0"));
+    }
+    let stream = match timeout_at(deadline, dial(&target.origin)).await {
+        Ok(stream) => stream.map_err(connect)?,
+        Err(_elapsed) => return Err(connect(timed_out())),
+    };
+    if target.origin.scheme() == &Scheme::HTTPS {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &pool.tls {
+            let (stream, protocol) =
+                tls.connect(stream, &target.origin, offer, deadline, pool.connect_timeout).await?;
+            return Ok((Io::new(Transport::Tls(Box::new(stream)), slot), protocol));
+        }
+        let reason =
+            "the origin is https, and the pool has no TLS: set `Pool::tls` (feature `tls`)";
+        return Err(ClientError::new(ClientErrorKind::Tls, reason));
+    }
+    Ok((Io::new(Transport::Tcp(stream), slot), offer.unwrap_or(Protocol::Http1)))
+}
