@@ -49,8 +49,8 @@ pin_project! {
 impl<B: Body, G> HeldBody<B, G> {
     /// Lets the body of a response hold `guard`.
     pub(crate) fn hold(response: Response<B>, guard: G) -> Response<Self> {
-        // An empty body may never be polled, so its guard is released here. That of a response which
-        // switches protocols is held until it is dropped.
+        // An empty body may never be polled, so its guard is released here. That of a response
+        // which switches protocols is held until it is dropped.
         let switched = switches_protocols(response.status(), response.extensions());
         response.map(|body| {
             let guard = (switched || !body.is_end_stream()).then_some(guard);

@@ -45,8 +45,8 @@ use crate::{BoxError, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng};
 ///
 /// The inner service gets requests with a [`RequestBody`]. The proxy's own responses are one line
 /// of text. Put it outside of [`Gateway`](crate::http::Gateway), so that it sees that one's responses.
-/// The server inserts a [`ClientConnection`](super::ClientConnection) into each request, and calls a
-/// clone for each: a refused request leaves what `poll_ready` has reserved to the clone.
+/// The server inserts a [`ClientConnection`](super::ClientConnection) into each request, and calls
+/// a clone for each: a refused request leaves what `poll_ready` has reserved to the clone.
 #[derive(Clone, Debug)]
 pub struct Proxy<S> {
     inner: S,
