@@ -62,8 +62,9 @@ pin_project! {
     /// The request body that a [`Proxy`](crate::http::Proxy) forwards.
     ///
     /// Data passes through unchanged. Trailers lose the fields that have no place there: those of
-    /// a connection, of framing and routing, and those that describe the client. It fails with a [`RequestBodyError`] if the body
-    /// exceeds a limit of the proxy, and with the error of the inner body otherwise.
+    /// a connection, of framing and routing, and those that describe the client. It fails with a
+    /// [`RequestBodyError`] if the body exceeds a limit of the proxy, and with the error of the
+    /// inner body otherwise.
     #[derive(Debug)]
     pub struct RequestBody<B> {
         #[pin]

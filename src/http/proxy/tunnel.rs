@@ -29,7 +29,8 @@ use tokio::{
 /// flight until the tunnel ends.
 ///
 /// A server on HTTP/1.1 hands its connection over and does not wait for the tunnel, and one on
-/// HTTP/2 waits for it indefinitely. When it stops, [`drain`](Self::drain) the tunnels at the same time.
+/// HTTP/2 waits for it indefinitely. When it stops, [`drain`](Self::drain) the tunnels at the same
+/// time.
 #[derive(Clone, Debug)]
 pub struct Tunnels {
     /// Each tunnel is a receiver; `true` closes them.
