@@ -67,8 +67,9 @@ pin_project! {
     /// inner body otherwise.
     #[derive(Debug)]
     pub struct RequestBody<B> {
+        // `None` for the default body, which is empty.
         #[pin]
-        body: B,
+        body: Option<B>,
         // `None` for an empty body, which cannot exceed a limit.
         limits: Option<Limited>,
     }
@@ -95,7 +96,7 @@ impl<B: Body> RequestBody<B> {
         idle: Duration,
     ) -> (Self, Option<Arc<Exchange>>) {
         if body.is_end_stream() {
-            return (Self { body, limits: None }, None);
+            return (Self { body: Some(body), limits: None }, None);
         }
         let exchange = Arc::<Exchange>::default();
         let max = max_bytes.unwrap_or(u64::MAX);
@@ -107,7 +108,7 @@ impl<B: Body> RequestBody<B> {
             waiting: false,
             exchange: Arc::clone(&exchange),
         };
-        (Self { body, limits: Some(limits) }, Some(exchange))
+        (Self { body: Some(body), limits: Some(limits) }, Some(exchange))
     }
 }
 
@@ -153,13 +154,14 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data> {
         let this = self.project();
+        let Some(mut body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
         let Some(limits) = this.limits else {
-            return this.body.poll_frame(cx).map_err(Into::into);
+            return body.as_mut().poll_frame(cx).map_err(Into::into);
         };
         if let Some(&error) = limits.exchange.failure.get() {
             return Poll::Ready(Some(Err(error.into())));
         }
-        if let Poll::Ready(mut frame) = this.body.poll_frame(cx) {
+        if let Poll::Ready(mut frame) = body.as_mut().poll_frame(cx) {
             limits.waiting = false;
             if let Some(trailers) = frame.as_mut().and_then(|f| f.as_mut().ok()?.trailers_mut()) {
                 screen_trailers(trailers);
@@ -179,18 +181,18 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
-impl<B: Default> Default for RequestBody<B> {
-    /// Returns the default body, without limits.
+impl<B> Default for RequestBody<B> {
+    /// Returns an empty body, whatever `B` is: health checks send one.
     fn default() -> Self {
-        Self { body: B::default(), limits: None }
+        Self { body: None, limits: None }
     }
 }
 
