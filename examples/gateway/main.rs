@@ -1,0 +1,205 @@
+//! A reverse proxy that serves HTTP/1.1 and HTTP/2, with or without TLS, and balances the requests
+//! over its backends: `cargo run --example gateway`, or with `-- --help`.
+//!
+//! Read `run` first: it puts the layers together. `options` reads the command line, `listener`
+//! serves connections, `tls` reads certificates, and `demo` is three backends to try it with.
+
+mod demo;
+mod listener;
+pub(crate) mod options;
+mod tls;
+
+use std::{env, ffi::OsString, future::Future, io, process::ExitCode, time::Duration};
+
+use futures::{StreamExt, future::join};
+use http::uri::Scheme;
+use http_body::Body;
+use rustls::crypto::ring;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tower::{Layer, util::Either};
+use tower_lb::{
+    Balancer, BoxError,
+    balance::{Builder, Status},
+    discover::{self, DiscoverExt},
+    health::{HealthCheck, HealthExt, HttpCheck, OutlierDetection},
+    http::{
+        Client, GatewayLayer, Origin, Pool, ProxyLayer, ResilienceLayer, Tunnels, UntilBodyEnd,
+        sticky::{SessionKey, Sessions, Sticky, StickyBalancer},
+    },
+    strategy::P2c,
+    timeout::OverallTimeoutLayer,
+};
+
+use self::{
+    listener::{Listener, Serve},
+    options::{Command, Options},
+};
+
+/// How long a client waits for the head of a response. The time of its upload is part of it, so it
+/// is long; an upload that stops has a shorter limit, which is the proxy's.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    gateway(env::args_os().skip(1)).await.into()
+}
+
+/// Returns the exit code of the process.
+pub(crate) async fn gateway(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let options = match options::parse(arguments) {
+        Ok(Command::Serve(options)) => options,
+        Ok(Command::Help) => {
+            print!("{}", options::USAGE);
+            return 0;
+        }
+        Err(error) => {
+            eprintln!("gateway: {error}\ntry --help");
+            return 2;
+        }
+    };
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    match run(options).await {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            1
+        }
+    }
+}
+
+async fn run(mut options: Options) -> Result<(), BoxError> {
+    let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+    let listener = Listener::bind(options.listen, tls)
+        .await
+        .map_err(|error| format!("--listen {}: {error}", options.listen))?;
+    introduce(&mut options, &listener).await?;
+
+    // From the outside in: requests and responses get the form of the next connection, errors
+    // become responses, a response has to begin in time, failed requests are repeated at another
+    // backend if that is safe, and the balancer selects a backend for each attempt.
+    let tunnels = Tunnels::new();
+    let proxy = ProxyLayer::builder().upgrades(tunnels.clone()).build()?;
+    let backends = if options.retries {
+        let resilience = ResilienceLayer::builder().overall(RESPONSE_TIMEOUT).build()?;
+        let balancer = balancer(&options)?;
+        let service = (proxy, GatewayLayer, resilience).layer(balancer.clone());
+        serve(listener, service, tunnels, options.drain).await?;
+        status(&balancer)
+    } else {
+        let limit = OverallTimeoutLayer::new(RESPONSE_TIMEOUT);
+        let balancer = balancer(&options)?;
+        let service = (proxy, GatewayLayer, limit).layer(balancer.clone());
+        serve(listener, service, tunnels, options.drain).await?;
+        status(&balancer)
+    };
+    println!("{backends}");
+    Ok(())
+}
+
+/// A balancer over pooled clients, with or without sticky sessions.
+type Backends<B> =
+    Either<Balancer<Client<B>, P2c, UntilBodyEnd>, StickyBalancer<Client<B>, Sticky<P2c>>>;
+
+/// The backends: their connections, their health, and the choice between them.
+fn balancer<B>(options: &Options) -> Result<Backends<B>, BoxError>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Default + Send + Unpin + 'static,
+{
+    // Without a version, a backend with TLS would choose HTTP/2 by itself.
+    let pool = if options.upstream_http2 { Pool::new().http2() } else { Pool::new().http1() };
+    let encrypted = |origin: &Origin| origin.scheme() == &Scheme::HTTPS;
+    let encrypted = options.upstreams.iter().any(encrypted);
+    let pool = if encrypted { tls::to_backends(pool)? } else { pool };
+    let endpoints = discover::addresses(options.upstreams.clone()).connect(pool.connector::<B>());
+    let endpoints = match &options.health_path {
+        Some(path) => endpoints.health_checked(HealthCheck::new(HttpCheck::get(path)?))?.boxed(),
+        None => endpoints.boxed(),
+    };
+    let endpoints = endpoints.outlier_detected(OutlierDetection::new())?;
+
+    // If no backend is available, a client gets 503 after this time.
+    let builder = Builder::http().fail_fast(Duration::from_secs(5));
+    let Some(cookie) = &options.sticky else {
+        return Ok(Either::Left(builder.spawn(P2c::default(), endpoints)?));
+    };
+    // The key signs cookies. It is new with each start, and so are all sessions: gateways that
+    // share sessions, or keep them when they restart, get it from a secret store.
+    let mut key = [0; 32];
+    ring::default_provider().secure_random.fill(&mut key).map_err(|_| "no random numbers")?;
+    let sessions = Sessions::builder(SessionKey::new(key)?).cookie(cookie).build()?;
+    let builder = builder.track(sessions.track(UntilBodyEnd::default()));
+    Ok(Either::Right(builder.spawn(sessions.stick(P2c::default()), endpoints)?))
+}
+
+fn status<B>(backends: &Backends<B>) -> Status {
+    match backends {
+        Either::Left(balancer) => balancer.status(),
+        Either::Right(balancer) => balancer.status(),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, and then lets requests and tunnels finish within `limit`, or
+/// until the next signal.
+async fn serve<S, B>(
+    listener: Listener,
+    service: S,
+    tunnels: Tunnels,
+    limit: Duration,
+) -> Result<(), BoxError>
+where
+    S: Serve<B>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let connections = listener.serve(service, stop_signal()?).await;
+    println!("draining for at most {limit:?}");
+    tokio::select! {
+        // A connection that has become a tunnel is not one of the server's any more.
+        _ = join(connections.shutdown(), tunnels.drain(limit)) => println!("drained"),
+        () = sleep(limit) => println!("the time is over: closing what is left"),
+        () = stop_signal()? => println!("another signal: closing what is left"),
+    }
+    Ok(())
+}
+
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Says where the gateway listens. Without backends, starts three and says what to try.
+async fn introduce(options: &mut Options, listener: &Listener) -> Result<(), BoxError> {
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.address()?);
+    println!("listening on {url}");
+    if options.upstreams.is_empty() {
+        options.upstreams = demo::start().await?;
+        let curl = if options.tls.is_some() { "curl --insecure" } else { "curl" };
+        println!(
+            "
+Three backends of its own show what they receive. To try:
+
+  # the request as a backend gets it
+  {curl} '{url}/hello?a=b'
+  # HTTP/2 from here, HTTP/1.1 to the backends
+  {curl} --http2-prior-knowledge {url}/
+  # a field of this connection alone, which no backend gets
+  {curl} --http1.1 -H 'Connection: X-Secret' -H 'X-Secret: 1' {url}/
+  # finish what is in flight, and end
+  kill -TERM {}
+
+With backends of your own: --upstream http://HOST:PORT ..., see --help.
+",
+            std::process::id()
+        );
+    }
+    Ok(())
+}
