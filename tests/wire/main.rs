@@ -1,0 +1,24 @@
+//! The gateway example between real clients and real backends, over real sockets.
+//!
+//! - `matrix`: every version of the client's connection with every version of the backend's, and
+//!   the same requests through nginx and HAProxy.
+//! - `desync`, `limits`: requests that must not reach a backend, or only in one form.
+//! - `garbage`: random bytes. `WIRE_GARBAGE=100000` sends as many strings.
+//! - `process`: the command line, draining, accept errors.
+//! - `peers`: curl, h2load, Chromium, and gRPC from Python, if they are installed.
+
+mod backend;
+mod certificate;
+mod client;
+mod desync;
+#[path = "../../examples/gateway/main.rs"]
+#[allow(dead_code)]
+mod example;
+mod garbage;
+mod gateway;
+mod h1;
+mod limits;
+mod matrix;
+mod peers;
+mod process;
+mod references;
