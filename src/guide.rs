@@ -8,6 +8,7 @@
 //! | [`discovery`] | How do I get endpoints from DNS, files, Consul, Kubernetes or AWS? |
 //! | [`resilience`] | Which retries, hedges and limits do I put around a balancer? |
 //! | [`errors`] | Whose fault is an error, and what may be repeated? |
+//! | [`gateway`] | How are requests forwarded, and what does the gateway to run do? |
 //! | [`reliability`] | What happens when endpoints, sources or clients fail? |
 //! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
 //! | [`performance`] | What does a request cost? |
@@ -24,6 +25,9 @@ pub mod errors {}
 
 #[doc = include_str!("../docs/from-tower.md")]
 pub mod from_tower {}
+
+#[doc = include_str!("../docs/gateway.md")]
+pub mod gateway {}
 
 #[cfg(feature = "aws")]
 #[doc = include_str!("../docs/lambda.md")]
