@@ -1082,6 +1082,7 @@ impl World {
             self.thaw();
             self.settle();
             tokio::time::advance(Duration::from_secs(70)).await;
+            self.time_passed = true;
             self.settle();
         }
         self.thaw();
