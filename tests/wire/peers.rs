@@ -221,7 +221,7 @@ async fn grpc_from_python() {
     let Some(python) = python() else { return };
     let script = |name: &str| {
         let mut script = Command::new(&python);
-        script.arg(format!("{}/grpc/{name}.py", env!("CARGO_MANIFEST_DIR")));
+        script.arg(format!("{}/python/{name}.py", env!("CARGO_MANIFEST_DIR")));
         script
     };
     let mut server = script("server");
