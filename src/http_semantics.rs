@@ -115,6 +115,13 @@ impl EdgeFailure {
         if chain(error).any(|error| error.is::<http_body_util::LengthLimitError>()) {
             return Self::BadRequest(StatusCode::PAYLOAD_TOO_LARGE);
         }
+        #[cfg(feature = "sigv4")]
+        if chain(error).any(|error| {
+            use crate::http::sigv4::SignError;
+            matches!(error.downcast_ref(), Some(SignError::TooLarge { .. }))
+        }) {
+            return Self::BadRequest(StatusCode::PAYLOAD_TOO_LARGE);
+        }
         let is_late = chain(error).any(is_timeout);
         Self::BadRequest(if is_late {
             StatusCode::REQUEST_TIMEOUT

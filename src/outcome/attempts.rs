@@ -110,7 +110,7 @@ impl Attempts {
     pub(crate) fn picked(&self, stats: &Arc<EndpointStats>, is_last_choice: bool) {
         self.state(|state| {
             state.tried.add(stats);
-            state.exhausted |= is_last_choice;
+            state.exhausted = is_last_choice;
         });
     }
 

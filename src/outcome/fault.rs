@@ -130,6 +130,11 @@ mod wire {
         // A body that ends before its declared length is "aborted". The other errors of the user
         // that have a source are errors of the body.
         let is_body = error.is_body_write_aborted() || error.source().is_some();
+        // The task of the connection is gone, as at the end of a runtime. Hyper counts this among
+        // the errors of the user, and only its text tells it apart.
+        if error.to_string() == "dispatch task is gone" {
+            return None;
+        }
         error.is_user().then_some(if is_body { Fault::Caller } else { Fault::Local })
     }
 

@@ -55,6 +55,7 @@ impl RetryDecision {
     /// | [`Rejected`](crate::limit::Rejected) by a limit | [`Final`](Self::Final) |
     /// | of the caller ([`CallerError`](crate::outcome::CallerError)): every endpoint would get the same | [`Final`](Self::Final) |
     /// | not connected, not written, or a stream that an HTTP/2 server has not processed | [`Unsent`](Self::Unsent) |
+    /// | refused because the server or the pool accepts no more at once | [`Refused`](Self::Refused) |
     /// | any other | [`Failed`](Self::Failed), with [`Outcome::of_error`] |
     ///
     /// With feature `http-client` it knows the errors of hyper, hyper-util and h2, which those of
@@ -66,7 +67,8 @@ impl RetryDecision {
         }
         match Fault::of(error) {
             Some(Fault::Caller | Fault::Local) => Self::Final,
-            Some(Fault::Unsent | Fault::Refused) => Self::Unsent,
+            Some(Fault::Unsent) => Self::Unsent,
+            Some(Fault::Refused) => Self::Refused(Outcome::Overload { retry_after: None }),
             None => Self::Failed(Outcome::of_error(error)),
         }
     }

@@ -26,7 +26,8 @@ where
         Update::Reset(endpoints) => {
             let mut before = std::mem::take(known);
             let mut changed = false;
-            for (key, endpoint) in endpoints {
+            // Of endpoints with the same key, the last counts.
+            for (key, endpoint) in endpoints.into_iter().collect::<IndexMap<_, _>>() {
                 if let Some((key, old)) = before.swap_remove_entry(&key) {
                     known.insert(key, old);
                 }

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use indexmap::IndexMap;
+
 use super::stage::{Policy, Removal};
 use crate::{
     capacity::shrunk,
@@ -131,6 +133,9 @@ impl<K: Clone + Eq + Hash, T: Clone + 'static, S> Members<K, T, S> {
                 self.remove(id, policy)
             }
             Update::Reset(endpoints) => {
+                // Of endpoints with the same key, the last counts. Applied one after the other,
+                // they would replace each other with each update.
+                let endpoints: IndexMap<K, Endpoint<T>> = endpoints.into_iter().collect();
                 let arrivals = endpoints.len();
                 let mut missing: BTreeSet<Id> = self.members.keys().copied().collect();
                 for (key, endpoint) in endpoints {
@@ -251,7 +256,14 @@ fn is_other_address(now: &dyn Any, before: &dyn Any) -> bool {
         differ::<Arc<str>>,
         differ::<Box<str>>,
         differ::<(String, u16)>,
+        differ::<(IpAddr, u16)>,
         differ::<PathBuf>,
+        #[cfg(feature = "http")]
+        differ::<crate::http::Origin>,
+        #[cfg(feature = "http")]
+        differ::<http::Uri>,
+        #[cfg(feature = "lambda")]
+        differ::<crate::lambda::FunctionName>,
         // Numbers identify endpoints in simulations and tests.
         differ::<u16>,
         differ::<u32>,

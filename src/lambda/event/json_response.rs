@@ -137,8 +137,14 @@ fn headers(
             _ => {}
         }
     }
-    // This replaces headers of the same name.
-    headers.extend(multi);
+    // These replace headers of the same name. `HeaderMap::extend` would panic beyond its capacity.
+    for name in multi.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in &multi {
+        let invalid = |_| InvalidResponse::Header(shortened(name.as_str()));
+        headers.try_append(name, value.clone()).map_err(invalid)?;
+    }
     cookies.into_iter().try_for_each(|cookie| append(&mut headers, "set-cookie", cookie))?;
     HopByHop::of(&headers).remove_from(&mut headers);
     for name in IGNORED {

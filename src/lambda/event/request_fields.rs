@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request, uri::Authority};
 
 use super::event_json::text;
-use crate::{hop_by_hop::HopByHop, lambda::UnsupportedRequest};
+use crate::{
+    hop_by_hop::{HopByHop, describes_client},
+    lambda::UnsupportedRequest,
+};
 
 /// The fields of a request without those that end at the server: fields of the connection, and
 /// those about framing that an event does not have.
@@ -53,7 +56,7 @@ impl<'a> RequestFields<'a> {
 /// Layers of this server append to these fields what they know about the client. A `Connection`
 /// field from the client must not be able to remove that.
 fn is_written_by_the_server(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED
+    describes_client(name) || *name == "x-amzn-trace-id"
 }
 
 /// Returns the host that the request is for. The authority of the request target, or `:authority`,

@@ -19,10 +19,11 @@ use crate::{
 /// Source: smooth weighted round robin, as nginx made it known, in a cycle that is computed
 /// beforehand. It has the smallest maximum deviation from the shares (Steiner and Yeomans, 1993),
 /// which is always less than one turn. Where this differs from nginx: the order is the same for
-/// simple weights, and else more even. For cycles of more than 4096 turns, only the bound of one
-/// turn holds (Tijdeman, 1980). If the cycle would be too long (more than 65 536 turns, or 262 144
-/// turns times endpoints), turns follow the multiples of the golden ratio instead: each endpoint is
-/// then within a few turns of its share at any time.
+/// simple weights. For others the largest deviation is smaller, and the gaps may be less even. For
+/// cycles of more than 4096 turns, only the bound of one turn holds (Tijdeman, 1980). If the cycle
+/// would be too long (more than 65 536 turns, or 262 144 turns times endpoints), turns follow the
+/// multiples of the golden ratio instead: each endpoint is then within a few turns of its share at
+/// any time.
 #[derive(Debug)]
 pub struct RoundRobin {
     turn: Arc<AtomicU64>,

@@ -159,7 +159,8 @@ pub(super) fn endpoints<'a, T: FromStr<Err: Display>>(
     for slice in slices {
         let Some(port) = slice.port(selection) else {
             if slice.len() > 0 {
-                portless.push(Err(LeftOut::new(&*slice.metadata.name, NO_PORT)));
+                // So are the slices of a service that is about to be replaced.
+                portless.push(Err(LeftOut::new(&*slice.metadata.name, NO_PORT).plausible()));
             }
             continue;
         };
@@ -290,7 +291,7 @@ mod tests {
         assert_eq!(found(r#"{"port":80}"#, Some("")).unwrap(), "10.0.0.1:80");
         let slice: Slice = serde_json::from_str(&SLICE.replace(ports, "")).unwrap();
         let left_out = endpoints::<String>([&slice], &http());
-        assert_eq!(left_out, [Err(LeftOut::new("web-1", NO_PORT))]);
+        assert_eq!(left_out, [Err(LeftOut::new("web-1", NO_PORT).plausible())]);
     }
 
     #[test]

@@ -13,11 +13,19 @@ pub(crate) struct LeftOut {
     /// The endpoint's key or address, as the source names it.
     endpoint: String,
     reason: String,
+    /// Whether an answer of which only such endpoints are left out may be as intended.
+    plausible: bool,
 }
 
 impl LeftOut {
     pub(crate) fn new(endpoint: impl Into<String>, reason: impl fmt::Display) -> Self {
-        Self { endpoint: endpoint.into(), reason: reason.to_string() }
+        Self { endpoint: endpoint.into(), reason: reason.to_string(), plausible: false }
+    }
+
+    /// Leaves out what an answer may consist of entirely: the source then has no endpoints.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn plausible(self) -> Self {
+        Self { plausible: true, ..self }
     }
 }
 
@@ -33,7 +41,7 @@ impl LeftOutLog {
     pub(crate) fn log(&mut self, source: &str, left_out: Vec<LeftOut>) {
         let now: HashSet<LeftOut> = left_out.into_iter().collect();
         let new = || now.difference(&self.last);
-        for LeftOut { endpoint, reason } in new().take(MAX_EVENTS) {
+        for LeftOut { endpoint, reason, .. } in new().take(MAX_EVENTS) {
             let (endpoint, reason) = (Escaped(endpoint), Escaped(reason));
             tracing::warn!(source = %Escaped(source), %endpoint, %reason, "an endpoint is left out");
         }
@@ -66,7 +74,8 @@ impl LeftOutLog {
                 Err(reason) => left_out.push(reason),
             }
         }
-        let error = left_out.first().filter(|_| usable.is_empty()).map(|first: &LeftOut| {
+        let suspect = left_out.iter().find(|one: &&LeftOut| !one.plausible);
+        let error = suspect.filter(|_| usable.is_empty()).map(|first| {
             let (endpoint, reason) = (Escaped(&first.endpoint), Escaped(&first.reason));
             format!("none of {} endpoints is usable; {endpoint}: {reason}", left_out.len())
         });
