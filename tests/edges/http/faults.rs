@@ -422,7 +422,8 @@ async fn tonics_errors_say_whether_the_request_was_processed() {
     };
     let (refuses, _) = scripted(Script::Reset(REFUSED_STREAM)).await;
     let error = send(refuses, full("")).await.unwrap_err();
-    assert_eq!(decide(&error), RetryDecision::Unsent, "{error:?}");
+    let refused = RetryDecision::Refused(Outcome::Overload { retry_after: None });
+    assert_eq!(decide(&error), refused, "{error:?}");
     let (resets, _) = scripted(Script::Reset(INTERNAL_ERROR)).await;
     let error = send(resets, full("")).await.unwrap_err();
     assert_eq!(decide(&error), RetryDecision::Failed(Outcome::TransportFailure), "{error:?}");
