@@ -98,7 +98,7 @@ impl Drop for Slot {
 /// The bytes of a connection.
 pub(super) struct Io {
     transport: Transport,
-    _slot: Slot,
+    _slot: Option<Slot>,
 }
 
 pub(super) enum Transport {
@@ -108,7 +108,7 @@ pub(super) enum Transport {
 }
 
 impl Io {
-    pub(super) fn new(transport: Transport, slot: Slot) -> Self {
+    pub(super) fn new(transport: Transport, slot: Option<Slot>) -> Self {
         Self { transport, _slot: slot }
     }
 }

@@ -136,7 +136,7 @@ impl<B> Endpoint<B> {
 
     /// Returns a connection that has no request to the first request in the line, or keeps it.
     pub(super) fn release(self: &Arc<Self>, connection: http1::Connection<B>) {
-        if connection.retire_at.is_some_and(|retire_at| retire_at <= Instant::now()) {
+        if connection.is_retired() {
             return;
         }
         let unused = self.serve(&mut lock(&self.state), connection);
@@ -159,6 +159,8 @@ impl<B> Endpoint<B> {
         if state.idle.len() >= self.pool.max_idle || self.pool.idle_timeout.is_zero() {
             return Some(connection);
         }
+        // One that has waited may close as it is taken, even if it has carried no request.
+        connection.is_reused = true;
         state.idle.push(Idle { connection, since: Instant::now() });
         None
     }
@@ -259,7 +261,7 @@ impl<B: RequestBody> Endpoint<B> {
     pub(super) fn checkout(self: &Arc<Self>) -> Checkout<B> {
         let mut state = lock(&self.state);
         while let Some(Idle { connection, .. }) = state.idle.pop() {
-            if connection.is_usable() {
+            if connection.is_usable() && !connection.is_retired() {
                 return Checkout::Leased(Leased::Http1(connection));
             }
         }
@@ -287,7 +289,7 @@ impl<B: RequestBody> Endpoint<B> {
     pub(super) fn checkout_http1(self: &Arc<Self>) -> Checkout<B> {
         let mut state = lock(&self.state);
         while let Some(Idle { connection, .. }) = state.idle.pop() {
-            if connection.is_usable() {
+            if connection.is_usable() && !connection.is_retired() {
                 return Checkout::Leased(Leased::Http1(connection));
             }
         }
@@ -465,7 +467,10 @@ async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
         Some(_) => Some(Protocol::Http1),
         None => endpoint.pool.prior_knowledge(&endpoint.target.origin),
     };
-    let opened = open_transport(&endpoint, slot, offer).await;
+    // The socket counts until the waiting requests have the error. Otherwise another would be
+    // opened for them before.
+    let mut slot = Some(slot);
+    let opened = open_transport(&endpoint, &mut slot, offer).await;
     let pool = &endpoint.pool;
     let retire_at = pool.retire_at();
     let first_check = endpoint.first_check(retire_at);
@@ -474,6 +479,7 @@ async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
         Err(error) => {
             drop(endpoint);
             opening.failed(&error);
+            drop(slot);
         }
         Ok((io, Protocol::Http1)) => match http1::establish(io, id, retire_at).await {
             Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
@@ -484,7 +490,7 @@ async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
         },
         Ok((io, Protocol::Http2)) => {
             let events: Weak<Endpoint<B>> = Arc::downgrade(&endpoint);
-            match http2::establish(io, id, retire_at, events).await {
+            match http2::establish(io, id, retire_at, pool.keep_alive, events).await {
                 Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
                 Ok((connection, driver)) => {
                     drop(endpoint);
@@ -495,10 +501,10 @@ async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
     }
 }
 
-/// Opens TCP and, for https, TLS.
+/// Opens TCP and, for https, TLS. Takes the slot on success.
 async fn open_transport<B>(
     endpoint: &Endpoint<B>,
-    slot: Slot,
+    slot: &mut Option<Slot>,
     offer: Option<Protocol>,
 ) -> Result<(Io, Protocol), ClientError> {
     let Endpoint { pool, target, .. } = endpoint;
@@ -519,11 +525,11 @@ async fn open_transport<B>(
         if let Some(tls) = &pool.tls {
             let (stream, protocol) =
                 tls.connect(stream, &target.origin, offer, deadline, pool.connect_timeout).await?;
-            return Ok((Io::new(Transport::Tls(Box::new(stream)), slot), protocol));
+            return Ok((Io::new(Transport::Tls(Box::new(stream)), slot.take()), protocol));
         }
         let reason =
             "the origin is https, and the pool has no TLS: set `Pool::tls` (feature `tls`)";
         return Err(ClientError::new(ClientErrorKind::Tls, reason));
     }
-    Ok((Io::new(Transport::Tcp(stream), slot), offer.unwrap_or(Protocol::Http1)))
+    Ok((Io::new(Transport::Tcp(stream), slot.take()), offer.unwrap_or(Protocol::Http1)))
 }

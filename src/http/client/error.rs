@@ -56,7 +56,7 @@ impl ClientError {
 }
 
 fn kind_of_sent(error: &hyper::Error) -> ClientErrorKind {
-    if chain(error).any(|error| error.is::<BodyFailed>()) {
+    if error.is_body_write_aborted() || chain(error).any(|error| error.is::<BodyFailed>()) {
         return ClientErrorKind::RequestBody;
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<h2::Error>()) {

@@ -86,6 +86,11 @@ impl<B> Connection<B> {
         self.sender.is_ready()
     }
 
+    /// Returns whether the connection is too old for another request.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retire_at.is_some_and(|retire_at| retire_at <= Instant::now())
+    }
+
     /// Returns whether the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()

@@ -37,6 +37,9 @@ pub(super) type Exchange<B> = Pin<
 const SETTINGS_CHECKS: u32 = 40;
 const SETTINGS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
+/// The time in which a peer has to answer a ping.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A connection in the pool.
 pub(super) struct Connection<B> {
     sender: http2::SendRequest<SentBody<B>>,
@@ -82,10 +85,14 @@ pub(super) async fn establish<B: RequestBody>(
     io: Io,
     id: u64,
     retire_at: Option<Instant>,
+    keep_alive: Duration,
     events: Weak<dyn Events>,
 ) -> hyper::Result<(Connection<B>, Driver<B>)> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        // A connection that a partition has cut off would otherwise take requests for many minutes.
+        .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .handshake(TokioIo::new(io))
         .await?;
     let streams = Arc::new(Streams {

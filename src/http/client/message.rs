@@ -117,6 +117,9 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(
     }
     let host = host.ok_or_else(|| invalid("the request names no host"))?;
     let authority = Authority::try_from(host.as_bytes()).map_err(invalid)?;
+    if authority.as_str().contains('@') {
+        return Err(invalid("the host names a user"));
+    }
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(scheme.clone());
     parts.authority = Some(authority);

@@ -50,6 +50,7 @@ pub struct Pool {
     pub(super) max_connections: usize,
     pub(super) max_streams: usize,
     pub(super) max_waiting: usize,
+    pub(super) keep_alive: Duration,
     max_connection_age: Option<Duration>,
     host: HostHeader,
     #[cfg(feature = "tls")]
@@ -79,6 +80,7 @@ impl Pool {
             max_connections: usize::MAX,
             max_streams: usize::MAX,
             max_waiting: 1024,
+            keep_alive: Duration::from_secs(20),
             max_connection_age: None,
             host: HostHeader::default(),
             #[cfg(feature = "tls")]
@@ -120,9 +122,13 @@ impl Pool {
         /// Limits the concurrent requests per HTTP/2 connection, in addition to the endpoint's own
         /// limit. A request is one until its response body ends. Default none.
         pub fn max_streams_per_connection(streams: NonZeroUsize) => max_streams = streams.get();
-        /// Limits the requests per endpoint that wait for a connection. Another one fails with
+        /// Limits the requests per endpoint that wait for a connection, also for one that is being
+        /// opened. Another one fails with
         /// [`ClientErrorKind::Busy`](crate::http::ClientErrorKind::Busy). Default 1024.
-        pub fn max_waiting(requests: usize) => max_waiting = requests;
+        pub fn max_waiting(requests: NonZeroUsize) => max_waiting = requests.get();
+        /// Sets how often the endpoint of an HTTP/2 connection with open streams is sent a ping. If
+        /// it does not answer within 10 s, the connection closes. Zero sends none. Default 20 s.
+        pub fn keep_alive(interval: Duration) => keep_alive = interval;
         /// Limits the age of a connection. An older one takes no new requests, so that a change of
         /// certificates or of the machines behind an address takes effect. The age of each varies
         /// by a tenth, so that they do not end together. Default none.

@@ -125,7 +125,7 @@ impl Gated {
 #[tokio::test]
 async fn requests_wait_for_a_connection_in_the_order_of_arrival() {
     let server = Gated::start(0, Version::HTTP_11).await;
-    let pool = Pool::new().max_connections(nonzero(2)).max_waiting(5);
+    let pool = Pool::new().max_connections(nonzero(2)).max_waiting(nonzero(5));
     let client = pool.client::<Empty<Bytes>>(server.origin.clone());
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
@@ -169,7 +169,7 @@ async fn no_connection_is_lost_to_cancelled_requests() {
             .max_connections(nonzero(limit))
             .max_streams_per_connection(nonzero(2))
             .max_connection_age(Duration::from_millis(30))
-            .max_waiting(10_000);
+            .max_waiting(nonzero(10_000));
         if version == Version::HTTP_2 {
             pool = pool.http2();
         }

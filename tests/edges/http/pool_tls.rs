@@ -202,6 +202,22 @@ async fn a_handshake_that_fails_differs_from_a_refused_connection() {
     assert_eq!(kind(Some(ca.tls()), shop(silent)).await.kind(), ClientErrorKind::Connect);
 }
 
+/// Otherwise each request that waits would wait for an attempt of its own, one after the other.
+#[tokio::test]
+async fn a_connection_that_hangs_fails_all_who_wait_for_it() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let timeout = Duration::from_millis(300);
+    let pool = Pool::new().tls(Ca::new().tls()).connect_timeout(timeout);
+    let client =
+        pool.max_connections(1.try_into().unwrap()).client(shop(silent.local_addr().unwrap()));
+    let requests = (0..5).map(|_| fetch(&client));
+    let ended = tokio::time::timeout(2 * timeout, futures::future::join_all(requests)).await;
+    for result in ended.expect("one attempt after the other") {
+        let kind = result.unwrap_err().kind();
+        assert!(matches!(kind, ClientErrorKind::Tls | ClientErrorKind::Connect), "{kind:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_is_verified_if_it_is_the_name() {
     let ca = Ca::new();
