@@ -4,21 +4,25 @@
 
 use http::{HeaderMap, HeaderName, header};
 
-/// The fields that belong to a connection although no `Connection` field names them.
+/// Returns whether a field belongs to a connection although no `Connection` field names it.
 ///
 /// RFC 9110 section 7.6.1 lists all but the last two: `HTTP2-Settings` belongs to an upgrade to
 /// HTTP/2 (RFC 7540, 3.2.1), and `Proxy-Authorization` is for the proxy that has asked for it
 /// (RFC 9110, 11.7.2).
-static ALWAYS: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    header::PROXY_AUTHORIZATION,
-];
+fn is_always(name: &HeaderName) -> bool {
+    // A match tells most names apart by their length; a lookup of each would hash eight names.
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authorization"
+    )
+}
 
 /// The header fields of a message that an intermediary must not forward.
 #[derive(Debug)]
@@ -38,8 +42,7 @@ impl HopByHop {
                 let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) else { continue };
                 // Names without a field are dropped, so that a long list costs no more than a
                 // short one.
-                if headers.contains_key(&name) && !ALWAYS.contains(&name) && !named.contains(&name)
-                {
+                if headers.contains_key(&name) && !is_always(&name) && !named.contains(&name) {
                     named.push(name);
                 }
             }
@@ -49,7 +52,7 @@ impl HopByHop {
 
     /// Returns whether the field belongs to the connection.
     pub(crate) fn contains(&self, name: &HeaderName) -> bool {
-        ALWAYS.contains(name) || self.named.contains(name)
+        is_always(name) || self.named.contains(name)
     }
 
     /// Returns the fields that the message itself declares to belong to the connection.
@@ -59,9 +62,15 @@ impl HopByHop {
 
     /// Removes the fields from the message that this was read from.
     pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
-        for name in ALWAYS.iter().chain(&self.named) {
-            headers.remove(name);
-        }
+        remove_if(headers, |name| self.contains(name));
+    }
+}
+
+fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    // Most messages have none of the fields. Then this allocates nothing.
+    let names: Vec<_> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -82,11 +91,8 @@ pub(crate) fn screen_trailers(trailers: &mut HeaderMap) {
         header::TRAILER,
     ];
     let is_misplaced =
-        |name: &HeaderName| ALWAYS.contains(name) || NEVER.contains(name) || describes_client(name);
-    let names: Vec<_> = trailers.keys().filter(|name| is_misplaced(name)).cloned().collect();
-    for name in names {
-        trailers.remove(name);
-    }
+        |name: &HeaderName| is_always(name) || NEVER.contains(name) || describes_client(name);
+    remove_if(trailers, is_misplaced);
 }
 
 /// Returns whether a proxy describes the client in the field, such as `X-Forwarded-For`.
