@@ -97,6 +97,7 @@
 //! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper |
 //! | `tls` | no | `http::Tls`: TLS from pooled clients to endpoints, through rustls |
+//! | `proxy` | no | `http::Proxy`: the duties of a reverse proxy, between a server and a balancer |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a watched file that lists endpoints |
 //! | `http-poll` | no | `discover::HttpPoll`: a document at a URL that lists endpoints |
