@@ -104,6 +104,7 @@ mod wire {
                 _ => Some(Fault::Unsent),
             },
             ClientErrorKind::Busy => Some(Fault::Refused),
+            ClientErrorKind::Unsupported => Some(Fault::Local),
             ClientErrorKind::InvalidRequest | ClientErrorKind::RequestBody => Some(Fault::Caller),
             // The source may know that the stream was refused.
             ClientErrorKind::Connection => None,

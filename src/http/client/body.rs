@@ -2,6 +2,7 @@ use std::{
     error::Error as StdError,
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,15 +16,16 @@ use crate::{BoxError, http::body::PollFrame};
 
 /// The response body of a [`Client`](crate::http::Client).
 ///
-/// It counts as a stream of its HTTP/2 connection until it ends or is dropped.
+/// It counts as a stream of its HTTP/2 connection until it ends or is dropped. After a switch of
+/// protocols, keep it as long as the tunnel.
 #[derive(Debug)]
 pub struct ClientBody {
     inner: Incoming,
-    stream: Option<StreamGuard>,
+    stream: Option<Arc<StreamGuard>>,
 }
 
 impl ClientBody {
-    pub(super) fn new(inner: Incoming, stream: Option<StreamGuard>) -> Self {
+    pub(super) fn new(inner: Incoming, stream: Option<Arc<StreamGuard>>) -> Self {
         Self { inner, stream }
     }
 }
@@ -51,12 +53,19 @@ pin_project! {
     pub(super) struct SentBody<B> {
         #[pin]
         inner: B,
+        // The stream is open until this body has ended, too: a response may end before it.
+        stream: Option<Arc<StreamGuard>>,
     }
 }
 
 impl<B> SentBody<B> {
     pub(super) fn new(inner: B) -> Self {
-        Self { inner }
+        Self { inner, stream: None }
+    }
+
+    /// Keeps the stream that the body is sent on. `None` is for a body that was not sent.
+    pub(super) fn hold(&mut self, stream: Option<Arc<StreamGuard>>) {
+        self.stream = stream;
     }
 }
 
@@ -65,7 +74,11 @@ impl<B: Body<Error: Into<BoxError>>> Body for SentBody<B> {
     type Error = BodyFailed;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> PollFrame<B::Data, BodyFailed> {
-        let frame = self.project().inner.poll_frame(cx);
+        let this = self.project();
+        let frame = this.inner.poll_frame(cx);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            *this.stream = None;
+        }
         frame.map(|frame| frame.map(|frame| frame.map_err(|error| BodyFailed(error.into()))))
     }
 

@@ -99,7 +99,7 @@ pub struct ClientFuture<B> {
 enum State<B> {
     Waiting { request: Request<SentBody<B>>, waiting: Waiting<B> },
     Http1(http1::Connection<B>),
-    Http2 { exchange: http2::Exchange<B>, guard: http2::StreamGuard, is_reused: bool },
+    Http2 { exchange: http2::Exchange<B>, guard: Arc<http2::StreamGuard>, is_reused: bool },
     Upgrade(Pin<Box<dyn Future<Output = Result<Response<ClientBody>, ClientError>> + Send>>),
     Failed(ClientError),
     Done,
@@ -111,7 +111,7 @@ impl<B> Unpin for ClientFuture<B> {}
 impl<B: RequestBody> State<B> {
     fn start(endpoint: &Arc<Endpoint<B>>, request: Request<SentBody<B>>) -> Self {
         let checkout = match message::is_upgrade(request.headers()) {
-            true if endpoint.may_negotiate() => endpoint.checkout_http1(),
+            true if endpoint.needs_http1_to_upgrade() => endpoint.checkout_http1(),
             _ => endpoint.checkout(),
         };
         match checkout {
@@ -239,7 +239,7 @@ async fn upgrade<B: RequestBody>(
 ) -> Result<Response<ClientBody>, ClientError> {
     if !stream.has_extended_connect().await {
         let reason = "the endpoint accepts no upgrade of HTTP/2 connections (RFC 8441)";
-        return Err(ClientError::new(ClientErrorKind::InvalidRequest, reason));
+        return Err(ClientError::new(ClientErrorKind::Unsupported, reason));
     }
     let accept = message::to_extended_connect(&mut request, &scheme)?;
     let (exchange, guard) = stream.send(request);
@@ -270,7 +270,10 @@ fn unsent<B: RequestBody>(
     may_resend: bool,
 ) -> Result<Request<SentBody<B>>, ClientError> {
     match error.take_message() {
-        Some(request) if may_resend => Ok(request),
+        Some(mut request) if may_resend => {
+            request.body_mut().hold(None);
+            Ok(request)
+        }
         Some(_) => Err(ClientError::new(ClientErrorKind::Unsent, error.into_error())),
         None => Err(ClientError::of_sent(error.into_error())),
     }

@@ -124,9 +124,12 @@ impl<B> Endpoint<B> {
         Self { pool, target, state: Mutex::new(state) }
     }
 
-    /// Returns whether a connection may have either protocol.
-    pub(super) fn may_negotiate(&self) -> bool {
+    /// Returns whether an upgrade has to offer HTTP/1.1 only: where the endpoint selects the
+    /// protocol, and no HTTP/2 connection is known to accept upgrades.
+    pub(super) fn needs_http1_to_upgrade(&self) -> bool {
+        let accepts = |shared: &http2::Connection<B>| shared.streams.has_extended_connect();
         self.pool.prior_knowledge(&self.target.origin).is_none()
+            && !lock(&self.state).shared.iter().any(accepts)
     }
 
     /// Returns whether there is any connection.
@@ -445,6 +448,14 @@ impl<B: RequestBody> Opening<B> {
             "no connection to the endpoint"
         );
         match self.only_for.take() {
+            // An endpoint that speaks HTTP/2 and fails this handshake has no HTTP/1.1.
+            Some(waiter)
+                if error.kind() == ClientErrorKind::Tls
+                    && lock(&endpoint.state).negotiated == Some(Protocol::Http2) =>
+            {
+                let error = ClientError::new(ClientErrorKind::Unsupported, error.clone());
+                endpoint.fail([waiter], &error);
+            }
             Some(waiter) => endpoint.fail([waiter], error),
             None => endpoint.connect_failed(error, runtime_ended),
         }

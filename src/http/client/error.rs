@@ -32,6 +32,9 @@ pub enum ClientErrorKind {
     /// The client refuses to send the request, because it is not a valid one. The endpoint is not
     /// at fault, and any other one would get the same request.
     InvalidRequest,
+    /// The endpoint has no connection that can carry the request, which is for an upgrade. It was
+    /// not sent, and the endpoint is not at fault.
+    Unsupported,
     /// The request body failed. The caller is at fault.
     RequestBody,
     /// The connection failed after the request was sent, at least in part.
@@ -93,6 +96,7 @@ impl fmt::Display for ClientError {
             ClientErrorKind::Busy => "all connections to the endpoint are in use",
             ClientErrorKind::Unsent => "the endpoint has not processed the request",
             ClientErrorKind::InvalidRequest => "the request cannot be sent",
+            ClientErrorKind::Unsupported => "the endpoint accepts no upgrade",
             ClientErrorKind::RequestBody => "the request body failed",
             ClientErrorKind::Connection => "the connection to the endpoint failed",
         })

@@ -14,6 +14,7 @@ use std::{
 
 use futures::task::AtomicWaker;
 use http::{Request, Response};
+use http_body::Body;
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http2},
@@ -108,6 +109,13 @@ pub(super) async fn establish<B: RequestBody>(
     Ok((Connection { sender, streams, idle_since: Some(Instant::now()), retire_at }, driver))
 }
 
+impl Streams {
+    /// Returns whether the peer is known to accept extended CONNECT.
+    pub(super) fn has_extended_connect(&self) -> bool {
+        self.has_extended_connect.load(Ordering::Relaxed)
+    }
+}
+
 impl<B> Connection<B> {
     /// Returns a stream, unless the connection has `limit` streams or as many as the peer allows.
     pub(super) fn open(&mut self, limit: usize) -> Option<Stream<B>> {
@@ -139,7 +147,7 @@ impl<B: RequestBody> Stream<B> {
     pub(super) async fn has_extended_connect(&self) -> bool {
         let streams = &self.guard.0;
         for _ in 0..SETTINGS_CHECKS {
-            if streams.has_extended_connect.load(Ordering::Relaxed) {
+            if streams.has_extended_connect() {
                 return true;
             }
             streams.driver.wake();
@@ -148,8 +156,15 @@ impl<B: RequestBody> Stream<B> {
         false
     }
 
-    pub(super) fn send(mut self, request: Request<SentBody<B>>) -> (Exchange<B>, StreamGuard) {
-        (Box::pin(self.sender.try_send_request(request)), self.guard)
+    pub(super) fn send(
+        mut self,
+        mut request: Request<SentBody<B>>,
+    ) -> (Exchange<B>, Arc<StreamGuard>) {
+        let guard = Arc::new(self.guard);
+        if !request.body().is_end_stream() {
+            request.body_mut().hold(Some(Arc::clone(&guard)));
+        }
+        (Box::pin(self.sender.try_send_request(request)), guard)
     }
 }
 

@@ -501,7 +501,7 @@ async fn websockets_pass_http2_by_extended_connect() {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         let result = client.oneshot(request.body(Empty::new()).unwrap()).await;
         if !is_enabled {
-            assert_eq!(result.unwrap_err().kind(), ClientErrorKind::InvalidRequest);
+            assert_eq!(result.unwrap_err().kind(), ClientErrorKind::Unsupported);
             continue;
         }
         let response = result.unwrap();
