@@ -559,8 +559,7 @@ async fn probes_over_http_find_the_idle_server() {
     }
     let after = served();
     let got: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-    // Without probes it would get ten. A loaded machine makes some latencies exceed those of others.
-    assert!(got[3] > 20, "{got:?}");
+    assert!(got[3] >= 36, "{got:?}");
 }
 
 #[tokio::test]
