@@ -117,7 +117,7 @@ impl EdgeFailure {
         }
         #[cfg(feature = "sigv4")]
         if chain(error).any(|error| {
-            use crate::http::sigv4::SignError;
+            use crate::error::SignError;
             matches!(error.downcast_ref(), Some(SignError::TooLarge { .. }))
         }) {
             return Self::BadRequest(StatusCode::PAYLOAD_TOO_LARGE);

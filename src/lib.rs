@@ -152,6 +152,8 @@ pub mod load;
 mod opaque;
 pub mod outcome;
 pub mod prelude;
+#[cfg(feature = "http")]
+mod request_path;
 pub mod retry;
 mod rng;
 pub mod strategy;

@@ -17,9 +17,10 @@ use crate::outcome::Meter;
 /// is another endpoint: it starts with new stats and new state in all stages and in the balancer.
 /// Polled sources, `connect`, `make` and `dedup` of
 /// [`DiscoverExt`](crate::discover::DiscoverExt) compare targets, and so do stages of `health` if
-/// the targets are strings, numbers or socket addresses. A target that was never compared, such as
-/// a service sent through a [`channel`](crate::discover::channel), is changed in place and keeps
-/// the state; to replace it, remove the key first.
+/// the targets are strings, numbers, socket addresses or URIs. For targets of other types, put
+/// `dedup` before those stages. A target that was never compared, such as a service sent through a
+/// [`channel`](crate::discover::channel), is changed in place and keeps the state; to replace it,
+/// remove the key first.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
     target: T,

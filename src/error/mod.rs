@@ -1,13 +1,24 @@
 //! Errors: of requests ([`Error`]), of settings ([`ConfigError`]) and of texts ([`ParseError`]).
+//!
+//! The errors of the HTTP client and of request signing are here too, because every floor asks
+//! whose fault they are. The modules that make them re-export them.
 
 mod chain;
+#[cfg(feature = "http-client")]
+mod client_error;
 mod config_error;
 #[allow(clippy::module_inception)]
 mod error;
 mod parse_error;
+#[cfg(feature = "sigv4")]
+mod sign_error;
 mod unavailable;
 
 pub(crate) use self::chain::chain;
+#[cfg(feature = "http-client")]
+pub use self::client_error::{ClientError, ClientErrorKind};
+#[cfg(feature = "sigv4")]
+pub use self::sign_error::SignError;
 pub use self::{
     config_error::ConfigError, error::Error, parse_error::ParseError, unavailable::Unavailable,
 };

@@ -74,7 +74,6 @@ mod load;
 mod proxy;
 mod replay;
 mod request_key;
-mod request_path;
 mod resilience;
 #[cfg(feature = "sigv4")]
 pub mod sigv4;
@@ -82,7 +81,7 @@ pub mod sigv4;
 pub mod sticky;
 
 #[cfg(feature = "http-client")]
-pub use self::client::{Client, ClientBody, ClientError, ClientErrorKind, ClientFuture, Pool};
+pub use self::client::{Client, ClientBody, ClientFuture, Pool};
 #[cfg(feature = "tls")]
 pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]
@@ -92,7 +91,6 @@ pub use self::proxy::{
     ClientConnection, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer, RequestBody,
     RequestBodyError, Tunnels,
 };
-pub(crate) use self::request_path::request_path;
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
@@ -109,3 +107,5 @@ pub use self::{
     request_key::RequestKey,
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},
 };
+#[cfg(feature = "http-client")]
+pub use crate::error::{ClientError, ClientErrorKind};

@@ -1,7 +1,6 @@
 //! Whose fault an error is, and whether the endpoint has processed the request.
 //!
-//! This is the one file that looks into the errors of other crates. It names errors of higher
-//! floors too: those of the HTTP client and of request signing. `docs/errors.md` has the table.
+//! This is the one file that looks into the errors of other crates. `docs/errors.md` has the table.
 
 use std::{error::Error as StdError, io};
 
@@ -54,8 +53,8 @@ fn of_one(error: &(dyn StdError + 'static)) -> Option<Fault> {
         return is_unsent.then_some(Fault::Unsent);
     }
     #[cfg(feature = "sigv4")]
-    if let Some(error) = error.downcast_ref::<crate::http::sigv4::SignError>() {
-        use crate::http::sigv4::SignError::{Body, Invalid, TooLarge};
+    if let Some(error) = error.downcast_ref::<crate::error::SignError>() {
+        use crate::error::SignError::{Body, Invalid, TooLarge};
         let is_request = matches!(error, Body(_) | Invalid(_) | TooLarge { .. });
         return Some(if is_request { Fault::Caller } else { Fault::Local });
     }
@@ -85,7 +84,7 @@ mod wire {
     use hyper_util::client::legacy;
 
     use super::Fault;
-    use crate::http::{ClientError, ClientErrorKind};
+    use crate::error::{ClientError, ClientErrorKind};
 
     pub(super) fn of_one(error: &(dyn StdError + 'static)) -> Option<Fault> {
         None.or_else(|| error.downcast_ref().map(of_client))
@@ -187,7 +186,7 @@ mod tests {
     #[cfg(feature = "http-client")]
     #[test]
     fn the_client_says_whose_fault_its_errors_are() {
-        use crate::http::{ClientError, ClientErrorKind as Kind};
+        use crate::error::{ClientError, ClientErrorKind as Kind};
         let table = [
             (Kind::Connect, Some(Fault::Unsent)),
             (Kind::Tls, Some(Fault::Unsent)),

@@ -6,7 +6,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::exchange::Exchange;
-use crate::{BoxError, ParseError, health::Check, http::request_path};
+use crate::{BoxError, ParseError, health::Check, request_path::request_path};
 
 /// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
 /// 200 to 299.

@@ -259,11 +259,7 @@ fn is_other_address(now: &dyn Any, before: &dyn Any) -> bool {
         differ::<(IpAddr, u16)>,
         differ::<PathBuf>,
         #[cfg(feature = "http")]
-        differ::<crate::http::Origin>,
-        #[cfg(feature = "http")]
         differ::<http::Uri>,
-        #[cfg(feature = "lambda")]
-        differ::<crate::lambda::FunctionName>,
         // Numbers identify endpoints in simulations and tests.
         differ::<u16>,
         differ::<u32>,

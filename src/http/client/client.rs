@@ -13,12 +13,17 @@ use tower_service::Service;
 use super::{
     body::{ClientBody, SentBody},
     endpoint::{Checkout, Endpoint, Leased, RequestBody, Waiting},
-    error::{ClientError, ClientErrorKind},
     http1, http2,
     message::{self, Target},
     pool::Pool,
+    sent_error::of_sent,
 };
-use crate::{BoxError, future::polled_after_completion, http::Origin};
+use crate::{
+    BoxError,
+    error::{ClientError, ClientErrorKind},
+    future::polled_after_completion,
+    http::Origin,
+};
 
 /// A pool of connections to one endpoint; made by [`Pool`].
 ///
@@ -251,7 +256,7 @@ async fn upgrade<B: RequestBody>(
         // The request has lost its first form, so it is not repeated.
         Err(mut error) => Err(match error.take_message() {
             Some(_) => ClientError::new(ClientErrorKind::Unsent, error.into_error()),
-            None => ClientError::of_sent(error.into_error()),
+            None => of_sent(error.into_error()),
         }),
     }
 }
@@ -275,7 +280,7 @@ fn unsent<B: RequestBody>(
             Ok(request)
         }
         Some(_) => Err(ClientError::new(ClientErrorKind::Unsent, error.into_error())),
-        None => Err(ClientError::of_sent(error.into_error())),
+        None => Err(of_sent(error.into_error())),
     }
 }
 

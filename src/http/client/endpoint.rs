@@ -17,13 +17,13 @@ use tokio::{
 
 use super::{
     connect::{Events, Io, Slot, Transport, dial},
-    error::{ClientError, ClientErrorKind},
     http1, http2,
     message::Target,
     pool::{Pool, Protocol},
 };
 use crate::{
     BoxError,
+    error::{ClientError, ClientErrorKind},
     escape::{Escaped, EscapedChain},
     sync::{Mutex, lock},
 };

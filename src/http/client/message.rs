@@ -16,9 +16,9 @@ use http_body::Body;
 use hyper::ext::Protocol;
 use sha1::{Digest, Sha1};
 
-use super::error::{ClientError, ClientErrorKind};
 use crate::{
     BoxError,
+    error::{ClientError, ClientErrorKind},
     hop_by_hop::HopByHop,
     http::{HostHeader, Origin},
 };

@@ -17,8 +17,6 @@ mod client;
 mod connect;
 #[cfg(feature = "http-client")]
 mod endpoint;
-#[cfg(feature = "http-client")]
-mod error;
 mod host_header;
 #[cfg(feature = "http-client")]
 mod http1;
@@ -29,6 +27,8 @@ mod message;
 mod origin;
 #[cfg(feature = "http-client")]
 mod pool;
+#[cfg(feature = "http-client")]
+mod sent_error;
 mod set_origin;
 #[cfg(feature = "tls")]
 mod tls;
@@ -45,6 +45,5 @@ pub use self::{
 pub use self::{
     body::ClientBody,
     client::{Client, ClientFuture},
-    error::{ClientError, ClientErrorKind},
     pool::Pool,
 };

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::{client::Client, message::Target};
 use crate::{
     BoxError, ParseError,
-    http::{HostHeader, Origin, load::ask, request_path},
+    http::{HostHeader, Origin, load::ask},
     outcome::LoadReport,
+    request_path::request_path,
     rng::Rng,
     strategy::Candidate,
     sync::{Mutex, lock},

@@ -13,11 +13,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
+use super::pool::Protocol;
+use crate::{
+    ConfigError,
     error::{ClientError, ClientErrorKind},
-    pool::Protocol,
+    http::Origin,
 };
-use crate::{ConfigError, http::Origin};
 
 /// How a [`Pool`](crate::http::Pool) speaks TLS to endpoints: which certificates it trusts, and
 /// which one it shows.

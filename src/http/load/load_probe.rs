@@ -9,8 +9,9 @@ use tower_service::Service;
 use super::in_flight_header;
 use crate::{
     BoxError, ParseError,
-    http::{Origin, SetOrigin, request_path},
+    http::{Origin, SetOrigin},
     outcome::LoadReport,
+    request_path::request_path,
     strategy::Candidate,
 };
 

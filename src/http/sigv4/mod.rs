@@ -63,13 +63,12 @@
 //! that computes them independently.
 
 mod credentials_cache;
-mod error;
 mod layer;
 mod sign;
 mod signature;
 
 pub use self::{
-    error::SignError,
     layer::SignLayer,
     sign::{Sign, SignFuture},
 };
+pub use crate::error::SignError;

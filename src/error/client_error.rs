@@ -1,7 +1,6 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use super::body::BodyFailed;
-use crate::{BoxError, error::chain};
+use crate::BoxError;
 
 /// Why a [`Client`](crate::http::Client) has no response.
 ///
@@ -46,45 +45,10 @@ impl ClientError {
         Self { kind, source: source.into().into() }
     }
 
-    /// Returns the error of a request that hyper did not hand back.
-    pub(super) fn of_sent(error: hyper::Error) -> Self {
-        Self::new(kind_of_sent(&error), error)
-    }
-
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ClientErrorKind {
         self.kind
-    }
-}
-
-fn kind_of_sent(error: &hyper::Error) -> ClientErrorKind {
-    if error.is_body_write_aborted() || chain(error).any(|error| error.is::<BodyFailed>()) {
-        return ClientErrorKind::RequestBody;
-    }
-    if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<h2::Error>()) {
-        return kind_of_h2(error);
-    }
-    // "User" is also what hyper calls the end of the runtime, and that error has a source.
-    if error.is_user() && error.source().is_none() {
-        return ClientErrorKind::InvalidRequest;
-    }
-    ClientErrorKind::Connection
-}
-
-fn kind_of_h2(error: &h2::Error) -> ClientErrorKind {
-    let is_refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    if error.is_remote() && (is_refused || error.is_go_away()) {
-        // RFC 9113, 8.7. h2 gives this error to the streams above the last one of a GOAWAY only.
-        ClientErrorKind::Unsent
-    } else if error.is_reset() && !error.is_remote() && !error.is_library() {
-        // hyper resets a stream when its request body fails.
-        ClientErrorKind::RequestBody
-    } else if error.reason().is_none() && !error.is_io() {
-        // h2 refuses to encode the request.
-        ClientErrorKind::InvalidRequest
-    } else {
-        ClientErrorKind::Connection
     }
 }
 

@@ -17,7 +17,7 @@ pub enum SignError {
     },
     /// The request has a host neither in its URI nor in a header.
     NoHost,
-    /// The body exceeds [`max_body`](super::SignLayer::max_body).
+    /// The body exceeds [`max_body`](crate::http::sigv4::SignLayer::max_body).
     TooLarge {
         /// The maximum number of bytes.
         limit: usize,
