@@ -155,3 +155,19 @@ impl Default for Attempts {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_pick_says_whether_another_endpoint_is_left() {
+        let (attempts, stats) = (Attempts::new(), Arc::new(EndpointStats::new()));
+        assert!(!attempts.is_exhausted());
+        attempts.picked(&stats, true);
+        assert!(attempts.is_exhausted());
+        // A fallback of several endpoints, after a primary of one.
+        attempts.picked(&stats, false);
+        assert!(!attempts.is_exhausted());
+    }
+}

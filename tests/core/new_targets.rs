@@ -83,6 +83,25 @@ async fn checks_start_anew() {
     }
 }
 
+/// The last of two endpoints with one key counts, so sending both again changes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_occurs_twice_starts_anew_once() {
+    for (name, handle, source) in sources() {
+        let mut fleet = Watched::new(source.health_checked(HealthCheck::new(check)).unwrap());
+        let mut reset = |weight| {
+            let last = Endpoint::new(1).with_weight(weight);
+            handle.reset([("a", Endpoint::new(7)), ("a", last)]).unwrap();
+            fleet.settle();
+            let endpoint = fleet.endpoint(&"a");
+            assert!(endpoint.health().is_serving(), "{name}");
+            Arc::clone(endpoint.stats())
+        };
+        let first = reset(1);
+        assert!(Arc::ptr_eq(&first, &reset(1)), "{name}");
+        assert!(Arc::ptr_eq(&first, &reset(5)), "{name}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn outliers_and_breakers_start_anew() {
     for stage in ["outliers", "breaker"] {

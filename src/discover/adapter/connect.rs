@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::Stream;
+use indexmap::IndexMap;
 
 use super::poll_updates;
 use crate::{
@@ -86,9 +87,9 @@ impl<D: Discover<Key: Clone + Eq + Hash, Target: PartialEq>, F: FnMut(&D::Target
                 let mut before = std::mem::take(this.known);
                 let known = before.len();
                 let mut changed = false;
-                for (key, endpoint) in endpoints {
-                    // In `known` already if the key occurs twice; the last one is used.
-                    let before = this.known.remove(&key).or_else(|| before.remove(&key));
+                // Of endpoints with the same key, the last counts.
+                for (key, endpoint) in endpoints.into_iter().collect::<IndexMap<_, _>>() {
+                    let before = before.remove(&key);
                     changed |=
                         before.as_ref().is_none_or(|old| endpoint.differs_from(&old.endpoint));
                     let connected = Connected::from(endpoint, before, &mut *this.connect);

@@ -402,6 +402,16 @@ mod tests {
             let json = format!(r#"{{"statusCode":200,"headers":{{{header}}}}}"#);
             assert!(matches!(wrong(&json), Header(_)), "{json}");
         }
+        // Each map alone is below the capacity of a `HeaderMap`, which panics beyond it.
+        let names = |kind: &str, value: &str| {
+            let names: Vec<_> = (0..13_000).map(|n| format!(r#""{kind}{n}":{value}"#)).collect();
+            names.join(",")
+        };
+        let (single, multi) = (names("a", r#""""#), names("b", r#"[""]"#));
+        let both = format!(
+            r#"{{"statusCode":200,"headers":{{{single}}},"multiValueHeaders":{{{multi}}}}}"#
+        );
+        assert!(matches!(decode(&both, HeaderMember::All).unwrap_err(), Header(_)));
         for body in ["a", "====", "a b="] {
             let json = format!(r#"{{"statusCode":200,"body":"{body}","isBase64Encoded":true}}"#);
             assert!(matches!(wrong(&json), Base64(_)), "{json}");

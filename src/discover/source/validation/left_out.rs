@@ -208,6 +208,23 @@ mod tests {
         assert_eq!(zone_of("10.0.0.1:80"), None);
     }
 
+    #[cfg(any(feature = "cloudmap", feature = "consul", feature = "kubernetes"))]
+    #[test]
+    fn an_answer_without_a_usable_endpoint_is_an_error_unless_it_may_be_meant() {
+        let keep =
+            |answer: Vec<Result<(), LeftOut>>| LeftOutLog::default().keep_usable("s", answer);
+        let out = |reason| LeftOut::new("a", reason);
+        assert_eq!(keep(vec![]).unwrap().len(), 0);
+        assert_eq!(keep(vec![Ok(()), Err(out("wrong"))]).unwrap().len(), 1);
+        let error = keep(vec![Err(out("wrong")), Err(out("late"))]).unwrap_err();
+        assert_eq!(error, "none of 2 endpoints is usable; a: wrong");
+        #[cfg(feature = "kubernetes")]
+        {
+            assert_eq!(keep(vec![Err(out("meant").plausible())]).unwrap().len(), 0);
+            assert!(keep(vec![Err(out("meant").plausible()), Err(out("wrong"))]).is_err());
+        }
+    }
+
     /// A zone must not hide an address from the filter, whatever the type of the target.
     #[test]
     fn a_zone_does_not_evade_the_filter() {
