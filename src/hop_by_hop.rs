@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::header_fields::{elements, remove_if};
+
 /// Returns whether a field belongs to a connection although no `Connection` field names it.
 ///
 /// RFC 9110 section 7.6.1 lists all but the last two: `HTTP2-Settings` belongs to an upgrade to
@@ -36,15 +38,13 @@ impl HopByHop {
     /// Reads every `Connection` field of a message, not only the first one.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut named = Vec::new();
-        for value in headers.get_all(header::CONNECTION) {
-            for name in value.as_bytes().split(|&byte| byte == b',') {
-                // A token that is not a name, such as an empty one, names no field.
-                let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) else { continue };
-                // Names without a field are dropped, so that a long list costs no more than a
-                // short one.
-                if headers.contains_key(&name) && !is_always(&name) && !named.contains(&name) {
-                    named.push(name);
-                }
+        for element in elements(headers, &header::CONNECTION) {
+            // An element that is not a name names no field.
+            let Ok(name) = HeaderName::from_bytes(element) else { continue };
+            // Names without a field are dropped, so that a long list costs no more than a short
+            // one.
+            if headers.contains_key(&name) && !is_always(&name) && !named.contains(&name) {
+                named.push(name);
             }
         }
         Self { named }
@@ -63,14 +63,6 @@ impl HopByHop {
     /// Removes the fields from the message that this was read from.
     pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
         remove_if(headers, |name| self.contains(name));
-    }
-}
-
-fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
-    // Most messages have none of the fields. Then this allocates nothing.
-    let names: Vec<_> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use crate::{
     Error,
     error::chain,
+    header_fields::elements,
     limit::{Rejected, is_rejected},
     outcome::{Fault, Outcome, is_timeout},
     retry::RetrySafety,
@@ -43,16 +44,11 @@ pub(crate) fn safety_of_switch(safety: RetrySafety, head: &Parts) -> RetrySafety
 /// Returns whether `Upgrade` names a protocol other than HTTP. Curl and Java offer `h2c` with each
 /// request, which changes nothing of its meaning.
 fn switches_protocols(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::UPGRADE).into_iter();
-    let mut protocols = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    protocols.any(|protocol| {
-        let protocol = protocol.trim_ascii();
-        !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c")
-    })
+    elements(headers, &header::UPGRADE).any(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
-/// Returns the same for a request that is converted to a message of its own, so that it cannot
-/// upgrade a connection.
+/// Returns when a request may be sent more than once if it becomes a message that cannot upgrade a
+/// connection, such as an invocation.
 pub(crate) fn retry_safety_of_message(head: &Parts) -> RetrySafety {
     if head.method.is_idempotent() || head.headers.contains_key("idempotency-key") {
         RetrySafety::Idempotent

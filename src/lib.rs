@@ -136,6 +136,8 @@ mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod hash;
+#[cfg(any(feature = "http", feature = "lambda"))]
+mod header_fields;
 pub mod health;
 pub mod hedge;
 mod histogram;

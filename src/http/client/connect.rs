@@ -23,8 +23,7 @@ const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(250);
 
 /// Opens a TCP connection to the endpoint.
 pub(super) async fn dial(origin: &Origin) -> io::Result<TcpStream> {
-    let host = origin.authority().host();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = origin.host_name();
     let stream = match origin.address() {
         Address::Socket(address) => TcpStream::connect(address).await?,
         // The system's resolver knows the index of a zone's name.

@@ -19,6 +19,7 @@ use sha1::{Digest, Sha1};
 use crate::{
     BoxError,
     error::{ClientError, ClientErrorKind},
+    header_fields::has_token,
     hop_by_hop::HopByHop,
     http::{HostHeader, Origin},
 };
@@ -163,16 +164,6 @@ pub(super) fn from_extended_connect<B>(response: &mut Response<B>, accept: Heade
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-}
-
-/// Returns whether a list header has a token, without parameters and whatever its case.
-pub(super) fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
-    let mut tokens = headers
-        .get_all(name)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .map(|value| value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii());
-    tokens.any(|found| found.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]

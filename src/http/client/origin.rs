@@ -98,6 +98,13 @@ impl Origin {
         &self.address
     }
 
+    /// Returns the host, an IPv6 address without its brackets.
+    #[cfg(feature = "http-client")]
+    pub(super) fn host_name(&self) -> &str {
+        let host = self.authority.host();
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
     /// Returns the port, or the default one of the scheme.
     #[cfg(feature = "http-client")]
     pub(super) fn port(&self) -> u16 {

@@ -90,9 +90,7 @@ impl Tls {
         limit: Duration,
     ) -> Result<(TlsStream<TcpStream>, Protocol), ClientError> {
         let error = |error: io::Error| ClientError::new(ClientErrorKind::Tls, error);
-        let host = origin.authority().host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(origin.host_name().to_owned())
             .map_err(|invalid| error(io::Error::new(io::ErrorKind::InvalidInput, invalid)))?;
         let connector = TlsConnector::from(self.offering(protocol));
         let stream = match timeout_at(deadline, connector.connect(name, stream)).await {

@@ -3,7 +3,11 @@ use std::{fmt::Write, net::IpAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{connection::ClientConnection, trust::TrustedNetworks};
-use crate::{hop_by_hop::describes_client, rng::Rng};
+use crate::{
+    header_fields::{join, remove_if},
+    hop_by_hop::describes_client,
+    rng::Rng,
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -70,8 +74,8 @@ impl Via {
 }
 
 impl Forwarding {
-    /// Changes the fields of a request that came over a connection of the given version.
-    pub(super) fn apply(&self, head: &mut Parts, version: Version) {
+    /// Changes the fields of a request that still has the version of the client's connection.
+    pub(super) fn apply(&self, head: &mut Parts) {
         let connection = head.extensions.get::<ClientConnection>().copied();
         let is_trusted =
             connection.is_some_and(|connection| self.trusted.contains(connection.peer.ip()));
@@ -82,7 +86,9 @@ impl Forwarding {
             ForwardedFields::Keep => false,
         };
         if drops {
-            remove_all(headers);
+            // Also those that this proxy does not write, such as `X-Forwarded-Prefix`: an endpoint
+            // may read them.
+            remove_if(headers, describes_client);
         } else if self.fields == ForwardedFields::Append {
             // A trusted proxy that does not write these passes on what its client has sent.
             let is_foreign = |name: &HeaderName| {
@@ -101,7 +107,7 @@ impl Forwarding {
             append_x_forwarded(headers, &connection);
         }
         if let Some(via) = &self.via {
-            append(headers, header::VIA, via.entry(version));
+            append(headers, header::VIA, via.entry(head.version));
         }
         if let Some(name) = &self.request_id {
             if !is_trusted {
@@ -114,21 +120,6 @@ impl Forwarding {
             }
             headers.entry(name).or_insert_with(random_id);
         }
-    }
-}
-
-/// Removes all fields about the client, also those that this proxy does not write, such as
-/// `X-Forwarded-Prefix`: an endpoint may read them.
-fn remove_all(headers: &mut HeaderMap) {
-    if headers.keys().any(describes_client) {
-        remove_if(headers, describes_client);
-    }
-}
-
-fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
-    let names: Vec<_> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
     }
 }
 
@@ -164,14 +155,11 @@ fn append_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
 
 /// Adds an element to a list, in one field: some endpoints read only the first one.
 fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, element.clone());
-        return;
-    }
-    let elements = headers.get_all(&name).iter().chain([element]);
-    let list = elements.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
-    // Valid values with `, ` between them are a valid value.
-    if let Ok(list) = HeaderValue::from_bytes(&list) {
+    let list = match headers.contains_key(&name) {
+        true => join(headers.get_all(&name).iter().chain([element]), ", "),
+        false => Some(element.clone()),
+    };
+    if let Some(list) = list {
         headers.insert(name, list);
     }
 }
@@ -206,7 +194,8 @@ mod tests {
         let request = Request::get("/").header("host", "a.example").extension(connection);
         let request = sent.iter().fold(request, |request, field| request.header(field.0, field.1));
         let mut head = request.body(()).unwrap().into_parts().0;
-        forwarding.apply(&mut head, Version::HTTP_2);
+        head.version = Version::HTTP_2;
+        forwarding.apply(&mut head);
         head.headers.remove("host");
         let mut fields: Vec<_> = head
             .headers

@@ -5,13 +5,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 
 use super::{
     refusal::Refusal,
     request_body::{Exchange, RequestBodyError},
+    screen::has_unknown_coding,
     tunnel::Tunnels,
     upgrade::Upgrade,
 };
@@ -155,10 +156,7 @@ fn finish<R: Send + 'static>(
 fn frame(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
-        // The client decodes nothing but `chunked`. Another coding would be forwarded undeclared.
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !codings.all(is_chunked) {
+        if has_unknown_coding(headers) {
             return Err(Refusal::BadGateway("the endpoint uses an unknown transfer coding"));
         }
     }

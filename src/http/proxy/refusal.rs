@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
 use crate::{escape::Escaped, http_semantics::text_response};
 
@@ -102,9 +102,4 @@ impl Refusal {
             "request refused"
         );
     }
-}
-
-/// Returns whether the method is limited by `Max-Forwards` (RFC 9110, 7.6.2).
-pub(super) fn counts_forwards(method: &Method) -> bool {
-    matches!(*method, Method::TRACE | Method::OPTIONS)
 }

@@ -1,6 +1,6 @@
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, Method, header, request::Parts};
 
-use super::refusal::{Refusal, counts_forwards};
+use super::refusal::Refusal;
 use crate::hop_by_hop::{HopByHop, describes_client};
 
 /// The limits of a request head, in bytes and fields.
@@ -31,10 +31,7 @@ pub(super) fn screen(head: &Parts, limits: &HeadLimits) -> Result<(), Refusal> {
     if head.headers.keys().any(resembles_framing) {
         return Err(Refusal::Invalid("a field resembles Content-Length or Transfer-Encoding"));
     }
-    // The server decodes nothing but `chunked`. Another coding would reach the endpoint undeclared.
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let is_chunked = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if codings.next().is_some_and(|coding| !is_chunked(coding)) || codings.next().is_some() {
+    if has_unknown_coding(&head.headers) {
         return Err(Refusal::NotImplemented("unknown transfer coding"));
     }
     let expects_more = |value: &http::HeaderValue| {
@@ -44,6 +41,16 @@ pub(super) fn screen(head: &Parts, limits: &HeadLimits) -> Result<(), Refusal> {
         return Err(Refusal::Expectation);
     }
     Ok(())
+}
+
+/// Returns whether a message has another transfer coding than `chunked`, once.
+///
+/// Hyper decodes nothing else. The next hop would get the rest undeclared.
+pub(super) fn has_unknown_coding(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next();
+    first.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
 }
 
 fn target_len(head: &Parts) -> usize {
@@ -101,7 +108,7 @@ pub(super) fn screen_named(fields: &HopByHop) -> Result<(), Refusal> {
 
 /// Counts one hop in `Max-Forwards` (RFC 9110, 7.6.2), or refuses the request if this is the last.
 pub(super) fn count_forward(head: &mut Parts) -> Result<(), Refusal> {
-    if !counts_forwards(&head.method) {
+    if !matches!(head.method, Method::TRACE | Method::OPTIONS) {
         return Ok(());
     }
     let Some(value) = head.headers.get(header::MAX_FORWARDS) else { return Ok(()) };
@@ -113,7 +120,7 @@ pub(super) fn count_forward(head: &mut Parts) -> Result<(), Refusal> {
     match forwards {
         None => Err(Refusal::Invalid("Max-Forwards is not a number")),
         // A `TRACE` would have to be answered with the request itself, cookies included.
-        Some(0) if head.method == http::Method::TRACE => Err(Refusal::TraceNotAllowed),
+        Some(0) if head.method == Method::TRACE => Err(Refusal::TraceNotAllowed),
         Some(0) => Err(Refusal::LastHop),
         Some(forwards) => {
             head.headers.insert(header::MAX_FORWARDS, (forwards - 1).into());

@@ -4,7 +4,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use http_body::Body;
 use tower_service::Service;
 
@@ -18,7 +18,9 @@ use super::{
     tunnel::Tunnels,
     upgrade::{Upgrade, UpgradePolicy},
 };
-use crate::{BoxError, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng};
+use crate::{
+    BoxError, header_fields::has_token, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng,
+};
 
 /// Forwards requests by the rules for intermediaries; made by [`ProxyLayer`](super::ProxyLayer).
 ///
@@ -111,7 +113,8 @@ impl Settings {
 
         let fields = HopByHop::of(&head.headers);
         screen_named(&fields)?;
-        let takes_trailers = has_trailers_token(&head.headers);
+        // The only meaning of `TE` that can be forwarded.
+        let takes_trailers = has_token(&head.headers, &header::TE, "trailers");
         // A client that connects through an endpoint authenticates itself there.
         let is_connect = upgrade.as_ref().is_some_and(Upgrade::is_connect);
         let password = is_connect.then(|| head.headers.remove(header::PROXY_AUTHORIZATION));
@@ -125,20 +128,13 @@ impl Settings {
         head.headers.remove(header::EXPECT);
         frame(head, body);
         target::join_cookies(head);
-        self.forwarding.apply(head, head.version);
+        self.forwarding.apply(head);
         if let Some(upgrade) = &upgrade {
             upgrade.ask(head, websocket_key);
         }
         head.version = Version::HTTP_11;
         Ok(upgrade)
     }
-}
-
-/// Returns whether the client takes trailers: the only meaning of `TE` that can be forwarded.
-fn has_trailers_token(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::TE).into_iter();
-    let mut tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Makes `Content-Length` agree with the body, whatever the client has declared.

@@ -4,6 +4,7 @@ use http::{HeaderValue, Method, Uri, Version, header, header::HOST, request::Par
 use hyper::ext::Protocol;
 
 use super::refusal::Refusal;
+use crate::header_fields::join;
 
 /// Gives a request one `Host` and a target in origin form, or refuses it.
 ///
@@ -107,14 +108,9 @@ fn port_of(digits: &[u8]) -> Option<u16> {
 
 /// Joins the `Cookie` fields into which an HTTP/2 client may split one (RFC 9113, 8.2.3).
 pub(super) fn join_cookies(head: &mut Parts) {
-    let mut cookies = head.headers.get_all(header::COOKIE).iter();
-    if cookies.next().is_none() || cookies.next().is_none() {
-        return;
-    }
-    let fields = head.headers.get_all(header::COOKIE).iter();
-    let joined = fields.map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
-    // Valid fields with `; ` between them are a valid field.
-    if let Ok(joined) = HeaderValue::from_bytes(&joined) {
+    let cookies = || head.headers.get_all(header::COOKIE).iter();
+    let joined = cookies().nth(1).and_then(|_| join(cookies(), "; "));
+    if let Some(joined) = joined {
         head.headers.insert(header::COOKIE, joined);
     }
 }

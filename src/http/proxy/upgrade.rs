@@ -1,7 +1,8 @@
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
 use super::refusal::Refusal;
+use crate::header_fields::{elements, has_token};
 
 const SEC_WEBSOCKET_KEY: &str = "sec-websocket-key";
 const SEC_WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
@@ -33,8 +34,8 @@ pub(super) struct UpgradePolicy {
 }
 
 impl UpgradePolicy {
-    fn allows(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|allowed| allowed.eq_ignore_ascii_case(protocol))
+    fn allows(&self, protocol: &[u8]) -> bool {
+        self.protocols.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(protocol))
     }
 
     /// Returns the upgrade that a request asks for.
@@ -48,7 +49,7 @@ impl UpgradePolicy {
     ) -> Result<Option<Upgrade>, Refusal> {
         let form = if let Some(protocol) = head.extensions.remove::<Protocol>() {
             policy
-                .filter(|policy| policy.allows(protocol.as_str()))
+                .filter(|policy| policy.allows(protocol.as_ref()))
                 .and_then(|_| HeaderValue::from_str(protocol.as_str()).ok())
                 .map(|protocol| Form::Extended { protocol })
                 .ok_or(Refusal::NotImplemented("unknown protocol"))?
@@ -74,21 +75,14 @@ impl UpgradePolicy {
 
     /// Returns the first allowed protocol in `Upgrade`.
     fn offered(&self, head: &Parts) -> Option<HeaderValue> {
-        let is_upgrade = head.version == Version::HTTP_11
-            && tokens(&head.headers, header::CONNECTION)
-                .any(|token| token.eq_ignore_ascii_case("upgrade"));
-        if !is_upgrade {
+        if head.version != Version::HTTP_11
+            || !has_token(&head.headers, &header::CONNECTION, "upgrade")
+        {
             return None;
         }
-        let protocol =
-            tokens(&head.headers, header::UPGRADE).find(|protocol| self.allows(protocol));
-        HeaderValue::from_str(protocol?).ok()
+        let mut offered = elements(&head.headers, &header::UPGRADE);
+        HeaderValue::from_bytes(offered.find(|protocol| self.allows(protocol))?).ok()
     }
-}
-
-fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 impl Upgrade {
