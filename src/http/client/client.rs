@@ -27,8 +27,8 @@ use crate::{
 
 /// A pool of connections to one endpoint; made by [`Pool`].
 ///
-/// It sends a request in the form of its connection's version: target, host and header fields that
-/// concern a connection. The version of the request is of no importance. Clones share connections.
+/// It sends a request in the form of its connection's version, whatever the version of the request:
+/// target, host and the header fields that concern a connection. Clones share connections.
 ///
 /// It is always ready; see [`Pool`] for where requests wait.
 pub struct Client<B> {

@@ -2,29 +2,23 @@
 
 use std::{
     collections::VecDeque,
-    io,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use http::uri::Scheme;
 use http_body::Body;
-use tokio::{
-    runtime::Handle,
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{runtime::Handle, sync::oneshot, time::Instant};
 
 use super::{
-    connect::{Events, Io, Slot, Transport, dial},
+    connect::{Events, Slot},
     http1, http2,
     message::Target,
+    opening::{Established, Opening, run},
     pool::{Pool, Protocol},
 };
 use crate::{
     BoxError,
     error::{ClientError, ClientErrorKind},
-    escape::{Escaped, EscapedChain},
     sync::{Mutex, lock},
 };
 
@@ -43,8 +37,8 @@ pub(super) struct Endpoint<B> {
     state: Mutex<State<B>>,
 }
 
-/// While requests wait, no connection is idle and no stream is free: whatever becomes free is given
-/// to the first of them, under the lock. So none is forgotten, and none overtakes.
+/// While requests wait, no connection is idle and no stream is free: what becomes free is given to
+/// the first request, under the lock. So no request is forgotten, and none overtakes another.
 struct State<B> {
     /// HTTP/1.1 connections. The one used last is at the end, and is used first.
     idle: Vec<Idle<B>>,
@@ -52,11 +46,11 @@ struct State<B> {
     shared: Vec<http2::Connection<B>>,
     /// Sockets, including those that are being opened.
     sockets: usize,
-    /// Sockets that are being opened for requests in the line.
+    /// Sockets that are being opened for requests in the queue.
     opening: usize,
     /// The protocol of the last connection.
     negotiated: Option<Protocol>,
-    line: VecDeque<Waiter<B>>,
+    queue: VecDeque<Waiter<B>>,
     last_id: u64,
 }
 
@@ -65,7 +59,7 @@ struct Idle<B> {
     since: Instant,
 }
 
-type Waiter<B> = oneshot::Sender<Result<Delivery<B>, ClientError>>;
+pub(super) type Waiter<B> = oneshot::Sender<Result<Delivery<B>, ClientError>>;
 pub(super) type Waiting<B> = oneshot::Receiver<Result<Delivery<B>, ClientError>>;
 
 /// What a request is sent on.
@@ -105,7 +99,7 @@ pub(super) enum Checkout<B> {
 
 /// How often a connection that is in use is checked at most.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
-/// What stands for "never" in the clock.
+/// A time that is later than any use of a connection.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 /// The streams that one new connection is expected to carry if no limit is known.
 const EXPECTED_STREAMS: usize = 100;
@@ -118,7 +112,7 @@ impl<B> Endpoint<B> {
             sockets: 0,
             opening: 0,
             negotiated: None,
-            line: VecDeque::new(),
+            queue: VecDeque::new(),
             last_id: 0,
         };
         Self { pool, target, state: Mutex::new(state) }
@@ -132,12 +126,17 @@ impl<B> Endpoint<B> {
             && !lock(&self.state).shared.iter().any(accepts)
     }
 
+    /// Returns whether the last connection uses HTTP/2.
+    pub(super) fn has_negotiated_http2(&self) -> bool {
+        lock(&self.state).negotiated == Some(Protocol::Http2)
+    }
+
     /// Returns whether there is any connection.
     pub(super) fn is_connected(&self) -> bool {
         lock(&self.state).sockets > 0
     }
 
-    /// Returns a connection that has no request to the first request in the line, or keeps it.
+    /// Returns a connection that has no request to the first request in the queue, or keeps it.
     pub(super) fn release(self: &Arc<Self>, connection: http1::Connection<B>) {
         if connection.is_retired() {
             return;
@@ -146,14 +145,14 @@ impl<B> Endpoint<B> {
         drop(unused);
     }
 
-    /// Gives a connection to the first request in the line, or keeps it. Returns it if enough are
+    /// Gives a connection to the first request in the queue, or keeps it. Returns it if enough are
     /// kept.
     fn serve(
         self: &Arc<Self>,
         state: &mut State<B>,
         mut connection: http1::Connection<B>,
     ) -> Option<http1::Connection<B>> {
-        while let Some(waiter) = state.line.pop_front() {
+        while let Some(waiter) = state.queue.pop_front() {
             match self.deliver(waiter, Leased::Http1(connection)) {
                 Some(Leased::Http1(returned)) => connection = returned,
                 _ => return None,
@@ -171,7 +170,11 @@ impl<B> Endpoint<B> {
     /// Gives a request what it waits for. Returns it if the request has been cancelled.
     ///
     /// It must not be dropped under the lock: a stream would lock again.
-    fn deliver(self: &Arc<Self>, waiter: Waiter<B>, leased: Leased<B>) -> Option<Leased<B>> {
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        waiter: Waiter<B>,
+        leased: Leased<B>,
+    ) -> Option<Leased<B>> {
         let delivery = Delivery { leased: Some(leased), endpoint: Arc::downgrade(self) };
         match waiter.send(Ok(delivery)) {
             Err(Ok(returned)) => returned.take(),
@@ -179,17 +182,17 @@ impl<B> Endpoint<B> {
         }
     }
 
-    /// Gives free streams to the requests in the line.
+    /// Gives free streams to the requests in the queue.
     fn serve_streams(self: &Arc<Self>, state: &mut State<B>) -> Option<Leased<B>> {
-        let State { shared, line, .. } = state;
+        let State { shared, queue, .. } = state;
         let mut unused = None;
         for connection in shared {
-            while !line.is_empty() {
+            while !queue.is_empty() {
                 let stream = unused
                     .take()
                     .or_else(|| connection.open(self.pool.max_streams).map(Leased::Http2));
                 let Some(stream) = stream else { break };
-                let Some(waiter) = line.pop_front() else { return Some(stream) };
+                let Some(waiter) = queue.pop_front() else { return Some(stream) };
                 unused = self.deliver(waiter, stream);
             }
         }
@@ -224,7 +227,7 @@ impl<B> Endpoint<B> {
         } else if let Some(at) = state.shared.iter().position(|shared| shared.streams.id == id) {
             let shared = &state.shared[at];
             check = (shared.idle_since, shared.retire_at);
-            // Streams on it end in peace.
+            // The streams that are open on it finish.
             if is_over(check.0, check.1) {
                 drop(state.shared.remove(at));
                 return now + FAR;
@@ -235,18 +238,18 @@ impl<B> Endpoint<B> {
         check.1.map_or(idle_end, |retire_at| retire_at.min(idle_end))
     }
 
-    fn next_id(&self) -> u64 {
+    pub(super) fn next_id(&self) -> u64 {
         let mut state = lock(&self.state);
         state.last_id += 1;
         state.last_id
     }
 
-    fn first_check(&self, retire_at: Option<Instant>) -> Instant {
+    pub(super) fn first_check(&self, retire_at: Option<Instant>) -> Instant {
         let idle_end = later(Instant::now(), self.pool.idle_timeout.max(MIN_CHECK_INTERVAL));
         retire_at.map_or(idle_end, |retire_at| retire_at.min(idle_end))
     }
 
-    fn fail(&self, waiters: impl IntoIterator<Item = Waiter<B>>, error: &ClientError) {
+    pub(super) fn fail(&self, waiters: impl IntoIterator<Item = Waiter<B>>, error: &ClientError) {
         for waiter in waiters {
             // The request may have been cancelled.
             let _ = waiter.send(Err(error.clone()));
@@ -255,12 +258,12 @@ impl<B> Endpoint<B> {
 }
 
 /// Adds a duration that may be beyond the range of the clock.
-fn later(instant: Instant, duration: Duration) -> Instant {
+pub(super) fn later(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration.min(FAR)).unwrap_or(instant)
 }
 
 impl<B: RequestBody> Endpoint<B> {
-    /// Returns a connection, or the place of the request in the line.
+    /// Returns a connection, or the place of the request in the queue.
     pub(super) fn checkout(self: &Arc<Self>) -> Checkout<B> {
         let mut state = lock(&self.state);
         while let Some(Idle { connection, .. }) = state.idle.pop() {
@@ -272,15 +275,15 @@ impl<B: RequestBody> Endpoint<B> {
         if let Some(stream) = state.shared.iter_mut().find_map(|shared| shared.open(max_streams)) {
             return Checkout::Leased(Leased::Http2(stream));
         }
-        if state.line.len() >= self.pool.max_waiting {
-            // Those of cancelled requests are in the way.
-            state.line.retain(|waiter| !waiter.is_closed());
-            if state.line.len() >= self.pool.max_waiting {
+        if state.queue.len() >= self.pool.max_waiting {
+            // Places of cancelled requests are free.
+            state.queue.retain(|waiter| !waiter.is_closed());
+            if state.queue.len() >= self.pool.max_waiting {
                 return Checkout::Busy;
             }
         }
         let (waiter, waiting) = oneshot::channel();
-        state.line.push_back(waiter);
+        state.queue.push_back(waiter);
         let wanted = self.reserve(&mut state);
         drop(state);
         self.open(wanted);
@@ -306,16 +309,16 @@ impl<B: RequestBody> Endpoint<B> {
         Checkout::Waiting(waiting)
     }
 
-    /// Counts the sockets to open for the requests in the line.
+    /// Counts the sockets to open for the requests in the queue.
     fn reserve(&self, state: &mut State<B>) -> usize {
         let known = self.pool.prior_knowledge(&self.target.origin);
         let expected = match known.or(state.negotiated) {
-            Some(Protocol::Http1) => state.line.len(),
+            Some(Protocol::Http1) => state.queue.len(),
             Some(Protocol::Http2) => {
-                state.line.len().div_ceil(self.pool.max_streams.min(EXPECTED_STREAMS))
+                state.queue.len().div_ceil(self.pool.max_streams.min(EXPECTED_STREAMS))
             }
             // One connection tells the protocol.
-            None => state.line.len().min(1),
+            None => state.queue.len().min(1),
         };
         let free = self.pool.max_connections.saturating_sub(state.sockets);
         let wanted = expected.saturating_sub(state.opening).min(free);
@@ -334,7 +337,7 @@ impl<B: RequestBody> Endpoint<B> {
     /// Starts the task of a connection, for one request or for the line.
     fn spawn(self: &Arc<Self>, only_for: Option<Waiter<B>>) {
         let slot = self.slot();
-        let opening = Opening { endpoint: Some(Arc::clone(self)), only_for };
+        let opening = Opening::new(Arc::clone(self), only_for);
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(run(opening, slot))),
             Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
@@ -346,7 +349,7 @@ impl<B: RequestBody> Endpoint<B> {
         Slot::new(events)
     }
 
-    fn opened(self: &Arc<Self>, established: Established<B>) {
+    pub(super) fn opened(self: &Arc<Self>, established: Established<B>) {
         let mut state = lock(&self.state);
         state.opening -= 1;
         let unused = match established {
@@ -367,28 +370,22 @@ impl<B: RequestBody> Endpoint<B> {
         self.open(wanted);
     }
 
-    fn connect_failed(self: &Arc<Self>, error: &ClientError, runtime_ended: bool) {
+    pub(super) fn connect_failed(self: &Arc<Self>, error: &ClientError, runtime_ended: bool) {
         let mut state = lock(&self.state);
         state.opening -= 1;
         // Another connection, or one that is still being opened, may serve the other requests.
         // Without one, they would wait for one attempt after the other.
         let is_last = state.opening == 0 && state.sockets <= 1;
         let failed: VecDeque<_> = if is_last || runtime_ended {
-            std::mem::take(&mut state.line)
+            std::mem::take(&mut state.queue)
         } else {
-            let first_live = state.line.iter().position(|waiter| !waiter.is_closed());
-            let end = first_live.map_or(state.line.len(), |at| at + 1);
-            state.line.drain(..end).collect()
+            let first_live = state.queue.iter().position(|waiter| !waiter.is_closed());
+            let end = first_live.map_or(state.queue.len(), |at| at + 1);
+            state.queue.drain(..end).collect()
         };
         drop(state);
         self.fail(failed, error);
     }
-}
-
-/// A new connection.
-enum Established<B> {
-    Http1(http1::Connection<B>),
-    Http2(http2::Connection<B>),
 }
 
 impl<B: RequestBody> Events for Endpoint<B> {
@@ -410,137 +407,4 @@ impl<B: RequestBody> Events for Endpoint<B> {
         drop(state);
         drop(unused);
     }
-}
-
-/// A socket that is being opened. However that ends, those who wait for it hear of it.
-struct Opening<B: RequestBody> {
-    /// `None` when they have heard.
-    endpoint: Option<Arc<Endpoint<B>>>,
-    /// The request that needs a connection of its own. Otherwise it is for the line.
-    only_for: Option<Waiter<B>>,
-}
-
-impl<B: RequestBody> Opening<B> {
-    /// Hands the connection over, and returns the pool without keeping it alive.
-    fn opened(mut self, connection: Established<B>) -> Weak<Endpoint<B>> {
-        let Some(endpoint) = self.endpoint.take() else { return Weak::new() };
-        match (self.only_for.take(), connection) {
-            (Some(waiter), Established::Http1(connection)) => {
-                let returned = endpoint.deliver(waiter, Leased::Http1(connection));
-                if let Some(Leased::Http1(connection)) = returned {
-                    endpoint.release(connection);
-                }
-            }
-            (_, connection) => endpoint.opened(connection),
-        }
-        Arc::downgrade(&endpoint)
-    }
-
-    fn failed(mut self, error: &ClientError) {
-        self.end(error, false);
-    }
-
-    fn end(&mut self, error: &ClientError, runtime_ended: bool) {
-        let Some(endpoint) = self.endpoint.take() else { return };
-        tracing::debug!(
-            origin = %Escaped(&endpoint.target.origin),
-            error = %EscapedChain(error),
-            "no connection to the endpoint"
-        );
-        match self.only_for.take() {
-            // An endpoint that speaks HTTP/2 and fails this handshake has no HTTP/1.1.
-            Some(waiter)
-                if error.kind() == ClientErrorKind::Tls
-                    && lock(&endpoint.state).negotiated == Some(Protocol::Http2) =>
-            {
-                let error = ClientError::new(ClientErrorKind::Unsupported, error.clone());
-                endpoint.fail([waiter], &error);
-            }
-            Some(waiter) => endpoint.fail([waiter], error),
-            None => endpoint.connect_failed(error, runtime_ended),
-        }
-    }
-}
-
-impl<B: RequestBody> Drop for Opening<B> {
-    fn drop(&mut self) {
-        let error = || ClientError::new(ClientErrorKind::Connect, "the runtime has ended");
-        if self.endpoint.is_some() {
-            self.end(&error(), true);
-        }
-    }
-}
-
-/// The task of a connection.
-async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
-    let Some(endpoint) = opening.endpoint.clone() else { return };
-    let offer = match opening.only_for {
-        Some(_) => Some(Protocol::Http1),
-        None => endpoint.pool.prior_knowledge(&endpoint.target.origin),
-    };
-    // The socket counts until the waiting requests have the error. Otherwise another would be
-    // opened for them before.
-    let mut slot = Some(slot);
-    let opened = open_transport(&endpoint, &mut slot, offer).await;
-    let pool = &endpoint.pool;
-    let retire_at = pool.retire_at();
-    let first_check = endpoint.first_check(retire_at);
-    let id = endpoint.next_id();
-    match opened {
-        Err(error) => {
-            drop(endpoint);
-            opening.failed(&error);
-            drop(slot);
-        }
-        Ok((io, Protocol::Http1)) => match http1::establish(io, id, retire_at).await {
-            Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
-            Ok((connection, driver)) => {
-                drop(endpoint);
-                driver.run(opening.opened(Established::Http1(connection)), first_check).await;
-            }
-        },
-        Ok((io, Protocol::Http2)) => {
-            let events: Weak<Endpoint<B>> = Arc::downgrade(&endpoint);
-            match http2::establish(io, id, retire_at, pool.keep_alive, events).await {
-                Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
-                Ok((connection, driver)) => {
-                    drop(endpoint);
-                    driver.run(opening.opened(Established::Http2(connection)), first_check).await;
-                }
-            }
-        }
-    }
-}
-
-/// Opens TCP and, for https, TLS. Takes the slot on success.
-async fn open_transport<B>(
-    endpoint: &Endpoint<B>,
-    slot: &mut Option<Slot>,
-    offer: Option<Protocol>,
-) -> Result<(Io, Protocol), ClientError> {
-    let Endpoint { pool, target, .. } = endpoint;
-    let deadline = later(Instant::now(), pool.connect_timeout);
-    let connect = |error: io::Error| ClientError::new(ClientErrorKind::Connect, error);
-    let timed_out = || {
-        io::Error::new(io::ErrorKind::TimedOut, format!("not within {:?}", pool.connect_timeout))
-    };
-    if target.origin.port() == 0 {
-        return Err(ClientError::new(ClientErrorKind::Connect, "the endpoint has port 0"));
-    }
-    let stream = match timeout_at(deadline, dial(&target.origin)).await {
-        Ok(stream) => stream.map_err(connect)?,
-        Err(_elapsed) => return Err(connect(timed_out())),
-    };
-    if target.origin.scheme() == &Scheme::HTTPS {
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &pool.tls {
-            let (stream, protocol) =
-                tls.connect(stream, &target.origin, offer, deadline, pool.connect_timeout).await?;
-            return Ok((Io::new(Transport::Tls(Box::new(stream)), slot.take()), protocol));
-        }
-        let reason =
-            "the origin is https, and the pool has no TLS: set `Pool::tls` (feature `tls`)";
-        return Err(ClientError::new(ClientErrorKind::Tls, reason));
-    }
-    Ok((Io::new(Transport::Tcp(stream), slot.take()), offer.unwrap_or(Protocol::Http1)))
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How a [`Pool`](crate::http::Pool) speaks TLS to endpoints: which certificates it trusts, and
-/// which one it shows.
+/// which one it presents.
 ///
 /// The certificate of an endpoint is verified for the host of its [`Origin`], which is also sent as
 /// SNI. For an endpoint whose address comes from elsewhere, see [`Origin::at`].
@@ -68,7 +68,7 @@ impl Tls {
         Self { config: Arc::new(ArcSwap::from_pointee(config)) }
     }
 
-    /// Trusts the certificates that the platform trusts, and shows none.
+    /// Trusts the certificates that the platform trusts, and presents none.
     #[must_use]
     pub fn builder() -> TlsBuilder {
         TlsBuilder::default()
@@ -135,7 +135,7 @@ impl TlsBuilder {
         pub fn crypto_provider(provider: Arc<CryptoProvider>) => provider = Some(provider);
     }
 
-    /// Shows a certificate to endpoints that ask for one: the chain, the certificate itself first,
+    /// Presents a certificate to endpoints that ask for one: the chain, the certificate itself first,
     /// and its key. By default none.
     #[must_use]
     pub fn client_certificate(
