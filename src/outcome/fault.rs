@@ -127,15 +127,15 @@ mod wire {
         if error.is_canceled() || error.is_closed() {
             return Some(Fault::Unsent);
         }
+        // The end of the connection's task, as at the end of a runtime, is an error of the user too,
+        // and only its text tells it apart.
+        if !error.is_user() || error.to_string() == "dispatch task is gone" {
+            return None;
+        }
         // A body that ends before its declared length is "aborted". The other errors of the user
         // that have a source are errors of the body.
         let is_body = error.is_body_write_aborted() || error.source().is_some();
-        // The task of the connection is gone, as at the end of a runtime. Hyper counts this among
-        // the errors of the user, and only its text tells it apart.
-        if error.to_string() == "dispatch task is gone" {
-            return None;
-        }
-        error.is_user().then_some(if is_body { Fault::Caller } else { Fault::Local })
+        Some(if is_body { Fault::Caller } else { Fault::Local })
     }
 
     /// The reasons `NO_ERROR` and `ENHANCE_YOUR_CALM` prove nothing by themselves: a server may
@@ -191,6 +191,8 @@ mod tests {
             (Kind::Connect, Some(Fault::Unsent)),
             (Kind::Tls, Some(Fault::Unsent)),
             (Kind::Unsent, Some(Fault::Unsent)),
+            (Kind::Busy, Some(Fault::Refused)),
+            (Kind::Unsupported, Some(Fault::Local)),
             (Kind::InvalidRequest, Some(Fault::Caller)),
             (Kind::RequestBody, Some(Fault::Caller)),
             (Kind::Connection, None),

@@ -435,6 +435,30 @@ async fn tonics_errors_say_whether_the_request_was_processed() {
     assert_eq!(decide(&error), RetryDecision::Unsent, "{error:?}");
 }
 
+/// A request that was sent may have been processed, so it is no fault of the caller that the task
+/// of its connection is gone. hyper tells this by a text only.
+#[tokio::test]
+async fn the_end_of_a_runtime_is_not_the_callers_fault() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut response = {
+        let _entered = runtime.enter();
+        let mut client = Pool::new().client::<Body>(silent.local_addr().unwrap().into());
+        client.call(Request::new(full("")))
+    };
+    let received = async {
+        let (mut socket, _) = silent.accept().await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        socket
+    };
+    let received = futures::future::select(Box::pin(received), &mut response).await;
+    let futures::future::Either::Left((_socket, _)) = received else { panic!("no request") };
+    runtime.shutdown_background();
+    let error = timeout(Duration::from_secs(5), response).await.unwrap().unwrap_err();
+    let failed = RetryDecision::Failed(Outcome::TransportFailure);
+    assert_eq!(decide(&error), failed, "{error:?}");
+}
+
 /// A service that has its own reasons says so with `CallerError`.
 #[tokio::test]
 async fn a_service_can_blame_the_caller() {
