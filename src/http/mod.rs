@@ -79,6 +79,8 @@ mod resilience;
 pub mod sigv4;
 #[cfg(feature = "sticky")]
 pub mod sticky;
+#[cfg(any(feature = "http-client", feature = "proxy"))]
+mod websocket;
 
 #[cfg(feature = "http-client")]
 pub use self::client::{Client, ClientBody, ClientFuture, Pool};

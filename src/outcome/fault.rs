@@ -127,8 +127,8 @@ mod wire {
         if error.is_canceled() || error.is_closed() {
             return Some(Fault::Unsent);
         }
-        // The end of the connection's task, as at the end of a runtime, is an error of the user too,
-        // and only its text tells it apart.
+        // The end of the connection's task, as at the end of a runtime, is an error of the user
+        // too, and only its text tells it apart.
         if !error.is_user() || error.to_string() == "dispatch task is gone" {
             return None;
         }

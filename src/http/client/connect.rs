@@ -94,7 +94,8 @@ impl Drop for Slot {
     }
 }
 
-/// The bytes of a connection.
+/// The bytes of a connection. The fields are dropped in their order, so the socket is closed before
+/// another one may be opened in its place.
 pub(super) struct Io {
     transport: Transport,
     _slot: Option<Slot>,
@@ -169,5 +170,40 @@ impl AsyncWrite for Io {
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, sync::Mutex};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Looks, when a place is free, whether the peer has been told that the socket is closed.
+    struct Peer(Mutex<(std::net::TcpStream, Option<usize>)>);
+
+    impl Events for Peer {
+        fn socket_closed(self: Arc<Self>) {
+            let mut peer = self.0.lock().unwrap();
+            let (socket, read) = &mut *peer;
+            *read = socket.read(&mut [0]).ok();
+        }
+
+        fn stream_ended(self: Arc<Self>, _: &crate::http::client::http2::Streams) {}
+    }
+
+    /// With this, and because a socket is opened only below the limit, there are never more sockets
+    /// than the limit. A server cannot be asked: it learns of the end of a connection later.
+    #[tokio::test]
+    async fn a_socket_is_closed_before_its_place_is_free() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let theirs = listener.accept().await.unwrap().0.into_std().unwrap();
+        let peer = Arc::new(Peer(Mutex::new((theirs, None))));
+        let events: Weak<dyn Events> = Arc::<Peer>::downgrade(&peer);
+        drop(Io::new(Transport::Tcp(ours), Some(Slot::new(events))));
+        assert_eq!(peer.0.lock().unwrap().1, Some(0), "the end of the stream");
     }
 }

@@ -276,7 +276,7 @@ impl<B: RequestBody> Endpoint<B> {
             return Checkout::Leased(Leased::Http2(stream));
         }
         if state.queue.len() >= self.pool.max_waiting {
-            // Places of cancelled requests are free.
+            // The places of cancelled requests are free.
             state.queue.retain(|waiter| !waiter.is_closed());
             if state.queue.len() >= self.pool.max_waiting {
                 return Checkout::Busy;
@@ -324,6 +324,7 @@ impl<B: RequestBody> Endpoint<B> {
         let wanted = expected.saturating_sub(state.opening).min(free);
         state.sockets += wanted;
         state.opening += wanted;
+        debug_assert!(state.sockets <= self.pool.max_connections);
         wanted
     }
 

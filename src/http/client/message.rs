@@ -3,7 +3,6 @@
 //! A request is first [addressed](address) in the form of HTTP/1.1, once. Then it gets the form of
 //! its connection, perhaps of another one if it comes back unsent.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{
@@ -14,14 +13,13 @@ use http::{
 };
 use http_body::Body;
 use hyper::ext::Protocol;
-use sha1::{Digest, Sha1};
 
 use crate::{
     BoxError,
     error::{ClientError, ClientErrorKind},
     header_fields::has_token,
     hop_by_hop::HopByHop,
-    http::{HostHeader, Origin},
+    http::{HostHeader, Origin, websocket},
 };
 
 /// Where requests go, and the host that they name.
@@ -147,12 +145,7 @@ pub(super) fn to_extended_connect<B>(
     to_http2(request, scheme)?;
     *request.method_mut() = Method::CONNECT;
     request.extensions_mut().insert(Protocol::from_static("websocket"));
-    // RFC 6455, 4.2.2.
-    let digest = Sha1::new()
-        .chain_update(key.as_bytes())
-        .chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
-        .finalize();
-    HeaderValue::try_from(STANDARD.encode(digest)).map_err(invalid)
+    HeaderValue::try_from(websocket::accept(key.as_bytes())).map_err(invalid)
 }
 
 /// Turns the response to an extended CONNECT into that of HTTP/1.1.

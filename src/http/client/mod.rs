@@ -4,8 +4,8 @@
 //! [`SetOrigin`] sends the requests of another client to an [`Origin`]. [`AttemptTimeout`] limits
 //! an attempt including its response body.
 //!
-//! A request passes `client` (its future), `message` (its form), `endpoint` (the connections, and the
-//! queue of requests that wait for one), and `http1` or `http2` (a connection and its driver).
+//! A request passes `client` (its future), `message` (its form), `endpoint` (the connections, and
+//! the queue of requests that wait for one), and `http1` or `http2` (a connection and its driver).
 //! `opening` is the task of a connection, which dials by `connect` and `tls`.
 
 mod attempt_timeout;

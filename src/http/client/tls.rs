@@ -135,8 +135,8 @@ impl TlsBuilder {
         pub fn crypto_provider(provider: Arc<CryptoProvider>) => provider = Some(provider);
     }
 
-    /// Presents a certificate to endpoints that ask for one: the chain, the certificate itself first,
-    /// and its key. By default none.
+    /// Presents a certificate to endpoints that ask for one: the chain, the certificate itself
+    /// first, and its key. By default none.
     #[must_use]
     pub fn client_certificate(
         mut self,

@@ -3,7 +3,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Method, Request, Response, Version, header, request::Parts};
 use http_body::Body;
 use tower_service::Service;
@@ -18,9 +17,7 @@ use super::{
     tunnel::Tunnels,
     upgrade::{Upgrade, UpgradePolicy},
 };
-use crate::{
-    BoxError, header_fields::has_token, hop_by_hop::HopByHop, http::GatewayBody, rng::Rng,
-};
+use crate::{BoxError, header_fields::has_token, hop_by_hop::HopByHop, http::GatewayBody};
 
 /// Forwards requests by the rules for intermediaries; made by [`ProxyLayer`](super::ProxyLayer).
 ///
@@ -44,6 +41,7 @@ use crate::{
 /// - **Cookies** that HTTP/2 has split are joined.
 /// - **Upgrades** become tunnels, if [`upgrades`](super::ProxyBuilder::upgrades) is set. A client
 ///   on HTTP/2 asks by extended `CONNECT` (RFC 8441); the endpoint is always asked as on HTTP/1.1.
+///   An endpoint that switches to another protocol gets the client status 502.
 ///
 /// The inner service gets requests with a [`RequestBody`]. The proxy's own responses are one line
 /// of text. Put it outside of [`Gateway`](crate::http::Gateway), so that it sees that one's responses.
@@ -130,7 +128,7 @@ impl Settings {
         target::join_cookies(head);
         self.forwarding.apply(head);
         if let Some(upgrade) = &upgrade {
-            upgrade.ask(head, websocket_key);
+            upgrade.ask(head);
         }
         head.version = Version::HTTP_11;
         Ok(upgrade)
@@ -152,14 +150,4 @@ fn frame(head: &mut Parts, body: &impl Body) {
             head.headers.insert(header::CONTENT_LENGTH, length.into());
         }
     }
-}
-
-/// Returns the base64 of 16 random bytes (RFC 6455, 4.1), which need not be secret.
-fn websocket_key() -> HeaderValue {
-    let mut rng = Rng::from_entropy();
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&rng.bits().to_be_bytes());
-    key[8..].copy_from_slice(&rng.bits().to_be_bytes());
-    // Base64 is printable.
-    HeaderValue::try_from(STANDARD.encode(key)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

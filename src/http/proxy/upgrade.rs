@@ -2,10 +2,10 @@ use http::{HeaderValue, Method, Response, StatusCode, Version, header, request::
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
 use super::refusal::Refusal;
-use crate::header_fields::{elements, has_token};
-
-const SEC_WEBSOCKET_KEY: &str = "sec-websocket-key";
-const SEC_WEBSOCKET_ACCEPT: &str = "sec-websocket-accept";
+use crate::{
+    header_fields::{elements, has_token},
+    http::websocket,
+};
 
 /// A connection that the client wants to use for another protocol.
 #[derive(Debug)]
@@ -20,7 +20,10 @@ enum Form {
     /// `Upgrade` on HTTP/1.1 (RFC 9110, 7.8).
     Header { protocol: HeaderValue },
     /// `CONNECT` with `:protocol` on HTTP/2 (RFC 8441).
-    Extended { protocol: HeaderValue },
+    ///
+    /// HTTP/2 has no `Sec-WebSocket-Key` (RFC 8441, 5.1), and HTTP/1.1 demands one. `key` is the
+    /// one that the proxy adds.
+    Extended { protocol: HeaderValue, key: Option<String> },
     /// `CONNECT` (RFC 9110, 9.3.6).
     Connect,
 }
@@ -51,7 +54,10 @@ impl UpgradePolicy {
             policy
                 .filter(|policy| policy.allows(protocol.as_ref()))
                 .and_then(|_| HeaderValue::from_str(protocol.as_str()).ok())
-                .map(|protocol| Form::Extended { protocol })
+                .map(|protocol| {
+                    let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+                    Form::Extended { protocol, key: is_websocket.then(websocket::new_key) }
+                })
                 .ok_or(Refusal::NotImplemented("unknown protocol"))?
         } else if head.method == Method::CONNECT {
             // An endpoint could take the body for the first bytes of the tunnel.
@@ -88,14 +94,14 @@ impl UpgradePolicy {
 impl Upgrade {
     /// Writes the request for the endpoint, in the form of HTTP/1.1, after the fields of the
     /// client's connection have been removed.
-    pub(super) fn ask(&self, head: &mut Parts, websocket_key: impl FnOnce() -> HeaderValue) {
+    pub(super) fn ask(&self, head: &mut Parts) {
         let protocol = match &self.form {
             Form::Header { protocol } => protocol,
-            Form::Extended { protocol } => {
+            Form::Extended { protocol, key } => {
                 head.method = Method::GET;
-                if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
-                    // HTTP/2 has no such key (RFC 8441, 5.1), HTTP/1.1 demands one.
-                    head.headers.insert(SEC_WEBSOCKET_KEY, websocket_key());
+                // Base64 is always a valid value.
+                if let Some(Ok(key)) = key.as_deref().map(HeaderValue::from_str) {
+                    head.headers.insert(header::SEC_WEBSOCKET_KEY, key);
                 }
                 protocol
             }
@@ -119,7 +125,7 @@ impl Upgrade {
             protocol.is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(wanted.as_bytes()))
         };
         match &self.form {
-            Form::Header { protocol: wanted } | Form::Extended { protocol: wanted }
+            Form::Header { protocol: wanted } | Form::Extended { protocol: wanted, .. }
                 if switched && !is_right(wanted) =>
             {
                 Err(Refusal::BadGateway("the endpoint switched to another protocol"))
@@ -130,9 +136,15 @@ impl Upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 Ok(true)
             }
-            Form::Extended { .. } if switched => {
+            Form::Extended { key, .. } if switched => {
+                let accept = response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+                // The client has no key, so the proxy checks in its place (RFC 6455, 4.1): an
+                // endpoint that repeats what it gets is no WebSocket.
+                let expected = key.as_deref().map(|key| websocket::accept(key.as_bytes()));
+                if expected.is_some_and(|expected| accept.is_none_or(|found| found != expected)) {
+                    return Err(Refusal::BadGateway("Sec-WebSocket-Accept is wrong"));
+                }
                 *response.status_mut() = StatusCode::OK;
-                response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
                 Ok(true)
             }
             // The client would take the success for its tunnel.

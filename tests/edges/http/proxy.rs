@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty, Full};
@@ -11,6 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use sha1::{Digest, Sha1};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -81,8 +83,8 @@ async fn backend(response: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver
             let requests = requests.clone();
             tokio::spawn(async move {
                 let request = read_message(&mut socket).await;
-                let _ = requests.send(request);
-                socket.write_all(response.as_bytes()).await.unwrap();
+                let _ = requests.send(request.clone());
+                socket.write_all(answer(&request, response).as_bytes()).await.unwrap();
                 // Echoes what comes after a switch of protocols.
                 let (mut reader, mut writer) = socket.split();
                 let _ = tokio::io::copy(&mut reader, &mut writer).await;
@@ -90,6 +92,16 @@ async fn backend(response: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver
         }
     });
     (address, received)
+}
+
+/// Fills in the answer to the key of a WebSocket.
+fn answer(request: &str, response: &str) -> String {
+    let key = request.split("\r\n").find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("sec-websocket-key").then_some(value)
+    });
+    let key = key.unwrap_or_default().to_owned() + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    response.replace("{accept}", &STANDARD.encode(Sha1::digest(key)))
 }
 
 /// Reads a head, and a body with a length or in chunks.
@@ -146,6 +158,22 @@ async fn http2(
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     sender
+}
+
+/// Asks for a WebSocket by extended `CONNECT`.
+async fn open_websocket(address: SocketAddr) -> http::Response<Incoming> {
+    let mut client = http2(address).await;
+    // The client learns from the settings of the server that it may ask.
+    let ping = Request::get("http://a/").body(http_body_util::Either::Left(Empty::new())).unwrap();
+    let _ = client.send_request(ping).await;
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("http://a/chat")
+        .extension(Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(http_body_util::Either::Left(Empty::new()))
+        .unwrap();
+    client.send_request(request).await.unwrap()
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -263,7 +291,7 @@ async fn what_cannot_be_forwarded_is_refused() {
 }
 
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
-                        Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+                        Upgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n";
 
 #[tokio::test]
 async fn a_websocket_is_a_tunnel_until_either_side_closes() {
@@ -281,7 +309,7 @@ async fn a_websocket_is_a_tunnel_until_either_side_closes() {
         [
             "http/1.1 101 switching protocols",
             "connection: upgrade",
-            "sec-websocket-accept: x",
+            "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=",
             "upgrade: websocket",
         ]
     );
@@ -301,19 +329,8 @@ async fn a_websocket_over_http2_reaches_an_endpoint_with_http1() {
     let (endpoint, mut received) = backend(SWITCHED).await;
     let tunnels = Tunnels::new();
     let address = serve(endpoint, plain().upgrades(tunnels.clone())).await;
-    let mut client = http2(address).await;
-    // The client learns from the settings of the server that it may ask.
-    let ping = Request::get("http://a/").body(http_body_util::Either::Left(Empty::new())).unwrap();
-    let _ = client.send_request(ping).await;
+    let mut response = open_websocket(address).await;
     received.recv().await.unwrap();
-    let request = Request::builder()
-        .method(Method::CONNECT)
-        .uri("http://a/chat")
-        .extension(Protocol::from_static("websocket"))
-        .header("sec-websocket-version", "13")
-        .body(http_body_util::Either::Left(Empty::new()))
-        .unwrap();
-    let mut response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let request = lines(&received.recv().await.unwrap());
     assert_eq!(request[0], "get /chat http/1.1");
@@ -325,6 +342,116 @@ async fn a_websocket_over_http2_reaches_an_endpoint_with_http1() {
     assert_eq!(&echo, b"ping");
     // The others are closed when the time is over.
     assert_eq!(timeout(SECOND, tunnels.drain(Duration::ZERO)).await, Ok(1));
+}
+
+/// What an endpoint that repeats a request, or means another protocol, says.
+#[tokio::test]
+async fn only_the_protocol_that_was_asked_for_is_a_tunnel() {
+    let upgrade = |upgrade: &str| {
+        format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n")
+    };
+    const OTHER: &str =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let (endpoint, _received) = backend(OTHER).await;
+    let address = serve(endpoint, plain().upgrades(Tunnels::new())).await;
+    assert!(send(address, &upgrade("websocket")).await.starts_with("HTTP/1.1 502 "));
+
+    const WRONG: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+                         Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";
+    let (endpoint, _received) = backend(WRONG).await;
+    let address = serve(endpoint, plain().upgrades(Tunnels::new())).await;
+    let response = open_websocket(address).await;
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn connect_is_a_tunnel_where_it_is_allowed() {
+    let (endpoint, mut received) = backend("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n").await;
+    let tunnels = Tunnels::new();
+    let settings = plain().upgrades(tunnels.clone()).connect(true);
+    let (address, outstanding) = serve_and_watch(endpoint, settings).await;
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = "CONNECT db.example:5432 HTTP/1.1\r\nHost: x\r\n\
+                   Proxy-Authorization: Basic eDp5\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let response = read_message(&mut socket).await;
+    assert_eq!(lines(&response), ["http/1.1 200 ok"], "a tunnel has no length");
+    assert_eq!(
+        lines(&received.recv().await.unwrap()),
+        [
+            "connect db.example:5432 http/1.1",
+            "host: db.example:5432",
+            "proxy-authorization: basic edp5",
+        ]
+    );
+    socket.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    socket.read_exact(&mut echo).await.unwrap();
+    assert_eq!((&echo, outstanding()), (b"ping", 1));
+    drop(socket);
+    assert_eq!(timeout(SECOND, tunnels.drain(Duration::MAX)).await, Ok(0));
+    assert_eq!(outstanding(), 0);
+    let refused = send(address, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 1\r\n\r\nx");
+    assert!(refused.await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn the_asterisk_form_reaches_the_endpoint() {
+    let (endpoint, mut received) = backend(OK).await;
+    let address = serve(endpoint, plain()).await;
+    let request = "OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n";
+    assert!(send(address, request).await.starts_with("HTTP/1.1 200 "));
+    let request = lines(&received.recv().await.unwrap());
+    assert_eq!(request, ["options * http/1.1", "host: a", "max-forwards: 0"]);
+}
+
+/// A length beside a transfer coding is not the length of the body that is forwarded.
+#[tokio::test]
+async fn a_response_has_one_framing() {
+    const BOTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\
+                        Connection: close\r\n\r\n5\r\nabcde\r\n0\r\n\r\n";
+    let (endpoint, _received) = backend(BOTH).await;
+    let address = serve(endpoint, plain()).await;
+    let response = send(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(!response.to_lowercase().contains("content-length"), "{response}");
+    assert!(response.ends_with("5\r\nabcde\r\n0\r\n\r\n"), "{response}");
+
+    const CODED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let (endpoint, _received) = backend(CODED).await;
+    let address = serve(endpoint, plain()).await;
+    let response = send(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
+}
+
+/// The endpoint has answered, so its answer counts, although the body exceeds the limit later.
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_is_the_endpoints() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = serve(listener.local_addr().unwrap(), plain().max_body(5)).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    let (mut endpoint, _) = listener.accept().await.unwrap();
+    endpoint.read_exact(&mut [0; 64]).await.unwrap();
+    let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    endpoint.write_all(answer.as_bytes()).await.unwrap();
+    let response = read_message(&mut client).await;
+    assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
+}
+
+/// On HTTP/2, trailers with fields of a connection would reset the stream.
+#[tokio::test]
+async fn trailers_lose_what_has_no_place_there() {
+    const TRAILERS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
+                            2\r\nok\r\n0\r\nConnection: x\r\nX-Forwarded-For: 1.1.1.1\r\n\
+                            X-Sum: 7\r\n\r\n";
+    let (endpoint, _received) = backend(TRAILERS).await;
+    let address = serve(endpoint, plain()).await;
+    let get = Request::get("http://a/").body(http_body_util::Either::Left(Empty::new())).unwrap();
+    let response = http2(address).await.send_request(get).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    let trailers: Vec<_> = body.trailers().unwrap().keys().collect();
+    assert_eq!(trailers, ["x-sum"]);
 }
 
 #[tokio::test]
