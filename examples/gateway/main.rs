@@ -156,7 +156,7 @@ where
     let connections = listener.serve(service, stop_signal()?).await;
     println!("draining for at most {limit:?}");
     tokio::select! {
-        // A connection that has become a tunnel is not one of the server's any more.
+        // The server no longer counts a connection that has become a tunnel.
         _ = join(connections.shutdown(), tunnels.drain(limit)) => println!("drained"),
         () = sleep(limit) => println!("the time is over: closing what is left"),
         () = stop_signal()? => println!("another signal: closing what is left"),

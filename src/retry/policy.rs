@@ -54,8 +54,8 @@ impl RetryDecision {
     /// | of the balancer itself (no endpoints, all busy), which has waited as long as it may | [`Final`](Self::Final) |
     /// | [`Rejected`](crate::limit::Rejected) by a limit | [`Final`](Self::Final) |
     /// | of the caller ([`CallerError`](crate::outcome::CallerError)): every endpoint would get the same | [`Final`](Self::Final) |
-    /// | not connected, not written, or a stream that an HTTP/2 server has not processed | [`Unsent`](Self::Unsent) |
-    /// | refused because the server or the pool accepts no more at once | [`Refused`](Self::Refused) |
+    /// | not connected, not written, or cut off by a GOAWAY before it was processed | [`Unsent`](Self::Unsent) |
+    /// | a stream that an HTTP/2 server refused, or a pool whose connections are all in use | [`Refused`](Self::Refused) |
     /// | any other | [`Failed`](Self::Failed), with [`Outcome::of_error`] |
     ///
     /// With feature `http-client` it knows the errors of hyper, hyper-util and h2, which those of

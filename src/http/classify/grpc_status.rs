@@ -35,7 +35,8 @@ use crate::{http::ClassifyHttp, outcome::Outcome};
 /// [`Timeout`](Outcome::Timeout), as for [`HttpStatus`](crate::http::HttpStatus). A response of
 /// gRPC-Web has its trailers in its body, which is not read: HTTP 200 is a success.
 ///
-/// Source: gRPC's `PROTOCOL-HTTP2.md` and `http-grpc-status-mapping.md`.
+/// Source: gRPC's `PROTOCOL-HTTP2.md` and `http-grpc-status-mapping.md`. These name no status for
+/// HTTP 200 that ends without one; `INTERNAL` is that of grpc-go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrpcStatus;
 

@@ -1,6 +1,6 @@
-//! Events and responses compared with captures of AWS: the live captures of 2026 that
-//! `hotsock/voker` publishes, the test data of `lambda_http`, and what LocalStack recorded of
-//! function URLs. The values here are our own; which member has which form is theirs.
+//! Events compared with captures of AWS: the live captures of 2026 that `hotsock/voker` publishes,
+//! and the test data of `lambda_http`. Responses are compared with what LocalStack's tests expect
+//! of function URLs. The values here are our own; which member has which form is theirs.
 use aws_lambda_events::{
     alb::AlbTargetGroupRequest, lambda_function_urls::LambdaFunctionUrlRequest,
 };
