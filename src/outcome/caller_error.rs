@@ -28,7 +28,7 @@ impl CallerError {
 
 impl fmt::Display for CallerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request cannot be sent")
+        f.write_str("the caller's request failed")
     }
 }
 

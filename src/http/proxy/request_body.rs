@@ -15,7 +15,7 @@ use http_body::{Body, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::{BoxError, hop_by_hop::screen_trailers, http::body::PollFrame};
+use crate::{BoxError, hop_by_hop::screen_trailers, http::body::PollFrame, outcome::CallerError};
 
 /// Why a [`RequestBody`] failed. The client is at fault, not the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pin_project! {
     ///
     /// Data passes through unchanged. Trailers lose the fields that have no place there: those of
     /// a connection, of framing and routing, and those that describe the client. It fails with a
-    /// [`RequestBodyError`] if the body exceeds a limit of the proxy, and with the error of the
-    /// inner body otherwise.
+    /// [`CallerError`], whose source is a [`RequestBodyError`] if the body exceeds a limit of the
+    /// proxy, and the error of the inner body otherwise.
     #[derive(Debug)]
     pub struct RequestBody<B> {
         // `None` for the default body, which is empty.
@@ -77,8 +77,8 @@ pin_project! {
 
 #[derive(Debug)]
 struct Limited {
-    /// The bytes that may still come; `None` without a limit.
-    remaining: Option<u64>,
+    /// The bytes that may still come.
+    remaining: u64,
     max_bytes: u64,
     idle: Duration,
     /// Made by the first wait. Boxed, because clients take bodies that may be moved.
@@ -99,10 +99,11 @@ impl<B: Body> RequestBody<B> {
             return (Self { body: Some(body), limits: None }, None);
         }
         let exchange = Arc::<Exchange>::default();
-        let max = max_bytes.unwrap_or(u64::MAX);
+        // No body reaches the largest number.
+        let max_bytes = max_bytes.unwrap_or(u64::MAX);
         let limits = Limited {
             remaining: max_bytes,
-            max_bytes: max,
+            max_bytes,
             idle,
             timer: None,
             waiting: false,
@@ -115,14 +116,9 @@ impl<B: Body> RequestBody<B> {
 impl Limited {
     /// Counts the bytes of a frame.
     fn count(&mut self, bytes: usize) -> Result<(), RequestBodyError> {
-        let Some(remaining) = &mut self.remaining else { return Ok(()) };
-        match remaining.checked_sub(bytes as u64) {
-            Some(rest) => {
-                *remaining = rest;
-                Ok(())
-            }
-            None => Err(RequestBodyError::TooLarge { limit: self.max_bytes }),
-        }
+        let too_large = RequestBodyError::TooLarge { limit: self.max_bytes };
+        self.remaining = self.remaining.checked_sub(bytes as u64).ok_or(too_large)?;
+        Ok(())
     }
 
     /// Completes after the reader has waited for the idle time.
@@ -144,8 +140,13 @@ impl Limited {
     fn fail(&self, error: RequestBodyError) -> BoxError {
         // Only the first failure counts.
         let _ = self.exchange.failure.set(error);
-        error.into()
+        of_caller(error)
     }
+}
+
+/// Marks an error, so that no client and no endpoint's service that returns it is charged.
+fn of_caller(error: impl Into<BoxError>) -> BoxError {
+    CallerError::new(error).into()
 }
 
 impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
@@ -156,10 +157,10 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
         let this = self.project();
         let Some(mut body) = this.body.as_pin_mut() else { return Poll::Ready(None) };
         let Some(limits) = this.limits else {
-            return body.as_mut().poll_frame(cx).map_err(Into::into);
+            return body.as_mut().poll_frame(cx).map_err(of_caller);
         };
         if let Some(&error) = limits.exchange.failure.get() {
-            return Poll::Ready(Some(Err(error.into())));
+            return Poll::Ready(Some(Err(of_caller(error))));
         }
         if let Poll::Ready(mut frame) = body.as_mut().poll_frame(cx) {
             limits.waiting = false;
@@ -170,7 +171,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for RequestBody<B> {
             if let Err(error) = limits.count(data.map_or(0, Buf::remaining)) {
                 return Poll::Ready(Some(Err(limits.fail(error))));
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(of_caller)));
         }
         ready!(limits.poll_idle(cx));
         if limits.exchange.answered.load(Relaxed) {
@@ -220,7 +221,7 @@ mod tests {
         match Box::pin(body).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) => {
-                let error = *error.downcast().unwrap();
+                let error = *error.source().unwrap().downcast_ref().unwrap();
                 assert_eq!(exchange.unwrap().failure.get(), Some(&error));
                 Err(error)
             }

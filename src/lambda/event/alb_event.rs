@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header, request};
+use http::{Response, header, request};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,7 +9,10 @@ use super::{
     json_response::{HeaderMember, JsonResponse},
     request_fields::RequestFields,
 };
-use crate::lambda::{EventFormat, InvalidResponse, UnsupportedRequest};
+use crate::{
+    header_fields::has_token,
+    lambda::{EventFormat, InvalidResponse, UnsupportedRequest},
+};
 
 /// The event that an Application Load Balancer sends to a function in a target group.
 ///
@@ -74,7 +77,8 @@ struct Head<'a, H: Serialize, M: Serialize> {
 
 impl EventFormat for AlbEvent {
     fn encode(&self, head: &request::Parts, body: &[u8]) -> Result<Bytes, UnsupportedRequest> {
-        if is_upgrade(&head.headers) {
+        // A client may offer WebSocket among other protocols.
+        if has_token(&head.headers, &header::UPGRADE, "websocket") {
             return Err(UnsupportedRequest::Upgrade);
         }
         let (fields, multi) = (RequestFields::of(head)?, self.multi_value);
@@ -110,11 +114,4 @@ impl EventFormat for AlbEvent {
     fn max_body(&self) -> usize {
         MAX_BYTES
     }
-}
-
-/// Returns true if the client offers WebSocket, perhaps among other protocols.
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    let websocket = |name: &[u8]| name.trim_ascii().eq_ignore_ascii_case(b"websocket");
-    let has_websocket = |value: &HeaderValue| value.as_bytes().split(|&b| b == b',').any(websocket);
-    headers.get_all(header::UPGRADE).iter().any(has_websocket)
 }

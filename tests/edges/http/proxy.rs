@@ -6,8 +6,11 @@ use std::{net::SocketAddr, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::{body::Incoming, ext::Protocol};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    ext::Protocol,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -19,10 +22,11 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
+    endpoint::Endpoint,
     http::{
         ClientConnection, GatewayLayer, Origin, Pool, ProxyBuilder, ProxyLayer, ReplayBody,
         RequestBody, ResilienceLayer, Tunnels,
@@ -438,6 +442,32 @@ async fn an_answer_before_the_end_of_the_body_is_the_endpoints() {
     let response = read_message(&mut client).await;
     assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
 }
+
+/// Also where the endpoint is a service of this process, which returns the error of the body.
+#[tokio::test]
+async fn a_body_that_breaks_a_limit_is_charged_to_no_endpoint() {
+    type Body = StreamBody<futures::stream::Iter<std::array::IntoIter<Frames, 1>>>;
+    let reads = service_fn(|request: Request<RequestBody<Body>>| async move {
+        let body = request.into_body().collect().await?.to_bytes();
+        Ok::<_, BoxError>(http::Response::new(Full::new(body)))
+    });
+    let endpoints = discover::list([("a", Endpoint::new(reads))]);
+    let balancer = Builder::http().spawn(RoundRobin::default(), endpoints).unwrap();
+    let proxy = plain().max_body(3).build().unwrap();
+    let service = ServiceBuilder::new().layer(proxy).layer(GatewayLayer).service(balancer.clone());
+    let post = |sent: &'static str| {
+        let frames: [Frames; 1] = [Ok(Frame::data(Bytes::from(sent)))];
+        let body = StreamBody::new(futures::stream::iter(frames));
+        service.clone().oneshot(Request::post("/").header("host", "a").body(body).unwrap())
+    };
+    let response = post("abc").await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "abc");
+    assert_eq!(post("abcd").await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let outcomes = balancer.status().endpoints[0].outcomes;
+    assert_eq!((outcomes.success, outcomes.cancelled, outcomes.total()), (1, 1, 2));
+}
+
+type Frames = Result<Frame<Bytes>, std::convert::Infallible>;
 
 /// On HTTP/2, trailers with fields of a connection would reset the stream.
 #[tokio::test]
