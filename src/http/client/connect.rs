@@ -73,8 +73,8 @@ pub(super) trait Events: Send + Sync {
     /// A socket has been closed, or will not be opened.
     fn socket_closed(self: Arc<Self>);
 
-    /// A stream of an HTTP/2 connection has ended.
-    fn stream_ended(self: Arc<Self>, connection: &super::http2::Streams);
+    /// A stream of an HTTP/2 connection has ended, or the connection allows more.
+    fn streams_freed(self: Arc<Self>, connection: &super::http2::Streams);
 }
 
 /// One of the sockets that the limit of connections counts.
@@ -191,7 +191,7 @@ mod tests {
             *read = socket.read(&mut [0]).ok();
         }
 
-        fn stream_ended(self: Arc<Self>, _: &crate::http::client::http2::Streams) {}
+        fn streams_freed(self: Arc<Self>, _: &crate::http::client::http2::Streams) {}
     }
 
     /// With this, and because a socket is opened only below the limit, there are never more sockets

@@ -398,11 +398,11 @@ impl<B: RequestBody> Events for Endpoint<B> {
         self.open(wanted);
     }
 
-    fn stream_ended(self: Arc<Self>, streams: &http2::Streams) {
+    fn streams_freed(self: Arc<Self>, streams: &http2::Streams) {
         let mut state = lock(&self.state);
         if let Some(shared) = state.shared.iter_mut().find(|shared| shared.streams.id == streams.id)
         {
-            shared.stream_ended();
+            shared.note_idle();
         }
         let unused = self.serve_streams(&mut state);
         drop(state);

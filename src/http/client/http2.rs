@@ -37,6 +37,8 @@ pub(super) type Exchange<B> = Pin<
 /// How often, and for how long together (0.2 s), the settings of a peer are looked for.
 const SETTINGS_CHECKS: u32 = 40;
 const SETTINGS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// The distance between two looks at which a connection stops to look for settings: after some 5 s.
+const MAX_SETTINGS_CHECK_INTERVAL: Duration = Duration::from_millis(2560);
 
 /// The time in which a peer has to answer a ping.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,9 +133,9 @@ impl<B> Connection<B> {
         Some(Stream { sender: self.sender.clone(), guard, is_reused })
     }
 
-    /// Notes that a stream has ended.
-    pub(super) fn stream_ended(&mut self) {
-        if self.streams.open.load(Ordering::Relaxed) == 0 {
+    /// Notes since when the connection has no stream.
+    pub(super) fn note_idle(&mut self) {
+        if self.idle_since.is_none() && self.streams.open.load(Ordering::Relaxed) == 0 {
             self.idle_since = Some(Instant::now());
         }
     }
@@ -172,7 +174,7 @@ impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(events) = self.0.events.upgrade() {
-            events.stream_ended(&self.0);
+            events.streams_freed(&self.0);
         }
     }
 }
@@ -191,12 +193,27 @@ impl<B: RequestBody> Driver<B> {
         let _leave = LeaveOnDrop { id: streams.id, endpoint: Weak::clone(&endpoint) };
         let mut connection = pin!(connection);
         let mut timer = pin!(sleep_until(first_check));
+        // hyper has no event for the settings of the peer. They are looked for, at growing
+        // distances, because requests may wait for nothing else.
+        let mut distance = SETTINGS_CHECK_INTERVAL;
+        let mut settings_check = pin!(sleep(distance));
         poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             streams.driver.register(cx.waker());
-            streams.limit.store(connection.current_max_send_streams(), Ordering::Relaxed);
+            while distance < MAX_SETTINGS_CHECK_INTERVAL
+                && settings_check.as_mut().poll(cx).is_ready()
+            {
+                distance *= 2;
+                settings_check.as_mut().reset(Instant::now() + distance);
+            }
+            let limit = connection.current_max_send_streams();
+            if streams.limit.swap(limit, Ordering::Relaxed) < limit {
+                if let Some(endpoint) = endpoint.upgrade() {
+                    endpoint.streams_freed(&streams);
+                }
+            }
             let has_extended_connect = connection.is_extended_connect_protocol_enabled();
             streams.has_extended_connect.store(has_extended_connect, Ordering::Relaxed);
             while timer.as_mut().poll(cx).is_ready() {

@@ -44,7 +44,7 @@ pub(super) fn address<B>(request: &mut Request<B>, target: &Target) -> Result<()
         request.headers_mut().insert(HOST, host);
     }
     let uri = request.uri();
-    if request.method() == Method::CONNECT {
+    if is_tunnel(request) {
         let Some(authority) = uri.authority().cloned() else {
             return Err(invalid("the target of CONNECT is not a host and a port"));
         };
@@ -65,6 +65,12 @@ pub(super) fn address<B>(request: &mut Request<B>, target: &Target) -> Result<()
     Ok(())
 }
 
+/// Returns whether the request is a plain `CONNECT`, whose target is an authority. The extended one
+/// of RFC 8441 has a path as any other request.
+fn is_tunnel<B>(request: &Request<B>) -> bool {
+    request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none()
+}
+
 fn invalid(reason: impl Into<BoxError>) -> ClientError {
     ClientError::new(ClientErrorKind::InvalidRequest, reason)
 }
@@ -73,7 +79,10 @@ fn invalid(reason: impl Into<BoxError>) -> ClientError {
 pub(super) fn to_http1<B: Body>(request: &mut Request<B>) -> Result<(), ClientError> {
     // hyper drops the body of a request that has another version.
     *request.version_mut() = Version::HTTP_11;
-    if request.method() != Method::CONNECT {
+    if !is_tunnel(request) {
+        if request.method() == Method::CONNECT {
+            return Err(invalid("an extended CONNECT needs a connection with HTTP/2"));
+        }
         // It has been in the form of HTTP/2, and came back unsent.
         if let Some(authority) = request.uri().authority() {
             let host = HeaderValue::from_str(authority.as_str()).map_err(invalid)?;
@@ -109,9 +118,7 @@ pub(super) fn to_http2<B>(request: &mut Request<B>, scheme: &Scheme) -> Result<(
     if accepts_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    let is_tunnel =
-        request.method() == Method::CONNECT && request.extensions().get::<Protocol>().is_none();
-    if is_tunnel || request.uri().authority().is_some() {
+    if is_tunnel(request) || request.uri().authority().is_some() {
         return Ok(());
     }
     let host = host.ok_or_else(|| invalid("the request names no host"))?;
@@ -220,6 +227,9 @@ mod tests {
         for request in [Request::get("*"), Request::connect("/")] {
             assert_eq!(http1(&plain, request), Err(ClientErrorKind::InvalidRequest));
         }
+        let websocket =
+            Request::connect("http://a.b/c").extension(Protocol::from_static("websocket"));
+        assert_eq!(http1(&plain, websocket), Err(ClientErrorKind::InvalidRequest));
     }
 
     #[test]
@@ -234,6 +244,11 @@ mod tests {
                 &based,
                 Request::get("/c").header(HOST, "a.b"),
                 "GET http://10.0.0.1:80/api/c HTTP/2.0",
+            ),
+            (
+                &based,
+                Request::connect("http://a.b/c").extension(Protocol::from_static("websocket")),
+                "CONNECT http://10.0.0.1:80/api/c HTTP/2.0",
             ),
             (&plain, Request::connect("a.b:443"), "CONNECT a.b:443 HTTP/2.0"),
             (

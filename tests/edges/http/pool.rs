@@ -196,6 +196,22 @@ async fn no_connection_is_lost_to_cancelled_requests() {
     }
 }
 
+/// A new connection is in use before the endpoint has said how many streams it allows.
+#[tokio::test]
+async fn requests_that_wait_learn_that_the_endpoint_allows_more_streams() {
+    // hyper's server allows 200, and a client assumes 100 until it knows.
+    let server = Gated::start(0, Version::HTTP_2).await;
+    let pool = Pool::new().http2().max_connections(nonzero(1));
+    let client = pool.client::<Empty<Bytes>>(server.origin.clone());
+    let calls: Vec<_> = (0..150).map(|_| tokio::spawn(client.clone().oneshot(get()))).collect();
+    until(|| Gated::count(&server.requests) == 150).await;
+    server.gate.add_permits(150);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(Gated::count(&server.opened), 1);
+}
+
 /// Otherwise the connection would have more streams than the endpoint allows, and would stall.
 #[tokio::test]
 async fn a_stream_is_open_until_its_upload_has_ended() {
