@@ -16,7 +16,7 @@ use super::{
     http1, http2,
     message::{self, Target},
     pool::Pool,
-    sent_error::of_sent,
+    sent_error::{of_sent, of_unsent},
 };
 use crate::{
     BoxError,
@@ -255,7 +255,7 @@ async fn upgrade<B: RequestBody>(
         }
         // The request has lost its first form, so it is not repeated.
         Err(mut error) => Err(match error.take_message() {
-            Some(_) => ClientError::new(ClientErrorKind::Unsent, error.into_error()),
+            Some(_) => of_unsent(error.into_error()),
             None => of_sent(error.into_error()),
         }),
     }
@@ -279,7 +279,7 @@ fn unsent<B: RequestBody>(
             request.body_mut().hold(None);
             Ok(request)
         }
-        Some(_) => Err(ClientError::new(ClientErrorKind::Unsent, error.into_error())),
+        Some(_) => Err(of_unsent(error.into_error())),
         None => Err(of_sent(error.into_error())),
     }
 }

@@ -8,9 +8,22 @@ pub(super) fn of_sent(error: hyper::Error) -> ClientError {
     ClientError::new(kind_of_sent(&error), error)
 }
 
+/// Returns the error of a request that hyper handed back, so that nothing of it was sent.
+pub(super) fn of_unsent(error: hyper::Error) -> ClientError {
+    #[cfg(feature = "tls")]
+    if chain(&error).any(rejects_certificate) {
+        return ClientError::new(ClientErrorKind::Tls, error);
+    }
+    ClientError::new(ClientErrorKind::Unsent, error)
+}
+
 fn kind_of_sent(error: &hyper::Error) -> ClientErrorKind {
     if error.is_body_write_aborted() || chain(error).any(|error| error.is::<BodyFailed>()) {
         return ClientErrorKind::RequestBody;
+    }
+    #[cfg(feature = "tls")]
+    if chain(error).any(rejects_certificate) {
+        return ClientErrorKind::Tls;
     }
     if let Some(error) = chain(error).find_map(|error| error.downcast_ref::<h2::Error>()) {
         return kind_of_h2(error);
@@ -20,6 +33,33 @@ fn kind_of_sent(error: &hyper::Error) -> ClientErrorKind {
         return ClientErrorKind::InvalidRequest;
     }
     ClientErrorKind::Connection
+}
+
+/// Returns whether the endpoint rejects the client's certificate, or demands one.
+///
+/// With TLS 1.3 the handshake of the client is over by then, so the alert is the first that it
+/// reads. The endpoint has read no request.
+#[cfg(feature = "tls")]
+fn rejects_certificate(error: &(dyn StdError + 'static)) -> bool {
+    use rustls::{AlertDescription as Alert, Error};
+
+    if let Some(io) = error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io) {
+        return chain(io).any(rejects_certificate);
+    }
+    matches!(
+        error.downcast_ref(),
+        Some(Error::AlertReceived(
+            Alert::CertificateRequired
+                | Alert::NoCertificate
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ))
+    )
 }
 
 fn kind_of_h2(error: &h2::Error) -> ClientErrorKind {

@@ -400,7 +400,7 @@ async fn reqwests_errors_say_whose_fault_they_are() {
         (decide(&error), Outcome::of_error(&error)),
         (RetryDecision::Final, Outcome::Cancelled)
     );
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, free) = crate::refusing();
     let error = client.post(format!("http://{free}/")).send().await.unwrap_err();
     assert_eq!(decide(&error), RetryDecision::Unsent);
 
@@ -430,7 +430,7 @@ async fn tonics_errors_say_whether_the_request_was_processed() {
     let good = serve(reader(&Arc::default())).await;
     let error = send(good, broken("broken")).await.unwrap_err();
     assert_eq!(Outcome::of_error(&error), Outcome::Cancelled, "{error:?}");
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (_socket, free) = crate::refusing();
     let error = send(free, full("")).await.unwrap_err();
     assert_eq!(decide(&error), RetryDecision::Unsent, "{error:?}");
 }

@@ -14,3 +14,12 @@ mod resilience;
 mod retry_storm;
 mod sigv4;
 mod sticky;
+
+/// Returns an address at which connections are refused, as long as the socket lives. The address of
+/// a listener that was closed may soon be another test's.
+fn refusing() -> (tokio::net::TcpSocket, std::net::SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
