@@ -142,7 +142,7 @@ impl Connection {
         S: Serve<B>,
         B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
-        let peer = self.client.peer;
+        let peer = self.client.peer();
         let _ = stream.set_nodelay(true);
         let result = match tls {
             None => self.serve_http(TokioIo::new(stream), service).await,
@@ -170,7 +170,7 @@ impl Connection {
             move |mut request: Request<Incoming>| {
                 first_request.notify_one();
                 // The proxy tells the backends where a request came from.
-                request.extensions_mut().insert(client);
+                request.extensions_mut().insert(client.clone());
                 service.clone().oneshot(request)
             }
         });

@@ -129,7 +129,9 @@ where
     // share sessions, or keep them when they restart, get it from a secret store.
     let mut key = [0; 32];
     ring::default_provider().secure_random.fill(&mut key).map_err(|_| "no random numbers")?;
-    let sessions = Sessions::builder(SessionKey::new(key)?).cookie(cookie).build()?;
+    let sessions = Sessions::builder(SessionKey::new(key)?).cookie(cookie);
+    // Browsers do not send a secure cookie over plain HTTP.
+    let sessions = sessions.secure(options.tls.is_some()).build()?;
     let builder = builder.track(sessions.track(UntilBodyEnd::default()));
     Ok(Either::Right(builder.spawn(sessions.stick(P2c::default()), endpoints)?))
 }

@@ -98,7 +98,7 @@ where
         let connection = ClientConnection::new(peer, local);
         let service = ServiceBuilder::new()
             .map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(connection);
+                request.extensions_mut().insert(connection.clone());
                 request
             })
             .service(service.clone());

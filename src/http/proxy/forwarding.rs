@@ -1,6 +1,10 @@
 use std::{fmt::Write, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{self, Entry},
+    request::Parts,
+};
 
 use super::{connection::ClientConnection, trust::TrustedNetworks};
 use crate::{
@@ -13,6 +17,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Four `X-Forwarded-` fields, `Forwarded`, `Via` and a request id.
+const MAX_FIELDS: usize = 7;
 
 /// What a [`Proxy`](crate::http::Proxy) does with the fields that tell the endpoint about the
 /// client: `X-Forwarded-For`, `-Proto`, `-Port` and `-Host`, `Forwarded` (RFC 7239) and
@@ -76,10 +83,10 @@ impl Via {
 impl Forwarding {
     /// Changes the fields of a request that still has the version of the client's connection.
     pub(super) fn apply(&self, head: &mut Parts) {
-        let connection = head.extensions.get::<ClientConnection>().copied();
+        let Parts { version, headers, extensions, .. } = head;
+        let connection = extensions.get::<ClientConnection>();
         let is_trusted =
-            connection.is_some_and(|connection| self.trusted.contains(connection.peer.ip()));
-        let headers = &mut head.headers;
+            connection.is_some_and(|connection| self.trusted.contains(connection.peer().ip()));
         let drops = match self.fields {
             ForwardedFields::Append => !is_trusted,
             ForwardedFields::Replace | ForwardedFields::Remove => true,
@@ -98,16 +105,18 @@ impl Forwarding {
             };
             remove_if(headers, is_foreign);
         }
+        // One allocation at most for all the fields below.
+        headers.reserve(MAX_FIELDS);
         if let (ForwardedFields::Append | ForwardedFields::Replace, Some(connection)) =
             (self.fields, connection)
         {
             if self.write_forwarded {
-                append_forwarded(headers, &connection);
+                append_forwarded(headers, connection);
             }
-            append_x_forwarded(headers, &connection);
+            append_x_forwarded(headers, connection);
         }
         if let Some(via) = &self.via {
-            append(headers, header::VIA, via.entry(head.version));
+            append(headers, header::VIA, via.entry(*version).clone());
         }
         if let Some(name) = &self.request_id {
             if !is_trusted {
@@ -124,20 +133,17 @@ impl Forwarding {
 }
 
 fn append_x_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
-    let address = connection.peer.ip().to_canonical().to_string();
-    if let Ok(address) = HeaderValue::try_from(address) {
-        append(headers, X_FORWARDED_FOR, &address);
-    }
+    append(headers, X_FORWARDED_FOR, connection.peer_ip_field().clone());
     let proto = HeaderValue::from_static(connection.scheme());
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
-    headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.local.port().into());
+    headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.local_port_field().clone());
     if let Some(host) = headers.get(header::HOST).cloned() {
         headers.entry(X_FORWARDED_HOST).or_insert(host);
     }
 }
 
 fn append_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
-    let mut entry = match connection.peer.ip().to_canonical() {
+    let mut entry = match connection.peer().ip().to_canonical() {
         IpAddr::V4(address) => format!("for={address}"),
         // A colon is not allowed in a token (RFC 7239, 6).
         IpAddr::V6(address) => format!("for=\"[{address}]\""),
@@ -149,18 +155,21 @@ fn append_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
     }
     let _ = write!(entry, ";proto={}", connection.scheme());
     if let Ok(entry) = HeaderValue::try_from(entry) {
-        append(headers, header::FORWARDED, &entry);
+        append(headers, header::FORWARDED, entry);
     }
 }
 
 /// Adds an element to a list, in one field: some endpoints read only the first one.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    let list = match headers.contains_key(&name) {
-        true => join(headers.get_all(&name).iter().chain([element]), ", "),
-        false => Some(element.clone()),
-    };
-    if let Some(list) = list {
-        headers.insert(name, list);
+fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(element);
+        }
+        Entry::Occupied(mut entry) => {
+            if let Some(list) = join(entry.iter().chain([&element]), ", ") {
+                entry.insert(list);
+            }
+        }
     }
 }
 

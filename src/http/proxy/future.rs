@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     future::polled_after_completion,
+    header_fields::remove_if,
     hop_by_hop::HopByHop,
     http::{GatewayBody, gateway::FromGateway},
 };
@@ -115,20 +116,17 @@ fn finish<R: Send + 'static>(
     mut response: Response<R>,
     upgrade: Option<(Upgrade, Tunnels)>,
 ) -> Result<Response<GatewayBody<R>>, Refusal> {
-    static PROXY_FIELDS: [HeaderName; 2] =
-        [header::PROXY_AUTHENTICATE, HeaderName::from_static("proxy-authentication-info")];
     frame(response.status(), response.headers_mut())?;
     let protocol = response.headers_mut().remove(header::UPGRADE);
-    HopByHop::of(response.headers()).remove_from(response.headers_mut());
-    if !upgrade.as_ref().is_some_and(|(upgrade, _)| upgrade.is_connect()) {
-        // The client has no proxy that it could authenticate itself to.
-        if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            return Err(Refusal::BadGateway("the endpoint demands proxy authentication"));
-        }
-        for name in &PROXY_FIELDS {
-            response.headers_mut().remove(name);
-        }
+    let is_connect = upgrade.as_ref().is_some_and(|(upgrade, _)| upgrade.is_connect());
+    // Without `CONNECT`, the client has no proxy that it could authenticate itself to.
+    if !is_connect && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(Refusal::BadGateway("the endpoint demands proxy authentication"));
     }
+    let hop = HopByHop::of(response.headers());
+    remove_if(response.headers_mut(), |name| {
+        hop.contains(name) || !is_connect && is_proxy_authentication(name)
+    });
     *response.version_mut() = Version::HTTP_11;
     let accepted = match &upgrade {
         Some((upgrade, _)) => upgrade.is_accepted(&mut response, protocol.as_ref())?,
@@ -150,6 +148,10 @@ fn finish<R: Send + 'static>(
         return Err(Refusal::BadGateway("there is no runtime for the tunnel"));
     }
     Ok(Response::from_parts(head, GatewayBody::default()))
+}
+
+fn is_proxy_authentication(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "proxy-authenticate" | "proxy-authentication-info")
 }
 
 /// Leaves one length, which agrees with what the endpoint's client has read (RFC 9112, 6.3).

@@ -61,7 +61,7 @@ async fn serve_and_watch(
             let stack = stack.clone();
             let connection = ClientConnection::new(peer, local);
             let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(connection);
+                request.extensions_mut().insert(connection.clone());
                 stack.clone().oneshot(request)
             });
             tokio::spawn(async move {
