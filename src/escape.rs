@@ -82,6 +82,7 @@ mod tests {
     fn an_error_is_shown_with_its_sources() {
         let inner = std::io::Error::other("in\nner");
         let outer = crate::Error::Endpoint {
+            balancer: None,
             endpoint: crate::endpoint::EndpointId::new("a\nb", &crate::Endpoint::new(())),
             source: inner.into(),
         };

@@ -215,11 +215,18 @@ mod tests {
         let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
         assert_eq!(failure(&rate), (429, Some(1200)));
         assert_eq!(failure(&Rejected::QueueFull { limit: 1 }), (503, Some(1000)));
-        assert_eq!(failure(&Error::Overloaded { max_outstanding: 1 }), (503, Some(1000)));
-        assert_eq!(failure(&Error::NoEndpoints), (503, None));
+        assert_eq!(
+            failure(&Error::Overloaded { balancer: None, max_outstanding: 1 }),
+            (503, Some(1000))
+        );
+        assert_eq!(failure(&Error::NoEndpoints { balancer: None }), (503, None));
         let endpoint = |source: std::io::ErrorKind| {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));
-            Error::Endpoint { endpoint, source: Box::new(std::io::Error::from(source)) }
+            Error::Endpoint {
+                balancer: None,
+                endpoint,
+                source: Box::new(std::io::Error::from(source)),
+            }
         };
         let caller = |source| CallerError::new(std::io::Error::from(source));
         assert_eq!(failure(&caller(std::io::ErrorKind::ConnectionReset)), (400, None));

@@ -138,6 +138,22 @@ impl<S, P, Req> Acquire<S, P, Req> {
         P: Pick<Req>,
         T: Track<S::Response>,
     {
+        let sent = ready!(self.poll_sent(cx, tracker));
+        self.shared.record_wait(&self.timer);
+        Poll::Ready(sent)
+    }
+
+    fn poll_sent<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        tracker: &T,
+    ) -> Poll<Result<(S::Future, Attempt), Error>>
+    where
+        S: Service<Req> + Clone,
+        S::Error: Into<BoxError>,
+        P: Pick<Req>,
+        T: Track<S::Response>,
+    {
         // Registers before anything is looked at, as in `register`.
         if let Some(watch) = &self.watch {
             watch.register(cx.waker());
@@ -156,7 +172,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     continue;
                 }
                 Picked::Refused if self.pending.is_empty() && self.failed.is_none() => {
-                    return Poll::Ready(Err(Error::Refused));
+                    return Poll::Ready(Err(self.shared.refused()));
                 }
                 // The queue has woken the task again, so there is nothing to register for.
                 Picked::Ceded => return Poll::Pending,
@@ -418,7 +434,8 @@ where
     T: Track<Rsp>,
 {
     let endpoint = attempt.endpoint_id();
+    let balancer = attempt.endpoint_state().balancer.clone();
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
-    Error::Endpoint { endpoint, source }
+    Error::Endpoint { balancer, endpoint, source }
 }

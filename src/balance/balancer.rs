@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    Builder, Driver, EndpointStatus, ResponseFuture, Status,
+    Builder, Driver, Event, Monitor, ResponseFuture, Status,
     acquire::Acquire,
+    monitor::Monitored,
     shared::{Readiness, Shared},
     target::Target,
     wait_timer::WaitTimer,
@@ -140,16 +141,35 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         })
     }
 
+    /// Returns the name of the balancer, if it has [one](Builder::name).
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.shared.config.name.as_deref()
+    }
+
     /// Returns all endpoints with their figures, and the state of the driver, at this moment.
+    ///
+    /// Takes time in proportion to the number of endpoints, and no lock that a request needs.
     #[must_use]
     pub fn status(&self) -> Status {
-        let snapshot = self.shared.snapshot.load();
-        Status {
-            endpoints: snapshot.candidates.all().map(EndpointStatus::of).collect(),
-            notices: snapshot.notices.clone(),
-            driver: self.shared.driver_status(),
-            version: snapshot.version,
-        }
+        self.shared.status()
+    }
+
+    /// Returns a handle that reads status and events and does not keep the balancer alive.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor
+    where
+        S: Send + Sync + 'static,
+        St::Picker: Send + Sync + 'static,
+    {
+        let shared: Arc<dyn Monitored> = self.shared.clone();
+        Monitor::new(Arc::downgrade(&shared))
+    }
+
+    /// Returns the latest changes that the balancer has seen, up to 256, the oldest first.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.shared.events()
     }
 }
 
@@ -296,7 +316,9 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
                 self.wait_is_over = true;
             }
         }
-        self.waiting = None;
+        if let Some(waiting) = self.waiting.take() {
+            self.shared.record_wait(&waiting.timer);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -18,13 +18,14 @@ use tokio::{
 use super::{
     DriverState,
     endpoint_set::{EndpointHooks, EndpointSet},
+    history::Change,
     shared::{Config, Shared},
     snapshot::Snapshot,
 };
 use crate::{
     BoxError,
     discover::Discover,
-    endpoint::Slots,
+    endpoint::{Durations, Slots},
     escape::{Escaped, EscapedChain},
     strategy::{BuildContext, Built, Strategy},
 };
@@ -96,7 +97,7 @@ where
         config: Config,
         seed: u64,
     ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
-        let endpoint_set = EndpointSet::new();
+        let endpoint_set = EndpointSet::new(config.name.clone());
         let mut events = BuildContext::new();
         let snapshot = snapshot(&mut strategy, &mut events, &endpoint_set, 0);
         let orphaned = Arc::new(AtomicWaker::new());
@@ -176,11 +177,15 @@ where
                     let Some(shared) = self.shared.upgrade() else {
                         return Poll::Pending;
                     };
-                    let (strategy, limit) = (&self.strategy, shared.config.max_outstanding);
+                    let (strategy, config) = (&self.strategy, &shared.config);
                     let slots = |limit| Arc::new(Slots::new(limit, Arc::clone(&shared.queue)));
-                    self.changed |= self.endpoint_set.apply(update, &shared.queue, || {
-                        EndpointHooks { meter: strategy.meter(), slots: limit.map(slots) }
-                    });
+                    let durations = || Arc::new(Durations::new());
+                    self.changed |=
+                        self.endpoint_set.apply(update, &shared.queue, || EndpointHooks {
+                            meter: strategy.meter(),
+                            slots: config.max_outstanding.map(slots),
+                            durations: config.measure_durations.then(durations),
+                        });
                 }
             }
         }
@@ -188,7 +193,14 @@ where
     }
 
     fn failed(&mut self, error: BoxError) {
-        tracing::warn!(error = %EscapedChain(&*error), "the stream of endpoints failed; the known endpoints stay");
+        if let Some(shared) = self.shared.upgrade() {
+            tracing::warn!(
+                balancer = shared.config.name.as_deref(),
+                error = %EscapedChain(&*error),
+                "the stream of endpoints failed; the known endpoints stay"
+            );
+            shared.record([Change::SourceFailed(EscapedChain(&*error).to_string().into())]);
+        }
         let now = Instant::now();
         if self.consecutive_until.is_some_and(|until| until < now) {
             self.failures = 0;
@@ -207,6 +219,9 @@ where
     fn recovered(&mut self) {
         if std::mem::take(&mut self.failures) > 0 {
             self.report(|status| status.last_error = None);
+            if let Some(shared) = self.shared.upgrade() {
+                shared.record([Change::SourceRecovered]);
+            }
         }
     }
 
@@ -221,7 +236,14 @@ where
         let mut events = BuildContext::new();
         let snapshot = snapshot(&mut self.strategy, &mut events, &self.endpoint_set, self.version);
         self.events = events;
+        let before = Arc::clone(&shared.snapshot.load().notices);
+        let gone = before.iter().filter(|notice| !snapshot.notices.contains(notice));
+        let new = snapshot.notices.iter().filter(|notice| !before.contains(notice));
+        let ended = gone.map(|notice| Change::NoticeEnded(notice.as_str().into()));
+        let begun = new.map(|notice| Change::Notice(notice.as_str().into()));
+        shared.record(self.endpoint_set.take_changes().chain(ended).chain(begun));
         tracing::trace!(
+            balancer = shared.config.name.as_deref(),
             version = self.version,
             endpoints = self.endpoint_set.len(),
             "snapshot published"
@@ -235,6 +257,11 @@ impl<K, S, St: Strategy> Core<K, S, St> {
         if let Some(shared) = self.shared.upgrade() {
             shared.update_driver_status(update);
         }
+    }
+
+    /// Returns the name of the balancer, if it has one.
+    fn name(&self) -> Option<Arc<str>> {
+        self.shared.upgrade()?.config.name.clone()
     }
 
     fn finish(&mut self, state: DriverState) {
@@ -283,7 +310,7 @@ where
         if more {
             cx.waker().wake_by_ref();
         } else if core.stream_ended && idle {
-            tracing::debug!("the list of endpoints is complete");
+            tracing::debug!(balancer = core.name().as_deref(), "the list of endpoints is complete");
             core.finish(DriverState::Complete);
             return Poll::Ready(());
         }
@@ -306,6 +333,7 @@ impl<K, S, St: Strategy> Drop for Core<K, S, St> {
     fn drop(&mut self) {
         if !self.finished && self.shared.strong_count() > 0 {
             tracing::warn!(
+                balancer = self.name().as_deref(),
                 "the driver was dropped; its balancers see no more changes of the endpoints"
             );
             self.finish(DriverState::Dropped);

@@ -7,10 +7,11 @@ use std::{
 
 use indexmap::IndexSet;
 
+use super::history::{Change, Changes};
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Attributes, Endpoint, EndpointState, Slots, WaitQueue},
+    endpoint::{Attributes, Durations, Endpoint, EndpointState, Slots, WaitQueue},
     escape::Escaped,
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
@@ -29,6 +30,9 @@ pub(super) struct EndpointSet<K, S> {
     timed: usize,
     /// The number of endpoints with an allowance of requests.
     rationed: usize,
+    /// The name of the balancer, if it has one.
+    balancer: Option<Arc<str>>,
+    changes: Changes,
 }
 
 impl<K, S> EndpointSet<K, S>
@@ -36,7 +40,7 @@ where
     K: Display + Eq + Hash,
     S: Clone,
 {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(balancer: Option<Arc<str>>) -> Self {
         Self {
             keys: IndexSet::new(),
             candidates: Vec::new(),
@@ -44,7 +48,14 @@ where
             weights: Weights::default(),
             timed: 0,
             rationed: 0,
+            balancer,
+            changes: Changes::default(),
         }
+    }
+
+    /// Returns what has changed since the last call.
+    pub(super) fn take_changes(&mut self) -> impl Iterator<Item = Change> + use<K, S> {
+        self.changes.take()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -127,15 +138,25 @@ where
             }
         }
         let (service, attributes, stats, meters) = endpoint.into_parts();
-        let EndpointHooks { meter, slots } = hooks();
+        let EndpointHooks { meter, slots, durations } = hooks();
         let name = key.to_string().into();
-        let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots);
-        let endpoint_state = Arc::new(endpoint_state.of_origin(origin));
+        let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots)
+            .of_origin(origin)
+            .in_balancer(self.balancer.clone(), durations);
+        let endpoint_state = Arc::new(endpoint_state);
         if let Some(position) = known {
             return self.replace(position, service, endpoint_state);
         }
         let weight = endpoint_state.attributes.weight();
-        tracing::debug!(endpoint = %Escaped(&key), weight, "endpoint added");
+        let name = &endpoint_state.name;
+        tracing::debug!(
+            balancer = self.balancer.as_deref(),
+            endpoint = %Escaped(name),
+            weight,
+            health = %endpoint_state.attributes.health(),
+            "endpoint added"
+        );
+        self.changes.add(|| Change::EndpointAdded { endpoint: Arc::clone(name) });
         self.count_in(&endpoint_state);
         let position = self.len();
         push(&mut self.candidates, position, Candidate::new(endpoint_state, position as u32));
@@ -146,7 +167,14 @@ where
     /// Replaces an endpoint whose key has got another target: of the one before, only the position
     /// is left.
     fn replace(&mut self, position: usize, service: S, endpoint_state: Arc<EndpointState>) {
-        tracing::debug!(endpoint = %Escaped(&endpoint_state.name), "endpoint replaced");
+        let name = &endpoint_state.name;
+        tracing::debug!(
+            balancer = self.balancer.as_deref(),
+            endpoint = %Escaped(name),
+            "endpoint replaced"
+        );
+        self.changes.add(|| Change::EndpointRemoved { endpoint: Arc::clone(name) });
+        self.changes.add(|| Change::EndpointAdded { endpoint: Arc::clone(name) });
         self.count_in(&endpoint_state);
         if let Some(known) = at_mut(&mut self.services, position) {
             *known = service;
@@ -173,7 +201,22 @@ where
         }
         let (from, to) = (old.attributes.health(), attributes.health());
         if from != to {
-            tracing::info!(endpoint = %Escaped(&old.name), %from, %to, "health changed");
+            let lasted = old.since.elapsed();
+            tracing::info!(
+                balancer = self.balancer.as_deref(),
+                endpoint = %Escaped(&old.name),
+                from = from.state(),
+                to = to.state(),
+                cause = to.reason().map(|reason| tracing::field::display(Escaped(reason))),
+                ?lasted,
+                "health changed"
+            );
+            self.changes.add(|| Change::Health {
+                endpoint: Arc::clone(&old.name),
+                from: from.clone(),
+                to: to.clone(),
+                lasted,
+            });
         }
         if !from.is_serving() && to.is_serving() {
             // The stage that readmits an endpoint knows more than its past failures tell.
@@ -197,7 +240,12 @@ where
         let Some(key) = self.keys.swap_remove_index(position) else {
             return;
         };
-        tracing::debug!(endpoint = %Escaped(&key), "endpoint removed");
+        tracing::debug!(
+            balancer = self.balancer.as_deref(),
+            endpoint = %Escaped(&key),
+            "endpoint removed"
+        );
+        self.changes.add(|| Change::EndpointRemoved { endpoint: key.to_string().into() });
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
             self.count_out(&removed.endpoint_state);
@@ -262,6 +310,7 @@ impl Weights {
 pub(super) struct EndpointHooks {
     pub(super) meter: Option<Arc<dyn Meter>>,
     pub(super) slots: Option<Arc<Slots>>,
+    pub(super) durations: Option<Arc<Durations>>,
 }
 
 /// Returns the element at `position`, in a chunk that is copied first if a snapshot shares it.
@@ -299,7 +348,7 @@ mod tests {
     use super::*;
 
     fn bare() -> EndpointHooks {
-        EndpointHooks { meter: None, slots: None }
+        EndpointHooks { meter: None, slots: None, durations: None }
     }
 
     #[derive(Clone, Debug)]
@@ -328,7 +377,7 @@ mod tests {
         #[test]
         fn behaves_like_a_map(steps in prop::collection::vec(step(), 1..300)) {
             let endpoint = |key: u16, weight| (key, Endpoint::new(key).with_weight(weight));
-            let (mut endpoint_set, queue) = (EndpointSet::new(), Arc::default());
+            let (mut endpoint_set, queue) = (EndpointSet::new(None), Arc::default());
             let mut model = HashMap::new();
             let mut snapshots = Vec::new();
             let mut earlier = endpoint_set.candidates();

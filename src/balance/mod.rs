@@ -37,6 +37,8 @@ mod builder;
 mod driver;
 mod endpoint_set;
 mod future;
+mod history;
+mod monitor;
 mod shared;
 mod snapshot;
 mod status;
@@ -48,5 +50,7 @@ pub use self::{
     builder::Builder,
     driver::Driver,
     future::ResponseFuture,
+    history::{Change, Event},
+    monitor::Monitor,
     status::{DriverState, DriverStatus, EndpointStatus, Status},
 };

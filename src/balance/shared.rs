@@ -9,11 +9,17 @@ use std::{
 use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
-use super::{DriverStatus, snapshot::Snapshot};
+use super::{
+    DriverStatus, EndpointStatus, Status,
+    history::{Change, Event, History},
+    snapshot::Snapshot,
+    wait_timer::WaitTimer,
+};
 use crate::{
-    Error,
-    endpoint::WaitQueue,
+    Error, Unavailable,
+    endpoint::{Distribution, WaitQueue},
     escape::Escaped,
+    histogram::Histogram,
     strategy::Rng,
     sync::{Mutex, lock},
 };
@@ -28,14 +34,20 @@ pub(super) struct Shared<S, P> {
     pub(super) queue: Arc<WaitQueue>,
     pub(super) config: Config,
     driver: Mutex<DriverStatus>,
+    history: Mutex<History>,
+    /// How long requests waited for an endpoint before they were sent or failed.
+    pub(super) waits: Histogram,
     driver_gone: AtomicBool,
     seed: AtomicU64,
     /// Wakes the driver when all balancers are dropped.
     orphaned: Arc<AtomicWaker>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Config {
+    pub(super) name: Option<Arc<str>>,
+    /// Measures how long attempts take.
+    pub(super) measure_durations: bool,
     pub(super) max_outstanding: Option<u32>,
     pub(super) max_wait: Option<Duration>,
     pub(super) fail_fast: Option<Duration>,
@@ -88,6 +100,9 @@ impl<S, P> Shared<S, P> {
             queue: Arc::default(),
             config,
             driver: Mutex::new(DriverStatus::default()),
+            history: Mutex::default(),
+            // From 1 µs to 19 h.
+            waits: Histogram::new(36, 2),
             driver_gone: AtomicBool::new(false),
             seed: AtomicU64::new(seed),
             orphaned,
@@ -118,6 +133,40 @@ impl<S, P> Shared<S, P> {
 
     pub(super) fn update_driver_status(&self, update: impl FnOnce(&mut DriverStatus)) {
         update(&mut lock(&self.driver));
+    }
+
+    pub(super) fn record(&self, changes: impl IntoIterator<Item = Change>) {
+        lock(&self.history).record(changes);
+    }
+
+    /// Records that a wait is over.
+    pub(super) fn record_wait(&self, timer: &WaitTimer) {
+        if let Some(waited) = timer.waited() {
+            self.waits.record(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let snapshot = self.snapshot.load();
+        let mut is_eligible = vec![false; snapshot.endpoints];
+        snapshot.candidates.iter().for_each(|one| is_eligible[one.position()] = true);
+        let all = snapshot.candidates.all();
+        let mut endpoints: Vec<_> =
+            all.map(|one| EndpointStatus::of(one, is_eligible[one.position()])).collect();
+        endpoints.sort_by(|one, other| one.position().cmp(&other.position()));
+        Status {
+            name: self.name(),
+            endpoints,
+            notices: Arc::clone(&snapshot.notices),
+            driver: self.driver_status(),
+            version: snapshot.version,
+            waiting: self.queue.len(),
+            waits: Distribution::of(&self.waits),
+        }
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        lock(&self.history).events()
     }
 
     /// Records that the driver has ended and publishes nothing more.
@@ -154,9 +203,9 @@ impl<S, P> Shared<S, P> {
         let snapshot = self.snapshot.load();
         match (snapshot.endpoints, driver_gone) {
             _ if !snapshot.candidates.is_empty() => Readiness::Ready,
-            (0, true) => Readiness::Never(Error::Closed),
+            (0, true) => Readiness::Never(Error::Closed { balancer: self.name() }),
             (0, false) => Readiness::Wait(Lack::Endpoints),
-            (_, true) => Readiness::Never(Error::Unavailable(snapshot.unavailable())),
+            (_, true) => Readiness::Never(Error::Unavailable(self.unavailable())),
             (_, false) => Readiness::Wait(Lack::Eligible),
         }
     }
@@ -174,10 +223,26 @@ impl<S, P> Shared<S, P> {
     #[cold]
     pub(super) fn error(&self, lack: Lack) -> Error {
         match (lack, self.config.max_outstanding) {
-            (Lack::Endpoints, _) => Error::NoEndpoints,
-            (Lack::Room, Some(max_outstanding)) => Error::Overloaded { max_outstanding },
-            _ => Error::Unavailable(self.snapshot.load().unavailable()),
+            (Lack::Endpoints, _) => Error::NoEndpoints { balancer: self.name() },
+            (Lack::Room, Some(max_outstanding)) => {
+                Error::Overloaded { balancer: self.name(), max_outstanding }
+            }
+            _ => Error::Unavailable(self.unavailable()),
         }
+    }
+
+    /// Returns the error of a request for which the strategy picks no endpoint.
+    #[cold]
+    pub(super) fn refused(&self) -> Error {
+        Error::Refused { balancer: self.name() }
+    }
+
+    fn name(&self) -> Option<Arc<str>> {
+        self.config.name.clone()
+    }
+
+    fn unavailable(&self) -> Unavailable {
+        Unavailable { balancer: self.name(), ..self.snapshot.load().unavailable() }
     }
 
     /// Logs that `waiting`, which is `poll_ready` or a request, has waited for `waited`. Takes time
@@ -191,6 +256,7 @@ impl<S, P> Shared<S, P> {
         let example = why.example.as_ref().map(|(name, _)| tracing::field::display(Escaped(name)));
         let health = why.example.as_ref().map(|(_, health)| tracing::field::display(health));
         tracing::warn!(
+            balancer = self.config.name.as_deref(),
             waiting,
             waits_for = lack.as_str(),
             waited = ?waited,

@@ -55,6 +55,11 @@ impl WaitTimer {
         }
     }
 
+    /// Returns how long the wait has taken so far; `None` if there was none.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.since.map(|since| since.elapsed())
+    }
+
     fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {

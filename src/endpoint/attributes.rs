@@ -7,6 +7,7 @@ use super::{Allowance, Health, Locality, Metadata};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
     pub(super) weight: u32,
+    pub(super) configured_weight: u32,
     pub(super) tier: u32,
     /// `None` stands for the defaults, so that plain endpoints take little memory.
     details: Option<Arc<Details>>,
@@ -26,9 +27,17 @@ static NO_DETAILS: Details =
 
 impl Attributes {
     /// Returns the weight: the share of traffic relative to other endpoints. 0 means drain.
+    ///
+    /// It is the present one: slow start and overload backoff change it.
     #[must_use]
     pub fn weight(&self) -> u32 {
         self.weight
+    }
+
+    /// Returns the weight as discovery has set it.
+    #[must_use]
+    pub fn configured_weight(&self) -> u32 {
+        self.configured_weight
     }
 
     /// Returns the priority tier; 0 is the most preferred.
@@ -80,6 +89,6 @@ impl Attributes {
 impl Default for Attributes {
     /// Returns weight 1, tier 0, healthy, no locality and no metadata.
     fn default() -> Self {
-        Self { weight: 1, tier: 0, details: None }
+        Self { weight: 1, configured_weight: 1, tier: 0, details: None }
     }
 }

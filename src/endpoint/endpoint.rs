@@ -42,6 +42,13 @@ impl<T> Endpoint<T> {
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
         self.attributes.weight = weight;
+        self.attributes.configured_weight = weight;
+        self
+    }
+
+    /// Replaces the weight for as long as a stage wants it. The configured weight stays.
+    pub(crate) fn with_present_weight(mut self, weight: u32) -> Self {
+        self.attributes.weight = weight;
         self
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Allowance, Attributes, EndpointStats, Origin, Slots};
+use super::{Allowance, Attributes, Durations, EndpointStats, Origin, Slots};
 use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint in one balancer: its name and attributes, and the balancer's meter and slots for it.
@@ -23,8 +23,14 @@ pub(crate) struct EndpointState {
     meter: Option<Arc<dyn Meter>>,
     /// The meters that came with the endpoint.
     meters: Meters,
+    /// `None` unless the balancer measures durations.
+    pub(crate) durations: Option<Arc<Durations>>,
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
+    /// The name of the balancer, if it has one.
+    pub(crate) balancer: Option<Arc<str>>,
+    /// When the endpoint was added or its health last changed.
+    pub(crate) since: Instant,
     pub(crate) attributes: Attributes,
     /// Tells whether an endpoint under the same key has the same service.
     pub(crate) origin: Origin,
@@ -57,8 +63,21 @@ impl EndpointState {
     ) -> Self {
         let interest = Interest::default();
         let (origin, position) = (Origin::default(), AtomicU32::new(0));
-        let mut endpoint_state =
-            Self { stats, slots, meter, meters, interest, name, attributes, origin, position };
+        let (durations, balancer, since) = (None, None, Instant::now());
+        let mut endpoint_state = Self {
+            stats,
+            slots,
+            meter,
+            meters,
+            durations,
+            interest,
+            name,
+            balancer,
+            since,
+            attributes,
+            origin,
+            position,
+        };
         let any = |wants: fn(&dyn Meter) -> bool| endpoint_state.meters().any(wants);
         endpoint_state.interest = Interest {
             latency: any(|meter| meter.needs_latency() || meter.needs_first_bytes()),
@@ -73,8 +92,22 @@ impl EndpointState {
     /// Returns the same endpoint with other attributes and other meters of its own.
     pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
         let (stats, slots) = (Arc::clone(&self.stats), self.slots.clone());
-        Self::new(Arc::clone(&self.name), attributes, stats, self.meter.clone(), meters, slots)
+        let is_same_health = attributes.health() == self.attributes.health();
+        let name = Arc::clone(&self.name);
+        let next = Self::new(name, attributes, stats, self.meter.clone(), meters, slots)
             .of_origin(self.origin)
+            .in_balancer(self.balancer.clone(), self.durations.clone());
+        Self { since: if is_same_health { self.since } else { next.since }, ..next }
+    }
+
+    /// Sets the name of the balancer, and where it measures durations.
+    pub(crate) fn in_balancer(
+        mut self,
+        balancer: Option<Arc<str>>,
+        durations: Option<Arc<Durations>>,
+    ) -> Self {
+        self.interest.latency |= durations.is_some();
+        Self { balancer, durations, ..self }
     }
 
     /// Returns the same endpoint with another origin.

@@ -163,6 +163,7 @@ impl EndpointStats {
 ///
 /// Successes wrap around at 2^40, the others at 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OutcomeCounts {
     /// [`Outcome::Success`].

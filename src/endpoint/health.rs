@@ -58,6 +58,17 @@ impl Health {
         }
     }
 
+    /// Returns the state without the reason: `healthy`, `degraded`, `unhealthy` or `draining`.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded(_) => "degraded",
+            Self::Unhealthy(_) => "unhealthy",
+            Self::Draining(_) => "draining",
+        }
+    }
+
     /// Returns the reason why the endpoint is not healthy; `None` if it is.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
@@ -72,11 +83,10 @@ impl Health {
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Healthy => f.write_str("healthy"),
-            Self::Degraded(reason) => write!(f, "degraded: {}", Escaped(reason)),
-            Self::Unhealthy(reason) => write!(f, "unhealthy: {}", Escaped(reason)),
-            Self::Draining(reason) => write!(f, "draining: {}", Escaped(reason)),
+        f.write_str(self.state())?;
+        match self.reason() {
+            Some(reason) => write!(f, ": {}", Escaped(reason)),
+            None => Ok(()),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! An [`Endpoint`] is a target (an address, later a service) with the [`Attributes`] that discovery
 //! sets: weight, priority tier, [`Locality`], [`Health`], [`Metadata`]. Its [`EndpointStats`] count
 //! the requests in flight and the outcomes of past ones, and have the latency estimate; clones
-//! share them. An [`EndpointId`] identifies one instance of an endpoint in errors and responses,
+//! share them. A [`Distribution`] says how long attempts took. An [`EndpointId`] identifies one instance of an endpoint in errors and responses,
 //! and a request records those it has [`Tried`].
 //!
 //! Inside the crate, an `EndpointState` is an endpoint in one balancer, and `wait_queue` is where
@@ -24,6 +24,8 @@
 
 mod allowance;
 mod attributes;
+mod distribution;
+mod durations;
 #[allow(clippy::module_inception)]
 mod endpoint;
 mod endpoint_id;
@@ -40,6 +42,7 @@ mod wait_queue;
 pub use self::{
     allowance::Allowance,
     attributes::Attributes,
+    distribution::Distribution,
     endpoint::Endpoint,
     endpoint_id::EndpointId,
     endpoint_stats::{EndpointStats, OutcomeCounts},
@@ -49,6 +52,7 @@ pub use self::{
     tried::Tried,
 };
 pub(crate) use self::{
+    durations::Durations,
     endpoint_state::EndpointState,
     moment::Moment,
     origin::Origin,

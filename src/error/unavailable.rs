@@ -8,6 +8,8 @@ use crate::{endpoint::Health, escape::Escaped};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unavailable {
+    /// The balancer's [name](crate::balance::Builder::name), if it has one.
+    pub balancer: Option<Arc<str>>,
     /// The number of all endpoints.
     pub endpoints: usize,
     /// The eligible endpoints, which are not ready. An unhealthy endpoint that a panic rule admits

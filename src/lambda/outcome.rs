@@ -317,7 +317,7 @@ mod tests {
 
     fn wrapped(source: impl Into<BoxError>) -> crate::Error {
         let endpoint = EndpointId::new("a", &Endpoint::new(()));
-        crate::Error::Endpoint { endpoint, source: source.into() }
+        crate::Error::Endpoint { balancer: None, endpoint, source: source.into() }
     }
 
     fn judged(error: InvokeError) -> (Outcome, Execution, Remedy) {
@@ -374,9 +374,9 @@ mod tests {
     fn what_a_limit_or_a_balancer_rejected_did_not_run() {
         for error in [
             Box::new(Rejected::Outdated) as BoxError,
-            Box::new(crate::Error::NoEndpoints),
+            Box::new(crate::Error::NoEndpoints { balancer: None }),
             Box::new(wrapped(Rejected::QueueFull { limit: 1 })),
-            Box::new(wrapped(crate::Error::NoEndpoints)),
+            Box::new(wrapped(crate::Error::NoEndpoints { balancer: None })),
             Box::new(std::io::Error::other(Rejected::Outdated)),
         ] {
             let advice = RetryAdvice::of_error(&*error);

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{LoadReport, Outcome, PickMetadata, Sample, Start};
-use crate::endpoint::{EndpointId, EndpointState};
+use crate::endpoint::{Durations, EndpointId, EndpointState};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
@@ -163,15 +163,20 @@ impl Attempt {
         }
         let endpoint_state = &self.endpoint_state;
         endpoint_state.stats.end(outcome);
+        // The clock is read once at most, and only if somebody needs the time.
+        let mut ended = 0;
+        if self.started > 0 && (self.first_byte == 0 || endpoint_state.durations.is_some()) {
+            ended = endpoint_state.stats.age(now());
+        }
+        if let Some(durations) = &endpoint_state.durations {
+            self.measure(durations, outcome, ended);
+        }
         let mut meters = endpoint_state.meters();
         if let Some(meter) = meters.next() {
             let mut sample = Sample::new(outcome).begun(self.first_byte > 0);
             sample = sample.of_class(self.class);
             if self.started > 0 {
-                let ended = match self.first_byte {
-                    0 => endpoint_state.stats.age(now()),
-                    first_byte => first_byte,
-                };
+                let ended = if self.first_byte == 0 { ended } else { self.first_byte };
                 sample = sample.measured(self.started, ended);
             }
             meter.record(&endpoint_state.stats, &sample);
@@ -181,6 +186,20 @@ impl Attempt {
         }
         // Last: the request that gets the slot then sees the figures with this outcome.
         endpoint_state.exit();
+    }
+
+    /// Counts how long the attempt took, unless the caller has given up.
+    fn measure(&self, durations: &Durations, outcome: &Outcome, ended: u64) {
+        if matches!(outcome, Outcome::Cancelled) {
+            return;
+        }
+        let first_byte = match self.first_byte {
+            // A response that is there at once ends when it begins.
+            0 => matches!(outcome, Outcome::Success).then_some(ended),
+            first_byte => Some(first_byte),
+        };
+        let since = |age: u64| age.saturating_sub(self.started);
+        durations.record(first_byte.map(since), since(ended));
     }
 
     #[cold]

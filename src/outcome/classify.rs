@@ -79,7 +79,8 @@ mod tests {
         let timeout = io::Error::from(io::ErrorKind::TimedOut);
         assert_eq!(Outcome::of_error(&timeout), Outcome::Timeout);
         let endpoint = EndpointId::new("a", &Endpoint::new(()));
-        let wrapped = crate::Error::Endpoint { endpoint, source: Box::new(timeout) };
+        let wrapped =
+            crate::Error::Endpoint { balancer: None, endpoint, source: Box::new(timeout) };
         assert_eq!(Outcome::of_error(&wrapped), Outcome::Timeout);
         let elapsed = tower::timeout::error::Elapsed::new();
         assert_eq!(Outcome::of_error(&elapsed), Outcome::Timeout);

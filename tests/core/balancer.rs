@@ -376,7 +376,7 @@ async fn overload_fails_at_once_or_after_a_time() {
 
         let start = Instant::now();
         let error = balancer.call(()).await.unwrap_err();
-        assert!(matches!(error, Error::Overloaded { max_outstanding: 1 }), "{error}");
+        assert!(matches!(error, Error::Overloaded { max_outstanding: 1, .. }), "{error}");
         assert!((start.elapsed()).abs_diff(max_wait) <= Duration::from_millis(1));
 
         // The same for those who ask first.
@@ -394,7 +394,7 @@ async fn without_endpoints_it_fails_fast_if_told_to() {
     let (handle, mut balancer, mut driver) = with_channel(Balancer::builder().fail_fast(after));
     let start = Instant::now();
     let error = ServiceExt::<()>::ready(&mut balancer).await.unwrap().call(()).await.unwrap_err();
-    assert!(matches!(error, Error::NoEndpoints) && error.is_unsent(), "{error}");
+    assert!(matches!(error, Error::NoEndpoints { .. }) && error.is_unsent(), "{error}");
     assert!(start.elapsed().abs_diff(after) <= Duration::from_millis(1));
 
     let unhealthy = Endpoint::new(Backend::new("a")).with_health(Health::unhealthy("down"));
@@ -464,7 +464,7 @@ async fn a_long_wait_of_a_request_is_logged_once() {
     assert!(event.starts_with(expected), "{event}");
     assert!(event.contains(" queued=1 max_outstanding=1 endpoints=1 eligible=1 "), "{event}");
     let third = balancer.call(());
-    assert!(matches!(third.await, Err(Error::Overloaded { max_outstanding: 1 })));
+    assert!(matches!(third.await, Err(Error::Overloaded { max_outstanding: 1, .. })));
     assert_eq!(logs.take().len(), 1);
     drop(first);
 }
@@ -516,8 +516,8 @@ fn when_the_stream_ends_empty_waiting_is_over() {
     drop(handle);
     assert!(drive(&mut driver));
     assert!(service.is_woken() && waiting.is_woken());
-    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed));
-    assert!(matches!(assert_ready!(waiting.poll()), Err(Error::Closed)));
+    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed { .. }));
+    assert!(matches!(assert_ready!(waiting.poll()), Err(Error::Closed { .. })));
 }
 
 #[test]
@@ -578,7 +578,7 @@ fn when_the_driver_is_dropped_the_last_endpoints_are_kept_and_it_is_said() {
     assert_pending!(ask(&mut service));
     drop(driver);
     assert!(service.is_woken(), "an empty balancer does not hang");
-    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed));
+    assert!(matches!(assert_ready_err!(ask(&mut service)), Error::Closed { .. }));
 }
 
 #[tokio::test]

@@ -355,7 +355,7 @@ async fn readiness_is_what_a_call_finds() {
             if expected.is_empty() {
                 // Where nothing can change any more it fails, and says why; else it waits.
                 let matches = |error: &Error| match state {
-                    None => matches!(error, Error::Closed),
+                    None => matches!(error, Error::Closed { .. }),
                     _ => matches!(error, Error::Unavailable(_)),
                 };
                 let refused = |outcome: Option<Error>| outcome.as_ref().map(matches);

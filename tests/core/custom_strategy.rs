@@ -74,7 +74,7 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
     let mut second: Vec<_> = (0..2).map(|_| ask("v2").unwrap()).collect();
     second.sort();
     assert_eq!(second, ["b", "c"]);
-    assert!(matches!(ask("v3"), Err(Error::Refused)), "nobody would ever take it");
+    assert!(matches!(ask("v3"), Err(Error::Refused { .. })), "nobody would ever take it");
 }
 
 /// Fewest failures so far, counted by a meter for each endpoint.
@@ -221,6 +221,6 @@ fn a_picker_of_another_balancer_sends_nothing_astray() {
     let (mut balancer, driver) = Balancer::new::<_, ()>(Stale(Some(elsewhere)), list);
     drive(&mut Box::pin(driver));
     let response = balancer.call(()).now_or_never();
-    assert!(matches!(response, Some(Err(Error::Refused))), "{response:?}");
+    assert!(matches!(response, Some(Err(Error::Refused { .. }))), "{response:?}");
     assert_eq!(backend.calls(), 0);
 }

@@ -117,7 +117,7 @@ fn what_is_shown_is_escaped_and_what_is_read_is_not() {
     assert_eq!(Locality::new("eu", EVIL).to_string(), format!("eu/{ESCAPED}"));
     let endpoint = EndpointId::new(EVIL, &Endpoint::new(()));
     assert_eq!((endpoint.to_string().as_str(), endpoint.name()), (ESCAPED, EVIL));
-    let error = Error::Endpoint { endpoint, source: EVIL.into() };
+    let error = Error::Endpoint { balancer: None, endpoint, source: EVIL.into() };
     assert_eq!(error.to_string(), format!("endpoint {ESCAPED} failed"));
     assert_eq!(error.endpoint(), Some(EVIL));
 }

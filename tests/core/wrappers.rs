@@ -185,7 +185,7 @@ fn a_request_gets_the_subset_it_asks_for() {
     assert_eq!(site.answer(wish("2", "none")), "1-prod", "no such stage: the fixed one");
     assert_eq!(site.answer(Wish::default()), "1-prod");
     site.insert("1-prod", down(version("1-prod", "1").with_metadata("stage", "prod")));
-    assert!(matches!(site.ask(Wish::default()), Some(Err(Error::Refused))));
+    assert!(matches!(site.ask(Wish::default()), Some(Err(Error::Refused { .. }))));
 }
 
 #[test]

@@ -891,7 +891,7 @@ impl World {
                     }
                 }
             }
-            Err(error @ Error::Refused) => {
+            Err(error @ Error::Refused { .. }) => {
                 let may = self.growth.has_aimd
                     || self.growth.has_subset_by
                     || self.growth.has_strict_sessions
@@ -904,13 +904,13 @@ impl World {
                 let enough = max_wait.is_some_and(|time| waited + TICK >= time);
                 assert!(enough || at_once, "{id}: {error} after {waited:?}");
             }
-            Err(error @ (Error::NoEndpoints | Error::Unavailable(_))) => {
+            Err(error @ (Error::NoEndpoints { .. } | Error::Unavailable(_))) => {
                 assert_eq!(call.called, None);
                 let enough = fail_fast.is_some_and(|time| waited + TICK >= time);
                 let gone = self.driver.is_none();
                 assert!(enough || at_once || gone, "{id}: {error} after {waited:?}");
             }
-            Err(error @ Error::Closed) => {
+            Err(error @ Error::Closed { .. }) => {
                 let closed = self.driver.is_none() && self.shared.record().facts.is_empty();
                 assert!(closed, "{id}: {error}");
             }
@@ -985,7 +985,7 @@ impl World {
         match told {
             Poll::Ready(Ok(())) if ready => {}
             Poll::Ready(Ok(())) => assert_eq!(time, Some(Duration::ZERO), "ready without room"),
-            Poll::Ready(Err(Error::Closed)) => assert!(never && record.facts.is_empty()),
+            Poll::Ready(Err(Error::Closed { .. })) => assert!(never && record.facts.is_empty()),
             Poll::Ready(Err(error)) => assert!(never && !record.facts.is_empty(), "{error}"),
             Poll::Pending => assert!(!ready && !never, "pending with room: {record:?}"),
         }

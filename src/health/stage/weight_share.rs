@@ -11,5 +11,5 @@ pub(crate) fn with_weight_share<T>(endpoint: Endpoint<T>, share: f64) -> Endpoin
         // The cast saturates.
         weight => (f64::from(weight) * WEIGHT_SCALE * share).round().max(1.0) as u32,
     };
-    endpoint.with_weight(weight)
+    endpoint.with_present_weight(weight)
 }

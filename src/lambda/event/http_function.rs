@@ -214,7 +214,9 @@ where
                     return prelude.poll(cx).map(Ok);
                 }
                 StateProjection::Broken => {
-                    return Poll::Ready(Ok(failure::of_service(&crate::Error::Closed)));
+                    return Poll::Ready(Ok(failure::of_service(&crate::Error::Closed {
+                        balancer: None,
+                    })));
                 }
             }
         }

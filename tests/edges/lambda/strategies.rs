@@ -287,5 +287,5 @@ async fn a_request_that_a_limit_keeps_out_does_not_wait_for_another_endpoint() {
     driver.await;
     let _first = balancer.call(());
     let second = balancer.call(()).now_or_never();
-    assert!(matches!(second, Some(Err(Error::Refused))), "{second:?}");
+    assert!(matches!(second, Some(Err(Error::Refused { .. }))), "{second:?}");
 }
