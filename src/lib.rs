@@ -151,6 +151,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+pub mod observe;
 mod opaque;
 pub mod outcome;
 pub mod prelude;

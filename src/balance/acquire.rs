@@ -434,7 +434,7 @@ where
     T: Track<Rsp>,
 {
     let endpoint = attempt.endpoint_id();
-    let balancer = attempt.endpoint_state().balancer.clone();
+    let balancer = attempt.endpoint_state().balancer().cloned();
     let source: BoxError = error.into();
     tracker.error(&*source, attempt);
     Error::Endpoint { balancer, endpoint, source }

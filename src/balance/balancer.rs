@@ -166,7 +166,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         Monitor::new(Arc::downgrade(&shared))
     }
 
-    /// Returns the latest changes that the balancer has seen, up to 256, the oldest first.
+    /// Returns the latest changes that the balancer has seen, up to 64, the oldest first.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.shared.events()

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     BoxError,
     discover::Discover,
-    endpoint::{Durations, Slots},
+    endpoint::Slots,
     escape::{Escaped, EscapedChain},
     strategy::{BuildContext, Built, Strategy},
 };
@@ -179,12 +179,11 @@ where
                     };
                     let (strategy, config) = (&self.strategy, &shared.config);
                     let slots = |limit| Arc::new(Slots::new(limit, Arc::clone(&shared.queue)));
-                    let durations = || Arc::new(Durations::new());
                     self.changed |=
                         self.endpoint_set.apply(update, &shared.queue, || EndpointHooks {
                             meter: strategy.meter(),
                             slots: config.max_outstanding.map(slots),
-                            durations: config.measure_durations.then(durations),
+                            observation: shared.observation(),
                         });
                 }
             }

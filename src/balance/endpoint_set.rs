@@ -11,7 +11,7 @@ use super::history::{Change, Changes};
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Attributes, Durations, Endpoint, EndpointState, Slots, WaitQueue},
+    endpoint::{Attributes, Endpoint, EndpointState, Observation, Slots, WaitQueue},
     escape::Escaped,
     outcome::Meter,
     strategy::{CHUNK, Candidate, Candidates, Chunk},
@@ -138,11 +138,11 @@ where
             }
         }
         let (service, attributes, stats, meters) = endpoint.into_parts();
-        let EndpointHooks { meter, slots, durations } = hooks();
+        let EndpointHooks { meter, slots, observation } = hooks();
         let name = key.to_string().into();
         let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots)
             .of_origin(origin)
-            .in_balancer(self.balancer.clone(), durations);
+            .observed(observation);
         let endpoint_state = Arc::new(endpoint_state);
         if let Some(position) = known {
             return self.replace(position, service, endpoint_state);
@@ -201,7 +201,7 @@ where
         }
         let (from, to) = (old.attributes.health(), attributes.health());
         if from != to {
-            let lasted = old.since.elapsed();
+            let lasted = old.in_state_for();
             tracing::info!(
                 balancer = self.balancer.as_deref(),
                 endpoint = %Escaped(&old.name),
@@ -245,9 +245,10 @@ where
             endpoint = %Escaped(&key),
             "endpoint removed"
         );
-        self.changes.add(|| Change::EndpointRemoved { endpoint: key.to_string().into() });
         let last = self.keys.len();
         if let Some(removed) = swap_remove(&mut self.candidates, position, last) {
+            let name = &removed.endpoint_state.name;
+            self.changes.add(|| Change::EndpointRemoved { endpoint: Arc::clone(name) });
             self.count_out(&removed.endpoint_state);
         }
         swap_remove(&mut self.services, position, last);
@@ -310,7 +311,7 @@ impl Weights {
 pub(super) struct EndpointHooks {
     pub(super) meter: Option<Arc<dyn Meter>>,
     pub(super) slots: Option<Arc<Slots>>,
-    pub(super) durations: Option<Arc<Durations>>,
+    pub(super) observation: Option<Arc<Observation>>,
 }
 
 /// Returns the element at `position`, in a chunk that is copied first if a snapshot shares it.
@@ -348,7 +349,7 @@ mod tests {
     use super::*;
 
     fn bare() -> EndpointHooks {
-        EndpointHooks { meter: None, slots: None, durations: None }
+        EndpointHooks { meter: None, slots: None, observation: None }
     }
 
     #[derive(Clone, Debug)]

@@ -67,7 +67,7 @@ pub(super) struct History {
 }
 
 /// How many events a balancer keeps.
-const MAX_EVENTS: usize = 256;
+const MAX_EVENTS: usize = 64;
 
 impl History {
     pub(super) fn record(&mut self, changes: impl IntoIterator<Item = Change>) {
@@ -94,7 +94,7 @@ pub(super) struct Changes {
 }
 
 /// How many changes between two snapshots are kept one by one.
-const MAX_LISTED: usize = 32;
+const MAX_LISTED: usize = 16;
 
 impl Changes {
     pub(super) fn add(&mut self, change: impl FnOnce() -> Change) {
@@ -192,7 +192,7 @@ mod tests {
         let mut history = History::default();
         history.record((0..300).map(|_| Change::SourceRecovered));
         let ids: Vec<_> = history.events().iter().map(|event| event.id).collect();
-        assert_eq!((ids.len(), ids[0], ids[255]), (256, 45, 300));
+        assert_eq!((ids.len(), ids[0], ids[63]), (64, 237, 300));
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
         let mut changes = Changes::default();
         (0..100).for_each(|_| changes.add(|| Change::SourceRecovered));
         let taken: Vec<_> = changes.take().collect();
-        assert_eq!((taken.len(), &taken[32]), (33, &Change::More { changes: 68 }));
+        assert_eq!((taken.len(), &taken[16]), (17, &Change::More { changes: 84 }));
         assert_eq!(changes.take().count(), 0);
     }
 }

@@ -30,6 +30,12 @@ impl Monitor {
         Self { balancer }
     }
 
+    /// Returns whether a clone of the balancer is left.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.balancer.strong_count() > 0
+    }
+
     /// Returns the status as [`Balancer::status`](super::Balancer::status) does; `None` once the
     /// last clone of the balancer is dropped.
     #[must_use]

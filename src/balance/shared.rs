@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error, Unavailable,
-    endpoint::{Distribution, WaitQueue},
+    endpoint::{Distribution, Durations, Observation, WaitQueue},
     escape::Escaped,
     histogram::Histogram,
     strategy::Rng,
@@ -35,6 +35,8 @@ pub(super) struct Shared<S, P> {
     pub(super) config: Config,
     driver: Mutex<DriverStatus>,
     history: Mutex<History>,
+    /// The observation of endpoints that need only the name.
+    named: Option<Arc<Observation>>,
     /// How long requests waited for an endpoint before they were sent or failed.
     pub(super) waits: Histogram,
     driver_gone: AtomicBool,
@@ -93,7 +95,10 @@ impl<S, P> Shared<S, P> {
         seed: u64,
         orphaned: Arc<AtomicWaker>,
     ) -> Self {
+        let named =
+            config.name.clone().map(|name| Observation { balancer: Some(name), durations: None });
         Self {
+            named: named.map(Arc::new),
             eligible: AtomicBool::new(!snapshot.candidates.is_empty()),
             rationed: AtomicBool::new(snapshot.rationed),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -235,6 +240,19 @@ impl<S, P> Shared<S, P> {
     #[cold]
     pub(super) fn refused(&self) -> Error {
         Error::Refused { balancer: self.name() }
+    }
+
+    /// Returns what a new endpoint is observed with.
+    pub(super) fn observation(&self) -> Option<Arc<Observation>> {
+        match (&self.config.name, self.config.measure_durations) {
+            (_, true) => {
+                let durations = Some(Durations::new());
+                Some(Arc::new(Observation { balancer: self.name(), durations }))
+            }
+            // All endpoints share it.
+            (Some(_), false) => self.named.clone(),
+            (None, false) => None,
+        }
     }
 
     fn name(&self) -> Option<Arc<str>> {

@@ -97,11 +97,11 @@ impl fmt::Display for DriverState {
 impl EndpointStatus {
     pub(super) fn of(candidate: &Candidate, is_eligible: bool) -> Self {
         let (stats, state) = (candidate.stats(), &candidate.endpoint_state);
-        let durations = state.durations.as_ref();
+        let durations = state.durations();
         Self {
             name: Arc::clone(&state.name),
             attributes: (**candidate).clone(),
-            since: state.since.elapsed(),
+            since: state.in_state_for(),
             is_eligible,
             outstanding: stats.outstanding(),
             outcomes: stats.outcomes(),

@@ -6,8 +6,7 @@ use super::{Allowance, Health, Locality, Metadata};
 /// serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    pub(super) weight: u32,
-    pub(super) configured_weight: u32,
+    weight: u32,
     pub(super) tier: u32,
     /// `None` stands for the defaults, so that plain endpoints take little memory.
     details: Option<Arc<Details>>,
@@ -20,10 +19,17 @@ pub(super) struct Details {
     pub(super) locality: Option<Locality>,
     pub(super) metadata: Metadata,
     pub(super) allowance: Option<Allowance>,
+    /// The weight as discovery has set it, if a stage has replaced it.
+    configured_weight: Option<u32>,
 }
 
-static NO_DETAILS: Details =
-    Details { health: Health::Healthy, locality: None, metadata: Metadata::EMPTY, allowance: None };
+static NO_DETAILS: Details = Details {
+    health: Health::Healthy,
+    locality: None,
+    metadata: Metadata::EMPTY,
+    allowance: None,
+    configured_weight: None,
+};
 
 impl Attributes {
     /// Returns the weight: the share of traffic relative to other endpoints. 0 means drain.
@@ -37,7 +43,7 @@ impl Attributes {
     /// Returns the weight as discovery has set it.
     #[must_use]
     pub fn configured_weight(&self) -> u32 {
-        self.configured_weight
+        self.details().configured_weight.unwrap_or(self.weight)
     }
 
     /// Returns the priority tier; 0 is the most preferred.
@@ -76,6 +82,21 @@ impl Attributes {
         self.weight > 0 && self.health().is_serving()
     }
 
+    /// Sets the weight that discovery wants.
+    pub(super) fn set_weight(&mut self, weight: u32) {
+        self.weight = weight;
+        if self.details().configured_weight.is_some() {
+            self.set(|details| details.configured_weight = None);
+        }
+    }
+
+    /// Sets the weight that a stage wants at present.
+    pub(super) fn set_present_weight(&mut self, weight: u32) {
+        let configured = self.configured_weight();
+        self.set(|details| details.configured_weight = Some(configured));
+        self.weight = weight;
+    }
+
     fn details(&self) -> &Details {
         self.details.as_deref().unwrap_or(&NO_DETAILS)
     }
@@ -89,6 +110,6 @@ impl Attributes {
 impl Default for Attributes {
     /// Returns weight 1, tier 0, healthy, no locality and no metadata.
     fn default() -> Self {
-        Self { weight: 1, configured_weight: 1, tier: 0, details: None }
+        Self { weight: 1, tier: 0, details: None }
     }
 }

@@ -54,6 +54,16 @@ impl Distribution {
         Duration::from_nanos(start + (end - start) / 2)
     }
 
+    /// Returns what was counted since an earlier reading. A count that has fallen has begun anew.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        for ((_, count), (_, before)) in since.buckets.iter_mut().zip(&earlier.buckets) {
+            *count = count.checked_sub(*before).unwrap_or(*count);
+        }
+        since
+    }
+
     /// Adds the counts of another distribution.
     pub fn merge(&mut self, other: &Self) {
         if self.buckets.is_empty() {

@@ -41,14 +41,13 @@ impl<T> Endpoint<T> {
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> Self {
-        self.attributes.weight = weight;
-        self.attributes.configured_weight = weight;
+        self.attributes.set_weight(weight);
         self
     }
 
     /// Replaces the weight for as long as a stage wants it. The configured weight stays.
     pub(crate) fn with_present_weight(mut self, weight: u32) -> Self {
-        self.attributes.weight = weight;
+        self.attributes.set_present_weight(weight);
         self
     }
 

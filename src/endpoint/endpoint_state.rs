@@ -4,11 +4,12 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{Allowance, Attributes, Durations, EndpointStats, Origin, Slots};
+use super::{Allowance, Attributes, Durations, EndpointStats, Moment, Observation, Origin, Slots};
 use crate::outcome::{LoadReport, Meter, Start};
 
 /// An endpoint in one balancer: its name and attributes, and the balancer's meter and slots for it.
@@ -23,14 +24,12 @@ pub(crate) struct EndpointState {
     meter: Option<Arc<dyn Meter>>,
     /// The meters that came with the endpoint.
     meters: Meters,
-    /// `None` unless the balancer measures durations.
-    pub(crate) durations: Option<Arc<Durations>>,
+    /// `None` unless the balancer has a name or measures durations.
+    pub(crate) observation: Option<Arc<Observation>>,
     pub(crate) interest: Interest,
     pub(crate) name: Arc<str>,
-    /// The name of the balancer, if it has one.
-    pub(crate) balancer: Option<Arc<str>>,
     /// When the endpoint was added or its health last changed.
-    pub(crate) since: Instant,
+    since: Moment,
     pub(crate) attributes: Attributes,
     /// Tells whether an endpoint under the same key has the same service.
     pub(crate) origin: Origin,
@@ -63,16 +62,15 @@ impl EndpointState {
     ) -> Self {
         let interest = Interest::default();
         let (origin, position) = (Origin::default(), AtomicU32::new(0));
-        let (durations, balancer, since) = (None, None, Instant::now());
+        let (observation, since) = (None, Instant::now().into());
         let mut endpoint_state = Self {
             stats,
             slots,
             meter,
             meters,
-            durations,
+            observation,
             interest,
             name,
-            balancer,
             since,
             attributes,
             origin,
@@ -96,18 +94,31 @@ impl EndpointState {
         let name = Arc::clone(&self.name);
         let next = Self::new(name, attributes, stats, self.meter.clone(), meters, slots)
             .of_origin(self.origin)
-            .in_balancer(self.balancer.clone(), self.durations.clone());
+            .observed(self.observation.clone());
         Self { since: if is_same_health { self.since } else { next.since }, ..next }
     }
 
-    /// Sets the name of the balancer, and where it measures durations.
-    pub(crate) fn in_balancer(
-        mut self,
-        balancer: Option<Arc<str>>,
-        durations: Option<Arc<Durations>>,
-    ) -> Self {
-        self.interest.latency |= durations.is_some();
-        Self { balancer, durations, ..self }
+    /// Sets what a balancer that has a name or measures durations adds.
+    pub(crate) fn observed(mut self, observation: Option<Arc<Observation>>) -> Self {
+        self.observation = observation;
+        self.interest.latency |= self.durations().is_some();
+        self
+    }
+
+    /// Returns where durations are measured, if they are.
+    #[inline]
+    pub(crate) fn durations(&self) -> Option<&Durations> {
+        self.observation.as_ref()?.durations.as_ref()
+    }
+
+    /// Returns the name of the balancer, if it has one.
+    pub(crate) fn balancer(&self) -> Option<&Arc<str>> {
+        self.observation.as_ref()?.balancer.as_ref()
+    }
+
+    /// Returns how long the health has been what it is.
+    pub(crate) fn in_state_for(&self) -> Duration {
+        Duration::from_nanos(Moment::from(Instant::now()).since(self.since))
     }
 
     /// Returns the same endpoint with another origin.

@@ -52,7 +52,7 @@ pub use self::{
     tried::Tried,
 };
 pub(crate) use self::{
-    durations::Durations,
+    durations::{Durations, Observation},
     endpoint_state::EndpointState,
     moment::Moment,
     origin::Origin,

@@ -165,10 +165,10 @@ impl Attempt {
         endpoint_state.stats.end(outcome);
         // The clock is read once at most, and only if somebody needs the time.
         let mut ended = 0;
-        if self.started > 0 && (self.first_byte == 0 || endpoint_state.durations.is_some()) {
+        if self.started > 0 && (self.first_byte == 0 || endpoint_state.durations().is_some()) {
             ended = endpoint_state.stats.age(now());
         }
-        if let Some(durations) = &endpoint_state.durations {
+        if let Some(durations) = endpoint_state.durations() {
             self.measure(durations, outcome, ended);
         }
         let mut meters = endpoint_state.meters();

@@ -23,6 +23,7 @@ mod matrix;
 mod memory;
 mod model;
 mod new_targets;
+mod observe;
 mod outliers;
 mod overload_backoff;
 mod panic_table;

@@ -1,0 +1,147 @@
+use std::{sync::Arc, time::Duration};
+
+use ::metrics::{Key, Label, Level, Metadata, Recorder, Unit, with_recorder};
+
+use super::{
+    CATALOG, Kind, Metric,
+    project::project,
+    series::{Labels, SeriesSet, Value},
+    text,
+};
+use crate::{
+    observe::Registry,
+    sync::{Mutex, lock},
+};
+
+/// Which series the endpoints of a balancer have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndpointSeries {
+    /// One for each endpoint, with its zone and tier. Endpoints beyond the first `max`, in the order
+    /// of [`Status`](crate::balance::Status), share one named `other`.
+    Each {
+        /// The most endpoints of a balancer that have series of their own.
+        max: usize,
+    },
+    /// One for each zone.
+    Zones,
+    /// One for each tier.
+    Tiers,
+    /// One for all endpoints.
+    None,
+}
+
+impl Default for EndpointSeries {
+    /// One for each of the first 100 endpoints.
+    fn default() -> Self {
+        Self::Each { max: 100 }
+    }
+}
+
+/// Reads the components of a [`Registry`] as metrics.
+///
+/// It holds what it has read before, so that counters go on when an endpoint comes back and counts
+/// from 0. The counters of an endpoint that is gone disappear after [`grace`](Self::grace). Clones
+/// are handles to one exporter; concurrent calls wait for each other.
+#[derive(Clone, Debug)]
+pub struct Exporter {
+    registry: Registry,
+    endpoint_series: EndpointSeries,
+    grace: Duration,
+    series: Arc<Mutex<SeriesSet>>,
+}
+
+/// The most values that are passed to a recorder's histogram at a time. Recorders store each one.
+const MAX_SAMPLES: u64 = 100_000;
+
+static METADATA: Metadata<'static> = Metadata::new("tower_lb", Level::INFO, Some(module_path!()));
+
+impl Exporter {
+    /// The content type of the text that [`render`](Self::render) returns.
+    pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
+
+    /// Creates an exporter of the components of `registry`.
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        Self {
+            registry: registry.clone(),
+            endpoint_series: EndpointSeries::default(),
+            grace: Duration::from_secs(300),
+            series: Arc::default(),
+        }
+    }
+
+    setters! {
+        /// Sets which series endpoints have. Default: one for each of the first 100.
+        pub fn endpoint_series(series: EndpointSeries) => endpoint_series = series;
+        /// Sets how long the counters of a component that is gone are kept. Default 5 min, which is
+        /// longer than the usual interval between scrapes.
+        pub fn grace(grace: Duration) => grace = grace;
+    }
+
+    /// Returns all metrics in the text format of Prometheus. Names longer than 256 bytes are cut.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut series = lock(&self.series);
+        self.update(&mut series);
+        text::write(&series)
+    }
+
+    /// Passes all metrics to the recorder of the crate `metrics`. Call it before each scrape, or
+    /// every few seconds; without a recorder it does nothing.
+    ///
+    /// Use one exporter either for `render` or for `publish`: each call adds what was counted since
+    /// the last one. A histogram gets at most 100 000 values at a time, in proportion, because
+    /// recorders store each one.
+    pub fn publish(&self) {
+        let mut series = lock(&self.series);
+        self.update(&mut series);
+        with_recorder(|recorder| {
+            CATALOG.iter().for_each(|metric| describe(recorder, metric));
+            for (labels, series) in series.iter() {
+                record(recorder, series.metric, labels, &series.added, &series.value);
+            }
+        });
+    }
+
+    fn update(&self, series: &mut SeriesSet) {
+        let readings = project(&self.registry.report(), self.endpoint_series);
+        series.update(readings, self.grace);
+    }
+}
+
+fn describe(recorder: &dyn Recorder, metric: &Metric) {
+    let (name, help) = (metric.name.into(), metric.help.into());
+    let unit = metric.name.contains("_seconds").then_some(Unit::Seconds);
+    match metric.kind {
+        Kind::Counter => recorder.describe_counter(name, unit, help),
+        Kind::Gauge => recorder.describe_gauge(name, unit, help),
+        Kind::Histogram => recorder.describe_histogram(name, unit, help),
+    }
+}
+
+fn record(recorder: &dyn Recorder, metric: &Metric, labels: &Labels, added: &Value, now: &Value) {
+    let labels = labels.iter().map(|(name, value)| Label::new(*name, Arc::clone(value)));
+    let key = Key::from_parts(metric.name, labels.collect::<Vec<_>>());
+    match (added, now) {
+        // Nothing is also something: an idle series stays, and a new one begins at 0.
+        (Value::Counter(added), _) => {
+            recorder.register_counter(&key, &METADATA).increment(*added);
+        }
+        (_, Value::Gauge(now) | Value::Longest(now)) => {
+            recorder.register_gauge(&key, &METADATA).set(*now);
+        }
+        (Value::Histogram(added), _) => {
+            let histogram = recorder.register_histogram(&key, &METADATA);
+            let total = added.count().max(1);
+            for (duration, count) in added.buckets().filter(|(_, count)| *count > 0) {
+                let count = match total {
+                    ..=MAX_SAMPLES => count,
+                    _ => (u128::from(count) * u128::from(MAX_SAMPLES) / u128::from(total)) as u64,
+                };
+                histogram.record_many(duration.as_secs_f64(), count as usize);
+            }
+        }
+        _ => {}
+    }
+}

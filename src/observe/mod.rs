@@ -1,0 +1,36 @@
+//! What operators see: the state of all balancers of a program, as values, metrics and a page.
+//!
+//! Balancers and the layers around them count what happens to them anyway. A [`Registry`] knows
+//! the named components of a program, and its [`Report`] is what all of them say at one moment.
+//! Nothing here runs while a request is served, and nothing is global.
+//!
+//! ```
+//! # use tower_lb::{Balancer, Endpoint, discover, observe::Registry, strategy::P2c};
+//! # use tower::service_fn;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let service = service_fn(|n: u32| async move { Ok::<_, String>(n) });
+//! # let endpoints = discover::list([("a", Endpoint::new(service))]);
+//! let balancer = Balancer::builder()
+//!     .name("users")
+//!     .measure_durations(true)
+//!     .spawn(P2c::default(), endpoints)?;
+//!
+//! let registry = Registry::new();
+//! registry.add(&balancer);
+//!
+//! let report = registry.report();
+//! assert_eq!(report.balancers[0].status.name.as_deref(), Some("users"));
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "metrics")]
+pub mod metrics;
+mod registry;
+mod report;
+
+pub use self::{
+    registry::{Observable, Observed, Registry},
+    report::{BalancerReport, Report},
+};
