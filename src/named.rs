@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub(crate) struct SharedName(ArcSwap<Arc<str>>);
 
 impl SharedName {
-    pub(crate) fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: impl Into<Arc<str>>) -> Self {
         Self(ArcSwap::from_pointee(name.into()))
     }
 
