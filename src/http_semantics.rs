@@ -12,7 +12,7 @@ use crate::{
     Error,
     error::chain,
     header_fields::elements,
-    limit::{Rejected, is_rejected},
+    limit::{RejectReason, Rejected, is_rejected},
     outcome::{Fault, Outcome, is_timeout},
     retry::RetrySafety,
 };
@@ -88,8 +88,8 @@ impl EdgeFailure {
         let is_overload = |error: &(dyn StdError + 'static)| {
             matches!(error.downcast_ref(), Some(Error::Overloaded { .. }))
         };
-        match Rejected::find(error) {
-            Some(&Rejected::Rate { retry_after }) => Self::RateLimited { retry_after },
+        match Rejected::find(error).map(Rejected::reason) {
+            Some(RejectReason::Rate { retry_after }) => Self::RateLimited { retry_after },
             Some(_) => Self::Overloaded { retry_after: DEFAULT_RETRY_AFTER },
             None if chain(error).any(is_overload) => {
                 Self::Overloaded { retry_after: DEFAULT_RETRY_AFTER }
@@ -212,13 +212,11 @@ mod tests {
             let failure = EdgeFailure::of_error(error, Outcome::of_error);
             (failure.status().as_u16(), failure.retry_after().map(|delay| delay.as_millis()))
         };
-        let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
-        assert_eq!(failure(&rate), (429, Some(1200)));
-        assert_eq!(failure(&Rejected::QueueFull { limit: 1 }), (503, Some(1000)));
-        assert_eq!(
-            failure(&Error::Overloaded { balancer: None, max_outstanding: 1 }),
-            (503, Some(1000))
-        );
+        let rate = RejectReason::Rate { retry_after: Duration::from_millis(1200) };
+        assert_eq!(failure(&Rejected::new("a", rate)), (429, Some(1200)));
+        let full = RejectReason::QueueFull { limit: 1 };
+        assert_eq!(failure(&Rejected::new("a", full)), (503, Some(1000)));
+        assert_eq!(failure(&Error::Overloaded { balancer: None, max_outstanding: 1 }), (503, Some(1000)));
         assert_eq!(failure(&Error::NoEndpoints { balancer: None }), (503, None));
         let endpoint = |source: std::io::ErrorKind| {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));

@@ -122,6 +122,8 @@
 
 #[macro_use]
 mod setters;
+#[macro_use]
+mod counts;
 
 pub mod balance;
 #[cfg(any(feature = "lambda", feature = "sigv4"))]
@@ -151,6 +153,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+mod named;
 pub mod observe;
 mod opaque;
 pub mod outcome;

@@ -2,7 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
 };
 
@@ -13,16 +13,18 @@ use tower_service::Service;
 use super::{
     FailoverOn,
     service::{PrimaryState, Settings},
+    status::FailoverReason,
 };
 use crate::{
     BoxError, Error,
     error::chain,
+    escape::Escaped,
     future::{LazySleep, polled_after_completion},
     limit::Rejected,
     outcome::Attempts,
     retry::{
-        RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, is_before_deadline,
-        poll_ready_until,
+        FailureReason, RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn,
+        is_before_deadline, poll_ready_until,
     },
 };
 
@@ -36,7 +38,7 @@ pin_project! {
         B: Service<Req>,
     {
         #[pin]
-        state: State<A::Future, B::Future, FailoverContext<B, P, Req>, Held<B, Req, A::Response>>,
+        state: State<A::Future, B::Future, FailoverContext<B, P, Req>, Held<B, P, Req, A::Response>>,
     }
 }
 
@@ -62,7 +64,9 @@ pub(super) struct FailoverContext<B, P, Req> {
 }
 
 /// What is held while the fallback is not ready.
-struct Held<B, Req, Rsp> {
+struct Held<B, P, Req, Rsp> {
+    settings: Arc<Settings<P>>,
+    reason: FailoverReason,
     copy: Req,
     fallback: B,
     /// The primary's result, which goes to the caller if the fallback cannot be called.
@@ -84,8 +88,8 @@ where
 }
 
 impl<B, P, Req> FailoverContext<B, P, Req> {
-    /// Records the primary's result, and returns whether the request fails over.
-    fn fails_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> bool
+    /// Records the primary's result. Returns why the request fails over, if it does.
+    fn fails_over<Rsp>(&self, result: &Result<Rsp, BoxError>) -> Option<FailoverReason>
     where
         P: RetryPolicy<Rsp>,
     {
@@ -93,23 +97,60 @@ impl<B, P, Req> FailoverContext<B, P, Req> {
         let decision = self.settings.policy.decide(as_dyn(result));
         // A policy gives up on requests that the primary's balancer or a limit rejected, because a
         // retry would meet the same. The fallback does not.
-        if unsent.is_none() && decision == RetryDecision::Final {
+        let reason = match unsent {
+            Some(Unsent::Overloaded) => Some(FailoverReason::Busy),
+            Some(Unsent::Unavailable) => Some(FailoverReason::Unavailable),
+            None => FailureReason::of_decision(&decision).map(Into::into),
+        };
+        let Some(reason) = reason else {
             match result {
-                Ok(_) => self.state.record_success(),
+                Ok(_) => self.record_success(),
                 // A final error, such as one of the caller, says nothing about the primary.
                 Err(_) => self.state.return_probe(),
             }
-            return false;
-        }
-        self.state.record_failure();
-        match self.settings.on {
+            return None;
+        };
+        self.record_failure(reason);
+        let fails_over = match self.settings.on {
             FailoverOn::Overload => matches!(unsent, Some(Unsent::Overloaded)),
             FailoverOn::Failure => {
                 unsent.is_some()
                     || matches!(decision, RetryDecision::Unsent | RetryDecision::Refused(_))
                     || self.retry_safety == RetrySafety::Idempotent
             }
+        };
+        if !fails_over {
+            self.settings.count_stopped();
         }
+        fails_over.then_some(reason)
+    }
+
+    fn record_success(&self) {
+        let Some(lasted) = self.state.record_success() else { return };
+        self.settings.counters.returns.fetch_add(1, Relaxed);
+        tracing::info!(
+            failover = %Escaped(&self.settings.name),
+            ?lasted,
+            "requests go to the primary service again, as a probe has succeeded"
+        );
+    }
+
+    fn record_failure(&self, reason: FailoverReason) {
+        let Some(failures) = self.state.record_failure() else { return };
+        self.settings.counters.switches.fetch_add(1, Relaxed);
+        tracing::warn!(
+            failover = %Escaped(&self.settings.name),
+            failures,
+            cause = reason.as_str(),
+            "requests go to the fallback, as the primary service has failed repeatedly"
+        );
+    }
+}
+
+impl<P> Settings<P> {
+    /// Counts a request whose failure at the primary goes to the caller.
+    fn count_stopped(&self) {
+        self.counters.stopped.fetch_add(1, Relaxed);
     }
 }
 
@@ -146,19 +187,22 @@ where
             match this.state.as_mut().project() {
                 StateProjection::AtPrimary { response, context } => {
                     let result = ready!(response.poll(cx)).map_err(Into::into);
-                    let context = context.take_if(|context| context.fails_over(&result));
-                    let Some(FailoverContext { settings, copy, fallback, .. }) = context else {
+                    let reason = context.as_ref().and_then(|context| context.fails_over(&result));
+                    let context = context.take_if(|_| reason.is_some());
+                    let (Some(context), Some(reason)) = (context, reason) else {
                         return Poll::Ready(result);
                     };
+                    let FailoverContext { settings, copy, fallback, .. } = context;
                     // Copied again to find out whether that is still possible: the primary may have
                     // read more of the body than can be replayed.
                     let Some(copy) = copy.as_ref().and_then(RetryableRequest::try_clone) else {
+                        settings.count_stopped();
                         return Poll::Ready(result);
                     };
                     let longest = Instant::now().checked_add(settings.max_wait);
                     let deadline = copy.attempts().and_then(Attempts::deadline);
                     let until = longest.into_iter().chain(deadline).min();
-                    let held = Some(Held { copy, fallback, last: result });
+                    let held = Some(Held { settings, reason, copy, fallback, last: result });
                     let timer = LazySleep::default();
                     this.state.set(State::WaitingForReady { held, until, timer });
                 }
@@ -167,8 +211,9 @@ where
                     let fallback = fallback.unwrap_or_else(|| polled_after_completion(NAME));
                     let is_ready = ready!(poll_ready_until(fallback, *until, timer, cx));
                     let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    let Held { copy, mut fallback, last } = held;
+                    let Held { settings, reason, copy, mut fallback, last } = held;
                     if !is_ready || !is_before_deadline(copy.attempts()) {
+                        settings.count_stopped();
                         return Poll::Ready(last);
                     }
                     // The primary's response releases what it occupies before the fallback is
@@ -177,6 +222,7 @@ where
                     if let Some(attempts) = copy.attempts() {
                         attempts.begin_next();
                     }
+                    settings.counters.failovers.count(reason);
                     let response = fallback.call(copy);
                     this.state.set(State::AtFallback { response });
                 }

@@ -35,8 +35,10 @@
 
 mod future;
 mod service;
+mod status;
 
 pub use self::{
     future::FailoverFuture,
     service::{Failover, FailoverBuilder, FailoverLayer, FailoverOn},
+    status::{FailoverCounts, FailoverStatus},
 };

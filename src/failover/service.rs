@@ -11,10 +11,15 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{FailoverFuture, future::FailoverContext};
+use super::{
+    FailoverFuture, FailoverStatus,
+    future::FailoverContext,
+    status::{Counters, FailoverReason},
+};
 use crate::{
     BoxError, ConfigError,
-    escape::EscapedChain,
+    escape::{Escaped, EscapedChain},
+    named::weak_status,
     retry::{DEFAULT_MAX_DELAY, RetryPolicy, RetrySafety, RetryableRequest},
 };
 
@@ -45,7 +50,8 @@ pub struct Failover<A, B, P> {
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Primary,
-    Fallback,
+    /// And why.
+    Fallback(FailoverReason),
 }
 
 impl<A, B, P> Failover<A, B, P> {
@@ -105,6 +111,8 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         let mut primary_is_pending = false;
+        let mut reason =
+            if self.state.is_gone() { FailoverReason::Gone } else { FailoverReason::Sticky };
         if self.tries_primary() {
             match self.primary.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {
@@ -115,10 +123,17 @@ where
                 Poll::Pending if self.settings.on == FailoverOn::Failure && !self.is_probing => {
                     return Poll::Pending;
                 }
-                Poll::Pending => primary_is_pending = true,
+                Poll::Pending => {
+                    primary_is_pending = true;
+                    if !self.is_probing {
+                        reason = FailoverReason::NotReady;
+                    }
+                }
                 Poll::Ready(Err(error)) => {
+                    reason = FailoverReason::Gone;
                     if self.state.set_gone() {
                         tracing::error!(
+                            failover = %Escaped(&self.settings.name),
                             error = %EscapedChain(&*error.into()),
                             "the primary service of a failover failed, so all requests go to the fallback",
                         );
@@ -135,12 +150,13 @@ where
             // The primary was not ready for the probe: another request may try.
             self.state.return_probe();
         }
-        self.ready = Target::Fallback;
+        self.ready = Target::Fallback(reason);
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        if let Target::Fallback = self.ready {
+        if let Target::Fallback(reason) = self.ready {
+            self.settings.counters.failovers.count(reason);
             return FailoverFuture::at_fallback(self.fallback.call(request));
         }
         self.is_probing = false;
@@ -180,18 +196,50 @@ pub struct FailoverLayer<B, P> {
 /// What all clones of a [`Failover`] share, besides the state of the primary.
 #[derive(Clone, Debug)]
 pub(super) struct Settings<P> {
+    pub(super) name: Arc<str>,
     pub(super) policy: P,
     pub(super) on: FailoverOn,
     pub(super) max_wait: Duration,
     sticky: Option<(u32, Duration)>,
+    /// Replaced when the layer is built, so that layers of one builder count apart.
+    pub(super) counters: Arc<Counters>,
+}
+
+impl<P> Settings<P> {
+    fn status(&self) -> FailoverStatus {
+        self.counters.status(&self.name)
+    }
 }
 
 impl<B, P> FailoverLayer<B, P> {
     /// Returns a builder with default settings; `policy` decides what is a failure of the primary.
     pub fn builder(fallback: B, policy: P) -> FailoverBuilder<B, P> {
-        let on = FailoverOn::default();
-        let settings = Settings { policy, on, max_wait: DEFAULT_MAX_DELAY, sticky: None };
+        let settings = Settings {
+            name: "failover".into(),
+            policy,
+            on: FailoverOn::default(),
+            max_wait: DEFAULT_MAX_DELAY,
+            sticky: None,
+            counters: Arc::default(),
+        };
         FailoverBuilder { fallback, settings }
+    }
+
+    /// Returns the counters of all services made by this layer.
+    #[must_use]
+    pub fn status(&self) -> FailoverStatus {
+        self.settings.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(
+        &self,
+    ) -> impl Fn() -> Option<FailoverStatus> + Send + Sync + use<B, P>
+    where
+        P: Send + Sync,
+    {
+        weak_status(&self.settings, Settings::status)
     }
 }
 
@@ -220,6 +268,13 @@ pub struct FailoverBuilder<B, P> {
 }
 
 impl<B, P> FailoverBuilder<B, P> {
+    /// Names the layer in its [status](FailoverLayer::status) and in log events. Default
+    /// "failover".
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
     /// Sets when a request fails over. Default [`FailoverOn::Failure`].
     pub fn on(mut self, on: FailoverOn) -> Self {
         self.settings.on = on;
@@ -253,7 +308,8 @@ impl<B, P> FailoverBuilder<B, P> {
     /// If `failures` or `probe_every` of a sticky failover is 0, or it is combined with
     /// [`FailoverOn::Overload`].
     pub fn build(self) -> Result<FailoverLayer<B, P>, ConfigError> {
-        let Self { fallback, settings } = self;
+        let Self { fallback, mut settings } = self;
+        settings.counters = Arc::default();
         if let Some((failures, probe_every)) = settings.sticky {
             ConfigError::if_zero("sticky.failures", failures.into())?;
             ConfigError::if_zero_time("sticky.probe_every", probe_every)?;
@@ -291,6 +347,8 @@ pub(super) struct PrimaryState {
     /// When the primary is probed next, in nanoseconds since `created`; 0 while the primary is in
     /// use.
     probe_at: AtomicU64,
+    /// When requests began to go to the fallback, in nanoseconds since `created`.
+    switched_at: AtomicU64,
     is_gone: AtomicBool,
 }
 
@@ -302,6 +360,7 @@ impl PrimaryState {
             created: Instant::now(),
             failures: AtomicU32::new(0),
             probe_at: AtomicU64::new(0),
+            switched_at: AtomicU64::new(0),
             is_gone: AtomicBool::new(false),
         }
     }
@@ -339,25 +398,38 @@ impl PrimaryState {
         }
     }
 
-    pub(super) fn record_success(&self) {
+    /// Records a success of the primary. Returns how long requests went to the fallback, if that
+    /// ends now.
+    pub(super) fn record_success(&self) -> Option<Duration> {
         // Reads before it writes, so that successes do not contend for the cache line.
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
-            self.probe_at.store(0, Relaxed);
+        if self.failures.load(Relaxed) == 0 {
+            return None;
         }
+        self.failures.store(0, Relaxed);
+        let returns = self.probe_at.swap(0, Relaxed) != 0;
+        let since = self.switched_at.load(Relaxed);
+        returns.then(|| Duration::from_nanos(self.age().saturating_sub(since)))
     }
 
-    pub(super) fn record_failure(&self) {
+    /// Records a failure of the primary. Returns the number of consecutive failures if requests go
+    /// to the fallback from now on.
+    pub(super) fn record_failure(&self) -> Option<u32> {
         if self.max_failures == 0 {
-            return;
+            return None;
         }
         // Not atomic as a whole: of two concurrent failures one may be lost, which delays the
         // failover by one request.
         let failures = self.failures.load(Relaxed).saturating_add(1);
         self.failures.store(failures, Relaxed);
-        if failures >= self.max_failures {
-            self.probe_at.store(self.next_probe(self.age()), Relaxed);
+        if failures < self.max_failures {
+            return None;
         }
+        let age = self.age();
+        let switches = self.probe_at.swap(self.next_probe(age), Relaxed) == 0;
+        if switches {
+            self.switched_at.store(age, Relaxed);
+        }
+        switches.then_some(failures)
     }
 
     fn next_probe(&self, age: u64) -> u64 {

@@ -11,7 +11,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower_service::Service;
 
-use super::service::Shared;
+use super::{
+    service::Shared,
+    status::{HedgeEnd, SentHedge},
+};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -55,13 +58,20 @@ struct Hedges<S: Service<Req>, P, Req> {
     next: Option<NextHedge<S, Req>>,
     /// Ends the delay before the next hedge. Starts when the attempts in flight are first pending.
     delay_timer: Option<Pin<Box<Sleep>>>,
-    /// Each hedge with the time of its withdrawal from the budget.
-    in_flight: Vec<(Pin<Box<S::Future>>, Instant)>,
+    in_flight: Vec<InFlight<S::Future>>,
     /// The first attempt's result, if it failed. It goes to the caller if all attempts fail.
     failed: Option<Result<S::Response, BoxError>>,
     /// How long a failed response is held while other attempts are in flight.
     max_hold: Duration,
     hold_timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// A hedge in flight.
+struct InFlight<F> {
+    response: Pin<Box<F>>,
+    /// When it was paid for.
+    withdrawn: Instant,
+    sent: SentHedge,
 }
 
 /// What is needed to send another hedge.
@@ -118,6 +128,8 @@ where
                 let result = hedges.as_mut().map(|hedges| hedges.poll_result(first.as_mut(), cx));
                 let result = result.unwrap_or_else(|| polled_after_completion(NAME));
                 let result = ready!(result);
+                let unfinished = hedges.iter_mut().flat_map(|hedges| &mut hedges.in_flight);
+                unfinished.for_each(|hedge| hedge.sent.ends(HedgeEnd::Lost));
                 // The attempts that are still in flight are cancelled now, not when the caller
                 // drops this future.
                 first.set(None);
@@ -220,23 +232,26 @@ where
     /// Polls the hedges in flight, and returns the first final result.
     fn poll_hedges(&mut self, cx: &mut Context<'_>) -> Option<Result<S::Response, BoxError>> {
         let mut index = 0;
-        while let Some((hedge, withdrawn)) = self.in_flight.get_mut(index) {
-            let withdrawn = *withdrawn;
-            let Poll::Ready(result) = hedge.as_mut().poll(cx) else {
+        while let Some(hedge) = self.in_flight.get_mut(index) {
+            let Poll::Ready(result) = hedge.response.as_mut().poll(cx) else {
                 index += 1;
                 continue;
             };
-            drop(self.in_flight.swap_remove(index));
+            let InFlight { response, withdrawn, mut sent } = self.in_flight.swap_remove(index);
+            drop(response);
+            sent.ends(HedgeEnd::Lost);
             let result = result.map_err(Into::into);
             match &result {
                 // No other endpoint, or no permit, was available for the hedge, and none is
                 // expected for the next one. Nothing was sent, so nothing was spent.
                 Err(error) if is_rejected(&**error) => {
-                    self.shared.settings.budget.refund(withdrawn);
+                    sent.ends(HedgeEnd::Rejected);
+                    self.shared.budget.refund(withdrawn);
                     self.next = None;
                 }
                 _ => {
                     if let Some(result) = self.final_result(result, false) {
+                        sent.ends(HedgeEnd::Won);
                         return Some(result);
                     }
                 }
@@ -260,13 +275,18 @@ where
         let Some(next) = &mut self.next else { return Poll::Ready(()) };
         let is_ready = ready!(next.service.poll_ready(cx)).is_ok();
         let copy = is_ready.then(|| next.copy.try_clone()).flatten();
-        match copy.filter(|_| self.shared.settings.budget.withdraw()) {
+        let is_paid = copy.is_some() && self.shared.budget.withdraw();
+        if copy.is_some() && !is_paid {
+            self.shared.counters.count_refused();
+        }
+        match copy.filter(|_| is_paid) {
             Some(copy) => {
                 next.left -= 1;
                 // The balancer rejects the hedge if every endpoint has been tried.
                 next.attempts.begin_elsewhere();
+                let sent = SentHedge::new(&self.shared.counters);
                 let response = Box::pin(next.service.call(copy));
-                self.in_flight.push((response, Instant::now()));
+                self.in_flight.push(InFlight { response, withdrawn: Instant::now(), sent });
             }
             None => self.next = None,
         }

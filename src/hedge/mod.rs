@@ -27,8 +27,10 @@
 mod future;
 mod latencies;
 mod service;
+mod status;
 
 pub use self::{
     future::HedgeFuture,
     service::{Delay, Hedge, HedgeBuilder, HedgeLayer},
+    status::HedgeStatus,
 };

@@ -8,9 +8,12 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{HedgeFuture, future::NextHedge, latencies::Latencies};
+use super::{
+    HedgeFuture, HedgeStatus, future::NextHedge, latencies::Latencies, status::HedgeCounters,
+};
 use crate::{
     BoxError, ConfigError,
+    named::weak_status,
     outcome::Attempts,
     retry::{Budget, RetryPolicy, RetrySafety, RetryableRequest},
 };
@@ -68,7 +71,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.settings.budget.deposit();
+        shared.budget.deposit();
         let started = shared.delay.start();
         let delay = shared.delay.delay();
         if request.retry_safety() != RetrySafety::Idempotent
@@ -106,20 +109,44 @@ pub struct HedgeLayer<P> {
 #[derive(Debug)]
 pub(super) struct Shared<P> {
     pub(super) settings: HedgeBuilder<P>,
+    pub(super) budget: Budget,
     pub(super) delay: DelaySource,
+    /// Written only for hedges.
+    pub(super) counters: Arc<HedgeCounters>,
+}
+
+impl<P> Shared<P> {
+    fn status(&self) -> HedgeStatus {
+        self.counters.status(Arc::clone(&self.settings.name), self.delay.delay())
+    }
 }
 
 impl<P> HedgeLayer<P> {
     /// Returns a builder with default settings; `policy` tells final responses and errors from
     /// failures.
     pub fn builder(policy: P, delay: Delay) -> HedgeBuilder<P> {
-        HedgeBuilder { policy, delay, hedges: 1, budget: Budget::default() }
+        HedgeBuilder { name: "hedge".into(), policy, delay, hedges: 1, budget: None }
+    }
+
+    /// Returns the counters of all services made by this layer, and the delay at this moment.
+    #[must_use]
+    pub fn status(&self) -> HedgeStatus {
+        self.shared.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<HedgeStatus> + Send + Sync + use<P>
+    where
+        P: Send + Sync,
+    {
+        weak_status(&self.shared, Shared::status)
     }
 
     /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.shared.settings.budget
+        &self.shared.budget
     }
 }
 
@@ -141,25 +168,34 @@ impl<S, P> Layer<S> for HedgeLayer<P> {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HedgeBuilder<P> {
+    name: Arc<str>,
     pub(super) policy: P,
     delay: Delay,
     hedges: u32,
-    pub(super) budget: Budget,
+    /// `None` for one of the layer's own.
+    budget: Option<Budget>,
 }
 
 impl<P> HedgeBuilder<P> {
+    /// Names the layer in its [status](HedgeLayer::status). Default "hedge".
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets the maximum number of hedges per request, each sent after a further delay. Default 1.
     pub fn hedges(mut self, hedges: u32) -> Self {
         self.hedges = hedges;
         self
     }
 
-    /// Sets the budget for hedges. Default [`Budget::default`], not shared with other layers.
+    /// Sets the budget for hedges. Default [`Budget::default`] with the name of the layer, not
+    /// shared with other layers.
     ///
     /// Below a [`Retry`](crate::retry::Retry) with the same budget, pass
     /// [`without_deposits`](Budget::without_deposits): otherwise each request deposits twice.
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
@@ -180,8 +216,10 @@ impl<P> HedgeBuilder<P> {
     }
 
     pub(crate) fn assemble(self) -> HedgeLayer<P> {
-        let delay = self.delay.into_source();
-        HedgeLayer { shared: Arc::new(Shared { settings: self, delay }) }
+        let (delay, counters) = (self.delay.into_source(), Arc::default());
+        let own_budget = || Budget::builder().name(Arc::clone(&self.name)).assemble();
+        let budget = self.budget.clone().unwrap_or_else(own_budget);
+        HedgeLayer { shared: Arc::new(Shared { settings: self, budget, delay, counters }) }
     }
 }
 

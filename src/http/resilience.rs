@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use tower_layer::Layer;
@@ -74,13 +74,14 @@ impl ResilienceLayer {
     #[must_use]
     pub fn builder() -> ResilienceBuilder {
         ResilienceBuilder {
+            name: "http".into(),
             replay: ReplayLayer::new(),
             on: RetryOn::http(),
             attempts: 3,
             backoff: Backoff::default(),
             overall: Duration::from_secs(30),
             hedge: Delay::never(),
-            budget: Budget::default(),
+            budget: None,
             seed: None,
         }
     }
@@ -89,6 +90,18 @@ impl ResilienceLayer {
     #[must_use]
     pub fn budget(&self) -> &Budget {
         self.retry.budget()
+    }
+
+    /// Returns the layer of retries, to inspect it.
+    #[must_use]
+    pub fn retry(&self) -> &RetryLayer<RetryOn> {
+        &self.retry
+    }
+
+    /// Returns the layer of hedges, to inspect it.
+    #[must_use]
+    pub fn hedge(&self) -> &HedgeLayer<RetryOn> {
+        &self.hedge
     }
 }
 
@@ -111,17 +124,27 @@ impl<S> Layer<S> for ResilienceLayer {
 /// Configures a [`ResilienceLayer`].
 #[derive(Clone, Debug)]
 pub struct ResilienceBuilder {
+    name: Arc<str>,
     replay: ReplayLayer,
     on: RetryOn,
     attempts: u32,
     backoff: Backoff,
     overall: Duration,
     hedge: Delay,
-    budget: Budget,
+    /// `None` for one of the layer's own.
+    budget: Option<Budget>,
     seed: Option<u64>,
 }
 
 impl ResilienceBuilder {
+    /// Names the layers of retries and hedges, and their budget unless it is set by
+    /// [`budget`](Self::budget). Default "http".
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     setters! {
         /// Sets which requests may be sent more than once, and how much of a body is kept. Default
         /// [`ReplayLayer::new`].
@@ -138,7 +161,7 @@ impl ResilienceBuilder {
         /// [`Delay::never`].
         pub fn hedge(delay: Delay) => hedge = delay;
         /// Sets the budget of retries and hedges. Default [`Budget::default`], of this layer alone.
-        pub fn budget(budget: Budget) => budget = budget;
+        pub fn budget(budget: Budget) => budget = Some(budget);
         /// Makes delays repeatable. Default: seeded by the operating system.
         pub fn seed(seed: u64) => seed = Some(seed);
     }
@@ -160,14 +183,17 @@ impl ResilienceBuilder {
     }
 
     fn into_parts(self) -> Parts {
-        let Self { replay, on, attempts, backoff, overall, hedge, budget, seed } = self;
+        let Self { name, replay, on, attempts, backoff, overall, hedge, budget, seed } = self;
+        let own_budget = || Budget::builder().name(Arc::clone(&name)).assemble();
+        let budget = budget.unwrap_or_else(own_budget);
         // A hedge sees the attempts of its request only if the request carries them from the first
         // one on. Without hedges, the request carries them from the first failure on, which is
         // cheaper.
         let carries = !hedge.is_never();
         // The retry layer deposits for each request. A second deposit here would double the budget.
-        let hedge = HedgeLayer::builder(on.clone(), hedge).budget(budget.without_deposits());
-        let retry = RetryLayer::builder(on).attempts(attempts).backoff(backoff).overall(overall);
+        let hedge = HedgeLayer::builder(on.clone(), hedge).name(Arc::clone(&name));
+        let hedge = hedge.budget(budget.without_deposits());
+        let retry = RetryLayer::builder(on).name(name).attempts(attempts).backoff(backoff).overall(overall);
         let retry = retry.carries(carries);
         let retry = seed.into_iter().fold(retry.budget(budget), |retry, seed| retry.seed(seed));
         Parts { replay, retry, hedge }

@@ -285,7 +285,7 @@ mod tests {
             Remedy::{self, Elsewhere, Nothing, OtherRegion, Wait},
             ServiceError, Throttle,
         },
-        limit::Rejected,
+        limit::{RejectReason, Rejected},
     };
 
     use super::*;
@@ -372,12 +372,13 @@ mod tests {
 
     #[test]
     fn what_a_limit_or_a_balancer_rejected_did_not_run() {
+        let rejected = |reason| Rejected::new("limit", reason);
         for error in [
-            Box::new(Rejected::Outdated) as BoxError,
+            Box::new(rejected(RejectReason::Outdated)) as BoxError,
             Box::new(crate::Error::NoEndpoints { balancer: None }),
-            Box::new(wrapped(Rejected::QueueFull { limit: 1 })),
+            Box::new(wrapped(rejected(RejectReason::QueueFull { limit: 1 }))),
             Box::new(wrapped(crate::Error::NoEndpoints { balancer: None })),
-            Box::new(std::io::Error::other(Rejected::Outdated)),
+            Box::new(std::io::Error::other(rejected(RejectReason::Outdated))),
         ] {
             let advice = RetryAdvice::of_error(&*error);
             assert_eq!((advice.execution(), advice.remedy()), (DidNotRun, Wait), "{error:?}");

@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Rejected, is_rejected};
+use super::{LimitKind, LimitStatus, RejectReason, is_rejected, status::Rejections};
 use crate::{
     BoxError, ConfigError,
+    named::weak_status,
     outcome::{Classify, Outcome, ResultOnly},
     rng::Rng,
 };
@@ -93,6 +94,7 @@ struct Shared<C> {
     created: Instant,
     requests: RecentCounts,
     accepted: RecentCounts,
+    rejections: Rejections,
     seed: AtomicU64,
 }
 
@@ -115,9 +117,18 @@ impl<C> AdaptiveThrottleLayer<C> {
             created: Instant::now(),
             requests: RecentCounts::default(),
             accepted: RecentCounts::default(),
+            rejections: Rejections::new("adaptive_throttle"),
             seed: AtomicU64::new(Rng::from_entropy().bits()),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Names the throttle, also for its clones, in its [status](Self::status), in
+    /// [`Rejected`](super::Rejected) and in log events. Default "adaptive_throttle".
+    #[must_use]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.shared.rejections.rename(name.into());
+        self
     }
 
     /// Seeds the random choices, so that they can be repeated. Default: seeded by the operating
@@ -133,9 +144,29 @@ impl<C> AdaptiveThrottleLayer<C> {
     pub fn rejected_share(&self) -> f64 {
         self.shared.rejected_share(self.shared.tick())
     }
+
+    /// Returns the state and the counters of all services made by this layer.
+    #[must_use]
+    pub fn status(&self) -> LimitStatus {
+        self.shared.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<C>
+    where
+        C: Send + Sync,
+    {
+        weak_status(&self.shared, Shared::status)
+    }
 }
 
 impl<C> Shared<C> {
+    fn status(&self) -> LimitStatus {
+        let rejected_share = Some(self.rejected_share(self.tick()));
+        LimitStatus { rejected_share, ..self.rejections.status(LimitKind::AdaptiveThrottle) }
+    }
+
     fn tick(&self) -> u32 {
         let slot = WINDOW / SLOTS as u32;
         (self.created.elapsed().as_nanos() / slot.as_nanos()) as u32
@@ -245,7 +276,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(response) = this.response.as_pin_mut() else {
-            return Poll::Ready(Err(Rejected::Throttled { share: *this.share }.into()));
+            let reason = RejectReason::Throttled { share: *this.share };
+            return Poll::Ready(Err(this.shared.rejections.reject(reason).into()));
         };
         let result = ready!(response.poll(cx)).map_err(Into::into);
         this.shared.record(&result);

@@ -10,13 +10,13 @@
 //! [`max_outstanding`]: crate::balance::Builder::max_outstanding
 //!
 //! The limit of a [`ConcurrencyLimit`] is fixed or adaptive ([`Concurrency`]). A request counts
-//! until its response begins, or until its [`PermitScope`] ends. [`Rejected`] says why a request
-//! was rejected. Such a request is not charged to any endpoint, and is not retried.
+//! until its response begins, or until its [`PermitScope`] ends. [`Rejected`] says which limit
+//! rejected a request, and why. Such a request is not charged to any endpoint, and is not retried.
 //!
 //! ```
 //! use std::{convert::Infallible, time::Duration};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_lb::limit::{Concurrency, ConcurrencyLimitLayer, Rejected};
+//! use tower_lb::limit::{Concurrency, ConcurrencyLimitLayer, RejectReason, Rejected};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), tower_lb::BoxError> {
@@ -32,9 +32,10 @@
 //! let [first, second, third] = [(); 3].map(|()| service.clone().oneshot(()));
 //! let (first, second, third) = tokio::join!(first, second, third);
 //! assert!(first.is_ok());
-//! let why = |error: tower_lb::BoxError| *error.downcast::<Rejected>().unwrap();
-//! assert!(matches!(why(second.unwrap_err()), Rejected::WaitedTooLong { .. }));
-//! assert_eq!(why(third.unwrap_err()), Rejected::QueueFull { limit: 1 });
+//! let why = |error: tower_lb::BoxError| error.downcast::<Rejected>().unwrap().reason();
+//! assert!(matches!(why(second.unwrap_err()), RejectReason::WaitedTooLong { .. }));
+//! assert_eq!(why(third.unwrap_err()), RejectReason::QueueFull { limit: 1 });
+//! assert_eq!(limit.status().rejected.total(), 2);
 //! # Ok(())
 //! # }
 //! ```
@@ -43,6 +44,7 @@ mod adaptive_throttle;
 mod concurrency_limit;
 mod rate_limit;
 mod rejected;
+mod status;
 
 pub(crate) use self::rejected::is_rejected;
 pub use self::{
@@ -52,5 +54,6 @@ pub use self::{
         ConcurrencyLimitLayer, Inspect, InspectDeadline, Permit, PermitScope, Priority, QueueOrder,
     },
     rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer},
-    rejected::Rejected,
+    rejected::{RejectReason, Rejected},
+    status::{LimitKind, LimitStatus, RejectCounts},
 };

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Rejected;
-use crate::{BoxError, ConfigError, future::polled_after_completion};
+use super::{LimitKind, LimitStatus, RejectReason, Rejected, status::Rejections};
+use crate::{BoxError, ConfigError, future::polled_after_completion, named::weak_status};
 
 /// Limits how many requests are sent per second, with bursts up to a maximum.
 ///
@@ -54,9 +54,13 @@ where
                 // place.
                 let clone = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, clone);
-                State::Waiting { wait: sleep(wait), waiting: Some((ready, request)) }
+                let waiting = (ready, request, Waiting::new(&self.layer.meter));
+                State::Waiting { wait: sleep(wait), waiting: Some(waiting) }
             }
-            Err(retry_after) => State::Rejected { rejected: Some(Rejected::Rate { retry_after }) },
+            Err(retry_after) => {
+                let rejected = self.layer.meter.rejections.reject(RejectReason::Rate { retry_after });
+                State::Rejected { rejected: Some(rejected) }
+            }
         };
         RateLimitFuture { state }
     }
@@ -82,12 +86,32 @@ impl RateLimitLayer {
         Ok(Self { meter: Arc::new(Meter::new(rate, burst)), max_wait: Duration::ZERO })
     }
 
+    /// Names the limit, also for its clones, in its [status](Self::status), in [`Rejected`] and in
+    /// log events. Default "rate_limit".
+    #[must_use]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.meter.rejections.rename(name.into());
+        self
+    }
+
     /// Lets a request wait up to `time` until the rate allows it. Default: requests do not wait,
     /// and are rejected.
     #[must_use]
     pub fn max_wait(mut self, time: Duration) -> Self {
         self.max_wait = time;
         self
+    }
+
+    /// Returns the state and the counters of all services made by this layer and its clones.
+    #[must_use]
+    pub fn status(&self) -> LimitStatus {
+        self.meter.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<> {
+        weak_status(&self.meter, Meter::status)
     }
 }
 
@@ -109,13 +133,34 @@ struct Meter {
     interval: u64,
     /// How much earlier than `due` a request may be sent.
     tolerance: u64,
+    /// The setting, in requests per second.
+    rate: f64,
+    /// How many requests wait until the rate allows them.
+    waiting: AtomicU64,
+    rejections: Rejections,
 }
 
 impl Meter {
     fn new(rate: f64, burst: u32) -> Self {
         let interval = (1e9 / rate) as u64;
         let tolerance = interval.saturating_mul(u64::from(burst - 1));
-        Self { created: Instant::now(), due: AtomicU64::new(0), interval, tolerance }
+        Self {
+            created: Instant::now(),
+            due: AtomicU64::new(0),
+            interval,
+            tolerance,
+            rate,
+            waiting: AtomicU64::new(0),
+            rejections: Rejections::new("rate_limit"),
+        }
+    }
+
+    fn status(&self) -> LimitStatus {
+        LimitStatus {
+            limit: Some(self.rate),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            ..self.rejections.status(LimitKind::Rate)
+        }
     }
 
     /// Reserves the next slot and returns the time until it. If that is longer than `max_wait`,
@@ -129,6 +174,22 @@ impl Meter {
             in_time.then(|| due.max(now).saturating_add(self.interval))
         });
         reserved.map(wait).map(Duration::from_nanos).map_err(|due| Duration::from_nanos(wait(due)))
+    }
+}
+
+/// Counts a request as waiting until it is dropped.
+struct Waiting(Arc<Meter>);
+
+impl Waiting {
+    fn new(meter: &Arc<Meter>) -> Self {
+        meter.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(meter))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -149,7 +210,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, Req, F> {
         Calling { #[pin] response: F },
-        Waiting { #[pin] wait: Sleep, waiting: Option<(S, Req)> },
+        Waiting { #[pin] wait: Sleep, waiting: Option<(S, Req, Waiting)> },
         Rejected { rejected: Option<Rejected> },
     }
 }
@@ -170,8 +231,9 @@ where
                 }
                 StateProjection::Waiting { wait, waiting } => {
                     ready!(wait.poll(cx));
-                    let (mut service, request) =
+                    let (mut service, request, waiting) =
                         waiting.take().unwrap_or_else(|| polled_after_completion(NAME));
+                    drop(waiting);
                     let response = service.call(request);
                     this.state.set(State::Calling { response });
                 }

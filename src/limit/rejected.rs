@@ -1,13 +1,20 @@
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use crate::{Error, error::chain};
+use crate::{Error, error::chain, escape::Escaped};
 
-/// Why a limit rejected a request. No endpoint has seen the request.
+/// A limit rejected a request. No endpoint has seen the request.
 ///
 /// It is not charged to any endpoint, and is not retried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejected {
+    limit: Arc<str>,
+    reason: RejectReason,
+}
+
+/// Why a limit rejected a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Rejected {
+pub enum RejectReason {
     /// The concurrency limit is reached, and the queue is full.
     QueueFull {
         /// The concurrency limit at that time.
@@ -39,7 +46,7 @@ pub enum Rejected {
     },
 }
 
-impl fmt::Display for Rejected {
+impl fmt::Display for RejectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::QueueFull { limit } => {
@@ -60,9 +67,32 @@ impl fmt::Display for Rejected {
     }
 }
 
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rejected by {}: {}", Escaped(&self.limit), self.reason)
+    }
+}
+
 impl StdError for Rejected {}
 
 impl Rejected {
+    /// Creates the error of the limit with this name, for limits outside this crate.
+    pub fn new(limit: impl Into<Arc<str>>, reason: RejectReason) -> Self {
+        Self { limit: limit.into(), reason }
+    }
+
+    /// Returns the name of the limit.
+    #[must_use]
+    pub fn limit(&self) -> &str {
+        &self.limit
+    }
+
+    /// Returns why the request was rejected.
+    #[must_use]
+    pub fn reason(&self) -> RejectReason {
+        self.reason
+    }
+
     /// Finds this error in `error` and its sources.
     pub(crate) fn find<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         chain(error).find_map(|error| error.downcast_ref())

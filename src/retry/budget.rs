@@ -9,8 +9,11 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::BudgetStatus;
 use crate::{
     ConfigError,
+    escape::Escaped,
+    named::{Episode, weak_status},
     sync::{Mutex, lock},
 };
 
@@ -36,15 +39,20 @@ pub struct Budget {
 }
 
 /// Amounts are in units of `1 / UNITS_PER_RETRY` of a retry.
-struct Account {
+pub(super) struct Account {
+    settings: BudgetBuilder,
     /// Requests that are not yet deposited in `window`.
     pending_requests: AtomicU64,
     window: Mutex<Window>,
     units_per_request: i64,
     /// The floor's contribution to each window.
     reserve: i64,
+    /// Requests that were deposited in `window` so far.
+    deposits: AtomicU64,
     spent: AtomicU64,
+    refunded: AtomicU64,
     refused: AtomicU64,
+    exhausted: Episode,
 }
 
 /// Integers, so that deposits and withdrawals cancel out exactly.
@@ -55,7 +63,7 @@ const REQUESTS_PER_DEPOSIT: u64 = 16;
 impl Budget {
     /// Returns a builder with default settings.
     pub fn builder() -> BudgetBuilder {
-        BudgetBuilder { share: 0.1, floor: 3.0, window: Duration::from_secs(10) }
+        BudgetBuilder::default()
     }
 
     /// A budget that never refuses. With it, retries multiply an overload.
@@ -92,9 +100,12 @@ impl Budget {
         let is_enough = account.balance(&mut window, now) >= UNITS_PER_RETRY;
         if is_enough {
             window.add(now, -UNITS_PER_RETRY);
+            account.spent.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // An event is not written under the lock.
+            drop(window);
+            account.refuse();
         }
-        let count = if is_enough { &account.spent } else { &account.refused };
-        count.fetch_add(1, Ordering::Relaxed);
         is_enough
     }
 
@@ -103,7 +114,7 @@ impl Budget {
     pub(crate) fn affords_one(&self) -> bool {
         let affords = self.balance() >= 1.0;
         if let (Some(account), false) = (&self.account, affords) {
-            account.refused.fetch_add(1, Ordering::Relaxed);
+            account.refuse();
         }
         affords
     }
@@ -113,7 +124,7 @@ impl Budget {
     pub(crate) fn refund(&self, withdrawn: Instant) {
         if let Some(account) = &self.account {
             lock(&account.window).refund(Instant::now(), withdrawn, UNITS_PER_RETRY);
-            account.spent.fetch_sub(1, Ordering::Relaxed);
+            account.refunded.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -125,7 +136,8 @@ impl Budget {
         account.balance(&mut lock(&account.window), Instant::now()) as f64 / UNITS_PER_RETRY as f64
     }
 
-    /// Returns how many attempts were paid for so far.
+    /// Returns how many attempts were paid for so far, including those whose payment was refunded
+    /// because no endpoint got them.
     #[must_use]
     pub fn spent(&self) -> u64 {
         self.account.as_ref().map_or(0, |account| account.spent.load(Ordering::Relaxed))
@@ -136,12 +148,57 @@ impl Budget {
     pub fn refused(&self) -> u64 {
         self.account.as_ref().map_or(0, |account| account.refused.load(Ordering::Relaxed))
     }
+
+    /// Returns the counters and the balance; `None` for an unlimited budget, which counts nothing.
+    #[must_use]
+    pub fn status(&self) -> Option<BudgetStatus> {
+        self.account.as_ref().map(|account| account.status())
+    }
+
+    /// Returns a function that reads the status until the last handle is dropped; `None` for an
+    /// unlimited budget.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(
+        &self,
+    ) -> Option<impl Fn() -> Option<BudgetStatus> + Send + Sync + use<>> {
+        self.account.as_ref().map(|account| weak_status(account, Account::status))
+    }
 }
 
 impl Account {
+    fn status(&self) -> BudgetStatus {
+        let balance = self.balance(&mut lock(&self.window), Instant::now());
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        BudgetStatus {
+            name: Arc::clone(&self.settings.name),
+            balance: balance as f64 / UNITS_PER_RETRY as f64,
+            deposits: read(&self.deposits),
+            spent: read(&self.spent),
+            refunded: read(&self.refunded),
+            refused: read(&self.refused),
+            share: self.settings.share,
+            floor: self.settings.floor,
+            window: self.settings.window,
+        }
+    }
+
+    /// Counts an attempt that is not sent.
+    fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if self.exhausted.begins() {
+            tracing::warn!(
+                budget = %Escaped(&self.settings.name),
+                share = self.settings.share,
+                floor = self.settings.floor,
+                "the budget is exhausted, so retries and hedges are not sent"
+            );
+        }
+    }
+
     /// Deposits the pending requests, and returns the balance.
     fn balance(&self, window: &mut Window, now: Instant) -> i64 {
         let requests = self.pending_requests.swap(0, Ordering::Relaxed);
+        self.deposits.fetch_add(requests, Ordering::Relaxed);
         window.add(now, self.units_per_request * requests as i64);
         self.reserve + window.sum(now)
     }
@@ -177,15 +234,29 @@ impl fmt::Debug for Budget {
 }
 
 /// Configures a [`Budget`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct BudgetBuilder {
+    name: Arc<str>,
     share: f64,
     floor: f64,
     window: Duration,
 }
 
+impl Default for BudgetBuilder {
+    fn default() -> Self {
+        Self { name: "budget".into(), share: 0.1, floor: 3.0, window: Duration::from_secs(10) }
+    }
+}
+
 impl BudgetBuilder {
+    /// Names the budget in its status and in log events. Default "budget"; that of a layer that was
+    /// given no budget has the layer's name.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets how much of a retry each request deposits. Default 0.1: one retry for ten requests.
     pub fn share(mut self, share: f64) -> Self {
         self.share = share;
@@ -211,7 +282,7 @@ impl BudgetBuilder {
     /// If the share is not from 0 to 10, the floor is not from 0 to a million, both are 0, or the
     /// window is not from 100 ms to an hour.
     pub fn build(self) -> Result<Budget, ConfigError> {
-        let Self { share, floor, window } = self;
+        let Self { share, floor, window, .. } = self;
         ConfigError::unless_within("share", share, [0.0, 10.0])?;
         ConfigError::unless_within("floor", floor, [0.0, 1e6])?;
         let is_empty = share == 0.0 && floor == 0.0;
@@ -225,15 +296,19 @@ impl BudgetBuilder {
         Ok(self.assemble())
     }
 
-    fn assemble(self) -> Budget {
+    pub(crate) fn assemble(self) -> Budget {
         let units = |retries: f64| (retries * UNITS_PER_RETRY as f64).round() as i64;
         let account = Account {
             pending_requests: AtomicU64::new(0),
             window: Mutex::new(Window::new(self.window)),
             units_per_request: units(self.share),
             reserve: units(self.floor * self.window.as_secs_f64()),
+            deposits: AtomicU64::new(0),
             spent: AtomicU64::new(0),
+            refunded: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            exhausted: Episode::default(),
+            settings: self,
         };
         Budget { account: Some(Arc::new(account)), deposits: true }
     }
@@ -431,7 +506,7 @@ mod tests {
             Budget::builder().share(0.0).floor(0.0),
             Budget::builder().window(Duration::ZERO),
         ] {
-            assert!(builder.build().is_err(), "{builder:?}");
+            assert!(builder.clone().build().is_err(), "{builder:?}");
         }
     }
 }

@@ -12,8 +12,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower_service::Service;
 
 use super::{
-    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn, policy::endpoint_of,
+    RetryDecision, RetryPolicy, RetrySafety, RetryableRequest, as_dyn,
+    policy::endpoint_of,
     service::Shared,
+    status::{FailedRequest, FailureReason, StopReason},
 };
 use crate::{
     BoxError,
@@ -68,7 +70,7 @@ impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
         // A held response may occupy the very permit that the service waits for. Unbounded, the
         // wait could be a deadlock.
         let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
-        let deadline = retries.attempts.as_ref().and_then(Attempts::deadline);
+        let deadline = retries.failed.as_ref().and_then(|failed| failed.attempts.as_ref()?.deadline());
         let until = longest.into_iter().chain(deadline).min();
         Self::WaitingForReady { held: Some(held), until, timer: LazySleep::default() }
     }
@@ -81,8 +83,8 @@ pub(super) struct Retries<S, P, Req> {
     retry_safety: RetrySafety,
     service: S,
     shared: Arc<Shared<P>>,
-    /// `None` until the first failure, so that a request that succeeds need not allocate them.
-    attempts: Option<Attempts>,
+    /// `None` until the first failure, so that a request that succeeds pays nothing for it.
+    failed: Option<Box<Failed>>,
     /// Attempts that count, including the first.
     sent: u32,
     /// Attempts that were repeated free of charge.
@@ -93,6 +95,13 @@ pub(super) struct Retries<S, P, Req> {
     delay: Duration,
     /// Whether the next attempt is free of charge.
     next_is_free: bool,
+}
+
+/// What is known of a request since its first failure.
+struct Failed {
+    /// `None` if the request is not retried.
+    attempts: Option<Attempts>,
+    request: FailedRequest,
 }
 
 enum NextAttempt {
@@ -113,7 +122,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             retry_safety,
             service,
             shared,
-            attempts: None,
+            failed: None,
             sent: 1,
             free_retries: 0,
             tried_before: 0,
@@ -135,10 +144,13 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     {
         let decision = self.shared.settings.policy.decide(as_dyn(result));
         // A success is the hot path, and all else is kept out of it.
-        match decision {
-            RetryDecision::Final => None,
-            decision => self.after_failure(result, decision, until),
+        if decision != RetryDecision::Final {
+            return self.after_failure(result, decision, until);
         }
+        if let Some(failed) = &mut self.failed {
+            failed.request.finish(result.is_ok());
+        }
+        None
     }
 
     #[cold]
@@ -151,15 +163,38 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     where
         P: RetryPolicy<Rsp>,
     {
+        let reason = FailureReason::of_decision(&decision)?;
+        let counters = &self.shared.counters;
+        let failed = self.failed.get_or_insert_with(|| {
+            Box::new(Failed { attempts: None, request: FailedRequest::new(counters, reason) })
+        });
+        failed.request.reason = reason;
+        match self.next_attempt(result, decision, until) {
+            Ok(next) => Some(next),
+            Err(reason) => {
+                self.stop(reason);
+                None
+            }
+        }
+    }
+
+    fn next_attempt<Rsp>(
+        &mut self,
+        result: &Result<Rsp, BoxError>,
+        decision: RetryDecision,
+        until: Option<Instant>,
+    ) -> Result<NextAttempt, StopReason>
+    where
+        P: RetryPolicy<Rsp>,
+    {
         let is_unsent = decision == RetryDecision::Unsent;
         let (outcome, is_unprocessed) = match decision {
-            RetryDecision::Final => return None,
             RetryDecision::Failed(outcome) => (outcome, false),
             RetryDecision::Refused(outcome) => (outcome, true),
-            RetryDecision::Unsent => (Outcome::TransportFailure, true),
+            RetryDecision::Unsent | RetryDecision::Final => (Outcome::TransportFailure, true),
         };
         if self.retry_safety != RetrySafety::Idempotent && !is_unprocessed {
-            return None;
+            return Err(StopReason::NotRepeatable);
         }
         let endpoint = match result {
             Ok(response) => self.shared.settings.policy.endpoint(response),
@@ -172,34 +207,48 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         self.next_is_free = is_unsent && is_first_try && self.free_retries < MAX_FREE_RETRIES;
         if self.next_is_free {
             self.free_retries += 1;
-            return Some(NextAttempt::Immediately);
+            return Ok(NextAttempt::Immediately);
+        }
+        if self.sent >= self.shared.settings.attempts {
+            return Err(StopReason::Attempts);
         }
         // The budget is only checked here and is charged when the retry is sent. A caller that
         // gives up during the backoff costs nothing.
-        if self.sent >= self.shared.settings.attempts || !self.shared.settings.budget.affords_one()
-        {
-            return None;
+        if !self.shared.budget.affords_one() {
+            return Err(StopReason::Budget);
         }
         let max_pushback = self.shared.settings.max_pushback;
         // The next attempt would go to an endpoint that has asked not to be tried by then.
         if pushback > max_pushback && is_exhausted {
-            return None;
+            return Err(StopReason::Pushback);
         }
         self.delay = self.shared.delay(self.sent, self.delay);
         let delay = self.delay.max(pushback.min(max_pushback));
-        let deadline = self.attempts.as_ref().and_then(Attempts::deadline);
+        let deadline = self.attempts().and_then(Attempts::deadline);
         let deadline = deadline.into_iter().chain(until).min();
         // The caller gets the result now rather than after a wait in vain.
         if deadline.is_some_and(|deadline| !begins_before(delay, deadline)) {
-            return None;
+            return Err(StopReason::Deadline);
         }
-        Some(NextAttempt::After(delay))
+        Ok(NextAttempt::After(delay))
+    }
+
+    fn attempts(&self) -> Option<&Attempts> {
+        self.failed.as_ref()?.attempts.as_ref()
+    }
+
+    /// Counts that a request that has failed is not retried any more.
+    fn stop(&mut self, reason: StopReason) {
+        if let Some(failed) = &mut self.failed {
+            failed.request.stop(reason);
+        }
     }
 
     /// Records the failure and its endpoint. Returns whether it was the first attempt at that
     /// endpoint, and whether no other endpoint is left to try.
     fn record_failure(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> (bool, bool) {
-        let attempts = self.attempts.get_or_insert_with(|| {
+        let Some(failed) = &mut self.failed else { return (false, false) };
+        let attempts = failed.attempts.get_or_insert_with(|| {
             let attempts = self.copy.attempts().cloned();
             attempts.unwrap_or_else(|| {
                 let attempts = Attempts::new();
@@ -213,16 +262,21 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         (attempts.tried().len() > self.tried_before, attempts.is_exhausted())
     }
 
-    /// Pays for the next attempt and returns its request; `None` if no attempt can be made any
-    /// more.
-    fn pay(&mut self) -> Option<Req> {
+    /// Pays for the next attempt and returns its request.
+    fn pay(&mut self, is_ready: bool) -> Result<Req, StopReason> {
         // The wait for the service to be ready may have taken until the deadline.
-        if !is_before_deadline(self.attempts.as_ref()) {
-            return None;
+        if !is_before_deadline(self.attempts()) {
+            return Err(StopReason::Deadline);
+        }
+        if !is_ready {
+            return Err(StopReason::NotReady);
         }
         // The copy comes first: budget is not charged for a request that cannot be copied.
-        let request = self.copy.try_clone()?;
-        (self.next_is_free || self.shared.settings.budget.withdraw()).then_some(request)
+        let request = self.copy.try_clone().ok_or(StopReason::NotCopyable)?;
+        if !self.next_is_free && !self.shared.budget.withdraw() {
+            return Err(StopReason::Budget);
+        }
+        Ok(request)
     }
 
     fn send(&mut self, request: Req) -> S::Future
@@ -230,9 +284,12 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         S: Service<Req>,
     {
         self.sent += u32::from(!self.next_is_free);
-        if let Some(attempts) = &self.attempts {
-            self.tried_before = attempts.tried().len();
-            attempts.begin_next();
+        if let Some(failed) = &self.failed {
+            failed.request.count_retry();
+            if let Some(attempts) = &failed.attempts {
+                self.tried_before = attempts.tried().len();
+                attempts.begin_next();
+            }
         }
         self.service.call(request)
     }
@@ -270,11 +327,15 @@ where
         let Some(overall) = *this.overall else { return Poll::Pending };
         ready!(this.overall_timer.poll(cx, || sleep(overall)));
         // Between two attempts there is a result, which says more than that the time is over.
-        let held = match this.state.project() {
-            StateProjection::Calling { .. } => None,
+        let mut held = match this.state.project() {
+            StateProjection::Calling { retries, .. } => {
+                retries.iter_mut().for_each(|retries| retries.stop(StopReason::Deadline));
+                None
+            }
             StateProjection::BackingOff { held, .. }
             | StateProjection::WaitingForReady { held, .. } => held.take(),
         };
+        held.iter_mut().for_each(|held| held.retries.stop(StopReason::Deadline));
         let elapsed = || Err(Elapsed::new(Bound::Overall, overall).into());
         Poll::Ready(held.map_or_else(elapsed, |held| held.last))
     }
@@ -326,8 +387,13 @@ where
                     let is_ready = ready!(poll_ready_until(service, *until, timer, cx));
                     let held = held.take().unwrap_or_else(|| polled_after_completion(NAME));
                     let Held { last, mut retries } = held;
-                    let request = is_ready.then(|| retries.pay()).flatten();
-                    let Some(request) = request else { return Poll::Ready(last) };
+                    let request = match retries.pay(is_ready) {
+                        Ok(request) => request,
+                        Err(reason) => {
+                            retries.stop(reason);
+                            return Poll::Ready(last);
+                        }
+                    };
                     // The last response releases what it occupies before the next attempt begins.
                     drop(last);
                     let response = retries.send(request);

@@ -70,6 +70,7 @@ mod budget;
 mod future;
 mod policy;
 mod service;
+mod status;
 
 pub use self::{
     backoff::Backoff,
@@ -77,9 +78,11 @@ pub use self::{
     future::RetryFuture,
     policy::{RetryDecision, RetryFailures, RetryPolicy, RetrySafety, RetryableRequest},
     service::{Retry, RetryBuilder, RetryLayer},
+    status::{BudgetStatus, FailureCounts, RetryStatus, StopCounts},
 };
 pub(crate) use self::{
     backoff::DEFAULT_MAX_DELAY,
     future::{begins_before, is_before_deadline, poll_ready_until},
     policy::as_dyn,
+    status::FailureReason,
 };

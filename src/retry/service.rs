@@ -12,9 +12,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Backoff, Budget, RetryFuture, RetryPolicy, RetrySafety, RetryableRequest, future::Retries,
+    Backoff, Budget, RetryFuture, RetryPolicy, RetrySafety, RetryStatus, RetryableRequest,
+    future::Retries, status::RetryCounters,
 };
-use crate::{BoxError, ConfigError, outcome::Attempts, rng::Rng};
+use crate::{BoxError, ConfigError, named::weak_status, outcome::Attempts, rng::Rng};
 
 /// Sends a request again after a failed attempt.
 ///
@@ -70,7 +71,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let shared = &self.layer.shared;
-        shared.settings.budget.deposit();
+        shared.budget.deposit();
         let retry_safety = request.retry_safety();
         // Before the copy is made, so that the copy shares the attempts.
         if shared.settings.carries
@@ -96,6 +97,9 @@ pub struct RetryLayer<P> {
 #[derive(Debug)]
 pub(super) struct Shared<P> {
     pub(super) settings: RetryBuilder<P>,
+    pub(super) budget: Budget,
+    /// Written only after failures.
+    pub(super) counters: Arc<RetryCounters>,
     seed: AtomicU64,
 }
 
@@ -118,21 +122,34 @@ impl<P> RetryLayer<P> {
     /// Returns a builder with default settings; `policy` decides what is retried.
     pub fn builder(policy: P) -> RetryBuilder<P> {
         RetryBuilder {
+            name: "retry".into(),
             policy,
             attempts: 3,
             backoff: Backoff::default(),
             max_pushback: Duration::from_secs(1),
             overall: None,
             carries: false,
-            budget: Budget::default(),
+            budget: None,
             seed: None,
         }
+    }
+
+    /// Returns the counters of all services made by this layer.
+    #[must_use]
+    pub fn status(&self) -> RetryStatus {
+        self.shared.counters.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<RetryStatus> + Send + Sync + use<P> {
+        weak_status(&self.shared.counters, RetryCounters::status)
     }
 
     /// Returns the budget, to be read or shared.
     #[must_use]
     pub fn budget(&self) -> &Budget {
-        &self.shared.settings.budget
+        &self.shared.budget
     }
 }
 
@@ -154,17 +171,25 @@ impl<S, P> Layer<S> for RetryLayer<P> {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RetryBuilder<P> {
+    name: Arc<str>,
     pub(super) policy: P,
     pub(super) attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) max_pushback: Duration,
     overall: Option<Duration>,
     carries: bool,
-    pub(super) budget: Budget,
+    /// `None` for one of the layer's own.
+    budget: Option<Budget>,
     seed: Option<u64>,
 }
 
 impl<P> RetryBuilder<P> {
+    /// Names the layer in its [status](RetryLayer::status). Default "retry".
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// Sets how often a request is sent at most, including the first attempt. Default 3.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
@@ -203,9 +228,10 @@ impl<P> RetryBuilder<P> {
         self
     }
 
-    /// Sets the budget for retries. Default [`Budget::default`], not shared with other layers.
+    /// Sets the budget for retries. Default [`Budget::default`] with the name of the layer, not
+    /// shared with other layers.
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
@@ -242,6 +268,9 @@ impl<P> RetryBuilder<P> {
 
     pub(crate) fn assemble(self) -> RetryLayer<P> {
         let seed = AtomicU64::new(self.seed.unwrap_or_else(|| Rng::from_entropy().bits()));
-        RetryLayer { shared: Arc::new(Shared { settings: self, seed }) }
+        let own_budget = || Budget::builder().name(Arc::clone(&self.name)).assemble();
+        let budget = self.budget.clone().unwrap_or_else(own_budget);
+        let counters = Arc::new(RetryCounters::new(Arc::clone(&self.name)));
+        RetryLayer { shared: Arc::new(Shared { settings: self, budget, counters, seed }) }
     }
 }

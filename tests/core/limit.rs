@@ -18,7 +18,7 @@ use tower::{BoxError, Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     limit::{
         AdaptiveThrottleLayer, Concurrency, ConcurrencyLimitLayer, Inspect, InspectDeadline,
-        Priority, QueueOrder, RateLimitLayer, Rejected,
+        Priority, QueueOrder, RateLimitLayer, RejectReason, Rejected,
     },
     outcome::{Attempts, Carry, Classify, Outcome},
 };
@@ -34,8 +34,8 @@ fn slow<Req: Send + 'static>() -> BoxCloneSyncService<Req, (), Infallible> {
     }))
 }
 
-fn why(error: &BoxError) -> Rejected {
-    *error.downcast_ref().unwrap()
+fn why(error: &BoxError) -> RejectReason {
+    error.downcast_ref::<Rejected>().unwrap().reason()
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +74,7 @@ async fn dropping_at_any_time_gives_the_place_to_the_next() {
     assert_eq!((layer.in_flight(), layer.waiting()), (1, 2));
     assert_eq!(
         why(&service.clone().oneshot(()).await.unwrap_err()),
-        Rejected::QueueFull { limit: 1 }
+        RejectReason::QueueFull { limit: 1 }
     );
     // It is given the place, and dropped before it takes it.
     drop(first);
@@ -103,7 +103,7 @@ async fn under_overload_the_newest_come_first_and_the_oldest_are_turned_away() {
     while let Some(finished) = done.join_next().await {
         let (n, result) = finished.unwrap();
         if let Err(error) = &result {
-            assert_eq!(why(error), Rejected::Outdated);
+            assert_eq!(why(error), RejectReason::Outdated);
         }
         order.push((n, result.is_ok()));
     }
@@ -123,9 +123,9 @@ async fn nobody_waits_beyond_the_limit_or_the_deadline() {
     let mut urgent = Query::idempotent();
     urgent.carry(Attempts::with_deadline(began + 20 * MS));
     let error = service.clone().oneshot(urgent).await.unwrap_err();
-    assert_eq!(why(&error), Rejected::WaitedTooLong { waited: 20 * MS });
+    assert_eq!(why(&error), RejectReason::WaitedTooLong { waited: 20 * MS });
     let error = service.clone().oneshot(Query::idempotent()).await.unwrap_err();
-    assert_eq!(why(&error), Rejected::WaitedTooLong { waited: 50 * MS });
+    assert_eq!(why(&error), RejectReason::WaitedTooLong { waited: 50 * MS });
 }
 
 struct ByNumber;
@@ -143,10 +143,10 @@ async fn the_less_important_are_turned_away_first() {
     let mut in_flight: Vec<_> = (0..5).map(|_| spawn(service.clone().oneshot(50))).collect();
     in_flight.iter_mut().for_each(|request| assert_pending!(request.poll()));
     let error = service.clone().oneshot(50).await.unwrap_err();
-    assert_eq!(why(&error), Rejected::Priority { limit: 5 });
+    assert_eq!(why(&error), RejectReason::Priority { limit: 5 });
     let mut more: Vec<_> = (0..6).map(|_| spawn(service.clone().oneshot(100))).collect();
     more.iter_mut().for_each(|request| assert_pending!(request.poll()));
-    assert!(matches!(why(&service.oneshot(100).await.unwrap_err()), Rejected::QueueFull { .. }));
+    assert!(matches!(why(&service.oneshot(100).await.unwrap_err()), RejectReason::QueueFull { .. }));
 }
 
 /// True is an answer, false means that there is too much to do.
@@ -238,7 +238,7 @@ async fn throttling_sends_twice_what_is_accepted() {
         for _ in 0..seconds * 100 {
             match service.clone().oneshot(()).await {
                 Ok(_) => {}
-                Err(error) => assert!(matches!(why(&error), Rejected::Throttled { .. })),
+                Err(error) => assert!(matches!(why(&error), RejectReason::Throttled { .. })),
             }
             advance(10 * MS).await;
         }
@@ -283,7 +283,7 @@ async fn rates_are_kept_with_bursts_and_waiting() {
         send().await.unwrap();
     }
     let error = send().await.unwrap_err();
-    assert_eq!(why(&error), Rejected::Rate { retry_after: 10 * MS });
+    assert_eq!(why(&error), RejectReason::Rate { retry_after: 10 * MS });
     advance(10 * MS).await;
     send().await.unwrap();
     send().await.unwrap_err();
@@ -294,7 +294,7 @@ async fn rates_are_kept_with_bursts_and_waiting() {
     let answers = futures::future::join_all(requests).await;
     let after: Vec<_> = answers.iter().flatten().map(|at| (*at - began).as_millis()).collect();
     assert_eq!(after, [0, 10, 20, 30]);
-    assert_eq!(why(answers[5].as_ref().unwrap_err()), Rejected::Rate { retry_after: 40 * MS });
+    assert_eq!(why(answers[5].as_ref().unwrap_err()), RejectReason::Rate { retry_after: 40 * MS });
 }
 
 /// As many threads as there are, and a limit of three: never more than that inside, and none is

@@ -10,7 +10,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Permit, PermitScope, Rejected, limiter::QueueEntry, service::Shared};
+use super::{
+    Permit, PermitScope, RejectReason, Rejected, limiter::QueueEntry, service::Shared,
+};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -75,7 +77,8 @@ impl<S: Service<Req>, C, I, P, Req> ConcurrencyLimitFuture<S, C, I, P, Req> {
     }
 
     #[cold]
-    pub(super) fn rejected(rejected: Rejected, shared: Arc<Shared<C, I, P>>) -> Self {
+    pub(super) fn rejected(reason: RejectReason, shared: Arc<Shared<C, I, P>>) -> Self {
+        let rejected = shared.rejections.reject(reason);
         Self { state: State::Rejected { rejected: Some(rejected) }, shared }
     }
 }
@@ -89,7 +92,7 @@ impl<S, Req, F> State<S, Req, F> {
 }
 
 impl<S, Req> Queued<S, Req> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, RejectReason>> {
         if let Poll::Ready(result) = self.entry.poll(cx) {
             return Poll::Ready(result);
         }
@@ -98,7 +101,7 @@ impl<S, Req> Queued<S, Req> {
             // The queue entry has registered the waker.
             None => return Poll::Pending,
         }
-        Poll::Ready(Err(Rejected::WaitedTooLong { waited: self.since.elapsed() }))
+        Poll::Ready(Err(RejectReason::WaitedTooLong { waited: self.since.elapsed() }))
     }
 }
 
@@ -131,7 +134,8 @@ where
                     // A rejected request leaves the queue now, not when its future is dropped.
                     let queued = queued.take();
                     let queued = queued.unwrap_or_else(|| polled_after_completion(NAME));
-                    let (Queued { mut service, request, .. }, permit) = (*queued, result?);
+                    let permit = result.map_err(|reason| this.shared.rejections.reject(reason))?;
+                    let Queued { mut service, request, .. } = *queued;
                     let response = service.call(request);
                     this.state.set(State::calling(response, permit, this.shared));
                 }

@@ -4,8 +4,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Priority, Rejected};
-use crate::sync::{AtomicU32, AtomicUsize, Mutex, Ordering::SeqCst, between_seq_cst, lock};
+use super::{Priority, RejectReason};
+use crate::sync::{
+    AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering::SeqCst, between_seq_cst, lock,
+};
 
 /// The order in which waiting requests get permits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +32,11 @@ pub enum QueueOrder {
 /// so at least one of the two sees the other.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    in_flight: AtomicU32,
+    /// The requests in flight in the low half, and in the high half the lowest 32 bits of the number
+    /// of permits granted so far. One atomic operation counts both.
+    granted_and_in_flight: AtomicU64,
+    /// How often another 2^31 permits were granted.
+    granted_halves: AtomicU64,
     limit: AtomicU32,
     /// The length of `queue`, to be read without the lock.
     waiting: AtomicUsize,
@@ -60,6 +66,13 @@ enum WaiterState {
 #[derive(Debug)]
 pub struct Permit(Arc<Limiter>);
 
+/// One permit in the high half of [`Limiter::granted_and_in_flight`].
+const GRANTED: u64 = 1 << 32;
+const GRANTED_SHIFT: u32 = 32;
+/// Permits granted per [`Limiter::granted_halves`].
+const HALF_BITS: u32 = 31;
+const HALF_MASK: u64 = (1 << HALF_BITS) - 1;
+
 /// A request's entry in the queue. Dropping it leaves the queue.
 #[derive(Debug)]
 pub(super) struct QueueEntry {
@@ -71,13 +84,14 @@ pub(super) struct QueueEntry {
 pub(super) enum Acquired {
     Permit(Permit),
     Queued(QueueEntry),
-    Rejected(Rejected),
+    Rejected(RejectReason),
 }
 
 impl Limiter {
     pub(super) fn new(limit: u32, capacity: usize, order: QueueOrder) -> Self {
         Self {
-            in_flight: AtomicU32::new(0),
+            granted_and_in_flight: AtomicU64::new(0),
+            granted_halves: AtomicU64::new(0),
             limit: AtomicU32::new(limit),
             waiting: AtomicUsize::new(0),
             queue: Mutex::new(VecDeque::new()),
@@ -91,7 +105,18 @@ impl Limiter {
     }
 
     pub(super) fn in_flight(&self) -> u32 {
-        self.in_flight.load(SeqCst)
+        // The low half.
+        self.granted_and_in_flight.load(SeqCst) as u32
+    }
+
+    /// Returns how many permits were granted so far.
+    pub(super) fn granted(&self) -> u64 {
+        // In this order, the halves are complete or lack the one that has just begun. The highest
+        // bit of the lower count tells the two apart.
+        let halves = self.granted_halves.load(SeqCst);
+        let granted = self.granted_and_in_flight.load(SeqCst) >> GRANTED_SHIFT;
+        let missing = (halves ^ (granted >> HALF_BITS)) & 1;
+        (halves + missing) << HALF_BITS | granted & HALF_MASK
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -112,7 +137,7 @@ impl Limiter {
             return if self.waiting() == 0 && self.try_take(part) {
                 Acquired::Permit(Permit(Arc::clone(self)))
             } else {
-                Acquired::Rejected(Rejected::Priority { limit: part })
+                Acquired::Rejected(RejectReason::Priority { limit: part })
             };
         }
         if self.waiting() == 0 && self.try_take(limit) {
@@ -135,7 +160,7 @@ impl Limiter {
                 None if queue.is_empty() && self.try_take(self.limit()) => {
                     return Acquired::Permit(Permit(Arc::clone(self)));
                 }
-                None => return Acquired::Rejected(Rejected::QueueFull { limit: self.limit() }),
+                None => return Acquired::Rejected(RejectReason::QueueFull { limit: self.limit() }),
             };
         }
         let waiter = Arc::new(Waiter { state: Mutex::new(WaiterState::Waiting(None)) });
@@ -148,8 +173,18 @@ impl Limiter {
     }
 
     fn try_take(&self, limit: u32) -> bool {
-        let one_more = |in_flight| (in_flight < limit).then(|| in_flight + 1);
-        self.in_flight.fetch_update(SeqCst, SeqCst, one_more).is_ok()
+        // The count of permits wraps around; that of the requests in flight is below the limit.
+        let one_more =
+            |state: u64| ((state as u32) < limit).then(|| state.wrapping_add(GRANTED | 1));
+        match self.granted_and_in_flight.fetch_update(SeqCst, SeqCst, one_more) {
+            Ok(before) => {
+                if before >> GRANTED_SHIFT & HALF_MASK == HALF_MASK {
+                    self.granted_halves.fetch_add(1, SeqCst);
+                }
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Grants the free permits to waiters.
@@ -160,14 +195,14 @@ impl Limiter {
             let next = if newest_first { queue.pop_back() } else { queue.pop_front() };
             if !next.is_some_and(|next| next.set(WaiterState::Granted)) {
                 // The waiter's entry was dropped in the meantime: the permit is free again.
-                self.in_flight.fetch_sub(1, SeqCst);
+                self.granted_and_in_flight.fetch_sub(1, SeqCst);
             }
         }
         self.waiting.store(queue.len(), SeqCst);
     }
 
     fn release(&self) {
-        self.in_flight.fetch_sub(1, SeqCst);
+        self.granted_and_in_flight.fetch_sub(1, SeqCst);
         between_seq_cst();
         if self.waiting() > 0 {
             self.grant(&mut lock(&self.queue));
@@ -202,7 +237,7 @@ impl Drop for Permit {
 }
 
 impl QueueEntry {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Rejected>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, RejectReason>> {
         let mut state = lock(&self.waiter.state);
         match &mut *state {
             WaiterState::Waiting(waker) => {
@@ -213,7 +248,7 @@ impl QueueEntry {
                 *state = WaiterState::Done;
                 Poll::Ready(Ok(Permit(Arc::clone(&self.limiter))))
             }
-            WaiterState::Outdated | WaiterState::Done => Poll::Ready(Err(Rejected::Outdated)),
+            WaiterState::Outdated | WaiterState::Done => Poll::Ready(Err(RejectReason::Outdated)),
         }
     }
 }
@@ -236,8 +271,35 @@ impl Drop for QueueEntry {
     }
 }
 
-#[cfg(all(test, tower_lb_loom))]
+#[cfg(all(test, not(tower_lb_loom)))]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_are_counted_beyond_32_bits() {
+        let limiter = Arc::new(Limiter::new(3, 0, QueueOrder::Fifo));
+        for granted in [0, HALF_MASK, u64::from(u32::MAX), 3 << HALF_BITS | HALF_MASK] {
+            limiter.granted_halves.store(granted >> HALF_BITS, SeqCst);
+            limiter.granted_and_in_flight.store(granted << GRANTED_SHIFT, SeqCst);
+            for more in 1..=3 {
+                assert!(limiter.try_take(3));
+                assert_eq!(limiter.granted(), granted + more);
+                assert_eq!(u64::from(limiter.in_flight()), more);
+            }
+            assert!(!limiter.try_take(3));
+            // As if the other thread had not yet counted the half.
+            let halves = limiter.granted_halves.load(SeqCst);
+            limiter.granted_halves.store(granted >> HALF_BITS, SeqCst);
+            assert_eq!(limiter.granted(), granted + 3);
+            limiter.granted_halves.store(halves, SeqCst);
+            limiter.release();
+            assert_eq!((limiter.granted(), limiter.in_flight()), (granted + 3, 2));
+        }
+    }
+}
+
+#[cfg(all(test, tower_lb_loom))]
+mod loom_tests {
     use std::task::Wake;
 
     use loom::{

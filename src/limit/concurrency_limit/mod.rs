@@ -16,4 +16,4 @@ pub use self::{
         PermitScope, Priority,
     },
 };
-use super::Rejected;
+use super::{LimitKind, LimitStatus, RejectReason, Rejected, status::Rejections};

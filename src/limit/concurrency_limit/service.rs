@@ -9,12 +9,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Concurrency, ConcurrencyLimitFuture, Permit, QueueOrder,
+    Concurrency, ConcurrencyLimitFuture, LimitKind, LimitStatus, Permit, QueueOrder, Rejections,
     concurrency::AdaptiveLimit,
     limiter::{Acquired, Limiter},
 };
 use crate::{
     BoxError, ConfigError,
+    named::weak_status,
     outcome::{Attempts, Carry, Classify, ResultOnly},
 };
 
@@ -64,8 +65,8 @@ where
                 let response = self.inner.call(request);
                 ConcurrencyLimitFuture::calling(response, permit, Arc::clone(shared))
             }
-            Acquired::Rejected(rejected) => {
-                ConcurrencyLimitFuture::rejected(rejected, Arc::clone(shared))
+            Acquired::Rejected(reason) => {
+                ConcurrencyLimitFuture::rejected(reason, Arc::clone(shared))
             }
             Acquired::Queued(entry) => {
                 let now = Instant::now();
@@ -98,13 +99,27 @@ pub(super) struct Shared<C, I, P> {
     pub(super) classify: C,
     pub(super) inspect: I,
     pub(super) permit_scope: P,
+    pub(super) rejections: Rejections,
+}
+
+impl<C, I, P> Shared<C, I, P> {
+    fn status(&self) -> LimitStatus {
+        LimitStatus {
+            limit: Some(self.limiter.limit().into()),
+            in_flight: Some(self.limiter.in_flight().into()),
+            waiting: self.limiter.waiting() as u64,
+            admitted: Some(self.limiter.granted()),
+            ..self.rejections.status(LimitKind::Concurrency)
+        }
+    }
 }
 
 impl ConcurrencyLimitLayer {
     /// Returns a builder with default settings.
     pub fn builder(concurrency: Concurrency) -> ConcurrencyLimitBuilder {
         let (queue, order, max_wait) = (0, QueueOrder::default(), None);
-        let settings = Settings { concurrency, queue, order, max_wait };
+        let name = "concurrency_limit".into();
+        let settings = Settings { name, concurrency, queue, order, max_wait };
         ConcurrencyLimitBuilder { settings, classify: ResultOnly, inspect: (), permit_scope: () }
     }
 }
@@ -126,6 +141,25 @@ impl<C, I, P> ConcurrencyLimitLayer<C, I, P> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.shared.limiter.waiting()
+    }
+
+    /// Returns the state and the counters of all services made by this layer.
+    #[must_use]
+    pub fn status(&self) -> LimitStatus {
+        self.shared.status()
+    }
+
+    /// Returns a function that reads the status until the layer and its services are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(
+        &self,
+    ) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<C, I, P>
+    where
+        C: Send + Sync,
+        I: Send + Sync,
+        P: Send + Sync,
+    {
+        weak_status(&self.shared, Shared::status)
     }
 }
 
@@ -154,8 +188,9 @@ pub struct ConcurrencyLimitBuilder<C = ResultOnly, I = (), P = ()> {
 }
 
 /// The settings that do not depend on a type parameter.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Settings {
+    name: Arc<str>,
     concurrency: Concurrency,
     queue: usize,
     order: QueueOrder,
@@ -163,6 +198,13 @@ struct Settings {
 }
 
 impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
+    /// Names the limit in its [status](ConcurrencyLimitLayer::status), in
+    /// [`Rejected`](super::Rejected) and in log events. Default "concurrency_limit".
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.settings.name = name.into();
+        self
+    }
+
     /// Sets how many requests may wait in the queue. Default 0: requests above the limit are
     /// rejected at once.
     pub fn queue(mut self, requests: usize) -> Self {
@@ -208,7 +250,7 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
     ///
     /// If the limit is 0, its minimum is above its maximum, or `max_wait` is set without a `queue`.
     pub fn build(self) -> Result<ConcurrencyLimitLayer<C, I, P>, ConfigError> {
-        let Settings { concurrency, queue, order, max_wait } = self.settings;
+        let Settings { name, concurrency, queue, order, max_wait } = self.settings;
         concurrency.check()?;
         if queue == 0 && max_wait.is_some() {
             return Err(ConfigError::new("max_wait", "`queue` to be set as well"));
@@ -220,6 +262,7 @@ impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
             classify: self.classify,
             inspect: self.inspect,
             permit_scope: self.permit_scope,
+            rejections: Rejections::new(name),
         };
         Ok(ConcurrencyLimitLayer { shared: Arc::new(shared) })
     }

@@ -22,7 +22,7 @@ use tower_lb::{
         AlbEvent, EventFormat, Function, FunctionErrorKind, FunctionName, HttpFunction, Invocation,
         Invoke, InvokeError, Invoked, Throttle, ThrottleReason, UrlEvent,
     },
-    limit::Rejected,
+    limit::{RejectReason, Rejected},
     retry::{RetrySafety, RetryableRequest},
     strategy::RoundRobin,
 };
@@ -309,12 +309,13 @@ async fn a_throttle_becomes_503_and_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_rejection_by_a_rate_limit_becomes_429_and_by_others_503() {
-    let rate = Rejected::Rate { retry_after: Duration::from_millis(1200) };
-    for (rejected, expected, retry_after) in [
+    let rate = RejectReason::Rate { retry_after: Duration::from_millis(1200) };
+    for (reason, expected, retry_after) in [
         (rate, StatusCode::TOO_MANY_REQUESTS, "2"),
-        (Rejected::QueueFull { limit: 1 }, StatusCode::SERVICE_UNAVAILABLE, "1"),
+        (RejectReason::QueueFull { limit: 1 }, StatusCode::SERVICE_UNAVAILABLE, "1"),
     ] {
-        let limited = tower::service_fn(move |_: Invocation| ready(Err::<Invoked, _>(rejected)));
+        let rejected = move |_: Invocation| ready(Err::<Invoked, _>(Rejected::new("a", reason)));
+        let limited = tower::service_fn(rejected);
         let response = HttpFunction::new(limited, AlbEvent::new("")).oneshot(get()).await.unwrap();
         assert_eq!(response.status(), expected);
         assert_eq!(response.headers()[header::RETRY_AFTER], retry_after);
