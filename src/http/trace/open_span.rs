@@ -36,10 +36,6 @@ impl OpenSpan {
         Self { span, kind, progress: Some(progress) }
     }
 
-    pub(super) fn span(&self) -> &Span {
-        &self.span
-    }
-
     fn finish<B>(&mut self, result: &Result<Response<B>, BoxError>) {
         let Some(progress) = self.progress.take() else { return };
         match result {
