@@ -151,6 +151,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+mod log_limit;
 mod opaque;
 pub mod outcome;
 pub mod prelude;
@@ -158,6 +159,8 @@ pub mod prelude;
 mod request_path;
 pub mod retry;
 mod rng;
+#[cfg(feature = "serde")]
+mod seconds;
 pub mod strategy;
 mod sync;
 pub mod timeout;

@@ -1,10 +1,7 @@
 //! What a program needs to export the spans of tower-lb by OpenTelemetry.
 
 use http::HeaderMap;
-use opentelemetry::{
-    propagation::TextMapPropagator,
-    trace::TracerProvider,
-};
+use opentelemetry::{propagation::TextMapPropagator, trace::TracerProvider};
 use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::{Span, Subscriber, level_filters::LevelFilter};

@@ -74,7 +74,10 @@ async fn a_request_has_one_span_and_each_attempt_has_one() {
         .connect_traced(TraceAttempts::new().propagate(propagate), Pool::new().connector());
     let balancer = Builder::http().spawn(RoundRobin::starting_at(0), endpoints).unwrap();
     let delay = Duration::from_millis(20);
-    let resilience = ResilienceLayer::builder().backoff(Backoff::decorrelated(delay, 2 * delay)).build().unwrap();
+    let resilience = ResilienceLayer::builder()
+        .backoff(Backoff::decorrelated(delay, 2 * delay))
+        .build()
+        .unwrap();
     let service = TraceRequestsLayer::new("shop").layer(resilience.layer(balancer));
 
     // A client's own context, which a gateway forwards.
@@ -102,9 +105,7 @@ async fn a_request_has_one_span_and_each_attempt_has_one() {
     let is_http = |key: &&str| key.starts_with("http.") || key.starts_with("url.");
     assert!(!of_request.keys().any(is_http), "{of_request:?}");
 
-    for (number, (span, address)) in
-        attempts.iter().zip([closed, busy, good]).enumerate()
-    {
+    for (number, (span, address)) in attempts.iter().zip([closed, busy, good]).enumerate() {
         assert_eq!(span.span_kind, SpanKind::Client);
         assert_eq!(span.name, "GET /users/{id}");
         assert_eq!(span.parent_span_id, request.span_context.span_id());

@@ -21,10 +21,7 @@ pub trait TraceExt: Discover + Sized {
     ) -> Connect<
         MapEndpoints<
             Self,
-            impl FnMut(
-                &Self::Key,
-                Endpoint<Self::Target>,
-            ) -> Endpoint<(Arc<str>, Self::Target)>,
+            impl FnMut(&Self::Key, Endpoint<Self::Target>) -> Endpoint<(Arc<str>, Self::Target)>,
         >,
         impl FnMut(&(Arc<str>, Self::Target)) -> TracedEndpoint<S>,
         TracedEndpoint<S>,

@@ -66,6 +66,5 @@ pub use self::{
     url::UrlTemplate,
 };
 
-
 /// The target of the spans, by which filters select them.
 const TARGET: &str = "tower_lb::trace";

@@ -71,7 +71,9 @@ impl OpenSpan {
 
     fn close(&mut self, progress: &Progress) {
         match self.kind {
-            SpanKind::Request => _ = self.span.record("lb.attempts", i64::from(progress.attempts())),
+            SpanKind::Request => {
+                _ = self.span.record("lb.attempts", i64::from(progress.attempts()))
+            }
             SpanKind::Attempt => progress.end_attempt(),
         }
         // The future may be kept after it has completed, and the body outlives it.

@@ -36,9 +36,8 @@ impl UrlTemplate {
 /// Returns the method if OpenTelemetry knows it. The names of others are chosen by callers, who
 /// could make up any number of them.
 pub(super) fn known_method(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 10] = [
-        "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY",
-    ];
+    const KNOWN: [&str; 10] =
+        ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
     KNOWN.into_iter().find(|known| *known == method.as_str())
 }
 
