@@ -153,6 +153,7 @@ mod http_semantics;
 pub mod lambda;
 pub mod limit;
 pub mod load;
+mod log_limit;
 mod named;
 pub mod observe;
 mod opaque;
@@ -162,6 +163,8 @@ pub mod prelude;
 mod request_path;
 pub mod retry;
 mod rng;
+#[cfg(feature = "serde")]
+mod seconds;
 pub mod strategy;
 mod sync;
 pub mod timeout;

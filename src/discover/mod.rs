@@ -121,8 +121,8 @@ pub use self::{
     ext::DiscoverExt,
     source::{
         AddressFilter, Channel, Disconnected, Fetched, FromTower, Handle, List, Refresh,
-        RejectedAddress, Schedule, Sets, SourceError, SourceReport, SourceStatus, addresses,
-        channel, from_tower, list, refresh, sets,
+        RejectedAddress, Schedule, Sets, SourceError, SourceReport, SourceStatus, WeakSourceStatus,
+        addresses, channel, from_tower, list, refresh, sets,
     },
     subset::{
         ApertureSubset, FleetMember, Placement, RendezvousSubset, SubsetEndpoints, Subsetting,

@@ -149,7 +149,7 @@ impl DrainPolicy {
 }
 
 impl<K: Clone + Display + Eq + Hash, T: Clone + 'static> Policy<K, T, State> for DrainPolicy {
-    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+    fn added(&mut self, id: Id, _key: &K, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         match endpoint.health() {
             Health::Draining(_) => self.start_draining(id, false),
             _ => State::Serving,

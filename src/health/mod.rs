@@ -18,8 +18,11 @@
 //!
 //! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned.
 //! Each adapter changes the health or the weight of an endpoint and passes the endpoint on. The
-//! worst opinion counts; if no adapter objects, discovery's own health counts. State changes are
-//! logged as `tracing` events with the reason.
+//! worst opinion counts; if no adapter objects, discovery's own health counts.
+//!
+//! Each change of an adapter's state is logged with its cause at level `DEBUG`; the balancer logs
+//! the change of health that follows from it at `INFO`. [`Figures`] report what an adapter has done
+//! and what it knows about each endpoint.
 //!
 //! Outcomes of requests come from [meters](crate::Endpoint::with_meter), which run on the request
 //! path without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms,
@@ -78,13 +81,25 @@ pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
 pub use self::check::{GrpcCheck, HttpCheck};
 pub use self::{
-    check::{Check, HealthCheck, HealthChecked, InitialState},
-    circuit_breaker::{CircuitBreaker, CircuitBroken},
+    check::{
+        Check, CheckCount, CheckCounts, CheckFigures, CheckStatus, EndpointCheck, HealthCheck,
+        HealthChecked, InitialState, LastCheck,
+    },
+    circuit_breaker::{
+        CircuitBreaker, CircuitBroken, CircuitCounts, CircuitFigures, CircuitState, CircuitStatus,
+        EndpointCircuit,
+    },
     draining::{DrainReport, Drained, Draining},
     ext::HealthExt,
     outlier::{
-        FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls, SuccessRate,
+        EjectionCounts, EjectionFigures, EjectionReasons, EjectionState, EjectionStatus,
+        EndpointEjection, FailureShare, LatencyOutliers, OutlierDetected, OutlierDetection, Stalls,
+        SuccessRate,
     },
-    overload_backoff::{OverloadBackedOff, OverloadBackoff},
+    overload_backoff::{
+        BackoffCounts, BackoffFigures, BackoffStatus, EndpointBackoff, OverloadBackedOff,
+        OverloadBackoff,
+    },
     slow_start::{SlowStart, SlowStarted},
+    stage::figures::{Figures, StageStatus, WeakFigures},
 };

@@ -1,4 +1,5 @@
 use std::{
+    fmt::{self, Display},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,14 +11,17 @@ use std::{
 use tokio::time::Instant;
 
 use super::stage::{
-    members::{Id, Members},
-    stage::{Policy, stage},
+    change::{Change, log_change},
+    figures::{Figures, StageStatus},
+    members::{Id, Member, Members},
+    stage::{Policy, Removal, stage},
     timer::Interval,
     weight_share::with_weight_share,
 };
 use crate::{
     ConfigError,
     endpoint::{Endpoint, EndpointStats, OutcomeCounts},
+    escape::Escaped,
     outcome::{Meter, Outcome, Sample},
 };
 
@@ -91,13 +95,15 @@ stage! {
     ///
     /// Source: DCTCP (Alizadeh et al., 2010), whose window responds to the share of marked packets
     /// in the same way.
-    OverloadBackedOff, OverloadBackoff, OverloadBackoffPolicy, State
+    OverloadBackedOff, OverloadBackoff, OverloadBackoffPolicy, State, BackoffFigures
 }
 
 #[derive(Debug)]
 struct State {
     /// The share of its weight that the endpoint has now.
     share: f64,
+    /// When the share fell below 1, or was 1 again.
+    since: Instant,
     /// The outcomes up to the last interval.
     seen: OutcomeCounts,
     pause: Arc<Pause>,
@@ -129,35 +135,76 @@ impl Meter for Pause {
 struct OverloadBackoffPolicy {
     backoff: OverloadBackoff,
     tick: Interval,
+    figures: BackoffFigures,
 }
 
 impl OverloadBackoffPolicy {
     fn new(backoff: OverloadBackoff) -> Self {
-        Self { backoff, tick: Interval::new(backoff.interval) }
+        let figures = BackoffFigures::new("overload backoff");
+        Self { backoff, tick: Interval::new(backoff.interval), figures }
     }
 
-    fn adjust_weights<K, T>(&self, members: &mut Members<K, T, State>) {
+    fn adjust_weights<K: Display, T>(&self, members: &mut Members<K, T, State>) {
         let now = Instant::now();
         let mut changed = Vec::new();
-        for (id, member) in members.iter_mut() {
-            let (stats, state) = (member.endpoint.stats(), &mut member.state);
+        for (id, Member { key, endpoint, state, .. }) in members.iter_mut() {
+            let stats = endpoint.stats();
             let outcomes = stats.outcomes().since(&state.seen);
             state.seen = stats.outcomes();
             let is_paused = state.pause.until.load(Ordering::Relaxed) > stats.age(now);
             let share = self.backoff.next_share(state.share, &outcomes, is_paused);
             if share != state.share {
-                state.share = share;
+                self.change_share(id, key, state, share, &outcomes);
                 changed.push(id);
             }
         }
         changed.into_iter().for_each(|id| members.queue_update(id));
     }
+
+    fn change_share(
+        &self,
+        id: Id,
+        endpoint: &dyn Display,
+        state: &mut State,
+        share: f64,
+        outcomes: &OutcomeCounts,
+    ) {
+        let before = std::mem::replace(&mut state.share, share);
+        let since = state.since;
+        if (before < 1.0) != (share < 1.0) {
+            state.since = Instant::now();
+            let stage = &*self.figures.name();
+            let overloads = format!("{} overload responses", outcomes.overload);
+            let (from, to, cause) = if share < 1.0 {
+                ("full_weight", "backing_off", &*overloads)
+            } else {
+                ("backing_off", "full_weight", "no more overload responses")
+            };
+            let change = Change { stage, endpoint, from, to, cause: &cause, since };
+            log_change!("overload backoff changed", change);
+        }
+        self.figures.edit(id, |counts, figures| {
+            counts.overloads += outcomes.overload;
+            counts.lowered += u64::from(share < before);
+            (figures.weight_share, figures.since) = (share, state.since);
+        });
+    }
 }
 
-impl<K, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
-    fn added(&mut self, _id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+impl<K: Display, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
+    fn added(&mut self, id: Id, key: &K, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let pause = Pause { until: AtomicU64::new(0), max: self.backoff.max_pause };
-        State { share: 1.0, seen: endpoint.stats().outcomes(), pause: Arc::new(pause) }
+        let since = Instant::now();
+        let figures =
+            EndpointBackoff { endpoint: key.to_string().into(), weight_share: 1.0, since };
+        self.figures.add(id, figures);
+        let seen = endpoint.stats().outcomes();
+        State { share: 1.0, since, seen, pause: Arc::new(pause) }
+    }
+
+    fn removed(&mut self, id: Id, _member: &mut Member<K, T, State>) -> Removal {
+        self.figures.remove(id);
+        Removal::Now
     }
 
     fn publish(&self, endpoint: Endpoint<T>, state: &State) -> Option<Endpoint<T>> {
@@ -174,5 +221,52 @@ impl<K, T: Clone> Policy<K, T, State> for OverloadBackoffPolicy {
             self.adjust_weights(members);
         }
         Poll::Pending
+    }
+}
+
+/// A handle that reports the figures of an [`OverloadBackedOff`].
+pub type BackoffFigures = Figures<BackoffCounts, EndpointBackoff>;
+
+/// The figures of an [`OverloadBackedOff`] at one moment.
+pub type BackoffStatus = StageStatus<BackoffCounts, EndpointBackoff>;
+
+/// How often weights were lowered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BackoffCounts {
+    /// How often the weight of an endpoint was lowered.
+    pub lowered: u64,
+    /// The overload responses for which weights were lowered.
+    pub overloads: u64,
+}
+
+/// What an [`OverloadBackedOff`] knows about an endpoint.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct EndpointBackoff {
+    /// The key of the endpoint, as text.
+    pub endpoint: Arc<str>,
+    /// The share of its weight that the endpoint has, from 0 to 1.
+    pub weight_share: f64,
+    /// When the share fell below 1, or was 1 again.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::seconds::since", rename = "since_seconds")
+    )]
+    pub since: Instant,
+}
+
+impl Display for BackoffCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "weights lowered {} times for {} overloads", self.lowered, self.overloads)
+    }
+}
+
+impl Display for EndpointBackoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (share, since) = (self.weight_share * 100.0, self.since.elapsed());
+        write!(f, "{}: {share:.0} % of its weight, since {since:.1?}", Escaped(&self.endpoint))
     }
 }

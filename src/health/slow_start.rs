@@ -165,7 +165,7 @@ impl SlowStartPolicy {
 }
 
 impl<K, T: Clone> Policy<K, T, State> for SlowStartPolicy {
-    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+    fn added(&mut self, id: Id, _key: &K, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let mut state = State { in_service_since: None, share: 1.0 };
         self.update(id, endpoint, &mut state);
         state

@@ -17,6 +17,7 @@
 //! | select an endpoint by a header, a cookie or the path | [`RequestKey`] |
 //! | report the load of a server | [`ReportLoad`], [`load_probe`], `load_report` (feature `orca`) |
 //! | create a pooled client for each endpoint | `Pool` (`http-client`), `Tls` (`tls`) |
+//! | trace requests and their attempts | module [`trace`] |
 //! | keep sessions at their endpoints by a cookie | module `sticky` (`sticky`) |
 //! | sign requests for AWS | module `sigv4` (`sigv4`) |
 //!
@@ -50,7 +51,7 @@
 //! The folders: `body` (attempts and permits that last until the end of a body, and the timeout of
 //! a stalled one), `classify` (outcomes and retry decisions), `client` (clients, their origins and
 //! the time limit of an attempt), `load` (load reports), `proxy` (the duties of an intermediary),
-//! `replay` (request bodies that can be sent more than once), `sticky` and `sigv4`.
+//! `replay` (request bodies that can be sent more than once), `trace`, `sticky` and `sigv4`.
 
 /// Defines the methods of a `Body` whose size is that of an inner body.
 macro_rules! size_of_inner {
@@ -79,6 +80,7 @@ mod resilience;
 pub mod sigv4;
 #[cfg(feature = "sticky")]
 pub mod sticky;
+pub mod trace;
 #[cfg(any(feature = "http-client", feature = "proxy"))]
 mod websocket;
 

@@ -14,6 +14,7 @@ mod draining;
 mod ejection_under_overload;
 mod escaping;
 mod failover;
+mod figures;
 mod hashing;
 mod health;
 mod hedge;

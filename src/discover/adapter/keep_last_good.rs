@@ -6,9 +6,13 @@ use std::{
 };
 
 use futures::Stream;
+use tokio::time::Instant;
 
 use super::poll_updates;
-use crate::discover::{Discover, Update};
+use crate::{
+    discover::{Discover, Update},
+    log_limit::LogLimit,
+};
 
 adapter! {
     /// Keeps the last endpoints when the source reports an empty set. The stream of
@@ -19,8 +23,11 @@ adapter! {
     pub struct KeepLastGood<D>() {
         // The endpoints of the source.
         known: HashSet<D::Key> = HashSet::new(),
-        // The source has no endpoint, and the endpoints that were passed on last are kept.
-        keeping: bool = false,
+        // Since when the source has no endpoint, and the endpoints that were passed on last are
+        // kept.
+        keeping: Option<Instant> = None,
+        // For a source that fails at every other poll.
+        log: LogLimit = LogLimit::default(),
     }
 }
 
@@ -40,16 +47,25 @@ impl<D: Discover<Key: Clone + Eq + Hash>> Stream for KeepLastGood<D> {
             }
             if this.known.is_empty() {
                 if had_some {
-                    *this.keeping = true;
-                    tracing::warn!("the source has no endpoints; the last endpoints are kept");
+                    *this.keeping = Some(Instant::now());
+                    if let Some(suppressed) = this.log.pass() {
+                        tracing::warn!(
+                            suppressed,
+                            "the source has no endpoints; the last endpoints are kept"
+                        );
+                    }
                 }
-                if *this.keeping {
+                if this.keeping.is_some() {
                     return None;
                 }
             }
-            Some(match (update, std::mem::take(this.keeping)) {
+            let kept_since = this.keeping.take();
+            if let Some(since) = kept_since {
+                tracing::debug!(lasted = ?since.elapsed(), "the source has endpoints again");
+            }
+            Some(match (update, kept_since) {
                 // The kept endpoints are no longer in the source, so an insertion must remove them.
-                (Update::Insert(key, endpoint), true) => Update::Reset(vec![(key, endpoint)]),
+                (Update::Insert(key, endpoint), Some(_)) => Update::Reset(vec![(key, endpoint)]),
                 (update, _) => update,
             })
         })

@@ -125,6 +125,8 @@ struct Query {
 struct QueryState {
     last_list: Option<LastList>,
     left_out: LeftOutLog,
+    /// The last list was as long as Cloud Map returns at most.
+    may_lack_some: bool,
 }
 
 /// The last time the instances were listed.
@@ -153,7 +155,9 @@ impl Query {
         let answer = request.health_status(HealthStatusFilter::All).send().await;
         let answer = answer.map_err(CloudMapError::new)?;
         let instances = answer.instances();
-        if instances.len() >= MAX_INSTANCES as usize {
+        let may_lack_some = instances.len() >= MAX_INSTANCES as usize;
+        let lacked_some = std::mem::replace(&mut state.may_lack_some, may_lack_some);
+        if may_lack_some && !lacked_some {
             tracing::warn!(
                 service = %Escaped(&self.service),
                 "there may be more instances than Cloud Map returns"

@@ -48,7 +48,10 @@ pub use self::{
     channel::{Channel, Disconnected, Handle, channel},
     from_tower::{FromTower, from_tower},
     list::{List, addresses, list},
-    polling::{Fetched, Refresh, Schedule, SourceError, SourceReport, SourceStatus, refresh},
+    polling::{
+        Fetched, Refresh, Schedule, SourceError, SourceReport, SourceStatus, WeakSourceStatus,
+        refresh,
+    },
     sets::{Sets, sets},
     validation::{AddressFilter, RejectedAddress},
 };

@@ -14,19 +14,24 @@ use futures::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::level::Level;
+use super::{
+    check_status::{CheckCounts, CheckFigures, CheckResult, EndpointCheck, LastCheck},
+    level::Level,
+};
 use crate::{
     BoxError,
     endpoint::{Endpoint, Health},
-    escape::{Escaped, EscapedChain},
+    escape::Escaped,
     health::{
         Check, HealthCheck,
         stage::{
+            change::{Change, log_change},
             members::{self, Id, Member},
             stage::{Policy, Removal, stage, with_worse_health},
             timer::{Deadlines, MIN_PERIOD, after},
         },
     },
+    log_limit::LogLimit,
     rng::Rng,
 };
 
@@ -39,7 +44,7 @@ stage! {
     /// interval: they begin one after the other, 100 per second, or more if the interval is too
     /// short for that. An endpoint that is draining is not checked. If an endpoint is removed, its
     /// check is cancelled.
-    HealthChecked<C>, HealthCheck<C>, CheckPolicy<C>, State
+    HealthChecked<C>, HealthCheck<C>, CheckPolicy<C>, State, CheckFigures
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -52,6 +57,9 @@ struct State {
     phase: Phase,
     /// The number of requests at the last check.
     requests: u64,
+    /// When the endpoint became healthy or unhealthy.
+    since: Instant,
+    failures_log: LogLimit,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,14 @@ enum Phase {
     Suspended,
 }
 
-type RunningCheck = Abortable<BoxFuture<'static, (Id, Result<(), BoxError>)>>;
+type RunningCheck = Abortable<BoxFuture<'static, (Id, EndedCheck)>>;
+
+struct EndedCheck {
+    took: Duration,
+    result: CheckResult,
+    /// `None` if it passed.
+    error: Option<BoxError>,
+}
 
 struct CheckPolicy<C> {
     config: HealthCheck<C>,
@@ -74,12 +89,20 @@ struct CheckPolicy<C> {
     /// When a check last found that an endpoint had got requests.
     last_traffic: Option<Instant>,
     rng: Rng,
+    figures: CheckFigures,
 }
 
 /// The time between two first checks, unless their number makes the interval require less.
 const FIRST_CHECK_GAP: Duration = Duration::from_millis(10);
 
 const UNCHECKED: &str = "health check: not checked yet";
+
+impl State {
+    /// Returns the name of an unhealthy state in events.
+    fn name(&self) -> &'static str {
+        if *self.reason == *UNCHECKED { "unchecked" } else { "unhealthy" }
+    }
+}
 
 impl<C> CheckPolicy<C> {
     fn new(config: HealthCheck<C>) -> Self {
@@ -89,6 +112,7 @@ impl<C> CheckPolicy<C> {
             next_first_check: None,
             last_traffic: None,
             rng: config.seed.map_or_else(Rng::from_entropy, Rng::seeded),
+            figures: CheckFigures::new("health check"),
             config,
         }
     }
@@ -119,20 +143,23 @@ impl<C> CheckPolicy<C> {
         let check = self.config.check.check(member.endpoint.target().clone());
         let limit = self.config.timeout;
         let check = async move {
-            let timed_out = |_| Err(format!("no response within {limit:?}").into());
-            (id, timeout(limit, check).await.unwrap_or_else(timed_out))
+            let started = Instant::now();
+            let (result, error) = match timeout(limit, check).await {
+                Ok(Ok(())) => (CheckResult::Passed, None),
+                Ok(Err(error)) => (CheckResult::Failed, Some(error)),
+                Err(_elapsed) => {
+                    (CheckResult::TimedOut, Some(format!("no response within {limit:?}").into()))
+                }
+            };
+            (id, EndedCheck { took: started.elapsed(), result, error })
         };
         let (abort, registration) = AbortHandle::new_pair();
         member.state.phase = Phase::Checking(abort);
         self.running.push(Abortable::new(check.boxed(), registration));
     }
 
-    fn finish_check<K, T>(
-        &mut self,
-        members: &mut Members<K, T>,
-        id: Id,
-        result: Result<(), BoxError>,
-    ) where
+    fn finish_check<K, T>(&mut self, members: &mut Members<K, T>, id: Id, ended: EndedCheck)
+    where
         K: Display,
     {
         let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
@@ -142,34 +169,43 @@ impl<C> CheckPolicy<C> {
         if std::mem::replace(&mut state.requests, requests) != requests {
             self.last_traffic = Some(now);
         }
+        let EndedCheck { took, result, error } = ended;
         let thresholds = self.config.thresholds;
         let was_up = thresholds.is_up(state.level);
-        state.level = thresholds.next(state.level, result.is_ok());
+        state.level = thresholds.next(state.level, error.is_none());
         let is_up = thresholds.is_up(state.level);
         let at = after(now, self.next_pause(state.level, now));
         state.phase = Phase::Due(at);
         self.due.add(at, id);
-        match result {
-            // The first failure of an endpoint that starts unhealthy replaces "not checked yet".
-            Err(error) if !is_up && (was_up || *state.reason == *UNCHECKED) => {
-                let error = with_sources(&*error);
-                tracing::warn!(
-                    endpoint = %Escaped(&*key),
-                    error = %Escaped(&error),
-                    "the health check failed"
-                );
-                state.reason = format!("health check: {error}").into();
-                members.queue_update(id);
+        let error: Option<Arc<str>> = error.map(|error| with_sources(&*error).into());
+        // The first failure of an endpoint that starts unhealthy replaces "not checked yet".
+        let is_first_reason = !is_up && *state.reason == *UNCHECKED && error.is_some();
+        let from = if was_up { "healthy" } else { state.name() };
+        let since = state.since;
+        if was_up != is_up || is_first_reason {
+            let reason = error.as_ref().map(|error| format!("health check: {error}"));
+            (state.since, state.reason) = (now, reason.unwrap_or_default().into());
+        }
+        self.figures.edit(id, |counts, figures| {
+            counts.add(result, took);
+            figures.counts.add(result, took);
+            figures.last = Some(LastCheck { at: now, took, error: error.clone() });
+            (figures.healthy, figures.since) = (is_up, state.since);
+            figures.reason = (!is_up).then(|| Arc::clone(&state.reason));
+        });
+        if was_up != is_up || is_first_reason {
+            let to = if is_up { "healthy" } else { "unhealthy" };
+            let cause = error.as_deref().unwrap_or("the check passed");
+            let (stage, endpoint) = (&*self.figures.name(), key);
+            let change = Change { stage, endpoint, from, to, cause: &cause, since };
+            log_change!("health by checks changed", change);
+            members.queue_update(id);
+        } else if let Some(error) = error {
+            // Of an endpoint that stays unhealthy, every check fails.
+            if let Some(suppressed) = state.failures_log.pass() {
+                let (endpoint, cause) = (Escaped(&*key), Escaped(&error));
+                tracing::debug!(%endpoint, %cause, ?took, suppressed, "a health check failed");
             }
-            Ok(()) if is_up && !was_up => {
-                tracing::info!(endpoint = %Escaped(&*key), "the health check passes");
-                members.queue_update(id);
-            }
-            Err(error) => {
-                let error = EscapedChain(&*error);
-                tracing::debug!(endpoint = %Escaped(&*key), %error, "a health check failed");
-            }
-            Ok(()) => {}
         }
     }
 
@@ -198,15 +234,29 @@ fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl<K: Clone + Display + Eq + Hash, T: Clone, C: Check<T>> Policy<K, T, State> for CheckPolicy<C> {
-    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> State {
+    fn added(&mut self, id: Id, key: &K, endpoint: &Endpoint<T>, endpoints: usize) -> State {
+        let level = self.config.thresholds.first(self.config.initial);
+        let (healthy, since) = (self.config.thresholds.is_up(level), Instant::now());
+        let reason: Arc<str> = UNCHECKED.into();
+        let figures = EndpointCheck {
+            endpoint: key.to_string().into(),
+            healthy,
+            reason: (!healthy).then(|| Arc::clone(&reason)),
+            since,
+            counts: CheckCounts::default(),
+            last: None,
+        };
+        self.figures.add(id, figures);
         State {
-            level: self.config.thresholds.first(self.config.initial),
-            reason: UNCHECKED.into(),
+            level,
+            reason,
             phase: match endpoint.health() {
                 Health::Draining(_) => Phase::Suspended,
                 _ => self.schedule_first(id, endpoints),
             },
             requests: 0,
+            since,
+            failures_log: LogLimit::default(),
         }
     }
 
@@ -221,6 +271,7 @@ impl<K: Clone + Display + Eq + Hash, T: Clone, C: Check<T>> Policy<K, T, State> 
 
     fn removed(&mut self, id: Id, member: &mut Member<K, T, State>) -> Removal {
         self.suspend(id, &mut member.state.phase);
+        self.figures.remove(id);
         Removal::Now
     }
 
@@ -242,8 +293,8 @@ impl<K: Clone + Display + Eq + Hash, T: Clone, C: Check<T>> Policy<K, T, State> 
             }
             while let Poll::Ready(Some(finished)) = Pin::new(&mut self.running).poll_next(cx) {
                 // An aborted check gives an error.
-                if let Ok((id, result)) = finished {
-                    self.finish_check(members, id, result);
+                if let Ok((id, ended)) = finished {
+                    self.finish_check(members, id, ended);
                 }
                 has_worked = true;
             }

@@ -4,10 +4,12 @@
 //!   `exchange` sends the request of the first two.
 //! - `health_check`: the settings.
 //! - `health_checked`: the stream, which schedules the checks.
+//! - `check_status`: the figures.
 //! - `level`: the counter that turns passes and failures into a state.
 
 #[allow(clippy::module_inception)]
 mod check;
+mod check_status;
 #[cfg(feature = "http")]
 mod exchange;
 #[cfg(feature = "http")]
@@ -24,6 +26,7 @@ mod tcp_check;
 pub use self::tcp_check::TcpCheck;
 pub use self::{
     check::Check,
+    check_status::{CheckCount, CheckCounts, CheckFigures, CheckStatus, EndpointCheck, LastCheck},
     health_check::{HealthCheck, InitialState},
     health_checked::HealthChecked,
 };

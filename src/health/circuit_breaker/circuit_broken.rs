@@ -10,13 +10,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::circuit::{Circuit, CircuitEvent};
+use super::{
+    circuit::{Circuit, CircuitEvent},
+    circuit_status::{CircuitCounts, CircuitFigures, CircuitState, EndpointCircuit},
+};
 use crate::{
     endpoint::{Allowance, Endpoint, Health},
-    escape::Escaped,
     health::{
         CircuitBreaker,
         stage::{
+            change::{Change, log_change},
             members::{self, Id, Member},
             stage::{Policy, Removal, stage, with_trial, with_worse_health},
             timer::{Deadlines, Interval, after},
@@ -34,7 +37,7 @@ stage! {
     /// whether it closes. A request that its caller gives up is replaced by another.
     ///
     /// Source: Nygard, "Release It!" (2007).
-    CircuitBroken, CircuitBreaker, CircuitPolicy, State
+    CircuitBroken, CircuitBreaker, CircuitPolicy, State, CircuitFigures
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -43,6 +46,8 @@ type Members<K, T> = members::Members<K, T, State>;
 struct State {
     circuit: Arc<Circuit>,
     position: Position,
+    /// When the circuit entered its position.
+    since: Instant,
     /// Consecutive trials that have failed.
     failed_trials: u32,
 }
@@ -59,6 +64,17 @@ struct CircuitPolicy {
     events: (UnboundedSender<(Id, CircuitEvent)>, UnboundedReceiver<(Id, CircuitEvent)>),
     half_window: Interval,
     open_ends: Deadlines,
+    figures: CircuitFigures,
+}
+
+impl Position {
+    fn state(&self) -> CircuitState {
+        match self {
+            Self::Closed => CircuitState::Closed,
+            Self::Open { .. } => CircuitState::Open,
+            Self::HalfOpen(_) => CircuitState::HalfOpen,
+        }
+    }
 }
 
 impl CircuitPolicy {
@@ -68,6 +84,7 @@ impl CircuitPolicy {
             events: unbounded_channel(),
             half_window: Interval::new(breaker.window / 2),
             open_ends: Deadlines::default(),
+            figures: CircuitFigures::new("circuit breaker"),
         }
     }
 
@@ -77,61 +94,105 @@ impl CircuitPolicy {
         id: Id,
         event: CircuitEvent,
     ) {
-        let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
-        let reason = match (event, &mut state.position) {
-            (CircuitEvent::ConsecutiveFailures(failures), Position::Closed) => {
-                format!("{failures} consecutive failures")
-            }
-            (CircuitEvent::FailureShare { failures, requests }, Position::Closed) => {
-                format!("{failures} of {requests} requests failed")
-            }
-            (CircuitEvent::TrialFailed, Position::HalfOpen(_)) => {
-                state.failed_trials = state.failed_trials.saturating_add(1);
-                "the trial failed".to_owned()
-            }
-            (CircuitEvent::TrialPassed, Position::HalfOpen(_)) => {
-                tracing::info!(endpoint = %Escaped(&*key), "circuit closed");
-                (state.position, state.failed_trials) = (Position::Closed, 0);
-                state.circuit.close();
-                return members.queue_update(id);
-            }
-            (CircuitEvent::TrialAbandoned, Position::HalfOpen(allowance)) => {
-                // A new allowance instead of a changed one: the update tells the balancer about it.
-                let left = allowance.left().saturating_add(1).min(self.breaker.trial_requests);
-                *allowance = Allowance::of(left);
-                return members.queue_update(id);
-            }
-            // An event that was sent before the circuit changed its position.
-            _ => return,
-        };
+        let Some(Member { state, .. }) = members.get_mut(id) else { return };
+        let (cause, count): (_, fn(&mut CircuitCounts) -> &mut u64) =
+            match (event, &mut state.position) {
+                (CircuitEvent::ConsecutiveFailures(failures), Position::Closed) => {
+                    (format!("{failures} consecutive failures"), |counts| {
+                        &mut counts.opened_by_consecutive_failures
+                    })
+                }
+                (CircuitEvent::FailureShare { failures, requests }, Position::Closed) => {
+                    (format!("{failures} of {requests} requests failed"), |counts| {
+                        &mut counts.opened_by_failure_share
+                    })
+                }
+                (CircuitEvent::TrialFailed, Position::HalfOpen(_)) => {
+                    state.failed_trials = state.failed_trials.saturating_add(1);
+                    ("the trial failed".to_owned(), |counts| &mut counts.opened_by_failed_trial)
+                }
+                (CircuitEvent::TrialPassed, Position::HalfOpen(_)) => {
+                    state.failed_trials = 0;
+                    state.circuit.close();
+                    self.figures.count(|counts| counts.closed += 1);
+                    return self.enter(members, id, Position::Closed, "the trial passed");
+                }
+                (CircuitEvent::TrialAbandoned, Position::HalfOpen(allowance)) => {
+                    // A new allowance instead of a changed one: the update tells the balancer about
+                    // it.
+                    let left = allowance.left().saturating_add(1).min(self.breaker.trial_requests);
+                    *allowance = Allowance::of(left);
+                    return members.queue_update(id);
+                }
+                // An event that was sent before the circuit changed its position.
+                _ => return,
+            };
         let time = self.breaker.open_time_after(state.failed_trials);
         let until = after(Instant::now(), time);
-        tracing::warn!(endpoint = %Escaped(&*key), reason, ?time, "circuit open");
-        let reason = format!("circuit open for {time:.1?}: {reason}").into();
-        state.position = Position::Open { until, reason };
+        let reason = format!("circuit open for {time:.1?}: {cause}").into();
         self.open_ends.add(until, id);
-        members.queue_update(id);
+        self.figures.count(|counts| *count(counts) += 1);
+        self.enter(members, id, Position::Open { until, reason }, &cause);
     }
 
     fn half_open<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id) {
-        let Some(Member { key, endpoint, state, .. }) = members.get_mut(id) else { return };
-        tracing::info!(endpoint = %Escaped(&*key), "circuit half-open");
-        state.position = Position::HalfOpen(Allowance::of(self.breaker.trial_requests));
+        let Some(Member { endpoint, state, .. }) = members.get_mut(id) else { return };
         state.circuit.half_open(endpoint.stats(), Instant::now());
+        let position = Position::HalfOpen(Allowance::of(self.breaker.trial_requests));
+        self.figures.count(|counts| counts.half_opened += 1);
+        self.enter(members, id, position, "its time is over");
+    }
+
+    /// Changes the position of a circuit.
+    fn enter<K: Display, T>(
+        &self,
+        members: &mut Members<K, T>,
+        id: Id,
+        position: Position,
+        cause: &str,
+    ) {
+        let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
+        let before = std::mem::replace(&mut state.position, position).state();
+        let since = std::mem::replace(&mut state.since, Instant::now());
+        let now = state.position.state();
+        self.figures.edit(id, |_, figures| {
+            (figures.state, figures.since) = (now, state.since);
+            match &state.position {
+                Position::Closed => figures.reason = None,
+                Position::Open { reason, .. } => {
+                    figures.reason = Some(Arc::clone(reason));
+                    figures.opened += 1;
+                }
+                Position::HalfOpen(_) => {}
+            }
+        });
+        let (stage, endpoint) = (&*self.figures.name(), key);
+        let (from, to) = (before.as_str(), now.as_str());
+        log_change!("circuit changed", Change { stage, endpoint, from, to, cause: &cause, since });
         members.queue_update(id);
     }
 }
 
 impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for CircuitPolicy {
-    fn added(&mut self, id: Id, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+    fn added(&mut self, id: Id, key: &K, _endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let circuit = Arc::new(Circuit::new(id, self.breaker, self.events.0.clone()));
-        State { circuit, position: Position::Closed, failed_trials: 0 }
+        let since = Instant::now();
+        let figures = EndpointCircuit {
+            endpoint: key.to_string().into(),
+            state: CircuitState::Closed,
+            reason: None,
+            since,
+            opened: 0,
+        };
+        self.figures.add(id, figures);
+        State { circuit, position: Position::Closed, since, failed_trials: 0 }
     }
 
     fn removed(&mut self, id: Id, member: &mut Member<K, T, State>) -> Removal {
         if let Position::Open { until, .. } = member.state.position {
             self.open_ends.cancel(until, id);
         }
+        self.figures.remove(id);
         Removal::Now
     }
 

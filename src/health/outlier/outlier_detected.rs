@@ -12,23 +12,29 @@ use tokio::{
     time::Instant,
 };
 
-use super::ejected::{Ejected, EjectionRank};
+use super::{
+    ejected::{Ejected, EjectionRank},
+    ejection_status::{EjectionFigures, EjectionReason, EndpointEjection},
+};
 use crate::{
     endpoint::{Allowance, Endpoint, EndpointStats, Health, OutcomeCounts},
     escape::Escaped,
     health::{
         OutlierDetection,
+        outlier::EjectionState as StateName,
         passive::{
             interval_stats::{IntervalStats, median},
             monitor::{MonitorEvent, PassiveMonitor},
             severity::Severity,
         },
         stage::{
+            change::{Change, log_change},
             members::{self, Id},
             stage::{Policy, Removal, stage, with_trial, with_worse_health},
             timer::{Interval, after},
         },
     },
+    log_limit::LogLimit,
     rng::Rng,
 };
 
@@ -47,7 +53,7 @@ stage! {
     ///
     /// Sources: Envoy's outlier detection and gRPC A50; the trial is that of Finagle's failure
     /// accrual.
-    OutlierDetected, OutlierDetection, OutlierPolicy, State
+    OutlierDetected, OutlierDetection, OutlierPolicy, State, EjectionFigures
 }
 
 type Members<K, T> = members::Members<K, T, State>;
@@ -57,6 +63,8 @@ type Member<K, T> = members::Member<K, T, State>;
 struct State {
     monitor: Arc<PassiveMonitor>,
     ejection: EjectionState,
+    /// When the endpoint entered that state.
+    since: Instant,
     /// How often the endpoint was ejected, less the intervals in service since.
     ejections: u32,
     /// The endpoint returned in this interval, so it was not in service for all of it.
@@ -73,6 +81,16 @@ enum EjectionState {
     InService,
     Ejected(Arc<str>),
     OnTrial(Allowance),
+}
+
+impl EjectionState {
+    fn name(&self) -> StateName {
+        match self {
+            Self::InService => StateName::InService,
+            Self::Ejected(_) => StateName::Ejected,
+            Self::OnTrial(_) => StateName::OnTrial,
+        }
+    }
 }
 
 /// Detects that no response has begun or ended while requests wait.
@@ -114,6 +132,8 @@ struct OutlierPolicy {
     /// The endpoints that are ejected or on trial.
     ejected: Ejected,
     rng: Rng,
+    figures: EjectionFigures,
+    limit_log: LogLimit,
 }
 
 /// How many times stalls are looked for within the time that makes one.
@@ -129,6 +149,8 @@ impl OutlierPolicy {
             stall_tick: Interval::new(stall_period),
             ejected: Ejected::default(),
             rng: detection.seed.map_or_else(Rng::from_entropy, Rng::seeded),
+            figures: EjectionFigures::new("outlier detection"),
+            limit_log: LogLimit::default(),
             detection,
         }
     }
@@ -143,11 +165,21 @@ impl OutlierPolicy {
         match (event, &mut member.state.ejection) {
             (MonitorEvent::FailedResponses(failures), _) => {
                 let reason = format!("{failures} consecutive failed responses");
-                self.eject_if_allowed(members, id, Severity::Failing, &reason);
+                self.eject_if_allowed(
+                    members,
+                    id,
+                    Severity::Failing,
+                    (EjectionReason::FailedResponses, &reason),
+                );
             }
             (MonitorEvent::UnansweredRequests(failures), _) => {
                 let reason = format!("{failures} consecutive requests without a response");
-                self.eject_if_allowed(members, id, Severity::TimingOut, &reason);
+                self.eject_if_allowed(
+                    members,
+                    id,
+                    Severity::TimingOut,
+                    (EjectionReason::UnansweredRequests, &reason),
+                );
             }
             (MonitorEvent::TrialPassed, EjectionState::OnTrial(_)) => {
                 member.state.monitor.reset_severity();
@@ -155,7 +187,12 @@ impl OutlierPolicy {
             }
             (MonitorEvent::TrialFailed, EjectionState::OnTrial(_)) => {
                 let severity = member.state.monitor.severity();
-                self.eject(members, id, severity, "it has failed the trial");
+                self.eject(
+                    members,
+                    id,
+                    severity,
+                    (EjectionReason::FailedTrial, "it has failed the trial"),
+                );
             }
             // Several requests may have begun since the trial did, for example of other balancers.
             // Each that is given up sends this event, and one new request is enough for all of
@@ -179,7 +216,7 @@ impl OutlierPolicy {
         members: &mut Members<K, T>,
         id: Id,
         min_severity: Severity,
-        reason: &str,
+        (reason, cause): (EjectionReason, &str),
     ) {
         let Some(member) = members.get(id) else { return };
         // It is already ejected or on trial; or it is ineligible upstream, so that an ejection
@@ -199,15 +236,25 @@ impl OutlierPolicy {
                 .least_severe(members, is_last)
                 .filter(|(_, rank)| rank.is_replaced_by(severity));
             let Some((replaced, _)) = replaced else {
-                let endpoint = Escaped(&member.key);
-                tracing::debug!(%endpoint, reason, ?severity, "not ejected: limit reached");
+                self.figures.count(|counts| counts.unenforced.add(reason));
+                // An outlier that stays in service is found again and again.
+                if let Some(suppressed) = self.limit_log.pass() {
+                    tracing::info!(
+                        stage = %Escaped(self.figures.name()),
+                        endpoint = %Escaped(&member.key),
+                        cause,
+                        ?severity,
+                        suppressed,
+                        "outlier not ejected: the limit is reached"
+                    );
+                }
                 return;
             };
             // Before the ejection, so that downstream never sees more ejected endpoints than the
             // limit.
             self.replace(members, replaced);
         }
-        self.eject(members, id, severity, reason);
+        self.eject(members, id, severity, (reason, cause));
     }
 
     /// Returns the endpoint that is replaced first, or the first eligible one if
@@ -236,6 +283,7 @@ impl OutlierPolicy {
         if let Some(member) = members.get_mut(id) {
             member.state.ejections = member.state.ejections.saturating_sub(1);
         }
+        self.figures.count(|counts| counts.replaced += 1);
         self.reinstate(members, id, "a worse endpoint is ejected instead");
     }
 
@@ -245,19 +293,19 @@ impl OutlierPolicy {
         members: &mut Members<K, T>,
         id: Id,
         severity: Severity,
-        reason: &str,
+        (reason, cause): (EjectionReason, &str),
     ) {
         let Some(member) = members.get_mut(id) else { return };
         let state = &mut member.state;
         state.ejections = state.ejections.saturating_add(1);
         let time = self.ejection_time(state.ejections);
         let until = after(Instant::now(), time);
-        tracing::warn!(endpoint = %Escaped(&member.key), reason, ?severity, ?time, "ejected");
-        let reason = format!("ejected for {time:.1?}: {reason}").into();
-        (state.ejection, state.slow_intervals) = (EjectionState::Ejected(reason), 0);
+        state.slow_intervals = 0;
         let rank = EjectionRank { is_eligible: member.endpoint.is_eligible(), severity };
         self.ejected.insert(id, until, rank);
-        members.queue_update(id);
+        self.figures.count(|counts| counts.enforced.add(reason));
+        let reason = format!("ejected for {time:.1?}: {cause}").into();
+        self.enter(members, id, EjectionState::Ejected(reason), cause);
     }
 
     fn ejection_time(&mut self, ejections: u32) -> Duration {
@@ -274,20 +322,47 @@ impl OutlierPolicy {
             member.state.monitor.reset_severity();
             return self.reinstate(members, id, "its ejection time is over");
         }
-        tracing::info!(endpoint = %Escaped(&member.key), "on trial");
-        member.state.ejection = EjectionState::OnTrial(Allowance::of(1));
         member.state.monitor.begin_trial(member.endpoint.stats(), Instant::now());
-        members.queue_update(id);
+        let on_trial = EjectionState::OnTrial(Allowance::of(1));
+        self.enter(members, id, on_trial, "its ejection time is over");
     }
 
-    fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, reason: &str) {
+    fn reinstate<K: Display, T>(&mut self, members: &mut Members<K, T>, id: Id, cause: &str) {
         self.ejected.remove(id);
         let Some(member) = members.get_mut(id) else { return };
-        tracing::info!(endpoint = %Escaped(&member.key), reason, "no longer ejected");
-        (member.state.ejection, member.state.has_returned) = (EjectionState::InService, true);
+        member.state.has_returned = true;
         // What happened before the return must not count against the endpoint.
         member.state.seen = member.endpoint.stats().outcomes();
         member.state.monitor.reset();
+        self.enter(members, id, EjectionState::InService, cause);
+    }
+
+    /// Changes the state of an endpoint.
+    fn enter<K: Display, T>(
+        &self,
+        members: &mut Members<K, T>,
+        id: Id,
+        ejection: EjectionState,
+        cause: &str,
+    ) {
+        let Some(Member { key, state, .. }) = members.get_mut(id) else { return };
+        let before = std::mem::replace(&mut state.ejection, ejection).name();
+        let since = std::mem::replace(&mut state.since, Instant::now());
+        let now = state.ejection.name();
+        self.figures.edit(id, |_, figures| {
+            (figures.state, figures.since) = (now, state.since);
+            match &state.ejection {
+                EjectionState::InService => figures.reason = None,
+                EjectionState::Ejected(reason) => {
+                    figures.reason = Some(Arc::clone(reason));
+                    figures.ejections += 1;
+                }
+                EjectionState::OnTrial(_) => {}
+            }
+        });
+        let (stage, endpoint) = (&*self.figures.name(), key);
+        let (from, to) = (before.as_str(), now.as_str());
+        log_change!("ejection changed", Change { stage, endpoint, from, to, cause: &cause, since });
         members.queue_update(id);
     }
 
@@ -310,12 +385,22 @@ impl OutlierPolicy {
         // for all.
         if let Some(rule) = self.detection.failure_share {
             rule.find(&endpoints, |endpoint, reason| {
-                self.eject_if_allowed(members, endpoint.id, Severity::Mild, &reason);
+                self.eject_if_allowed(
+                    members,
+                    endpoint.id,
+                    Severity::Mild,
+                    (EjectionReason::FailureShare, &reason),
+                );
             });
         }
         if let Some(rule) = self.detection.success_rate {
             rule.find(&endpoints, |endpoint, reason| {
-                self.eject_if_allowed(members, endpoint.id, Severity::Mild, &reason);
+                self.eject_if_allowed(
+                    members,
+                    endpoint.id,
+                    Severity::Mild,
+                    (EjectionReason::SuccessRate, &reason),
+                );
             });
         }
         if let Some(rule) = self.detection.latency {
@@ -343,7 +428,12 @@ impl OutlierPolicy {
         }
         for (id, reason) in slow {
             if members.get(*id).is_some_and(|member| member.state.slow_intervals >= intervals) {
-                self.eject_if_allowed(members, *id, Severity::Mild, reason);
+                self.eject_if_allowed(
+                    members,
+                    *id,
+                    Severity::Mild,
+                    (EjectionReason::Latency, reason),
+                );
             }
         }
     }
@@ -379,9 +469,16 @@ impl OutlierPolicy {
             let reason = format!("no response for {time:.1?} while requests wait");
             match members.get(id).map(|member| &member.state.ejection) {
                 Some(EjectionState::OnTrial(_)) => {
-                    self.eject(members, id, Severity::TimingOut, &reason);
+                    self.eject(members, id, Severity::TimingOut, (EjectionReason::Stall, &reason));
                 }
-                _ => self.eject_if_allowed(members, id, Severity::TimingOut, &reason),
+                _ => {
+                    self.eject_if_allowed(
+                        members,
+                        id,
+                        Severity::TimingOut,
+                        (EjectionReason::Stall, &reason),
+                    );
+                }
             }
         }
     }
@@ -397,11 +494,21 @@ impl OutlierPolicy {
 }
 
 impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for OutlierPolicy {
-    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
+    fn added(&mut self, id: Id, key: &K, endpoint: &Endpoint<T>, _endpoints: usize) -> State {
         let config = self.detection.monitor_config();
+        let since = Instant::now();
+        let figures = EndpointEjection {
+            endpoint: key.to_string().into(),
+            state: StateName::InService,
+            reason: None,
+            since,
+            ejections: 0,
+        };
+        self.figures.add(id, figures);
         State {
             monitor: Arc::new(PassiveMonitor::new(id, config, self.events.0.clone())),
             ejection: EjectionState::InService,
+            since,
             ejections: 0,
             has_returned: false,
             slow_intervals: 0,
@@ -417,6 +524,7 @@ impl<K: Clone + Display + Eq + Hash, T: Clone> Policy<K, T, State> for OutlierPo
 
     fn removed(&mut self, id: Id, _member: &mut Member<K, T>) -> Removal {
         self.ejected.remove(id);
+        self.figures.remove(id);
         Removal::Now
     }
 

@@ -203,7 +203,7 @@ impl<K: Clone + Eq + Hash, T: Clone + 'static, S> Members<K, T, S> {
     ) {
         let id = self.next;
         self.next += 1;
-        let state = policy.added(id, &endpoint, arrivals.max(self.members.len() + 1));
+        let state = policy.added(id, &key, &endpoint, arrivals.max(self.members.len() + 1));
         let member = Member { key, endpoint, state, published, queued: false };
         self.members.insert(id, member);
     }

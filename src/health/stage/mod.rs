@@ -3,8 +3,11 @@
 //!
 //! `stage` has the stream [`Stage`](stage::Stage) and the trait [`Policy`](stage::Policy) that each
 //! adapter implements. `members` has the endpoints with their states, `timer` deadlines and
-//! intervals, and `weight_share` the scaling of weights.
+//! intervals, `weight_share` the scaling of weights, `figures` what a stage reports about its
+//! endpoints, and `change` the event of a change.
 
+pub(super) mod change;
+pub(super) mod figures;
 pub(super) mod members;
 #[allow(clippy::module_inception)]
 pub(super) mod stage;

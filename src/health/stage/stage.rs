@@ -18,7 +18,7 @@ use crate::{
 pub(crate) trait Policy<K, T, S> {
     /// Returns the state of a new endpoint. `endpoints` is how many there are, together with those
     /// that arrive in the same update.
-    fn added(&mut self, id: Id, endpoint: &Endpoint<T>, endpoints: usize) -> S;
+    fn added(&mut self, id: Id, key: &K, endpoint: &Endpoint<T>, endpoints: usize) -> S;
 
     /// Upstream has changed an endpoint. The stage passes the endpoint on afterwards.
     fn changed(&mut self, id: Id, member: &mut Member<K, T, S>) {
@@ -79,6 +79,10 @@ impl<D: Discover, P, S> Stage<D, P, S> {
     pub(crate) fn new(discover: D, policy: P) -> Self {
         Self { discover, ended: false, members: Members::new(), policy }
     }
+
+    pub(crate) fn policy(&self) -> &P {
+        &self.policy
+    }
 }
 
 impl<
@@ -126,9 +130,15 @@ impl<D: Discover + fmt::Debug, P, S> Stage<D, P, S> {
 }
 
 /// Defines the public stream of an adapter around a [`Stage`]: its name, which may be followed by a
-/// type parameter for a [`Check`](crate::health::Check), its settings, its policy and its state.
+/// type parameter for a [`Check`](crate::health::Check), its settings, its policy and its state. If
+/// the policy has a field `figures`, its type follows.
 macro_rules! stage {
-    ($(#[$doc:meta])* $name:ident $(<$check:ident>)?, $config:ty, $policy:ty, $state:ty) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident $(<$check:ident>)?, $config:ty, $policy:ty, $state:ty $(, $figures:ty)?
+    ) => {
+        $crate::health::stage::stage::stage!(@figures $name $(<$check>)?; $($figures)?);
+
         pin_project_lite::pin_project! {
             $(#[$doc])*
             pub struct $name<D: $crate::discover::Discover $(, $check)?> {
@@ -168,6 +178,24 @@ macro_rules! stage {
         {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 self.stage.fmt_as(stringify!($name), f)
+            }
+        }
+    };
+    (@figures $name:ident $(<$check:ident>)?;) => {};
+    (@figures $name:ident $(<$check:ident>)?; $figures:ty) => {
+        impl<D: $crate::discover::Discover $(, $check)?> $name<D $(, $check)?> {
+            /// Sets the name in events and figures. Default the kind of the stage.
+            #[must_use]
+            pub fn named(self, name: impl Into<std::sync::Arc<str>>) -> Self {
+                self.figures().set_name(name.into());
+                self
+            }
+
+            /// Returns a handle that reports what the stage has done, also while a balancer owns
+            /// the stream.
+            #[must_use]
+            pub fn figures(&self) -> $figures {
+                self.stage.policy().figures.clone()
             }
         }
     };

@@ -19,6 +19,8 @@ use super::{
 use crate::{
     BoxError,
     error::{ClientError, ClientErrorKind},
+    escape::{Escaped, EscapedChain},
+    log_limit::LogLimit,
     sync::{Mutex, lock},
 };
 
@@ -35,6 +37,8 @@ pub(super) struct Endpoint<B> {
     pub(super) pool: Pool,
     pub(super) target: Target,
     state: Mutex<State<B>>,
+    /// For the errors of connections, of which there may be one per request.
+    error_log: Mutex<LogLimit>,
 }
 
 /// While requests wait, no connection is idle and no stream is free: what becomes free is given to
@@ -115,7 +119,20 @@ impl<B> Endpoint<B> {
             queue: VecDeque::new(),
             last_id: 0,
         };
-        Self { pool, target, state: Mutex::new(state) }
+        Self { pool, target, state: Mutex::new(state), error_log: Mutex::default() }
+    }
+
+    /// Logs that a connection cannot be opened.
+    pub(super) fn log_error(&self, error: &ClientError) {
+        let suppressed = lock(&self.error_log).pass();
+        if let Some(suppressed) = suppressed {
+            tracing::debug!(
+                origin = %Escaped(&self.target.origin),
+                cause = %EscapedChain(error),
+                suppressed,
+                "no connection to the endpoint"
+            );
+        }
     }
 
     /// Returns whether an upgrade has to offer HTTP/1.1 only: where the endpoint selects the

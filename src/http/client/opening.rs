@@ -14,10 +14,7 @@ use super::{
     http1, http2,
     pool::Protocol,
 };
-use crate::{
-    error::{ClientError, ClientErrorKind},
-    escape::{Escaped, EscapedChain},
-};
+use crate::error::{ClientError, ClientErrorKind};
 
 /// A new connection.
 pub(super) enum Established<B> {
@@ -60,11 +57,7 @@ impl<B: RequestBody> Opening<B> {
 
     fn end(&mut self, error: &ClientError, runtime_ended: bool) {
         let Some(endpoint) = self.endpoint.take() else { return };
-        tracing::debug!(
-            origin = %Escaped(&endpoint.target.origin),
-            error = %EscapedChain(error),
-            "no connection to the endpoint"
-        );
+        endpoint.log_error(error);
         match self.only_for.take() {
             // An endpoint that speaks HTTP/2 and fails this handshake has no HTTP/1.1.
             Some(waiter)

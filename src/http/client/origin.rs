@@ -98,16 +98,24 @@ impl Origin {
         &self.address
     }
 
+    /// Returns the address that connections are opened to, unless it has to be resolved.
+    pub(in crate::http) fn socket_address(&self) -> Option<SocketAddr> {
+        match &self.address {
+            Address::Socket(address) => Some(*address),
+            Address::Zone(_) | Address::Authority => {
+                Some(SocketAddr::new(self.host_name().parse().ok()?, self.port()))
+            }
+        }
+    }
+
     /// Returns the host, an IPv6 address without its brackets.
-    #[cfg(feature = "http-client")]
-    pub(super) fn host_name(&self) -> &str {
+    pub(in crate::http) fn host_name(&self) -> &str {
         let host = self.authority.host();
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
     /// Returns the port, or the default one of the scheme.
-    #[cfg(feature = "http-client")]
-    pub(super) fn port(&self) -> u16 {
+    pub(in crate::http) fn port(&self) -> u16 {
         let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
         self.authority.port_u16().unwrap_or(default)
     }

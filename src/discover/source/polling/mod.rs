@@ -11,5 +11,5 @@ pub use self::{
     refresh::{Fetched, Refresh, refresh},
     schedule::Schedule,
     source_error::SourceError,
-    source_status::{SourceReport, SourceStatus},
+    source_status::{SourceReport, SourceStatus, WeakSourceStatus},
 };

@@ -15,6 +15,7 @@ use crate::{
     BoxError, ConfigError,
     discover::{Schedule, SourceError, SourceStatus, Update},
     endpoint::Endpoint,
+    escape::{Escaped, EscapedChain},
     rng::Rng,
 };
 
@@ -63,6 +64,7 @@ where
         last: None,
         rng: Rng::from_entropy(),
         status: SourceStatus::new(Arc::clone(&name)),
+        state_since: None,
         name,
     })
 }
@@ -103,6 +105,8 @@ pub struct Refresh<K, T> {
     last: Option<Vec<(K, Endpoint<T>)>>,
     rng: Rng,
     status: SourceStatus,
+    /// When the first answer came, or when answers and errors last took turns.
+    state_since: Option<Instant>,
 }
 
 type Fetching<K, T> = BoxFuture<'static, Result<Fetched<K, T>, BoxError>>;
@@ -146,6 +150,32 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
             };
             answer.map_err(|cause| SourceError::failed(name, cause))
         })
+    }
+
+    /// Logs that answers follow errors, or errors follow answers. The driver logs the errors.
+    fn log_change(&mut self, failed: Option<&SourceError>, failures: u32) {
+        let now = Instant::now();
+        let lasted = self.state_since.replace(now).map(|since| tracing::field::debug(now - since));
+        let source = Escaped(&self.name);
+        match failed {
+            Some(error) => tracing::debug!(
+                %source,
+                from = "answering",
+                to = "failing",
+                cause = %EscapedChain(error),
+                lasted,
+                "source changed"
+            ),
+            None => tracing::info!(
+                %source,
+                from = "failing",
+                to = "answering",
+                cause = "the source has answered",
+                failures,
+                lasted,
+                "source changed"
+            ),
+        }
     }
 
     fn wait(&mut self, delay: Duration, earliest: Option<Duration>) {
@@ -196,10 +226,14 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + PartialEq + 'static> Stream for 
             let random = this.rng.unit();
             match answer {
                 Ok(Fetched { endpoints, valid_for }) => {
-                    this.status.succeeded(endpoints.as_ref().map(Vec::len));
+                    match this.status.succeeded(endpoints.as_ref().map(Vec::len)) {
+                        0 => _ = this.state_since.get_or_insert_with(Instant::now),
+                        failures => this.log_change(None, failures),
+                    }
                     let delay = this.schedule.delay_after_answer(valid_for, random);
                     this.wait(delay, Some(this.schedule.floor));
                     if endpoints.is_some() && endpoints != this.last {
+                        this.status.updated();
                         this.last = succeeding(endpoints, this.last.take());
                         let all = this.last.iter().flatten().cloned();
                         return Poll::Ready(Some(Ok(Update::Reset(all.collect()))));
@@ -207,6 +241,9 @@ impl<K: Clone + Eq + Hash + 'static, T: Clone + PartialEq + 'static> Stream for 
                 }
                 Err(error) => {
                     let failures = this.status.failed(error.clone());
+                    if failures == 1 {
+                        this.log_change(Some(&error), failures);
+                    }
                     this.wait(this.schedule.delay_after_errors(failures, random), None);
                     return Poll::Ready(Some(Err(error)));
                 }
