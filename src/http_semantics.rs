@@ -216,7 +216,10 @@ mod tests {
         assert_eq!(failure(&Rejected::new("a", rate)), (429, Some(1200)));
         let full = RejectReason::QueueFull { limit: 1 };
         assert_eq!(failure(&Rejected::new("a", full)), (503, Some(1000)));
-        assert_eq!(failure(&Error::Overloaded { balancer: None, max_outstanding: 1 }), (503, Some(1000)));
+        assert_eq!(
+            failure(&Error::Overloaded { balancer: None, max_outstanding: 1 }),
+            (503, Some(1000))
+        );
         assert_eq!(failure(&Error::NoEndpoints { balancer: None }), (503, None));
         let endpoint = |source: std::io::ErrorKind| {
             let endpoint = EndpointId::new("a", &Endpoint::new(()));

@@ -41,10 +41,10 @@ fn of_one(error: &(dyn StdError + 'static)) -> Option<&'static str> {
         return Some("caller");
     }
     match error.downcast_ref::<Error>()? {
-        Error::NoEndpoints | Error::Closed => Some("no_endpoints"),
+        Error::NoEndpoints { .. } | Error::Closed { .. } => Some("no_endpoints"),
         Error::Unavailable(_) => Some("unavailable"),
         Error::Overloaded { .. } => Some("overloaded"),
-        Error::Refused => Some("refused"),
+        Error::Refused { .. } => Some("refused"),
         Error::Endpoint { .. } => None,
     }
 }
