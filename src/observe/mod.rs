@@ -27,10 +27,12 @@
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod observable;
 mod registry;
 mod report;
 
 pub use self::{
-    registry::{Observable, Observed, Registry},
+    observable::{Observable, Observed},
+    registry::Registry,
     report::{BalancerReport, Report},
 };

@@ -1,6 +1,14 @@
 use std::time::SystemTime;
 
-use crate::balance::{Event, Status};
+use crate::{
+    balance::{Event, Status},
+    discover::SourceReport,
+    failover::FailoverStatus,
+    health::{BackoffStatus, CheckStatus, CircuitStatus, EjectionStatus},
+    hedge::HedgeStatus,
+    limit::LimitStatus,
+    retry::{BudgetStatus, RetryStatus},
+};
 
 /// The state of the components of a [`Registry`](super::Registry) at one moment.
 ///
@@ -14,6 +22,26 @@ pub struct Report {
     pub time: SystemTime,
     /// The balancers, in the order in which they were added.
     pub balancers: Vec<BalancerReport>,
+    /// Layers of retries.
+    pub retries: Vec<RetryStatus>,
+    /// Layers of hedges.
+    pub hedges: Vec<HedgeStatus>,
+    /// Layers of failover.
+    pub failovers: Vec<FailoverStatus>,
+    /// Budgets of retries and hedges.
+    pub budgets: Vec<BudgetStatus>,
+    /// Limits.
+    pub limits: Vec<LimitStatus>,
+    /// Health checks.
+    pub checks: Vec<CheckStatus>,
+    /// Outlier detection.
+    pub ejections: Vec<EjectionStatus>,
+    /// Circuit breakers.
+    pub circuits: Vec<CircuitStatus>,
+    /// Weights that are lowered while endpoints are overloaded.
+    pub backoffs: Vec<BackoffStatus>,
+    /// Sources of endpoints.
+    pub sources: Vec<SourceReport>,
 }
 
 /// What a [`Report`] says of one balancer.
@@ -30,7 +58,20 @@ pub struct BalancerReport {
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { time: SystemTime::now(), balancers: Vec::new() }
+        Self {
+            time: SystemTime::now(),
+            balancers: Vec::new(),
+            retries: Vec::new(),
+            hedges: Vec::new(),
+            failovers: Vec::new(),
+            budgets: Vec::new(),
+            limits: Vec::new(),
+            checks: Vec::new(),
+            ejections: Vec::new(),
+            circuits: Vec::new(),
+            backoffs: Vec::new(),
+            sources: Vec::new(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     Balancer, BoxError, Endpoint, Error,
     balance::Change,
-    discover,
+    discover::{self, DiscoverExt},
     endpoint::{Health, Locality},
     health::{HealthExt, SlowStart},
     observe::Registry,
@@ -180,4 +180,110 @@ async fn a_registry_forgets_balancers_that_are_dropped() {
     assert_eq!(names(), ["kept", "dropped"]);
     drop(dropped);
     assert_eq!(names(), ["kept"]);
+}
+
+/// One of each component, all named; the values of their metrics.
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn every_component_has_metrics_and_the_catalog_lists_them_all() {
+    use std::collections::BTreeSet;
+
+    use tower_lb::{
+        discover::{Fetched, Schedule},
+        failover::FailoverLayer,
+        health::{CircuitBreaker, HealthCheck, OutlierDetection, OverloadBackoff},
+        hedge::{Delay, HedgeLayer},
+        limit::{AdaptiveThrottleLayer, Concurrency, ConcurrencyLimitLayer, RateLimitLayer},
+        observe::metrics::{CATALOG, Exporter},
+        outcome::ResultOnly,
+        retry::{Budget, RetryFailures, RetryLayer},
+    };
+
+    let registry = Registry::new();
+    let source = discover::refresh("dns", Schedule::default(), || async {
+        Ok(Fetched::new([("a", Endpoint::new(1))]))
+    });
+    let source = source.unwrap();
+    registry.add(&source.status());
+    let source =
+        source.health_checked(HealthCheck::new(|_| async { Ok::<_, BoxError>(()) })).unwrap();
+    registry.add(&source.figures());
+    let source = source.outlier_detected(OutlierDetection::new()).unwrap();
+    registry.add(&source.figures());
+    let source = source.circuit_broken(CircuitBreaker::new()).unwrap();
+    registry.add(&source.figures());
+    let source = source.overload_backoff(OverloadBackoff::new()).unwrap();
+    registry.add(&source.figures());
+    let builder = Balancer::builder().name("users").measure_durations(true);
+    let balancer = builder.spawn(P2c::default(), source.connect(|_| backend())).unwrap();
+    registry.add(&balancer);
+    let budget = Budget::builder().name("shared").build().unwrap();
+    let retry =
+        RetryLayer::builder(RetryFailures::default()).budget(budget.clone()).build().unwrap();
+    let hedge = HedgeLayer::builder(RetryFailures::default(), Delay::fixed(Duration::from_secs(1)));
+    let hedge = hedge.name("reads").budget(budget.clone()).build().unwrap();
+    let failover = FailoverLayer::builder((), RetryFailures::default()).build().unwrap();
+    let concurrency =
+        ConcurrencyLimitLayer::builder(Concurrency::fixed(7)).name("uploads").build().unwrap();
+    let rate = RateLimitLayer::new(3.5, 1).unwrap().name("api");
+    let throttle = AdaptiveThrottleLayer::new(ResultOnly, 2.0).unwrap();
+    registry.add(&budget);
+    registry.add(&retry);
+    registry.add(&hedge);
+    registry.add(&failover);
+    registry.add(&concurrency);
+    registry.add(&rate);
+    registry.add(&throttle);
+    settle().await;
+    balancer.clone().oneshot(7).await.unwrap();
+
+    let text = Exporter::new(&registry).render();
+    let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let expected: BTreeSet<_> = CATALOG.iter().map(|metric| metric.name).collect();
+    assert_eq!(names.collect::<BTreeSet<_>>(), expected);
+    for line in [
+        r#"tower_lb_requests_total{balancer="users",endpoint="a",zone="",tier="0",outcome="success"} 1"#,
+        r#"tower_lb_first_byte_seconds_bucket{balancer="users",endpoint="a",zone="",tier="0",le="0.01"} 1"#,
+        r#"tower_lb_endpoints{balancer="users",state="healthy"} 1"#,
+        r#"tower_lb_limit_max{limit="uploads",kind="concurrency"} 7"#,
+        r#"tower_lb_limit_max{limit="api",kind="rate"} 3.5"#,
+        r#"tower_lb_hedge_delay_seconds{hedge="reads"} 1"#,
+        r#"tower_lb_source_polls_total{source="dns",result="success"} 1"#,
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+
+    drop((retry, hedge, failover, concurrency, rate, throttle));
+    let report = registry.report();
+    assert_eq!((report.retries.len(), report.limits.len(), report.balancers.len()), (0, 0, 1));
+}
+
+/// Two components with one name share a series, which is their sum and never falls.
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn components_with_one_name_are_added_up() {
+    use tower_lb::observe::metrics::Exporter;
+
+    let registry = Registry::new();
+    let balancer = || {
+        let builder = Balancer::builder().name("twice");
+        builder.spawn(P2c::default(), discover::list([("a", Endpoint::new(backend()))])).unwrap()
+    };
+    let (one, other) = (balancer(), balancer());
+    registry.add(&one);
+    registry.add(&other);
+    settle().await;
+    let exporter = Exporter::new(&registry);
+    let picks = || {
+        let text = exporter.render();
+        let line = text.lines().find(|line| line.starts_with("tower_lb_picks_total")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    for n in 1..=5 {
+        one.clone().oneshot(1).await.unwrap();
+        assert_eq!(picks(), 3 * n - 2);
+        other.clone().oneshot(1).await.unwrap();
+        other.clone().oneshot(1).await.unwrap();
+        assert_eq!(picks(), 3 * n);
+    }
 }

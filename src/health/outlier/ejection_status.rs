@@ -96,17 +96,24 @@ pub struct EndpointEjection {
 }
 
 impl EjectionReasons {
+    /// Returns each reason with its number. The reasons are named like the fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        [
+            ("failed_responses", self.failed_responses),
+            ("unanswered_requests", self.unanswered_requests),
+            ("success_rate", self.success_rate),
+            ("failure_share", self.failure_share),
+            ("latency", self.latency),
+            ("stall", self.stall),
+            ("failed_trial", self.failed_trial),
+        ]
+        .into_iter()
+    }
+
     /// Returns the sum of all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Self { failed_responses, unanswered_requests, success_rate, failure_share, .. } = self;
-        failed_responses
-            + unanswered_requests
-            + success_rate
-            + failure_share
-            + self.latency
-            + self.stall
-            + self.failed_trial
+        self.iter().map(|(_, count)| count).sum()
     }
 
     pub(super) fn add(&mut self, reason: EjectionReason) {

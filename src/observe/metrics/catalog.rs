@@ -73,4 +73,58 @@ catalog! {
         "Errors of the stream of endpoints.";
     DRIVER = Gauge "driver_running" ["balancer"]
         "1 while the driver applies changes of the endpoints, or has a complete list; 0 if it was dropped.";
+    RETRIES = Counter "retries_total" ["retry", "reason"]
+        "Retries that were sent, by what failed before: transport, timeout, overload, application, refused, unsent.";
+    RETRY_REQUESTS = Counter "retry_requests_total" ["retry", "result"]
+        "Requests of which an attempt failed and that were retried with success, or were abandoned by the caller.";
+    RETRIES_STOPPED = Counter "retries_stopped_total" ["retry", "cause"]
+        "Requests whose failure went to the caller, by what ended their retries.";
+    HEDGES = Counter "hedges_total" ["hedge", "result"]
+        "Hedges that have ended, by result: won, lost, rejected, abandoned.";
+    HEDGES_REFUSED = Counter "hedges_refused_total" ["hedge"]
+        "Requests that got no hedge because the balance of the budget was too low.";
+    HEDGE_DELAY = Gauge "hedge_delay_seconds" ["hedge"]
+        "How long an attempt may take before a hedge is sent. Absent while none is sent.";
+    FAILOVERS = Counter "failovers_total" ["failover", "reason"]
+        "Requests that were sent to the fallback, by what was wrong with the primary.";
+    BUDGET_BALANCE = Gauge "budget_balance" ["budget"]
+        "Retries and hedges that could be paid for at this moment.";
+    BUDGET_SPENT = Counter "budget_spent_total" ["budget"]
+        "Retries and hedges that were paid for.";
+    BUDGET_REFUSED = Counter "budget_refused_total" ["budget"]
+        "Retries and hedges that were not sent because the balance was too low.";
+    LIMIT_MAX = Gauge "limit_max" ["limit", "kind"]
+        "Requests that may be in flight, or the rate a second. Absent for adaptive throttles.";
+    LIMIT_IN_FLIGHT = Gauge "limit_in_flight" ["limit", "kind"]
+        "Requests that hold a permit of the limit.";
+    LIMIT_WAITING = Gauge "limit_waiting" ["limit", "kind"]
+        "Requests that wait for the limit.";
+    LIMIT_ADMITTED = Counter "limit_admitted_total" ["limit", "kind"]
+        "Requests that got a permit.";
+    REJECTIONS = Counter "rejections_total" ["limit", "kind", "reason"]
+        "Requests that the limit has rejected.";
+    REJECTED_RATIO = Gauge "throttle_rejected_ratio" ["limit", "kind"]
+        "The share of requests that an adaptive throttle rejects at present.";
+    CHECKS = Counter "health_checks_total" ["checks", "result"]
+        "Health checks by result: passed, failed, timed_out.";
+    CHECK_SECONDS = Counter "health_check_seconds_total" ["checks", "result"]
+        "The time that the health checks took.";
+    EJECTIONS = Counter "ejections_total" ["stage", "reason", "enforced"]
+        "Outliers that were ejected, or were not because of the limit on ejections.";
+    EJECTED = Gauge "endpoints_ejected" ["stage", "state"]
+        "Endpoints that are ejected or on trial.";
+    CIRCUITS = Gauge "circuits" ["breaker", "state"]
+        "Circuits in each state: closed, open, half_open.";
+    CIRCUITS_OPENED = Counter "circuits_opened_total" ["breaker", "reason"]
+        "Circuits that have opened.";
+    BACKOFFS = Counter "overload_backoffs_total" ["stage"]
+        "How often the weight of an overloaded endpoint was lowered.";
+    SOURCE_POLLS = Counter "source_polls_total" ["source", "result"]
+        "Polls of a source of endpoints by result: success, error.";
+    SOURCE_UPDATES = Counter "source_updates_total" ["source"]
+        "Answers of a source that have changed the endpoints.";
+    SOURCE_AGE = Gauge "source_age_seconds" ["source"]
+        "Age of the last answer of a source. Absent before the first one.";
+    SOURCE_ENDPOINTS = Gauge "source_endpoints" ["source"]
+        "Endpoints in the last answer of a source.";
 }

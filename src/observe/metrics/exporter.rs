@@ -128,6 +128,11 @@ fn record(recorder: &dyn Recorder, metric: &Metric, labels: &Labels, added: &Val
         (Value::Counter(added), _) => {
             recorder.register_counter(&key, &METADATA).increment(*added);
         }
+        (_, Value::Time(nanos)) => {
+            // The crate's counters are whole numbers: seconds would lose short times.
+            let seconds = Duration::from_nanos(*nanos).as_secs();
+            recorder.register_counter(&key, &METADATA).absolute(seconds);
+        }
         (_, Value::Gauge(now) | Value::Longest(now)) => {
             recorder.register_gauge(&key, &METADATA).set(*now);
         }

@@ -6,8 +6,16 @@ use super::{
 };
 use crate::{
     balance::{DriverState, EndpointStatus, Status},
+    discover::SourceReport,
     endpoint::OutcomeCounts,
+    failover::FailoverStatus,
+    health::{
+        CheckCounts, CheckStatus, CircuitState, CircuitStatus, EjectionState, EjectionStatus,
+    },
+    hedge::HedgeStatus,
+    limit::LimitStatus,
     observe::Report,
+    retry::{BudgetStatus, RetryStatus},
 };
 
 /// The states of an endpoint, all of which have a series from the start.
@@ -18,35 +26,190 @@ const MAX_LABEL_BYTES: usize = 256;
 
 /// Returns the values of all metrics at the moment of a report.
 pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<Reading> {
-    let mut projection = Projection { endpoint_series, readings: Vec::new() };
+    let mut projection = Projection { endpoint_series, whole: "".into(), readings: Vec::new() };
     for balancer in &report.balancers {
         projection.balancer(&balancer.status);
     }
+    report.retries.iter().for_each(|status| projection.retry(status));
+    report.hedges.iter().for_each(|status| projection.hedge(status));
+    report.failovers.iter().for_each(|status| projection.failover(status));
+    report.budgets.iter().for_each(|status| projection.budget(status));
+    report.limits.iter().for_each(|status| projection.limit(status));
+    report.checks.iter().for_each(|status| projection.checks(status));
+    report.ejections.iter().for_each(|status| projection.ejections(status));
+    report.circuits.iter().for_each(|status| projection.circuits(status));
+    for status in &report.backoffs {
+        let lowered = Value::Counter(status.counts.lowered);
+        projection.push(&catalog::BACKOFFS, [("stage", &*status.name)], lowered);
+    }
+    report.sources.iter().for_each(|status| projection.source(status));
     projection.readings
 }
 
 struct Projection {
     endpoint_series: EndpointSeries,
+    /// The source of a series that has only one.
+    whole: Arc<str>,
     readings: Vec<Reading>,
 }
 
 impl Projection {
-    fn push(&mut self, metric: &'static Metric, labels: Labels, source: &Arc<str>, value: Value) {
+    /// Adds a value of a component that has the series for itself.
+    fn push<'a>(
+        &mut self,
+        metric: &'static Metric,
+        labels: impl IntoIterator<Item = (&'static str, &'a str)>,
+        value: Value,
+    ) {
+        let labels = labels.into_iter().map(|(name, value)| (name, label_value(value))).collect();
+        self.push_part(metric, labels, &self.whole.clone(), value);
+    }
+
+    /// Adds a value of one of the sources of a series.
+    fn push_part(
+        &mut self,
+        metric: &'static Metric,
+        labels: Labels,
+        source: &Arc<str>,
+        value: Value,
+    ) {
         self.readings.push(Reading { metric, labels, source: Arc::clone(source), value });
+    }
+
+    fn retry(&mut self, status: &RetryStatus) {
+        let name = ("retry", &*status.name);
+        for (reason, count) in status.retries.iter() {
+            self.push(&catalog::RETRIES, [name, ("reason", reason)], Value::Counter(count));
+        }
+        for (result, count) in [("success", status.succeeded), ("abandoned", status.abandoned)] {
+            self.push(&catalog::RETRY_REQUESTS, [name, ("result", result)], Value::Counter(count));
+        }
+        for (cause, count) in status.stopped.iter() {
+            self.push(&catalog::RETRIES_STOPPED, [name, ("cause", cause)], Value::Counter(count));
+        }
+    }
+
+    fn hedge(&mut self, status: &HedgeStatus) {
+        let name = ("hedge", &*status.name);
+        let ends = [
+            ("won", status.won),
+            ("lost", status.lost),
+            ("rejected", status.rejected),
+            ("abandoned", status.abandoned),
+        ];
+        for (result, count) in ends {
+            self.push(&catalog::HEDGES, [name, ("result", result)], Value::Counter(count));
+        }
+        self.push(&catalog::HEDGES_REFUSED, [name], Value::Counter(status.refused));
+        if let Some(delay) = status.delay {
+            self.push(&catalog::HEDGE_DELAY, [name], Value::Gauge(delay.as_secs_f64()));
+        }
+    }
+
+    fn failover(&mut self, status: &FailoverStatus) {
+        for (reason, count) in status.failovers.iter() {
+            let labels = [("failover", &*status.name), ("reason", reason)];
+            self.push(&catalog::FAILOVERS, labels, Value::Counter(count));
+        }
+    }
+
+    fn budget(&mut self, status: &BudgetStatus) {
+        let name = ("budget", &*status.name);
+        self.push(&catalog::BUDGET_BALANCE, [name], Value::Gauge(status.balance));
+        self.push(&catalog::BUDGET_SPENT, [name], Value::Counter(status.spent));
+        self.push(&catalog::BUDGET_REFUSED, [name], Value::Counter(status.refused));
+    }
+
+    fn limit(&mut self, status: &LimitStatus) {
+        let labels = [("limit", &*status.name), ("kind", status.kind.as_str())];
+        let gauges = [
+            (&catalog::LIMIT_MAX, status.limit),
+            (&catalog::LIMIT_IN_FLIGHT, status.in_flight.map(|count| count as f64)),
+            (&catalog::LIMIT_WAITING, Some(status.waiting as f64)),
+            (&catalog::REJECTED_RATIO, status.rejected_share),
+        ];
+        for (metric, value) in gauges {
+            if let Some(value) = value {
+                self.push(metric, labels, Value::Gauge(value));
+            }
+        }
+        if let Some(admitted) = status.admitted {
+            self.push(&catalog::LIMIT_ADMITTED, labels, Value::Counter(admitted));
+        }
+        for (reason, count) in status.rejected.iter() {
+            let labels = labels.into_iter().chain([("reason", reason)]);
+            self.push(&catalog::REJECTIONS, labels, Value::Counter(count));
+        }
+    }
+
+    fn checks(&mut self, status: &CheckStatus) {
+        let CheckCounts { passed, failed, timed_out, .. } = status.counts;
+        for (result, checks) in [("passed", passed), ("failed", failed), ("timed_out", timed_out)] {
+            let labels = [("checks", &*status.name), ("result", result)];
+            let nanos = u64::try_from(checks.total_time.as_nanos()).unwrap_or(u64::MAX);
+            self.push(&catalog::CHECKS, labels, Value::Counter(checks.count));
+            self.push(&catalog::CHECK_SECONDS, labels, Value::Time(nanos));
+        }
+    }
+
+    fn ejections(&mut self, status: &EjectionStatus) {
+        let name = ("stage", &*status.name);
+        let counts = [("true", status.counts.enforced), ("false", status.counts.unenforced)];
+        for (enforced, reasons) in counts {
+            for (reason, count) in reasons.iter() {
+                let labels = [name, ("reason", reason), ("enforced", enforced)];
+                self.push(&catalog::EJECTIONS, labels, Value::Counter(count));
+            }
+        }
+        for state in [EjectionState::Ejected, EjectionState::OnTrial] {
+            let count = status.endpoints.iter().filter(|one| one.state == state).count();
+            let labels = [name, ("state", state.as_str())];
+            self.push(&catalog::EJECTED, labels, Value::Gauge(count as f64));
+        }
+    }
+
+    fn circuits(&mut self, status: &CircuitStatus) {
+        let name = ("breaker", &*status.name);
+        for state in [CircuitState::Closed, CircuitState::Open, CircuitState::HalfOpen] {
+            let count = status.endpoints.iter().filter(|one| one.state == state).count();
+            let labels = [name, ("state", state.as_str())];
+            self.push(&catalog::CIRCUITS, labels, Value::Gauge(count as f64));
+        }
+        let opened = [
+            ("consecutive_failures", status.counts.opened_by_consecutive_failures),
+            ("failure_share", status.counts.opened_by_failure_share),
+            ("failed_trial", status.counts.opened_by_failed_trial),
+        ];
+        for (reason, count) in opened {
+            let labels = [name, ("reason", reason)];
+            self.push(&catalog::CIRCUITS_OPENED, labels, Value::Counter(count));
+        }
+    }
+
+    fn source(&mut self, status: &SourceReport) {
+        let name = ("source", &*status.name);
+        for (result, count) in [("success", status.successes), ("error", status.errors)] {
+            self.push(&catalog::SOURCE_POLLS, [name, ("result", result)], Value::Counter(count));
+        }
+        self.push(&catalog::SOURCE_UPDATES, [name], Value::Counter(status.updates));
+        self.push(&catalog::SOURCE_ENDPOINTS, [name], Value::Gauge(status.endpoints as f64));
+        if let Some(last) = status.last_success {
+            let age = last.elapsed().as_secs_f64();
+            self.push(&catalog::SOURCE_AGE, [name], Value::Gauge(age));
+        }
     }
 
     fn balancer(&mut self, status: &Status) {
         let unnamed = || "balancer".into();
         let name = status.name.as_deref().map_or_else(unnamed, label_value);
-        let source: Arc<str> = "".into();
-        let labels = || vec![("balancer", Arc::clone(&name))];
+        let labels = ("balancer", &*name);
         let count = |state| {
             let endpoints = status.endpoints.iter();
             endpoints.filter(|endpoint| endpoint.attributes.health().state() == state).count()
         };
         for state in STATES {
-            let labels = [labels(), vec![("state", state.into())]].concat();
-            self.push(&catalog::ENDPOINTS, labels, &source, Value::Gauge(count(state) as f64));
+            let count = Value::Gauge(count(state) as f64);
+            self.push(&catalog::ENDPOINTS, [labels, ("state", state)], count);
         }
         let eligible = status.endpoints.iter().filter(|endpoint| endpoint.is_eligible).count();
         let runs = status.driver.state != DriverState::Dropped;
@@ -60,7 +223,7 @@ impl Projection {
             (&catalog::DRIVER, Value::Gauge(f64::from(u8::from(runs)))),
         ];
         for (metric, value) in values {
-            self.push(metric, labels(), &source, value);
+            self.push(metric, [labels], value);
         }
         let mut tiers = HashMap::new();
         for (index, endpoint) in status.endpoints.iter().enumerate() {
@@ -105,13 +268,13 @@ impl Projection {
         let source = &endpoint.name;
         for (outcome, count) in outcomes(&endpoint.outcomes) {
             let labels = [&labels[..], &[("outcome", outcome.into())]].concat();
-            self.push(&catalog::REQUESTS, labels, source, Value::Counter(count));
+            self.push_part(&catalog::REQUESTS, labels, source, Value::Counter(count));
         }
         let state = endpoint.attributes.health().state();
         for possible in STATES {
             let labels = [&labels[..], &[("state", possible.into())]].concat();
             let value = Value::Gauge(f64::from(u8::from(possible == state)));
-            self.push(&catalog::HEALTH, labels, source, value);
+            self.push_part(&catalog::HEALTH, labels, source, value);
         }
         let values = [
             (&catalog::PICKS, Value::Counter(endpoint.picks())),
@@ -120,13 +283,13 @@ impl Projection {
             (&catalog::WEIGHT, Value::Gauge(endpoint.attributes.weight().into())),
         ];
         for (metric, value) in values {
-            self.push(metric, labels.clone(), source, value);
+            self.push_part(metric, labels.clone(), source, value);
         }
         let durations =
             [(&catalog::FIRST_BYTE, &endpoint.first_byte), (&catalog::DURATION, &endpoint.end)];
         for (metric, durations) in durations {
             if let Some(durations) = durations {
-                self.push(metric, labels.clone(), source, Value::Histogram(durations.clone()));
+                self.push_part(metric, labels.clone(), source, Value::Histogram(durations.clone()));
             }
         }
     }

@@ -16,6 +16,8 @@ pub(super) type Labels = Vec<(&'static str, Arc<str>)>;
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Counter(u64),
+    /// A sum of times in nanoseconds, which is a counter in seconds.
+    Time(u64),
     Gauge(f64),
     /// A gauge of which several readings are not added up.
     Longest(f64),
@@ -39,10 +41,14 @@ pub(super) struct Reading {
 #[derive(Debug, Default)]
 pub(super) struct SeriesSet {
     series: BTreeMap<(&'static str, Labels), Series>,
-    last: HashMap<(&'static str, Labels, Arc<str>), Last>,
+    last: HashMap<SourceKey, Last>,
     /// How often the series were updated.
     round: u64,
 }
+
+/// A metric, the labels of a series, a source of that series, and the number of the component if
+/// several have the same name.
+type SourceKey = (&'static str, Labels, Arc<str>, u32);
 
 #[derive(Debug)]
 pub(super) struct Series {
@@ -59,6 +65,7 @@ pub(super) struct Series {
 struct Last {
     value: Value,
     seen: Instant,
+    round: u64,
 }
 
 impl SeriesSet {
@@ -74,8 +81,11 @@ impl SeriesSet {
             }
         }
         for Reading { metric, labels, source, value } in readings {
-            let key = (metric.name, labels.clone(), source);
-            let before = self.last.insert(key, Last { value: value.clone(), seen: now });
+            let mut key = (metric.name, labels.clone(), source, 0);
+            while self.last.get(&key).is_some_and(|last| last.round == round) {
+                key.3 += 1;
+            }
+            let before = self.last.insert(key, Last { value: value.clone(), seen: now, round });
             let added = difference(&value, before.as_ref().map(|last| &last.value));
             let series = self.series.entry((metric.name, labels)).or_insert_with(|| Series {
                 metric,
@@ -93,7 +103,7 @@ impl SeriesSet {
         // A gauge of an endpoint that is gone says nothing; a counter is still scraped for a while.
         self.series.retain(|_, series| match series.value {
             Value::Gauge(_) | Value::Longest(_) => series.round == round,
-            Value::Counter(_) | Value::Histogram(_) => is_fresh(series.seen),
+            Value::Counter(_) | Value::Time(_) | Value::Histogram(_) => is_fresh(series.seen),
         });
     }
 
@@ -106,6 +116,7 @@ impl SeriesSet {
 fn zero(value: &Value) -> Value {
     match value {
         Value::Counter(_) => Value::Counter(0),
+        Value::Time(_) => Value::Time(0),
         Value::Gauge(_) => Value::Gauge(0.0),
         Value::Longest(_) => Value::Longest(0.0),
         Value::Histogram(_) => Value::Histogram(Distribution::default()),
@@ -119,6 +130,9 @@ fn difference(now: &Value, before: Option<&Value>) -> Value {
         (Value::Counter(now), Some(Value::Counter(before))) => {
             Value::Counter(now.checked_sub(*before).unwrap_or(*now))
         }
+        (Value::Time(now), Some(Value::Time(before))) => {
+            Value::Time(now.checked_sub(*before).unwrap_or(*now))
+        }
         (Value::Histogram(now), Some(Value::Histogram(before))) => {
             Value::Histogram(now.since(before))
         }
@@ -129,6 +143,7 @@ fn difference(now: &Value, before: Option<&Value>) -> Value {
 fn add(total: &mut Value, added: &Value) {
     match (total, added) {
         (Value::Counter(total), Value::Counter(added)) => *total = total.wrapping_add(*added),
+        (Value::Time(total), Value::Time(added)) => *total = total.saturating_add(*added),
         (Value::Gauge(total), Value::Gauge(added)) => *total += added,
         (Value::Longest(total), Value::Longest(added)) => *total = total.max(*added),
         (Value::Histogram(total), Value::Histogram(added)) => total.merge(added),

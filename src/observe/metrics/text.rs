@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use super::{
     Kind,
@@ -31,6 +31,10 @@ pub(super) fn write(series: &SeriesSet) -> String {
         }
         match &series.value {
             Value::Counter(count) => sample(&mut text, name, labels, "", *count as f64),
+            Value::Time(nanos) => {
+                let seconds = Duration::from_nanos(*nanos).as_secs_f64();
+                sample(&mut text, name, labels, "", seconds);
+            }
             Value::Gauge(value) | Value::Longest(value) => {
                 sample(&mut text, name, labels, "", *value);
             }

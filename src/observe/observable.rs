@@ -1,0 +1,176 @@
+use std::fmt;
+
+use super::{BalancerReport, Report};
+use crate::{
+    Balancer,
+    balance::Monitor,
+    discover::SourceStatus,
+    failover::FailoverLayer,
+    health::{BackoffFigures, CheckFigures, CircuitFigures, EjectionFigures},
+    hedge::HedgeLayer,
+    limit::{AdaptiveThrottleLayer, ConcurrencyLimitLayer, RateLimitLayer},
+    retry::{Budget, RetryLayer},
+    strategy::Strategy,
+};
+
+/// A component that a [`Registry`](super::Registry) can observe: a balancer, a layer that counts,
+/// or the figures of a stage of discovery.
+pub trait Observable {
+    /// Returns what the registry keeps of the component.
+    fn observe(&self) -> Observed;
+}
+
+/// What a [`Registry`](super::Registry) keeps of a component.
+pub struct Observed(pub(super) Vec<Box<dyn Component>>);
+
+/// A part of a registry.
+pub(super) trait Component: Send + Sync {
+    /// Adds what the component has to say to the report. Returns false if the component is gone.
+    fn read(&self, report: &mut Report) -> bool;
+}
+
+impl<F> Component for F
+where
+    F: Fn(&mut Report) -> bool + Send + Sync,
+{
+    fn read(&self, report: &mut Report) -> bool {
+        self(report)
+    }
+}
+
+impl Observed {
+    /// Observes a component by what `status` returns, until that is `None`.
+    fn by<S: 'static>(
+        status: impl Fn() -> Option<S> + Send + Sync + 'static,
+        list: fn(&mut Report) -> &mut Vec<S>,
+    ) -> Self {
+        let read = move |report: &mut Report| match status() {
+            Some(status) => {
+                list(report).push(status);
+                true
+            }
+            None => false,
+        };
+        Self(vec![Box::new(read)])
+    }
+}
+
+impl<S, St, T> Observable for Balancer<S, St, T>
+where
+    S: Send + Sync + 'static,
+    St: Strategy<Picker: Send + Sync + 'static>,
+{
+    fn observe(&self) -> Observed {
+        self.monitor().observe()
+    }
+}
+
+impl Observable for Monitor {
+    fn observe(&self) -> Observed {
+        let monitor = self.clone();
+        let read = move || {
+            let (status, events) = (monitor.status()?, monitor.events()?);
+            Some(BalancerReport { status, events })
+        };
+        Observed::by(read, |report| &mut report.balancers)
+    }
+}
+
+impl<P: Send + Sync + 'static> Observable for RetryLayer<P> {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.retries)
+    }
+}
+
+impl<P: Send + Sync + 'static> Observable for HedgeLayer<P> {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.hedges)
+    }
+}
+
+impl<B, P> Observable for FailoverLayer<B, P>
+where
+    B: Send + Sync + 'static,
+    P: Send + Sync + 'static,
+{
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.failovers)
+    }
+}
+
+/// An unlimited budget counts nothing, so there is nothing to observe.
+impl Observable for Budget {
+    fn observe(&self) -> Observed {
+        match self.weak_status() {
+            Some(status) => Observed::by(status, |report| &mut report.budgets),
+            None => Observed(Vec::new()),
+        }
+    }
+}
+
+/// Observes the layers of retries and hedges, and their budget.
+#[cfg(feature = "http")]
+impl Observable for crate::http::ResilienceLayer {
+    fn observe(&self) -> Observed {
+        let Observed(mut parts) = self.retry().observe();
+        parts.extend(self.hedge().observe().0);
+        parts.extend(self.budget().observe().0);
+        Observed(parts)
+    }
+}
+
+impl<C, I, P> Observable for ConcurrencyLimitLayer<C, I, P>
+where
+    C: Send + Sync + 'static,
+    I: Send + Sync + 'static,
+    P: Send + Sync + 'static,
+{
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.limits)
+    }
+}
+
+impl Observable for RateLimitLayer {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.limits)
+    }
+}
+
+impl<C: Send + Sync + 'static> Observable for AdaptiveThrottleLayer<C> {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.limits)
+    }
+}
+
+macro_rules! observe_figures {
+    ($($figures:ty => $list:ident;)*) => {
+        $(impl Observable for $figures {
+            fn observe(&self) -> Observed {
+                let figures = self.downgrade();
+                let status = move || Some(figures.upgrade()?.status());
+                Observed::by(status, |report| &mut report.$list)
+            }
+        })*
+    };
+}
+
+observe_figures! {
+    CheckFigures => checks;
+    EjectionFigures => ejections;
+    CircuitFigures => circuits;
+    BackoffFigures => backoffs;
+}
+
+impl Observable for SourceStatus {
+    fn observe(&self) -> Observed {
+        let source = self.downgrade();
+        let report = move || Some(source.upgrade()?.report());
+        Observed::by(report, |report| &mut report.sources)
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("parts", &self.0.len()).finish()
+    }
+}
