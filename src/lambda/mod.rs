@@ -73,7 +73,7 @@ pub use self::{
     outcome::{Execution, InvocationStatus, Remedy, RetryAdvice, UntilResponse, UntilStreamEnd},
     strategy::{Aimd, CostAware, Pack, Price},
     throttle::{
-        AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleReason, ThrottleScope,
-        Throttles, TrackThrottles,
+        AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleCounts, ThrottleReason,
+        ThrottleScope, Throttles, ThrottlesStatus, TrackThrottles,
     },
 };
