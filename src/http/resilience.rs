@@ -193,7 +193,8 @@ impl ResilienceBuilder {
         // The retry layer deposits for each request. A second deposit here would double the budget.
         let hedge = HedgeLayer::builder(on.clone(), hedge).name(Arc::clone(&name));
         let hedge = hedge.budget(budget.without_deposits());
-        let retry = RetryLayer::builder(on).name(name).attempts(attempts).backoff(backoff).overall(overall);
+        let retry =
+            RetryLayer::builder(on).name(name).attempts(attempts).backoff(backoff).overall(overall);
         let retry = retry.carries(carries);
         let retry = seed.into_iter().fold(retry.budget(budget), |retry, seed| retry.seed(seed));
         Parts { replay, retry, hedge }

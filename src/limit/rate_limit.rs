@@ -58,7 +58,8 @@ where
                 State::Waiting { wait: sleep(wait), waiting: Some(waiting) }
             }
             Err(retry_after) => {
-                let rejected = self.layer.meter.rejections.reject(RejectReason::Rate { retry_after });
+                let rejected =
+                    self.layer.meter.rejections.reject(RejectReason::Rate { retry_after });
                 State::Rejected { rejected: Some(rejected) }
             }
         };

@@ -70,7 +70,8 @@ impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
         // A held response may occupy the very permit that the service waits for. Unbounded, the
         // wait could be a deadlock.
         let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
-        let deadline = retries.failed.as_ref().and_then(|failed| failed.attempts.as_ref()?.deadline());
+        let deadline =
+            retries.failed.as_ref().and_then(|failed| failed.attempts.as_ref()?.deadline());
         let until = longest.into_iter().chain(deadline).min();
         Self::WaitingForReady { held: Some(held), until, timer: LazySleep::default() }
     }

@@ -464,9 +464,7 @@ async fn retries_hedges_and_limits_add_up_to_what_endpoints_saw() {
     let results = join_all(requests).await;
     let (retry, hedge) = (retry.status(), hedge.status());
     let (budget, limit) = (budget.status().unwrap(), limit.status());
-    let is_rejected = |result: &&Option<Result<u32, BoxError>>| {
-        matches!(result, Some(Err(error)) if error.is::<Rejected>())
-    };
+    let is_rejected = |result: &&Option<Result<u32, BoxError>>| matches!(result, Some(Err(error)) if error.is::<Rejected>());
     let rejected = results.iter().filter(is_rejected).count() as u64;
     let (retries, hedges) = (retry.retries.total(), hedge.sent);
     for count in [retries, rejected, retry.abandoned, retry.succeeded, retry.stopped.attempts] {
@@ -573,9 +571,8 @@ async fn a_sticky_failover_tells_when_it_switches_and_returns() {
     let (logs, _collecting) = Logs::collect();
     let is_down = Arc::new(AtomicU32::new(1));
     let down = Arc::clone(&is_down);
-    let near = service_fn(move |_: Query| {
-        ready(if down.load(SeqCst) == 1 { broken() } else { Ok(0) })
-    });
+    let near =
+        service_fn(move |_: Query| ready(if down.load(SeqCst) == 1 { broken() } else { Ok(0) }));
     let far = service_fn(|_: Query| ready(Ok::<_, BoxError>(0)));
     let failover = FailoverLayer::builder(far, RetryFailures::new(ByStatus));
     let failover = failover.name("regions\n").sticky(3, Duration::from_secs(1)).build().unwrap();

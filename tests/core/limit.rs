@@ -146,7 +146,10 @@ async fn the_less_important_are_turned_away_first() {
     assert_eq!(why(&error), RejectReason::Priority { limit: 5 });
     let mut more: Vec<_> = (0..6).map(|_| spawn(service.clone().oneshot(100))).collect();
     more.iter_mut().for_each(|request| assert_pending!(request.poll()));
-    assert!(matches!(why(&service.oneshot(100).await.unwrap_err()), RejectReason::QueueFull { .. }));
+    assert!(matches!(
+        why(&service.oneshot(100).await.unwrap_err()),
+        RejectReason::QueueFull { .. }
+    ));
 }
 
 /// True is an answer, false means that there is too much to do.

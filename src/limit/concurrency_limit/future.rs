@@ -10,9 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{
-    Permit, PermitScope, RejectReason, Rejected, limiter::QueueEntry, service::Shared,
-};
+use super::{Permit, PermitScope, RejectReason, Rejected, limiter::QueueEntry, service::Shared};
 use crate::{
     BoxError,
     future::polled_after_completion,
