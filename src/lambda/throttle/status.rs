@@ -32,8 +32,8 @@ pub struct ThrottlesStatus {
     /// The name.
     pub name: Arc<str>,
     /// Invocations that the service throttled, as the trackers of
-    /// [`Throttles::track`](crate::lambda::Throttles::track) have seen them. A shed request does not
-    /// count here.
+    /// [`Throttles::track`](crate::lambda::Throttles::track) have seen them. Does not count shed
+    /// requests.
     pub throttled: ThrottleCounts,
     /// How many functions, and accounts in a region, are left out at this moment.
     pub paused: u64,
