@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Defines counters by reason: the public value, the reasons, and the atomics.
 ///
-/// `pub struct Value, Counters by Reason { field: Variant, }`. The name of a field is also the label
-/// of its reason.
+/// `pub struct Value, Counters by Reason { field: Variant, }`. The name of a field is also the
+/// label of its reason.
 macro_rules! counts {
     (
         $(#[$attribute:meta])*

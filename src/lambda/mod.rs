@@ -8,7 +8,8 @@
 //! [`Builder::lambda`](crate::balance::Builder::lambda) has the settings of a balancer of
 //! functions. [`InvocationStatus`] classifies results, for the balancer's figures and for retries,
 //! hedges and failover around it. [`RetryAdvice`] says what may be retried, and where.
-//! [`Throttles`] keeps requests away from functions and regions without capacity.
+//! [`Throttles`] keeps requests away from functions and regions without capacity, and
+//! [`BillingLayer`] adds up what invocations cost.
 //!
 //! Every strategy works with functions. Some are made for them:
 //!
@@ -49,9 +50,11 @@
 //! ```
 
 // `invoke` has the services and what they exchange, `event` HTTP in front of them, `outcome` what a
-// result means. `throttle`, `strategy` and `check` are for balancers; `aws` has what needs the SDK.
+// result means. `throttle`, `strategy` and `check` are for balancers, `billing` reads what
+// they cost; `aws` has what needs the SDK.
 #[cfg(feature = "aws")]
 pub mod aws;
+mod billing;
 mod check;
 mod event;
 mod invoke;
@@ -60,6 +63,7 @@ mod strategy;
 mod throttle;
 
 pub use self::{
+    billing::{Billing, BillingFuture, BillingLayer, BillingStatus},
     check::{DryRun, EventCheck, WarmUp},
     event::{
         AlbEvent, EventFormat, FunctionResponse, HttpBody, HttpFunction, HttpFunctionFuture,
@@ -73,7 +77,7 @@ pub use self::{
     outcome::{Execution, InvocationStatus, Remedy, RetryAdvice, UntilResponse, UntilStreamEnd},
     strategy::{Aimd, CostAware, Pack, Price},
     throttle::{
-        AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleReason, ThrottleScope,
-        Throttles, TrackThrottles,
+        AvoidThrottled, Shed, ShedFuture, ShedLayer, Throttle, ThrottleCounts, ThrottleReason,
+        ThrottleScope, Throttles, ThrottlesStatus, TrackThrottles,
     },
 };

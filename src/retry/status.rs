@@ -82,8 +82,8 @@ counts! {
 /// The counters of a [`RetryLayer`](crate::retry::RetryLayer), over all of its services.
 ///
 /// They concern requests of which an attempt failed, by the decision of the
-/// [`RetryPolicy`](crate::retry::RetryPolicy). A request whose first result is final is not counted.
-/// Neither is one that passes through without a look at its result: with
+/// [`RetryPolicy`](crate::retry::RetryPolicy). A request whose first result is final is not
+/// counted. Neither is one whose result the layer does not examine: with
 /// [`RetrySafety::Never`](crate::retry::RetrySafety::Never), or not copyable from the start.
 ///
 /// `failed` is the sum of `succeeded`, `stopped`, `abandoned` and the requests that are still being
@@ -155,8 +155,8 @@ impl RetryCounters {
     }
 }
 
-/// A request after its first failure. Counts how it ends, once; dropped without an end, it counts as
-/// abandoned.
+/// A request after its first failure. Counts how it ends, once; dropped without an end, it counts
+/// as abandoned.
 #[derive(Debug)]
 pub(super) struct FailedRequest {
     counters: Arc<RetryCounters>,

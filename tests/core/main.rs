@@ -8,6 +8,7 @@ mod balancer;
 mod circuit_breaker;
 mod combinators;
 mod composition;
+mod counters;
 mod custom_strategy;
 mod discover;
 mod draining;

@@ -6,12 +6,14 @@
 
 mod pauses;
 mod shed;
+mod status;
 #[allow(clippy::module_inception)]
 mod throttle;
 mod throttles;
 
 pub use self::{
     shed::{Shed, ShedFuture, ShedLayer},
+    status::{ThrottleCounts, ThrottlesStatus},
     throttle::{Throttle, ThrottleReason, ThrottleScope},
     throttles::{AvoidThrottled, Throttles, TrackThrottles},
 };

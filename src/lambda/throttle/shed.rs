@@ -63,6 +63,9 @@ where
         // Nearly always 0: then no generator is made. One in each clone would be made in vain for
         // nearly every request, because services are cloned for each.
         let passes = share == 0.0 || Rng::from_entropy().unit() >= f64::from(share);
+        if !passes {
+            self.memory.shed.fetch_add(1, Ordering::Relaxed);
+        }
         ShedFuture { response: passes.then(|| self.inner.call(request)) }
     }
 }

@@ -2,7 +2,10 @@ use std::{
     error::Error as StdError,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Poll, ready},
     time::Duration,
 };
@@ -13,10 +16,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     pauses::{Domain, Pauses},
     shed::ShedShare,
+    status::{ThrottleCounters, ThrottlesStatus},
 };
 use crate::{
     endpoint::Attributes,
+    escape::Escaped,
     lambda::{InvokeError, ShedLayer, Throttle},
+    named::{SharedName, weak_status},
     outcome::{Attempt, Attempts, Follow, Meter, Track},
     strategy::{BuildContext, Built, Candidate, Candidates, Registration, Strategy, Wakers},
     sync::{Mutex, lock},
@@ -70,6 +76,10 @@ pub struct Throttles {
 
 #[derive(Debug)]
 pub(super) struct Memory {
+    name: SharedName,
+    throttled: ThrottleCounters,
+    /// Requests that were shed.
+    pub(super) shed: AtomicU64,
     /// Locked for each throttle, and by drivers; never by a pick.
     watched: Mutex<Watched>,
     drivers: Wakers,
@@ -101,11 +111,34 @@ impl Throttles {
     #[must_use]
     pub fn new() -> Self {
         let memory = Memory {
+            name: SharedName::new("throttles"),
+            throttled: ThrottleCounters::default(),
+            shed: AtomicU64::new(0),
             watched: Mutex::default(),
             drivers: Wakers::default(),
             shed_share: ShedShare::new(),
         };
         Self { memory: Arc::new(memory) }
+    }
+
+    /// Sets the name, also for clones, in the [status](Self::status) and in log events. Default
+    /// "throttles".
+    #[must_use]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.memory.name.set(name.into());
+        self
+    }
+
+    /// Returns the state and the counters, over all balancers that use this memory.
+    #[must_use]
+    pub fn status(&self) -> ThrottlesStatus {
+        self.memory.status()
+    }
+
+    /// Returns a function that reads the status until all parts are dropped.
+    #[allow(dead_code, reason = "for the registry")]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<ThrottlesStatus> + Send + Sync + use<> {
+        weak_status(&self.memory, Memory::status)
     }
 
     /// Returns a tracker that records throttles and otherwise behaves like `tracker`.
@@ -133,6 +166,18 @@ impl Default for Throttles {
 }
 
 impl Memory {
+    fn status(&self) -> ThrottlesStatus {
+        let paused = self.paused();
+        ThrottlesStatus {
+            name: self.name.get(),
+            throttled: self.throttled.read(),
+            paused: paused.domains.len() as u64,
+            pauses: paused.version,
+            shed: self.shed.load(Relaxed),
+            shed_share: self.shed_share.share(Instant::now).into(),
+        }
+    }
+
     /// Records the error of an attempt at an endpoint, if it is a throttle.
     pub(super) fn learn(
         &self,
@@ -141,6 +186,7 @@ impl Memory {
         attributes: &Attributes,
     ) {
         if let Some(InvokeError::Throttled(throttle)) = InvokeError::find(error) {
+            self.throttled.count(throttle.scope().into());
             match Domain::of(name, attributes, throttle.scope()) {
                 None => self.shed_share.record_throttle(Instant::now()),
                 Some(domain) => self.pause(domain, throttle),
@@ -159,6 +205,7 @@ impl Memory {
             drop(watched);
             self.drivers.wake();
             tracing::info!(
+                throttles = %Escaped(self.name.get()),
                 domain = name,
                 reason = %throttle.reason(),
                 ?pause,

@@ -32,8 +32,8 @@ pub enum QueueOrder {
 /// so at least one of the two sees the other.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    /// The requests in flight in the low half, and in the high half the lowest 32 bits of the number
-    /// of permits granted so far. One atomic operation counts both.
+    /// The requests in flight in the low half, and in the high half the lowest 32 bits of the
+    /// number of permits granted so far. One atomic operation counts both.
     granted_and_in_flight: AtomicU64,
     /// How often another 2^31 permits were granted.
     granted_halves: AtomicU64,

@@ -3,6 +3,7 @@
 #[path = "../../support/simulated_functions.rs"]
 mod simulated_functions;
 
+mod billing;
 mod events;
 mod events_as_captured;
 mod events_on_the_wire;

@@ -124,6 +124,13 @@ async fn a_throttled_function_is_left_out_with_all_its_versions() {
     lambda.throttle("orders", ThrottleReason::ReservedFunctionConcurrentInvocations, None);
     assert_eq!(failures(&mut balanced, 30).await, 1, "one is enough");
     assert_eq!(lambda.calls()["stock:1"], 29);
+    let status = throttles.clone().name("eu").status();
+    assert_eq!((status.throttled.function, status.paused, status.pauses), (1, 1, 1));
+    assert_eq!(
+        status.to_string(),
+        "eu: 1 invocations throttled (1 function); 1 left out now, 1 pauses; 0 requests shed, \
+         0.0 % now"
+    );
 
     // It is tried again after 100 ms, then after 200.
     advance(101 * MS).await;
@@ -254,6 +261,13 @@ async fn who_calls_too_fast_sheds_and_leaves_nobody_out() {
     }
     let reached = lambda.calls()["f"];
     assert!(reached < 300, "{reached} of 1000 reached the service");
+    let status = throttles.status();
+    assert_eq!(
+        (status.throttled.caller, status.throttled.total()),
+        (reached.into(), reached.into())
+    );
+    assert_eq!((status.shed, status.pauses), (1000 - u64::from(reached), 0));
+    assert!(status.shed_share > 0.5, "{status}");
     lambda.relent();
     sleep(Duration::from_secs(100)).await;
     for _ in 0..100 {
