@@ -64,7 +64,7 @@ async fn a_request_has_one_span_and_each_attempt_has_one() {
     let _guard = tracing::subscriber::set_default(subscriber(&provider));
 
     let seen = Seen::default();
-    // Nobody listens at the first address.
+    // No server listens at the first address.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let busy = serve(StatusCode::SERVICE_UNAVAILABLE, Arc::clone(&seen)).await;
     let good = serve(StatusCode::OK, Arc::clone(&seen)).await;
