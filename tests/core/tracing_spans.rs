@@ -57,12 +57,14 @@ fn answer(address: SocketAddr) -> Answer {
 
 type Headers = Arc<Mutex<Vec<HeaderMap>>>;
 
-fn origins(last: &[u8]) -> Vec<(String, tower_lb::Endpoint<SocketAddr>)> {
-    let of = |last: &u8| {
+/// Endpoints one after the other: a whole set would arrive in any order.
+fn endpoints(last: &[u8]) -> discover::Channel<String, SocketAddr> {
+    let (handle, stream) = discover::channel();
+    for last in last {
         let address = SocketAddr::from(([10, 0, 0, *last], 8080));
-        (format!("e{last}"), address.into())
-    };
-    last.iter().map(of).collect()
+        handle.insert(format!("e{last}"), address).unwrap();
+    }
+    stream
 }
 
 macro_rules! balancer {
@@ -77,7 +79,7 @@ macro_rules! balancer {
                 },
             ))
         };
-        let endpoints = discover::list(origins(&$last)).connect_traced($trace, connect);
+        let endpoints = endpoints(&$last).connect_traced($trace, connect);
         Builder::http().seed(7).spawn(RoundRobin::starting_at(0), endpoints).unwrap()
     }};
 }
@@ -230,7 +232,7 @@ async fn each_attempt_is_propagated_and_health_checks_are_not() {
     };
     let trace = TraceAttempts::new().propagate(propagate);
     let seen = Headers::clone(&headers);
-    let endpoints = discover::list(origins(&[2, 1]))
+    let endpoints = endpoints(&[2, 9])
         .connect_traced(trace, move |address: &SocketAddr| {
             let (address, seen) = (*address, Headers::clone(&seen));
             service_fn(move |request: Request<Body>| {
