@@ -12,6 +12,7 @@
 //! | [`reliability`] | What happens when endpoints, sources or clients fail? |
 //! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
 //! | [`performance`] | What does a request cost? |
+//! | [`tracing`] | Which spans and events are there, and what do they say? |
 #![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
 
 #[doc = include_str!("../docs/architecture.md")]
@@ -47,3 +48,6 @@ pub mod strategies {}
 
 #[doc = include_str!("../docs/tail-latency.md")]
 pub mod tail_latency {}
+
+#[doc = include_str!("../docs/tracing.md")]
+pub mod tracing {}

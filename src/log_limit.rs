@@ -1,8 +1,13 @@
-//! A limit on events that could flood a log.
+//! Limits on events that could flood a log.
 
 use std::time::Duration;
+#[cfg(feature = "http")]
+use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 
 use tokio::time::Instant;
+
+#[cfg(feature = "http")]
+use crate::sync::{Mutex, lock};
 
 /// Lets one event of a kind pass per minute, and counts those that it suppresses. It belongs where
 /// the state of the event's subject is kept, so that one subject doesn't suppress the events of
@@ -30,6 +35,42 @@ impl LogLimit {
     }
 }
 
+/// A [`LogLimit`] for each of many keys, where no state of the keys is kept. At most
+/// [`MAX_KEYS`] have one of their own; the others share one.
+#[cfg(feature = "http")]
+#[derive(Debug, Default)]
+pub(crate) struct LogLimits<K> {
+    limits: Mutex<(HashMap<K, LogLimit>, LogLimit)>,
+}
+
+#[cfg(feature = "http")]
+const MAX_KEYS: usize = 256;
+
+#[cfg(feature = "http")]
+impl<K: Eq + Hash> LogLimits<K> {
+    /// Does the same as [`LogLimit::pass`] for a key.
+    pub(crate) fn pass<Q>(&self, key: &Q) -> Option<u64>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut limits = lock(&self.limits);
+        let (own, others) = &mut *limits;
+        if let Some(limit) = own.get_mut(key) {
+            return limit.pass();
+        }
+        if own.len() >= MAX_KEYS {
+            // A key that has been quiet for a minute has nothing to limit.
+            let now = Instant::now();
+            own.retain(|_, limit| limit.next.is_some_and(|next| now < next));
+            if own.len() >= MAX_KEYS {
+                return others.pass();
+            }
+        }
+        own.entry(key.to_owned()).or_default().pass()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -50,5 +91,21 @@ mod tests {
         assert_eq!(limit.pass(), None);
         advance(PERIOD * 100).await;
         assert_eq!((limit.pass(), limit.pass()), (Some(1), None));
+    }
+
+    #[cfg(feature = "http")]
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_limited_apart_and_their_number_is_bounded() {
+        let limits = LogLimits::<String>::default();
+        assert_eq!(
+            (limits.pass("a"), limits.pass("b"), limits.pass("a")),
+            (Some(0), Some(0), None)
+        );
+        let passed = (0..10_000).filter(|key| limits.pass(&format!("key {key}")).is_some()).count();
+        assert_eq!(passed, MAX_KEYS - 2 + 1, "each of its own limit, and one of the shared one");
+        assert_eq!(lock(&limits.limits).0.len(), MAX_KEYS);
+        advance(PERIOD).await;
+        assert_eq!(limits.pass("new"), Some(0));
+        assert_eq!(lock(&limits.limits).0.len(), 1);
     }
 }

@@ -64,13 +64,16 @@ async fn a_request_has_one_span_and_each_attempt_has_one() {
     let _guard = tracing::subscriber::set_default(subscriber(&provider));
 
     let seen = Seen::default();
-    // Nobody listens at the first address.
+    // No server listens at the first address.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let busy = serve(StatusCode::SERVICE_UNAVAILABLE, Arc::clone(&seen)).await;
     let good = serve(StatusCode::OK, Arc::clone(&seen)).await;
-    let origins = [("closed", closed), ("busy", busy), ("good", good)];
-    let origins = origins.map(|(name, address)| (name, Origin::from(address).into()));
-    let endpoints = discover::list(origins)
+    // One after the other: a whole set would arrive in any order.
+    let (handle, endpoints) = discover::channel();
+    for (name, address) in [("closed", closed), ("busy", busy), ("good", good)] {
+        handle.insert(name, Origin::from(address)).unwrap();
+    }
+    let endpoints = endpoints
         .connect_traced(TraceAttempts::new().propagate(propagate), Pool::new().connector());
     let balancer = Builder::http().spawn(RoundRobin::starting_at(0), endpoints).unwrap();
     let delay = Duration::from_millis(20);

@@ -1,6 +1,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,11 +14,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    BoxError,
-    escape::EscapedChain,
+    BoxError, Error,
+    escape::{Escaped, EscapedChain},
     hop_by_hop::screen_trailers,
     http::body::PollFrame,
     http_semantics::{EdgeFailure, text_response},
+    log_limit::LogLimits,
     outcome::Outcome,
 };
 
@@ -38,7 +40,8 @@ use crate::{
 /// | any other error: no connection, a failed one, an invalid response, a request that cannot be sent | 502 |
 ///
 /// The bodies contain one constant line of text and no address of an endpoint. The errors are
-/// logged as `tracing` events. A request waits as long as the balancer permits: set
+/// logged as `tracing` events, one per endpoint and minute at `WARN` and the others at `DEBUG`. A
+/// request waits as long as the balancer permits: set
 /// [`fail_fast`](crate::balance::Builder::fail_fast).
 ///
 /// [`guide::errors`](crate::guide::errors) lists the errors of each client library.
@@ -49,12 +52,13 @@ use crate::{
 pub struct Gateway<S> {
     /// `None` once `poll_ready` of the inner service has failed: it must not be called any more.
     inner: Option<S>,
+    failures_log: Arc<LogLimits<String>>,
 }
 
 impl<S> Gateway<S> {
     /// Creates a gateway in front of a balancer, or of the layers around one.
     pub fn new(inner: S) -> Self {
-        Self { inner: Some(inner) }
+        Self { inner: Some(inner), failures_log: Arc::default() }
     }
 }
 
@@ -93,7 +97,8 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        GatewayFuture { response: self.inner.as_mut().map(|inner| inner.call(request)) }
+        let response = self.inner.as_mut().map(|inner| inner.call(request));
+        GatewayFuture { response, failures_log: Arc::clone(&self.failures_log) }
     }
 }
 
@@ -104,6 +109,7 @@ pin_project! {
         // `None` if the inner service has failed.
         #[pin]
         response: Option<F>,
+        failures_log: Arc<LogLimits<String>>,
     }
 }
 
@@ -111,7 +117,8 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
     type Output = Result<Response<GatewayBody<B>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(response) = self.project().response.as_pin_mut() else {
+        let this = self.project();
+        let Some(response) = this.response.as_pin_mut() else {
             return Poll::Ready(Ok(respond(EdgeFailure::Unavailable)));
         };
         Poll::Ready(Ok(match ready!(response.poll(cx)) {
@@ -122,11 +129,7 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
                 let status = failure.status();
                 // Clients could fill the log with their own faults.
                 if status.is_server_error() {
-                    tracing::warn!(
-                        error = %EscapedChain(&*error),
-                        status = status.as_u16(),
-                        "request failed"
-                    );
+                    log_failure(this.failures_log, &*error, status);
                 } else {
                     tracing::debug!(
                         error = %EscapedChain(&*error),
@@ -137,6 +140,35 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E: Into<BoxError>> Future fo
                 respond(failure)
             }
         }))
+    }
+}
+
+/// Logs a failed request at `WARN`, or at `DEBUG` if its endpoint, or the same status without an
+/// endpoint, has failed within a minute.
+#[cold]
+fn log_failure(
+    log: &LogLimits<String>,
+    error: &(dyn std::error::Error + 'static),
+    status: StatusCode,
+) {
+    let endpoint = Error::find(error).and_then(Error::endpoint);
+    let (cause, shown) =
+        (EscapedChain(error), endpoint.map(|endpoint| tracing::field::display(Escaped(endpoint))));
+    let status_code = status.as_u16();
+    match log.pass(endpoint.unwrap_or(status.as_str())) {
+        Some(suppressed) => tracing::warn!(
+            endpoint = shown,
+            error = %cause,
+            status = status_code,
+            suppressed,
+            "request failed"
+        ),
+        None => tracing::debug!(
+            endpoint = shown,
+            error = %cause,
+            status = status_code,
+            "request failed"
+        ),
     }
 }
 

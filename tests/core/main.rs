@@ -38,6 +38,8 @@ mod strategies;
 mod subset;
 mod tiers;
 mod timeout;
+#[cfg(feature = "http")]
+mod tracing_spans;
 mod traffic;
 mod waiting;
 mod weighted_round_robin;

@@ -1,10 +1,14 @@
 //! A `tracing` subscriber that collects what is logged, as a subscriber of a naive program would write
-//! it.
+//! it, and the spans.
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fmt::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tracing::{
@@ -15,7 +19,26 @@ use tracing::{
 
 /// Events as text: the message, and ` name=value` for each field, nothing of it escaped.
 #[derive(Clone, Debug, Default)]
-pub struct Logs(Arc<Mutex<Vec<String>>>);
+pub struct Logs {
+    events: Arc<Mutex<Vec<String>>>,
+    spans: Arc<Mutex<Vec<CollectedSpan>>>,
+}
+
+/// A span, and its fields so far as text.
+#[derive(Clone, Debug)]
+pub struct CollectedSpan {
+    pub id: u64,
+    pub parent: Option<u64>,
+    pub name: &'static str,
+    pub fields: BTreeMap<&'static str, String>,
+}
+
+impl CollectedSpan {
+    /// The value of a field, if it has one.
+    pub fn get(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+}
 
 /// Collects until it is dropped.
 #[derive(Debug)]
@@ -23,6 +46,7 @@ pub struct Collecting;
 
 thread_local! {
     static CURRENT: RefCell<Option<Logs>> = const { RefCell::new(None) };
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drop for Collecting {
@@ -45,7 +69,12 @@ impl Logs {
 
     /// The events of the library so far, which are forgotten.
     pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+
+    /// The spans of the library so far, in the order in which they were created.
+    pub fn spans(&self) -> Vec<CollectedSpan> {
+        self.spans.lock().unwrap().clone()
     }
 }
 
@@ -60,17 +89,56 @@ impl Subscriber for ByThread {
         let Some(logs) = CURRENT.with_borrow(Clone::clone) else { return };
         let mut text = Text::default();
         event.record(&mut text);
-        logs.0.lock().unwrap().push(text.0);
+        logs.events.lock().unwrap().push(text.0);
     }
 
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(logs) = CURRENT.with_borrow(Clone::clone) {
+            let contextual = || ENTERED.with_borrow(|entered| entered.last().copied());
+            let parent = attributes.parent().map(Id::into_u64).or_else(contextual);
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            let name = attributes.metadata().name();
+            let span = CollectedSpan { id, parent, name, fields: fields.0 };
+            logs.spans.lock().unwrap().push(span);
+        }
+        Id::from_u64(id)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        let Some(logs) = CURRENT.with_borrow(Clone::clone) else { return };
+        let mut fields = Fields::default();
+        values.record(&mut fields);
+        let mut spans = logs.spans.lock().unwrap();
+        if let Some(span) = spans.iter_mut().find(|span| span.id == id.into_u64()) {
+            span.fields.extend(fields.0);
+        }
+    }
+
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
+
+    fn enter(&self, id: &Id) {
+        ENTERED.with_borrow_mut(|entered| entered.push(id.into_u64()));
+    }
+
+    fn exit(&self, _: &Id) {
+        ENTERED.with_borrow_mut(|entered| _ = entered.pop());
+    }
+}
+
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
 }
 
 #[derive(Default)]

@@ -194,3 +194,43 @@ where
         TracedFuture::call(open, || self.inner.call(request))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::ready};
+
+    use allocation_counter::measure;
+    use futures::FutureExt;
+    use http::HeaderValue;
+    use tower::{Layer, service_fn};
+
+    use super::*;
+    use crate::http::trace::TraceRequestsLayer;
+
+    /// The tests of the library install no subscriber.
+    #[test]
+    fn without_a_subscriber_nothing_is_allocated_and_no_header_is_touched() {
+        let echo = |request: Request<()>| ready(Ok::<_, Infallible>(request_head(request)));
+        let propagate = |_: &Span, headers: &mut HeaderMap| headers.clear();
+        let trace = TraceAttempts::new().propagate(propagate);
+        let endpoint = trace.endpoint("a", Peer::named("a.test", 80), service_fn(echo));
+        let mut service = TraceRequestsLayer::new("shop").layer(endpoint);
+        let mut request = Request::new(());
+        request.headers_mut().insert("traceparent", HeaderValue::from_static("of the client"));
+        let mut response = None;
+        let allocated = measure(|| response = Some(service.call(request).now_or_never()));
+        let response = response.flatten().unwrap().unwrap();
+        assert_eq!(response.headers()["traceparent"], "of the client");
+        assert!(response.extensions().is_empty());
+        assert_eq!(allocated.count_total, 0);
+    }
+
+    /// Responds with the headers and the extensions of a request.
+    fn request_head(request: Request<()>) -> Response<()> {
+        let (head, body) = request.into_parts();
+        let mut response = Response::new(body);
+        *response.headers_mut() = head.headers;
+        *response.extensions_mut() = head.extensions;
+        response
+    }
+}
