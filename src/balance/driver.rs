@@ -132,7 +132,9 @@ where
     St: Strategy,
 {
     let candidates = endpoint_set.candidates();
-    let Built { picker, eligible, notices } = strategy.build(&candidates, events);
+    let built = strategy.build(&candidates, events);
+    let rules = built.rules();
+    let Built { picker, eligible, notices, .. } = built;
     Snapshot {
         picker,
         candidates: eligible.restored(&candidates),
@@ -141,6 +143,7 @@ where
         timed: endpoint_set.is_timed(),
         rationed: endpoint_set.is_rationed(),
         notices: notices.iter().map(|notice| Escaped(notice).to_string()).collect(),
+        rules,
         version,
     }
 }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    explain::{Brief, Observe, Silent},
     metered::Metered,
     sampling::sampler::{Contender, Sampler},
 };
@@ -97,9 +98,12 @@ impl<L: Load> P2cPicker<L> {
         &self,
         [first, second]: [&'a Candidate; 2],
         context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
     ) -> &'a Candidate {
         let incumbent = Contender::new(first, &*self.load, context);
         let challenger = Contender::new(second, &*self.load, context);
+        observer.compare(first, || incumbent.load());
+        observer.compare(second, || challenger.load());
         if challenger.beats(&incumbent) {
             prevent_conditional_move();
             return second;
@@ -109,18 +113,49 @@ impl<L: Load> P2cPicker<L> {
 
     /// Picks while some candidates may be full or already tried.
     #[cold]
-    fn pick_accepted(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn pick_accepted(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         for _ in 0..MAX_DRAWS {
             let two = self.draw_two(context)?;
+            observer.say(|| drawn(two));
             match two.map(|candidate| context.accepts(candidate)) {
-                [true, true] => return Some(self.better(two, context)),
+                [true, true] => return Some(self.better(two, context, observer)),
                 [true, false] => return Some(two[0]),
                 [false, true] => return Some(two[1]),
                 [false, false] => {}
             }
         }
+        observer.say(|| "searches all from a random one on".to_owned());
         self.candidates.fallback(context)
     }
+
+    #[inline]
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("p2c");
+        if self.candidates.len() < 2 {
+            observer.say(|| "there is no choice".to_owned());
+            return self.candidates.get(0);
+        }
+        if !context.accepts_all() {
+            return self.pick_accepted(context, observer);
+        }
+        let two = self.draw_two(context)?;
+        observer.say(|| drawn(two));
+        Some(self.better(two, context, observer))
+    }
+}
+
+fn drawn([first, second]: [&Candidate; 2]) -> String {
+    let weighted = if first.weight() == second.weight() { "load" } else { "load for its weight" };
+    let [first, second] = [first, second].map(|one| Brief::name(one.name()));
+    format!("draws {first} and {second}, the lower {weighted} wins")
 }
 
 /// Keeps the comparison a branch, so that the processor can speculate past it before both loads
@@ -133,13 +168,15 @@ fn prevent_conditional_move() {}
 impl<L: Load, Req> Pick<Req> for P2cPicker<L> {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        if self.candidates.len() < 2 {
-            return self.candidates.get(0);
-        }
-        if !context.accepts_all() {
-            return self.pick_accepted(context);
-        }
-        let two = self.draw_two(context)?;
-        Some(self.better(two, context))
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

@@ -13,6 +13,7 @@ mod discover;
 mod draining;
 mod ejection_under_overload;
 mod escaping;
+mod explain;
 mod failover;
 mod hashing;
 mod health;

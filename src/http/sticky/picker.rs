@@ -18,7 +18,10 @@ use crate::{
     capacity::shrunk,
     endpoint::{EndpointStats, Health},
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        Brief, BuildContext, Built, Candidate, Candidates, Explainer, Observe, Pick, PickContext,
+        Silent, Strategy,
+    },
 };
 
 /// Sends the requests of a session to its endpoint, and uses the inner strategy for all others;
@@ -213,24 +216,62 @@ impl<P> StickyPicker<P> {
     }
 }
 
-impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
-    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl<P> StickyPicker<P> {
+    fn pick_with<B>(
+        &self,
+        request: &Request<B>,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Request<B>>,
+    {
+        observer.step("sticky");
         let strict = self.sessions.config().affinity == Affinity::Strict;
         let (picked, binding) = match self.session(request.headers(), context) {
             Session::At { home, binding, renew } if strict || context.accepts(home) => {
+                observer.say(|| format!("the session is at {}", Brief::name(home.name())));
+                observer.note(home, || "the session's endpoint".to_owned());
                 (Some(home), if renew { binding } else { NO_BINDING })
             }
             Session::At { home, binding, .. } => {
                 // A full endpoint gets the next request of the session again, so no cookie is
                 // issued.
                 let full = !context.has_room(home);
-                (self.inner.pick(request, context), if full { NO_BINDING } else { binding })
+                observer.note(home, || "the session's endpoint".to_owned());
+                observer.say(|| {
+                    let name = Brief::name(home.name());
+                    let why = if full { "full, and stays" } else { "tried before, and moves" };
+                    format!("the session is at {name}, which is {why}")
+                });
+                let picked = observer.inner(&self.inner, request, context);
+                (picked, if full { NO_BINDING } else { binding })
             }
-            Session::Nowhere { binding } => (self.inner.pick(request, context), binding),
+            Session::Nowhere { binding } => {
+                observer.say(|| {
+                    "no valid cookie names an endpoint that takes requests".to_owned()
+                });
+                (observer.inner(&self.inner, request, context), binding)
+            }
         };
         // The tracker issues a cookie for the binding.
         context.set_metadata(binding);
         picked
+    }
+}
+
+impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
+    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Request<B>,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 

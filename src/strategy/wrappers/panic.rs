@@ -4,7 +4,7 @@ use crate::{
     ConfigError,
     endpoint::Health,
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Strategy, explain::Rule},
 };
 
 /// Sends requests to unhealthy endpoints too while too few endpoints are eligible.
@@ -140,7 +140,12 @@ impl<St: Strategy> Strategy for Panic<St> {
             if before {
                 tracing::info!("enough endpoints are eligible again");
             }
-            return self.inner.build(candidates, context);
+            let why = if candidates.others_suffice() {
+                "does not hold, others can take the traffic"
+            } else {
+                "does not hold, enough endpoints are eligible"
+            };
+            return self.inner.build(candidates, context).with_rules([Rule::new("panic", why)]);
         };
         if !before {
             tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
@@ -152,7 +157,10 @@ impl<St: Strategy> Strategy for Panic<St> {
         };
         let notice =
             format!("panic: {eligible} of {of} endpoints eligible, requests go {destination}");
-        self.inner.build(&self.view(candidates), context).with_notices([notice])
+        let view = self.view(candidates);
+        let decision = format!("holds, {eligible} of {of} eligible, requests go {destination}");
+        let rule = Rule::new("panic", decision).excluding(candidates, &view, "panic closed");
+        self.inner.build(&view, context).with_notices([notice]).with_rules([rule])
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
