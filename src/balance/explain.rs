@@ -2,7 +2,10 @@ use super::{Balancer, balancer::UNTRIED};
 use crate::{
     load::Now,
     outcome::Follow,
-    strategy::{Explanation, Pick, PickContext, PickOutcome, Purpose, Strategy, explain},
+    strategy::{
+        Explanation, Pick, PickContext, PickOutcome, Strategy,
+        explain::{Purpose, explain},
+    },
 };
 
 impl<S, St: Strategy, T> Balancer<S, St, T> {

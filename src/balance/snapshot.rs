@@ -6,7 +6,7 @@ use crate::{
     Unavailable,
     endpoint::{Health, Tried},
     outcome::{Attempt, PickMetadata},
-    strategy::{CHUNK, Candidate, Candidates, Chunk, Rules},
+    strategy::{CHUNK, Candidate, Candidates, Chunk, explain::Rules},
 };
 
 /// The endpoints at one moment, and the picker over them. It does not change once it is published.

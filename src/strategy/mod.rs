@@ -159,7 +159,7 @@ mod candidate;
 mod candidates;
 mod config;
 mod context;
-mod explain;
+pub(crate) mod explain;
 mod hash;
 mod least_loaded;
 mod metered;
@@ -177,7 +177,6 @@ mod wrappers;
 mod zones;
 
 pub(crate) use self::candidates::{CHUNK, Chunk};
-pub(crate) use self::explain::{Brief, Observe, Purpose, Rules, Silent, explain};
 #[cfg(feature = "lambda")]
 pub(crate) use self::wakers::{Registration, Wakers};
 pub use self::{
@@ -187,7 +186,7 @@ pub use self::{
     config::{Config, Dynamic, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
     explain::{
-        ExplainedCandidate, Explained, ExplainedStep, Explainer, Explanation, PickOutcome, Standing,
+        Explained, ExplainedCandidate, ExplainedStep, Explainer, Explanation, PickOutcome, Standing,
     },
     hash::{BoundedLoad, HashKey, Maglev, Rank, Rendezvous, Ring, TopK},
     least_loaded::{Freshest, LeastLoaded},

@@ -105,9 +105,11 @@ impl<L: Load> P2cPicker<L> {
         observer.compare(first, || incumbent.load());
         observer.compare(second, || challenger.load());
         if challenger.beats(&incumbent) {
+            observer.say(|| verdict(&challenger, &incumbent));
             prevent_conditional_move();
             return second;
         }
+        observer.say(|| verdict(&incumbent, &challenger));
         first
     }
 
@@ -123,8 +125,14 @@ impl<L: Load> P2cPicker<L> {
             observer.say(|| drawn(two));
             match two.map(|candidate| context.accepts(candidate)) {
                 [true, true] => return Some(self.better(two, context, observer)),
-                [true, false] => return Some(two[0]),
-                [false, true] => return Some(two[1]),
+                [true, false] => {
+                    observer.say(|| only(two[0]));
+                    return Some(two[0]);
+                }
+                [false, true] => {
+                    observer.say(|| only(two[1]));
+                    return Some(two[1]);
+                }
                 [false, false] => {}
             }
         }
@@ -152,10 +160,24 @@ impl<L: Load> P2cPicker<L> {
     }
 }
 
+fn verdict(winner: &Contender<'_>, other: &Contender<'_>) -> String {
+    let name = Brief::name(winner.candidate.name());
+    if winner.candidate.weight() != other.candidate.weight() {
+        format!("{name} is the better one for its weight")
+    } else if winner.load() < other.load() {
+        format!("{name} has the lower load")
+    } else {
+        "their loads are equal, so the first is picked".to_owned()
+    }
+}
+
+fn only(accepted: &Candidate) -> String {
+    format!("only {} can take the request", Brief::name(accepted.name()))
+}
+
 fn drawn([first, second]: [&Candidate; 2]) -> String {
-    let weighted = if first.weight() == second.weight() { "load" } else { "load for its weight" };
     let [first, second] = [first, second].map(|one| Brief::name(one.name()));
-    format!("draws {first} and {second}, the lower {weighted} wins")
+    format!("draws {first} and {second}")
 }
 
 /// Keeps the comparison a branch, so that the processor can speculate past it before both loads

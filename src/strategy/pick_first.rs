@@ -109,9 +109,8 @@ impl PickFirstPicker {
             if self.works(candidate, context, observer) {
                 return Some(candidate);
             }
-            observer.note(candidate, || {
-                format!("fails: its failure cost is above {PROBATION_COST}")
-            });
+            observer
+                .note(candidate, || format!("fails: its failure cost is above {PROBATION_COST}"));
             acceptable = acceptable.or(Some(candidate));
         }
         // If no endpoint works, the first accepted one is as good as any. If none is accepted, one

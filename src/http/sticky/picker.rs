@@ -19,8 +19,8 @@ use crate::{
     endpoint::{EndpointStats, Health},
     outcome::Meter,
     strategy::{
-        Brief, BuildContext, Built, Candidate, Candidates, Explainer, Observe, Pick, PickContext,
-        Silent, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
     },
 };
 
@@ -248,9 +248,7 @@ impl<P> StickyPicker<P> {
                 (picked, if full { NO_BINDING } else { binding })
             }
             Session::Nowhere { binding } => {
-                observer.say(|| {
-                    "no valid cookie names an endpoint that takes requests".to_owned()
-                });
+                observer.say(|| "no valid cookie names an endpoint that takes requests".to_owned());
                 (observer.inner(&self.inner, request, context), binding)
             }
         };

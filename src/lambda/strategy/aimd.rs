@@ -8,8 +8,8 @@ use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        Brief, BuildContext, Built, Candidate, Candidates, Explainer, Observe, Pick, PickContext,
-        Silent, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
     },
 };
 

@@ -11,8 +11,8 @@ use crate::{
     load::{Decayed, FailureAware, Gauge, Load, Now, Score},
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Observe, Pick, PickContext, Silent,
-        Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
     },
 };
 

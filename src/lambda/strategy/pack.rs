@@ -12,8 +12,8 @@ use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Observe, Pick, PickContext, Silent,
-        Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
     },
 };
 

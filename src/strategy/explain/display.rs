@@ -46,7 +46,8 @@ impl Display for Figure {
         let text = match self.0 {
             // What a strategy replaces an invalid load by.
             value if value == f64::MAX || !value.is_finite() => "invalid".to_owned(),
-            0.0 => "0".to_owned(),
+            // Below any load; strategies use such figures to break ties.
+            value if value.abs() < 1e-12 => "0".to_owned(),
             value if !(1e-3..1e6).contains(&value.abs()) => format!("{value:.2e}"),
             value => {
                 let text = format!("{value:.3}");

@@ -16,6 +16,8 @@ use crate::{
 const MAX_LISTED: usize = 100;
 /// The longest decision of a step, in bytes, before more is left out.
 const MAX_DECISION_BYTES: usize = 1000;
+/// How many parts without an eligible endpoint are shown.
+const MAX_EMPTY_PARTS: usize = 5;
 
 /// Whether a pick that is explained counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,8 @@ struct Step {
     exclusion: Option<Exclusion>,
     /// The step asked only some of its parts.
     divides: bool,
+    /// It is not part of the explanation, except as the reason why an endpoint is excluded.
+    hidden: bool,
 }
 
 /// A part of the candidates that a step asked.
@@ -211,9 +215,6 @@ impl Explainer {
     where
         P: Pick<Req> + ?Sized,
     {
-        if self.at.step.is_none() {
-            self.step("parts");
-        }
         let Some(step) = self.at.step else { return picker.pick(request, context) };
         self.parts.push(Part { step, name: Arc::clone(name), eligible: eligible.clone() });
         let inner = At {
@@ -233,6 +234,13 @@ impl Explainer {
 
     /// Marks the present step as one that asks only some of its parts.
     pub(crate) fn divides(&mut self) {
+        if self.at.step.is_none() {
+            self.step("parts");
+        }
+        // The rules of its parts without a picker belong here.
+        let (step, depth) = (self.at.step, self.at.depth);
+        self.show_rules(self.at.passed + 1);
+        (self.at.step, self.at.depth) = (step, depth);
         if let Some(step) = self.at.step.and_then(|step| self.steps.get_mut(step)) {
             step.divides = true;
         }
@@ -257,9 +265,17 @@ impl Explainer {
     fn show_rules(&mut self, passed: usize) {
         let rules = Arc::clone(&self.at.rules);
         let due = rules.iter().skip(self.at.shown).take_while(|rule| rule.wraps <= passed);
+        let of_empty_parts = due.clone().filter(|rule| rule.of_empty_part).count();
         for rule in due {
             self.at.shown += 1;
             self.add_step(rule.name.into(), rule.decision.clone(), rule.exclusion.clone());
+            if rule.of_empty_part {
+                // Siblings, not one inside of the other.
+                self.at.depth -= 1;
+                if let Some(step) = self.steps.last_mut() {
+                    step.hidden = of_empty_parts > MAX_EMPTY_PARTS;
+                }
+            }
         }
     }
 
@@ -272,7 +288,15 @@ impl Explainer {
         let At { part, depth, .. } = self.at;
         self.at.step = Some(self.steps.len());
         self.at.depth += 1;
-        self.steps.push(Step { part, depth, name, decision, exclusion, divides: false });
+        self.steps.push(Step {
+            part,
+            depth,
+            name,
+            decision,
+            exclusion,
+            divides: false,
+            hidden: false,
+        });
     }
 
     fn look(&mut self, candidate: &Candidate) -> &mut Look {
@@ -333,13 +357,15 @@ impl Explainer {
                 reason: self.reason(candidate, standing, look, &tree),
             }
         };
-        let listed = listed.iter().map(describe).collect();
+        let mut listed: Vec<_> = listed.iter().map(describe).collect();
+        // Stable, so those of one standing stay in the order in which they were looked at.
+        listed.sort_by_key(|one| one.standing);
         counts.retain(|_, count| *count > 0);
-        let more = self.steps.len().saturating_sub(MAX_LISTED);
-        let mut steps: Vec<ExplainedStep> =
-            self.steps.into_iter().take(MAX_LISTED).map(Step::into).collect();
+        let shown = || self.steps.iter().filter(|step| !step.hidden);
+        let more = shown().count().saturating_sub(MAX_LISTED);
+        let mut steps: Vec<_> = shown().take(MAX_LISTED).map(ExplainedStep::from).collect();
         if let Some(last) = steps.last_mut().filter(|_| more > 0) {
-            last.decision = format!("{more} more steps are left out");
+            last.decision = format!("this and {more} more steps are left out");
         }
         Explanation {
             outcome,
@@ -401,7 +427,13 @@ impl Explainer {
                 Some(exclusion) => exclusion.to_string(),
                 None => "by the strategy".to_owned(),
             },
-            _ => String::new(),
+            // Degraded, or admitted by a panic rule.
+            _ => match candidate.health() {
+                Health::Healthy => String::new(),
+                Health::Degraded(reason) => format!("degraded: {reason}"),
+                Health::Unhealthy(reason) => format!("unhealthy: {reason}"),
+                Health::Draining(reason) => format!("draining: {reason}"),
+            },
         };
         if let Some(look) = look {
             append(&mut reason, &look.note);
@@ -427,9 +459,10 @@ fn append(text: &mut String, clause: &str) {
     text.push_str(clause);
 }
 
-impl From<Step> for ExplainedStep {
-    fn from(step: Step) -> Self {
-        Self { depth: step.depth, name: step.name, decision: step.decision }
+impl From<&Step> for ExplainedStep {
+    fn from(step: &Step) -> Self {
+        let (name, decision) = (step.name.clone(), step.decision.clone());
+        Self { depth: step.depth, name, decision }
     }
 }
 

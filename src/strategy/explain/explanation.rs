@@ -19,7 +19,7 @@ pub struct Explanation {
     /// What each wrapper and the strategy decided, from the outside in. At most 100.
     pub steps: Vec<ExplainedStep>,
     /// The endpoints: the picked one, those that were compared with it, those that the request
-    /// could not go to, and the others. At most 100, in this order of preference.
+    /// could not go to, and the others. At most 100, in the order of their standings.
     pub candidates: Vec<ExplainedCandidate>,
     /// How many other endpoints there are of each standing. Empty if all are listed.
     pub unlisted: Vec<(Standing, usize)>,

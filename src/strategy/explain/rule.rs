@@ -10,6 +10,8 @@ pub(crate) struct Rule {
     pub(super) name: &'static str,
     pub(super) decision: String,
     pub(super) exclusion: Option<Exclusion>,
+    /// The rule of a part that has no picker, so that the pick cannot ask it.
+    pub(super) of_empty_part: bool,
     /// The number of pickers that wrap what this rule was applied to.
     pub(super) wraps: usize,
 }
@@ -27,7 +29,7 @@ pub(crate) type Rules = Arc<[Rule]>;
 
 impl Rule {
     pub(crate) fn new(name: &'static str, decision: impl Into<String>) -> Self {
-        Self { name, decision: decision.into(), exclusion: None, wraps: 0 }
+        Self { name, decision: decision.into(), exclusion: None, of_empty_part: false, wraps: 0 }
     }
 
     /// Records that candidates eligible in `before` are not eligible in `after`, and why.
@@ -48,8 +50,9 @@ impl Rule {
         self
     }
 
-    /// Names the part that the rule was applied to.
-    pub(crate) fn in_part(mut self, part: &str) -> Self {
+    /// Names the part that the rule was applied to, which has no eligible candidate and no picker.
+    pub(crate) fn in_empty_part(mut self, part: &str) -> Self {
+        self.of_empty_part = true;
         self.decision = format!("{part}: {}", self.decision);
         self
     }

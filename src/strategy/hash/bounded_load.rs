@@ -135,7 +135,10 @@ impl<P> BoundedLoadPicker<P> {
         observer.step("bounded load");
         observer.say(|| {
             let factor = self.factor;
-            format!("the first in the key's rank with at most {factor} times its share in flight")
+            format!(
+                "the first of the key's rank within {factor} times its fair share; \
+                 a score above 1 exceeds that"
+            )
         });
         let accepts = |candidate: &Candidate| context.accepts(candidate);
         let mut in_flight = InFlight::at(&self.candidates);
@@ -154,7 +157,7 @@ impl<P> BoundedLoadPicker<P> {
                 within
             })
             .or_else(|| {
-                observer.say(|| "all are above it, the least loaded for its weight".to_owned());
+                observer.say(|| "all exceed it, the least loaded for its weight wins".to_owned());
                 self.least_overloaded(hash, accepts)
             })
             .or_else(|| self.least_overloaded(hash, |candidate| context.has_room(candidate)))

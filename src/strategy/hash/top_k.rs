@@ -7,7 +7,8 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rank, Strategy,
         explain::{Observe, Silent},
-        metered::Metered, sampling::sampler::Contender,
+        metered::Metered,
+        sampling::sampler::Contender,
     },
 };
 

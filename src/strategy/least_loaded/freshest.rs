@@ -335,8 +335,8 @@ impl<L: Load> FreshestPicker<L> {
             }
         };
         if draws {
-            least = least
-                .map(|least| self.drawn_instead(&least, context, observer).unwrap_or(least));
+            least =
+                least.map(|least| self.drawn_instead(&least, context, observer).unwrap_or(least));
         }
         let least = least.map(|least| least.candidate);
         // Of the endpoints looked at, none may have been accepted, although others would be.

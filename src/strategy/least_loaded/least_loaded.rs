@@ -150,6 +150,10 @@ impl<L: Load> LeastLoadedPicker<L> {
                 }
             }
         });
+        observer.say(|| match tied {
+            0 | 1 => "the lowest wins".to_owned(),
+            tied => format!("a random one of the {tied} lowest wins"),
+        });
         found
     }
 
@@ -161,10 +165,6 @@ impl<L: Load> LeastLoadedPicker<L> {
         observer: &mut impl Observe,
     ) -> Option<&Candidate> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
-        observer.say(|| {
-            let name = Brief::name(drawn.name());
-            format!("draws {name} by weight; another wins if it is better for its weight")
-        });
         let drawn = context.accepts(drawn).then(|| Contender::new(drawn, &*self.load, context));
         if let Some(drawn) = &drawn {
             observer.compare(drawn.candidate, || drawn.load());
@@ -188,8 +188,23 @@ impl<L: Load> LeastLoadedPicker<L> {
             }
         });
         match (least, drawn) {
-            (Some(least), Some(drawn)) if least.beats(&drawn) => Some(least.candidate),
-            (least, drawn) => drawn.or(least).map(|contender| contender.candidate),
+            (Some(least), Some(drawn)) if least.beats(&drawn) => {
+                observer.say(|| {
+                    let [least, drawn] =
+                        [least, drawn].map(|one| Brief::name(one.candidate.name()));
+                    format!("draws {drawn} by weight, and {least} is better for its weight")
+                });
+                Some(least.candidate)
+            }
+            (least, drawn) => {
+                if let Some(drawn) = &drawn {
+                    observer.say(|| {
+                        let name = Brief::name(drawn.candidate.name());
+                        format!("draws {name} by weight, and no other is better for its weight")
+                    });
+                }
+                drawn.or(least).map(|contender| contender.candidate)
+            }
         }
     }
 
@@ -205,8 +220,8 @@ impl<L: Load> LeastLoadedPicker<L> {
             return self.candidates.get(0);
         }
         observer.say(|| match self.scan_up_to {
-            most if most < len => format!("compares {most} of {len}, the lowest load wins"),
-            _ => format!("compares all {len}, the lowest load wins"),
+            most if most < len => format!("compares the loads of {most} of {len}"),
+            _ => format!("compares the loads of all {len}"),
         });
         let found = match self.sampler {
             Sampler::Uniform(_) => self.least_of_equals(context, observer),

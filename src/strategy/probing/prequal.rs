@@ -302,14 +302,16 @@ impl HotColdPicker {
         let picked = if pool.answers.len() < 2 {
             None
         } else {
-            observer.say(|| "the quickest cold answer in the pool, or the least loaded hot".to_owned());
+            observer
+                .say(|| "the quickest cold answer in the pool, or the least loaded hot".to_owned());
             for answer in &pool.answers {
                 let Some(one) = candidate(answer).filter(|one| context.accepts(one)) else {
                     continue;
                 };
                 observer.compare(one, || pool.rank(answer).1);
                 observer.note(one, || {
-                    if pool.rank(answer).0 { "hot, in flight" } else { "cold, latency in s" }.to_owned()
+                    if pool.rank(answer).0 { "hot, in flight" } else { "cold, latency in s" }
+                        .to_owned()
                 });
             }
             let accepts =

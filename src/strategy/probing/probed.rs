@@ -344,7 +344,7 @@ impl<P> ProbedPicker<P> {
         observer.step("probed");
         observer.say(|| {
             let per_request = self.per_request as f64 / PROBE as f64;
-            format!("endpoints are asked for their load, {per_request} times for each request")
+            format!("asks endpoints for their load; probes per request: {per_request}")
         });
         if !observer.is_dry_run() {
             let before = self.due.amount.fetch_add(self.per_request, Ordering::Relaxed);

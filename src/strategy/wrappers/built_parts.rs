@@ -83,7 +83,7 @@ impl BuiltParts {
         let Built { picker, eligible, notices, .. } = built;
         self.notices.extend(notices.into_iter().map(|notice| format!("{name}: {notice}")));
         if eligible.is_empty() {
-            self.rules.extend(rules.iter().map(|rule| rule.clone().in_part(&name)));
+            self.rules.extend(rules.iter().map(|rule| rule.clone().in_empty_part(&name)));
             return None;
         }
         self.eligible.push(eligible.clone());
@@ -113,15 +113,18 @@ impl<P> PartPicker<P> {
     pub(crate) fn describe_draw(drawn: &Self, parts: &[Self], shares: &[f64]) -> String {
         let all: f64 = shares.iter().sum();
         let mut text = format!("draws {}", Brief::name(&drawn.name));
-        if parts.len() < 2 || all <= 0.0 {
+        let mut sharing = parts.iter().zip(shares).filter(|(_, share)| **share > 0.0);
+        let count = sharing.clone().count();
+        if count < 2 {
+            text.push_str(", which gets all requests");
             return text;
         }
-        for (number, (part, share)) in parts.iter().zip(shares).take(MAX_DESCRIBED).enumerate() {
-            let separator = if number == 0 { ", by shares " } else { ", " };
+        for (number, (part, share)) in sharing.by_ref().take(MAX_DESCRIBED).enumerate() {
+            let separator = if number == 0 { "; the shares are " } else { ", " };
             let (name, share) = (Brief::name(&part.name), share / all * 100.0);
             let _ = write!(text, "{separator}{name} {share:.1} %");
         }
-        if let more @ 1.. = parts.len().saturating_sub(MAX_DESCRIBED) {
+        if let more @ 1.. = count.saturating_sub(MAX_DESCRIBED) {
             let _ = write!(text, " and {more} more");
         }
         text

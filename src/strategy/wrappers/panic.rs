@@ -92,17 +92,15 @@ impl<St> Panic<St> {
         self
     }
 
-    /// Returns the number of eligible endpoints and of those that count, if the rule holds.
-    fn holds(&self, candidates: &Candidates) -> Option<(usize, usize)> {
-        if candidates.others_suffice() {
-            return None;
-        }
+    /// Returns whether the rule holds, with the number of eligible endpoints and of those that
+    /// count.
+    fn holds(&self, candidates: &Candidates) -> (bool, usize, usize) {
         let (eligible, counted) = candidates.available(counts);
         let few = match self.threshold {
             Threshold::Share(share) => (eligible as f64) < share * counted as f64,
             Threshold::Count(count) => eligible < count.min(counted),
         };
-        few.then_some((eligible, counted))
+        (few && !candidates.others_suffice(), eligible, counted)
     }
 
     /// Returns what the inner strategy sees while the rule holds.
@@ -134,19 +132,19 @@ impl<St: Strategy> Strategy for Panic<St> {
     type Picker = St::Picker;
 
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
-        let holds = self.holds(candidates);
-        let before = std::mem::replace(&mut self.panicking, holds.is_some());
-        let Some((eligible, of)) = holds else {
+        let (holds, eligible, of) = self.holds(candidates);
+        let before = std::mem::replace(&mut self.panicking, holds);
+        if !holds {
             if before {
                 tracing::info!("enough endpoints are eligible again");
             }
-            let why = if candidates.others_suffice() {
-                "does not hold, others can take the traffic"
-            } else {
-                "does not hold, enough endpoints are eligible"
-            };
-            return self.inner.build(candidates, context).with_rules([Rule::new("panic", why)]);
-        };
+            let others = if candidates.others_suffice() { ", and others can help" } else { "" };
+            let decision = format!("does not hold, {eligible} of {of} eligible{others}");
+            return self
+                .inner
+                .build(candidates, context)
+                .with_rules([Rule::new("panic", decision)]);
+        }
         if !before {
             tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
         }
