@@ -20,7 +20,8 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     /// strategy that draws at random is explained by one possible draw. Requests of other clones
     /// advance turns, and change loads, before that call. If the picked endpoint is not ready, the
     /// call picks again, which is not explained. A strategy from outside of this crate may not
-    /// explain its picks; it is then asked for one, with the effects that has.
+    /// explain its picks; it is then asked for one, with the effects that has. Functions that the
+    /// strategy got, such as a hash key, may be called more than once.
     ///
     /// To record the reasons of real picks, wrap the strategy in
     /// [`Explained`](crate::strategy::Explained).

@@ -130,7 +130,9 @@ fn tiers_over_a_panic_rule_over_p2c() {
         ("10.0.0.5:80", serving().with_health(Health::draining("deploy"))),
         ("10.1.0.1:80", down().with_tier(1)),
     ];
-    let balancer = named(Tiers::new(Panic::new(P2c::default())), endpoints);
+    let mut balancer = named(Tiers::new(Panic::new(P2c::default())), endpoints);
+    let _in_flight: Vec<_> = (0..7).map(|request| balancer.call(request)).collect();
+    // The example in docs/strategies.md.
     assert_eq!(balancer.explain(&7).to_string(), "");
 }
 
@@ -138,7 +140,21 @@ fn tiers_over_a_panic_rule_over_p2c() {
 fn maglev_shows_the_next_in_rank() {
     let endpoints = ["a", "b", "c", "d", "e"].map(|name| (name, serving()));
     let balancer = named(Maglev::new(|key: &u64| (*key > 0).then_some(*key)), endpoints);
-    assert_eq!(balancer.explain(&7).to_string(), "");
+    assert_eq!(
+        balancer.explain(&7).to_string(),
+        "\
+d picked, of 5 endpoints
+
+maglev: the key's hash is 0x7, the first in its rank wins
+
+  endpoint  in flight  score  standing
+→ d                 0      1  picked
+  a                 0      2  compared
+  b                 0      3  compared
+  c                 0         not compared
+  e                 0         not compared
+"
+    );
 }
 
 #[test]
@@ -146,12 +162,12 @@ fn zones_name_the_zone_and_its_share() {
     let zone = |name| serving().with_locality(zone_named(name));
     let endpoints = [
         ("a1", zone("a")),
-        ("a2", zone("a").with_weight(3)),
+        ("a2", zone("a")),
         ("b1", zone("b")),
         ("b2", zone("b")),
         ("b3", zone("b")),
         ("b4", zone("b").with_health(Health::degraded("slow"))),
-        ("c1", zone("c")),
+        ("c1", zone("c").with_weight(2)),
     ];
     let balancer = named(ZoneAware::new(zone_named("a"), LeastLoaded::default()), endpoints);
     assert_eq!(balancer.explain(&7).to_string(), "");
@@ -529,6 +545,33 @@ fn a_share_of_the_picks_is_logged_and_turns_pass_once() {
     assert_eq!(picks, [5000, 5000]);
     let logged = logs.take().iter().filter(|line| line.starts_with("pick explained")).count();
     assert!((900..1100).contains(&logged), "{logged}");
+}
+
+#[cfg(feature = "lambda")]
+#[test]
+fn strategies_for_functions_are_explained_as_they_pick() {
+    use tower_lb::lambda::{Aimd, CostAware, Pack, Price};
+
+    let price = |one: &Candidate| Price::new().per_request(f64::from(one.weight()));
+    let strategies = || {
+        vec![
+            ("pack", Any::new(Pack::new())),
+            ("cost aware", Any::new(CostAware::new(price))),
+            ("aimd", Any::new(Aimd::new(P2c::default()).initial(1).unwrap())),
+            (
+                "aimd over panic",
+                Any::new(Aimd::new(Panic::new(P2c::default())).initial(1).unwrap()),
+            ),
+        ]
+    };
+    for (name, strategy) in strategies() {
+        for (wrapper, wrap) in wrappers() {
+            let name = format!("{name} / {wrapper}");
+            let strategy = wrap(strategy.clone());
+            paused(|| explained_as_picked(&name, strategy.clone(), 12));
+            paused(|| full_and_tried(&name, strategy));
+        }
+    }
 }
 
 #[cfg(feature = "serde")]

@@ -241,7 +241,8 @@ impl<P> StickyPicker<P> {
                 observer.note(home, || "the session's endpoint".to_owned());
                 observer.say(|| {
                     let name = Brief::name(home.name());
-                    let why = if full { "full, and stays" } else { "tried before, and moves" };
+                    let why =
+                        if full { "full, and stays there" } else { "tried before, and moves" };
                     format!("the session is at {name}, which is {why}")
                 });
                 let picked = observer.inner(&self.inner, request, context);
@@ -340,5 +341,39 @@ mod tests {
         assert_eq!(cost(settings(), &forged(100)), (0, 0), "of an unknown endpoint");
         let expired = format!("; lb={}", URL_SAFE_NO_PAD.encode([0; 40]));
         assert_eq!(cost(follows(), &(application(longest) + &expired)), (0, 0), "expired");
+    }
+
+    #[test]
+    fn an_explanation_says_where_the_session_is() {
+        let sessions = settings().build().unwrap();
+        let mut strategy = sessions.stick(RoundRobin::starting_at(0));
+        let endpoints = ["a", "b"].map(Endpoint::new);
+        let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
+        let candidates = Candidates::for_strategy(&strategy, named);
+        let built = strategy.build(&candidates, &mut BuildContext::new());
+        let cookie = sessions.cookie("b", UNBOUND).unwrap();
+        let cookie = cookie.to_str().unwrap().split(';').next().unwrap();
+        let explain = |header: &str, tried: &Tried| {
+            let request = Request::builder().header(COOKIE, header).body(()).unwrap();
+            let mut rng = Rng::seeded(1);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
+            let explanation = built.explain(&candidates, &request, &mut context);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
+            // The turns did not pass.
+            let again = built.explain(&candidates, &request, &mut context);
+            assert_eq!(explanation.picked, again.picked);
+            let steps = explanation.steps.iter();
+            let steps: Vec<_> = steps.map(ToString::to_string).collect();
+            (explanation.picked.unwrap(), steps.join(" > "))
+        };
+        let (mut tried, turn) = (Tried::none(), "round robin: turn 1 of a cycle of 2");
+        assert_eq!(explain(cookie, &tried), ("b".into(), "sticky: the session is at b".into()));
+        let none =
+            format!("sticky: no valid cookie names an endpoint that takes requests > {turn}");
+        assert_eq!(explain("lb=forged", &tried), ("a".into(), none));
+        let b = candidates.all().find(|one| one.name() == "b").unwrap();
+        tried.add(b.stats());
+        let moves = "sticky: the session is at b, which is tried before, and moves";
+        assert_eq!(explain(cookie, &tried), ("a".into(), format!("{moves} > {turn}")));
     }
 }
