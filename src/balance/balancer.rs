@@ -56,9 +56,9 @@ use crate::{
 /// says what it waits for and how many endpoints are in which state. Inside a tokio runtime,
 /// waiting needs the runtime's timer to be enabled.
 pub struct Balancer<S, St: Strategy, T = OnResponse> {
-    shared: Arc<Shared<S, St::Picker>>,
-    tracker: T,
-    rng: Rng,
+    pub(super) shared: Arc<Shared<S, St::Picker>>,
+    pub(super) tracker: T,
+    pub(super) rng: Rng,
     waiting: Option<Waiting>,
     /// `poll_ready` has waited up to its limit, so the next call fails instead of waiting again.
     wait_is_over: bool,

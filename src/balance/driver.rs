@@ -133,7 +133,9 @@ where
     St: Strategy,
 {
     let candidates = endpoint_set.candidates();
-    let Built { picker, eligible, notices } = strategy.build(&candidates, events);
+    let built = strategy.build(&candidates, events);
+    let rules = built.rules();
+    let Built { picker, eligible, notices, .. } = built;
     Snapshot {
         picker,
         candidates: eligible.restored(&candidates),
@@ -142,6 +144,7 @@ where
         timed: endpoint_set.is_timed(),
         rationed: endpoint_set.is_rationed(),
         notices: notices.iter().map(|notice| Escaped(notice).to_string()).collect(),
+        rules,
         version,
     }
 }

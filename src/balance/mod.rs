@@ -7,7 +7,8 @@
 //!
 //! `balancer` has the fast path of a request, and `acquire` the slow path of one that finds no
 //! ready endpoint at once. `endpoint_set` is the driver's list of endpoints, `snapshot` a published
-//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator.
+//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator, and
+//! `explain` shows why a request goes where it goes.
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,6 +37,7 @@ mod balancer;
 mod builder;
 mod driver;
 mod endpoint_set;
+mod explain;
 mod future;
 mod history;
 mod monitor;

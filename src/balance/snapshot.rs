@@ -6,7 +6,7 @@ use crate::{
     Unavailable,
     endpoint::{Health, Tried},
     outcome::{Attempt, PickMetadata},
-    strategy::{CHUNK, Candidate, Candidates, Chunk},
+    strategy::{CHUNK, Candidate, Candidates, Chunk, explain::Rules},
 };
 
 /// The endpoints at one moment, and the picker over them. It does not change once it is published.
@@ -23,6 +23,8 @@ pub(super) struct Snapshot<S, P> {
     pub(super) rationed: bool,
     /// The strategy's messages to the operator.
     pub(super) notices: Arc<[String]>,
+    /// What wrappers without a picker did, for explanations.
+    pub(super) rules: Rules,
     pub(super) version: u64,
 }
 

@@ -6,7 +6,10 @@ use std::{
 
 use futures::Stream;
 
-use super::Candidates;
+use super::{
+    Candidates, Explanation, Pick, PickContext,
+    explain::{Purpose, Rule, Rules, explain},
+};
 
 /// What a [`Strategy`](super::Strategy) builds: a picker, the candidates that it may pick, and
 /// notices for the operator.
@@ -24,6 +27,8 @@ pub struct Built<P> {
     pub(crate) picker: P,
     pub(crate) eligible: Candidates,
     pub(crate) notices: Vec<String>,
+    /// What wrappers without a picker did to the candidates, the outermost first.
+    rules: Vec<Rule>,
 }
 
 impl<P> Built<P> {
@@ -31,12 +36,41 @@ impl<P> Built<P> {
     ///
     /// The balancer is ready, and requests wait for a free slot, according to `eligible`.
     pub fn new(picker: P, eligible: Candidates) -> Self {
-        Self { picker, eligible, notices: Vec::new() }
+        Self { picker, eligible, notices: Vec::new(), rules: Vec::new() }
     }
 
     /// Wraps the picker and keeps the eligible candidates and the notices.
     pub fn map<Q>(self, wrap: impl FnOnce(P) -> Q) -> Built<Q> {
-        Built { picker: wrap(self.picker), eligible: self.eligible, notices: self.notices }
+        let Self { picker, eligible, notices, rules } = self;
+        let rules = rules.into_iter().map(Rule::wrapped).collect();
+        Built { picker: wrap(picker), eligible, notices, rules }
+    }
+
+    /// Adds what a wrapper without a picker did, in front of the rules of the inner strategy.
+    pub(crate) fn with_rules(mut self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        self.rules.splice(..0, rules);
+        self
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules.iter().cloned().collect()
+    }
+
+    /// Explains the pick for `request` that the picker would make now, as
+    /// [`Balancer::explain`](crate::Balancer::explain) does, for using a strategy without a
+    /// balancer. `candidates` are those that it was built from.
+    #[must_use]
+    pub fn explain<Req>(
+        &self,
+        candidates: &Candidates,
+        request: &Req,
+        context: &mut PickContext<'_>,
+    ) -> Explanation
+    where
+        P: Pick<Req>,
+    {
+        let (candidates, rules) = (self.eligible.restored(candidates), self.rules());
+        explain(&self.picker, &candidates, &rules, Purpose::DryRun, request, context).1
     }
 
     /// Adds notices in front of those of the inner strategy.

@@ -420,6 +420,11 @@ impl Candidates {
         (start..self.len()).chain(0..start).filter_map(|index| self.get(index))
     }
 
+    /// Returns true if the candidate at a position of the store is eligible here.
+    pub(crate) fn is_eligible_at(&self, position: usize) -> bool {
+        u32::try_from(position).is_ok_and(|position| self.eligible.contains(position))
+    }
+
     /// Returns the candidate at a position of the store, eligible or not.
     #[inline]
     pub(crate) fn at(&self, position: usize) -> Option<&Candidate> {

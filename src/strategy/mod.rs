@@ -48,6 +48,7 @@
 //! | [`Panic`] | among all endpoints while too few are healthy | health checks may be wrong |
 //! | [`Probed`] | as the inner strategy, and probes loads | servers can be probed |
 //! | [`Classified`] | as the inner strategy, with a class per request | routes differ in cost |
+//! | [`Explained`] | as the inner strategy, and logs why | you ask why requests go where they go |
 //!
 //! # Writing a strategy
 //!
@@ -56,6 +57,7 @@
 //! | [`Strategy::build`] | builds a picker at each change of the endpoints |
 //! | [`Strategy::meter`] | returns what learns from the attempts at one endpoint |
 //! | [`Pick::pick`] | selects a candidate for one request |
+//! | [`Pick::explain`] | the same, and says why; optional |
 //! | [`Candidates`] | the endpoints that a picker is built from |
 //! | [`Candidate`] | one endpoint: name, attributes, weight, statistics |
 //! | [`BuildContext`] | registers events that request a new picker |
@@ -157,6 +159,7 @@ mod candidate;
 mod candidates;
 mod config;
 mod context;
+pub(crate) mod explain;
 mod hash;
 mod least_loaded;
 mod metered;
@@ -182,6 +185,9 @@ pub use self::{
     candidates::Candidates,
     config::{Config, Dynamic, GroupConfig, LoadConfig, Named, SpreadConfig},
     context::PickContext,
+    explain::{
+        Explained, ExplainedCandidate, ExplainedStep, Explainer, Explanation, PickOutcome, Standing,
+    },
     hash::{BoundedLoad, HashKey, Maglev, Rank, Rendezvous, Ring, TopK},
     least_loaded::{Freshest, LeastLoaded},
     p2c::P2c,

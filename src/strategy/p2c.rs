@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    explain::{Brief, Observe, Silent},
     metered::Metered,
     sampling::sampler::{Contender, Sampler},
 };
@@ -97,30 +98,86 @@ impl<L: Load> P2cPicker<L> {
         &self,
         [first, second]: [&'a Candidate; 2],
         context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
     ) -> &'a Candidate {
         let incumbent = Contender::new(first, &*self.load, context);
         let challenger = Contender::new(second, &*self.load, context);
+        observer.compare(first, || incumbent.load());
+        observer.compare(second, || challenger.load());
         if challenger.beats(&incumbent) {
+            observer.say(|| verdict(&challenger, &incumbent));
             prevent_conditional_move();
             return second;
         }
+        observer.say(|| verdict(&incumbent, &challenger));
         first
     }
 
     /// Picks while some candidates may be full or already tried.
     #[cold]
-    fn pick_accepted(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn pick_accepted(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         for _ in 0..MAX_DRAWS {
             let two = self.draw_two(context)?;
+            observer.say(|| drawn(two));
             match two.map(|candidate| context.accepts(candidate)) {
-                [true, true] => return Some(self.better(two, context)),
-                [true, false] => return Some(two[0]),
-                [false, true] => return Some(two[1]),
+                [true, true] => return Some(self.better(two, context, observer)),
+                [true, false] => {
+                    observer.say(|| only(two[0]));
+                    return Some(two[0]);
+                }
+                [false, true] => {
+                    observer.say(|| only(two[1]));
+                    return Some(two[1]);
+                }
                 [false, false] => {}
             }
         }
+        observer.say(|| "searches all from a random one on".to_owned());
         self.candidates.fallback(context)
     }
+
+    #[inline]
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("p2c");
+        if self.candidates.len() < 2 {
+            observer.say(|| "there is no choice".to_owned());
+            return self.candidates.get(0);
+        }
+        if !context.accepts_all() {
+            return self.pick_accepted(context, observer);
+        }
+        let two = self.draw_two(context)?;
+        observer.say(|| drawn(two));
+        Some(self.better(two, context, observer))
+    }
+}
+
+fn verdict(winner: &Contender<'_>, other: &Contender<'_>) -> String {
+    let name = Brief::name(winner.candidate.name());
+    if winner.candidate.weight() != other.candidate.weight() {
+        format!("{name} is the better one for its weight")
+    } else if winner.load() < other.load() {
+        format!("{name} has the lower load")
+    } else {
+        "their loads are equal, so the first is picked".to_owned()
+    }
+}
+
+fn only(accepted: &Candidate) -> String {
+    format!("only {} can take the request", Brief::name(accepted.name()))
+}
+
+fn drawn([first, second]: [&Candidate; 2]) -> String {
+    let [first, second] = [first, second].map(|one| Brief::name(one.name()));
+    format!("draws {first} and {second}")
 }
 
 /// Keeps the comparison a branch, so that the processor can speculate past it before both loads
@@ -133,13 +190,15 @@ fn prevent_conditional_move() {}
 impl<L: Load, Req> Pick<Req> for P2cPicker<L> {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        if self.candidates.len() < 2 {
-            return self.candidates.get(0);
-        }
-        if !context.accepts_all() {
-            return self.pick_accepted(context);
-        }
-        let two = self.draw_two(context)?;
-        Some(self.better(two, context))
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

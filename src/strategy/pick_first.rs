@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy, metered::Metered,
+    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    explain::{Observe, Silent},
+    metered::Metered,
 };
 use crate::{
     load::{FailureAware, Load, Outstanding},
@@ -81,22 +83,34 @@ const FAILED_COST: f64 = 6.0;
 const PROBATION_COST: f64 = 2.5;
 
 impl PickFirstPicker {
-    fn works(&self, candidate: &Candidate, context: &mut PickContext<'_>) -> bool {
+    fn works(
+        &self,
+        candidate: &Candidate,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> bool {
         let score = self.load.score(&candidate.gauge(context.class()), context.clock());
+        observer.compare(candidate, || score.cost);
         score.cost <= PROBATION_COST || (score.cost <= FAILED_COST && score.backlog == 0.0)
     }
-}
 
-impl<Req> Pick<Req> for PickFirstPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("pick first");
+        observer.say(|| "the first that works, by tier, weight and name".to_owned());
         let mut acceptable = None;
         for candidate in &self.order {
             if !context.accepts(candidate) {
                 continue;
             }
-            if self.works(candidate, context) {
+            if self.works(candidate, context, observer) {
                 return Some(candidate);
             }
+            observer
+                .note(candidate, || format!("fails: its failure cost is above {PROBATION_COST}"));
             acceptable = acceptable.or(Some(candidate));
         }
         // If no endpoint works, the first accepted one is as good as any. If none is accepted, one
@@ -104,5 +118,20 @@ impl<Req> Pick<Req> for PickFirstPicker {
         acceptable
             .or_else(|| self.order.iter().find(|candidate| context.has_room(candidate)))
             .or_else(|| self.order.first())
+    }
+}
+
+impl<Req> Pick<Req> for PickFirstPicker {
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

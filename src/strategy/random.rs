@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    explain::{Observe, Silent},
     sampling::sampler::Sampler,
 };
 use crate::outcome::Meter;
@@ -44,21 +45,51 @@ impl RandomPicker {
 
     /// Draws again after the first draw was not accepted.
     #[cold]
-    fn redraw(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn redraw(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         for _ in 1..MAX_DRAWS {
             let candidate = self.draw(context)?;
+            observer.note(candidate, || "drawn".to_owned());
             if context.accepts(candidate) {
                 return Some(candidate);
             }
         }
+        observer.say(|| "searches all from a random one on".to_owned());
         self.candidates.fallback(context)
+    }
+
+    #[inline]
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("random");
+        observer.say(|| match self.sampler {
+            Sampler::Uniform(count) => format!("draws one of {count}"),
+            Sampler::Weighted(_) => format!("draws one of {} by weight", self.candidates.len()),
+        });
+        let drawn = self.draw(context)?;
+        observer.note(drawn, || "drawn".to_owned());
+        if context.accepts(drawn) { Some(drawn) } else { self.redraw(context, observer) }
     }
 }
 
 impl<Req> Pick<Req> for RandomPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let drawn = self.draw(context)?;
-        if context.accepts(drawn) { Some(drawn) } else { self.redraw(context) }
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

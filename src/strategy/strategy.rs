@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BuildContext, Built, Candidate, Candidates, PickContext};
+use super::{BuildContext, Built, Candidate, Candidates, Explainer, PickContext};
 use crate::outcome::Meter;
 
 /// Builds a picker from the candidates at each change of the endpoints, outside of the request
@@ -59,4 +59,30 @@ pub trait Pick<Req> {
     /// `None` rejects the request. The request waits if no candidate has a free slot, and fails
     /// with [`Error::Refused`](crate::Error::Refused) otherwise.
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate>;
+
+    /// Picks as [`pick`](Self::pick) does, and tells `explainer` why.
+    ///
+    /// It must return what `pick` would return in the same context. If it
+    /// [is a dry run](Explainer::is_dry_run), it must change nothing that a later pick reads.
+    ///
+    /// By default it calls `pick`, with the effects which that has, and the explanation contains
+    /// the name of the picker's type and the choice, without the inner strategies of a wrapper. A
+    /// wrapper implements it by [`Explainer::step`] and [`Explainer::inner`].
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        explainer.step(short_type_name::<Self>());
+        explainer.say("does not explain its picks");
+        self.pick(request, context)
+    }
+}
+
+/// Returns the name of a type without its path and its parameters.
+fn short_type_name<T: ?Sized>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    let name = name.split('<').next().unwrap_or(name);
+    name.rsplit("::").next().unwrap_or(name)
 }

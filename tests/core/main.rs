@@ -14,6 +14,7 @@ mod discover;
 mod draining;
 mod ejection_under_overload;
 mod escaping;
+mod explain;
 mod failover;
 mod figures;
 mod hashing;

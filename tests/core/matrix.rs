@@ -24,14 +24,14 @@ use tower_lb::{
 use tower_lb_test_support::picks::zone_named;
 
 /// A user's number.
-type Request = u64;
-type Any = Dynamic<Request>;
+pub(crate) type Request = u64;
+pub(crate) type Any = Dynamic<Request>;
 
 fn key(user: &Request) -> Option<u64> {
     (user % 7 > 0).then_some(*user)
 }
 
-fn strategies() -> Vec<(&'static str, Any)> {
+pub(crate) fn strategies() -> Vec<(&'static str, Any)> {
     let classes = PerClass::new(3, FailureAware::new(HangAware::new(PeakEwma::new()))).unwrap();
     let classify: fn(&Request) -> u32 = |user| (user % 3) as u32;
     vec![
@@ -64,9 +64,9 @@ fn ask(_endpoint: &Candidate) -> Ready<Result<LoadReport, Infallible>> {
     ready(Ok(LoadReport::new().with_requests_in_flight(1.0)))
 }
 
-type Wrap = fn(Any) -> Any;
+pub(crate) type Wrap = fn(Any) -> Any;
 
-fn wrappers() -> Vec<(&'static str, Wrap)> {
+pub(crate) fn wrappers() -> Vec<(&'static str, Wrap)> {
     vec![
         ("as it is", |inner| inner),
         ("tiers", |inner| Any::new(Tiers::new(inner))),
@@ -98,7 +98,13 @@ fn wrappers() -> Vec<(&'static str, Wrap)> {
 
 /// Answers at once with its number.
 #[derive(Clone)]
-struct Server(u32);
+pub(crate) struct Server(u32);
+
+impl Server {
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self(number)
+    }
+}
 
 impl Service<Request> for Server {
     type Response = u32;
@@ -114,7 +120,7 @@ impl Service<Request> for Server {
     }
 }
 
-fn endpoint(number: u32) -> Endpoint<Server> {
+pub(crate) fn endpoint(number: u32) -> Endpoint<Server> {
     let endpoint = Endpoint::new(Server(number))
         .with_weight(number % 4 + 1)
         .with_tier(number % 2)

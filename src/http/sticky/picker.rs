@@ -18,7 +18,10 @@ use crate::{
     capacity::shrunk,
     endpoint::{EndpointStats, Health},
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
+    },
 };
 
 /// Sends the requests of a session to its endpoint, and uses the inner strategy for all others;
@@ -213,24 +216,61 @@ impl<P> StickyPicker<P> {
     }
 }
 
-impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
-    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl<P> StickyPicker<P> {
+    fn pick_with<B>(
+        &self,
+        request: &Request<B>,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Request<B>>,
+    {
+        observer.step("sticky");
         let strict = self.sessions.config().affinity == Affinity::Strict;
         let (picked, binding) = match self.session(request.headers(), context) {
             Session::At { home, binding, renew } if strict || context.accepts(home) => {
+                observer.say(|| format!("the session is at {}", Brief::name(home.name())));
+                observer.note(home, || "the session's endpoint".to_owned());
                 (Some(home), if renew { binding } else { NO_BINDING })
             }
             Session::At { home, binding, .. } => {
                 // A full endpoint gets the next request of the session again, so no cookie is
                 // issued.
                 let full = !context.has_room(home);
-                (self.inner.pick(request, context), if full { NO_BINDING } else { binding })
+                observer.note(home, || "the session's endpoint".to_owned());
+                observer.say(|| {
+                    let name = Brief::name(home.name());
+                    let why =
+                        if full { "full, and stays there" } else { "tried before, and moves" };
+                    format!("the session is at {name}, which is {why}")
+                });
+                let picked = observer.inner(&self.inner, request, context);
+                (picked, if full { NO_BINDING } else { binding })
             }
-            Session::Nowhere { binding } => (self.inner.pick(request, context), binding),
+            Session::Nowhere { binding } => {
+                observer.say(|| "no valid cookie names an endpoint that takes requests".to_owned());
+                (observer.inner(&self.inner, request, context), binding)
+            }
         };
         // The tracker issues a cookie for the binding.
         context.set_metadata(binding);
         picked
+    }
+}
+
+impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
+    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Request<B>,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 
@@ -301,5 +341,39 @@ mod tests {
         assert_eq!(cost(settings(), &forged(100)), (0, 0), "of an unknown endpoint");
         let expired = format!("; lb={}", URL_SAFE_NO_PAD.encode([0; 40]));
         assert_eq!(cost(follows(), &(application(longest) + &expired)), (0, 0), "expired");
+    }
+
+    #[test]
+    fn an_explanation_says_where_the_session_is() {
+        let sessions = settings().build().unwrap();
+        let mut strategy = sessions.stick(RoundRobin::starting_at(0));
+        let endpoints = ["a", "b"].map(Endpoint::new);
+        let named = endpoints.iter().map(|endpoint| (endpoint.target(), endpoint));
+        let candidates = Candidates::for_strategy(&strategy, named);
+        let built = strategy.build(&candidates, &mut BuildContext::new());
+        let cookie = sessions.cookie("b", UNBOUND).unwrap();
+        let cookie = cookie.to_str().unwrap().split(';').next().unwrap();
+        let explain = |header: &str, tried: &Tried| {
+            let request = Request::builder().header(COOKIE, header).body(()).unwrap();
+            let mut rng = Rng::seeded(1);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
+            let explanation = built.explain(&candidates, &request, &mut context);
+            let mut context = PickContext::new(&mut rng, Now::lazy(), tried);
+            // The turns did not pass.
+            let again = built.explain(&candidates, &request, &mut context);
+            assert_eq!(explanation.picked, again.picked);
+            let steps = explanation.steps.iter();
+            let steps: Vec<_> = steps.map(ToString::to_string).collect();
+            (explanation.picked.unwrap(), steps.join(" > "))
+        };
+        let (mut tried, turn) = (Tried::none(), "round robin: turn 1 of a cycle of 2");
+        assert_eq!(explain(cookie, &tried), ("b".into(), "sticky: the session is at b".into()));
+        let none =
+            format!("sticky: no valid cookie names an endpoint that takes requests > {turn}");
+        assert_eq!(explain("lb=forged", &tried), ("a".into(), none));
+        let b = candidates.all().find(|one| one.name() == "b").unwrap();
+        tried.add(b.stats());
+        let moves = "sticky: the session is at b, which is tried before, and moves";
+        assert_eq!(explain(cookie, &tried), ("a".into(), format!("{moves} > {turn}")));
     }
 }

@@ -7,7 +7,10 @@ use crate::{
     ConfigError,
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
+    },
 };
 
 /// Limits the concurrency of each endpoint, by additive increase and multiplicative decrease: it
@@ -92,21 +95,53 @@ fn is_below_limit(candidate: &Candidate) -> bool {
         .is_none_or(|concurrency| candidate.stats().outstanding() < concurrency.limit())
 }
 
-impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let picked = self.inner.pick(request, context)?;
+impl<P> AimdPicker<P> {
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+    {
+        observer.step("aimd");
+        let picked = observer.inner(&self.inner, request, context)?;
+        let limit = || picked.meter::<AimdLimit>().map_or(0, AimdLimit::limit);
         if is_below_limit(picked) {
+            observer.say(|| {
+                format!("{} is below its limit of {}", Brief::name(picked.name()), limit())
+            });
             return Some(picked);
         }
+        observer.say(|| {
+            let name = Brief::name(picked.name());
+            format!("{name} is at its limit of {}, so another is picked", limit())
+        });
         // Pick again by the inner strategy: it knows which endpoints the request may go to.
         let other = context.with_limit(is_below_limit, |context| {
-            let other = self.inner.pick(request, context);
+            let other = observer.inner(&self.inner, request, context);
             other.filter(|other| context.has_room(other))
         });
         if other.is_none() && context.has_room(picked) {
             context.set_refused();
         }
         other
+    }
+}
+
+impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 

@@ -10,7 +10,10 @@ use crate::{
     endpoint::EndpointStats,
     load::{Decayed, FailureAware, Gauge, Load, Now, Score},
     outcome::{Meter, Outcome, Sample},
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
+    },
 };
 
 /// Sends each request to the endpoint where it is expected to cost least.
@@ -119,8 +122,14 @@ impl CostAwarePicker {
     }
 }
 
-impl<Req> Pick<Req> for CostAwarePicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl CostAwarePicker {
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("cost aware");
+        observer.say(|| "the lowest expected cost wins".to_owned());
         let start = context.rng().below(self.candidates.len());
         let mut cheapest: Option<(&Candidate, f64)> = None;
         for index in (start..self.candidates.len()).chain(0..start) {
@@ -129,6 +138,7 @@ impl<Req> Pick<Req> for CostAwarePicker {
                 continue;
             }
             let cost = self.cost(candidate, prices, context);
+            observer.compare(candidate, || cost);
             if cheapest.is_none_or(|(_, least)| cost < least) {
                 cheapest = Some((candidate, cost));
             }
@@ -137,6 +147,21 @@ impl<Req> Pick<Req> for CostAwarePicker {
             Some((candidate, _)) => Some(candidate),
             None => self.candidates.fallback(context),
         }
+    }
+}
+
+impl<Req> Pick<Req> for CostAwarePicker {
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }
 

@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
+    },
 };
 
 /// Keeps few execution environments warm: prefers endpoints with an idle environment, and grows
@@ -80,8 +83,14 @@ pub struct PackPicker {
     candidates: Candidates,
 }
 
-impl<Req> Pick<Req> for PackPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl PackPicker {
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("pack");
+        observer.say(|| "an idle warm environment, where most are warm".to_owned());
         if self.candidates.len() < 2 {
             return self.candidates.get(0);
         }
@@ -91,8 +100,15 @@ impl<Req> Pick<Req> for PackPicker {
             let stats = candidate.stats();
             let Some(warmth) = candidate.meter::<Warmth>() else { return Rank::default() };
             let (warm, outstanding) = (warmth.environments(stats, now), stats.outstanding());
+            let works = !warmth.is_failing(stats, now);
+            // The most idle environments are the least score.
+            observer.compare(candidate, || f64::from(outstanding) - f64::from(warm));
+            observer.note(candidate, || {
+                let failing = if works { "" } else { ", failing" };
+                format!("{warm} warm environments{failing}")
+            });
             Rank {
-                works: !warmth.is_failing(stats, now),
+                works,
                 has_idle: warm > outstanding,
                 may_grow: outstanding < warm + warm.max(MIN_GROWTH),
                 warm,
@@ -100,6 +116,21 @@ impl<Req> Pick<Req> for PackPicker {
             }
         });
         warmest.or_else(|| self.candidates.fallback(context))
+    }
+}
+
+impl<Req> Pick<Req> for PackPicker {
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }
 

@@ -2,7 +2,9 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    },
 };
 
 /// A strategy for requests of one type that is chosen at run time.
@@ -98,6 +100,16 @@ impl<Req> Pick<Req> for DynamicPicker<Req> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         self.0.pick(request, context)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        explainer.pass();
+        self.0.explain(request, context, explainer)
     }
 }
 

@@ -1,9 +1,12 @@
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use crate::{
     ConfigError,
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rank, Strategy,
+        explain::{Observe, Silent},
+    },
 };
 
 /// Consistent hashing with bounded loads: a key's requests go to its first endpoint until that has
@@ -118,17 +121,68 @@ impl<P> BoundedLoadPicker<P> {
     }
 }
 
-impl<P: Rank<Req>, Req> Pick<Req> for BoundedLoadPicker<P> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl<P> BoundedLoadPicker<P> {
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Rank<Req>,
+    {
         let hash = self.inner.hash(request, context.rng());
+        observer.step("bounded load");
+        observer.say(|| {
+            let factor = self.factor;
+            format!(
+                "the first of the key's rank within {factor} times its fair share; \
+                 a score above 1 exceeds that"
+            )
+        });
         let accepts = |candidate: &Candidate| context.accepts(candidate);
         let mut in_flight = InFlight::at(&self.candidates);
+        let all = OnceCell::new();
         self.inner
             .highest(hash, |candidate| {
-                accepts(candidate) && self.is_within_bound(candidate, &mut in_flight)
+                if !accepts(candidate) {
+                    return false;
+                }
+                let within = self.is_within_bound(candidate, &mut in_flight);
+                observer.compare(candidate, || {
+                    let outstanding = |one: &Candidate| u64::from(one.stats().outstanding());
+                    let sum = || self.candidates.iter().map(outstanding).sum();
+                    self.share_of_bound(candidate, *all.get_or_init(sum))
+                });
+                within
             })
-            .or_else(|| self.least_overloaded(hash, accepts))
+            .or_else(|| {
+                observer.say(|| "all exceed it, the least loaded for its weight wins".to_owned());
+                self.least_overloaded(hash, accepts)
+            })
             .or_else(|| self.least_overloaded(hash, |candidate| context.has_room(candidate)))
+    }
+
+    /// Returns the requests in flight with this one, as a part of the bound.
+    fn share_of_bound(&self, candidate: &Candidate, all: u64) -> f64 {
+        let fair = (all as f64 + 1.0) * f64::from(candidate.weight());
+        let bound = (self.factor * fair / self.total_weight).ceil();
+        (f64::from(candidate.stats().outstanding()) + 1.0) / bound
+    }
+}
+
+impl<P: Rank<Req>, Req> Pick<Req> for BoundedLoadPicker<P> {
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 

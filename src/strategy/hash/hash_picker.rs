@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     hash::mix,
-    strategy::{Candidate, HashKey, Pick, PickContext, Rank, Rng},
+    strategy::{
+        Candidate, Explainer, HashKey, Pick, PickContext, Rank, Rng,
+        explain::{Observe, Silent},
+    },
 };
 
 /// The picker of [`Rendezvous`](crate::strategy::Rendezvous), [`Maglev`](crate::strategy::Maglev)
@@ -85,12 +88,67 @@ impl<K: HashKey<Req>, Req> Rank<Req> for HashPicker<K> {
     }
 }
 
-impl<K: HashKey<Req>, Req> Pick<Req> for HashPicker<K> {
+/// The number of ranks that an explanation shows.
+const EXPLAINED_RANKS: usize = 3;
+
+impl<K> HashPicker<K> {
     #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        K: HashKey<Req>,
+    {
         let hash = self.hash(request, context.rng());
+        self.explain_ranks(request, hash, observer);
         // Nearly always the first is accepted, so the search for another stays out of line.
         let first = self.highest(hash, |_| true)?;
         if context.accepts(first) { Some(first) } else { self.pick_accepted(hash, context) }
+    }
+
+    /// Shows which endpoints would get the key, the first and those after it.
+    #[inline]
+    fn explain_ranks<Req, O: Observe>(&self, request: &Req, hash: u64, observer: &mut O)
+    where
+        K: HashKey<Req>,
+    {
+        if !O::ACTIVE {
+            return;
+        }
+        observer.step(match self.table {
+            Table::Rendezvous => "rendezvous",
+            Table::Maglev(_) => "maglev",
+            Table::Ring(_) => "ring",
+        });
+        observer.say(|| match self.key.hash(request) {
+            Some(key) => format!("the key's hash is {key:#x}, the first in its rank wins"),
+            None => "the request has no key, a random one decides".to_owned(),
+        });
+        let mut ranked: Vec<&Candidate> = Vec::new();
+        for rank in 1..=EXPLAINED_RANKS {
+            let is_new = |one: &Candidate| !ranked.iter().any(|other| std::ptr::eq(*other, one));
+            let Some(next) = self.highest(hash, is_new) else { break };
+            observer.compare(next, || rank as f64);
+            ranked.push(next);
+        }
+    }
+}
+
+impl<K: HashKey<Req>, Req> Pick<Req> for HashPicker<K> {
+    #[inline]
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }

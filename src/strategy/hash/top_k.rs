@@ -5,8 +5,10 @@ use crate::{
     load::Load,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy,
-        metered::Metered, sampling::sampler::Contender,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rank, Strategy,
+        explain::{Observe, Silent},
+        metered::Metered,
+        sampling::sampler::Contender,
     },
 };
 
@@ -80,8 +82,18 @@ pub struct TopKPicker<P, L> {
     load: Arc<L>,
 }
 
-impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+impl<P, L: Load> TopKPicker<P, L> {
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Rank<Req>,
+    {
+        observer.step("top k");
+        observer.say(|| format!("compares the {} that rank highest for the key", self.k));
         let hash = self.inner.hash(request, context.rng());
         let mut top: [Option<&Candidate>; MAX_K] = [None; MAX_K];
         let mut best: Option<Contender<'_>> = None;
@@ -93,6 +105,8 @@ impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
             let Some(next) = next else { break };
             top[rank] = Some(next);
             let contender = Contender::new(next, &*self.load, context);
+            observer.compare(next, || contender.load());
+            observer.note(next, || format!("rank {} of the key", rank + 1));
             if best.is_none_or(|best| contender.beats(&best)) {
                 best = Some(contender);
             }
@@ -101,5 +115,20 @@ impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
             Some(best) => Some(best.candidate),
             None => self.inner.highest(hash, |candidate| context.has_room(candidate)),
         }
+    }
+}
+
+impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
+    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     load::{FailureAware, Load, PredictedLatency},
     outcome::{LoadReport, Meter, Sample, Start},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
         sampling::sampler::{Contender, Sampler},
     },
 };
@@ -235,11 +236,13 @@ impl<L: Load> FreshestPicker<L> {
         &self,
         candidates: impl Iterator<Item = &'a Candidate>,
         context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
     ) -> Option<Contender<'a>> {
         let mut least: Option<Contender<'a>> = None;
         for candidate in candidates {
             if context.accepts(candidate) {
                 let contender = Contender::new(candidate, &*self.load, context);
+                observer.compare(candidate, || contender.load());
                 if least.is_none_or(|least| contender.compare(&least).is_lt()) {
                     least = Some(contender);
                 }
@@ -275,6 +278,7 @@ impl<L: Load> FreshestPicker<L> {
         &self,
         least: &Contender<'_>,
         context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
     ) -> Option<Contender<'_>> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
         let silent = self.is_silent(drawn, context.now());
@@ -283,34 +287,77 @@ impl<L: Load> FreshestPicker<L> {
             return None;
         }
         let drawn = Contender::new(drawn, &*self.load, context);
+        observer.compare(drawn.candidate, || drawn.load());
         let kept =
             silent && drawn.is_at_most(MAX_SILENT_LOAD, least) || weighted && !least.beats(&drawn);
+        observer.say(|| {
+            let name = Brief::name(drawn.candidate.name());
+            let why = if silent { "which has not reported for long" } else { "by weight" };
+            let result = if kept { "gets" } else { "is too loaded to get" };
+            format!("draws {name} {why}, and it {result} the request")
+        });
         kept.then_some(drawn)
+    }
+}
+
+impl<L: Load> FreshestPicker<L> {
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("freshest");
+        let len = self.candidates.len();
+        if len < 2 {
+            observer.say(|| "there is no choice".to_owned());
+            return self.candidates.get(0);
+        }
+        let freshest = self.freshest(context);
+        // A scan sees silent endpoints as well, so equal weights need no draw beside it.
+        observer.say(|| match &freshest {
+            Some(freshest) => {
+                let count = freshest.iter().flatten().count();
+                format!("compares the {count} that reported last, the lowest load wins")
+            }
+            None => format!(
+                "compares {} of {len}, the lowest load wins: fewer than {} have reported lately",
+                len.min(MAX_SCAN),
+                self.choices.min(len),
+            ),
+        });
+        let draws = freshest.is_some() || matches!(self.sampler, Sampler::Weighted(_));
+        let mut least = match freshest {
+            Some(freshest) => self.least(freshest.into_iter().flatten(), context, observer),
+            None => {
+                let start = context.rng().below(len);
+                let scan = (start..len).chain(0..start).take(MAX_SCAN);
+                self.least(scan.filter_map(|index| self.candidates.get(index)), context, observer)
+            }
+        };
+        if draws {
+            least =
+                least.map(|least| self.drawn_instead(&least, context, observer).unwrap_or(least));
+        }
+        let least = least.map(|least| least.candidate);
+        // Of the endpoints looked at, none may have been accepted, although others would be.
+        least.or_else(|| {
+            observer.say(|| "searches all from a random one on".to_owned());
+            self.candidates.fallback(context)
+        })
     }
 }
 
 impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let len = self.candidates.len();
-        if len < 2 {
-            return self.candidates.get(0);
-        }
-        let freshest = self.freshest(context);
-        // A scan sees silent endpoints as well, so equal weights need no draw beside it.
-        let draws = freshest.is_some() || matches!(self.sampler, Sampler::Weighted(_));
-        let mut least = match freshest {
-            Some(freshest) => self.least(freshest.into_iter().flatten(), context),
-            None => {
-                let start = context.rng().below(len);
-                let scan = (start..len).chain(0..start).take(MAX_SCAN);
-                self.least(scan.filter_map(|index| self.candidates.get(index)), context)
-            }
-        };
-        if draws {
-            least = least.map(|least| self.drawn_instead(&least, context).unwrap_or(least));
-        }
-        let least = least.map(|least| least.candidate);
-        // Of the endpoints looked at, none may have been accepted, although others would be.
-        least.or_else(|| self.candidates.fallback(context))
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

@@ -5,7 +5,8 @@ use crate::{
     load::{FailureAware, Load, Outstanding, PeakEwma},
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
+        explain::{Brief, Observe, Silent},
         metered::Metered,
         sampling::sampler::{Contender, Sampler},
     },
@@ -128,11 +129,16 @@ impl<L: Load> LeastLoadedPicker<L> {
 
     /// Returns the least loaded accepted candidate, for equal weights. Ties are broken at random.
     #[inline]
-    fn least_of_equals(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn least_of_equals(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         let (mut found, mut least, mut tied) = (None, f64::INFINITY, 0);
         self.visit(context, |candidate, context| {
             let score = self.load.score(&candidate.gauge(context.class()), context.clock());
             let load = score.with_one_more();
+            observer.compare(candidate, || load);
             if load < least {
                 (found, least, tied) = (Some(candidate), load, 1);
             } else if load == least {
@@ -144,17 +150,29 @@ impl<L: Load> LeastLoadedPicker<L> {
                 }
             }
         });
+        observer.say(|| match tied {
+            0 | 1 => "the lowest wins".to_owned(),
+            tied => format!("a random one of the {tied} lowest wins"),
+        });
         found
     }
 
     /// Returns an accepted candidate that is drawn by weight, or the least loaded one for its
     /// weight if that beats it.
-    fn least_for_weight(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn least_for_weight(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
         let drawn = context.accepts(drawn).then(|| Contender::new(drawn, &*self.load, context));
+        if let Some(drawn) = &drawn {
+            observer.compare(drawn.candidate, || drawn.load());
+        }
         let (mut least, mut tied): (Option<Contender<'_>>, f64) = (None, 0.0);
         self.visit(context, |candidate, context| {
             let contender = Contender::new(candidate, &*self.load, context);
+            observer.compare(candidate, || contender.load());
             let weight = f64::from(candidate.weight());
             match least.map_or(Ordering::Less, |least| contender.compare(&least)) {
                 Ordering::Less => (least, tied) = (Some(contender), weight),
@@ -170,22 +188,64 @@ impl<L: Load> LeastLoadedPicker<L> {
             }
         });
         match (least, drawn) {
-            (Some(least), Some(drawn)) if least.beats(&drawn) => Some(least.candidate),
-            (least, drawn) => drawn.or(least).map(|contender| contender.candidate),
+            (Some(least), Some(drawn)) if least.beats(&drawn) => {
+                observer.say(|| {
+                    let [least, drawn] =
+                        [least, drawn].map(|one| Brief::name(one.candidate.name()));
+                    format!("draws {drawn} by weight, and {least} is better for its weight")
+                });
+                Some(least.candidate)
+            }
+            (least, drawn) => {
+                if let Some(drawn) = &drawn {
+                    observer.say(|| {
+                        let name = Brief::name(drawn.candidate.name());
+                        format!("draws {name} by weight, and no other is better for its weight")
+                    });
+                }
+                drawn.or(least).map(|contender| contender.candidate)
+            }
         }
+    }
+
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("least loaded");
+        let len = self.candidates.len();
+        if len < 2 {
+            observer.say(|| "there is no choice".to_owned());
+            return self.candidates.get(0);
+        }
+        observer.say(|| match self.scan_up_to {
+            most if most < len => format!("compares the loads of {most} of {len}"),
+            _ => format!("compares the loads of all {len}"),
+        });
+        let found = match self.sampler {
+            Sampler::Uniform(_) => self.least_of_equals(context, observer),
+            Sampler::Weighted(_) => self.least_for_weight(context, observer),
+        };
+        // None within the ranges may have been accepted, although others would be.
+        found.or_else(|| {
+            observer.say(|| "searches all from a random one on".to_owned());
+            self.candidates.fallback(context)
+        })
     }
 }
 
 impl<L: Load, Req> Pick<Req> for LeastLoadedPicker<L> {
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        if self.candidates.len() < 2 {
-            return self.candidates.get(0);
-        }
-        let found = match self.sampler {
-            Sampler::Uniform(_) => self.least_of_equals(context),
-            Sampler::Weighted(_) => self.least_for_weight(context),
-        };
-        // None within the ranges may have been accepted, although others would be.
-        found.or_else(|| self.candidates.fallback(context))
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

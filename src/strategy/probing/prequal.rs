@@ -17,7 +17,9 @@ use crate::{
     endpoint::EndpointStats,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probed, Probes, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Probed, Probes,
+        Strategy,
+        explain::{Observe, Silent},
         sampling::sampler::Sampler,
     },
 };
@@ -158,6 +160,16 @@ impl<Req> Pick<Req> for PrequalPicker {
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         self.0.pick(request, context)
     }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        explainer.pass();
+        self.0.explain(request, context, explainer)
+    }
 }
 
 /// The paper's parameters.
@@ -263,14 +275,45 @@ struct HotColdPicker {
 
 impl HotColdPicker {
     /// Picks from the pool, unless it is locked or nearly empty.
-    fn pick_from_pool(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
+    fn pick_from_pool(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         let mut pool = self.pool.try_lock().ok()?;
+        if observer.is_dry_run() {
+            // A dry run uses up a copy.
+            let mut copy = pool.clone();
+            drop(pool);
+            return self.pick_from(&mut copy, context, observer);
+        }
+        self.pick_from(&mut pool, context, observer)
+    }
+
+    fn pick_from(
+        &self,
+        pool: &mut Pool,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
         pool.expire(context.now());
         let candidate =
             |answer: &Answer| self.candidates.get(*self.index_by_key.get(&answer.endpoint)?);
         let picked = if pool.answers.len() < 2 {
             None
         } else {
+            observer
+                .say(|| "the quickest cold answer in the pool, or the least loaded hot".to_owned());
+            for answer in &pool.answers {
+                let Some(one) = candidate(answer).filter(|one| context.accepts(one)) else {
+                    continue;
+                };
+                observer.compare(one, || pool.rank(answer).1);
+                observer.note(one, || {
+                    if pool.rank(answer).0 { "hot, in flight" } else { "cold, latency in s" }
+                        .to_owned()
+                });
+            }
             let accepts =
                 |answer: &Answer| candidate(answer).is_some_and(|one| context.accepts(one));
             pool.best(accepts)
@@ -284,13 +327,34 @@ impl HotColdPicker {
     }
 }
 
-impl<Req> Pick<Req> for HotColdPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        if let Some(found) = self.pick_from_pool(context) {
+impl HotColdPicker {
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("prequal");
+        if let Some(found) = self.pick_from_pool(context, observer) {
             return Some(found);
         }
+        observer.say(|| "the pool has no answer to use, a random one is drawn".to_owned());
         let drawn = self.candidates.get(self.sampler.draw(context.rng()))?;
         if context.accepts(drawn) { Some(drawn) } else { self.candidates.fallback(context) }
+    }
+}
+
+impl<Req> Pick<Req> for HotColdPicker {
+    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }
 

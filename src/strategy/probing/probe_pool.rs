@@ -29,7 +29,7 @@ pub(super) fn endpoint_key(stats: &EndpointStats) -> EndpointKey {
     std::ptr::from_ref(stats) as usize
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pool {
     /// The oldest first.
     pub(super) answers: Vec<Answer>,
@@ -75,7 +75,7 @@ impl Pool {
     }
 
     /// Returns the rank of an answer; the least is the best.
-    fn rank(&self, answer: &Answer) -> (bool, f64) {
+    pub(super) fn rank(&self, answer: &Answer) -> (bool, f64) {
         let hot = self.is_hot(answer);
         (hot, if hot { answer.in_flight } else { answer.latency_secs })
     }

@@ -22,7 +22,9 @@ use crate::{
     ConfigError,
     outcome::{LoadReport, Meter},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probes, Rng, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Probes, Rng,
+        Strategy,
+        explain::{Observe, Silent},
     },
     sync::{Mutex, lock},
 };
@@ -328,13 +330,44 @@ pub struct ProbedPicker<P> {
     per_request: u64,
 }
 
+impl<P> ProbedPicker<P> {
+    #[inline]
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+    {
+        observer.step("probed");
+        observer.say(|| {
+            let per_request = self.per_request as f64 / PROBE as f64;
+            format!("asks endpoints for their load; probes per request: {per_request}")
+        });
+        if !observer.is_dry_run() {
+            let before = self.due.amount.fetch_add(self.per_request, Ordering::Relaxed);
+            if before + self.per_request >= PROBE {
+                self.due.waker.wake();
+            }
+        }
+        observer.inner(&self.inner, request, context)
+    }
+}
+
 impl<P: Pick<Req>, Req> Pick<Req> for ProbedPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let before = self.due.amount.fetch_add(self.per_request, Ordering::Relaxed);
-        if before + self.per_request >= PROBE {
-            self.due.waker.wake();
-        }
-        self.inner.pick(request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }

@@ -31,6 +31,16 @@ impl Order {
         }
     }
 
+    /// Describes a turn, for explanations.
+    pub(crate) fn describe(&self, turn: u64) -> String {
+        match self {
+            Self::Equal(len) | Self::Cycle(_, len) => {
+                format!("turn {} of a cycle of {}", len.remainder(turn) + 1, len.divisor)
+            }
+            Self::LowDiscrepancy(_) => format!("turn {turn} of a sequence by weight"),
+        }
+    }
+
     /// Returns the index, among the weights, that has this turn; 0 if there are no weights.
     #[inline]
     pub(crate) fn index(&self, turn: u64) -> usize {

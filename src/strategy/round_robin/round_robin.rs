@@ -6,7 +6,10 @@ use std::sync::{
 use super::order::Order;
 use crate::{
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
+        explain::{Observe, Silent},
+    },
 };
 
 /// Picks each endpoint in turn, in proportion to its weight and evenly spread: the turns of weights
@@ -82,13 +85,35 @@ pub struct RoundRobinPicker {
     turn: Arc<AtomicU64>,
 }
 
+impl RoundRobinPicker {
+    #[inline]
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("round robin");
+        pick_in_turn(&self.candidates, context, observer, |observer| {
+            let turn = observer.turn(&self.turn);
+            observer.say(|| self.order.describe(turn));
+            self.order.index(turn)
+        })
+    }
+}
+
 impl<Req> Pick<Req> for RoundRobinPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        pick_in_turn(&self.candidates, context, || {
-            // Relaxed: turns only have to be distinct, and order nothing else.
-            self.order.index(self.turn.fetch_add(1, Ordering::Relaxed))
-        })
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }
 
@@ -97,24 +122,33 @@ const MAX_TURNS: usize = 32;
 
 /// Returns the candidate at the next index, or at a later one if that is not accepted.
 #[inline]
-pub(super) fn pick_in_turn<'a>(
+pub(super) fn pick_in_turn<'a, O: Observe>(
     candidates: &'a Candidates,
     context: &mut PickContext<'_>,
-    next_index: impl Fn() -> usize,
+    observer: &mut O,
+    next_index: impl Fn(&mut O) -> usize,
 ) -> Option<&'a Candidate> {
-    let next = candidates.get(next_index())?;
-    if context.accepts(next) { Some(next) } else { skip(candidates, context, next_index) }
+    let next = candidates.get(next_index(observer))?;
+    if context.accepts(next) {
+        observer.note(next, || "it has the turn".to_owned());
+        return Some(next);
+    }
+    skip(candidates, context, observer, next_index)
 }
 
 /// Returns the first accepted candidate of the next turns.
 #[cold]
-fn skip<'a>(
+fn skip<'a, O: Observe>(
     candidates: &'a Candidates,
     context: &mut PickContext<'_>,
-    next_index: impl Fn() -> usize,
+    observer: &mut O,
+    next_index: impl Fn(&mut O) -> usize,
 ) -> Option<&'a Candidate> {
     let turns = candidates.len().min(MAX_TURNS);
-    let mut next = (1..turns).filter_map(|_| candidates.get(next_index()));
+    let mut next = (1..turns).filter_map(|_| candidates.get(next_index(observer)));
     let accepted = next.find(|candidate| context.accepts(candidate));
-    accepted.or_else(|| candidates.fallback(context))
+    accepted.or_else(|| {
+        observer.say(|| "searches all from a random one on".to_owned());
+        candidates.fallback(context)
+    })
 }

@@ -33,6 +33,12 @@ impl StaticStride {
         Self { weights: scaled.collect() }
     }
 
+    /// Returns the weight of an index as a part of the heaviest.
+    pub(super) fn relative_weight(&self, index: usize) -> f64 {
+        let weight = self.weights.get(index).copied().unwrap_or_default();
+        f64::from(weight) / f64::from(u16::MAX)
+    }
+
     /// Returns the next index that has a turn; `next` returns consecutive numbers of turns. Returns
     /// 0 if there are no weights.
     #[inline]

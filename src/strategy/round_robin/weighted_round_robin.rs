@@ -17,7 +17,8 @@ use crate::{
     load::Decayed,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
+        explain::{Observe, Silent},
         ticker::Ticker,
     },
 };
@@ -278,12 +279,37 @@ pub struct WeightedRoundRobinPicker {
     turn: Arc<AtomicU32>,
 }
 
+impl WeightedRoundRobinPicker {
+    #[inline]
+    fn pick_with(
+        &self,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate> {
+        observer.step("weighted round robin");
+        pick_in_turn(&self.candidates, context, observer, |observer| {
+            let index = self.turns.index(|| observer.turn32(&self.turn));
+            observer.say(|| {
+                let share = self.turns.relative_weight(index) * 100.0;
+                format!("a turn by the reported weights, here {share:.0} % of the heaviest")
+            });
+            index
+        })
+    }
+}
+
 impl<Req> Pick<Req> for WeightedRoundRobinPicker {
     #[inline]
     fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        pick_in_turn(&self.candidates, context, || {
-            // Relaxed: turns only have to be distinct, and order nothing else.
-            self.turns.index(|| self.turn.fetch_add(1, Ordering::Relaxed))
-        })
+        self.pick_with(context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        _request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(context, explainer)
     }
 }

@@ -82,6 +82,11 @@ impl<'a> Contender<'a> {
         Self { candidate, score, load: score.with_one_more() }
     }
 
+    /// Returns the load, including this request.
+    pub(crate) fn load(&self) -> f64 {
+        self.load
+    }
+
     /// Returns true if the load per weight, including this request, is at most `factor` times that
     /// of `other`.
     pub(crate) fn is_at_most(&self, factor: f64, other: &Self) -> bool {

@@ -1,6 +1,12 @@
-use std::fmt::Display;
+use std::{
+    fmt::{Display, Write as _},
+    sync::Arc,
+};
 
-use crate::strategy::{Built, Candidate, Candidates, Pick, PickContext};
+use crate::strategy::{
+    Built, Candidate, Candidates, Explainer, Pick, PickContext,
+    explain::{Brief, Observe, Rule, Rules, Silent},
+};
 
 /// Collects what inner strategies build over parts of the candidates, for a wrapper that divides
 /// them.
@@ -58,6 +64,8 @@ use crate::strategy::{Built, Candidate, Candidates, Pick, PickContext};
 pub struct BuiltParts {
     eligible: Vec<Candidates>,
     notices: Vec<String>,
+    /// Those of parts without an eligible candidate, which have no picker.
+    rules: Vec<Rule>,
 }
 
 impl BuiltParts {
@@ -71,19 +79,22 @@ impl BuiltParts {
     ///
     /// Returns the part's picker, or `None` if the part has no eligible candidate.
     pub fn add<P>(&mut self, name: impl Display, built: Built<P>) -> Option<PartPicker<P>> {
-        let Built { picker, eligible, notices } = built;
+        let (name, rules) = (name.to_string(), built.rules());
+        let Built { picker, eligible, notices, .. } = built;
         self.notices.extend(notices.into_iter().map(|notice| format!("{name}: {notice}")));
         if eligible.is_empty() {
+            self.rules.extend(rules.iter().map(|rule| rule.clone().in_empty_part(&name)));
             return None;
         }
         self.eligible.push(eligible.clone());
-        Some(PartPicker { picker, eligible })
+        Some(PartPicker { name: name.into(), picker, eligible, rules })
     }
 
     /// Returns `picker` with the candidates that are eligible in any part, and the notices of all
     /// parts. `candidates` are those that the parts were taken from.
     pub fn finish<P>(self, candidates: &Candidates, picker: P) -> Built<P> {
-        Built { picker, eligible: candidates.union(&self.eligible), notices: self.notices }
+        let built = Built::new(picker, candidates.union(&self.eligible));
+        built.with_notices(self.notices).with_rules(self.rules.into_iter().map(Rule::wrapped))
     }
 }
 
@@ -91,11 +102,40 @@ impl BuiltParts {
 /// [`BuiltParts::add`].
 #[derive(Debug)]
 pub struct PartPicker<P> {
+    name: Arc<str>,
     picker: P,
     eligible: Candidates,
+    rules: Rules,
 }
 
 impl<P> PartPicker<P> {
+    /// Describes a draw among parts by shares in any unit, for explanations.
+    pub(crate) fn describe_draw(drawn: &Self, parts: &[Self], shares: &[f64]) -> String {
+        let all: f64 = shares.iter().sum();
+        let mut text = format!("draws {}", Brief::name(&drawn.name));
+        let mut sharing = parts.iter().zip(shares).filter(|(_, share)| **share > 0.0);
+        let count = sharing.clone().count();
+        if count < 2 {
+            text.push_str(", which gets all requests");
+            return text;
+        }
+        for (number, (part, share)) in sharing.by_ref().take(MAX_DESCRIBED).enumerate() {
+            let separator = if number == 0 { "; the shares are " } else { ", " };
+            let (name, share) = (Brief::name(&part.name), share / all * 100.0);
+            let _ = write!(text, "{separator}{name} {share:.1} %");
+        }
+        if let more @ 1.. = count.saturating_sub(MAX_DESCRIBED) {
+            let _ = write!(text, " and {more} more");
+        }
+        text
+    }
+
+    /// Returns the name of the part, as it was [added](BuiltParts::add).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the choice of the first part that finds an [accepted](PickContext::accepts)
     /// candidate; otherwise the first choice that has room, or else the first choice.
     ///
@@ -109,10 +149,41 @@ impl<P> PartPicker<P> {
     where
         P: Pick<Req> + 'a,
     {
+        Self::first_accepted_with(parts, request, context, &mut Silent)
+    }
+
+    /// Picks as [`first_accepted`](Self::first_accepted) does, and tells `explainer` why, for
+    /// [`Pick::explain`]. Call it after [`Explainer::step`].
+    ///
+    /// The explanation says of the candidates of parts that are not asked that they are not in
+    /// those that are.
+    pub fn explain_first_accepted<'a, Req>(
+        parts: impl IntoIterator<Item = &'a Self>,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&'a Candidate>
+    where
+        P: Pick<Req> + 'a,
+    {
+        Self::first_accepted_with(parts, request, context, explainer)
+    }
+
+    #[inline]
+    pub(crate) fn first_accepted_with<'a, Req>(
+        parts: impl IntoIterator<Item = &'a Self>,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&'a Candidate>
+    where
+        P: Pick<Req> + 'a,
+    {
         let mut fallback: Option<&Candidate> = None;
         let mut no_match = true;
+        observer.divides();
         for part in parts {
-            let candidate = match part.pick(request, context) {
+            let candidate = match part.pick(request, context, observer) {
                 Choice::Candidate(candidate) => candidate,
                 Choice::Nothing => {
                     no_match = false;
@@ -133,11 +204,17 @@ impl<P> PartPicker<P> {
     }
 
     #[inline]
-    fn pick<Req>(&self, request: &Req, context: &mut PickContext<'_>) -> Choice<'_>
+    fn pick<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Choice<'_>
     where
         P: Pick<Req>,
     {
-        if let Some(candidate) = self.picker.pick(request, context) {
+        let Self { name, picker, eligible, rules } = self;
+        if let Some(candidate) = observer.part((name, eligible, rules), picker, request, context) {
             return Choice::Candidate(candidate);
         }
         if context.take_no_match() {
@@ -151,6 +228,9 @@ impl<P> PartPicker<P> {
         Choice::Nothing
     }
 }
+
+/// How many parts an explanation names with their shares.
+const MAX_DESCRIBED: usize = 5;
 
 /// What the picker of one part has chosen.
 enum Choice<'a> {

@@ -2,7 +2,9 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+    },
 };
 
 /// Sets the class of each request for an inner strategy, so that a load can be kept apart for each
@@ -66,6 +68,18 @@ where
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
         context.set_class((self.classify)(request));
         self.inner.pick(request, context)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        context.set_class((self.classify)(request));
+        explainer.step("classified");
+        explainer.say(format!("the request is of class {}", context.class()));
+        explainer.inner(&self.inner, request, context)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     ConfigError,
     endpoint::Health,
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Strategy},
+    strategy::{BuildContext, Built, Candidate, Candidates, Strategy, explain::Rule},
 };
 
 /// Sends requests to unhealthy endpoints too while too few endpoints are eligible.
@@ -92,17 +92,15 @@ impl<St> Panic<St> {
         self
     }
 
-    /// Returns the number of eligible endpoints and of those that count, if the rule holds.
-    fn holds(&self, candidates: &Candidates) -> Option<(usize, usize)> {
-        if candidates.others_suffice() {
-            return None;
-        }
+    /// Returns whether the rule holds, with the number of eligible endpoints and of those that
+    /// count.
+    fn holds(&self, candidates: &Candidates) -> (bool, usize, usize) {
         let (eligible, counted) = candidates.available(counts);
         let few = match self.threshold {
             Threshold::Share(share) => (eligible as f64) < share * counted as f64,
             Threshold::Count(count) => eligible < count.min(counted),
         };
-        few.then_some((eligible, counted))
+        (few && !candidates.others_suffice(), eligible, counted)
     }
 
     /// Returns what the inner strategy sees while the rule holds.
@@ -134,14 +132,19 @@ impl<St: Strategy> Strategy for Panic<St> {
     type Picker = St::Picker;
 
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
-        let holds = self.holds(candidates);
-        let before = std::mem::replace(&mut self.panicking, holds.is_some());
-        let Some((eligible, of)) = holds else {
+        let (holds, eligible, of) = self.holds(candidates);
+        let before = std::mem::replace(&mut self.panicking, holds);
+        if !holds {
             if before {
                 tracing::info!("enough endpoints are eligible again");
             }
-            return self.inner.build(candidates, context);
-        };
+            let others = if candidates.others_suffice() { ", and others can help" } else { "" };
+            let decision = format!("does not hold, {eligible} of {of} eligible{others}");
+            return self
+                .inner
+                .build(candidates, context)
+                .with_rules([Rule::new("panic", decision)]);
+        }
         if !before {
             tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
         }
@@ -152,7 +155,10 @@ impl<St: Strategy> Strategy for Panic<St> {
         };
         let notice =
             format!("panic: {eligible} of {of} endpoints eligible, requests go {destination}");
-        self.inner.build(&self.view(candidates), context).with_notices([notice])
+        let view = self.view(candidates);
+        let decision = format!("holds, {eligible} of {of} eligible, requests go {destination}");
+        let rule = Rule::new("panic", decision).excluding(candidates, &view, "panic closed");
+        self.inner.build(&view, context).with_notices([notice]).with_rules([rule])
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

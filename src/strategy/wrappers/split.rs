@@ -15,8 +15,11 @@ use crate::{
     hash::{mix, stable_hash},
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
-        Strategy, hash::hash_order::HashEntry, round_robin::order::Order,
+        BuildContext, Built, Candidate, Candidates, Explainer, HashKey, Pick, PickContext, Rng,
+        Shares, Strategy,
+        explain::{Brief, Observe, Silent},
+        hash::hash_order::HashEntry,
+        round_robin::order::Order,
     },
 };
 
@@ -194,17 +197,46 @@ struct Available<P> {
 
 impl<P, K> SplitPicker<P, K> {
     #[inline]
-    fn group<Req>(&self, request: &Req) -> usize
+    fn group<Req>(&self, request: &Req, observer: &mut impl Observe) -> usize
     where
         K: HashKey<Req>,
     {
         let Some(key) = self.key.hash(request) else {
-            return self.order.index(self.turn.fetch_add(1, Ordering::Relaxed));
+            let turn = observer.turn(&self.turn);
+            observer.say(|| self.order.describe(turn));
+            return self.order.index(turn);
         };
+        observer.say(|| format!("the key's hash is {key:#x}, the highest bid for it wins"));
         let key = mix(key);
         let scores = self.groups.iter().map(|group| group.entry.draw(key)).enumerate();
         let best = scores.reduce(|best, one| if one.1.beats(best.1) { one } else { best });
         best.map_or(0, |(index, _)| index)
+    }
+}
+
+impl<P, K> SplitPicker<P, K> {
+    #[inline]
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+        K: HashKey<Req>,
+    {
+        observer.step("split");
+        let index = self.group(request, observer);
+        let first = self.groups.get(index)?;
+        observer.say(|| {
+            let all: f64 = self.groups.iter().map(|group| f64::from(group.entry.weight)).sum();
+            let share = f64::from(first.entry.weight) / all * 100.0;
+            format!("group {}, whose share is {share:.1} %", Brief::name(first.part.name()))
+        });
+        let others = self.groups[index + 1..].iter().chain(&self.groups[..index]);
+        let parts = iter::once(first).chain(others).map(|group| &group.part);
+        PartPicker::first_accepted_with(parts, request, context, observer)
     }
 }
 
@@ -215,11 +247,16 @@ where
 {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let index = self.group(request);
-        let first = self.groups.get(index)?;
-        let others = self.groups[index + 1..].iter().chain(&self.groups[..index]);
-        let parts = iter::once(first).chain(others).map(|group| &group.part);
-        PartPicker::first_accepted(parts, request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 

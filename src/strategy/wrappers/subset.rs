@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     built_parts::{BuiltParts, PartPicker},
@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
+    },
 };
 
 /// Selects among endpoints that have certain labels, with an ordered list of fallback subsets.
@@ -76,10 +79,10 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
                 part = part.confined();
             }
             let built = inner.build(item, &part, context);
-            all.add(format_args!("subset {item}"), built)
+            all.add(format_args!("subset {item}"), built).map(|part| (part, labels.clone()))
         });
-        let parts = subsets.collect();
-        all.finish(candidates, SubsetPicker { parts })
+        let (parts, labels): (Vec<_>, Vec<_>) = subsets.unzip();
+        all.finish(candidates, SubsetPicker { parts: parts.into(), labels: labels.into() })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -92,18 +95,64 @@ impl<S: Strategy + Clone> Strategy for Subset<S> {
 #[derive(Debug)]
 pub struct SubsetPicker<P> {
     parts: Box<[PartPicker<P>]>,
+    /// Those of each part, for explanations.
+    labels: Box<[Labels]>,
+}
+
+impl<P> SubsetPicker<P> {
+    #[inline]
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+    {
+        observer.step("subset");
+        observer.say(|| match self.parts.first().zip(self.labels.first()) {
+            Some((part, labels)) => {
+                format!("the first with an eligible endpoint is {}: {labels}", part.name())
+            }
+            None => "no subset has an eligible endpoint".to_owned(),
+        });
+        PartPicker::first_accepted_with(&self.parts, request, context, observer)
+    }
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for SubsetPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        PartPicker::first_accepted(&self.parts, request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 
 /// Labels that an endpoint must have. Without labels, every endpoint matches.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Labels(Vec<(String, String)>);
+pub(super) struct Labels(Arc<[(String, String)]>);
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("any endpoint");
+        }
+        for (number, (name, value)) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{}={}", Brief::name(name), Brief::name(value))?;
+        }
+        Ok(())
+    }
+}
 
 impl Labels {
     pub(super) fn new(

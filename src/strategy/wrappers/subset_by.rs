@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     outcome::Meter,
-    strategy::{BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy},
+    strategy::{
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, Silent},
+    },
 };
 
 /// Selects among endpoints whose labels have the values that the request asks for, with an ordered
@@ -220,14 +223,66 @@ impl<P> Table<P> {
     }
 }
 
+impl<P, W> SubsetByPicker<P, W> {
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+        W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
+    {
+        observer.step("subset by");
+        observer.say(|| self.describe(request));
+        let parts = self.tables.iter().filter_map(|table| table.find(request, &*self.wanted));
+        PartPicker::first_accepted_with(parts, request, context, observer)
+    }
+
+    /// Describes what the request asks for and the first item that has it.
+    fn describe<Req>(&self, request: &Req) -> String
+    where
+        W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
+    {
+        let mut labels: Vec<&str> = Vec::new();
+        for label in self.tables.iter().flat_map(|table| &table.labels) {
+            if !labels.contains(&&**label) {
+                labels.push(label);
+            }
+        }
+        let asked = labels.iter().filter_map(|&label| {
+            let value = (self.wanted)(request, label)?;
+            Some(format!("{}={}", Brief::name(label), Brief::name(value)))
+        });
+        let mut asked = asked.collect::<Vec<_>>().join(", ");
+        if asked.is_empty() {
+            "nothing".clone_into(&mut asked);
+        }
+        let first = self.tables.iter().find_map(|table| table.find(request, &*self.wanted));
+        match first {
+            Some(part) => format!("the request asks for {asked}, which is {}", part.name()),
+            None => format!("the request asks for {asked}, which no subset has"),
+        }
+    }
+}
+
 impl<P, W, Req> Pick<Req> for SubsetByPicker<P, W>
 where
     P: Pick<Req>,
     W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
 {
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let parts = self.tables.iter().filter_map(|table| table.find(request, &*self.wanted));
-        PartPicker::first_accepted(parts, request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
     endpoint::Health,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
         sampling::draw::Draw,
     },
 };
@@ -196,7 +197,8 @@ impl<St: Strategy + Clone> Strategy for Tiers<St> {
             Some((all.add(one.tier, built)?, one.share))
         });
         let (tiers, shares): (Vec<_>, Vec<_>) = parts.unzip();
-        let picker = TiersPicker { tiers: tiers.into(), draw: Draw::new(&shares) };
+        let draw = Draw::new(&shares);
+        let picker = TiersPicker { tiers: tiers.into(), draw, shares: shares.into() };
         all.finish(candidates, picker).with_notices(spill(&plan))
     }
 
@@ -229,12 +231,41 @@ pub struct TiersPicker<P> {
     /// In order of preference.
     tiers: Box<[PartPicker<P>]>,
     draw: Draw,
+    /// For explanations.
+    shares: Box<[f64]>,
+}
+
+impl<P> TiersPicker<P> {
+    #[inline]
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+    {
+        observer.step("tiers");
+        let first = self.tiers.get(self.draw.draw(context.rng()))?;
+        observer.say(|| PartPicker::describe_draw(first, &self.tiers, &self.shares));
+        let tiers = iter::once(first).chain(&self.tiers);
+        PartPicker::first_accepted_with(tiers, request, context, observer)
+    }
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for TiersPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let first = self.tiers.get(self.draw.draw(context.rng()))?;
-        PartPicker::first_accepted(iter::once(first).chain(&self.tiers), request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }

@@ -8,7 +8,8 @@ use crate::{
     escape::Escaped,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Strategy, ticker::Ticker, wakers::Wakers,
+        BuildContext, Built, Candidate, Candidates, Strategy, explain::Rule, ticker::Ticker,
+        wakers::Wakers,
     },
     sync::{Mutex, lock},
 };
@@ -226,7 +227,14 @@ impl<St: Strategy> Strategy for ZonalShift<St> {
     fn build(&mut self, candidates: &Candidates, context: &mut BuildContext) -> Built<St::Picker> {
         let view = View::of(candidates, &self.shifts);
         context.rebuild_on(self.shifts.changes(&view));
-        self.inner.build(&view.candidates, context).with_notices(view.notices)
+        let decision = match &*view.notices {
+            [] => "no zone is away".to_owned(),
+            notices => notices.join("; "),
+        };
+        let rule = Rule::new("zonal shift", decision);
+        let rule = rule.excluding(candidates, &view.candidates, "its zone is away");
+        let built = self.inner.build(&view.candidates, context);
+        built.with_notices(view.notices).with_rules([rule])
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {

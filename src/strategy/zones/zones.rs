@@ -6,7 +6,8 @@ use crate::{
     endpoint::Locality,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
+        explain::{Observe, Silent},
         sampling::draw::Draw,
         wrappers::{
             built_parts::{BuiltParts, PartPicker},
@@ -85,7 +86,8 @@ impl<St: Strategy + Clone> Zones<St> {
         // endpoints.
         share_out(&mut views);
         let shares: Vec<_> = views.iter().map(|view| view.share).collect();
-        let picker = ZonesPicker { zones: zones.into(), draw: Draw::new(&shares) };
+        let draw = Draw::new(&shares);
+        let picker = ZonesPicker { zones: zones.into(), draw, shares: shares.into() };
         all.finish(candidates, picker).with_notices(leaving_notice(&views))
     }
 
@@ -117,12 +119,41 @@ pub struct ZonesPicker<P> {
     /// The local zone first.
     zones: Box<[PartPicker<P>]>,
     draw: Draw,
+    /// For explanations, in any unit.
+    shares: Box<[f64]>,
+}
+
+impl<P> ZonesPicker<P> {
+    #[inline]
+    fn pick_with<Req>(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        observer: &mut impl Observe,
+    ) -> Option<&Candidate>
+    where
+        P: Pick<Req>,
+    {
+        observer.step("zones");
+        let first = self.zones.get(self.draw.draw(context.rng()))?;
+        observer.say(|| PartPicker::describe_draw(first, &self.zones, &self.shares));
+        let zones = iter::once(first).chain(&self.zones);
+        PartPicker::first_accepted_with(zones, request, context, observer)
+    }
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for ZonesPicker<P> {
     #[inline]
     fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        let first = self.zones.get(self.draw.draw(context.rng()))?;
-        PartPicker::first_accepted(iter::once(first).chain(&self.zones), request, context)
+        self.pick_with(request, context, &mut Silent)
+    }
+
+    fn explain(
+        &self,
+        request: &Req,
+        context: &mut PickContext<'_>,
+        explainer: &mut Explainer,
+    ) -> Option<&Candidate> {
+        self.pick_with(request, context, explainer)
     }
 }
