@@ -17,6 +17,7 @@ use super::{body::Body, respond, service::Shared};
 use crate::{
     BoxError,
     body_reader::{BodyReader, ReadError},
+    escape::Escaped,
 };
 
 /// Two names of 10 KB, each byte escaped as `\u0000`, fit in.
@@ -77,8 +78,9 @@ where
                     Poll::Ready(Err(ReadError::TooLarge)) => {
                         respond::error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
                     }
-                    Poll::Ready(Err(ReadError::Body(_))) => {
-                        respond::error(StatusCode::BAD_REQUEST, "the body did not arrive")
+                    Poll::Ready(Err(ReadError::Body(error))) => {
+                        let message = format!("the body did not arrive: {}", Escaped(error));
+                        respond::error(StatusCode::BAD_REQUEST, &message)
                     }
                     Poll::Pending => {
                         ready!(timer.poll(cx));

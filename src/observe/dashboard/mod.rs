@@ -39,7 +39,7 @@
 //! names the function that performs them. Two of them:
 //!
 //! ```
-//! use std::{collections::BTreeMap, time::Duration};
+//! use std::collections::BTreeMap;
 //! use tower_lb::{
 //!     discover,
 //!     endpoint::{Endpoint, Health},
@@ -48,6 +48,7 @@
 //! };
 //!
 //! # fn main() -> Result<(), tower_lb::ConfigError> {
+//! # let token = "0123456789abcdef";
 //! // The balancer gets `strategy`, and `endpoints` with a connector.
 //! let (endpoints_handle, endpoints) = discover::channel::<String, &'static str>();
 //! let strategy = ZonalShift::new(P2c::default());
@@ -55,7 +56,7 @@
 //!
 //! let addresses = BTreeMap::from([("a".to_owned(), "10.0.0.1:80")]);
 //! let dashboard = Dashboard::builder(|| "the report")
-//!     .token("a secret of at least 16 bytes".replace(' ', "-"))
+//!     .token(token)
 //!     .actions([ActionKind::Drain, ActionKind::ShiftZone], move |action| match action {
 //!         Action::Drain { endpoint, .. } => {
 //!             let address = addresses.get(&endpoint).ok_or(ActionError::UnknownTarget)?;
@@ -71,7 +72,7 @@
 //!         _ => Err(ActionError::Refused("only drain and shift_zone".into())),
 //!     })
 //!     .build()?;
-//! # let _ = (dashboard, endpoints, Duration::ZERO);
+//! # let _ = (dashboard, endpoints);
 //! # Ok(()) }
 //! ```
 //!
