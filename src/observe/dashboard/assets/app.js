@@ -613,9 +613,10 @@ class Balancer {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey || event.target.closest(".zone")) return;
     event.preventDefault();
-    const direction = Math.sign(step);
     const from = this.items.findIndex((item) => item.key === this.current);
     let index = Math.max(0, Math.min(this.items.length - 1, from + step));
+    // Headings of groups are passed over; the first row may be one.
+    const direction = index === 0 ? 1 : Math.sign(step);
     while (this.items[index] && this.items[index].isGroup) index += direction;
     if (!this.items[index]) index = from;
     if (!this.items[index]) return;
