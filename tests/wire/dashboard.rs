@@ -530,6 +530,10 @@ fn pages_look_as_they_should() {
     page.size(1400, 900, 1);
     sleep(Duration::from_millis(300));
     page.picture("light");
+    page.size(1280, 760, 1);
+    sleep(Duration::from_millis(300));
+    page.picture("readme");
+    page.size(1400, 900, 1);
     page.prefer("prefers-color-scheme", "dark");
     assert!(page.evaluate(brightness).as_f64().unwrap() < 60.0);
     page.picture("dark");

@@ -353,6 +353,8 @@ class Balancer {
     this.groups = new Map();
     this.meter = new Meter();
     this.inFlight = new Series();
+    this.p99s = new Series();
+    this.waiting = new Series();
     this.states = new Set();
     this.items = [];
     this.rows = new Map();
@@ -389,8 +391,8 @@ class Balancer {
       rate: figure("Requests", true),
       errors: figure("Errors", true, true),
       flight: figure("In flight", true),
-      p99: figure("Slowest p99"),
-      waiting: figure("Waiting"),
+      p99: figure("Slowest p99", true),
+      waiting: figure("Waiting", true),
     };
     const figures = Object.values(this.figures).map((it) => it.element);
     this.notices = make("div");
@@ -443,6 +445,8 @@ class Balancer {
     this.meter.read((this.meter.total || 0) + total, this.meter.failed + failed, passed);
     this.outstanding = inFlight;
     this.inFlight.push(inFlight);
+    this.p99s.push(this.slowest);
+    this.waiting.push(number(data.waiting));
     this.mostShare = this.meter.rate > 0 ? fastest / this.meter.rate : 0;
     this.mostInFlight = 4;
     for (const endpoint of this.endpoints.values()) this.mostInFlight = Math.max(this.mostInFlight, endpoint.outstanding);
@@ -530,7 +534,9 @@ class Balancer {
     figures.flight.set(count(this.outstanding));
     figures.flight.chart.draw(this.inFlight, 4);
     figures.p99.set(...withUnit(latency(this.slowest)));
+    figures.p99.chart.draw(this.p99s, 0.001);
     const waiting = number(data.waiting);
+    figures.waiting.chart.draw(this.waiting, 4);
     figures.waiting.set(count(waiting));
     setClass(figures.waiting.element, "figure" + (waiting ? " is-bad" : ""));
     this.renderNotices();
@@ -904,7 +910,8 @@ function renderDetails() {
     ["First byte", quantiles(data.first_byte)], ["End of response", quantiles(data.end)],
     ["Average latency", number(data.latency_seconds) === null ? null : latency(data.latency_seconds)],
   ];
-  for (const [kind, n] of Object.entries(data.outcomes || {})) facts.push([capital(words(kind)), count(number(n))]);
+  const outcomes = { success: null, application: null, overload: null, transport: null, timeout: null, ...data.outcomes };
+  for (const [kind, n] of Object.entries(outcomes)) facts.push([capital(words(kind)), count(number(n))]);
   const mark = JSON.stringify(facts);
   const shown = find("details-facts");
   if (shown.mark === mark) return;
