@@ -289,7 +289,11 @@ fn a_page_shows_what_happens_and_is_used_by_keyboard() {
     let added = Balancer::new("", 19, 0.0).endpoints.pop().unwrap();
     world.lock().unwrap().balancers[0].endpoints.push(Endpoint { zone: None, ..added });
     page.wait_for(&format!("{ROWS} === 24"));
-    world.lock().unwrap().balancers[0].endpoints.pop();
+    // Two of the same name are two.
+    let twin = Balancer::new("", 1, 0.0).endpoints.pop().unwrap();
+    world.lock().unwrap().balancers[0].endpoints.push(twin);
+    page.wait_for(&format!("{ROWS} === 25"));
+    world.lock().unwrap().balancers[0].endpoints.truncate(18);
     page.wait_for(&format!("{ROWS} === 23"));
 
     // Names are text.

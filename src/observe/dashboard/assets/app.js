@@ -4,6 +4,7 @@
 const HISTORY = 90; // samples per chart
 const SMOOTHING = 4; // seconds over which figures are averaged; charts show each sample
 const SORT_PAUSE = 3000; // milliseconds for which an order by live figures stays, so that it can be read
+const ANNOUNCE_PAUSE = 4000; // milliseconds between two events that are read out
 const OVERSCAN = 8; // rows rendered beyond the window
 const MAX_EVENTS = 200;
 const STRIP_SECONDS = 900;
@@ -59,6 +60,13 @@ function span(seconds) {
   if (seconds < 3600) return Math.floor(seconds / 60) + " min";
   if (seconds < 172800) return Math.floor(seconds / 3600) + " h";
   return Math.floor(seconds / 86400) + " d";
+}
+// Two of the same name are shown apart.
+function distinct(name, seen) {
+  let key = name;
+  for (let n = 2; seen.has(key); n++) key = name + " (" + n + ")";
+  seen.add(key);
+  return key;
 }
 const words = (name) => clean(name, 60).replace(/_/g, " ");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
@@ -162,7 +170,7 @@ const model = {
   sort: { column: "name", descending: false },
   grouped: true,
   filter: "",
-  lastEvents: new Map(),
+  announcedAt: -Infinity,
 };
 
 // Turns two readings of counters into rates.
@@ -196,8 +204,9 @@ class Meter {
 }
 
 class Endpoint {
-  constructor(name) {
-    this.key = name;
+  constructor(key, name) {
+    this.key = key;
+    this.name = name;
     this.label = clean(name);
     this.meter = new Meter();
     this.inFlight = new Series();
@@ -328,7 +337,7 @@ class GroupRow {
     this.cells.state.remove();
     this.cells.weight.remove();
     this.cells.name.append(this.name, this.about, this.away, this.back);
-    this.cells.p50.textContent = "";
+    this.cells.name.setAttribute("aria-colspan", "3");
   }
   show(item, balancer) {
     this.item = item;
@@ -346,9 +355,9 @@ class GroupRow {
 // ---------------------------------------------------------------- a balancer
 
 class Balancer {
-  constructor(name) {
+  constructor(key, name) {
     this.name = name;
-    this.label = clean(name) || "unnamed";
+    this.label = clean(key) || "unnamed";
     this.endpoints = new Map();
     this.groups = new Map();
     this.meter = new Meter();
@@ -424,14 +433,16 @@ class Balancer {
     let [total, failed, inFlight, fastest] = [0, 0, 0, 0];
     this.slowest = null;
     const states = { healthy: 0, degraded: 0, unhealthy: 0, draining: 0 };
+    let longest = 0;
     for (const reported of list(data.endpoints)) {
-      const key = String(reported.name);
+      const name = String(reported.name ?? "");
+      const key = distinct(name, seen);
       let endpoint = this.endpoints.get(key);
-      if (!endpoint) this.endpoints.set(key, (endpoint = new Endpoint(key)));
+      if (!endpoint) this.endpoints.set(key, (endpoint = new Endpoint(key, name)));
+      longest = Math.max(longest, endpoint.label.length);
       const before = endpoint.meter.total;
       const failedBefore = endpoint.meter.failed;
       endpoint.update(reported, passed);
-      seen.add(key);
       if (before !== null && endpoint.meter.total >= before && endpoint.meter.failed >= failedBefore) {
         total += endpoint.meter.total - before;
         failed += endpoint.meter.failed - failedBefore;
@@ -451,6 +462,9 @@ class Balancer {
     this.mostInFlight = 4;
     for (const endpoint of this.endpoints.values()) this.mostInFlight = Math.max(this.mostInFlight, endpoint.outstanding);
     this.counts = states;
+    // The names get the room that they need, and the reasons of states get the rest.
+    const room = Math.max(96, Math.min(260, longest * 7.4)).toFixed(0) + "px";
+    if (this.room !== room) this.table.style.setProperty("--name", (this.room = room));
     this.arrange(false);
   }
 
@@ -686,7 +700,7 @@ function renderEvents() {
   const filter = model.filter;
   const wanted = ({ event, balancer }) => [event.endpoint, event.kind, event.cause, event.to, balancer.name].join("\n").toLowerCase().includes(filter);
   const shown = (filter ? all.filter(wanted) : all).slice(0, MAX_EVENTS);
-  const mark = filter + "\n" + shown.map(({ event, balancer }) => event.id + "@" + balancer.name).join("\n");
+  const mark = filter + "\n" + shown.map(({ event, balancer }) => event.id + "@" + balancer.label).join("\n");
   find("no-events").hidden = shown.length > 0;
   setText(find("no-events"), all.length ? "No event matches." : "No events yet.");
   if (mark === eventsMark) return;
@@ -738,11 +752,12 @@ function renderStrip(all) {
 function announceEvents(balancer) {
   const events = list(balancer.data.events);
   const newest = events.reduce((most, event) => Math.max(most, number(event.id) ?? 0), -1);
-  const before = model.lastEvents.get(balancer.name);
-  model.lastEvents.set(balancer.name, newest);
+  const before = balancer.lastEvent;
+  balancer.lastEvent = newest;
   if (before === undefined) return;
   const fresh = events.filter((event) => event.id > before && ["health", "notice", "source_error"].includes(event.kind));
-  if (!fresh.length) return;
+  if (!fresh.length || performance.now() - model.announcedAt < ANNOUNCE_PAUSE) return;
+  model.announcedAt = performance.now();
   const { who, what } = eventTitle(fresh[fresh.length - 1], balancer);
   const more = fresh.length > 1 ? ", and " + plural(fresh.length - 1, "more event") : "";
   announce(who + " " + what + more);
@@ -868,7 +883,7 @@ function openDetails(balancer, endpoint) {
   for (const [kind, label] of [["drain", "Drain"], ["undrain", "Undrain"], ["end_ejection", "End ejection"], ["set_weight", "Set weight"]]) {
     if (!model.granted.has(kind)) continue;
     const button = make("button", { type: "button", class: "act" }, label);
-    button.addEventListener("click", () => confirmAction(kind, balancer, { endpoint: endpoint.key }));
+    button.addEventListener("click", () => confirmAction(kind, balancer, { endpoint: endpoint.name }, endpoint.weight));
     actions.push(button);
   }
   find("details-actions").replaceChildren(...actions);
@@ -948,7 +963,7 @@ const ACTIONS = {
 const confirmation = find("confirm");
 let pending = null;
 
-function confirmAction(kind, balancer, target) {
+function confirmAction(kind, balancer, target, before) {
   const [title, text, label] = ACTIONS[kind];
   pending = { kind, label, body: { action: kind, balancer: balancer.name, ...target } };
   const name = target.endpoint ?? target.zone;
@@ -959,7 +974,7 @@ function confirmAction(kind, balancer, target) {
   const weight = find("confirm-weight").querySelector("input");
   find("confirm-weight").hidden = kind !== "set_weight";
   weight.disabled = kind !== "set_weight";
-  if (kind === "set_weight") weight.value = String(balancer.endpoints.get(target.endpoint)?.weight ?? 1);
+  if (kind === "set_weight") weight.value = String(before ?? 1);
   askForToken();
   confirmation.showModal();
 }
@@ -1031,21 +1046,19 @@ function show(report) {
   const seen = new Set();
   for (const data of list(report.balancers)) {
     const name = String(data.name ?? "");
-    if (seen.has(name)) continue;
-    seen.add(name);
-    let balancer = model.balancers.get(name);
+    const key = distinct(name, seen);
+    let balancer = model.balancers.get(key);
     if (!balancer) {
-      model.balancers.set(name, (balancer = new Balancer(name)));
+      model.balancers.set(key, (balancer = new Balancer(key, name)));
       find("balancers").append(balancer.section);
     }
     balancer.update(data, passed);
     announceEvents(balancer);
   }
-  for (const [name, balancer] of model.balancers) {
-    if (seen.has(name)) continue;
+  for (const [key, balancer] of model.balancers) {
+    if (seen.has(key)) continue;
     balancer.section.remove();
-    model.balancers.delete(name);
-    model.lastEvents.delete(name);
+    model.balancers.delete(key);
   }
   let none = find("none");
   if (!model.balancers.size && !none) find("balancers").append(make("p", { id: "none", class: "card empty" }, "No balancer is registered."));
