@@ -111,6 +111,7 @@
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
 //! | `sigv4` | no | `http::sigv4`: requests signed for AWS, as function URLs require; needs a newer Rust |
 //! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
+//! | `dashboard` | no | `observe::Dashboard`: a page that shows balancers live |
 //! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
 //! Without default features the crate depends on no protocol. It reads tokio's clock, so that tests
@@ -126,7 +127,7 @@ mod setters;
 mod counts;
 
 pub mod balance;
-#[cfg(any(feature = "lambda", feature = "sigv4"))]
+#[cfg(any(feature = "dashboard", feature = "lambda", feature = "sigv4"))]
 mod body_reader;
 mod capacity;
 pub mod discover;

@@ -25,12 +25,16 @@
 //! # }
 //! ```
 
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod observable;
 mod registry;
 mod report;
 
+#[cfg(feature = "dashboard")]
+pub use self::dashboard::Dashboard;
 pub use self::{
     observable::{Observable, Observed},
     registry::Registry,

@@ -34,7 +34,7 @@ impl Drop for Running {
     }
 }
 
-fn is_installed(name: &str) -> bool {
+pub(crate) fn is_installed(name: &str) -> bool {
     let mut version = Command::new(name);
     version.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let installed = version.status().is_ok_and(|status| status.success());

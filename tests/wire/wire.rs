@@ -5,11 +5,14 @@
 //! - `desync`, `limits`: requests that must not reach a backend, or only in one form.
 //! - `garbage`: random bytes. `WIRE_GARBAGE=100000` sends as many strings.
 //! - `process`: the command line, draining, accept errors.
+//! - `dashboard`: the page of `observe::Dashboard` in Chromium, if it is installed.
 //! - `peers`: curl, h2load, Chromium, and gRPC from Python, if they are installed.
 
 mod backend;
 mod certificate;
+mod chromium;
 mod client;
+mod dashboard;
 mod desync;
 #[path = "../../examples/gateway/main.rs"]
 #[allow(dead_code)]
