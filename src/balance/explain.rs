@@ -43,7 +43,11 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     /// ```text
     /// a picked, of 2 endpoints
     ///
-    /// p2c: draws b and a; the lower load wins, or the first of equals
+    /// p2c: draws a and b; their loads are equal, so the first is picked
+    ///
+    ///   endpoint  in flight  score  standing
+    /// → a                 0      1  picked
+    ///   b                 0      1  compared
     /// ```
     ///
     /// Takes time in proportion to the number of endpoints.

@@ -131,9 +131,28 @@ fn tiers_over_a_panic_rule_over_p2c() {
         ("10.1.0.1:80", down().with_tier(1)),
     ];
     let mut balancer = named(Tiers::new(Panic::new(P2c::default())), endpoints);
-    let _in_flight: Vec<_> = (0..7).map(|request| balancer.call(request)).collect();
-    // The example in docs/strategies.md.
-    assert_eq!(balancer.explain(&7).to_string(), "");
+    let _in_flight: Vec<_> = (0..5).map(|request| balancer.call(request)).collect();
+    let text = balancer.explain(&7).to_string();
+    assert_eq!(
+        text,
+        "\
+10.0.0.2:80 picked, of 6 endpoints
+
+tiers: draws tier 0, which gets all requests
+└ panic: holds, 1 of 4 eligible, requests go to all
+  └ p2c: draws 10.0.0.3:80 and 10.0.0.2:80; 10.0.0.2:80 has the lower load
+
+  endpoint     tier  in flight  score  standing
+→ 10.0.0.2:80     0          0      1  picked: unhealthy: connection refused
+  10.0.0.3:80     0          2      3  compared: unhealthy: connection refused
+  10.0.0.1:80     0          2         not compared
+  10.0.0.4:80     0          1         not compared: unhealthy: connection refused
+  10.1.0.1:80     1          0         unhealthy: connection refused
+  10.0.0.5:80     0          0         draining: deploy
+"
+    );
+    let docs = include_str!("../../docs/strategies.md");
+    assert!(docs.contains(&text), "the example in docs/strategies.md");
 }
 
 #[test]
@@ -170,7 +189,24 @@ fn zones_name_the_zone_and_its_share() {
         ("c1", zone("c").with_weight(2)),
     ];
     let balancer = named(ZoneAware::new(zone_named("a"), LeastLoaded::default()), endpoints);
-    assert_eq!(balancer.explain(&7).to_string(), "");
+    assert_eq!(
+        balancer.explain(&7).to_string(),
+        "\
+a1 picked, of 7 endpoints
+
+zones: draws region/a; the shares are region/a 75.0 %, region/b 25.0 %
+└ least loaded: compares the loads of all 2; a random one of the 2 lowest wins
+
+  endpoint  zone  weight  in flight  score  standing
+→ a1        a          1          0      1  picked
+  a2        a          1          0      1  compared
+  b1        b          1          0         excluded: not in region/a
+  b2        b          1          0         excluded: not in region/a
+  b3        b          1          0         excluded: not in region/a
+  b4        b          1          0         excluded: not in region/a
+  c1        c          2          0         excluded: not in region/a
+"
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Explanation {
     /// and how many others there were.
     ///
     /// ```text
-    /// b picked; tiers: draws tier 0 > p2c: draws b, a; compared b 1, a 4; 1 unhealthy, 2 full
+    /// b picked; p2c: draws a and b; b has the lower load; compared b 1, a 3; 1 unhealthy, 2 full
     /// ```
     pub fn compact(&self) -> impl Display {
         Compact(self)
