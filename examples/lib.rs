@@ -1,3 +1,4 @@
 //! Code that the examples share.
 
 pub mod backend;
+pub mod server;

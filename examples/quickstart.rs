@@ -1,9 +1,14 @@
 //! Three HTTP backends of different speeds get requests at a steady rate. One backend is killed and
 //! restarted, and no request fails: `cargo run --example quickstart`.
+//!
+//! With `-- --metrics 127.0.0.1:9090` it goes on until Ctrl-C, and serves a page that shows the
+//! backends at `/`, and metrics for Prometheus at `/metrics`.
 
 use std::{
     collections::BTreeMap,
+    env,
     error::Error as StdError,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,22 +16,24 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{task::JoinSet, time::interval};
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_lb::{
     BoxError,
     balance::Builder,
     discover::{self, DiscoverExt},
     health::{HealthCheck, HealthExt, HttpCheck},
-    http::{Origin, Pool, resilient},
+    http::{Origin, Pool, ResilienceLayer},
+    observe::{Dashboard, Registry},
     strategy::P2c,
 };
-use tower_lb_examples::backend::Backend;
+use tower_lb_examples::{backend::Backend, server};
 
 const REQUESTS: u64 = 1200;
 const PER_SECOND: u64 = 200;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
+    let metrics = metrics_address()?;
     let mut fast = Backend::start("fast", Duration::from_millis(5)).await?;
     let medium = Backend::start("medium", Duration::from_millis(10)).await?;
     let slow = Backend::start("slow", Duration::from_millis(40)).await?;
@@ -37,14 +44,59 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     let endpoints = discover::list(origins)
         .connect(Pool::new().connector())
         .health_checked(check.interval(Duration::from_millis(200)))?;
-    let balancer = Builder::http().spawn(P2c::peak_ewma(), endpoints)?;
+    let checks = endpoints.figures();
+    let builder = Builder::http().name("quickstart").measure_durations(metrics.is_some());
+    let balancer = builder.spawn(P2c::peak_ewma(), endpoints)?;
     // Retries failed requests at another endpoint, if that is safe.
-    let service = resilient(balancer.clone());
+    let resilience = ResilienceLayer::default();
+    let service = resilience.layer(balancer.clone());
+
+    // What operators see; nothing here runs while a request is served.
+    let registry = Registry::new();
+    registry.add(&balancer);
+    registry.add(&resilience);
+    registry.add(&checks);
+    if let Some(address) = metrics {
+        let address = server::spawn(address, Dashboard::new(&registry)).await?;
+        println!("dashboard on http://{address}/, metrics on http://{address}/metrics\n");
+    }
 
     println!("{PER_SECOND} requests a second for {} s to three backends:", REQUESTS / PER_SECOND);
     println!("  fast     5 ms; killed after 2 s, restarted after 4 s");
     println!("  medium  10 ms");
     println!("  slow    40 ms\n");
+    loop {
+        let mut table = send_all(&service, &mut fast).await?;
+        print(&mut table);
+        println!("Status of the balancer:\n\n{}", balancer.status());
+        if metrics.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Returns the address after `--metrics`, if there is one.
+fn metrics_address() -> Result<Option<SocketAddr>, BoxError> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    match &arguments[..] {
+        [] => Ok(None),
+        [flag, address] if flag == "--metrics" => Ok(Some(address.parse()?)),
+        _ => Err("usage: quickstart [--metrics ADDRESS:PORT]".into()),
+    }
+}
+
+type Table = BTreeMap<(Phase, String), Figures>;
+
+/// Sends all requests, and kills and restarts a backend meanwhile.
+async fn send_all<S, B>(service: &S, fast: &mut Backend) -> Result<Table, BoxError>
+where
+    S: Service<Request<Empty<Bytes>>, Response = hyper::Response<B>, Error = BoxError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: hyper::body::Body<Data = Bytes, Error: std::fmt::Debug> + Send + 'static,
+{
     let progress = ProgressBar::new(REQUESTS)
         .with_style(ProgressStyle::with_template("{elapsed:>4} [{bar:40}] {pos}/{len} {msg}")?);
     let mut requests = JoinSet::new();
@@ -68,7 +120,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
     }
     progress.finish_and_clear();
 
-    let mut table: BTreeMap<(Phase, String), Figures> = BTreeMap::new();
+    let mut table = Table::new();
     for (phase, result) in requests.join_all().await {
         let (endpoint, latency) = match result {
             Ok((name, latency)) => (name, Some(latency)),
@@ -83,9 +135,7 @@ async fn main() -> Result<(), Box<dyn StdError + Send + Sync>> {
             None => figures.errors += 1,
         }
     }
-    print(&mut table);
-    println!("Status of the balancer:\n\n{}", balancer.status());
-    Ok(())
+    Ok(table)
 }
 
 /// Sends one request; returns the name of the backend and the latency.
@@ -123,7 +173,7 @@ struct Figures {
     errors: usize,
 }
 
-fn print(table: &mut BTreeMap<(Phase, String), Figures>) {
+fn print(table: &mut Table) {
     for (phase, title) in [
         (Phase::AllUp, "all are up"),
         (Phase::FastDown, "fast is down"),

@@ -9,7 +9,15 @@ mod listener;
 pub(crate) mod options;
 mod tls;
 
-use std::{env, ffi::OsString, future::Future, io, process::ExitCode, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
 
 use futures::{StreamExt, future::join};
 use http::uri::Scheme;
@@ -17,6 +25,7 @@ use http_body::Body;
 use rustls::crypto::ring;
 use tokio::{
     signal::unix::{SignalKind, signal},
+    task::JoinSet,
     time::sleep,
 };
 use tower::{Layer, util::Either};
@@ -29,6 +38,7 @@ use tower_lb::{
         Client, GatewayLayer, Origin, Pool, ProxyLayer, ResilienceLayer, Tunnels, UntilBodyEnd,
         sticky::{SessionKey, Sessions, Sticky, StickyBalancer},
     },
+    observe::{Dashboard, Registry},
     strategy::P2c,
     timeout::OverallTimeoutLayer,
 };
@@ -76,6 +86,11 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
         .await
         .map_err(|error| format!("--listen {}: {error}", options.listen))?;
     introduce(&mut options, &listener).await?;
+    let registry = Registry::new();
+    let operators = match options.metrics {
+        Some(address) => Some(observe(address, &registry).await?),
+        None => None,
+    };
 
     // From the outside in: requests and responses get the form of the next connection, errors
     // become responses, a response has to begin in time, failed requests are repeated at another
@@ -84,19 +99,35 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
     let proxy = ProxyLayer::builder().upgrades(tunnels.clone()).build()?;
     let backends = if options.retries {
         let resilience = ResilienceLayer::builder().overall(RESPONSE_TIMEOUT).build()?;
-        let balancer = balancer(&options)?;
+        registry.add(&resilience);
+        let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, resilience).layer(balancer.clone());
         serve(listener, service, tunnels, options.drain).await?;
         status(&balancer)
     } else {
         let limit = OverallTimeoutLayer::new(RESPONSE_TIMEOUT);
-        let balancer = balancer(&options)?;
+        let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, limit).layer(balancer.clone());
         serve(listener, service, tunnels, options.drain).await?;
         status(&balancer)
     };
     println!("{backends}");
+    drop(operators);
     Ok(())
+}
+
+/// Serves the dashboard and the metrics until the result is dropped.
+async fn observe(address: SocketAddr, registry: &Registry) -> Result<JoinSet<()>, BoxError> {
+    let listener = Listener::bind(address, None)
+        .await
+        .map_err(|error| format!("--metrics {address}: {error}"))?;
+    println!("dashboard on http://{0}/, metrics on http://{0}/metrics", listener.address()?);
+    let dashboard = Dashboard::new(registry);
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        listener.serve(dashboard, pending()).await;
+    });
+    Ok(task)
 }
 
 /// A balancer over pooled clients, with or without sticky sessions.
@@ -104,7 +135,7 @@ type Backends<B> =
     Either<Balancer<Client<B>, P2c, UntilBodyEnd>, StickyBalancer<Client<B>, Sticky<P2c>>>;
 
 /// The backends: their connections, their health, and the choice between them.
-fn balancer<B>(options: &Options) -> Result<Backends<B>, BoxError>
+fn balancer<B>(options: &Options, registry: &Registry) -> Result<Backends<B>, BoxError>
 where
     B: Body<Data: Send, Error: Into<BoxError>> + Default + Send + Unpin + 'static,
 {
@@ -115,15 +146,23 @@ where
     let pool = if encrypted { tls::to_backends(pool)? } else { pool };
     let endpoints = discover::addresses(options.upstreams.clone()).connect(pool.connector::<B>());
     let endpoints = match &options.health_path {
-        Some(path) => endpoints.health_checked(HealthCheck::new(HttpCheck::get(path)?))?.boxed(),
+        Some(path) => {
+            let checked = endpoints.health_checked(HealthCheck::new(HttpCheck::get(path)?))?;
+            registry.add(&checked.figures());
+            checked.boxed()
+        }
         None => endpoints.boxed(),
     };
     let endpoints = endpoints.outlier_detected(OutlierDetection::new())?;
+    registry.add(&endpoints.figures());
 
     // If no backend is available, a client gets 503 after this time.
-    let builder = Builder::http().fail_fast(Duration::from_secs(5));
+    let builder = Builder::http().name("backends").fail_fast(Duration::from_secs(5));
+    let builder = builder.measure_durations(options.metrics.is_some());
     let Some(cookie) = &options.sticky else {
-        return Ok(Either::Left(builder.spawn(P2c::default(), endpoints)?));
+        let balancer = builder.spawn(P2c::default(), endpoints)?;
+        registry.add(&balancer);
+        return Ok(Either::Left(balancer));
     };
     // The key signs cookies. It is new with each start, and so are all sessions: gateways that
     // share sessions, or keep them when they restart, get it from a secret store.
@@ -133,7 +172,9 @@ where
     // Browsers do not send a secure cookie over plain HTTP.
     let sessions = sessions.secure(options.tls.is_some()).build()?;
     let builder = builder.track(sessions.track(UntilBodyEnd::default()));
-    Ok(Either::Right(builder.spawn(sessions.stick(P2c::default()), endpoints)?))
+    let balancer = builder.spawn(sessions.stick(P2c::default()), endpoints)?;
+    registry.add(&balancer);
+    Ok(Either::Right(balancer))
 }
 
 fn status<B>(backends: &Backends<B>) -> Status {

@@ -23,6 +23,8 @@ Without --upstream, it starts three backends of its own, so that there is someth
   --tls-key FILE       the certificate's private key (PEM)
   --sticky COOKIE      keep the sessions of browsers at their backends by a cookie of this name
   --no-retries         send each request to one backend only
+  --metrics ADDRESS    serve a page that shows the backends at / and metrics for Prometheus at
+                       /metrics; for operators only: bind it to a private address
   --drain SECONDS      after SIGTERM or SIGINT, let requests run for at most SECONDS; default 30
   --help               print this text
 ";
@@ -43,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) sticky: Option<String>,
     pub(crate) retries: bool,
+    pub(crate) metrics: Option<SocketAddr>,
     pub(crate) drain: Duration,
 }
 
@@ -62,6 +65,7 @@ impl Default for Options {
             tls: None,
             sticky: None,
             retries: true,
+            metrics: None,
             drain: Duration::from_secs(30),
         }
     }
@@ -93,6 +97,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             "--tls-key" => key = Some(PathBuf::from(value()?)),
             "--sticky" => options.sticky = Some(value()?),
             "--no-retries" => options.retries = false,
+            "--metrics" => options.metrics = Some(read(flag, &value()?, "an address and a port")?),
             "--drain" => options.drain = seconds(flag, &value()?)?,
             "--help" | "-h" => return Ok(Command::Help),
             _ => return Err(format!("unknown option {argument:?}")),

@@ -6,13 +6,17 @@ use super::{
     action::{Action, ActionError, ActionKind, Actions},
     feed::{Feed, Render},
     guard::Guard,
-    service::Dashboard,
+    service::{Dashboard, Shared},
 };
-use crate::{ConfigError, opaque::Opaque};
+#[cfg(feature = "metrics")]
+use crate::observe::metrics::Exporter;
+use crate::{ConfigError, observe::Registry, opaque::Opaque};
 
 /// Configures a [`Dashboard`]; made by [`Dashboard::builder`].
 pub struct DashboardBuilder {
     render: Box<Render>,
+    #[cfg(feature = "metrics")]
+    exporter: Exporter,
     interval: Duration,
     max_streams: usize,
     allowed_hosts: Option<Vec<String>>,
@@ -22,9 +26,12 @@ pub struct DashboardBuilder {
 }
 
 impl DashboardBuilder {
-    pub(super) fn new<R: Serialize>(report: impl Fn() -> R + Send + Sync + 'static) -> Self {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let reported = registry.clone();
         Self {
-            render: Box::new(move |json| serde_json::to_writer(json, &report())),
+            render: render(move || reported.report()),
+            #[cfg(feature = "metrics")]
+            exporter: Exporter::new(registry),
             interval: Duration::from_secs(1),
             max_streams: 32,
             allowed_hosts: None,
@@ -43,6 +50,23 @@ impl DashboardBuilder {
         /// Sets the token that a request for an action must have, in `Authorization: Bearer`: at
         /// least 16 visible ASCII characters. Pages ask for it and forget it when they are closed.
         pub fn token(token: impl Into<String>) => token = Some(token.into());
+    }
+
+    /// Shows what `report` returns instead of the registry's report, such as a part of it. It has
+    /// the form of a [`Report`](crate::observe::Report), and is called at most once per interval.
+    #[must_use]
+    pub fn report<R: Serialize>(mut self, report: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.render = render(report);
+        self
+    }
+
+    /// Sets what writes the metrics. Default: one of the registry with the defaults of
+    /// [`Exporter`].
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(mut self, exporter: Exporter) -> Self {
+        self.exporter = exporter;
+        self
     }
 
     /// Rejects requests whose `Host` is not one of `hosts`, with status 403. Default: any host.
@@ -93,14 +117,30 @@ impl DashboardBuilder {
             return Err(ConfigError::new("actions", "`token` or `authenticated_outside`"));
         }
         let feed = Feed::new(self.render, self.interval, self.max_streams);
-        Ok(Dashboard::from_parts(feed, guard, actions))
+        Ok(Dashboard::from(Shared {
+            feed: Arc::new(feed),
+            #[cfg(feature = "metrics")]
+            exporter: self.exporter,
+            guard,
+            actions,
+        }))
     }
 
     /// Builds the dashboard of the defaults, which are valid.
     pub(super) fn build_default(self) -> Dashboard {
         let feed = Feed::new(self.render, self.interval, self.max_streams);
-        Dashboard::from_parts(feed, Guard::default(), None)
+        Dashboard::from(Shared {
+            feed: Arc::new(feed),
+            #[cfg(feature = "metrics")]
+            exporter: self.exporter,
+            guard: Guard::default(),
+            actions: None,
+        })
     }
+}
+
+fn render<R: Serialize>(report: impl Fn() -> R + Send + Sync + 'static) -> Box<Render> {
+    Box::new(move |json| serde_json::to_writer(json, &report()))
 }
 
 impl fmt::Debug for DashboardBuilder {

@@ -9,7 +9,6 @@ use http::{
     header::{self, HeaderName},
 };
 use http_body::Body as HttpBody;
-use serde::Serialize;
 use serde_json::json;
 use tower_service::Service;
 
@@ -23,7 +22,9 @@ use super::{
     guard::{self, Guard},
     respond,
 };
-use crate::BoxError;
+#[cfg(feature = "metrics")]
+use crate::observe::metrics::Exporter;
+use crate::{BoxError, observe::Registry};
 
 /// Serves the page, the report and the events; see the [module](super). Clones share all state.
 ///
@@ -35,30 +36,34 @@ pub struct Dashboard {
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    feed: Arc<Feed>,
-    guard: Guard,
-    actions: Option<Actions>,
+    pub(super) feed: Arc<Feed>,
+    #[cfg(feature = "metrics")]
+    pub(super) exporter: Exporter,
+    pub(super) guard: Guard,
+    pub(super) actions: Option<Actions>,
 }
 
 const READ: &str = "GET, HEAD";
 const READ_AND_ACT: &str = "GET, HEAD, POST";
 
 impl Dashboard {
-    /// Creates a read-only dashboard that shows what `report` returns, with the defaults of
+    /// Creates a read-only dashboard of the components of a registry, with the defaults of
     /// [`DashboardBuilder`].
-    pub fn new<R: Serialize>(report: impl Fn() -> R + Send + Sync + 'static) -> Self {
-        DashboardBuilder::new(report).build_default()
+    #[must_use]
+    pub fn new(registry: &Registry) -> Self {
+        DashboardBuilder::new(registry).build_default()
     }
 
-    /// Configures a dashboard that shows what `report` returns.
-    pub fn builder<R: Serialize>(
-        report: impl Fn() -> R + Send + Sync + 'static,
-    ) -> DashboardBuilder {
-        DashboardBuilder::new(report)
+    /// Configures a dashboard of the components of a registry.
+    #[must_use]
+    pub fn builder(registry: &Registry) -> DashboardBuilder {
+        DashboardBuilder::new(registry)
     }
+}
 
-    pub(super) fn from_parts(feed: Feed, guard: Guard, actions: Option<Actions>) -> Self {
-        Self { shared: Arc::new(Shared { feed: Arc::new(feed), guard, actions }) }
+impl From<Shared> for Dashboard {
+    fn from(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -93,7 +98,9 @@ impl Shared {
         }
         let is_events = path == "/api/events";
         let asset = Asset::at(path);
-        if asset.is_none() && !is_events && !matches!(path, "/api/report" | "/api/actions") {
+        let is_metrics = cfg!(feature = "metrics") && path == "/metrics";
+        let is_api = is_events || matches!(path, "/api/report" | "/api/actions");
+        if asset.is_none() && !is_api && !is_metrics {
             return Some(respond::error(StatusCode::NOT_FOUND, "no such page"));
         }
         if path == "/api/actions" && head.method == Method::POST && self.actions.is_some() {
@@ -112,6 +119,10 @@ impl Shared {
             }
             None if is_events => self.events(is_head),
             None if path == "/api/report" => self.report(),
+            #[cfg(feature = "metrics")]
+            None if is_metrics => {
+                respond::full(StatusCode::OK, Exporter::CONTENT_TYPE, self.exporter.render())
+            }
             None => respond::full(StatusCode::OK, respond::JSON, self.granted()),
         };
         if is_head {
