@@ -7,8 +7,8 @@
 //!
 //! `balancer` has the fast path of a request, and `acquire` the slow path of one that finds no
 //! ready endpoint at once. `endpoint_set` is the driver's list of endpoints, `snapshot` a published
-//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator, and
-//! `explain` shows why a request goes where it goes.
+//! copy of it, and `shared` the state that all clones share. [`Status`] shows it to the operator,
+//! and `explain` shows why a request goes where it goes.
 //!
 //! ```
 //! use std::time::Duration;

@@ -352,8 +352,7 @@ fn a_request_waits_for_a_full_endpoint_and_is_refused_if_it_must_go_elsewhere() 
     drop((held, other));
 
     // A retry avoids what it has tried.
-    let attempts = Attempts::new();
-    let retry = Query { key: 7, attempts: Some(attempts.clone()) };
+    let retry = Query { key: 7, attempts: Some(Attempts::new()) };
     drop(balancer.call(retry.clone()));
     let explanation = balancer.explain(&retry);
     assert_eq!(standing(&explanation, &home), (Standing::Tried, None), "{explanation}");
@@ -543,7 +542,7 @@ fn a_logged_pick_is_the_one_that_the_request_follows() {
             Poll::Ready(Ok(picked)) => picked,
             _ => panic!("the request waits or fails"),
         };
-        (0..50).map(|user| call(user)).collect::<Vec<u32>>()
+        (0..50).map(&mut call).collect::<Vec<u32>>()
     };
     let silent = picks(&mut balancer(strategy(), ten()));
     let (logs, collecting) = Logs::collect();

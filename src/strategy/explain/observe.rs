@@ -127,19 +127,19 @@ impl Observe for Explainer {
     const ACTIVE: bool = true;
 
     fn step(&mut self, name: &'static str) {
-        Explainer::step(self, name);
+        Self::step(self, name);
     }
 
     fn say(&mut self, text: impl FnOnce() -> String) {
-        Explainer::say(self, text());
+        Self::say(self, text());
     }
 
     fn compare(&mut self, candidate: &Candidate, score: impl FnOnce() -> f64) {
-        Explainer::compare(self, candidate, score());
+        Self::compare(self, candidate, score());
     }
 
     fn note(&mut self, candidate: &Candidate, text: impl FnOnce() -> String) {
-        Explainer::note(self, candidate, text());
+        Self::note(self, candidate, text());
     }
 
     fn turn(&mut self, sequence: &AtomicU64) -> u64 {
@@ -159,7 +159,7 @@ impl Observe for Explainer {
     }
 
     fn is_dry_run(&self) -> bool {
-        Explainer::is_dry_run(self)
+        Self::is_dry_run(self)
     }
 
     fn inner<'a, P, Req>(
@@ -171,11 +171,11 @@ impl Observe for Explainer {
     where
         P: Pick<Req> + ?Sized,
     {
-        Explainer::inner(self, picker, request, context)
+        Self::inner(self, picker, request, context)
     }
 
     fn divides(&mut self) {
-        Explainer::divides(self);
+        Self::divides(self);
     }
 
     fn part<'a, P, Req>(
@@ -188,6 +188,6 @@ impl Observe for Explainer {
     where
         P: Pick<Req> + ?Sized,
     {
-        Explainer::part(self, part, picker, request, context)
+        Self::part(self, part, picker, request, context)
     }
 }
