@@ -93,13 +93,10 @@ impl Chromium {
                 assert!(message["error"].is_null(), "{method}: {message}");
                 return message["result"].clone();
             }
-            match message["method"].as_str() {
-                Some(
-                    "Runtime.exceptionThrown" | "Log.entryAdded" | "Page.javascriptDialogOpening",
-                ) => {
-                    self.complaints.push(message["params"].to_string());
-                }
-                _ => {}
+            let complaints =
+                ["Runtime.exceptionThrown", "Log.entryAdded", "Page.javascriptDialogOpening"];
+            if complaints.iter().any(|method| message["method"] == *method) {
+                self.complaints.push(message["params"].to_string());
             }
         }
     }

@@ -25,8 +25,8 @@ const MAX_BODY: usize = 128 * 1024;
 const MAX_BODY_TIME: Duration = Duration::from_secs(10);
 
 pin_project! {
-    /// The future of a [`Dashboard`](super::Dashboard). It is ready at once, unless the request is for
-    /// an action and its body has yet to arrive.
+    /// The future of a [`Dashboard`](super::Dashboard). It is ready at once, unless the request is
+    /// for an action and its body has yet to arrive.
     pub struct ResponseFuture<B> {
         #[pin]
         state: State<B>,

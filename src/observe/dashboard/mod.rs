@@ -17,8 +17,7 @@
 //!
 //! // Any value that implements `Serialize`, asked for at most once per second.
 //! let dashboard = Dashboard::new(|| json!({ "time": 0, "balancers": [] }));
-//! # let _: &dyn tower::Service<http::Request<http_body_util::Empty<bytes::Bytes>>,
-//! #     Response = _, Error = _, Future = _> = &dashboard;
+//! # let _ = dashboard;
 //! ```
 //!
 //! # Mounting
@@ -60,7 +59,8 @@
 //!     .actions([ActionKind::Drain, ActionKind::ShiftZone], move |action| match action {
 //!         Action::Drain { endpoint, .. } => {
 //!             let address = addresses.get(&endpoint).ok_or(ActionError::UnknownTarget)?;
-//!             let draining = Endpoint::new(*address).with_health(Health::Draining);
+//!             let health = Health::Draining("drained by an operator".into());
+//!             let draining = Endpoint::new(*address).with_health(health);
 //!             endpoints_handle
 //!                 .insert(endpoint, draining)
 //!                 .map_err(|error| ActionError::Failed(error.into()))
@@ -96,16 +96,16 @@
 //! # What it costs
 //!
 //! The report is rendered while at least one client asks for it, at most once per interval for
-//! all of them. No task is spawned: a stream of events makes its next frame when the server polls it, so a
-//! client that does not read costs nothing but its connection. A stream that was not polled for
-//! 30 s gives its place to a new one.
+//! all of them. No task is spawned: a stream of events makes its next frame when the server polls
+//! it, so a client that does not read costs nothing but its connection. A stream that was not
+//! polled for 30 s gives its place to a new one.
 //!
 //! # Security
 //!
-//! Whoever reaches the dashboard can read the report. Bind it to loopback, or wrap it in a layer
-//! that authenticates. With [`DashboardBuilder::allowed_hosts`], a web page cannot reach it by DNS
-//! rebinding. All responses forbid inline scripts, framing and other hosts. The page shows names as
-//! text, never as markup.
+//! Everyone who reaches the dashboard can read the report. Bind it to loopback, or wrap it in a
+//! layer that authenticates. With [`DashboardBuilder::allowed_hosts`], a web page cannot reach it
+//! by DNS rebinding. All responses forbid inline scripts, framing and other hosts. The page shows
+//! names as text, never as markup.
 
 mod action;
 mod assets;

@@ -463,7 +463,7 @@ class Balancer {
     for (const endpoint of this.endpoints.values()) this.mostInFlight = Math.max(this.mostInFlight, endpoint.outstanding);
     this.counts = states;
     // The names get the room that they need, and the reasons of states get the rest.
-    const room = Math.max(96, Math.min(260, longest * 7.4)).toFixed(0) + "px";
+    const room = Math.max(110, Math.min(280, longest * 7.8 + 12)).toFixed(0) + "px";
     if (this.room !== room) this.table.style.setProperty("--name", (this.room = room));
     this.arrange(false);
   }
