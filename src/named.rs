@@ -63,7 +63,6 @@ impl Episode {
 }
 
 /// Returns a function that reads the status of a component until the component is dropped.
-#[allow(dead_code, reason = "for the registry, which must not keep components alive")]
 pub(crate) fn weak_status<T, S>(
     component: &Arc<T>,
     status: fn(&T) -> S,
@@ -73,31 +72,6 @@ where
 {
     let component = Arc::downgrade(component);
     move || component.upgrade().map(|component| status(&component))
-}
-
-/// Serializes times as seconds.
-#[cfg(feature = "serde")]
-pub(crate) mod seconds {
-    use std::time::Duration;
-
-    use serde::{Serialize, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(time.as_secs_f64())
-    }
-
-    /// Serializes `None` as null.
-    pub(crate) mod option {
-        use super::*;
-
-        #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-        pub(crate) fn serialize<S: Serializer>(
-            time: &Option<Duration>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            time.as_ref().map(Duration::as_secs_f64).serialize(to)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -232,7 +232,6 @@ impl<B, P> FailoverLayer<B, P> {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(
         &self,
     ) -> impl Fn() -> Option<FailoverStatus> + Send + Sync + use<B, P>

@@ -135,7 +135,6 @@ impl<P> HedgeLayer<P> {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<HedgeStatus> + Send + Sync + use<P>
     where
         P: Send + Sync,

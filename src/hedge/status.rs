@@ -36,7 +36,7 @@ pub struct HedgeStatus {
     /// while a quantile is not known. Serialized in seconds.
     #[cfg_attr(
         feature = "serde",
-        serde(serialize_with = "crate::named::seconds::option::serialize")
+        serde(serialize_with = "crate::seconds::of_any")
     )]
     pub delay: Option<Duration>,
 }

@@ -152,7 +152,6 @@ impl<C> AdaptiveThrottleLayer<C> {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<C>
     where
         C: Send + Sync,

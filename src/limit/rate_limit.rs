@@ -110,7 +110,6 @@ impl RateLimitLayer {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<> {
         weak_status(&self.meter, Meter::status)
     }

@@ -119,6 +119,20 @@ impl Observable for crate::http::ResilienceLayer {
     }
 }
 
+#[cfg(feature = "lambda")]
+impl Observable for crate::lambda::Throttles {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.throttles)
+    }
+}
+
+#[cfg(feature = "lambda")]
+impl Observable for crate::lambda::BillingLayer {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.billing)
+    }
+}
+
 impl<C, I, P> Observable for ConcurrencyLimitLayer<C, I, P>
 where
     C: Send + Sync + 'static,

@@ -42,6 +42,12 @@ pub struct Report {
     pub backoffs: Vec<BackoffStatus>,
     /// Sources of endpoints.
     pub sources: Vec<SourceReport>,
+    /// Throttles of Lambda.
+    #[cfg(feature = "lambda")]
+    pub throttles: Vec<crate::lambda::ThrottlesStatus>,
+    /// What invocations of Lambda were billed.
+    #[cfg(feature = "lambda")]
+    pub billing: Vec<crate::lambda::BillingStatus>,
 }
 
 /// What a [`Report`] says of one balancer.
@@ -71,6 +77,10 @@ impl Report {
             circuits: Vec::new(),
             backoffs: Vec::new(),
             sources: Vec::new(),
+            #[cfg(feature = "lambda")]
+            throttles: Vec::new(),
+            #[cfg(feature = "lambda")]
+            billing: Vec::new(),
         }
     }
 }

@@ -157,7 +157,6 @@ impl Budget {
 
     /// Returns a function that reads the status until the last handle is dropped; `None` for an
     /// unlimited budget.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(
         &self,
     ) -> Option<impl Fn() -> Option<BudgetStatus> + Send + Sync + use<>> {

@@ -141,7 +141,6 @@ impl<P> RetryLayer<P> {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<RetryStatus> + Send + Sync + use<P> {
         weak_status(&self.shared.counters, RetryCounters::status)
     }

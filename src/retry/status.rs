@@ -222,7 +222,7 @@ pub struct BudgetStatus {
     /// The setting: how many retries per second are allowed in addition.
     pub floor: f64,
     /// The setting: how long unused deposits are kept. Serialized in seconds.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::named::seconds::serialize"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
     pub window: Duration,
 }
 

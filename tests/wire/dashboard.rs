@@ -12,7 +12,10 @@ use std::{
 use axum::Router;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
-use tower_lb::observe::dashboard::{Action, ActionError, ActionKind, Dashboard, DashboardBuilder};
+use tower_lb::observe::{
+    Registry,
+    dashboard::{Action, ActionError, ActionKind, Dashboard, DashboardBuilder},
+};
 
 use crate::chromium::Chromium;
 
@@ -253,7 +256,7 @@ impl Drop for Served {
 
 fn showing(world: &Arc<Mutex<World>>) -> DashboardBuilder {
     let world = Arc::clone(world);
-    let builder = Dashboard::builder(move || world.lock().unwrap().report());
+    let builder = Dashboard::builder(&Registry::new()).report(move || world.lock().unwrap().report());
     builder.interval(Duration::from_millis(50))
 }
 
@@ -461,7 +464,7 @@ fn a_page_acts_with_permission_only() {
     assert_eq!(*performed.lock().unwrap(), [drain, shift]);
 
     // A page of another site cannot, although this browser knows the token.
-    let other = Served::new(&Dashboard::new(|| json!({})));
+    let other = Served::new(&Dashboard::builder(&Registry::new()).report(|| json!({})).build().unwrap());
     page.open(&format!("http://localhost:{}/lb/style.css", other.address.port()));
     page.wait_for("location.hostname === 'localhost' && document.readyState === 'complete'");
     let forge = |mode: &str, kind: &str| {

@@ -92,7 +92,6 @@ impl BillingLayer {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<BillingStatus> + Send + Sync + use<> {
         weak_status(&self.counters, BillingCounters::status)
     }

@@ -27,10 +27,10 @@ pub struct BillingStatus {
     /// Invocations for which an environment was started, or restored from a snapshot.
     pub cold_starts: u64,
     /// How long the start of these environments took in total. Serialized in seconds.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::named::seconds::serialize"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
     pub cold_start_time: Duration,
     /// The billed time in total. Serialized in seconds.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::named::seconds::serialize"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of"))]
     pub billed_time: Duration,
     /// The billed time multiplied by the memory of the function, in gigabytes (1024 MB) times
     /// seconds. This times the price of a gigabyte-second, plus the price of a request for each

@@ -136,7 +136,6 @@ impl Throttles {
     }
 
     /// Returns a function that reads the status until all parts are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<ThrottlesStatus> + Send + Sync + use<> {
         weak_status(&self.memory, Memory::status)
     }

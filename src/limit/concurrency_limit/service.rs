@@ -150,7 +150,6 @@ impl<C, I, P> ConcurrencyLimitLayer<C, I, P> {
     }
 
     /// Returns a function that reads the status until the layer and its services are dropped.
-    #[allow(dead_code, reason = "for the registry")]
     pub(crate) fn weak_status(
         &self,
     ) -> impl Fn() -> Option<LimitStatus> + Send + Sync + use<C, I, P>

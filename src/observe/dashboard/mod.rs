@@ -8,15 +8,16 @@
 //! | `/` | GET | the page |
 //! | `/api/report` | GET | the report as JSON |
 //! | `/api/events` | GET | the report as server-sent events, one per [interval](DashboardBuilder::interval) |
+//! | `/metrics` | GET | the metrics for Prometheus, with feature `metrics` |
 //! | `/api/actions` | GET | which actions are granted |
 //! | `/api/actions` | POST | performs an [`Action`], if the program grants any |
 //!
 //! ```
-//! use serde_json::json;
-//! use tower_lb::observe::Dashboard;
+//! use tower_lb::observe::{Dashboard, Registry};
 //!
-//! // Any value that implements `Serialize`, asked for at most once per second.
-//! let dashboard = Dashboard::new(|| json!({ "time": 0, "balancers": [] }));
+//! let registry = Registry::new();
+//! // For each component that the dashboard shows: `registry.add(&balancer)`.
+//! let dashboard = Dashboard::new(&registry);
 //! # let _ = dashboard;
 //! ```
 //!
@@ -42,7 +43,10 @@
 //! use tower_lb::{
 //!     discover,
 //!     endpoint::{Endpoint, Health},
-//!     observe::dashboard::{Action, ActionError, ActionKind, Dashboard},
+//!     observe::{
+//!         Registry,
+//!         dashboard::{Action, ActionError, ActionKind, Dashboard},
+//!     },
 //!     strategy::{P2c, ZonalShift},
 //! };
 //!
@@ -54,7 +58,8 @@
 //! let shift = strategy.handle();
 //!
 //! let addresses = BTreeMap::from([("a".to_owned(), "10.0.0.1:80")]);
-//! let dashboard = Dashboard::builder(|| "the report")
+//! # let registry = Registry::new();
+//! let dashboard = Dashboard::builder(&registry)
 //!     .token(token)
 //!     .actions([ActionKind::Drain, ActionKind::ShiftZone], move |action| match action {
 //!         Action::Drain { endpoint, .. } => {

@@ -125,6 +125,16 @@ catalog! {
         "Answers of a source that have changed the endpoints.";
     SOURCE_AGE = Gauge "source_age_seconds" ["source"]
         "Age of the last answer of a source. Absent before the first one.";
+    LAMBDA_INVOCATIONS = Counter "lambda_invocations_total" ["billing"]
+        "Invocations whose report was read.";
+    LAMBDA_COLD_STARTS = Counter "lambda_cold_starts_total" ["billing"]
+        "Invocations for which an environment was started.";
+    LAMBDA_BILLED = Counter "lambda_billed_seconds_total" ["billing"]
+        "The billed time.";
+    LAMBDA_THROTTLES = Counter "lambda_throttles_total" ["throttles", "scope"]
+        "Invocations that were throttled, by scope: function, region, caller.";
+    LAMBDA_SHED = Counter "lambda_shed_total" ["throttles"]
+        "Requests that were shed because the account is throttled.";
     SOURCE_ENDPOINTS = Gauge "source_endpoints" ["source"]
         "Endpoints in the last answer of a source.";
 }

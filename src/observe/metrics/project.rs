@@ -43,6 +43,8 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
         projection.push(&catalog::BACKOFFS, [("stage", &*status.name)], lowered);
     }
     report.sources.iter().for_each(|status| projection.source(status));
+    #[cfg(feature = "lambda")]
+    projection.lambda(report);
     projection.readings
 }
 
@@ -196,6 +198,30 @@ impl Projection {
         if let Some(last) = status.last_success {
             let age = last.elapsed().as_secs_f64();
             self.push(&catalog::SOURCE_AGE, [name], Value::Gauge(age));
+        }
+    }
+
+    #[cfg(feature = "lambda")]
+    fn lambda(&mut self, report: &Report) {
+        for status in &report.billing {
+            let name = ("billing", &*status.name);
+            let nanos = u64::try_from(status.billed_time.as_nanos()).unwrap_or(u64::MAX);
+            let values = [
+                (&catalog::LAMBDA_INVOCATIONS, Value::Counter(status.invocations)),
+                (&catalog::LAMBDA_COLD_STARTS, Value::Counter(status.cold_starts)),
+                (&catalog::LAMBDA_BILLED, Value::Time(nanos)),
+            ];
+            for (metric, value) in values {
+                self.push(metric, [name], value);
+            }
+        }
+        for status in &report.throttles {
+            let name = ("throttles", &*status.name);
+            for (scope, count) in status.throttled.iter() {
+                let labels = [name, ("scope", scope)];
+                self.push(&catalog::LAMBDA_THROTTLES, labels, Value::Counter(count));
+            }
+            self.push(&catalog::LAMBDA_SHED, [name], Value::Counter(status.shed));
         }
     }
 

@@ -37,7 +37,7 @@ fn builder() -> (DashboardBuilder, Performed) {
         ActionKind::ShiftZone,
         ActionKind::RestoreZone,
     ];
-    let builder = Dashboard::builder(|| json!({})).actions(granted, move |action| {
+    let builder = crate::configure(|| json!({})).actions(granted, move |action| {
         let result = match &action {
             Action::Drain { endpoint, .. } if endpoint == "unknown" => {
                 Err(ActionError::UnknownTarget)

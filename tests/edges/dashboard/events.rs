@@ -21,7 +21,7 @@ fn counting() -> (DashboardBuilder, Arc<AtomicUsize>) {
     let rendered = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&rendered);
     let builder =
-        Dashboard::builder(move || json!({ "time": counted.fetch_add(1, Ordering::SeqCst) }));
+        crate::configure(move || json!({ "time": counted.fetch_add(1, Ordering::SeqCst) }));
     (builder, rendered)
 }
 
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_gives_up_its_place() {
 
 #[tokio::test(start_paused = true)]
 async fn names_cannot_forge_events() {
-    let mut body = stream(&Dashboard::new(hostile_report)).await;
+    let mut body = stream(&crate::shows(hostile_report)).await;
     next(&mut body).await;
     let event = next(&mut body).await.unwrap();
     let json = event.strip_prefix("data: ").and_then(|it| it.strip_suffix("\n\n")).unwrap();

@@ -8,11 +8,25 @@ mod sockets;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tower::ServiceExt;
-use tower_lb::observe::dashboard::{Body, Dashboard};
+use tower_lb::observe::{
+    Registry,
+    dashboard::{Body, Dashboard, DashboardBuilder},
+};
 
 const TOKEN: &str = "a-token-of-a-test";
+
+/// Configures a dashboard that shows a report.
+fn configure<R: Serialize>(report: impl Fn() -> R + Send + Sync + 'static) -> DashboardBuilder {
+    Dashboard::builder(&Registry::new()).report(report)
+}
+
+/// A read-only dashboard that shows a report.
+fn shows<R: Serialize>(report: impl Fn() -> R + Send + Sync + 'static) -> Dashboard {
+    configure(report).build().unwrap()
+}
 
 /// A request with fields, written as `name: value`.
 fn request(method: &str, path: &str, fields: &[&str], body: &str) -> Request<Full<Bytes>> {

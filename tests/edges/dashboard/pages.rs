@@ -13,7 +13,7 @@ fn empty() -> Value {
 
 #[tokio::test]
 async fn every_path_answers_get_and_head_alike() {
-    let dashboard = Dashboard::new(empty);
+    let dashboard = crate::shows(empty);
     for (path, status, content_type) in [
         ("/", 200, "text/html; charset=utf-8"),
         ("/app.js", 200, "text/javascript; charset=utf-8"),
@@ -46,8 +46,8 @@ async fn every_path_answers_get_and_head_alike() {
 
 #[tokio::test]
 async fn other_methods_are_rejected() {
-    let read_only = Dashboard::new(empty);
-    let builder = Dashboard::builder(empty).token(TOKEN);
+    let read_only = crate::shows(empty);
+    let builder = crate::configure(empty).token(TOKEN);
     let acting = builder.actions([ActionKind::Refresh], |_| Ok(())).build().unwrap();
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW"] {
         for path in ["/", "/app.js", "/api/report", "/api/events", "/api/actions"] {
@@ -67,7 +67,7 @@ async fn other_methods_are_rejected() {
 
 #[tokio::test]
 async fn files_are_asked_about_by_their_tag() {
-    let dashboard = Dashboard::new(empty);
+    let dashboard = crate::shows(empty);
     let mut tags = Vec::new();
     for path in ["/", "/app.js", "/style.css"] {
         let response = get(&dashboard, path).await;
@@ -100,7 +100,7 @@ async fn files_are_asked_about_by_their_tag() {
 /// The policy forbids what is checked here: such code would not run.
 #[tokio::test]
 async fn the_page_has_no_inline_code_and_no_other_host() {
-    let dashboard = Dashboard::new(empty);
+    let dashboard = crate::shows(empty);
     let (_, page) = text(get(&dashboard, "/").await).await;
     for path in ["app.js", "style.css"] {
         assert!(page.contains(&format!("\"{path}\"")), "{path}");
@@ -124,7 +124,7 @@ async fn the_page_has_no_inline_code_and_no_other_host() {
 
 #[tokio::test]
 async fn the_report_keeps_hostile_names() {
-    let dashboard = Dashboard::new(hostile_report);
+    let dashboard = crate::shows(hostile_report);
     let (status, body) = text(get(&dashboard, "/api/report").await).await;
     assert_eq!(status, 200);
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), hostile_report());
@@ -132,7 +132,7 @@ async fn the_report_keeps_hostile_names() {
 
 #[tokio::test]
 async fn a_report_that_fails_is_an_error() {
-    let dashboard = Dashboard::new(|| BTreeMap::from([(vec![1], "a key that is no text")]));
+    let dashboard = crate::shows(|| BTreeMap::from([(vec![1], "a key that is no text")]));
     let (status, body) = text(get(&dashboard, "/api/report").await).await;
     assert_eq!(status, 500);
     assert_eq!(body, json!({ "error": "key must be a string" }).to_string());
@@ -140,13 +140,13 @@ async fn a_report_that_fails_is_an_error() {
 
 #[tokio::test]
 async fn a_read_only_dashboard_grants_nothing() {
-    let (_, body) = text(get(&Dashboard::new(empty), "/api/actions").await).await;
+    let (_, body) = text(get(&crate::shows(empty), "/api/actions").await).await;
     assert_eq!(body, r#"{"granted":[],"token":false}"#);
 }
 
 #[tokio::test]
 async fn only_allowed_hosts_are_served() {
-    let builder = Dashboard::builder(empty);
+    let builder = crate::configure(empty);
     let dashboard =
         builder.allowed_hosts(["localhost", "[::1]", "Lb.example:8080"]).build().unwrap();
     for (host, is_allowed) in [
@@ -194,15 +194,15 @@ fn settings_that_are_invalid_are_named() {
         ("actions", |it| it.actions([ActionKind::Drain], |_| Ok(()))),
     ];
     for (field, change) in cases {
-        let error = change(Dashboard::builder(empty)).build().unwrap_err();
+        let error = change(crate::configure(empty)).build().unwrap_err();
         assert_eq!(error.field(), field);
         assert!(!error.to_string().contains("15 is"), "a secret is not shown: {error}");
     }
-    let no_actions = Dashboard::builder(empty).actions([], |_| Ok(()));
+    let no_actions = crate::configure(empty).actions([], |_| Ok(()));
     assert!(no_actions.build().is_ok());
-    let outside = Dashboard::builder(empty).actions([ActionKind::Drain], |_| Ok(()));
+    let outside = crate::configure(empty).actions([ActionKind::Drain], |_| Ok(()));
     assert!(outside.authenticated_outside().build().is_ok());
-    assert!(!format!("{:?}", Dashboard::builder(empty).token(TOKEN)).contains(TOKEN));
-    let built = Dashboard::builder(empty).token(TOKEN).build().unwrap();
+    assert!(!format!("{:?}", crate::configure(empty).token(TOKEN)).contains(TOKEN));
+    let built = crate::configure(empty).token(TOKEN).build().unwrap();
     assert!(!format!("{built:?}").contains(TOKEN));
 }

@@ -36,7 +36,7 @@ fn report() -> Value {
 
 #[tokio::test]
 async fn axum_serves_it_below_a_prefix_and_as_its_fallback() {
-    let dashboard = Dashboard::new(report);
+    let dashboard = crate::shows(report);
     let nested = Router::new()
         .nest_service("/lb/", dashboard.clone())
         .route("/lb", get(|| async { Redirect::permanent("/lb/") }));
@@ -70,7 +70,7 @@ async fn axum_serves_it_below_a_prefix_and_as_its_fallback() {
 async fn a_client_that_never_reads_stops_the_rendering() {
     let rendered = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&rendered);
-    let builder = Dashboard::builder(move || {
+    let builder = crate::configure(move || {
         counted.fetch_add(1, Ordering::SeqCst);
         "x".repeat(1 << 20)
     });
