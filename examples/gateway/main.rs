@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
 /// Returns the exit code of the process.
 pub(crate) async fn gateway(arguments: impl Iterator<Item = OsString>) -> u8 {
     let options = match options::parse(arguments) {
-        Ok(Command::Serve(options)) => options,
+        Ok(Command::Serve(options)) => *options,
         Ok(Command::Help) => {
             print!("{}", options::USAGE);
             return 0;

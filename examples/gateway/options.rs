@@ -32,7 +32,7 @@ Without --upstream, it starts three backends of its own, so that there is someth
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Serve(Options),
+    Serve(Box<Options>),
     Help,
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
         (None, None) => None,
         _ => return Err("--tls-cert and --tls-key need each other".into()),
     };
-    Ok(Command::Serve(options))
+    Ok(Command::Serve(Box::new(options)))
 }
 
 fn read<T: std::str::FromStr>(flag: &str, value: &str, expected: &str) -> Result<T, String>

@@ -34,10 +34,7 @@ pub struct HedgeStatus {
     pub refused: u64,
     /// How long an attempt may take before a hedge is sent. `None` if requests are never hedged, or
     /// while a quantile is not known. Serialized in seconds.
-    #[cfg_attr(
-        feature = "serde",
-        serde(serialize_with = "crate::seconds::of_any")
-    )]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::seconds::of_any"))]
     pub delay: Option<Duration>,
 }
 

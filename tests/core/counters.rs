@@ -523,8 +523,9 @@ async fn failovers_between_balancers_count_by_reason() {
         });
         Endpoint::new(BoxCloneSyncService::new(service))
     };
-    let over = |endpoint: Option<_>| {
-        let (handle, stream) = discover::channel();
+    let over = |endpoint: Option<Endpoint<BoxCloneSyncService<Query, u32, BoxError>>>| {
+        let (handle, stream) =
+            discover::channel::<&str, BoxCloneSyncService<Query, u32, BoxError>>();
         if let Some(endpoint) = endpoint {
             handle.insert("a", endpoint).unwrap();
         }

@@ -256,7 +256,8 @@ impl Drop for Served {
 
 fn showing(world: &Arc<Mutex<World>>) -> DashboardBuilder {
     let world = Arc::clone(world);
-    let builder = Dashboard::builder(&Registry::new()).report(move || world.lock().unwrap().report());
+    let builder =
+        Dashboard::builder(&Registry::new()).report(move || world.lock().unwrap().report());
     builder.interval(Duration::from_millis(50))
 }
 
@@ -464,7 +465,8 @@ fn a_page_acts_with_permission_only() {
     assert_eq!(*performed.lock().unwrap(), [drain, shift]);
 
     // A page of another site cannot, although this browser knows the token.
-    let other = Served::new(&Dashboard::builder(&Registry::new()).report(|| json!({})).build().unwrap());
+    let other =
+        Served::new(&Dashboard::builder(&Registry::new()).report(|| json!({})).build().unwrap());
     page.open(&format!("http://localhost:{}/lb/style.css", other.address.port()));
     page.wait_for("location.hostname === 'localhost' && document.readyState === 'complete'");
     let forge = |mode: &str, kind: &str| {

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(error_type(&refused()), "connection_refused");
         assert_eq!(error_type(&io::Error::other(refused())), "connection_refused");
         assert_eq!(error_type(&io::Error::other("?")), "transport_failure");
-        assert_eq!(error_type(&Error::NoEndpoints), "no_endpoints");
+        assert_eq!(error_type(&Error::NoEndpoints { balancer: None }), "no_endpoints");
         #[cfg(feature = "http-client")]
         {
             let failed = |source| ClientError::new(ClientErrorKind::Connect, source);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tower_lb::observe::dashboard::{ActionKind, Dashboard, DashboardBuilder};
+use tower_lb::observe::dashboard::{ActionKind, DashboardBuilder};
 
 use crate::{TOKEN, get, hostile_report, request, send, text};
 
