@@ -28,6 +28,7 @@ pub(super) enum SpanKind {
 }
 
 impl OpenSpan {
+    #[inline]
     pub(super) fn disabled(kind: SpanKind) -> Self {
         Self { span: Span::none(), kind, progress: None }
     }
@@ -36,6 +37,7 @@ impl OpenSpan {
         Self { span, kind, progress: Some(progress) }
     }
 
+    #[cold]
     fn finish<B>(&mut self, result: &Result<Response<B>, BoxError>) {
         let Some(progress) = self.progress.take() else { return };
         match result {
@@ -114,8 +116,11 @@ pin_project! {
 
 impl<F> TracedFuture<F> {
     /// Calls a service within the span.
+    #[inline]
     pub(super) fn call(open: OpenSpan, call: impl FnOnce() -> F) -> Self {
-        let response = open.span.in_scope(call);
+        let entered = open.span.enter();
+        let response = call();
+        drop(entered);
         Self { response, open }
     }
 }
@@ -127,8 +132,13 @@ where
 {
     type Output = Result<Response<B>, BoxError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // Disabled, which costs no more than this.
+        if this.open.progress.is_none() {
+            return this.response.poll(cx).map_err(Into::into);
+        }
         let result = ready!(this.open.span.in_scope(|| this.response.poll(cx)));
         let result = result.map_err(Into::into);
         this.open.finish(&result);
