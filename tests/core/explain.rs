@@ -69,7 +69,7 @@ fn every_strategy_in_every_wrapper_is_explained_as_it_picks() {
             for (outer, wrap_again) in wrappers() {
                 let name = format!("{name} / {inner} / {outer}");
                 let strategy = wrap_again(wrap(strategy.clone()));
-                paused(|| explained_as_picked(&name, strategy, 12));
+                paused(|| explained_as_picked(&name, strategy, 5));
             }
         }
     }
