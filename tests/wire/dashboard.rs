@@ -4,7 +4,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::sleep,
     time::Duration,
 };
@@ -261,10 +261,17 @@ fn showing(world: &Arc<Mutex<World>>) -> DashboardBuilder {
     builder.interval(Duration::from_millis(50))
 }
 
+/// Browsers one after the other: together they would be slow, and times would tell nothing.
+fn alone() -> MutexGuard<'static, ()> {
+    static BROWSER: Mutex<()> = Mutex::new(());
+    BROWSER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 const ROWS: &str = "document.querySelectorAll('.endpoint').length";
 
 #[test]
 fn a_page_shows_what_happens_and_is_used_by_keyboard() {
+    let _alone = alone();
     let Some(mut page) = Chromium::start() else { return };
     let world = eventful();
     world.lock().unwrap().endpoint(1, 0).name = SCRIPT.into();
@@ -370,6 +377,7 @@ fn a_page_shows_what_happens_and_is_used_by_keyboard() {
 
 #[test]
 fn a_page_connects_again() {
+    let _alone = alone();
     let Some(mut page) = Chromium::start() else { return };
     let dashboard = showing(&eventful()).max_streams(1).build().unwrap();
     let served = Served::new(&dashboard);
@@ -392,6 +400,7 @@ fn a_page_connects_again() {
 
 #[test]
 fn a_page_acts_with_permission_only() {
+    let _alone = alone();
     let Some(mut page) = Chromium::start() else { return };
     let world = eventful();
     let acted = Arc::clone(&world);
@@ -486,6 +495,7 @@ fn a_page_acts_with_permission_only() {
 
 #[test]
 fn a_thousand_endpoints_do_not_stutter() {
+    let _alone = alone();
     let Some(mut page) = Chromium::start() else { return };
     page.size(1400, 900, 1);
     let world = World::new(vec![Balancer::new("large", 1000, 5000.0)]);
@@ -529,6 +539,7 @@ fn a_thousand_endpoints_do_not_stutter() {
 
 #[test]
 fn pages_look_as_they_should() {
+    let _alone = alone();
     let Some(mut page) = Chromium::start() else { return };
     let world = eventful();
     let kinds =
