@@ -96,6 +96,7 @@ pub(crate) fn write_counts(
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro defines public items")]
 mod tests {
     counts! {
         /// Two reasons.
