@@ -96,7 +96,7 @@ pub(crate) fn write_counts(
 }
 
 #[cfg(test)]
-#[allow(unreachable_pub, reason = "the macro is for public values")]
+#[allow(unreachable_pub, reason = "the macro defines public items")]
 mod tests {
     counts! {
         /// Two reasons.

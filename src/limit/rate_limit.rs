@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{LimitKind, LimitStatus, RejectReason, Rejected, status::Rejections};
+use super::{LimitKind, LimitStatus, RejectReason, status::Rejections};
 use crate::{BoxError, ConfigError, future::polled_after_completion, named::weak_status};
 
 /// Limits how many requests are sent per second, with bursts up to a maximum.
@@ -60,7 +60,7 @@ where
             Err(retry_after) => {
                 let rejected =
                     self.layer.meter.rejections.reject(RejectReason::Rate { retry_after });
-                State::Rejected { rejected: Some(rejected) }
+                State::Rejected { rejected: Some(rejected.into()) }
             }
         };
         RateLimitFuture { state }
@@ -87,8 +87,8 @@ impl RateLimitLayer {
         Ok(Self { meter: Arc::new(Meter::new(rate, burst)), max_wait: Duration::ZERO })
     }
 
-    /// Names the limit, also for its clones, in its [status](Self::status), in [`Rejected`] and in
-    /// log events. Default "rate_limit".
+    /// Names the limit, also for its clones, in its [status](Self::status), in
+    /// [`Rejected`](super::Rejected) and in log events. Default "rate_limit".
     #[must_use]
     pub fn name(self, name: impl Into<Arc<str>>) -> Self {
         self.meter.rejections.rename(name.into());
@@ -211,7 +211,7 @@ pin_project! {
     enum State<S, Req, F> {
         Calling { #[pin] response: F },
         Waiting { #[pin] wait: Sleep, waiting: Option<(S, Req, Waiting)> },
-        Rejected { rejected: Option<Rejected> },
+        Rejected { rejected: Option<BoxError> },
     }
 }
 
@@ -239,7 +239,7 @@ where
                 }
                 StateProjection::Rejected { rejected } => {
                     let rejected = rejected.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    return Poll::Ready(Err(rejected.into()));
+                    return Poll::Ready(Err(rejected));
                 }
             }
         }

@@ -71,7 +71,7 @@ impl<F, Rsp, S, P, Req> State<F, Rsp, Retries<S, P, Req>> {
         // wait could be a deadlock.
         let longest = last.is_ok().then(|| Instant::now().checked_add(max_delay)).flatten();
         let deadline =
-            retries.failed.as_ref().and_then(|failed| failed.attempts.as_ref()?.deadline());
+            retries.failed.0.as_ref().and_then(|failed| failed.attempts.as_ref()?.deadline());
         let until = longest.into_iter().chain(deadline).min();
         Self::WaitingForReady { held: Some(held), until, timer: LazySleep::default() }
     }
@@ -84,8 +84,7 @@ pub(super) struct Retries<S, P, Req> {
     retry_safety: RetrySafety,
     service: S,
     shared: Arc<Shared<P>>,
-    /// `None` until the first failure, so that a request that succeeds pays nothing for it.
-    failed: Option<Box<Failed>>,
+    failed: AfterFailure,
     /// Attempts that count, including the first.
     sent: u32,
     /// Attempts that were repeated free of charge.
@@ -103,6 +102,26 @@ struct Failed {
     /// `None` if the request is not retried.
     attempts: Option<Attempts>,
     request: FailedRequest,
+}
+
+/// `None` until the first failure, so that a request that succeeds pays nothing for it.
+#[derive(Default)]
+struct AfterFailure(Option<Box<Failed>>);
+
+impl Drop for AfterFailure {
+    // Only the look at the option is on the path of a request that succeeds.
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(failed) = self.0.take() {
+            drop_failed(failed);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_failed(failed: Box<Failed>) {
+    drop(failed);
 }
 
 enum NextAttempt {
@@ -123,7 +142,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
             retry_safety,
             service,
             shared,
-            failed: None,
+            failed: AfterFailure::default(),
             sent: 1,
             free_retries: 0,
             tried_before: 0,
@@ -144,12 +163,19 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         P: RetryPolicy<Rsp>,
     {
         let decision = self.shared.settings.policy.decide(as_dyn(result));
-        // A success is the hot path, and all else is kept out of it.
-        if decision != RetryDecision::Final {
-            return self.after_failure(result, decision, until);
+        // A success at once is the hot path, and all else is kept out of it.
+        match decision {
+            RetryDecision::Final if self.failed.0.is_none() => None,
+            RetryDecision::Final => self.after_retry(result.is_ok()),
+            decision => self.after_failure(result, decision, until),
         }
-        if let Some(failed) = &mut self.failed {
-            failed.request.finish(result.is_ok());
+    }
+
+    /// Counts that a request that has failed ends with a final result.
+    #[cold]
+    fn after_retry(&mut self, is_ok: bool) -> Option<NextAttempt> {
+        if let Some(failed) = &mut self.failed.0 {
+            failed.request.finish(is_ok);
         }
         None
     }
@@ -166,7 +192,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     {
         let reason = FailureReason::of_decision(&decision)?;
         let counters = &self.shared.counters;
-        let failed = self.failed.get_or_insert_with(|| {
+        let failed = self.failed.0.get_or_insert_with(|| {
             Box::new(Failed { attempts: None, request: FailedRequest::new(counters, reason) })
         });
         failed.request.reason = reason;
@@ -235,12 +261,12 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     }
 
     fn attempts(&self) -> Option<&Attempts> {
-        self.failed.as_ref()?.attempts.as_ref()
+        self.failed.0.as_ref()?.attempts.as_ref()
     }
 
     /// Counts that a request that has failed is not retried any more.
     fn stop(&mut self, reason: StopReason) {
-        if let Some(failed) = &mut self.failed {
+        if let Some(failed) = &mut self.failed.0 {
             failed.request.stop(reason);
         }
     }
@@ -248,7 +274,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
     /// Records the failure and its endpoint. Returns whether it was the first attempt at that
     /// endpoint, and whether no other endpoint is left to try.
     fn record_failure(&mut self, outcome: Outcome, endpoint: Option<&EndpointId>) -> (bool, bool) {
-        let Some(failed) = &mut self.failed else { return (false, false) };
+        let Some(failed) = &mut self.failed.0 else { return (false, false) };
         let attempts = failed.attempts.get_or_insert_with(|| {
             let attempts = self.copy.attempts().cloned();
             attempts.unwrap_or_else(|| {
@@ -285,7 +311,7 @@ impl<S, P, Req: RetryableRequest> Retries<S, P, Req> {
         S: Service<Req>,
     {
         self.sent += u32::from(!self.next_is_free);
-        if let Some(failed) = &self.failed {
+        if let Some(failed) = &self.failed.0 {
             failed.request.count_retry();
             if let Some(attempts) = &failed.attempts {
                 self.tried_before = attempts.tried().len();

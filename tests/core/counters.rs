@@ -513,6 +513,8 @@ async fn hedges_count_by_how_they_end() {
     assert_eq!(hedge.build().unwrap().status().delay, None);
 }
 
+type Region = BoxCloneSyncService<Query, u32, BoxError>;
+
 #[tokio::test(start_paused = true)]
 async fn failovers_between_balancers_count_by_reason() {
     let counting = |result: fn() -> Result_, calls: &Arc<AtomicU64>| {
@@ -523,9 +525,8 @@ async fn failovers_between_balancers_count_by_reason() {
         });
         Endpoint::new(BoxCloneSyncService::new(service))
     };
-    let over = |endpoint: Option<Endpoint<BoxCloneSyncService<Query, u32, BoxError>>>| {
-        let (handle, stream) =
-            discover::channel::<&str, BoxCloneSyncService<Query, u32, BoxError>>();
+    let over = |endpoint: Option<_>| {
+        let (handle, stream) = discover::channel::<&str, Region>();
         if let Some(endpoint) = endpoint {
             handle.insert("a", endpoint).unwrap();
         }

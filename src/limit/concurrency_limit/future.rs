@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
-use super::{Permit, PermitScope, RejectReason, Rejected, limiter::QueueEntry, service::Shared};
+use super::{Permit, PermitScope, RejectReason, limiter::QueueEntry, service::Shared};
 use crate::{
     BoxError,
     future::polled_after_completion,
@@ -36,7 +36,7 @@ pin_project! {
         Queued { queued: Option<Box<Queued<S, Req>>> },
         // `started` is measured only for an adaptive limit.
         Calling { #[pin] response: F, permit: Option<Permit>, started: Option<Instant> },
-        Rejected { rejected: Option<Rejected> },
+        Rejected { rejected: Option<BoxError> },
     }
 }
 
@@ -76,7 +76,7 @@ impl<S: Service<Req>, C, I, P, Req> ConcurrencyLimitFuture<S, C, I, P, Req> {
 
     #[cold]
     pub(super) fn rejected(reason: RejectReason, shared: Arc<Shared<C, I, P>>) -> Self {
-        let rejected = shared.rejections.reject(reason);
+        let rejected = shared.rejections.reject(reason).into();
         Self { state: State::Rejected { rejected: Some(rejected) }, shared }
     }
 }
@@ -139,7 +139,7 @@ where
                 }
                 StateProjection::Rejected { rejected } => {
                     let rejected = rejected.take().unwrap_or_else(|| polled_after_completion(NAME));
-                    return Poll::Ready(Err(rejected.into()));
+                    return Poll::Ready(Err(rejected));
                 }
             }
         }

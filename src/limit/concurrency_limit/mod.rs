@@ -16,4 +16,4 @@ pub use self::{
         PermitScope, Priority,
     },
 };
-use super::{LimitKind, LimitStatus, RejectReason, Rejected, status::Rejections};
+use super::{LimitKind, LimitStatus, RejectReason, status::Rejections};
