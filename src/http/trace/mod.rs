@@ -7,9 +7,9 @@
 //!
 //! The spans are those of the crate `tracing`. With `tracing-opentelemetry`, the fields `otel.*`
 //! become the name, the kind and the status of the exported span. The target of all of them is
-//! `tower_lb::trace` and their level is `INFO`: a filter that rejects them switches them off. Without
-//! spans, a request costs an atomic load and a look into its extensions, and each attempt the clone
-//! of an `Arc`. Nothing is allocated, and no header changes.
+//! `tower_lb::trace` and their level is `INFO`: a filter that rejects them switches them off.
+//! Without spans, a request costs an atomic load and a look into its extensions, and each attempt
+//! the clone of an `Arc`. Nothing is allocated, and no header changes.
 //!
 //! The attempts of requests that did not pass [`TraceRequests`] have no spans. So health checks and
 //! load probes, which use the endpoints' services too, are not traced.
