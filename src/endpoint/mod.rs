@@ -3,8 +3,8 @@
 //! An [`Endpoint`] is a target (an address, later a service) with the [`Attributes`] that discovery
 //! sets: weight, priority tier, [`Locality`], [`Health`], [`Metadata`]. Its [`EndpointStats`] count
 //! the requests in flight and the outcomes of past ones, and have the latency estimate; clones
-//! share them. A [`Distribution`] says how long attempts took. An [`EndpointId`] identifies one instance of an endpoint in errors and responses,
-//! and a request records those it has [`Tried`].
+//! share them. A [`Distribution`] says how long attempts took. An [`EndpointId`] identifies one
+//! instance of an endpoint in errors and responses, and a request records those it has [`Tried`].
 //!
 //! Inside the crate, an `EndpointState` is an endpoint in one balancer, and `wait_queue` is where
 //! requests wait for a free slot.

@@ -163,7 +163,7 @@ impl Attempt {
         }
         let endpoint_state = &self.endpoint_state;
         endpoint_state.stats.end(outcome);
-        // The clock is read once at most, and only if somebody needs the time.
+        // At most one reading of the clock, and none if no meter needs the time.
         let mut ended = 0;
         if self.started > 0 && (self.first_byte == 0 || endpoint_state.durations().is_some()) {
             ended = endpoint_state.stats.age(now());

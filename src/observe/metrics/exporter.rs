@@ -17,8 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointSeries {
-    /// One for each endpoint, with its zone and tier. Endpoints beyond the first `max`, in the order
-    /// of [`Status`](crate::balance::Status), share one named `other`.
+    /// One for each endpoint, with its zone and tier. Endpoints beyond the first `max`, in the
+    /// order of [`Status`](crate::balance::Status), share one named `other`.
     Each {
         /// The most endpoints of a balancer that have series of their own.
         max: usize,
