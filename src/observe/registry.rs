@@ -14,7 +14,14 @@ use crate::{
 /// dropped disappears from it.
 #[derive(Clone, Default)]
 pub struct Registry {
-    components: Arc<Mutex<Vec<Box<dyn Component>>>>,
+    components: Arc<Mutex<Components>>,
+}
+
+#[derive(Default)]
+struct Components {
+    known: Vec<(u64, Box<dyn Component>)>,
+    /// How many were ever added, which numbers them: two can have one name.
+    added: u64,
 }
 
 /// A component that a [`Registry`] can observe: balancers, and layers that count.
@@ -29,7 +36,7 @@ pub struct Observed(Box<dyn Component>);
 /// A component in a registry.
 trait Component: Send + Sync {
     fn is_alive(&self) -> bool;
-    fn read(&self, report: &mut Report);
+    fn read(&self, id: u64, report: &mut Report);
 }
 
 impl Registry {
@@ -45,22 +52,26 @@ impl Registry {
         let Observed(component) = component.observe();
         let mut components = lock(&self.components);
         // A program that makes and drops balancers does not make the registry grow.
-        components.retain(|known| known.is_alive());
-        components.push(component);
+        components.known.retain(|(_, known)| known.is_alive());
+        components.added += 1;
+        let id = components.added;
+        components.known.push((id, component));
     }
 
     /// Returns the state of all components. Takes time in proportion to the number of endpoints.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = Report::new();
-        lock(&self.components).iter().for_each(|component| component.read(&mut report));
+        for (id, component) in &lock(&self.components).known {
+            component.read(*id, &mut report);
+        }
         report
     }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("components", &lock(&self.components).len()).finish()
+        f.debug_struct("Registry").field("components", &lock(&self.components).known.len()).finish()
     }
 }
 
@@ -85,9 +96,9 @@ impl Component for Monitor {
         self.is_alive()
     }
 
-    fn read(&self, report: &mut Report) {
+    fn read(&self, id: u64, report: &mut Report) {
         if let (Some(status), Some(events)) = (self.status(), self.events()) {
-            report.balancers.push(BalancerReport { status, events });
+            report.balancers.push(BalancerReport { status, events, id });
         }
     }
 }

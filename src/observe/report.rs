@@ -26,6 +26,10 @@ pub struct BalancerReport {
     pub status: Status,
     /// The latest changes that it has seen, the oldest first.
     pub events: Vec<Event>,
+    /// Tells balancers of one name apart.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    pub(super) id: u64,
 }
 
 impl Report {

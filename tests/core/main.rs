@@ -21,6 +21,8 @@ mod limit;
 mod loads;
 mod matrix;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
 mod new_targets;
 mod observe;

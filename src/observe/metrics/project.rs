@@ -18,8 +18,9 @@ const MAX_LABEL_BYTES: usize = 256;
 
 /// Returns the values of all metrics at the moment of a report.
 pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<Reading> {
-    let mut projection = Projection { endpoint_series, readings: Vec::new() };
+    let mut projection = Projection { endpoint_series, component: 0, readings: Vec::new() };
     for balancer in &report.balancers {
+        projection.component = balancer.id;
         projection.balancer(&balancer.status);
     }
     projection.readings
@@ -27,12 +28,15 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
 
 struct Projection {
     endpoint_series: EndpointSeries,
+    /// The number of the component that is being read.
+    component: u64,
     readings: Vec<Reading>,
 }
 
 impl Projection {
     fn push(&mut self, metric: &'static Metric, labels: Labels, source: &Arc<str>, value: Value) {
-        self.readings.push(Reading { metric, labels, source: Arc::clone(source), value });
+        let (component, source) = (self.component, Arc::clone(source));
+        self.readings.push(Reading { metric, labels, component, source, value });
     }
 
     fn balancer(&mut self, status: &Status) {
@@ -143,8 +147,16 @@ fn outcomes(counts: &OutcomeCounts) -> [(&'static str, u64); 6] {
     ]
 }
 
-/// Cuts a name that is too long, at the boundary of a character.
+/// Returns a name as the value of a label: cut at the boundary of a character if it is too long,
+/// and without control characters, which recorders and the text format replace. Two names may
+/// become one here, so that they share a series; replaced later, they would be a series twice.
 fn label_value(name: &str) -> Arc<str> {
     let end = (0..=MAX_LABEL_BYTES.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
-    name[..end.unwrap_or_default()].into()
+    let name = &name[..end.unwrap_or_default()];
+    let is_replaced = |character: char| character.is_control() && character != '\n';
+    if name.contains(is_replaced) {
+        name.replace(is_replaced, "\u{fffd}").into()
+    } else {
+        name.into()
+    }
 }
