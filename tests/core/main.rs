@@ -24,6 +24,8 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod model;
+#[cfg(feature = "metrics")]
+mod monitoring;
 mod new_targets;
 mod observe;
 mod outliers;
