@@ -5,6 +5,7 @@
 //! - `desync`, `limits`: requests that must not reach a backend, or only in one form.
 //! - `garbage`: random bytes. `WIRE_GARBAGE=100000` sends as many strings.
 //! - `process`: the command line, draining, accept errors.
+//! - `metrics`: what promtool says of a scrape, of alerts and queries.
 //! - `peers`: curl, h2load, Chromium, and gRPC from Python, if they are installed.
 
 mod backend;
@@ -19,6 +20,7 @@ mod gateway;
 mod h1;
 mod limits;
 mod matrix;
+mod metrics;
 mod peers;
 mod process;
 mod references;
