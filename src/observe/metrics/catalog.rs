@@ -35,7 +35,8 @@ macro_rules! catalog {
 
         /// All metrics of the crate.
         ///
-        /// The labels `endpoint`, `zone` and `tier` depend on [`EndpointSeries`](super::EndpointSeries).
+        /// The labels `endpoint`, `zone` and `tier` depend on
+        /// [`EndpointSeries`](super::EndpointSeries).
         pub static CATALOG: &[&Metric] = &[$(&$id),*];
     };
 }

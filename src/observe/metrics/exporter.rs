@@ -23,8 +23,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndpointSeries {
-    /// One for each endpoint, with its zone and tier. Endpoints beyond the first `max`, in the order
-    /// of [`Status`](crate::balance::Status), share one named `other`.
+    /// One for each endpoint, with its zone and tier. Endpoints beyond the first `max`, in the
+    /// order of [`Status`](crate::balance::Status), share one named `other`.
     Each {
         /// The most endpoints of a balancer that have series of their own.
         max: usize,
@@ -119,9 +119,10 @@ impl Exporter {
     /// every few seconds; without a recorder it does nothing.
     ///
     /// Use one exporter either for `render` or for `publish`: each call adds what was counted since
-    /// the last one, and what was counted before there was a recorder is not made up for. A histogram
-    /// gets at most 100 000 values at a time, in proportion, because recorders store each one. The
-    /// gauges of an endpoint that is gone are set to 0; the recorder removes series, if it can.
+    /// the last one, and what was counted before there was a recorder is not made up for. A
+    /// histogram gets at most 100 000 values at a time, in proportion, because recorders store each
+    /// one. The gauges of an endpoint that is gone are set to 0; the recorder removes series, if it
+    /// can.
     pub fn publish(&self) {
         let Latest { series, .. } = &mut *lock(&self.readings.latest);
         self.update(series);
