@@ -11,6 +11,7 @@
 //! | [`gateway`] | How are requests forwarded, and what does the gateway to run do? |
 //! | [`reliability`] | What happens when endpoints, sources or clients fail? |
 //! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
+//! | [`metrics`] | Which metrics are there, and how do Prometheus and CloudWatch get them? |
 //! | [`performance`] | What does a request cost? |
 //! | [`tracing`] | Which spans and events are there, and what do they say? |
 #![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
@@ -33,6 +34,9 @@ pub mod gateway {}
 #[cfg(feature = "aws")]
 #[doc = include_str!("../docs/lambda.md")]
 pub mod lambda {}
+
+#[doc = include_str!("../docs/metrics.md")]
+pub mod metrics {}
 
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{any::TypeId, fmt};
 
 use super::{BalancerReport, Report};
 use crate::{
@@ -46,6 +46,7 @@ impl Observed {
     ) -> Self {
         let read = move |report: &mut Report| match status() {
             Some(status) => {
+                report.numbers.push((TypeId::of::<S>(), report.component));
                 list(report).push(status);
                 true
             }

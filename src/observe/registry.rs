@@ -9,7 +9,14 @@ use crate::sync::{Mutex, lock};
 /// dropped disappears from it.
 #[derive(Clone, Default)]
 pub struct Registry {
-    components: Arc<Mutex<Vec<Box<dyn Component>>>>,
+    components: Arc<Mutex<Components>>,
+}
+
+#[derive(Default)]
+struct Components {
+    known: Vec<(u64, Box<dyn Component>)>,
+    /// How many were ever added, which numbers them: two can have one name.
+    added: u64,
 }
 
 impl Registry {
@@ -26,21 +33,28 @@ impl Registry {
         let mut components = lock(&self.components);
         // A program that makes and drops balancers does not make the registry grow.
         let mut unused = Report::new();
-        components.retain(|known| known.read(&mut unused));
-        components.extend(added);
+        components.known.retain(|(_, known)| known.read(&mut unused));
+        for component in added {
+            components.added += 1;
+            let number = components.added;
+            components.known.push((number, component));
+        }
     }
 
     /// Returns the state of all components. Takes time in proportion to the number of endpoints.
     #[must_use]
     pub fn report(&self) -> Report {
         let mut report = Report::new();
-        lock(&self.components).retain(|component| component.read(&mut report));
+        lock(&self.components).known.retain(|(number, component)| {
+            report.component = *number;
+            component.read(&mut report)
+        });
         report
     }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("components", &lock(&self.components).len()).finish()
+        f.debug_struct("Registry").field("components", &lock(&self.components).known.len()).finish()
     }
 }

@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{any::TypeId, time::SystemTime};
 
 use crate::{
     balance::{Event, Status},
@@ -48,6 +48,12 @@ pub struct Report {
     /// What invocations of Lambda were billed.
     #[cfg(feature = "lambda")]
     pub billing: Vec<crate::lambda::BillingStatus>,
+    /// The number of the component that is read.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) component: u64,
+    /// The type of each status, and the number of its component, in the order of all lists.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) numbers: Vec<(TypeId, u64)>,
 }
 
 /// What a [`Report`] says of one balancer.
@@ -81,7 +87,19 @@ impl Report {
             throttles: Vec::new(),
             #[cfg(feature = "lambda")]
             billing: Vec::new(),
+            component: 0,
+            numbers: Vec::new(),
         }
+    }
+
+    /// Returns the statuses of one list with the numbers of their components.
+    #[cfg(feature = "metrics")]
+    pub(super) fn numbered<'a, S: 'static>(
+        &'a self,
+        list: &'a [S],
+    ) -> impl Iterator<Item = (u64, &'a S)> {
+        let ours = self.numbers.iter().filter(|(of, _)| *of == TypeId::of::<S>());
+        ours.map(|(_, number)| *number).zip(list)
     }
 }
 

@@ -24,7 +24,11 @@ mod limit;
 mod loads;
 mod matrix;
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod model;
+#[cfg(feature = "metrics")]
+mod monitoring;
 mod new_targets;
 mod observe;
 mod outliers;

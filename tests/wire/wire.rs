@@ -6,6 +6,7 @@
 //! - `garbage`: random bytes. `WIRE_GARBAGE=100000` sends as many strings.
 //! - `process`: the command line, draining, accept errors.
 //! - `dashboard`: the page of `observe::Dashboard` in Chromium, if it is installed.
+//! - `metrics`: what promtool says of a scrape, of alerts and queries.
 //! - `peers`: curl, h2load, Chromium, and gRPC from Python, if they are installed.
 
 mod backend;
@@ -22,6 +23,7 @@ mod gateway;
 mod h1;
 mod limits;
 mod matrix;
+mod metrics;
 mod peers;
 mod process;
 mod references;

@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use ::metrics::{Key, Label, Level, Metadata, Recorder, Unit, with_recorder};
 
@@ -42,13 +48,29 @@ impl Default for EndpointSeries {
 ///
 /// It holds what it has read before, so that counters go on when an endpoint comes back and counts
 /// from 0. The counters of an endpoint that is gone disappear after [`grace`](Self::grace). Clones
-/// are handles to one exporter; concurrent calls wait for each other.
+/// are handles to one exporter. Concurrent calls wait for each other, and those that came before a
+/// reading began share its text.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     registry: Registry,
     endpoint_series: EndpointSeries,
     grace: Duration,
-    series: Arc<Mutex<SeriesSet>>,
+    readings: Arc<Readings>,
+}
+
+#[derive(Debug, Default)]
+struct Readings {
+    /// The number of readings for a text that have begun.
+    begun: AtomicU64,
+    latest: Mutex<Latest>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    series: SeriesSet,
+    /// The latest text, and the number of its reading.
+    text: String,
+    reading: u64,
 }
 
 /// The most values that are passed to a recorder's histogram at a time. Recorders store each one.
@@ -67,7 +89,7 @@ impl Exporter {
             registry: registry.clone(),
             endpoint_series: EndpointSeries::default(),
             grace: Duration::from_secs(300),
-            series: Arc::default(),
+            readings: Arc::default(),
         }
     }
 
@@ -82,24 +104,36 @@ impl Exporter {
     /// Returns all metrics in the text format of Prometheus. Names longer than 256 bytes are cut.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut series = lock(&self.series);
-        self.update(&mut series);
-        text::write(&series)
+        let arrived = self.readings.begun.load(Ordering::SeqCst);
+        let mut latest = lock(&self.readings.latest);
+        // Many scrapes at once would each wait for all others to read the same again.
+        if latest.reading <= arrived {
+            latest.reading = self.readings.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            self.update(&mut latest.series);
+            latest.text = text::write(&latest.series);
+        }
+        latest.text.clone()
     }
 
     /// Passes all metrics to the recorder of the crate `metrics`. Call it before each scrape, or
     /// every few seconds; without a recorder it does nothing.
     ///
     /// Use one exporter either for `render` or for `publish`: each call adds what was counted since
-    /// the last one. A histogram gets at most 100 000 values at a time, in proportion, because
-    /// recorders store each one.
+    /// the last one, and what was counted before there was a recorder is not made up for. A
+    /// histogram gets at most 100 000 values at a time, in proportion, because recorders store each
+    /// one. The gauges of an endpoint that is gone are set to 0; the recorder removes series, if it
+    /// can.
     pub fn publish(&self) {
-        let mut series = lock(&self.series);
-        self.update(&mut series);
+        let Latest { series, .. } = &mut *lock(&self.readings.latest);
+        self.update(series);
         with_recorder(|recorder| {
             CATALOG.iter().for_each(|metric| describe(recorder, metric));
             for (labels, series) in series.iter() {
                 record(recorder, series.metric, labels, &series.added, &series.value);
+            }
+            // Recorders keep the last value of a gauge that is not set any more.
+            for (metric, labels) in series.vanished() {
+                recorder.register_gauge(&key(metric, labels), &METADATA).set(0.0);
             }
         });
     }
@@ -121,8 +155,7 @@ fn describe(recorder: &dyn Recorder, metric: &Metric) {
 }
 
 fn record(recorder: &dyn Recorder, metric: &Metric, labels: &Labels, added: &Value, now: &Value) {
-    let labels = labels.iter().map(|(name, value)| Label::new(*name, Arc::clone(value)));
-    let key = Key::from_parts(metric.name, labels.collect::<Vec<_>>());
+    let key = key(metric, labels);
     match (added, now) {
         // Nothing is also something: an idle series stays, and a new one begins at 0.
         (Value::Counter(added), _) => {
@@ -139,14 +172,24 @@ fn record(recorder: &dyn Recorder, metric: &Metric, labels: &Labels, added: &Val
         (Value::Histogram(added), _) => {
             let histogram = recorder.register_histogram(&key, &METADATA);
             let total = added.count().max(1);
+            let share = |count: u64| {
+                (u128::from(count) * u128::from(total.min(MAX_SAMPLES)) / u128::from(total)) as u64
+            };
+            // The slowest few would be rounded to none if each bucket were rounded by itself.
+            let mut below = 0;
             for (duration, count) in added.buckets().filter(|(_, count)| *count > 0) {
-                let count = match total {
-                    ..=MAX_SAMPLES => count,
-                    _ => (u128::from(count) * u128::from(MAX_SAMPLES) / u128::from(total)) as u64,
-                };
-                histogram.record_many(duration.as_secs_f64(), count as usize);
+                let samples = share(below + count) - share(below);
+                below += count;
+                if samples > 0 {
+                    histogram.record_many(duration.as_secs_f64(), samples as usize);
+                }
             }
         }
         _ => {}
     }
+}
+
+fn key(metric: &Metric, labels: &Labels) -> Key {
+    let labels = labels.iter().map(|(name, value)| Label::new(*name, Arc::clone(value)));
+    Key::from_parts(metric.name, labels.collect::<Vec<_>>())
 }

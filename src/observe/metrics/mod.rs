@@ -1,8 +1,8 @@
 //! Metrics of all components of a [`Registry`](super::Registry), for Prometheus and for the crate
 //! `metrics`.
 //!
-//! An [`Exporter`] reads what the components have counted, at each request of it. It writes the text
-//! that Prometheus scrapes ([`Exporter::render`]), or passes the values to the recorder of the
+//! An [`Exporter`] reads what the components have counted, at each request of it. It writes the
+//! text that Prometheus scrapes ([`Exporter::render`]), or passes the values to the recorder of the
 //! crate [`metrics`](::metrics) ([`Exporter::publish`]). A request pays for neither.
 //!
 //! ```

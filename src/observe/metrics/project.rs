@@ -10,7 +10,8 @@ use crate::{
     endpoint::OutcomeCounts,
     failover::FailoverStatus,
     health::{
-        CheckCounts, CheckStatus, CircuitState, CircuitStatus, EjectionState, EjectionStatus,
+        BackoffStatus, CheckCounts, CheckStatus, CircuitState, CircuitStatus, EjectionState,
+        EjectionStatus,
     },
     hedge::HedgeStatus,
     limit::LimitStatus,
@@ -26,36 +27,50 @@ const MAX_LABEL_BYTES: usize = 256;
 
 /// Returns the values of all metrics at the moment of a report.
 pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<Reading> {
-    let mut projection = Projection { endpoint_series, whole: "".into(), readings: Vec::new() };
-    for balancer in &report.balancers {
-        projection.balancer(&balancer.status);
-    }
-    report.retries.iter().for_each(|status| projection.retry(status));
-    report.hedges.iter().for_each(|status| projection.hedge(status));
-    report.failovers.iter().for_each(|status| projection.failover(status));
-    report.budgets.iter().for_each(|status| projection.budget(status));
-    report.limits.iter().for_each(|status| projection.limit(status));
-    report.checks.iter().for_each(|status| projection.checks(status));
-    report.ejections.iter().for_each(|status| projection.ejections(status));
-    report.circuits.iter().for_each(|status| projection.circuits(status));
-    for status in &report.backoffs {
-        let lowered = Value::Counter(status.counts.lowered);
-        projection.push(&catalog::BACKOFFS, [("stage", &*status.name)], lowered);
-    }
-    report.sources.iter().for_each(|status| projection.source(status));
+    let whole = "".into();
+    let mut all = Projection { endpoint_series, whole, component: 0, readings: Vec::new() };
+    all.each(report, &report.balancers, |all, balancer| all.balancer(&balancer.status));
+    all.each(report, &report.retries, Projection::retry);
+    all.each(report, &report.hedges, Projection::hedge);
+    all.each(report, &report.failovers, Projection::failover);
+    all.each(report, &report.budgets, Projection::budget);
+    all.each(report, &report.limits, Projection::limit);
+    all.each(report, &report.checks, Projection::checks);
+    all.each(report, &report.ejections, Projection::ejections);
+    all.each(report, &report.circuits, Projection::circuits);
+    all.each(report, &report.backoffs, Projection::backoff);
+    all.each(report, &report.sources, Projection::source);
     #[cfg(feature = "lambda")]
-    projection.lambda(report);
-    projection.readings
+    {
+        all.each(report, &report.billing, Projection::billing);
+        all.each(report, &report.throttles, Projection::throttles);
+    }
+    all.readings
 }
 
 struct Projection {
     endpoint_series: EndpointSeries,
     /// The source of a series that has only one.
     whole: Arc<str>,
+    /// The number of the component that is read: two can have one name.
+    component: u64,
     readings: Vec<Reading>,
 }
 
 impl Projection {
+    /// Reads the components of one kind.
+    fn each<S: 'static>(
+        &mut self,
+        report: &Report,
+        list: &[S],
+        mut read: impl FnMut(&mut Self, &S),
+    ) {
+        for (component, status) in report.numbered(list) {
+            self.component = component;
+            read(self, status);
+        }
+    }
+
     /// Adds a value of a component that has the series for itself.
     fn push<'a>(
         &mut self,
@@ -75,7 +90,8 @@ impl Projection {
         source: &Arc<str>,
         value: Value,
     ) {
-        self.readings.push(Reading { metric, labels, source: Arc::clone(source), value });
+        let (component, source) = (self.component, Arc::clone(source));
+        self.readings.push(Reading { metric, labels, component, source, value });
     }
 
     fn retry(&mut self, status: &RetryStatus) {
@@ -201,28 +217,33 @@ impl Projection {
         }
     }
 
+    fn backoff(&mut self, status: &BackoffStatus) {
+        let lowered = Value::Counter(status.counts.lowered);
+        self.push(&catalog::BACKOFFS, [("stage", &*status.name)], lowered);
+    }
+
     #[cfg(feature = "lambda")]
-    fn lambda(&mut self, report: &Report) {
-        for status in &report.billing {
-            let name = ("billing", &*status.name);
-            let nanos = u64::try_from(status.billed_time.as_nanos()).unwrap_or(u64::MAX);
-            let values = [
-                (&catalog::LAMBDA_INVOCATIONS, Value::Counter(status.invocations)),
-                (&catalog::LAMBDA_COLD_STARTS, Value::Counter(status.cold_starts)),
-                (&catalog::LAMBDA_BILLED, Value::Time(nanos)),
-            ];
-            for (metric, value) in values {
-                self.push(metric, [name], value);
-            }
+    fn billing(&mut self, status: &crate::lambda::BillingStatus) {
+        let name = ("billing", &*status.name);
+        let nanos = u64::try_from(status.billed_time.as_nanos()).unwrap_or(u64::MAX);
+        let values = [
+            (&catalog::LAMBDA_INVOCATIONS, Value::Counter(status.invocations)),
+            (&catalog::LAMBDA_COLD_STARTS, Value::Counter(status.cold_starts)),
+            (&catalog::LAMBDA_BILLED, Value::Time(nanos)),
+        ];
+        for (metric, value) in values {
+            self.push(metric, [name], value);
         }
-        for status in &report.throttles {
-            let name = ("throttles", &*status.name);
-            for (scope, count) in status.throttled.iter() {
-                let labels = [name, ("scope", scope)];
-                self.push(&catalog::LAMBDA_THROTTLES, labels, Value::Counter(count));
-            }
-            self.push(&catalog::LAMBDA_SHED, [name], Value::Counter(status.shed));
+    }
+
+    #[cfg(feature = "lambda")]
+    fn throttles(&mut self, status: &crate::lambda::ThrottlesStatus) {
+        let name = ("throttles", &*status.name);
+        for (scope, count) in status.throttled.iter() {
+            let labels = [name, ("scope", scope)];
+            self.push(&catalog::LAMBDA_THROTTLES, labels, Value::Counter(count));
         }
+        self.push(&catalog::LAMBDA_SHED, [name], Value::Counter(status.shed));
     }
 
     fn balancer(&mut self, status: &Status) {

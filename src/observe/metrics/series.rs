@@ -29,7 +29,9 @@ pub(super) enum Value {
 pub(super) struct Reading {
     pub(super) metric: &'static Metric,
     pub(super) labels: Labels,
-    /// Which of the components of the series has the value.
+    /// The number of the component that has the value.
+    pub(super) component: u64,
+    /// Which of the endpoints of the component has the value.
     pub(super) source: Arc<str>,
     pub(super) value: Value,
 }
@@ -37,18 +39,17 @@ pub(super) struct Reading {
 /// The series that were read so far.
 ///
 /// What a component has counted is added to its series as the difference to the reading before.
-/// So a series goes on when an endpoint is removed, or comes back and counts from 0.
+/// So a series goes on when an endpoint is removed, or comes back and counts from 0. An endpoint
+/// that moves to another series, such as `other`, takes nothing with it that was counted before.
 #[derive(Debug, Default)]
 pub(super) struct SeriesSet {
     series: BTreeMap<(&'static str, Labels), Series>,
-    last: HashMap<SourceKey, Last>,
+    last: HashMap<Counted, Last>,
+    /// The gauges that have disappeared in the latest update.
+    vanished: Vec<(&'static Metric, Labels)>,
     /// How often the series were updated.
     round: u64,
 }
-
-/// A metric, the labels of a series, a source of that series, and the number of the component if
-/// several have the same name.
-type SourceKey = (&'static str, Labels, Arc<str>, u32);
 
 #[derive(Debug)]
 pub(super) struct Series {
@@ -61,11 +62,23 @@ pub(super) struct Series {
     round: u64,
 }
 
+/// What is counted: a metric of an endpoint of a component, whichever series has it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Counted {
+    metric: &'static str,
+    component: u64,
+    source: Arc<str>,
+    /// Labels that tell several counts of one endpoint apart, such as `outcome`.
+    labels: Labels,
+}
+
+/// Labels that the component and the source determine, at one moment.
+const PLACE: [&str; 4] = ["balancer", "endpoint", "zone", "tier"];
+
 #[derive(Debug)]
 struct Last {
     value: Value,
     seen: Instant,
-    round: u64,
 }
 
 impl SeriesSet {
@@ -80,17 +93,22 @@ impl SeriesSet {
                 series.value = zero(&series.value);
             }
         }
-        for Reading { metric, labels, source, value } in readings {
-            let mut key = (metric.name, labels.clone(), source, 0);
-            while self.last.get(&key).is_some_and(|last| last.round == round) {
-                key.3 += 1;
-            }
-            let before = self.last.insert(key, Last { value: value.clone(), seen: now, round });
-            let added = difference(&value, before.as_ref().map(|last| &last.value));
+        for Reading { metric, labels, component, source, value } in readings {
+            let added = match value {
+                Value::Gauge(_) | Value::Longest(_) => value,
+                Value::Counter(_) | Value::Time(_) | Value::Histogram(_) => {
+                    let own = labels.iter().filter(|(name, _)| !PLACE.contains(name));
+                    let labels = own.cloned().collect();
+                    let counted = Counted { metric: metric.name, component, source, labels };
+                    let last = Last { value: value.clone(), seen: now };
+                    let before = self.last.insert(counted, last);
+                    difference(value, before.as_ref().map(|last| &last.value))
+                }
+            };
             let series = self.series.entry((metric.name, labels)).or_insert_with(|| Series {
                 metric,
-                value: zero(&value),
-                added: zero(&value),
+                value: zero(&added),
+                added: zero(&added),
                 seen: now,
                 round,
             });
@@ -100,11 +118,23 @@ impl SeriesSet {
         }
         let is_fresh = |seen: Instant| now.saturating_duration_since(seen) <= grace;
         self.last.retain(|_, last| is_fresh(last.seen));
+        self.vanished.clear();
         // A gauge of an endpoint that is gone says nothing; a counter is still scraped for a while.
-        self.series.retain(|_, series| match series.value {
-            Value::Gauge(_) | Value::Longest(_) => series.round == round,
+        self.series.retain(|(_, labels), series| match series.value {
+            Value::Gauge(_) | Value::Longest(_) => {
+                let is_present = series.round == round;
+                if !is_present {
+                    self.vanished.push((series.metric, labels.clone()));
+                }
+                is_present
+            }
             Value::Counter(_) | Value::Time(_) | Value::Histogram(_) => is_fresh(series.seen),
         });
+    }
+
+    /// Iterates over the gauges that have disappeared in the latest update.
+    pub(super) fn vanished(&self) -> impl Iterator<Item = (&'static Metric, &Labels)> {
+        self.vanished.iter().map(|(metric, labels)| (*metric, labels))
     }
 
     /// Iterates over the series, those of one metric one after the other.
@@ -124,19 +154,19 @@ fn zero(value: &Value) -> Value {
 }
 
 /// Returns what a reading adds to its series.
-fn difference(now: &Value, before: Option<&Value>) -> Value {
+fn difference(now: Value, before: Option<&Value>) -> Value {
     match (now, before) {
         // A value that has fallen is that of a component which counts from 0.
         (Value::Counter(now), Some(Value::Counter(before))) => {
-            Value::Counter(now.checked_sub(*before).unwrap_or(*now))
+            Value::Counter(now.checked_sub(*before).unwrap_or(now))
         }
         (Value::Time(now), Some(Value::Time(before))) => {
-            Value::Time(now.checked_sub(*before).unwrap_or(*now))
+            Value::Time(now.checked_sub(*before).unwrap_or(now))
         }
         (Value::Histogram(now), Some(Value::Histogram(before))) => {
             Value::Histogram(now.since(before))
         }
-        (now, _) => now.clone(),
+        (now, _) => now,
     }
 }
 

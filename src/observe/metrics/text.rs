@@ -86,8 +86,6 @@ fn escape(text: &mut String, value: &str) {
             '\\' => text.push_str("\\\\"),
             '"' => text.push_str("\\\""),
             '\n' => text.push_str("\\n"),
-            // Not part of the format, but of no use in a name.
-            control if control.is_control() => text.push('\u{fffd}'),
             other => text.push(other),
         }
     }
