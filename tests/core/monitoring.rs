@@ -9,44 +9,17 @@ const DASHBOARD: &str = include_str!("../../docs/grafana/tower-lb.json");
 const ALERTS: &str = include_str!("../../docs/grafana/alerts.yml");
 const PAGE: &str = include_str!("../../docs/metrics.md");
 
-/// The metrics of components that the catalog does not have yet.
-const PLANNED: &[(&str, Kind, &[&str])] = &[
-    ("tower_lb_retries_total", Kind::Counter, &["retry", "reason"]),
-    ("tower_lb_retries_stopped_total", Kind::Counter, &["retry", "cause"]),
-    ("tower_lb_hedges_total", Kind::Counter, &["hedge", "result"]),
-    ("tower_lb_failovers_total", Kind::Counter, &["failover", "reason"]),
-    ("tower_lb_rejections_total", Kind::Counter, &["limit", "reason"]),
-    ("tower_lb_limit_max", Kind::Gauge, &["limit"]),
-    ("tower_lb_limit_in_flight", Kind::Gauge, &["limit"]),
-    ("tower_lb_budget_balance", Kind::Gauge, &["budget"]),
-    ("tower_lb_budget_spent_total", Kind::Counter, &[]),
-    ("tower_lb_budget_refused_total", Kind::Counter, &[]),
-    ("tower_lb_health_checks_total", Kind::Counter, &["checks", "result"]),
-    ("tower_lb_health_check_seconds", Kind::Histogram, &[]),
-    ("tower_lb_ejections_total", Kind::Counter, &["stage", "reason", "enforced"]),
-    ("tower_lb_circuits", Kind::Gauge, &["breaker", "state"]),
-    ("tower_lb_source_updates_total", Kind::Counter, &["source"]),
-    ("tower_lb_source_age_seconds", Kind::Gauge, &["source"]),
-    ("tower_lb_lambda_throttles_total", Kind::Counter, &["function", "scope"]),
-    ("tower_lb_lambda_cold_starts_total", Kind::Counter, &[]),
-    ("tower_lb_lambda_billed_seconds_total", Kind::Counter, &[]),
-];
-
 /// Labels that Prometheus adds when it scrapes.
 const TARGET: [&str; 2] = ["job", "instance"];
 
 /// Returns all metrics with their kinds and labels.
-fn metrics() -> Vec<(&'static str, Kind, &'static [&'static str])> {
-    let known = CATALOG.iter().map(|metric| (metric.name, metric.kind, metric.labels));
-    let all: Vec<_> = known.chain(PLANNED.iter().copied()).collect();
-    let names: BTreeSet<_> = all.iter().map(|(name, ..)| name).collect();
-    assert_eq!(names.len(), all.len(), "a planned metric is in the catalog: remove it above");
-    all
+fn metrics() -> impl Iterator<Item = (&'static str, Kind, &'static [&'static str])> {
+    CATALOG.iter().map(|metric| (metric.name, metric.kind, metric.labels))
 }
 
 /// Returns the labels of a series that a query names, or what is wrong with its name.
 fn labels_of(series: &str) -> Result<Vec<&'static str>, String> {
-    let found = metrics().into_iter().find_map(|(name, kind, labels)| {
+    let found = metrics().find_map(|(name, kind, labels)| {
         let more: &[&str] = match (series.strip_prefix(name)?, kind) {
             ("", Kind::Counter | Kind::Gauge) | ("_sum" | "_count", Kind::Histogram) => &[],
             ("_bucket", Kind::Histogram) => &["le"],
