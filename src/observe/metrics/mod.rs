@@ -3,7 +3,7 @@
 //!
 //! An [`Exporter`] reads what the components have counted, at each request of it. It writes the
 //! text that Prometheus scrapes ([`Exporter::render`]), or passes the values to the recorder of the
-//! crate [`metrics`](::metrics) ([`Exporter::publish`]). A request pays for neither.
+//! crate [`metrics`] ([`Exporter::publish`]). A request pays for neither.
 //!
 //! ```
 //! # use tower_lb::observe::{Registry, metrics::Exporter};
