@@ -234,8 +234,7 @@ fn the_page_lists_the_catalog() {
     for row in rows {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let name = format!("tower_lb_{}", cells[0].trim_matches('`'));
-        let (_, kind, labels) = *metrics()
-            .iter()
+        let (_, kind, labels) = metrics()
             .find(|(known, ..)| *known == name)
             .unwrap_or_else(|| panic!("{name} does not exist"));
         let kind = match kind {

@@ -353,8 +353,16 @@ fn outcomes(counts: &OutcomeCounts) -> [(&'static str, u64); 6] {
     ]
 }
 
-/// Cuts a name that is too long, at the boundary of a character.
+/// Returns a name as the value of a label: cut at the boundary of a character if it is too long,
+/// and without control characters, which recorders and the text format replace. Two names may
+/// become one here, so that they share a series; replaced later, they would be a series twice.
 fn label_value(name: &str) -> Arc<str> {
     let end = (0..=MAX_LABEL_BYTES.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
-    name[..end.unwrap_or_default()].into()
+    let name = &name[..end.unwrap_or_default()];
+    let is_replaced = |character: char| character.is_control() && character != '\n';
+    if name.contains(is_replaced) {
+        name.replace(is_replaced, "\u{fffd}").into()
+    } else {
+        name.into()
+    }
 }
