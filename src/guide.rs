@@ -11,6 +11,8 @@
 //! | [`gateway`] | How are requests forwarded, and what does the gateway to run do? |
 //! | [`reliability`] | What happens when endpoints, sources or clients fail? |
 //! | [`tail_latency`] | What do strategies and hedges do to the tail of the latency? |
+//! | [`observability`] | What can operators see, and where do they look when something is wrong? |
+//! | [`dashboard`] | What does the live page show, and who may see it? |
 //! | [`metrics`] | Which metrics are there, and how do Prometheus and CloudWatch get them? |
 //! | [`performance`] | What does a request cost? |
 //! | [`tracing`] | Which spans and events are there, and what do they say? |
@@ -18,6 +20,9 @@
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
+
+#[doc = include_str!("../docs/dashboard.md")]
+pub mod dashboard {}
 
 #[doc = include_str!("../docs/discovery.md")]
 pub mod discovery {}
@@ -37,6 +42,9 @@ pub mod lambda {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}

@@ -77,6 +77,7 @@
 //! | [`traffic`] | a share of requests, or copies of them, for another service |
 //! | [`limit`] | limits of concurrency and rate, and the rejection of excess requests |
 //! | [`timeout`] | time limits, each named after what it limits |
+//! | [`observe`] | what operators see: a registry of components, metrics, a dashboard |
 #![cfg_attr(
     feature = "http",
     doc = "| [`http`] | HTTP and gRPC: classification, clients, gateways, resilience |"
@@ -107,10 +108,11 @@
 //! | `cloudmap` | no | `discover::CloudMap`: services in AWS Cloud Map, by the AWS SDK |
 //! | `document` | no | `discover::parse_document`; `file` and `http-poll` enable it |
 //! | `orca` | no | load reports in ORCA's headers and trailers |
-//! | `serde` | no | `strategy::Config` implements `Deserialize` |
+//! | `serde` | no | `strategy::Config` implements `Deserialize`, and figures implement `Serialize` |
 //! | `sticky` | no | `http::sticky`: sessions that stay at their endpoint, by a cookie |
 //! | `sigv4` | no | `http::sigv4`: requests signed for AWS, as function URLs require; needs a newer Rust |
 //! | `lambda` | no | the module `lambda`: functions as endpoints, without an SDK |
+//! | `metrics` | no | `observe::metrics`: for Prometheus and for the crate `metrics` |
 //! | `dashboard` | no | `observe::Dashboard`: a page that shows balancers live |
 //! | `aws` | no | `lambda::aws`: invocations by the AWS SDK, which needs a newer Rust |
 //!
