@@ -144,6 +144,7 @@ where
     let encrypted = |origin: &Origin| origin.scheme() == &Scheme::HTTPS;
     let encrypted = options.upstreams.iter().any(encrypted);
     let pool = if encrypted { tls::to_backends(pool)? } else { pool };
+    registry.add(&pool);
     let endpoints = discover::addresses(options.upstreams.clone()).connect(pool.connector::<B>());
     let endpoints = match &options.health_path {
         Some(path) => {

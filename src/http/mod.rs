@@ -85,7 +85,7 @@ pub mod trace;
 mod websocket;
 
 #[cfg(feature = "http-client")]
-pub use self::client::{Client, ClientBody, ClientFuture, Pool};
+pub use self::client::{Client, ClientBody, ClientFuture, ConnectFailures, Pool, PoolStatus};
 #[cfg(feature = "tls")]
 pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]

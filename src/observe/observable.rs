@@ -120,6 +120,13 @@ impl Observable for crate::http::ResilienceLayer {
     }
 }
 
+#[cfg(feature = "http-client")]
+impl Observable for crate::http::Pool {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.pools)
+    }
+}
+
 #[cfg(feature = "lambda")]
 impl Observable for crate::lambda::Throttles {
     fn observe(&self) -> Observed {

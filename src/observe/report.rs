@@ -42,6 +42,9 @@ pub struct Report {
     pub backoffs: Vec<BackoffStatus>,
     /// Sources of endpoints.
     pub sources: Vec<SourceReport>,
+    /// Pools of connections.
+    #[cfg(feature = "http-client")]
+    pub pools: Vec<crate::http::PoolStatus>,
     /// Throttles of Lambda.
     #[cfg(feature = "lambda")]
     pub throttles: Vec<crate::lambda::ThrottlesStatus>,
@@ -83,6 +86,8 @@ impl Report {
             circuits: Vec::new(),
             backoffs: Vec::new(),
             sources: Vec::new(),
+            #[cfg(feature = "http-client")]
+            pools: Vec::new(),
             #[cfg(feature = "lambda")]
             throttles: Vec::new(),
             #[cfg(feature = "lambda")]

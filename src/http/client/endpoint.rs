@@ -122,8 +122,9 @@ impl<B> Endpoint<B> {
         Self { pool, target, state: Mutex::new(state), error_log: Mutex::default() }
     }
 
-    /// Logs that a connection cannot be opened.
-    pub(super) fn log_error(&self, error: &ClientError) {
+    /// Counts and logs that a connection cannot be opened.
+    pub(super) fn record_error(&self, error: &ClientError) {
+        self.pool.counters.count_failure(error);
         let suppressed = lock(&self.error_log).pass();
         if let Some(suppressed) = suppressed {
             tracing::debug!(

@@ -33,6 +33,8 @@ mod pool;
 #[cfg(feature = "http-client")]
 mod sent_error;
 mod set_origin;
+#[cfg(feature = "http-client")]
+mod status;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -49,4 +51,5 @@ pub use self::{
     body::ClientBody,
     client::{Client, ClientFuture},
     pool::Pool,
+    status::{ConnectFailures, PoolStatus},
 };

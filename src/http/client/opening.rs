@@ -57,7 +57,7 @@ impl<B: RequestBody> Opening<B> {
 
     fn end(&mut self, error: &ClientError, runtime_ended: bool) {
         let Some(endpoint) = self.endpoint.take() else { return };
-        endpoint.log_error(error);
+        endpoint.record_error(error);
         match self.only_for.take() {
             // An endpoint that speaks HTTP/2 and fails this handshake has no HTTP/1.1.
             Some(waiter)
@@ -105,6 +105,7 @@ pub(super) async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
         Ok((io, Protocol::Http1)) => match http1::establish(io, id, retire_at).await {
             Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
             Ok((connection, driver)) => {
+                let _open = pool.counters.open();
                 drop(endpoint);
                 driver.run(opening.opened(Established::Http1(connection)), first_check).await;
             }
@@ -114,6 +115,7 @@ pub(super) async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
             match http2::establish(io, id, retire_at, pool.keep_alive, events).await {
                 Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
                 Ok((connection, driver)) => {
+                    let _open = pool.counters.open();
                     drop(endpoint);
                     driver.run(opening.opened(Established::Http2(connection)), first_check).await;
                 }

@@ -5,10 +5,15 @@ use http::uri::Scheme;
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{client::Client, message::Target};
+use super::{
+    client::Client,
+    message::Target,
+    status::{Counters, PoolStatus},
+};
 use crate::{
     BoxError, ParseError,
     http::{HostHeader, Origin, load::ask},
+    named::weak_status,
     outcome::LoadReport,
     request_path::request_path,
     rng::Rng,
@@ -56,6 +61,8 @@ pub struct Pool {
     host: HostHeader,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<super::tls::Tls>,
+    /// Shared with all clones.
+    pub(super) counters: Arc<Counters>,
 }
 
 /// The protocols of a connection.
@@ -86,7 +93,26 @@ impl Pool {
             host: HostHeader::default(),
             #[cfg(feature = "tls")]
             tls: None,
+            counters: Arc::new(Counters::new()),
         }
+    }
+
+    /// Sets the name in the [status](Self::status), also for clones. Default "pool".
+    #[must_use]
+    pub fn name(self, name: impl Into<Arc<str>>) -> Self {
+        self.counters.name.set(name.into());
+        self
+    }
+
+    /// Returns the connections of all clones of this pool and their clients.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        self.counters.status()
+    }
+
+    /// Returns a function that reads the status until the pool and its clients are dropped.
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<PoolStatus> + Send + Sync + use<> {
+        weak_status(&self.counters, Counters::status)
     }
 
     /// Uses HTTP/2 only, for `http` with prior knowledge.

@@ -9,7 +9,8 @@ use crate::http::{HostHeader, Origin};
 ///
 /// It replaces the scheme and the authority of the URI, joins the origin's path and the request's,
 /// keeps the query, and sets the `Host` header as [`HostHeader`] says. `OPTIONS *` keeps its
-/// target, which clients that parse URLs, such as reqwest, reject.
+/// target, which clients that parse URLs, such as reqwest, reject. `CONNECT` loses its target,
+/// which is the authority of the URI; the clients of `Pool` forward it.
 ///
 /// A client over HTTP/2 derives `:authority` from the URI, so it names the endpoint's host there,
 /// whatever the `Host` header. The clients of `Pool` (feature `http-client`) name one host.

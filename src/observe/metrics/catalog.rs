@@ -126,6 +126,12 @@ catalog! {
         "Answers of a source that have changed the endpoints.";
     SOURCE_AGE = Gauge "source_age_seconds" ["source"]
         "Age of the last answer of a source. Absent before the first one.";
+    CONNECTIONS = Gauge "connections" ["pool"]
+        "Connections to endpoints that are open, in use or kept.";
+    CONNECTIONS_OPENED = Counter "connections_opened_total" ["pool"]
+        "Connections to endpoints that were opened.";
+    CONNECT_FAILURES = Counter "connect_failures_total" ["pool", "reason"]
+        "Connections that could not be opened, by reason: refused, timed_out, tls, other.";
     LAMBDA_INVOCATIONS = Counter "lambda_invocations_total" ["billing"]
         "Invocations whose report was read.";
     LAMBDA_COLD_STARTS = Counter "lambda_cold_starts_total" ["billing"]

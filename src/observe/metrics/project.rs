@@ -40,6 +40,8 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
     all.each(report, &report.circuits, Projection::circuits);
     all.each(report, &report.backoffs, Projection::backoff);
     all.each(report, &report.sources, Projection::source);
+    #[cfg(feature = "http-client")]
+    all.each(report, &report.pools, Projection::pool);
     #[cfg(feature = "lambda")]
     {
         all.each(report, &report.billing, Projection::billing);
@@ -220,6 +222,17 @@ impl Projection {
     fn backoff(&mut self, status: &BackoffStatus) {
         let lowered = Value::Counter(status.counts.lowered);
         self.push(&catalog::BACKOFFS, [("stage", &*status.name)], lowered);
+    }
+
+    #[cfg(feature = "http-client")]
+    fn pool(&mut self, status: &crate::http::PoolStatus) {
+        let name = ("pool", &*status.name);
+        self.push(&catalog::CONNECTIONS, [name], Value::Gauge(status.open as f64));
+        self.push(&catalog::CONNECTIONS_OPENED, [name], Value::Counter(status.opened));
+        for (reason, count) in status.failed.iter() {
+            let labels = [name, ("reason", reason)];
+            self.push(&catalog::CONNECT_FAILURES, labels, Value::Counter(count));
+        }
     }
 
     #[cfg(feature = "lambda")]

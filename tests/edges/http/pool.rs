@@ -597,3 +597,31 @@ async fn a_connection_attempt_has_a_limit() {
     assert_eq!(error.kind(), ClientErrorKind::Connect);
     assert!(started.elapsed() < Duration::from_secs(2));
 }
+
+#[tokio::test]
+async fn the_status_counts_connections_and_why_they_failed() {
+    let server = Gated::start(usize::MAX >> 4, Version::HTTP_11).await;
+    let pool = Pool::new().name("users").connect_timeout(Duration::from_millis(50));
+    let client = pool.client::<Empty<Bytes>>(server.origin.clone());
+    fetch(&client).await.unwrap();
+    fetch(&client).await.unwrap();
+    let status = pool.status();
+    assert_eq!((&*status.name, status.open, status.opened), ("users", 1, 1));
+
+    let (_socket, address) = crate::refusing();
+    let refusing = pool.client::<Empty<Bytes>>(address.into());
+    fetch(&refusing).await.unwrap_err();
+    let https = server.origin.to_string().replace("http:", "https:");
+    let no_tls = pool.client::<Empty<Bytes>>(https.parse().unwrap());
+    fetch(&no_tls).await.unwrap_err();
+    // A name that never exists: there is no address, or no answer within the time.
+    let unknown = pool.client::<Empty<Bytes>>("http://unknown.invalid".parse().unwrap());
+    fetch(&unknown).await.unwrap_err();
+    let failed = pool.status().failed;
+    assert_eq!((failed.refused, failed.tls, failed.total()), (1, 1, 3), "{failed}");
+
+    drop((client, refusing, no_tls, unknown));
+    until(|| pool.status().open == 0).await;
+    let shown = pool.status().to_string();
+    assert!(shown.starts_with("users: 0 of 1 connections open, 3 failed (1 refused, "), "{shown}");
+}
