@@ -7,7 +7,7 @@ use tower::{Service, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_lb::{
     Balancer, BoxError, Endpoint, Error,
     balance::Change,
-    discover::{self, DiscoverExt},
+    discover,
     endpoint::{Health, Locality},
     health::{HealthExt, SlowStart},
     observe::Registry,
@@ -189,7 +189,7 @@ async fn every_component_has_metrics_and_the_catalog_lists_them_all() {
     use std::collections::BTreeSet;
 
     use tower_lb::{
-        discover::{Fetched, Schedule},
+        discover::{DiscoverExt, Fetched, Schedule},
         failover::FailoverLayer,
         health::{CircuitBreaker, HealthCheck, OutlierDetection, OverloadBackoff},
         hedge::{Delay, HedgeLayer},

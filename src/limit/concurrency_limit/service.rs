@@ -24,7 +24,7 @@ use crate::{
 /// A request is in flight from the call to the beginning of its response, or as long as
 /// [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says. A request above the limit
 /// waits in its response future, in a bounded queue, for a bounded time and at most until its
-/// deadline; or it is [`Rejected`](super::Rejected) at once. `poll_ready` polls the inner service
+/// deadline; or it is [`Rejected`](crate::limit::Rejected) at once. `poll_ready` polls the inner service
 /// and reserves nothing.
 ///
 /// A request that gets a permit at once takes no lock and allocates nothing.
@@ -198,7 +198,7 @@ struct Settings {
 
 impl<C, I, P> ConcurrencyLimitBuilder<C, I, P> {
     /// Names the limit in its [status](ConcurrencyLimitLayer::status), in
-    /// [`Rejected`](super::Rejected) and in log events. Default "concurrency_limit".
+    /// [`Rejected`](crate::limit::Rejected) and in log events. Default "concurrency_limit".
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.settings.name = name.into();
         self
