@@ -49,6 +49,8 @@ pub(crate) struct Interest {
     pub(crate) reports: bool,
     /// Requests are taken from an allowance.
     pub(crate) rationed: bool,
+    /// The balancer measures durations.
+    pub(crate) durations: bool,
 }
 
 impl EndpointState {
@@ -83,6 +85,7 @@ impl EndpointState {
             starts: any(|meter| meter.needs_starts()),
             reports: any(|meter| meter.needs_reports()),
             rationed: endpoint_state.attributes.allowance().is_some(),
+            durations: false,
         };
         endpoint_state
     }
@@ -100,15 +103,18 @@ impl EndpointState {
 
     /// Sets what a balancer that has a name or measures durations adds.
     pub(crate) fn observed(mut self, observation: Option<Arc<Observation>>) -> Self {
+        self.interest.durations = observation.as_ref().is_some_and(|one| one.durations.is_some());
+        self.interest.latency |= self.interest.durations;
         self.observation = observation;
-        self.interest.latency |= self.durations().is_some();
         self
     }
 
     /// Returns where durations are measured, if they are.
     #[inline]
     pub(crate) fn durations(&self) -> Option<&Durations> {
-        self.observation.as_ref()?.durations.as_ref()
+        // The pointer is followed only if there is something to find.
+        let observation = self.interest.durations.then_some(self.observation.as_ref())?;
+        observation?.durations.as_ref()
     }
 
     /// Returns the name of the balancer, if it has one.

@@ -165,7 +165,7 @@ impl Attempt {
         endpoint_state.stats.end(outcome);
         // At most one reading of the clock, and none if no meter needs the time.
         let mut ended = 0;
-        if self.started > 0 && (self.first_byte == 0 || endpoint_state.durations().is_some()) {
+        if self.started > 0 && (self.first_byte == 0 || endpoint_state.interest.durations) {
             ended = endpoint_state.stats.age(now());
         }
         if let Some(durations) = endpoint_state.durations() {

@@ -24,8 +24,8 @@ use crate::{
 /// A request is in flight from the call to the beginning of its response, or as long as
 /// [`permit_scope`](super::ConcurrencyLimitBuilder::permit_scope) says. A request above the limit
 /// waits in its response future, in a bounded queue, for a bounded time and at most until its
-/// deadline; or it is [`Rejected`](crate::limit::Rejected) at once. `poll_ready` polls the inner service
-/// and reserves nothing.
+/// deadline; or it is [`Rejected`](crate::limit::Rejected) at once. `poll_ready` polls the inner
+/// service and reserves nothing.
 ///
 /// A request that gets a permit at once takes no lock and allocates nothing.
 #[derive(Debug)]
