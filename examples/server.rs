@@ -1,6 +1,6 @@
 //! Serves a `Service` by hyper, on a thread pool of tokio's.
 
-use std::{convert::Infallible, io, net::SocketAddr};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
 use hyper::{
     Request, Response,
@@ -11,7 +11,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use tower_service::Service;
 
 /// Serves HTTP/1.1 until the program ends, and returns the address.
@@ -27,7 +27,12 @@ where
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                // Too many open files, for example: a connection that closes may help.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
             let service = TowerToHyperService::new(service.clone());
             let mut server = http1::Builder::new();
             let server = server.timer(TokioTimer::new());

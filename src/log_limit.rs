@@ -36,11 +36,14 @@ impl LogLimit {
 }
 
 /// A [`LogLimit`] for each of many keys, where no state of the keys is kept. At most
-/// [`MAX_KEYS`] have one of their own; the others share one.
+/// [`MAX_KEYS`] have one of their own; the others share one. What was suppressed for a key that has
+/// been quiet since is not reported.
 #[cfg(feature = "http")]
 #[derive(Debug, Default)]
 pub(crate) struct LogLimits<K> {
     limits: Mutex<(HashMap<K, LogLimit>, LogLimit)>,
+    /// No key has been quiet for a minute before this time.
+    full_until: Mutex<Option<Instant>>,
 }
 
 #[cfg(feature = "http")]
@@ -60,8 +63,14 @@ impl<K: Eq + Hash> LogLimits<K> {
             return limit.pass();
         }
         if own.len() >= MAX_KEYS {
-            // A key that has been quiet for a minute has nothing to limit.
+            // A key that has been quiet for a minute has nothing to limit. Looked for once a second
+            // at most: with many failing endpoints, each failure comes here.
             let now = Instant::now();
+            let mut full_until = lock(&self.full_until);
+            if full_until.is_some_and(|until| now < until) {
+                return others.pass();
+            }
+            *full_until = now.checked_add(Duration::from_secs(1));
             own.retain(|_, limit| limit.next.is_some_and(|next| now < next));
             if own.len() >= MAX_KEYS {
                 return others.pass();

@@ -98,11 +98,13 @@ where
         seed: u64,
     ) -> (Arc<Shared<D::Target, St::Picker>>, Self) {
         let endpoint_set = EndpointSet::new(config.name.clone());
-        let mut events = BuildContext::new();
+        let mut events = BuildContext::for_balancer(config.name.clone());
         let snapshot = snapshot(&mut strategy, &mut events, &endpoint_set, 0);
         let orphaned = Arc::new(AtomicWaker::new());
         let shared = Shared::new(snapshot, config, seed, Arc::clone(&orphaned));
         let shared = Arc::new(shared);
+        let notices = Arc::clone(&shared.snapshot.load().notices);
+        shared.record(notices.iter().map(|notice| Change::Notice(notice.as_str().into())));
         let core = Core {
             strategy,
             events,
@@ -119,6 +121,17 @@ where
         };
         (shared, Self { discover, core })
     }
+}
+
+/// Returns whether two notices differ in their figures at most.
+fn is_like(one: &str, other: &str) -> bool {
+    let words = |notice: &str| -> String {
+        notice
+            .chars()
+            .filter(|character| !character.is_ascii_digit() && *character != '.')
+            .collect()
+    };
+    words(one) == words(other)
 }
 
 fn snapshot<K, S, St>(
@@ -235,12 +248,15 @@ where
         self.version += 1;
         // The events of the last picker are dropped after the new one is built, so that the
         // strategy can hand on the state that they share.
-        let mut events = BuildContext::new();
+        let mut events = BuildContext::for_balancer(shared.config.name.clone());
         let snapshot = snapshot(&mut self.strategy, &mut events, &self.endpoint_set, self.version);
         self.events = events;
         let before = Arc::clone(&shared.snapshot.load().notices);
-        let gone = before.iter().filter(|notice| !snapshot.notices.contains(notice));
-        let new = snapshot.notices.iter().filter(|notice| !before.contains(notice));
+        // A notice with other figures is the same one.
+        let has =
+            |notices: &[String], notice: &String| notices.iter().any(|one| is_like(one, notice));
+        let gone = before.iter().filter(|notice| !has(&snapshot.notices, notice));
+        let new = snapshot.notices.iter().filter(|notice| !has(&before, notice));
         let ended = gone.map(|notice| Change::NoticeEnded(notice.as_str().into()));
         let begun = new.map(|notice| Change::Notice(notice.as_str().into()));
         shared.record(self.endpoint_set.take_changes().chain(ended).chain(begun));

@@ -200,7 +200,16 @@ where
             return;
         }
         let (from, to) = (old.attributes.health(), attributes.health());
-        if from != to {
+        if from.state() == to.state() && from != to {
+            tracing::debug!(
+                balancer = self.balancer.as_deref(),
+                endpoint = %Escaped(&old.name),
+                state = to.state(),
+                cause = to.reason().map(|reason| tracing::field::display(Escaped(reason))),
+                "the reason of a state changed"
+            );
+        }
+        if from.state() != to.state() {
             let lasted = old.in_state_for();
             tracing::info!(
                 balancer = self.balancer.as_deref(),

@@ -30,10 +30,9 @@ impl Monitor {
         Self { balancer }
     }
 
-    /// Returns whether a clone of the balancer is left.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        self.balancer.strong_count() > 0
+    /// Returns what tells the balancer from others as long as the monitor exists.
+    pub(crate) fn address(&self) -> *const () {
+        self.balancer.as_ptr().cast()
     }
 
     /// Returns the status as [`Balancer::status`](super::Balancer::status) does; `None` once the

@@ -1,7 +1,12 @@
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use crate::{
-    endpoint::{Attributes, Distribution, OutcomeCounts},
+    endpoint::{Attributes, Distribution, EndpointStats, OutcomeCounts},
     escape::Escaped,
     load::PeakEwma,
     strategy::Candidate,
@@ -17,7 +22,7 @@ use crate::{
 pub struct Status {
     /// The balancer's [name](super::Builder::name), if it has one.
     pub name: Option<Arc<str>>,
-    /// All endpoints, eligible or not, sorted by tier, zone and name.
+    /// All endpoints, eligible or not, sorted by tier, region, zone and name.
     pub endpoints: Vec<EndpointStatus>,
     /// The strategy's messages to the operator, such as that a panic rule holds.
     pub notices: Arc<[String]>,
@@ -27,8 +32,8 @@ pub struct Status {
     pub version: u64,
     /// The number of requests that are queued for an endpoint with room.
     pub waiting: usize,
-    /// How long requests and `poll_ready` have waited for an endpoint, without those that needed
-    /// not wait or were dropped.
+    /// How long the waits for an endpoint took, of requests and of `poll_ready`, without those that
+    /// were dropped.
     pub waits: Distribution,
 }
 
@@ -50,12 +55,16 @@ pub struct EndpointStatus {
     pub outcomes: OutcomeCounts,
     /// The estimate of [`PeakEwma`] as last measured; `None` if nothing measures it.
     pub latency: Option<Duration>,
-    /// The time from the pick to the beginning of the response, of attempts that got one. `None`
+    /// The time from the pick to the beginning of the response, of attempts whose response had a
+    /// beginning or was a success. Counted when the attempt ends, unless it was cancelled. `None`
     /// unless [`measure_durations`](super::Builder::measure_durations) is set.
     pub first_byte: Option<Distribution>,
     /// The time from the pick to the end of the attempt, without attempts that were cancelled.
     /// `None` unless [`measure_durations`](super::Builder::measure_durations) is set.
     pub end: Option<Distribution>,
+    /// Tells endpoints of one name apart, and one that comes back from another one.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    pub(crate) stats: Weak<EndpointStats>,
 }
 
 /// The state of a balancer's driver.
@@ -108,6 +117,7 @@ impl EndpointStatus {
             latency: PeakEwma::last_estimate(stats),
             first_byte: durations.map(|durations| durations.first_byte()),
             end: durations.map(|durations| durations.end()),
+            stats: Arc::downgrade(stats),
         }
     }
 

@@ -4,8 +4,8 @@ use crate::histogram::{Histogram, bucket_of_rank};
 
 /// How long a number of things took: counts by duration, as read at one moment.
 ///
-/// A duration is known to an eighth, between 1 µs and 137 s. Shorter and longer ones count in the
-/// first and the last bucket. A count wraps around at 2^32.
+/// A duration is known to an eighth, between 1 µs and 137 s, or 19 h for waits. Shorter and longer
+/// ones count in the first and the last bucket. A count wraps around at 2^32.
 ///
 /// With feature `serde` it serializes as `count`, and `p50`, `p90` and `p99` in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,22 +54,21 @@ impl Distribution {
         Duration::from_nanos(start + (end - start) / 2)
     }
 
-    /// Returns what was counted since an earlier reading. A count that has fallen has begun anew.
+    /// Returns what was counted since an earlier reading of the same histogram.
     #[cfg(feature = "metrics")]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut since = self.clone();
         for ((_, count), (_, before)) in since.buckets.iter_mut().zip(&earlier.buckets) {
-            *count = count.checked_sub(*before).unwrap_or(*count);
+            // A count wraps around at 2^32.
+            *count = count.checked_sub(*before).unwrap_or((1 << 32) + *count - *before);
         }
         since
     }
 
     /// Adds the counts of another distribution.
     pub fn merge(&mut self, other: &Self) {
-        if self.buckets.is_empty() {
-            self.buckets.clone_from(&other.buckets);
-            return;
-        }
+        let more = other.buckets.iter().skip(self.buckets.len());
+        self.buckets.extend(more.map(|&(start, _)| (start, 0)));
         for ((_, count), (_, more)) in self.buckets.iter_mut().zip(&other.buckets) {
             *count += more;
         }

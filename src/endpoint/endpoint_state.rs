@@ -24,11 +24,11 @@ pub(crate) struct EndpointState {
     meter: Option<Arc<dyn Meter>>,
     /// The meters that came with the endpoint.
     meters: Meters,
-    /// `None` unless the balancer has a name or measures durations.
-    pub(crate) observation: Option<Arc<Observation>>,
     pub(crate) interest: Interest,
+    /// `None` unless the balancer has a name or measures durations.
+    observation: Option<Arc<Observation>>,
     pub(crate) name: Arc<str>,
-    /// When the endpoint was added or its health last changed.
+    /// When the endpoint was added or its state of health last changed.
     since: Moment,
     pub(crate) attributes: Attributes,
     /// Tells whether an endpoint under the same key has the same service.
@@ -93,12 +93,13 @@ impl EndpointState {
     /// Returns the same endpoint with other attributes and other meters of its own.
     pub(crate) fn with(&self, attributes: Attributes, meters: Meters) -> Self {
         let (stats, slots) = (Arc::clone(&self.stats), self.slots.clone());
-        let is_same_health = attributes.health() == self.attributes.health();
+        // Another reason is no other state.
+        let is_same_state = attributes.health().state() == self.attributes.health().state();
         let name = Arc::clone(&self.name);
         let next = Self::new(name, attributes, stats, self.meter.clone(), meters, slots)
             .of_origin(self.origin)
             .observed(self.observation.clone());
-        Self { since: if is_same_health { self.since } else { next.since }, ..next }
+        Self { since: if is_same_state { self.since } else { next.since }, ..next }
     }
 
     /// Sets what a balancer that has a name or measures durations adds.

@@ -128,22 +128,26 @@ impl<B, P, Req> FailoverContext<B, P, Req> {
     fn record_success(&self) {
         let Some(lasted) = self.state.record_success() else { return };
         self.settings.counters.returns.fetch_add(1, Relaxed);
-        tracing::info!(
-            failover = %Escaped(&self.settings.name),
-            ?lasted,
-            "requests go to the primary service again, as a probe has succeeded"
-        );
+        if self.settings.counters.switching.begins() {
+            tracing::info!(
+                failover = %Escaped(&self.settings.name),
+                ?lasted,
+                "requests go to the primary service again, as it has succeeded"
+            );
+        }
     }
 
     fn record_failure(&self, reason: FailoverReason) {
         let Some(failures) = self.state.record_failure() else { return };
         self.settings.counters.switches.fetch_add(1, Relaxed);
-        tracing::warn!(
-            failover = %Escaped(&self.settings.name),
-            failures,
-            cause = reason.as_str(),
-            "requests go to the fallback, as the primary service has failed repeatedly"
-        );
+        if self.settings.counters.switching.begins() {
+            tracing::warn!(
+                failover = %Escaped(&self.settings.name),
+                failures,
+                cause = reason.as_str(),
+                "requests go to the fallback, as the primary service has failed repeatedly"
+            );
+        }
     }
 }
 

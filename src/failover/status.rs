@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::{escape::Escaped, retry::FailureReason};
+use crate::{escape::Escaped, named::Episode, retry::FailureReason};
 
 counts! {
     /// Counts the requests that were sent to a fallback, by what was wrong with the primary. The
@@ -95,6 +95,9 @@ pub(super) struct Counters {
     pub(super) stopped: AtomicU64,
     pub(super) switches: AtomicU64,
     pub(super) returns: AtomicU64,
+    /// The time of the last switch or return: under load, a primary that fails at times can cause
+    /// many.
+    pub(super) switching: Episode,
 }
 
 impl Counters {

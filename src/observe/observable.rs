@@ -1,4 +1,4 @@
-use std::{any::TypeId, fmt};
+use std::{any::TypeId, fmt, sync::Arc};
 
 use super::{BalancerReport, Report};
 use crate::{
@@ -21,7 +21,9 @@ pub trait Observable {
 }
 
 /// What a [`Registry`](super::Registry) keeps of a component.
-pub struct Observed(pub(super) Vec<Box<dyn Component>>);
+///
+/// Each part with the address of what it reads, or 0.
+pub struct Observed(pub(super) Vec<(usize, Arc<dyn Component>)>);
 
 /// A part of a registry.
 pub(super) trait Component: Send + Sync {
@@ -52,7 +54,13 @@ impl Observed {
             }
             None => false,
         };
-        Self(vec![Box::new(read)])
+        Self(vec![(0, Arc::new(read))])
+    }
+
+    /// Sets the address of the component, by which the registry finds it again.
+    fn at<T: ?Sized>(mut self, component: *const T) -> Self {
+        self.0.iter_mut().for_each(|(address, _)| *address = component.cast::<()>() as usize);
+        self
     }
 }
 
@@ -73,7 +81,7 @@ impl Observable for Monitor {
             let (status, events) = (monitor.status()?, monitor.events()?);
             Some(BalancerReport { status, events })
         };
-        Observed::by(read, |report| &mut report.balancers)
+        Observed::by(read, |report| &mut report.balancers).at(self.address())
     }
 }
 
@@ -102,9 +110,11 @@ where
 /// An unlimited budget counts nothing, so there is nothing to observe.
 impl Observable for Budget {
     fn observe(&self) -> Observed {
-        match self.weak_status() {
-            Some(status) => Observed::by(status, |report| &mut report.budgets),
-            None => Observed(Vec::new()),
+        match (self.weak_status(), self.address()) {
+            (Some(status), Some(address)) => {
+                Observed::by(status, |report| &mut report.budgets).at(address)
+            }
+            _ => Observed(Vec::new()),
         }
     }
 }
@@ -123,7 +133,7 @@ impl Observable for crate::http::ResilienceLayer {
 #[cfg(feature = "http-client")]
 impl Observable for crate::http::Pool {
     fn observe(&self) -> Observed {
-        Observed::by(self.weak_status(), |report| &mut report.pools)
+        Observed::by(self.weak_status(), |report| &mut report.pools).at(self.address())
     }
 }
 

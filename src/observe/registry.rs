@@ -14,10 +14,23 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Components {
-    known: Vec<(u64, Box<dyn Component>)>,
+    known: Vec<Known>,
     /// How many were ever added, which numbers them: two can have one name.
     added: u64,
+    /// At how many known components those that are gone are looked for.
+    prune_at: usize,
 }
+
+#[derive(Clone)]
+struct Known {
+    number: u64,
+    /// Tells whether it is known already; 0 if that cannot be told.
+    address: usize,
+    component: Arc<dyn Component>,
+}
+
+/// A registry with fewer components is not searched for those that are gone.
+const MIN_PRUNE_AT: usize = 64;
 
 impl Registry {
     /// Creates a registry without components.
@@ -26,29 +39,50 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a component. Components of one kind should have different names: their metrics are
-    /// added up otherwise.
+    /// Adds a component, once. Components of one kind should have different names: their metrics
+    /// are added up otherwise.
+    ///
+    /// A balancer, a budget or a pool that the registry has already is not added again, so layers
+    /// may share a budget. Of other components, clones count as two.
     pub fn add(&self, component: &impl Observable) {
         let Observed(added) = component.observe();
-        let mut components = lock(&self.components);
+        let is_crowded = {
+            let mut components = lock(&self.components);
+            for (address, component) in added {
+                let is_known = |known: &Known| address != 0 && known.address == address;
+                if components.known.iter().any(is_known) {
+                    continue;
+                }
+                components.added += 1;
+                let number = components.added;
+                components.known.push(Known { number, address, component });
+            }
+            components.known.len() > components.prune_at.max(MIN_PRUNE_AT)
+        };
         // A program that makes and drops balancers does not make the registry grow.
-        let mut unused = Report::new();
-        components.known.retain(|(_, known)| known.read(&mut unused));
-        for component in added {
-            components.added += 1;
-            let number = components.added;
-            components.known.push((number, component));
+        if is_crowded {
+            drop(self.report());
+            let mut components = lock(&self.components);
+            components.prune_at = 2 * components.known.len();
         }
     }
 
     /// Returns the state of all components. Takes time in proportion to the number of endpoints.
     #[must_use]
     pub fn report(&self) -> Report {
+        // Read outside of the lock: what is dropped after it was read may be the program's.
+        let known = lock(&self.components).known.clone();
         let mut report = Report::new();
-        lock(&self.components).known.retain(|(number, component)| {
-            report.component = *number;
-            component.read(&mut report)
-        });
+        let mut gone = Vec::new();
+        for Known { number, component, .. } in known {
+            report.component = number;
+            if !component.read(&mut report) {
+                gone.push(number);
+            }
+        }
+        if !gone.is_empty() {
+            lock(&self.components).known.retain(|known| !gone.contains(&known.number));
+        }
         report
     }
 }

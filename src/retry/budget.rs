@@ -155,6 +155,11 @@ impl Budget {
         self.account.as_ref().map(|account| account.status())
     }
 
+    /// Returns what tells the budget from others; `None` for an unlimited budget.
+    pub(crate) fn address(&self) -> Option<*const ()> {
+        self.account.as_ref().map(|account| Arc::as_ptr(account).cast())
+    }
+
     /// Returns a function that reads the status until the last handle is dropped; `None` for an
     /// unlimited budget.
     pub(crate) fn weak_status(

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -116,6 +117,7 @@ impl<P> Built<P> {
 #[derive(Default)]
 pub struct BuildContext {
     events: Vec<Pin<Box<dyn Stream<Item = ()> + Send>>>,
+    balancer: Option<Arc<str>>,
 }
 
 impl BuildContext {
@@ -123,6 +125,17 @@ impl BuildContext {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Creates a context for the strategy of a balancer with the name, if it has one.
+    pub(crate) fn for_balancer(balancer: Option<Arc<str>>) -> Self {
+        Self { balancer, ..Self::default() }
+    }
+
+    /// Returns the name of the balancer, if it has one, for log events.
+    #[must_use]
+    pub fn balancer(&self) -> Option<&str> {
+        self.balancer.as_deref()
     }
 
     /// Requests a new picker each time that `events` yields.

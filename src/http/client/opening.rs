@@ -57,7 +57,9 @@ impl<B: RequestBody> Opening<B> {
 
     fn end(&mut self, error: &ClientError, runtime_ended: bool) {
         let Some(endpoint) = self.endpoint.take() else { return };
-        endpoint.record_error(error);
+        if !runtime_ended {
+            endpoint.record_error(error);
+        }
         match self.only_for.take() {
             // An endpoint that speaks HTTP/2 and fails this handshake has no HTTP/1.1.
             Some(waiter)

@@ -110,6 +110,11 @@ impl Pool {
         self.counters.status()
     }
 
+    /// Returns what tells the pool and its clones from other pools.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.counters).cast()
+    }
+
     /// Returns a function that reads the status until the pool and its clients are dropped.
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<PoolStatus> + Send + Sync + use<> {
         weak_status(&self.counters, Counters::status)

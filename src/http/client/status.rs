@@ -17,7 +17,9 @@ counts! {
     pub struct ConnectFailures, ConnectCounters by ConnectFailure {
         /// The endpoint refused the connection.
         refused: Refused,
-        /// The connection was not open within [`Pool::connect_timeout`](crate::http::Pool::connect_timeout).
+        /// The connection was not open within
+        /// [`Pool::connect_timeout`](crate::http::Pool::connect_timeout), or within the time of the
+        /// operating system.
         timed_out: TimedOut,
         /// The TLS handshake failed, or the pool has no TLS.
         tls: Tls,

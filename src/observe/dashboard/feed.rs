@@ -87,7 +87,9 @@ impl Feed {
         event.extend_from_slice(SUFFIX);
         let event = Bytes::from(event);
         let json = event.slice(prefix..event.len() - SUFFIX.len());
-        newest.insert(Rendered { at: now, event, json, failed: result.is_err() }).clone()
+        // After the report: one that takes longer than the interval must not be old at once.
+        let at = Instant::now();
+        newest.insert(Rendered { at, event, json, failed: result.is_err() }).clone()
     }
 
     /// Opens a stream, unless there are too many.

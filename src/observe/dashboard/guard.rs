@@ -52,7 +52,11 @@ impl Guard {
         let Some(allowed) = &self.hosts else { return true };
         host(uri, headers).is_some_and(|host| {
             allowed.iter().any(|allowed| {
-                let is_port = allowed.port_u16().is_none() || allowed.port_u16() == host.port_u16();
+                // Browsers leave the port of the scheme out.
+                let is_port = match (allowed.port_u16(), host.port_u16()) {
+                    (None, _) | (Some(80 | 443), None) => true,
+                    (allowed, asked) => allowed == asked,
+                };
                 is_port && allowed.host().eq_ignore_ascii_case(host.host())
             })
         })

@@ -55,7 +55,7 @@ catalog! {
     HEALTH = Gauge "endpoint_health" ["balancer", "endpoint", "zone", "tier", "state"]
         "Endpoints in each state: healthy, degraded, unhealthy, draining. 0 or 1 for a single endpoint.";
     STATE_SECONDS = Gauge "endpoint_state_seconds" ["balancer", "endpoint", "zone", "tier"]
-        "Time since the health of the endpoint changed. The longest of several endpoints.";
+        "Time since the state of the endpoint changed. The longest of several endpoints.";
     WEIGHT = Gauge "endpoint_weight" ["balancer", "endpoint", "zone", "tier"]
         "Present weight, which slow start and overload backoff change.";
     ENDPOINTS = Gauge "endpoints" ["balancer", "state"]
@@ -67,7 +67,7 @@ catalog! {
     WAITING = Gauge "requests_waiting" ["balancer"]
         "Requests that are queued for an endpoint with room.";
     WAITS = Histogram "wait_seconds" ["balancer"]
-        "Time that requests have waited for an endpoint, without those that had not to wait.";
+        "Time that waits for an endpoint took.";
     SNAPSHOTS = Counter "snapshots_total" ["balancer"]
         "Sets of endpoints that the driver has published.";
     SOURCE_ERRORS = Counter "source_errors_total" ["balancer"]

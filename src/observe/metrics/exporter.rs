@@ -47,7 +47,9 @@ impl Default for EndpointSeries {
 /// Reads the components of a [`Registry`] as metrics.
 ///
 /// It holds what it has read before, so that counters go on when an endpoint comes back and counts
-/// from 0. The counters of an endpoint that is gone disappear after [`grace`](Self::grace). Clones
+/// from 0. The counters of an endpoint that is gone disappear after [`grace`](Self::grace); what it
+/// has counted after the last reading is not seen. An endpoint takes about 2 KB, and 4 KB more if
+/// durations are measured. Clones
 /// are handles to one exporter. Concurrent calls wait for each other, and those that came before a
 /// reading began share its text.
 #[derive(Clone, Debug)]
@@ -93,12 +95,18 @@ impl Exporter {
         }
     }
 
-    setters! {
-        /// Sets which series endpoints have. Default: one for each of the first 100.
-        pub fn endpoint_series(series: EndpointSeries) => endpoint_series = series;
-        /// Sets how long the counters of a component that is gone are kept. Default 5 min, which is
-        /// longer than the usual interval between scrapes.
-        pub fn grace(grace: Duration) => grace = grace;
+    /// Sets which series endpoints have. Default: one for each of the first 100. The result has read
+    /// nothing yet.
+    #[must_use]
+    pub fn endpoint_series(self, series: EndpointSeries) -> Self {
+        Self { endpoint_series: series, readings: Arc::default(), ..self }
+    }
+
+    /// Sets how long the counters of a component that is gone are kept. Default 5 min, which is
+    /// longer than the usual interval between scrapes. The result has read nothing yet.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        Self { grace, readings: Arc::default(), ..self }
     }
 
     /// Returns all metrics in the text format of Prometheus. Names longer than 256 bytes are cut.
@@ -161,12 +169,13 @@ fn record(recorder: &dyn Recorder, metric: &Metric, labels: &Labels, added: &Val
         (Value::Counter(added), _) => {
             recorder.register_counter(&key, &METADATA).increment(*added);
         }
-        (_, Value::Time(nanos)) => {
-            // The crate's counters are whole numbers: seconds would lose short times.
-            let seconds = Duration::from_nanos(*nanos).as_secs();
-            recorder.register_counter(&key, &METADATA).absolute(seconds);
+        (Value::Time(added), Value::Time(total)) => {
+            // The counters of the crate are whole numbers. What is left of a second comes later.
+            let seconds = |nanos| Duration::from_nanos(nanos).as_secs();
+            let seconds = seconds(*total) - seconds(total.saturating_sub(*added));
+            recorder.register_counter(&key, &METADATA).increment(seconds);
         }
-        (_, Value::Gauge(now) | Value::Longest(now)) => {
+        (_, Value::Gauge(now) | Value::Highest(now) | Value::Lowest(now)) => {
             recorder.register_gauge(&key, &METADATA).set(*now);
         }
         (Value::Histogram(added), _) => {

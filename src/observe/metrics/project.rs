@@ -27,8 +27,7 @@ const MAX_LABEL_BYTES: usize = 256;
 
 /// Returns the values of all metrics at the moment of a report.
 pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<Reading> {
-    let whole = "".into();
-    let mut all = Projection { endpoint_series, whole, component: 0, readings: Vec::new() };
+    let mut all = Projection { endpoint_series, component: 0, readings: Vec::new() };
     all.each(report, &report.balancers, |all, balancer| all.balancer(&balancer.status));
     all.each(report, &report.retries, Projection::retry);
     all.each(report, &report.hedges, Projection::hedge);
@@ -52,8 +51,6 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
 
 struct Projection {
     endpoint_series: EndpointSeries,
-    /// The source of a series that has only one.
-    whole: Arc<str>,
     /// The number of the component that is read: two can have one name.
     component: u64,
     readings: Vec<Reading>,
@@ -81,19 +78,20 @@ impl Projection {
         value: Value,
     ) {
         let labels = labels.into_iter().map(|(name, value)| (name, label_value(value))).collect();
-        self.push_part(metric, labels, &self.whole.clone(), value);
+        self.push_part(metric, labels, None, value);
     }
 
-    /// Adds a value of one of the sources of a series.
+    /// Adds a value of an endpoint of the component.
     fn push_part(
         &mut self,
         metric: &'static Metric,
         labels: Labels,
-        source: &Arc<str>,
+        endpoint: Option<&EndpointStatus>,
         value: Value,
     ) {
-        let (component, source) = (self.component, Arc::clone(source));
-        self.readings.push(Reading { metric, labels, component, source, value });
+        let component = self.component;
+        let endpoint = endpoint.map(|endpoint| endpoint.stats.clone());
+        self.readings.push(Reading { metric, labels, component, endpoint, value });
     }
 
     fn retry(&mut self, status: &RetryStatus) {
@@ -122,7 +120,7 @@ impl Projection {
         }
         self.push(&catalog::HEDGES_REFUSED, [name], Value::Counter(status.refused));
         if let Some(delay) = status.delay {
-            self.push(&catalog::HEDGE_DELAY, [name], Value::Gauge(delay.as_secs_f64()));
+            self.push(&catalog::HEDGE_DELAY, [name], Value::Highest(delay.as_secs_f64()));
         }
     }
 
@@ -146,12 +144,14 @@ impl Projection {
             (&catalog::LIMIT_MAX, status.limit),
             (&catalog::LIMIT_IN_FLIGHT, status.in_flight.map(|count| count as f64)),
             (&catalog::LIMIT_WAITING, Some(status.waiting as f64)),
-            (&catalog::REJECTED_RATIO, status.rejected_share),
         ];
         for (metric, value) in gauges {
             if let Some(value) = value {
                 self.push(metric, labels, Value::Gauge(value));
             }
+        }
+        if let Some(share) = status.rejected_share {
+            self.push(&catalog::REJECTED_RATIO, labels, Value::Highest(share));
         }
         if let Some(admitted) = status.admitted {
             self.push(&catalog::LIMIT_ADMITTED, labels, Value::Counter(admitted));
@@ -215,7 +215,7 @@ impl Projection {
         self.push(&catalog::SOURCE_ENDPOINTS, [name], Value::Gauge(status.endpoints as f64));
         if let Some(last) = status.last_success {
             let age = last.elapsed().as_secs_f64();
-            self.push(&catalog::SOURCE_AGE, [name], Value::Gauge(age));
+            self.push(&catalog::SOURCE_AGE, [name], Value::Highest(age));
         }
     }
 
@@ -280,7 +280,7 @@ impl Projection {
             (&catalog::WAITS, Value::Histogram(status.waits.clone())),
             (&catalog::SNAPSHOTS, Value::Counter(status.version)),
             (&catalog::SOURCE_ERRORS, Value::Counter(status.driver.errors)),
-            (&catalog::DRIVER, Value::Gauge(f64::from(u8::from(runs)))),
+            (&catalog::DRIVER, Value::Lowest(f64::from(u8::from(runs)))),
         ];
         for (metric, value) in values {
             self.push(metric, [labels], value);
@@ -325,7 +325,7 @@ impl Projection {
     }
 
     fn endpoint(&mut self, labels: &Labels, endpoint: &EndpointStatus) {
-        let source = &endpoint.name;
+        let source = Some(endpoint);
         for (outcome, count) in outcomes(&endpoint.outcomes) {
             let labels = [&labels[..], &[("outcome", outcome.into())]].concat();
             self.push_part(&catalog::REQUESTS, labels, source, Value::Counter(count));
@@ -339,7 +339,7 @@ impl Projection {
         let values = [
             (&catalog::PICKS, Value::Counter(endpoint.picks())),
             (&catalog::IN_FLIGHT, Value::Gauge(endpoint.outstanding.into())),
-            (&catalog::STATE_SECONDS, Value::Longest(endpoint.since.as_secs_f64())),
+            (&catalog::STATE_SECONDS, Value::Highest(endpoint.since.as_secs_f64())),
             (&catalog::WEIGHT, Value::Gauge(endpoint.attributes.weight().into())),
         ];
         for (metric, value) in values {

@@ -1,13 +1,13 @@
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::Metric;
-use crate::endpoint::Distribution;
+use crate::endpoint::{Distribution, EndpointStats};
 
 /// The names and values of the labels of a series.
 pub(super) type Labels = Vec<(&'static str, Arc<str>)>;
@@ -19,8 +19,10 @@ pub(super) enum Value {
     /// A sum of times in nanoseconds, which is a counter in seconds.
     Time(u64),
     Gauge(f64),
-    /// A gauge of which several readings are not added up.
-    Longest(f64),
+    /// A gauge of which the highest of several readings counts.
+    Highest(f64),
+    /// A gauge of which the lowest of several readings counts.
+    Lowest(f64),
     Histogram(Distribution),
 }
 
@@ -31,8 +33,8 @@ pub(super) struct Reading {
     pub(super) labels: Labels,
     /// The number of the component that has the value.
     pub(super) component: u64,
-    /// Which of the endpoints of the component has the value.
-    pub(super) source: Arc<str>,
+    /// The endpoint of the component that has the value. `None` if the component has it.
+    pub(super) endpoint: Option<Weak<EndpointStats>>,
     pub(super) value: Value,
 }
 
@@ -41,6 +43,7 @@ pub(super) struct Reading {
 /// What a component has counted is added to its series as the difference to the reading before.
 /// So a series goes on when an endpoint is removed, or comes back and counts from 0. An endpoint
 /// that moves to another series, such as `other`, takes nothing with it that was counted before.
+/// Endpoints are told apart by their stats: two can have one name, and one can come back.
 #[derive(Debug, Default)]
 pub(super) struct SeriesSet {
     series: BTreeMap<(&'static str, Labels), Series>,
@@ -67,7 +70,8 @@ pub(super) struct Series {
 struct Counted {
     metric: &'static str,
     component: u64,
-    source: Arc<str>,
+    /// The address of the endpoint's stats; 0 for what the component counts.
+    endpoint: usize,
     /// Labels that tell several counts of one endpoint apart, such as `outcome`.
     labels: Labels,
 }
@@ -79,6 +83,8 @@ const PLACE: [&str; 4] = ["balancer", "endpoint", "zone", "tier"];
 struct Last {
     value: Value,
     seen: Instant,
+    /// Keeps the address from being used again.
+    endpoint: Option<Weak<EndpointStats>>,
 }
 
 impl SeriesSet {
@@ -89,20 +95,27 @@ impl SeriesSet {
         let round = self.round;
         for series in self.series.values_mut() {
             series.added = zero(&series.value);
-            if matches!(series.value, Value::Gauge(_) | Value::Longest(_)) {
+            if is_gauge(&series.value) {
                 series.value = zero(&series.value);
             }
         }
-        for Reading { metric, labels, component, source, value } in readings {
-            let added = match value {
-                Value::Gauge(_) | Value::Longest(_) => value,
-                Value::Counter(_) | Value::Time(_) | Value::Histogram(_) => {
-                    let own = labels.iter().filter(|(name, _)| !PLACE.contains(name));
-                    let labels = own.cloned().collect();
-                    let counted = Counted { metric: metric.name, component, source, labels };
-                    let last = Last { value: value.clone(), seen: now };
-                    let before = self.last.insert(counted, last);
-                    difference(value, before.as_ref().map(|last| &last.value))
+        for Reading { metric, labels, component, endpoint, value } in readings {
+            let added = if is_gauge(&value) {
+                value
+            } else {
+                let own = labels.iter().filter(|(name, _)| !PLACE.contains(name));
+                let labels = own.cloned().collect();
+                let address = endpoint.as_ref().map_or(0, |stats| stats.as_ptr() as usize);
+                let counted = Counted { metric: metric.name, component, endpoint: address, labels };
+                match self.last.entry(counted) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(Last { value: value.clone(), seen: now, endpoint });
+                        value
+                    }
+                    Entry::Occupied(mut entry) => {
+                        entry.get_mut().seen = now;
+                        advance(&mut entry.get_mut().value, value)
+                    }
                 }
             };
             let series = self.series.entry((metric.name, labels)).or_insert_with(|| Series {
@@ -117,18 +130,21 @@ impl SeriesSet {
             add(&mut series.added, &added);
         }
         let is_fresh = |seen: Instant| now.saturating_duration_since(seen) <= grace;
-        self.last.retain(|_, last| is_fresh(last.seen));
+        // An endpoint that is kept somewhere may come back with what it has counted.
+        let is_kept = |stats: &Weak<EndpointStats>| stats.strong_count() > 0;
+        self.last
+            .retain(|_, last| is_fresh(last.seen) || last.endpoint.as_ref().is_some_and(is_kept));
         self.vanished.clear();
         // A gauge of an endpoint that is gone says nothing; a counter is still scraped for a while.
-        self.series.retain(|(_, labels), series| match series.value {
-            Value::Gauge(_) | Value::Longest(_) => {
-                let is_present = series.round == round;
-                if !is_present {
-                    self.vanished.push((series.metric, labels.clone()));
-                }
-                is_present
+        self.series.retain(|(_, labels), series| {
+            if !is_gauge(&series.value) {
+                return is_fresh(series.seen);
             }
-            Value::Counter(_) | Value::Time(_) | Value::Histogram(_) => is_fresh(series.seen),
+            let is_present = series.round == round;
+            if !is_present {
+                self.vanished.push((series.metric, labels.clone()));
+            }
+            is_present
         });
     }
 
@@ -148,25 +164,52 @@ fn zero(value: &Value) -> Value {
         Value::Counter(_) => Value::Counter(0),
         Value::Time(_) => Value::Time(0),
         Value::Gauge(_) => Value::Gauge(0.0),
-        Value::Longest(_) => Value::Longest(0.0),
+        Value::Highest(_) => Value::Highest(f64::NEG_INFINITY),
+        Value::Lowest(_) => Value::Lowest(f64::INFINITY),
         Value::Histogram(_) => Value::Histogram(Distribution::default()),
     }
 }
 
-/// Returns what a reading adds to its series.
-fn difference(now: Value, before: Option<&Value>) -> Value {
-    match (now, before) {
-        // A value that has fallen is that of a component which counts from 0.
-        (Value::Counter(now), Some(Value::Counter(before))) => {
-            Value::Counter(now.checked_sub(*before).unwrap_or(now))
+fn is_gauge(value: &Value) -> bool {
+    matches!(value, Value::Gauge(_) | Value::Highest(_) | Value::Lowest(_))
+}
+
+/// Returns what was counted since the last reading, and replaces that one.
+fn advance(last: &mut Value, now: Value) -> Value {
+    match (last, now) {
+        (Value::Counter(last), Value::Counter(now)) => {
+            let added = counted_since(*last, now);
+            // A reading that has fallen is caught up with before more is added.
+            if added > 0 || now > *last {
+                *last = now;
+            }
+            Value::Counter(added)
         }
-        (Value::Time(now), Some(Value::Time(before))) => {
-            Value::Time(now.checked_sub(*before).unwrap_or(now))
+        (Value::Time(last), Value::Time(now)) => {
+            let added = now.saturating_sub(*last);
+            *last = now.max(*last);
+            Value::Time(added)
         }
-        (Value::Histogram(now), Some(Value::Histogram(before))) => {
-            Value::Histogram(now.since(before))
+        (Value::Histogram(last), Value::Histogram(now)) => {
+            let added = now.since(last);
+            *last = now;
+            Value::Histogram(added)
         }
-        (now, _) => now,
+        // A metric has one kind.
+        (_, now) => now,
+    }
+}
+
+/// Returns how much a count has risen since it was `before`.
+///
+/// A count of failures wraps around at 2^32, and that of successes at 2^40. One that has fallen by
+/// less has counted a request that was then not sent, or twice in a reading that was not atomic.
+fn counted_since(before: u64, now: u64) -> u64 {
+    match before.saturating_sub(now) {
+        0 => now - before,
+        fell if fell > 1 << 39 => (1 << 40) - fell,
+        fell if fell > 1 << 31 => (1 << 32) - fell.min(1 << 32),
+        _ => 0,
     }
 }
 
@@ -175,9 +218,29 @@ fn add(total: &mut Value, added: &Value) {
         (Value::Counter(total), Value::Counter(added)) => *total = total.wrapping_add(*added),
         (Value::Time(total), Value::Time(added)) => *total = total.saturating_add(*added),
         (Value::Gauge(total), Value::Gauge(added)) => *total += added,
-        (Value::Longest(total), Value::Longest(added)) => *total = total.max(*added),
+        (Value::Highest(total), Value::Highest(added)) => *total = total.max(*added),
+        (Value::Lowest(total), Value::Lowest(added)) => *total = total.min(*added),
         (Value::Histogram(total), Value::Histogram(added)) => total.merge(added),
         // A metric has one kind.
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_falls_a_little_is_caught_up_with_and_one_that_wraps_goes_on() {
+        let mut last = Value::Counter(100);
+        let mut added = |now| match advance(&mut last, Value::Counter(now)) {
+            Value::Counter(added) => added,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([added(150), added(130), added(140), added(155)], [50, 0, 0, 5]);
+        assert_eq!(added((1 << 32) - 1), (1 << 32) - 156);
+        assert_eq!(added(4), 5, "wrapped at 2^32");
+        assert_eq!(added((1 << 40) - 1), (1 << 40) - 5);
+        assert_eq!(added(2), 3, "wrapped at 2^40");
     }
 }

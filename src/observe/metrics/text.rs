@@ -35,7 +35,7 @@ pub(super) fn write(series: &SeriesSet) -> String {
                 let seconds = Duration::from_nanos(*nanos).as_secs_f64();
                 sample(&mut text, name, labels, "", seconds);
             }
-            Value::Gauge(value) | Value::Longest(value) => {
+            Value::Gauge(value) | Value::Highest(value) | Value::Lowest(value) => {
                 sample(&mut text, name, labels, "", *value);
             }
             Value::Histogram(distribution) => histogram(&mut text, name, labels, distribution),

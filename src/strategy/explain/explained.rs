@@ -56,10 +56,11 @@ impl<St: Strategy> Strategy for Explained<St> {
         candidates: &Candidates,
         context: &mut BuildContext,
     ) -> Built<Self::Picker> {
+        let balancer = context.balancer().map(Arc::from);
         let built = self.inner.build(candidates, context);
         let rules = built.rules();
         let (share, candidates) = (self.share, built.eligible.restored(candidates));
-        built.map(|inner| ExplainedPicker { inner, share, candidates, rules })
+        built.map(|inner| ExplainedPicker { inner, share, candidates, rules, balancer })
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -76,6 +77,8 @@ pub struct ExplainedPicker<P> {
     /// All candidates, with those eligible that `inner` may pick.
     candidates: Candidates,
     rules: Rules,
+    /// The name of the balancer, if it has one.
+    balancer: Option<Arc<str>>,
 }
 
 impl<P> ExplainedPicker<P> {
@@ -89,6 +92,7 @@ impl<P> ExplainedPicker<P> {
         let (picked, explanation) = explain(inner, candidates, rules, purpose, request, context);
         tracing::debug!(
             target: "tower_lb::pick",
+            balancer = self.balancer.as_deref(),
             picked = explanation.picked.as_deref().map(|name| tracing::field::display(Escaped(name))),
             outcome = ?explanation.outcome,
             why = %explanation.compact(),

@@ -136,7 +136,12 @@ impl<St: Strategy> Strategy for Panic<St> {
         let before = std::mem::replace(&mut self.panicking, holds);
         if !holds {
             if before {
-                tracing::info!("enough endpoints are eligible again");
+                tracing::info!(
+                    balancer = context.balancer(),
+                    eligible,
+                    of,
+                    "enough endpoints are eligible again"
+                );
             }
             let others = if candidates.others_suffice() { ", and others can help" } else { "" };
             let decision = format!("does not hold, {eligible} of {of} eligible{others}");
@@ -146,7 +151,13 @@ impl<St: Strategy> Strategy for Panic<St> {
                 .with_rules([Rule::new("panic", decision)]);
         }
         if !before {
-            tracing::warn!(eligible, of, mode = ?self.mode, "too few endpoints are eligible");
+            tracing::warn!(
+                balancer = context.balancer(),
+                eligible,
+                of,
+                mode = ?self.mode,
+                "too few endpoints are eligible"
+            );
         }
         let destination = match self.mode {
             PanicMode::OpenToAll => "to all",

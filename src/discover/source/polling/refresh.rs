@@ -155,12 +155,14 @@ impl<K: 'static, T: 'static> Refresh<K, T> {
     /// Logs that answers follow errors, or errors follow answers. The driver logs the errors.
     fn log_change(&mut self, failed: Option<&SourceError>, failures: u32) {
         let now = Instant::now();
-        let lasted = self.state_since.replace(now).map(|since| tracing::field::debug(now - since));
+        let since = self.state_since.replace(now);
+        let before = if since.is_some() { "answering" } else { "starting" };
+        let lasted = since.map(|since| tracing::field::debug(now - since));
         let source = Escaped(&self.name);
         match failed {
             Some(error) => tracing::debug!(
                 %source,
-                from = "answering",
+                from = before,
                 to = "failing",
                 cause = %EscapedChain(error),
                 lasted,

@@ -1121,11 +1121,11 @@ async function poll() {
   } catch {
     setLink("lost", "Reconnecting");
   }
-  retryTimer = setTimeout(connect, 5000);
+  if (!document.hidden) retryTimer = setTimeout(connect, 5000);
 }
 // A page that is not in view gives its place to others after a minute.
 let hiddenTimer = 0;
-document.addEventListener("visibilitychange", () => {
+function seenOrHidden() {
   clearTimeout(hiddenTimer);
   if (!document.hidden) {
     if (!stream || stream.readyState === EventSource.CLOSED) connect();
@@ -1136,7 +1136,10 @@ document.addEventListener("visibilitychange", () => {
     clearTimeout(retryTimer);
     setLink("waiting", "Paused");
   }, 60000);
-});
+}
+document.addEventListener("visibilitychange", seenOrHidden);
+// A tab that was opened in the background.
+if (document.hidden) seenOrHidden();
 
 // ---------------------------------------------------------------- controls
 
