@@ -128,7 +128,7 @@ impl<B, P, Req> FailoverContext<B, P, Req> {
     fn record_success(&self) {
         let Some(lasted) = self.state.record_success() else { return };
         self.settings.counters.returns.fetch_add(1, Relaxed);
-        if self.settings.counters.switching.begins() {
+        if self.settings.counters.returning.begins() {
             tracing::info!(
                 failover = %Escaped(&self.settings.name),
                 ?lasted,

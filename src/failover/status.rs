@@ -95,9 +95,9 @@ pub(super) struct Counters {
     pub(super) stopped: AtomicU64,
     pub(super) switches: AtomicU64,
     pub(super) returns: AtomicU64,
-    /// The time of the last switch or return: under load, a primary that fails at times can cause
-    /// many.
+    /// Limits the events: under load, a primary that fails at times causes many switches.
     pub(super) switching: Episode,
+    pub(super) returning: Episode,
 }
 
 impl Counters {

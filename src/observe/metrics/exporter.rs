@@ -95,8 +95,8 @@ impl Exporter {
         }
     }
 
-    /// Sets which series endpoints have. Default: one for each of the first 100. The result has read
-    /// nothing yet.
+    /// Sets which series endpoints have. Default: one for each of the first 100. The result has
+    /// read nothing yet.
     #[must_use]
     pub fn endpoint_series(self, series: EndpointSeries) -> Self {
         Self { endpoint_series: series, readings: Arc::default(), ..self }

@@ -43,7 +43,7 @@ pub(super) struct Reading {
 /// What a component has counted is added to its series as the difference to the reading before.
 /// So a series goes on when an endpoint is removed, or comes back and counts from 0. An endpoint
 /// that moves to another series, such as `other`, takes nothing with it that was counted before.
-/// Endpoints are told apart by their stats: two can have one name, and one can come back.
+/// The stats tell endpoints apart: names may be equal, and an endpoint may come back.
 #[derive(Debug, Default)]
 pub(super) struct SeriesSet {
     series: BTreeMap<(&'static str, Labels), Series>,
