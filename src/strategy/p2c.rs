@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-    explain::{Brief, Observe, Silent},
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    explain::{Brief, Observe, observed_pick},
     metered::Metered,
     sampling::sampler::{Contender, Sampler},
 };
@@ -188,17 +188,5 @@ fn drawn([first, second]: [&Candidate; 2]) -> String {
 fn prevent_conditional_move() {}
 
 impl<L: Load, Req> Pick<Req> for P2cPicker<L> {
-    #[inline]
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

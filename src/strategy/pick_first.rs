@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-    explain::{Observe, Silent},
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    explain::{Observe, observed_pick},
     metered::Metered,
 };
 use crate::{
@@ -122,16 +122,5 @@ impl PickFirstPicker {
 }
 
 impl<Req> Pick<Req> for PickFirstPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

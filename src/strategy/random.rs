@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-    explain::{Observe, Silent},
+    BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+    explain::{Observe, observed_pick},
     sampling::sampler::Sampler,
 };
 use crate::outcome::Meter;
@@ -79,17 +79,5 @@ impl RandomPicker {
 }
 
 impl<Req> Pick<Req> for RandomPicker {
-    #[inline]
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

@@ -19,8 +19,8 @@ use crate::{
     endpoint::{EndpointStats, Health},
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, observed_pick},
     },
 };
 
@@ -260,18 +260,7 @@ impl<P> StickyPicker<P> {
 }
 
 impl<P: Pick<Request<B>>, B> Pick<Request<B>> for StickyPicker<P> {
-    fn pick(&self, request: &Request<B>, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Request<B>,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Request<B>);
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, observed_pick},
     },
 };
 
@@ -131,18 +131,7 @@ impl<P> AimdPicker<P> {
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for AimdPicker<P> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
 
 /// Adapts the number of concurrent requests that one endpoint accepts.

@@ -11,8 +11,8 @@ use crate::{
     load::{Decayed, FailureAware, Gauge, Load, Now, Score},
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Observe, observed_pick},
     },
 };
 
@@ -151,18 +151,7 @@ impl CostAwarePicker {
 }
 
 impl<Req> Pick<Req> for CostAwarePicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }
 
 /// The price of a function, in any currency.

@@ -12,8 +12,8 @@ use crate::{
     endpoint::EndpointStats,
     outcome::{Meter, Outcome, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Observe, observed_pick},
     },
 };
 
@@ -120,18 +120,7 @@ impl PackPicker {
 }
 
 impl<Req> Pick<Req> for PackPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }
 
 /// The number of requests that may wait for environments to start, if fewer are warm.

@@ -7,7 +7,7 @@
 //!
 //! - `explanation`: the result, a plain value, and `display`, its text.
 //! - `explainer`: what pickers tell, and how it becomes an [`Explanation`].
-//! - `observe`: the two observers of a pick.
+//! - `observe`: the two observers of a pick. `observed_pick!` implements `Pick` by them.
 //! - `rule`: what a wrapper that has no picker did when it was built.
 //! - `explained`: the wrapper that logs a share of the picks.
 
@@ -21,7 +21,7 @@ mod rule;
 pub(crate) use self::{
     display::Brief,
     explainer::{Purpose, explain},
-    observe::{Observe, Silent},
+    observe::{Observe, Silent, observed_pick},
     rule::{Rule, Rules},
 };
 pub use self::{

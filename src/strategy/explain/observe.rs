@@ -191,3 +191,47 @@ impl Observe for Explainer {
         Self::part(self, part, picker, request, context)
     }
 }
+
+/// Implements the methods of [`Pick`](crate::strategy::Pick) by `pick_with`, a method of the picker
+/// that takes an observer. `without` is for pickers that do not look at the request.
+macro_rules! observed_pick {
+    (without $request:ty) => {
+        #[inline]
+        fn pick(
+            &self,
+            _request: &$request,
+            context: &mut $crate::strategy::PickContext<'_>,
+        ) -> Option<&$crate::strategy::Candidate> {
+            self.pick_with(context, &mut $crate::strategy::explain::Silent)
+        }
+
+        fn explain(
+            &self,
+            _request: &$request,
+            context: &mut $crate::strategy::PickContext<'_>,
+            explainer: &mut $crate::strategy::Explainer,
+        ) -> Option<&$crate::strategy::Candidate> {
+            self.pick_with(context, explainer)
+        }
+    };
+    ($request:ty) => {
+        #[inline]
+        fn pick(
+            &self,
+            request: &$request,
+            context: &mut $crate::strategy::PickContext<'_>,
+        ) -> Option<&$crate::strategy::Candidate> {
+            self.pick_with(request, context, &mut $crate::strategy::explain::Silent)
+        }
+
+        fn explain(
+            &self,
+            request: &$request,
+            context: &mut $crate::strategy::PickContext<'_>,
+            explainer: &mut $crate::strategy::Explainer,
+        ) -> Option<&$crate::strategy::Candidate> {
+            self.pick_with(request, context, explainer)
+        }
+    };
+}
+pub(crate) use observed_pick;

@@ -4,8 +4,8 @@ use crate::{
     ConfigError,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rank, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy,
+        explain::{Observe, observed_pick},
     },
 };
 
@@ -172,18 +172,7 @@ impl<P> BoundedLoadPicker<P> {
 }
 
 impl<P: Rank<Req>, Req> Pick<Req> for BoundedLoadPicker<P> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
 
 /// The requests in flight at all candidates, added up only as far as a comparison needs.

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     hash::mix,
     strategy::{
-        Candidate, Explainer, HashKey, Pick, PickContext, Rank, Rng,
-        explain::{Observe, Silent},
+        Candidate, HashKey, Pick, PickContext, Rank, Rng,
+        explain::{Observe, observed_pick},
     },
 };
 
@@ -138,17 +138,5 @@ impl<K> HashPicker<K> {
 }
 
 impl<K: HashKey<Req>, Req> Pick<Req> for HashPicker<K> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }

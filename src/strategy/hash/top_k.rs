@@ -5,8 +5,8 @@ use crate::{
     load::Load,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rank, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rank, Strategy,
+        explain::{Observe, observed_pick},
         metered::Metered,
         sampling::sampler::Contender,
     },
@@ -119,16 +119,5 @@ impl<P, L: Load> TopKPicker<P, L> {
 }
 
 impl<P: Rank<Req>, L: Load, Req> Pick<Req> for TopKPicker<P, L> {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }

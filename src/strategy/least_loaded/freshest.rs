@@ -12,8 +12,8 @@ use crate::{
     load::{FailureAware, Load, PredictedLatency},
     outcome::{LoadReport, Meter, Sample, Start},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, observed_pick},
         sampling::sampler::{Contender, Sampler},
     },
 };
@@ -348,16 +348,5 @@ impl<L: Load> FreshestPicker<L> {
 }
 
 impl<L: Load, Req> Pick<Req> for FreshestPicker<L> {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

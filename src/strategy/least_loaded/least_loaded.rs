@@ -5,8 +5,8 @@ use crate::{
     load::{FailureAware, Load, Outstanding, PeakEwma},
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        explain::{Brief, Observe, observed_pick},
         metered::Metered,
         sampling::sampler::{Contender, Sampler},
     },
@@ -236,16 +236,5 @@ impl<L: Load> LeastLoadedPicker<L> {
 }
 
 impl<L: Load, Req> Pick<Req> for LeastLoadedPicker<L> {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

@@ -19,7 +19,7 @@ use crate::{
     strategy::{
         BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Probed, Probes,
         Strategy,
-        explain::{Observe, Silent},
+        explain::{Observe, observed_pick},
         sampling::sampler::Sampler,
     },
 };
@@ -344,18 +344,7 @@ impl HotColdPicker {
 }
 
 impl<Req> Pick<Req> for HotColdPicker {
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }
 
 #[cfg(test)]

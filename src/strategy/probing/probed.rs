@@ -22,9 +22,8 @@ use crate::{
     ConfigError,
     outcome::{LoadReport, Meter},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Probes, Rng,
-        Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Probes, Rng, Strategy,
+        explain::{Observe, observed_pick},
     },
     sync::{Mutex, lock},
 };
@@ -357,17 +356,5 @@ impl<P> ProbedPicker<P> {
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for ProbedPicker<P> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }

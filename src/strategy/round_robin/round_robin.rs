@@ -7,8 +7,8 @@ use super::order::Order;
 use crate::{
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        explain::{Observe, observed_pick},
     },
 };
 
@@ -102,19 +102,7 @@ impl RoundRobinPicker {
 }
 
 impl<Req> Pick<Req> for RoundRobinPicker {
-    #[inline]
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }
 
 /// How many turns a pick takes before it looks at all candidates.

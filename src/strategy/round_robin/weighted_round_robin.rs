@@ -17,8 +17,8 @@ use crate::{
     load::Decayed,
     outcome::{LoadReport, Meter, Sample},
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Rng, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Rng, Strategy,
+        explain::{Observe, observed_pick},
         ticker::Ticker,
     },
 };
@@ -299,17 +299,5 @@ impl WeightedRoundRobinPicker {
 }
 
 impl<Req> Pick<Req> for WeightedRoundRobinPicker {
-    #[inline]
-    fn pick(&self, _request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        _request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(context, explainer)
-    }
+    observed_pick!(without Req);
 }

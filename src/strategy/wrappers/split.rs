@@ -15,9 +15,9 @@ use crate::{
     hash::{mix, stable_hash},
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, HashKey, Pick, PickContext, Rng,
-        Shares, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, HashKey, Pick, PickContext, Rng, Shares,
+        Strategy,
+        explain::{Brief, Observe, observed_pick},
         hash::hash_order::HashEntry,
         round_robin::order::Order,
     },
@@ -245,19 +245,7 @@ where
     P: Pick<Req>,
     K: HashKey<Req>,
 {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
 
 impl<S: Clone> Clone for Group<S> {

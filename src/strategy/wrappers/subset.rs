@@ -7,8 +7,8 @@ use super::{
 use crate::{
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, observed_pick},
     },
 };
 
@@ -122,19 +122,7 @@ impl<P> SubsetPicker<P> {
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for SubsetPicker<P> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
 
 /// Labels that an endpoint must have. Without labels, every endpoint matches.

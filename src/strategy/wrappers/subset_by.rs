@@ -12,8 +12,8 @@ use super::{
 use crate::{
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Brief, Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Brief, Observe, observed_pick},
     },
 };
 
@@ -272,18 +272,7 @@ where
     P: Pick<Req>,
     W: for<'a> Fn(&'a Req, &str) -> Option<&'a str>,
 {
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
 
 impl<S: Clone, W> Clone for SubsetBy<S, W> {

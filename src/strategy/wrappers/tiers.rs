@@ -10,8 +10,8 @@ use crate::{
     endpoint::Health,
     outcome::Meter,
     strategy::{
-        BuildContext, Built, Candidate, Candidates, Explainer, Pick, PickContext, Strategy,
-        explain::{Observe, Silent},
+        BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
+        explain::{Observe, observed_pick},
         sampling::draw::Draw,
     },
 };
@@ -255,17 +255,5 @@ impl<P> TiersPicker<P> {
 }
 
 impl<P: Pick<Req>, Req> Pick<Req> for TiersPicker<P> {
-    #[inline]
-    fn pick(&self, request: &Req, context: &mut PickContext<'_>) -> Option<&Candidate> {
-        self.pick_with(request, context, &mut Silent)
-    }
-
-    fn explain(
-        &self,
-        request: &Req,
-        context: &mut PickContext<'_>,
-        explainer: &mut Explainer,
-    ) -> Option<&Candidate> {
-        self.pick_with(request, context, explainer)
-    }
+    observed_pick!(Req);
 }
