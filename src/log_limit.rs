@@ -39,15 +39,33 @@ impl LogLimit {
 /// [`MAX_KEYS`] have one of their own; the others share one. What was suppressed for a key that has
 /// been quiet since is not reported.
 #[cfg(feature = "http")]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogLimits<K> {
-    limits: Mutex<(HashMap<K, LogLimit>, LogLimit)>,
-    /// No key has been quiet for a minute before this time.
-    full_until: Mutex<Option<Instant>>,
+    limits: Mutex<Limits<K>>,
+}
+
+#[cfg(feature = "http")]
+#[derive(Debug)]
+struct Limits<K> {
+    own: HashMap<K, LogLimit>,
+    others: LogLimit,
+    /// When quiet keys are next looked for.
+    next_search: Option<Instant>,
 }
 
 #[cfg(feature = "http")]
 const MAX_KEYS: usize = 256;
+/// With many failing endpoints, each failure would search all keys.
+#[cfg(feature = "http")]
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(feature = "http")]
+impl<K> Default for LogLimits<K> {
+    fn default() -> Self {
+        let (own, others) = (HashMap::new(), LogLimit::default());
+        Self { limits: Mutex::new(Limits { own, others, next_search: None }) }
+    }
+}
 
 #[cfg(feature = "http")]
 impl<K: Eq + Hash> LogLimits<K> {
@@ -57,21 +75,17 @@ impl<K: Eq + Hash> LogLimits<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let mut limits = lock(&self.limits);
-        let (own, others) = &mut *limits;
+        let Limits { own, others, next_search } = &mut *lock(&self.limits);
         if let Some(limit) = own.get_mut(key) {
             return limit.pass();
         }
         if own.len() >= MAX_KEYS {
-            // A key that has been quiet for a minute has nothing to limit. Looked for once a second
-            // at most: with many failing endpoints, each failure comes here.
             let now = Instant::now();
-            let mut full_until = lock(&self.full_until);
-            if full_until.is_some_and(|until| now < until) {
-                return others.pass();
+            if next_search.is_none_or(|next| now >= next) {
+                *next_search = now.checked_add(SEARCH_INTERVAL);
+                // A key that has been quiet for a minute has nothing to limit.
+                own.retain(|_, limit| limit.next.is_some_and(|next| now < next));
             }
-            *full_until = now.checked_add(Duration::from_secs(1));
-            own.retain(|_, limit| limit.next.is_some_and(|next| now < next));
             if own.len() >= MAX_KEYS {
                 return others.pass();
             }
@@ -112,9 +126,9 @@ mod tests {
         );
         let passed = (0..10_000).filter(|key| limits.pass(&format!("key {key}")).is_some()).count();
         assert_eq!(passed, MAX_KEYS - 2 + 1, "each of its own limit, and one of the shared one");
-        assert_eq!(lock(&limits.limits).0.len(), MAX_KEYS);
+        assert_eq!(lock(&limits.limits).own.len(), MAX_KEYS);
         advance(PERIOD).await;
         assert_eq!(limits.pass("new"), Some(0));
-        assert_eq!(lock(&limits.limits).0.len(), 1);
+        assert_eq!(lock(&limits.limits).own.len(), 1);
     }
 }

@@ -30,7 +30,7 @@ impl Monitor {
         Self { balancer }
     }
 
-    /// Returns what tells the balancer from others as long as the monitor exists.
+    /// Returns the address of the balancer, which no other has while the monitor exists.
     pub(crate) fn address(&self) -> *const () {
         self.balancer.as_ptr().cast()
     }

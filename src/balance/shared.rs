@@ -158,7 +158,7 @@ impl<S, P> Shared<S, P> {
         let all = snapshot.candidates.all();
         let mut endpoints: Vec<_> =
             all.map(|one| EndpointStatus::of(one, is_eligible[one.position()])).collect();
-        endpoints.sort_by(|one, other| one.position().cmp(&other.position()));
+        endpoints.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
         Status {
             name: self.name(),
             endpoints,

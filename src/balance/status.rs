@@ -121,8 +121,8 @@ impl EndpointStatus {
         }
     }
 
-    /// Returns by what the endpoints of a status are sorted.
-    pub(super) fn position(&self) -> impl Ord + use<'_> {
+    /// Returns the key by which the endpoints of a status are sorted.
+    pub(super) fn sort_key(&self) -> impl Ord + use<'_> {
         let zone = self.attributes.locality().map(|locality| (locality.region(), locality.zone()));
         (self.attributes.tier(), zone, &*self.name)
     }

@@ -1,15 +1,5 @@
-use std::sync::Arc;
-
 use super::Distribution;
 use crate::histogram::Histogram;
-
-/// What a balancer that has a name or measures durations adds to an endpoint.
-#[derive(Debug)]
-pub(crate) struct Observation {
-    /// The name of the balancer, if it has one.
-    pub(crate) balancer: Option<Arc<str>>,
-    pub(crate) durations: Option<Durations>,
-}
 
 /// The times that the attempts at one endpoint took, as distributions.
 #[derive(Debug)]

@@ -35,6 +35,7 @@ mod health;
 mod locality;
 mod metadata;
 mod moment;
+mod observation;
 mod origin;
 mod tried;
 mod wait_queue;
@@ -52,9 +53,10 @@ pub use self::{
     tried::Tried,
 };
 pub(crate) use self::{
-    durations::{Durations, Observation},
+    durations::Durations,
     endpoint_state::EndpointState,
     moment::Moment,
+    observation::Observation,
     origin::Origin,
     wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

@@ -50,7 +50,7 @@ pub struct Failover<A, B, P> {
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Primary,
-    /// And why.
+    /// The fallback, for this reason.
     Fallback(FailoverReason),
 }
 

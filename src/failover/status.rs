@@ -71,7 +71,7 @@ pub struct FailoverStatus {
     pub stopped: u64,
     /// How often a sticky failover began to send all requests to the fallback.
     pub switches: u64,
-    /// How often a sticky failover returned to the primary, because a probe succeeded.
+    /// How often a sticky failover returned to the primary, because it succeeded.
     pub returns: u64,
 }
 

@@ -21,8 +21,7 @@ pub trait Observable {
 }
 
 /// What a [`Registry`](super::Registry) keeps of a component.
-///
-/// Each part with the address of what it reads, or 0.
+// Each part has the address of what it reads, or 0.
 pub struct Observed(pub(super) Vec<(usize, Arc<dyn Component>)>);
 
 /// A part of a registry.

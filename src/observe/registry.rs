@@ -17,19 +17,19 @@ struct Components {
     known: Vec<Known>,
     /// How many were ever added, which numbers them: two can have one name.
     added: u64,
-    /// At how many known components those that are gone are looked for.
+    /// A registry with more components than this is searched for those that are gone.
     prune_at: usize,
 }
 
 #[derive(Clone)]
 struct Known {
     number: u64,
-    /// Tells whether it is known already; 0 if that cannot be told.
+    /// The address of what the component reads. 0 if components are not told apart.
     address: usize,
     component: Arc<dyn Component>,
 }
 
-/// A registry with fewer components is not searched for those that are gone.
+/// A registry with this many components, or fewer, is not searched for those that are gone.
 const MIN_PRUNE_AT: usize = 64;
 
 impl Registry {
@@ -42,8 +42,8 @@ impl Registry {
     /// Adds a component, once. Components of one kind should have different names: their metrics
     /// are added up otherwise.
     ///
-    /// A balancer, a budget or a pool that the registry has already is not added again, so layers
-    /// may share a budget. Of other components, clones count as two.
+    /// A balancer, a budget or a pool that the registry already has is not added again, so layers
+    /// may share a budget. Another component that is added twice counts twice.
     pub fn add(&self, component: &impl Observable) {
         let Observed(added) = component.observe();
         let is_crowded = {

@@ -155,7 +155,7 @@ impl Budget {
         self.account.as_ref().map(|account| account.status())
     }
 
-    /// Returns what tells the budget from others; `None` for an unlimited budget.
+    /// Returns the address of what all handles share; `None` for an unlimited budget.
     pub(crate) fn address(&self) -> Option<*const ()> {
         self.account.as_ref().map(|account| Arc::as_ptr(account).cast())
     }

@@ -65,9 +65,10 @@ pub trait Pick<Req> {
     /// It must return what `pick` would return in the same context. If it
     /// [is a dry run](Explainer::is_dry_run), it must change nothing that a later pick reads.
     ///
-    /// By default it calls `pick`, with the effects which that has, and the explanation contains
-    /// the name of the picker's type and the choice, without the inner strategies of a wrapper. A
-    /// wrapper implements it by [`Explainer::step`] and [`Explainer::inner`].
+    /// The default calls `pick`, which has its usual effects even in a dry run. The explanation
+    /// then contains the name of the picker's type and the choice, without the inner strategies
+    /// of a wrapper. A wrapper implements this method with [`Explainer::step`] and
+    /// [`Explainer::inner`].
     fn explain(
         &self,
         request: &Req,

@@ -74,7 +74,7 @@ fn a_strategy_that_sees_the_request_and_wraps_another() {
     let mut second: Vec<_> = (0..2).map(|_| ask("v2").unwrap()).collect();
     second.sort();
     assert_eq!(second, ["b", "c"]);
-    assert!(matches!(ask("v3"), Err(Error::Refused { .. })), "nobody would ever take it");
+    assert!(matches!(ask("v3"), Err(Error::Refused { .. })), "no endpoint would ever take it");
 }
 
 /// Fewest failures so far, counted by a meter for each endpoint.

@@ -110,7 +110,7 @@ impl Pool {
         self.counters.status()
     }
 
-    /// Returns what tells the pool and its clones from other pools.
+    /// Returns the address of what the pool shares with its clones.
     pub(crate) fn address(&self) -> *const () {
         Arc::as_ptr(&self.counters).cast()
     }

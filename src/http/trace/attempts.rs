@@ -21,7 +21,8 @@ use crate::{
     outcome::{Attempts, Carry},
 };
 
-/// How attempts are traced; see [`TraceExt::connect_traced`](super::TraceExt::connect_traced).
+/// Wraps each endpoint such that its attempts are traced; made by
+/// [`TraceExt::connect_traced`](super::TraceExt::connect_traced).
 #[derive(Clone, Debug, Default)]
 pub struct TraceAttempts {
     propagate: Option<Opaque<Propagate>>,
@@ -91,7 +92,7 @@ pub struct TracedEndpoint<S> {
 
 #[derive(Debug)]
 struct Target {
-    /// Escaped.
+    /// The name of the endpoint, escaped.
     name: String,
     peer: Peer,
     propagate: Option<Opaque<Propagate>>,

@@ -72,7 +72,7 @@ pub struct BillingLayer {
 }
 
 impl BillingLayer {
-    /// Nothing is counted yet.
+    /// Creates a layer that has counted nothing.
     #[must_use]
     pub fn new() -> Self {
         Self { counters: Arc::new(BillingCounters::new()) }

@@ -113,7 +113,7 @@ impl Shared {
         }
         let mut response = match asset {
             Some(asset) => file(&asset, headers),
-            // A page of another site must not take the places of those who watch.
+            // Keeps pages of other sites from taking the streams, where browsers name the site.
             None if is_events && !guard::is_same_origin(&head.uri, headers) => {
                 respond::error(StatusCode::FORBIDDEN, "the request comes from another site")
             }

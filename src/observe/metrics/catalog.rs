@@ -16,9 +16,9 @@ pub struct Metric {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// It only rises, except when the program starts.
+    /// A count that only rises, from 0 when the program starts.
     Counter,
-    /// It rises and falls.
+    /// A value that rises and falls.
     Gauge,
     /// A distribution of durations in seconds.
     Histogram,
@@ -67,7 +67,7 @@ catalog! {
     WAITING = Gauge "requests_waiting" ["balancer"]
         "Requests that are queued for an endpoint with room.";
     WAITS = Histogram "wait_seconds" ["balancer"]
-        "Time that waits for an endpoint took.";
+        "How long requests have waited for an endpoint, counted when the wait ends.";
     SNAPSHOTS = Counter "snapshots_total" ["balancer"]
         "Sets of endpoints that the driver has published.";
     SOURCE_ERRORS = Counter "source_errors_total" ["balancer"]
@@ -126,6 +126,8 @@ catalog! {
         "Answers of a source that have changed the endpoints.";
     SOURCE_AGE = Gauge "source_age_seconds" ["source"]
         "Age of the last answer of a source. Absent before the first one.";
+    SOURCE_ENDPOINTS = Gauge "source_endpoints" ["source"]
+        "Endpoints in the last answer of a source.";
     CONNECTIONS = Gauge "connections" ["pool"]
         "Connections to endpoints that are open, in use or kept.";
     CONNECTIONS_OPENED = Counter "connections_opened_total" ["pool"]
@@ -142,6 +144,4 @@ catalog! {
         "Invocations that were throttled, by scope: function, region, caller.";
     LAMBDA_SHED = Counter "lambda_shed_total" ["throttles"]
         "Requests that were shed because the account is throttled.";
-    SOURCE_ENDPOINTS = Gauge "source_endpoints" ["source"]
-        "Endpoints in the last answer of a source.";
 }

@@ -29,7 +29,7 @@ pub enum EndpointSeries {
         /// The most endpoints of a balancer that have series of their own.
         max: usize,
     },
-    /// One for each zone.
+    /// One for each zone. Zones of one name in different regions share a series.
     Zones,
     /// One for each tier.
     Tiers,
@@ -46,12 +46,13 @@ impl Default for EndpointSeries {
 
 /// Reads the components of a [`Registry`] as metrics.
 ///
-/// It holds what it has read before, so that counters go on when an endpoint comes back and counts
-/// from 0. The counters of an endpoint that is gone disappear after [`grace`](Self::grace); what it
-/// has counted after the last reading is not seen. An endpoint takes about 2 KB, and 4 KB more if
-/// durations are measured. Clones
-/// are handles to one exporter. Concurrent calls wait for each other, and those that came before a
-/// reading began share its text.
+/// An exporter remembers the last reading, so that counters go on when an endpoint comes back and
+/// counts from 0. The counters of a removed endpoint disappear after [`grace`](Self::grace), and
+/// what the endpoint has counted since the last reading is lost. An exporter takes about 2 KB for
+/// each endpoint, and 4 KB more if durations are measured.
+///
+/// Clones are handles to one exporter. Concurrent calls wait for each other, and those that came
+/// before a reading began share its text.
 #[derive(Clone, Debug)]
 pub struct Exporter {
     registry: Registry,

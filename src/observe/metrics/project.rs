@@ -70,7 +70,7 @@ impl Projection {
         }
     }
 
-    /// Adds a value of a component that has the series for itself.
+    /// Adds a value of the component.
     fn push<'a>(
         &mut self,
         metric: &'static Metric,
@@ -81,7 +81,7 @@ impl Projection {
         self.push_part(metric, labels, None, value);
     }
 
-    /// Adds a value of an endpoint of the component.
+    /// Adds a value of the component, or of one of its endpoints.
     fn push_part(
         &mut self,
         metric: &'static Metric,

@@ -76,7 +76,7 @@ struct Counted {
     labels: Labels,
 }
 
-/// Labels that the component and the source determine, at one moment.
+/// Labels that the component and the endpoint determine, at one moment.
 const PLACE: [&str; 4] = ["balancer", "endpoint", "zone", "tier"];
 
 #[derive(Debug)]
@@ -207,8 +207,8 @@ fn advance(last: &mut Value, now: Value) -> Value {
 fn counted_since(before: u64, now: u64) -> u64 {
     match before.saturating_sub(now) {
         0 => now - before,
-        fell if fell > 1 << 39 => (1 << 40) - fell,
-        fell if fell > 1 << 31 => (1 << 32) - fell.min(1 << 32),
+        fell if fell > 1 << 39 => (1_u64 << 40).saturating_sub(fell),
+        fell if fell > 1 << 31 => (1_u64 << 32).saturating_sub(fell),
         _ => 0,
     }
 }

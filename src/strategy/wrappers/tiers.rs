@@ -231,7 +231,7 @@ pub struct TiersPicker<P> {
     /// In order of preference.
     tiers: Box<[PartPicker<P>]>,
     draw: Draw,
-    /// For explanations.
+    /// The share of each tier, which explanations contain.
     shares: Box<[f64]>,
 }
 

@@ -138,7 +138,7 @@ async fn an_action_that_is_not_understood_or_not_granted_is_not_performed() {
 }
 
 #[tokio::test]
-async fn without_the_token_nobody_acts() {
+async fn no_action_without_the_token() {
     let (dashboard, performed) = with_token();
     for field in [
         "x-other: 1",
