@@ -75,7 +75,7 @@ impl Explanation {
             (Some(picked), PickOutcome::Picked) => write!(f, "{picked} picked"),
             (Some(picked), PickOutcome::Waits) => write!(f, "the request waits for {picked}"),
             (Some(picked), PickOutcome::Refused) => {
-                write!(f, "the request is refused rather than to wait for {picked}")
+                write!(f, "the request is refused rather than left to wait for {picked}")
             }
             (None, PickOutcome::Refused) => f.write_str("the request is refused"),
             (None, _) => f.write_str("the request waits"),

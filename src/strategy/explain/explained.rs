@@ -12,9 +12,9 @@ use crate::{
 /// [`Balancer::explain`](crate::Balancer::explain).
 ///
 /// Each logged pick is one `tracing` event of level `DEBUG` with the target `tower_lb::pick` and
-/// the fields `picked`, `outcome` and `why`. It explains the pick that the request follows, not
-/// another draw. A request that waits, or that is retried, is picked for more than once; each pick
-/// may be logged.
+/// the fields `balancer`, `picked`, `outcome` and `why`. It explains the pick that the request
+/// follows, not another draw. For a request that waits, or that is retried, there is more than one
+/// pick, and each may be logged.
 ///
 /// Put it around all other wrappers: what is outside of it is not explained.
 ///
@@ -27,9 +27,9 @@ use crate::{
 /// ```
 ///
 /// A pick that is not logged costs one random number. One that is logged allocates, and takes time
-/// in proportion to the number of endpoints, about 0.2 µs for each: with many endpoints, log a
-/// small share. While no subscriber is interested in the event, nothing is explained. The
-/// balancer's seed decides which picks are logged.
+/// in proportion to the number of endpoints: with many endpoints, log a small share. While no
+/// subscriber is interested in the event, nothing is explained. The balancer's seed decides which
+/// picks are logged.
 #[derive(Clone, Debug)]
 pub struct Explained<St> {
     inner: St,

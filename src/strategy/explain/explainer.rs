@@ -5,7 +5,9 @@ use std::{
 };
 
 use super::{
-    ExplainedCandidate, ExplainedStep, Explanation, PickOutcome, Rules, Standing, rule::Exclusion,
+    ExplainedCandidate, ExplainedStep, Explanation, PickOutcome, Rules, Standing,
+    rule::Exclusion,
+    tree::{Part, Step, Tree},
 };
 use crate::{
     endpoint::Health,
@@ -88,27 +90,6 @@ struct At {
     /// The rules of this part that are not shown yet: those from this index on.
     rules: Rules,
     shown: usize,
-}
-
-#[derive(Debug)]
-struct Step {
-    part: Option<usize>,
-    depth: usize,
-    name: Cow<'static, str>,
-    decision: String,
-    exclusion: Option<Exclusion>,
-    /// The step asked only some of its parts.
-    divides: bool,
-    /// It is not part of the explanation, except as the reason why an endpoint is excluded.
-    hidden: bool,
-}
-
-/// A part of the candidates that a step asked.
-#[derive(Debug)]
-struct Part {
-    step: usize,
-    name: Arc<str>,
-    eligible: Candidates,
 }
 
 #[derive(Debug, Default)]
@@ -458,103 +439,3 @@ fn append(text: &mut String, clause: &str) {
     }
     text.push_str(clause);
 }
-
-impl From<&Step> for ExplainedStep {
-    fn from(step: &Step) -> Self {
-        let (name, decision) = (step.name.clone(), step.decision.clone());
-        Self { depth: step.depth, name, decision }
-    }
-}
-
-/// The steps and parts of a pick, to find what excluded a candidate.
-struct Tree<'a> {
-    steps: &'a [Step],
-    parts: &'a [Part],
-    /// The steps of the outermost picker, and of each part, that may exclude candidates.
-    outermost: Vec<usize>,
-    steps_of: Vec<Vec<usize>>,
-    parts_of: HashMap<usize, Vec<usize>>,
-}
-
-/// What excluded a candidate.
-enum Cause<'a> {
-    Rule(&'a str),
-    /// The parts that were asked, none of which has the candidate.
-    Outside(&'a Tree<'a>, &'a [usize]),
-}
-
-impl<'a> Tree<'a> {
-    fn of(steps: &'a [Step], parts: &'a [Part]) -> Self {
-        let mut outermost = Vec::new();
-        let mut steps_of = vec![Vec::new(); parts.len()];
-        for (index, step) in steps.iter().enumerate() {
-            if step.exclusion.is_some() || step.divides {
-                step.part.map_or(&mut outermost, |part| &mut steps_of[part]).push(index);
-            }
-        }
-        let mut parts_of: HashMap<_, Vec<_>> = HashMap::new();
-        for (index, part) in parts.iter().enumerate() {
-            parts_of.entry(part.step).or_default().push(index);
-        }
-        Self { steps, parts, outermost, steps_of, parts_of }
-    }
-
-    /// Returns what kept the pick from the candidate; `None` if a strategy could have picked it.
-    fn exclusion(&self, candidate: &Candidate) -> Option<Cause<'_>> {
-        self.exclusion_by(&self.outermost, candidate.position())
-    }
-
-    fn exclusion_by(&self, steps: &[usize], position: usize) -> Option<Cause<'_>> {
-        let mut excluded = None;
-        for &index in steps {
-            let step = &self.steps[index];
-            if let Some(Exclusion { before, after, reason }) = &step.exclusion {
-                if before.is_eligible_at(position) && !after.is_eligible_at(position) {
-                    return Some(Cause::Rule(reason));
-                }
-            }
-            if !step.divides {
-                continue;
-            }
-            let asked = self.parts_of.get(&index).map(Vec::as_slice).unwrap_or_default();
-            let mut within =
-                asked.iter().filter(|&&part| self.parts[part].eligible.is_eligible_at(position));
-            let Some(first) = within.next() else {
-                excluded = excluded.or(Some(Cause::Outside(self, asked)));
-                continue;
-            };
-            // A candidate that any of the parts could have picked is not excluded.
-            let cause = self.exclusion_by(&self.steps_of[*first], position);
-            let open = cause.is_none()
-                || within.any(|&part| self.exclusion_by(&self.steps_of[part], position).is_none());
-            if open {
-                return None;
-            }
-            excluded = excluded.or(cause);
-        }
-        excluded
-    }
-}
-
-impl std::fmt::Display for Cause<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Rule(reason) => f.write_str(reason),
-            Self::Outside(_, []) => f.write_str("no part was asked"),
-            Self::Outside(tree, asked) => {
-                f.write_str("not in ")?;
-                for (number, &part) in asked.iter().take(MAX_NAMED).enumerate() {
-                    let separator = if number == 0 { "" } else { ", " };
-                    write!(f, "{separator}{}", tree.parts[part].name)?;
-                }
-                match asked.len().saturating_sub(MAX_NAMED) {
-                    0 => Ok(()),
-                    more => write!(f, " or {more} more"),
-                }
-            }
-        }
-    }
-}
-
-/// How many parts a reason names.
-const MAX_NAMED: usize = 3;

@@ -7,6 +7,7 @@
 //!
 //! - `explanation`: the result, a plain value, and `display`, its text.
 //! - `explainer`: what pickers tell, and how it becomes an [`Explanation`].
+//! - `tree`: the steps and parts of a pick, and which of them excluded a candidate.
 //! - `observe`: the two observers of a pick. `observed_pick!` implements `Pick` by them.
 //! - `rule`: what a wrapper that has no picker did when it was built.
 //! - `explained`: the wrapper that logs a share of the picks.
@@ -17,6 +18,7 @@ mod explainer;
 mod explanation;
 mod observe;
 mod rule;
+mod tree;
 
 pub(crate) use self::{
     display::Brief,
