@@ -111,8 +111,8 @@ impl Limiter {
 
     /// Returns how many permits were granted so far.
     pub(super) fn granted(&self) -> u64 {
-        // In this order, the halves are complete or lack the one that has just begun. The highest
-        // bit of the lower count tells the two apart.
+        // The halves are read first, so their count is complete, or lacks the one that has just
+        // begun. The highest bit of the lower count tells the two apart.
         let halves = self.granted_halves.load(SeqCst);
         let granted = self.granted_and_in_flight.load(SeqCst) >> GRANTED_SHIFT;
         let missing = (halves ^ (granted >> HALF_BITS)) & 1;

@@ -13,7 +13,8 @@ const FAILURES = ["application", "overload", "transport", "timeout"];
 const SVG = "http://www.w3.org/2000/svg";
 
 const find = (id) => document.getElementById(id);
-const list = (value) => (Array.isArray(value) ? value.filter((item) => item && typeof item === "object") : []);
+const array = (value) => (Array.isArray(value) ? value : []);
+const objects = (value) => array(value).filter((item) => item && typeof item === "object");
 const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
 // ---------------------------------------------------------------- text
@@ -434,7 +435,7 @@ class Balancer {
     this.slowest = null;
     const states = { healthy: 0, degraded: 0, unhealthy: 0, draining: 0 };
     let longest = 0;
-    for (const reported of list(data.endpoints)) {
+    for (const reported of objects(data.endpoints)) {
       const name = String(reported.name ?? "");
       const key = distinct(name, seen);
       let endpoint = this.endpoints.get(key);
@@ -559,7 +560,7 @@ class Balancer {
 
   renderNotices() {
     const driver = this.data.driver || {};
-    const lines = list2(this.data.notices).map((text) => ["notice", text]);
+    const lines = array(this.data.notices).map((text) => ["notice", text]);
     if (driver.last_error) lines.push(["notice is-bad", "The source of endpoints fails: " + driver.last_error + " (" + plural(number(driver.errors) || 1, "error") + ")"]);
     if (driver.state === "dropped") lines.push(["notice is-bad", "The driver was dropped: changes of the endpoints are not seen."]);
     const mark = JSON.stringify(lines);
@@ -657,7 +658,6 @@ class Balancer {
   }
 }
 Balancer.made = 0;
-const list2 = (value) => (Array.isArray(value) ? value : []);
 
 function sortBy(column, numeric) {
   const same = model.sort.column === column;
@@ -693,7 +693,7 @@ let eventsMark = "";
 function renderEvents() {
   const all = [];
   for (const balancer of model.balancers.values()) {
-    for (const event of list(balancer.data.events)) all.push({ event, balancer, time: number(event.time) || 0 });
+    for (const event of objects(balancer.data.events)) all.push({ event, balancer, time: number(event.time) || 0 });
   }
   all.sort((a, b) => b.time - a.time || (number(b.event.id) || 0) - (number(a.event.id) || 0));
   renderStrip(all);
@@ -750,7 +750,7 @@ function renderStrip(all) {
 
 // Reads out new changes of health, the latest of a report and how many there were.
 function announceEvents(balancer) {
-  const events = list(balancer.data.events);
+  const events = objects(balancer.data.events);
   const newest = events.reduce((most, event) => Math.max(most, number(event.id) ?? 0), -1);
   const before = balancer.lastEvent;
   balancer.lastEvent = newest;
@@ -773,7 +773,7 @@ const FIRST_PANELS = ["budgets", "retries", "hedges", "failovers", "limits", "ci
 
 // Every list of the report besides the balancers is a panel: an item for each, and a figure for each of its fields.
 function renderPanels(report, passed) {
-  const names = Object.keys(report).filter((key) => key !== "balancers" && list(report[key]).length);
+  const names = Object.keys(report).filter((key) => key !== "balancers" && objects(report[key]).length);
   const place = (name) => (FIRST_PANELS.includes(name) ? FIRST_PANELS.indexOf(name) : FIRST_PANELS.length);
   names.sort((a, b) => place(a) - place(b) || collator.compare(a, b));
   for (const [name, panel] of panels) {
@@ -789,7 +789,7 @@ function renderPanels(report, passed) {
       find("panels").append(section);
     }
     const seen = new Set();
-    list(report[name]).slice(0, 100).forEach((data, index) => {
+    objects(report[name]).slice(0, 100).forEach((data, index) => {
       const key = String(data.name ?? "") + "\n" + index;
       seen.add(key);
       let item = panel.items.get(key);
@@ -1026,7 +1026,7 @@ function toast(text) {
 async function loadGranted() {
   try {
     const answer = await (await fetch("api/actions")).json();
-    model.granted = new Set(list2(answer.granted));
+    model.granted = new Set(array(answer.granted));
     model.needsToken = Boolean(answer.token);
     renderAll();
   } catch {
@@ -1044,7 +1044,7 @@ function show(report) {
   model.time = time;
   find("boot")?.remove();
   const seen = new Set();
-  for (const data of list(report.balancers)) {
+  for (const data of objects(report.balancers)) {
     const name = String(data.name ?? "");
     const key = distinct(name, seen);
     let balancer = model.balancers.get(key);
