@@ -133,6 +133,8 @@ pub mod balance;
 mod body_reader;
 mod capacity;
 pub mod discover;
+#[cfg(feature = "dns-server")]
+pub mod dns_server;
 pub mod endpoint;
 mod error;
 mod escape;
