@@ -88,6 +88,8 @@ mod websocket;
 pub use self::client::{Client, ClientBody, ClientFuture, ConnectFailures, Pool, PoolStatus};
 #[cfg(feature = "tls")]
 pub use self::client::{Tls, TlsBuilder};
+#[cfg(feature = "proxy")]
+pub(crate) use self::gateway::FromGateway;
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
 #[cfg(feature = "proxy")]

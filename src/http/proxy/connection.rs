@@ -54,17 +54,17 @@ impl ClientConnection {
     }
 
     /// Returns the scheme of the requests on this connection.
-    pub(super) fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
 
     /// Returns the element of `X-Forwarded-For`: the IP address of the client.
-    pub(super) fn peer_ip_field(&self) -> &HeaderValue {
+    pub(crate) fn peer_ip_field(&self) -> &HeaderValue {
         &self.peer_ip_field
     }
 
     /// Returns the value of `X-Forwarded-Port`: the port that the client has connected to.
-    pub(super) fn local_port_field(&self) -> &HeaderValue {
+    pub(crate) fn local_port_field(&self) -> &HeaderValue {
         &self.local_port_field
     }
 }

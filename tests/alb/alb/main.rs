@@ -1,1 +1,3 @@
-//! Tests.
+//! The Application Load Balancer.
+
+mod dns;

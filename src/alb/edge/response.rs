@@ -1,0 +1,148 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::http::FromGateway;
+
+/// The attributes of a listener that concern responses.
+#[derive(Clone, Debug, Default)]
+pub(in crate::alb) struct ResponseSettings {
+    /// The value of `Server` in responses of the load balancer itself; `None` removes the field
+    /// from all responses.
+    pub(in crate::alb) server: Option<HeaderValue>,
+    /// Fields that replace those of the target, such as `Strict-Transport-Security`.
+    pub(in crate::alb) fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Wraps the services of a listener in [`ResponseEdge`].
+#[derive(Clone, Debug)]
+pub(in crate::alb) struct ResponseEdgeLayer(Arc<ResponseSettings>);
+
+impl ResponseEdgeLayer {
+    pub(in crate::alb) fn new(settings: ResponseSettings) -> Self {
+        Self(Arc::new(settings))
+    }
+}
+
+impl<S> Layer<S> for ResponseEdgeLayer {
+    type Service = ResponseEdge<S>;
+
+    fn layer(&self, inner: S) -> ResponseEdge<S> {
+        ResponseEdge { inner, settings: Arc::clone(&self.0) }
+    }
+}
+
+/// Gives responses the status and the fields that they have at an Application Load Balancer.
+#[derive(Clone, Debug)]
+pub(in crate::alb) struct ResponseEdge<S> {
+    inner: S,
+    settings: Arc<ResponseSettings>,
+}
+
+impl<S, B, R> Service<Request<B>> for ResponseEdge<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ResponseEdgeFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let settings = Arc::clone(&self.settings);
+        ResponseEdgeFuture { response: self.inner.call(request), settings }
+    }
+}
+
+pin_project! {
+    /// The response future of [`ResponseEdge`].
+    pub(in crate::alb) struct ResponseEdgeFuture<F> {
+        #[pin]
+        response: F,
+        settings: Arc<ResponseSettings>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ResponseEdgeFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = ready!(this.response.poll(cx));
+        if let Ok(response) = &mut response {
+            this.settings.apply(response);
+        }
+        Poll::Ready(response)
+    }
+}
+
+impl ResponseSettings {
+    fn apply<R>(&self, response: &mut Response<R>) {
+        let is_own = response.extensions().get::<FromGateway>().is_some();
+        // An Application Load Balancer has one status for what is wrong with a head.
+        if is_own && response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        let headers = response.headers_mut();
+        match &self.server {
+            None => {
+                headers.remove(header::SERVER);
+            }
+            Some(server) if is_own => {
+                headers.insert(header::SERVER, server.clone());
+            }
+            Some(_) => {}
+        }
+        for (name, value) in &self.fields {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(settings: &ResponseSettings, status: u16, is_own: bool) -> Response<()> {
+        let response = Response::builder().status(status).header("server", "target");
+        let mut response = response.header("x-frame-options", "none").body(()).unwrap();
+        if is_own {
+            response.extensions_mut().insert(FromGateway);
+        }
+        settings.apply(&mut response);
+        response
+    }
+
+    #[test]
+    fn only_own_responses_are_signed_and_have_the_status_of_the_table() {
+        let server = Some(HeaderValue::from_static("tower-lb"));
+        let settings = ResponseSettings { server, fields: Vec::new() };
+        let own = applied(&settings, 431, true);
+        assert_eq!(
+            (own.status().as_u16(), &own.headers()["server"]),
+            (400, &"tower-lb".parse().unwrap())
+        );
+        let targets = applied(&settings, 431, false);
+        assert_eq!(targets.status(), 431);
+        assert_eq!(targets.headers()["server"], "target");
+    }
+
+    #[test]
+    fn attributes_replace_and_remove_fields() {
+        let field = (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        let settings = ResponseSettings { server: None, fields: vec![field] };
+        let response = applied(&settings, 200, false);
+        assert!(!response.headers().contains_key("server"));
+        assert_eq!(response.headers()["x-frame-options"], "DENY");
+    }
+}

@@ -1,0 +1,3 @@
+//! An Application Load Balancer.
+
+mod edge;
