@@ -1,13 +1,14 @@
 //! What an Application Load Balancer does with each request and response, besides the rules.
 //!
 //! [`RequestEdge`] is inside of [`http::Proxy`](crate::http::Proxy), so it sees one form of all
-//! requests; [`ResponseEdge`] is outside of everything, so it sees the responses of all parts.
+//! requests; [`ListenerEdge`] is outside of everything, so it sees the responses of all parts.
 //!
 //! | question | file |
 //! |---|---|
 //! | which requests are refused? | `refusal`, `filter` |
 //! | what does the target learn about the client? | `forwarded`, `host`, `trace_id` |
-//! | which fields does a response get? | `response` |
+//! | what do the attributes of a listener change? | `listener` |
+//! | how many responses had which status? | `responses` |
 //!
 //! Source: the load balancer and listener attributes of the API reference, and the user guide on
 //! header processing and on errors.
@@ -15,14 +16,16 @@
 mod filter;
 mod forwarded;
 mod host;
+mod listener;
 mod refusal;
 mod request;
-mod response;
+mod responses;
 mod trace_id;
 
 pub(super) use self::{
     filter::RequestFilter,
     forwarded::ClientAddress,
+    listener::{ListenerEdge, ListenerEdgeLayer, ListenerSettings},
     request::{RequestEdge, RequestEdgeLayer, RequestSettings},
-    response::{ResponseEdge, ResponseEdgeLayer, ResponseSettings},
+    responses::{ResponseCounters, Responses},
 };

@@ -1,4 +1,5 @@
 use std::{
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,11 +10,14 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::FromGateway;
+use super::responses::ResponseCounters;
+use crate::http::{ClientConnection, FromGateway};
 
-/// The attributes of a listener that concern responses.
+/// The attributes of a listener that concern requests and responses.
 #[derive(Clone, Debug, Default)]
-pub(in crate::alb) struct ResponseSettings {
+pub(in crate::alb) struct ListenerSettings {
+    /// The port that clients connect to, if it is not the one that is bound.
+    pub(in crate::alb) port: Option<u16>,
     /// The value of `Server` in responses of the load balancer itself; `None` removes the field
     /// from all responses.
     pub(in crate::alb) server: Option<HeaderValue>,
@@ -21,59 +25,73 @@ pub(in crate::alb) struct ResponseSettings {
     pub(in crate::alb) fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Wraps the services of a listener in [`ResponseEdge`].
+/// Wraps the service of a listener in [`ListenerEdge`].
 #[derive(Clone, Debug)]
-pub(in crate::alb) struct ResponseEdgeLayer(Arc<ResponseSettings>);
+pub(in crate::alb) struct ListenerEdgeLayer {
+    settings: Arc<ListenerSettings>,
+    responses: Arc<ResponseCounters>,
+}
 
-impl ResponseEdgeLayer {
-    pub(in crate::alb) fn new(settings: ResponseSettings) -> Self {
-        Self(Arc::new(settings))
+impl ListenerEdgeLayer {
+    pub(in crate::alb) fn new(
+        settings: ListenerSettings,
+        responses: Arc<ResponseCounters>,
+    ) -> Self {
+        Self { settings: Arc::new(settings), responses }
     }
 }
 
-impl<S> Layer<S> for ResponseEdgeLayer {
-    type Service = ResponseEdge<S>;
+impl<S> Layer<S> for ListenerEdgeLayer {
+    type Service = ListenerEdge<S>;
 
-    fn layer(&self, inner: S) -> ResponseEdge<S> {
-        ResponseEdge { inner, settings: Arc::clone(&self.0) }
+    fn layer(&self, inner: S) -> ListenerEdge<S> {
+        let (settings, responses) = (Arc::clone(&self.settings), Arc::clone(&self.responses));
+        ListenerEdge { inner, settings, responses }
     }
 }
 
-/// Gives responses the status and the fields that they have at an Application Load Balancer.
+/// Gives requests the port of the listener, and responses the status and the fields that they have
+/// at an Application Load Balancer. Counts responses.
 #[derive(Clone, Debug)]
-pub(in crate::alb) struct ResponseEdge<S> {
+pub(in crate::alb) struct ListenerEdge<S> {
     inner: S,
-    settings: Arc<ResponseSettings>,
+    settings: Arc<ListenerSettings>,
+    responses: Arc<ResponseCounters>,
 }
 
-impl<S, B, R> Service<Request<B>> for ResponseEdge<S>
+impl<S, B, R> Service<Request<B>> for ListenerEdge<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResponseEdgeFuture<S::Future>;
+    type Future = ListenerEdgeFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let settings = Arc::clone(&self.settings);
-        ResponseEdgeFuture { response: self.inner.call(request), settings }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(port) = self.settings.port {
+            set_port(&mut request, port);
+        }
+        let response = self.inner.call(request);
+        let (settings, responses) = (Arc::clone(&self.settings), Arc::clone(&self.responses));
+        ListenerEdgeFuture { response, settings, responses }
     }
 }
 
 pin_project! {
-    /// The response future of [`ResponseEdge`].
-    pub(in crate::alb) struct ResponseEdgeFuture<F> {
+    /// The response future of [`ListenerEdge`].
+    pub(in crate::alb) struct ListenerEdgeFuture<F> {
         #[pin]
         response: F,
-        settings: Arc<ResponseSettings>,
+        settings: Arc<ListenerSettings>,
+        responses: Arc<ResponseCounters>,
     }
 }
 
-impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ResponseEdgeFuture<F> {
+impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ListenerEdgeFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -81,12 +99,25 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ResponseEdgeFu
         let mut response = ready!(this.response.poll(cx));
         if let Ok(response) = &mut response {
             this.settings.apply(response);
+            let is_own = response.extensions().get::<FromGateway>().is_some();
+            this.responses.count(response.status(), is_own);
         }
         Poll::Ready(response)
     }
 }
 
-impl ResponseSettings {
+/// Replaces the port that the client has connected to, which redirects and `X-Forwarded-Port` name.
+fn set_port<B>(request: &mut Request<B>, port: u16) {
+    if let Some(connection) = request.extensions().get::<ClientConnection>() {
+        if connection.local().port() != port {
+            let local = SocketAddr::new(connection.local().ip(), port);
+            let seen = ClientConnection::new(connection.peer(), local).tls(connection.is_tls());
+            request.extensions_mut().insert(seen);
+        }
+    }
+}
+
+impl ListenerSettings {
     fn apply<R>(&self, response: &mut Response<R>) {
         let is_own = response.extensions().get::<FromGateway>().is_some();
         // An Application Load Balancer has one status for what is wrong with a head.
@@ -113,7 +144,7 @@ impl ResponseSettings {
 mod tests {
     use super::*;
 
-    fn applied(settings: &ResponseSettings, status: u16, is_own: bool) -> Response<()> {
+    fn applied(settings: &ListenerSettings, status: u16, is_own: bool) -> Response<()> {
         let response = Response::builder().status(status).header("server", "target");
         let mut response = response.header("x-frame-options", "none").body(()).unwrap();
         if is_own {
@@ -126,7 +157,7 @@ mod tests {
     #[test]
     fn only_own_responses_are_signed_and_have_the_status_of_the_table() {
         let server = Some(HeaderValue::from_static("tower-lb"));
-        let settings = ResponseSettings { server, fields: Vec::new() };
+        let settings = ListenerSettings { server, ..ListenerSettings::default() };
         let own = applied(&settings, 431, true);
         assert_eq!(
             (own.status().as_u16(), &own.headers()["server"]),
@@ -140,7 +171,7 @@ mod tests {
     #[test]
     fn attributes_replace_and_remove_fields() {
         let field = (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        let settings = ResponseSettings { server: None, fields: vec![field] };
+        let settings = ListenerSettings { fields: vec![field], ..ListenerSettings::default() };
         let response = applied(&settings, 200, false);
         assert!(!response.headers().contains_key("server"));
         assert_eq!(response.headers()["x-frame-options"], "DENY");
