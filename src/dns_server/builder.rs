@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::{
     responder::Responder,
     server::DnsServer,
-    zones::{Affinity, Zone, Zones},
+    zones::{ZoneAffinity, Zone, Zones},
 };
 use crate::ConfigError;
 
@@ -29,7 +29,7 @@ impl DnsServerBuilder {
         let zones = Zones {
             zones: Vec::new(),
             clients: Vec::new(),
-            affinity: Affinity::None,
+            affinity: ZoneAffinity::None,
             is_healthy: Arc::new(|_| true),
         };
         Self { name, ttl: Duration::from_secs(60), zones }
@@ -39,8 +39,8 @@ impl DnsServerBuilder {
         /// Sets how long a client may keep an answer, in whole seconds. Default 60 s, which is that
         /// of an Application Load Balancer.
         pub fn ttl(ttl: Duration) => ttl = ttl;
-        /// Sets how strongly clients are bound to their zone. Default [`Affinity::None`].
-        pub fn affinity(affinity: Affinity) => zones.affinity = affinity;
+        /// Sets how strongly clients are bound to their zone. Default [`ZoneAffinity::None`].
+        pub fn affinity(affinity: ZoneAffinity) => zones.affinity = affinity;
         /// Sets what tells whether a zone can serve. It is called for each zone and query, so it
         /// should only read a state. Default: every zone can.
         pub fn healthy(is_healthy: impl Fn(&str) -> bool + Send + Sync + 'static)

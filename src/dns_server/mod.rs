@@ -5,7 +5,7 @@
 //! within the records' time to live, without a change on its side.
 //!
 //! ```no_run
-//! use tower_lb::dns_server::{Affinity, DnsServer};
+//! use tower_lb::dns_server::{ZoneAffinity, DnsServer};
 //!
 //! # async fn example(healthy: impl Fn(&str) -> bool + Send + Sync + 'static)
 //! # -> Result<(), Box<dyn std::error::Error>> {
@@ -14,7 +14,7 @@
 //!     .zone("b", ["10.0.2.10".parse()?])
 //!     // Clients of 10.0.1.0/24 are sent to zone a while it is healthy.
 //!     .clients("10.0.1.0/24".parse()?, "a")
-//!     .affinity(Affinity::Full)
+//!     .affinity(ZoneAffinity::Full)
 //!     .healthy(healthy)
 //!     .build()?
 //!     .bind("127.0.0.1:5300".parse()?)
@@ -41,5 +41,5 @@ mod zones;
 pub use self::{
     builder::{DnsConfig, DnsServerBuilder},
     server::DnsServer,
-    zones::Affinity,
+    zones::ZoneAffinity,
 };

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 /// A zone that is not healthy gets no client, whatever the affinity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Affinity {
+pub enum ZoneAffinity {
     /// Answers with all healthy zones.
     #[default]
     None,
@@ -20,7 +20,7 @@ pub enum Affinity {
     Full,
 }
 
-impl Affinity {
+impl ZoneAffinity {
     /// Returns the share of the queries that are answered with the client's zone only.
     fn share(self) -> f64 {
         match self {
@@ -46,7 +46,7 @@ pub(super) type IsHealthy = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 pub(super) struct Zones {
     pub(super) zones: Vec<Zone>,
     pub(super) clients: Vec<(IpNet, String)>,
-    pub(super) affinity: Affinity,
+    pub(super) affinity: ZoneAffinity,
     pub(super) is_healthy: IsHealthy,
 }
 
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn zones(affinity: Affinity, healthy: &'static [&'static str]) -> Zones {
+    fn zones(affinity: ZoneAffinity, healthy: &'static [&'static str]) -> Zones {
         let zone = |name: &str, addresses: &[&str]| Zone {
             name: name.into(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn a_zone_that_is_not_healthy_is_left_out() {
         let rng = &mut Rng::seeded(1);
-        let zones = zones(Affinity::None, &["a", "c"]);
+        let zones = zones(ZoneAffinity::None, &["a", "c"]);
         assert_eq!(answer(&zones, "192.0.2.1", rng), set(&["10.0.1.1", "10.0.1.2", "10.0.3.1"]));
     }
 
     #[test]
     fn without_a_healthy_zone_all_are_named() {
         let rng = &mut Rng::seeded(1);
-        for affinity in [Affinity::None, Affinity::Partial, Affinity::Full] {
+        for affinity in [ZoneAffinity::None, ZoneAffinity::Partial, ZoneAffinity::Full] {
             assert_eq!(answer(&zones(affinity, &[]), "192.0.2.1", rng).len(), 4);
         }
     }
@@ -154,19 +154,19 @@ mod tests {
     #[test]
     fn full_affinity_names_the_clients_own_zone() {
         let rng = &mut Rng::seeded(1);
-        let all = zones(Affinity::Full, &["a", "b", "c"]);
+        let all = zones(ZoneAffinity::Full, &["a", "b", "c"]);
         assert_eq!(answer(&all, "192.0.2.1", rng), set(&["10.0.1.1", "10.0.1.2"]));
         assert_eq!(answer(&all, "192.0.2.200", rng), set(&["10.0.2.1"]), "the longer prefix");
         assert_eq!(answer(&all, "::ffff:192.0.2.200", rng), set(&["10.0.2.1"]));
         assert_eq!(answer(&all, "198.51.100.1", rng).len(), 4, "of no zone");
-        let failed = zones(Affinity::Full, &["b", "c"]);
+        let failed = zones(ZoneAffinity::Full, &["b", "c"]);
         assert_eq!(answer(&failed, "192.0.2.1", rng), set(&["10.0.2.1", "10.0.3.1"]));
     }
 
     #[test]
     fn partial_affinity_is_85_in_100() {
         let rng = &mut Rng::seeded(1);
-        let zones = zones(Affinity::Partial, &["a", "b", "c"]);
+        let zones = zones(ZoneAffinity::Partial, &["a", "b", "c"]);
         let own = (0..10_000).filter(|_| answer(&zones, "192.0.2.1", rng).len() == 2).count();
         assert!((8_300..8_700).contains(&own), "{own}");
     }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn each_address_is_first_as_often() {
         let rng = &mut Rng::seeded(1);
-        let zones = zones(Affinity::None, &["a", "b", "c"]);
+        let zones = zones(ZoneAffinity::None, &["a", "b", "c"]);
         let first = |rng: &mut Rng| zones.addresses_for([1, 1, 1, 1].into(), rng)[0];
         let count = (0..4_000).filter(|_| first(rng) == IpAddr::from([10, 0, 2, 1])).count();
         assert!((900..1_100).contains(&count), "{count}");

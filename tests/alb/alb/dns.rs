@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use tower_lb::dns_server::{Affinity, DnsServer};
+use tower_lb::dns_server::{ZoneAffinity, DnsServer};
 
 /// The output of dig, or `None` if it is not installed.
 async fn dig(server: std::net::SocketAddr, query: &[&str]) -> Option<String> {
@@ -89,7 +89,7 @@ async fn dig_gets_the_zone_that_it_is_in() {
         .zone("a", ["10.0.1.1".parse().unwrap()])
         .zone("b", ["10.0.2.1".parse().unwrap()])
         .clients("127.0.0.0/8".parse().unwrap(), "b")
-        .affinity(Affinity::Full)
+        .affinity(ZoneAffinity::Full)
         .build()
         .unwrap()
         .bind(([127, 0, 0, 1], 0).into())

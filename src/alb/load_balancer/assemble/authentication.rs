@@ -1,0 +1,194 @@
+use super::rules::RuleSources;
+#[cfg(feature = "oidc")]
+use crate::auth::oidc::OidcLayer;
+#[cfg(feature = "jwt")]
+use crate::auth::jwt::JwtLayer;
+use crate::{
+    alb::{
+        config::{self, Problem, ProblemKind},
+        load_balancer::rule_service::RuleService,
+    },
+    rules::Action,
+};
+
+/// What stands before the action of a rule.
+pub(super) enum Authentication {
+    #[cfg(feature = "jwt")]
+    Jwt(JwtLayer),
+    #[cfg(feature = "oidc")]
+    Oidc(OidcLayer),
+}
+
+impl Authentication {
+    pub(super) fn wrap<S>(self, action: Action<S>) -> RuleService<S> {
+        match self {
+            #[cfg(feature = "jwt")]
+            Self::Jwt(layer) => RuleService::Jwt(layer.layer(action)),
+            #[cfg(feature = "oidc")]
+            Self::Oidc(layer) => {
+                let service = layer.layer(action);
+                RuleService::Oidc { layer, service }
+            }
+            #[cfg(not(any(feature = "jwt", feature = "oidc")))]
+            _ => RuleService::Plain(action),
+        }
+    }
+}
+
+/// Makes the authentication of a rule.
+pub(super) fn authenticate<S>(
+    authenticate: &config::Authenticate,
+    path: &str,
+    sources: &RuleSources<'_, S>,
+) -> Result<Authentication, Problem> {
+    match authenticate {
+        #[cfg(feature = "jwt")]
+        config::Authenticate::Jwt(jwt) => jwt::layer(jwt, path, sources).map(Authentication::Jwt),
+        #[cfg(feature = "oidc")]
+        config::Authenticate::Oidc(oidc) => {
+            oidc::layer(oidc, path, sources).map(Authentication::Oidc)
+        }
+        #[cfg(feature = "oidc")]
+        config::Authenticate::Cognito(cognito) => {
+            oidc::cognito_layer(cognito, path, sources).map(Authentication::Oidc)
+        }
+        #[allow(unreachable_patterns, reason = "with both features there is no other")]
+        other => {
+            let feature = if matches!(other, config::Authenticate::Jwt(_)) { "jwt" } else { "oidc" };
+            let why = format!("this program is built without the feature `{feature}` of tower-lb");
+            Err(Problem::new(ProblemKind::NotSupported, path, why))
+        }
+    }
+}
+
+/// Returns the client that the program supplies for key sets and identity providers.
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+fn http_client<S>(
+    path: &str,
+    sources: &RuleSources<'_, S>,
+) -> Result<crate::auth::HttpClient, Problem> {
+    sources.resources.http_client.clone().ok_or_else(|| {
+        let expected = "an HTTP client that the program supplies (`http_client` of the builder)";
+        Problem::new(ProblemKind::Invalid, path, expected)
+    })
+}
+
+#[cfg(feature = "jwt")]
+mod jwt {
+    use std::fs;
+
+    use super::{Problem, ProblemKind, RuleSources, config, http_client};
+    use crate::auth::jwt::{ClaimFormat, JwtLayer, KeySource, RequiredClaim};
+
+    pub(super) fn layer<S>(
+        jwt: &config::Jwt,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<JwtLayer, Problem> {
+        let keys = match sources.config.bindings.jwks.get(&jwt.jwks) {
+            Some(config::JwksBinding::File(file)) => {
+                let text = fs::read_to_string(file).map_err(|error| {
+                    let path = format!("bindings.jwks.{}", jwt.jwks);
+                    let expected = format!("a file that can be read ({error})");
+                    Problem::new(ProblemKind::Invalid, path, expected).with_value(file.display())
+                })?;
+                KeySource::fixed(text)
+            }
+            Some(config::JwksBinding::Url(url)) => {
+                KeySource::url(url, http_client(path, sources)?)
+            }
+            None => KeySource::url(&jwt.jwks, http_client(path, sources)?),
+        };
+        let invalid = |error| Problem::from_config_error(path, &error);
+        let mut builder = JwtLayer::builder(&jwt.issuer, keys);
+        for claim in &jwt.claims {
+            let format = match claim.format {
+                config::ClaimFormat::SingleString => ClaimFormat::SingleString,
+                config::ClaimFormat::StringArray => ClaimFormat::StringArray,
+                config::ClaimFormat::SpaceSeparatedValues => ClaimFormat::SpaceSeparatedValues,
+            };
+            builder = builder.claim(RequiredClaim::new(&claim.name, format, claim.values.clone()));
+        }
+        builder.build().map_err(invalid)
+    }
+}
+
+#[cfg(feature = "oidc")]
+mod oidc {
+    use super::{Problem, ProblemKind, RuleSources, config, http_client};
+    use crate::auth::oidc::{ClientSecret, OidcLayer, OnUnauthenticated, Provider};
+
+    pub(super) fn layer<S>(
+        oidc: &config::Oidc,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<OidcLayer, Problem> {
+        let mut provider = Provider::new(&oidc.issuer);
+        if let Some(endpoints) = &oidc.endpoints {
+            provider = provider
+                .authorization_endpoint(&endpoints.authorization)
+                .token_endpoint(&endpoints.token)
+                .user_info_endpoint(&endpoints.user_info);
+        }
+        login(provider, &oidc.issuer, &oidc.client_id, &oidc.session, path, sources)
+    }
+
+    /// A user pool is an OpenID Connect provider, whose issuer its ARN names.
+    pub(super) fn cognito_layer<S>(
+        cognito: &config::Cognito,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<OidcLayer, Problem> {
+        let mut parts = cognito.user_pool.split(':').skip(3);
+        let region = parts.next().filter(|region| !region.is_empty());
+        let pool = parts.nth(1).and_then(|resource| resource.strip_prefix("userpool/"));
+        let (Some(region), Some(pool)) = (region, pool) else {
+            let expected = "the ARN of a user pool";
+            let path = format!("{path}.user_pool");
+            let problem = Problem::new(ProblemKind::Invalid, path, expected);
+            return Err(problem.with_value(&cognito.user_pool));
+        };
+        let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
+        let domain = match cognito.domain.contains('.') {
+            true => cognito.domain.clone(),
+            false => format!("{}.auth.{region}.amazoncognito.com", cognito.domain),
+        };
+        let provider = Provider::new(&issuer)
+            .authorization_endpoint(format!("https://{domain}/oauth2/authorize"))
+            .token_endpoint(format!("https://{domain}/oauth2/token"))
+            .user_info_endpoint(format!("https://{domain}/oauth2/userInfo"));
+        login(provider, &issuer, &cognito.client_id, &cognito.session, path, sources)
+    }
+
+    fn login<S>(
+        provider: Provider,
+        issuer: &str,
+        client: &str,
+        session: &config::Session,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<OidcLayer, Problem> {
+        let resources = sources.resources;
+        let http = http_client(path, sources)?;
+        let mut builder = OidcLayer::builder(provider, client, http, resources.keys.cookie.clone())
+            // Rules with the same provider and client share their sessions.
+            .realm(format!("{issuer} {client}"))
+            .cookie(&session.cookie)
+            .scope(&session.scope)
+            .session_timeout(session.timeout.into())
+            .on_unauthenticated(match session.unauthenticated {
+                config::Unauthenticated::Deny => OnUnauthenticated::Deny,
+                config::Unauthenticated::Allow => OnUnauthenticated::Allow,
+                config::Unauthenticated::Authenticate => OnUnauthenticated::Authenticate,
+            });
+        for (name, value) in &session.parameters {
+            builder = builder.parameter(name, value);
+        }
+        if let Some(source) = sources.config.bindings.client_secrets.get(client) {
+            let path = format!("bindings.client_secrets.{client}");
+            let secret = resources.secret(source, &path)?;
+            builder = builder.client_secret(ClientSecret::new(secret.expose()));
+        }
+        builder.build().map_err(|error| Problem::from_config_error(path, &error))
+    }
+}

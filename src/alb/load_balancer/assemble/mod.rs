@@ -1,0 +1,19 @@
+//! The running parts of a load balancer, made from its configuration.
+//!
+//! Each file makes one part. A part that cannot be made is a [`Problem`] with the path of what is
+//! wrong, so that a change of the configuration is refused as a whole.
+//!
+//! [`Problem`]: crate::alb::config::Problem
+
+mod authentication;
+mod groups;
+mod listener;
+mod rules;
+mod tls;
+
+pub(super) use self::{
+    groups::{Group, GroupService, GroupSettings, assemble_group},
+    listener::{listener_builder, node_service, NodeService},
+    rules::{RuleSources, assemble_rules},
+    tls::{TlsSource, assemble_tls},
+};

@@ -1,0 +1,194 @@
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use super::authentication::authenticate;
+use crate::{
+    ConfigError,
+    alb::{
+        config::{self, Problem},
+        load_balancer::{resources::Resources, rule_service::RuleService},
+    },
+    http::sticky::Sessions,
+    rules::{Action, Condition, FixedResponse, Forward, Pattern, Redirect, Rule, Rules, RulesBuilder},
+};
+
+/// What the rules of a listener refer to.
+pub(in crate::alb::load_balancer) struct RuleSources<'a, S> {
+    pub(in crate::alb::load_balancer) config: &'a config::Config,
+    pub(in crate::alb::load_balancer) resources: &'a Resources,
+    /// Returns the service of the target group with this name.
+    pub(in crate::alb::load_balancer) group: &'a dyn Fn(&str) -> Option<S>,
+}
+
+/// Makes the rules of a listener.
+pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
+    listener: &config::Listener,
+    sources: &RuleSources<'_, S>,
+    problems: &mut Vec<Problem>,
+) -> Option<RulesBuilder<RuleService<S>>> {
+    let path = format!("listeners.{}", listener.port);
+    let default = service(
+        &listener.default_action,
+        listener.default_authenticate.as_ref(),
+        &path,
+        ["default_action", "default_authenticate"],
+        sources,
+        problems,
+    );
+    let mut rules = Vec::new();
+    for (priority, rule) in listener.rules_by_priority() {
+        let path = format!("{path}.rules.{priority}");
+        let fields = ["action", "authenticate"];
+        let service =
+            service(&rule.action, rule.authenticate.as_ref(), &path, fields, sources, problems);
+        let Some(service) = service else { continue };
+        let mut made = Rule::new(priority, service);
+        if let Some(name) = &rule.name {
+            made = made.name(name.as_str());
+        }
+        // A rule without conditions is for all requests.
+        if rule.conditions.is_empty() {
+            made = made.when(Condition::any());
+        }
+        made = rule.conditions.iter().map(condition).fold(made, Rule::when);
+        if let Some(rewrite) = &rule.transforms.host {
+            made = made.rewrite_host(&rewrite.regex, &rewrite.replace);
+        }
+        if let Some(rewrite) = &rule.transforms.url {
+            made = made.rewrite_url(&rewrite.regex, &rewrite.replace);
+        }
+        rules.push(made);
+    }
+    let builder = Rules::builder(default?).name(listener.port.to_string()).rules(rules);
+    // What a builder finds names rules by their position.
+    match builder.clone().build() {
+        Ok(_) => Some(builder),
+        Err(error) => {
+            problems.push(Problem::from_config_error(&path, &error));
+            None
+        }
+    }
+}
+
+/// Makes what a rule does: its action behind its authentication.
+fn service<S: Clone>(
+    action: &config::Action,
+    authentication: Option<&config::Authenticate>,
+    path: &str,
+    [action_field, authentication_field]: [&str; 2],
+    sources: &RuleSources<'_, S>,
+    problems: &mut Vec<Problem>,
+) -> Option<RuleService<S>> {
+    let made = match make_action(action, sources) {
+        Ok(action) => Some(action),
+        Err(error) => {
+            problems.push(Problem::from_config_error(&format!("{path}.{action_field}"), &error));
+            None
+        }
+    };
+    let Some(authentication) = authentication else { return made.map(RuleService::Plain) };
+    let path = format!("{path}.{authentication_field}");
+    match authenticate(authentication, &path, sources) {
+        Ok(layer) => Some(layer.wrap(made?)),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+fn make_action<S: Clone>(
+    action: &config::Action,
+    sources: &RuleSources<'_, S>,
+) -> Result<Action<S>, ConfigError> {
+    Ok(match action {
+        config::Action::Forward(forward) => make_forward(forward, sources)?.into(),
+        config::Action::Redirect(redirect) => make_redirect(redirect)?.into(),
+        config::Action::FixedResponse(fixed) => make_fixed_response(fixed)?.into(),
+    })
+}
+
+fn make_forward<S: Clone>(
+    forward: &config::Forward,
+    sources: &RuleSources<'_, S>,
+) -> Result<Forward<S>, ConfigError> {
+    let mut builder = Forward::builder();
+    for weighted in &forward.groups {
+        let name = sources.config.target_group(&weighted.group).map(|group| group.name.as_str());
+        let group = name.and_then(|name| Some((name, (sources.group)(name)?)));
+        let unknown =
+            || ConfigError::new("groups", "the name of a target group").with_value(&weighted.group);
+        let (name, service) = group.ok_or_else(unknown)?;
+        builder = builder.group(name, weighted.weight, service);
+    }
+    if let Some(duration) = forward.stickiness {
+        builder = builder.sticky(group_sessions(duration.into(), sources.resources)?);
+    }
+    builder.build()
+}
+
+/// The cookie that keeps a client at one of several target groups.
+fn group_sessions(lifetime: Duration, resources: &Resources) -> Result<Sessions, ConfigError> {
+    Sessions::builder(resources.session_key.clone()).cookie("AWSALBTG").lifetime(lifetime).build()
+}
+
+fn make_redirect(redirect: &config::Redirect) -> Result<Redirect, ConfigError> {
+    let mut builder = Redirect::builder(status(redirect.status)?);
+    if let Some(protocol) = &redirect.protocol {
+        builder = builder.protocol(protocol);
+    }
+    if let Some(host) = &redirect.host {
+        builder = builder.host(host);
+    }
+    if let Some(port) = &redirect.port {
+        builder = builder.port(port);
+    }
+    if let Some(path) = &redirect.path {
+        builder = builder.path(path);
+    }
+    if let Some(query) = &redirect.query {
+        builder = builder.query(query);
+    }
+    builder.build()
+}
+
+fn make_fixed_response(fixed: &config::FixedResponse) -> Result<FixedResponse, ConfigError> {
+    let mut builder = FixedResponse::builder(status(fixed.status)?);
+    if let Some(content_type) = &fixed.content_type {
+        builder = builder.content_type(content_type);
+    }
+    if let Some(body) = &fixed.body {
+        builder = builder.body(body.clone());
+    }
+    builder.build()
+}
+
+fn status(status: u16) -> Result<StatusCode, ConfigError> {
+    StatusCode::from_u16(status)
+        .map_err(|_| ConfigError::new("status", "a status of HTTP").with_value(status))
+}
+
+fn condition(condition: &config::Condition) -> Condition {
+    match condition {
+        config::Condition::Host(values) => Condition::host(patterns(values)),
+        config::Condition::Path(values) => Condition::path(patterns(values)),
+        config::Condition::Header(header) => {
+            Condition::header(header.name.clone(), patterns(&header.value))
+        }
+        config::Condition::Query(values) => {
+            Condition::any_of(values.iter().map(|pattern| match &pattern.key {
+                Some(key) => Condition::query([(key.as_str(), pattern.value.as_str())]),
+                None => Condition::query([pattern.value.as_str()]),
+            }))
+        }
+        config::Condition::Method(methods) => Condition::method(methods.iter().cloned()),
+        config::Condition::SourceIp(networks) => Condition::source(networks.iter().cloned()),
+    }
+}
+
+fn patterns(patterns: &config::Patterns) -> impl Iterator<Item = Pattern> + use<> {
+    let values = patterns.values.iter().cloned().map(Pattern::from);
+    let regexes = patterns.regex.iter().cloned().map(Pattern::regex);
+    values.chain(regexes).collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,107 @@
+use std::{path::Path, sync::Arc};
+
+use rustls::crypto::CryptoProvider;
+
+use crate::{
+    ConfigError,
+    alb::{
+        config::{self, Problem},
+        load_balancer::resources::Resources,
+    },
+    listener::tls::{Certificate, Certificates, ClientAuth, SecurityPolicy, ServerTls, TrustStore},
+};
+
+/// Makes the TLS side of an HTTPS listener; `None` for one without TLS.
+pub(in crate::alb::load_balancer) fn assemble_tls(
+    listener: &config::Listener,
+    config: &config::Config,
+    resources: &Resources,
+    problems: &mut Vec<Problem>,
+) -> Option<ServerTls> {
+    if listener.protocol != config::ListenerProtocol::Https {
+        return None;
+    }
+    let path = format!("listeners.{}", listener.port);
+    let made = make_tls(listener, config, resources);
+    made.map_err(|error| problems.push(Problem::from_config_error(&path, &error))).ok()
+}
+
+fn make_tls(
+    listener: &config::Listener,
+    config: &config::Config,
+    resources: &Resources,
+) -> Result<ServerTls, ConfigError> {
+    let mut certificates = Certificates::builder();
+    if let Some(provider) = &resources.crypto_provider {
+        certificates = certificates.crypto_provider(Arc::clone(provider));
+    }
+    for (position, certificate) in listener.certificates.iter().enumerate() {
+        let certificate = make_certificate(certificate, config, resources)?;
+        certificates = match position {
+            0 => certificates.default_certificate(certificate),
+            _ => certificates.certificate(certificate),
+        };
+    }
+    let policy = match &listener.security_policy {
+        Some(name) => SecurityPolicy::alb(name)?,
+        None => SecurityPolicy::intermediate(),
+    };
+    let mut tls = ServerTls::builder(certificates.build()?)
+        .policy(policy)
+        .client_auth(client_auth(&listener.mutual_tls, config)?);
+    if !config.load_balancer.attributes.http2 {
+        tls = tls.alpn(["http/1.1"]);
+    }
+    tls.build()
+}
+
+fn make_certificate(
+    certificate: &config::Certificate,
+    config: &config::Config,
+    resources: &Resources,
+) -> Result<Certificate, ConfigError> {
+    let unknown = |name: &str| {
+        let expected = "the name of a certificate in `bindings.certificates`";
+        ConfigError::new("certificates", expected).with_value(name)
+    };
+    let binding = match certificate {
+        config::Certificate::Bound(binding) => binding,
+        config::Certificate::Named(name) => {
+            config.bindings.certificates.get(name).ok_or_else(|| unknown(name))?
+        }
+    };
+    match binding {
+        config::CertificateBinding::Files { certificate, key } => {
+            Ok(Certificate::files(certificate, key))
+        }
+        config::CertificateBinding::Program { program } => {
+            resources.certificates.get(program).cloned().ok_or_else(|| {
+                let expected = "a certificate that the program supplies";
+                ConfigError::new("certificates", expected).with_value(program)
+            })
+        }
+    }
+}
+
+fn client_auth(
+    mutual: &config::MutualTls,
+    config: &config::Config,
+) -> Result<ClientAuth, ConfigError> {
+    let (store, ignore_expiry, advertise) = match mutual {
+        config::MutualTls::Off => return Ok(ClientAuth::Off),
+        config::MutualTls::Passthrough => return Ok(ClientAuth::Passthrough),
+        config::MutualTls::Verify { trust_store, ignore_expiry, advertise_ca_names } => {
+            (trust_store, *ignore_expiry, *advertise_ca_names)
+        }
+    };
+    let binding = config.bindings.trust_stores.get(store).ok_or_else(|| {
+        let expected = "the name of a trust store in `bindings.trust_stores`";
+        ConfigError::new("mutual_tls.trust_store", expected).with_value(store)
+    })?;
+    let mut builder = TrustStore::files([&binding.certificates]);
+    for revocations in &binding.revocations {
+        builder = builder.crl_file(revocations);
+    }
+    let store = builder.ignore_expiry(ignore_expiry).advertise_ca_names(advertise).build()?;
+    Ok(ClientAuth::Verify(store))
+}
