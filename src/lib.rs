@@ -155,6 +155,8 @@ mod http_semantics;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod limit;
+#[cfg(feature = "listener")]
+pub mod listener;
 pub mod load;
 mod log_limit;
 mod named;
