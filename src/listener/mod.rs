@@ -39,8 +39,8 @@
 //! signal of the process.
 //!
 //! **What a request gets** in its extensions: [`ClientConnection`](crate::http::ClientConnection)
-//! (not on a Unix socket without a PROXY header), [`ConnectionInfo`], and [`ProxyHeader`] if the
-//! connection has one.
+//! (not on a Unix socket without a PROXY header), [`ConnectionInfo`], and [`ProxyHeader`] and
+//! `TlsDetails` if the connection has them.
 //!
 //! **Every limit has a default**, and every connection is always under one of them:
 //!
@@ -72,6 +72,7 @@
 //! | which limits are there? | `builder`, `limits`, `address_limit` |
 //! | who accepts, and what if that fails? | `acceptor` |
 //! | what happens on a connection? | `connection` |
+//! | how is it encrypted? | `tls` |
 //! | how does it stop? | `serve` |
 //! | what do all of them share, and what do operators see? | `core`, `status` |
 
@@ -89,6 +90,8 @@ mod proxy_protocol;
 mod serve;
 mod socket;
 mod status;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use self::{
     builder::ListenerBuilder,
