@@ -1,6 +1,7 @@
 use super::{
-    Check, CircuitBreaker, CircuitBroken, Drained, Draining, HealthCheck, HealthChecked,
-    OutlierDetected, OutlierDetection, OverloadBackedOff, OverloadBackoff, SlowStart, SlowStarted,
+    AnomalyDetected, AnomalyDetection, Check, CircuitBreaker, CircuitBroken, Drained, Draining,
+    HealthCheck, HealthChecked, OutlierDetected, OutlierDetection, OverloadBackedOff,
+    OverloadBackoff, SlowStart, SlowStarted,
 };
 use crate::{ConfigError, discover::Discover};
 
@@ -34,6 +35,15 @@ pub trait HealthExt: Discover + Sized {
     /// [`CircuitBroken`].
     fn circuit_broken(self, breaker: CircuitBreaker) -> Result<CircuitBroken<Self>, ConfigError> {
         CircuitBroken::new(self, breaker)
+    }
+
+    /// Lowers the weight of endpoints that fail more often than their peers; see
+    /// [`AnomalyDetected`].
+    fn anomaly_detected(
+        self,
+        detection: AnomalyDetection,
+    ) -> Result<AnomalyDetected<Self>, ConfigError> {
+        AnomalyDetected::new(self, detection)
     }
 
     /// Lowers the weight of endpoints that report an overload; see [`OverloadBackedOff`].

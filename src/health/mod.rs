@@ -5,6 +5,7 @@
 //! | [`health_checked`] | checks each endpoint periodically | a [`Check`] |
 //! | [`outlier_detected`] | ejects endpoints that do worse than others | outcomes of requests |
 //! | [`circuit_broken`] | stops requests to an endpoint that fails | outcomes of requests |
+//! | [`anomaly_detected`] | lowers the weight of endpoints that fail more often than others | outcomes of requests |
 //! | [`overload_backoff`] | lowers the weight of an overloaded endpoint | overload responses |
 //! | [`slow_start`] | raises the weight of a new endpoint step by step | weights |
 //! | [`drained`] | lets a removed endpoint finish its requests | the number in flight |
@@ -12,6 +13,7 @@
 //! [`health_checked`]: HealthExt::health_checked
 //! [`outlier_detected`]: HealthExt::outlier_detected
 //! [`circuit_broken`]: HealthExt::circuit_broken
+//! [`anomaly_detected`]: HealthExt::anomaly_detected
 //! [`overload_backoff`]: HealthExt::overload_backoff
 //! [`slow_start`]: HealthExt::slow_start
 //! [`drained`]: HealthExt::drained
@@ -28,8 +30,8 @@
 //! path without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms,
 //! the resolution of the timer, count as 1 ms.
 //!
-//! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`OverloadBackoff`],
-//! [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
+//! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`AnomalyDetection`],
+//! [`OverloadBackoff`], [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
 //! folder `stage` holds what the adapters share; `passive` holds the meters.
 //!
 //! ```
@@ -66,6 +68,7 @@
 //! # }
 //! ```
 
+mod anomaly;
 mod check;
 mod circuit_breaker;
 mod draining;
@@ -81,6 +84,10 @@ pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
 pub use self::check::{GrpcCheck, HttpCheck};
 pub use self::{
+    anomaly::{
+        AnomalyCounts, AnomalyDetected, AnomalyDetection, AnomalyFigures, AnomalyResult,
+        AnomalyStatus, EndpointAnomaly,
+    },
     check::{
         Check, CheckCount, CheckCounts, CheckFigures, CheckStatus, EndpointCheck, HealthCheck,
         HealthChecked, InitialState, LastCheck,
