@@ -1,7 +1,7 @@
 use super::{
     AnomalyDetected, AnomalyDetection, Check, CircuitBreaker, CircuitBroken, Drained, Draining,
     HealthCheck, HealthChecked, OutlierDetected, OutlierDetection, OverloadBackedOff,
-    OverloadBackoff, SlowStart, SlowStarted,
+    OverloadBackoff, PermitLimited, Permits, SlowStart, SlowStarted,
 };
 use crate::{ConfigError, discover::Discover};
 
@@ -57,6 +57,12 @@ pub trait HealthExt: Discover + Sized {
     /// Raises the weight of endpoints that enter service step by step; see [`SlowStarted`].
     fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarted<Self>, ConfigError> {
         SlowStarted::new(self, slow_start)
+    }
+
+    /// Limits the requests in flight at each endpoint as the endpoint permits; see
+    /// [`PermitLimited`]. Call it last.
+    fn permit_limited(self, permits: Permits) -> Result<PermitLimited<Self>, ConfigError> {
+        PermitLimited::new(self, permits)
     }
 
     /// Lets endpoints that are removed finish their requests first; see [`Drained`].

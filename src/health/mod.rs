@@ -8,6 +8,7 @@
 //! | [`anomaly_detected`] | lowers the weight of endpoints that fail more often than others | outcomes of requests |
 //! | [`overload_backoff`] | lowers the weight of an overloaded endpoint | overload responses |
 //! | [`slow_start`] | raises the weight of a new endpoint step by step | weights |
+//! | [`permit_limited`] | limits requests in flight as the endpoint permits | load reports |
 //! | [`drained`] | lets a removed endpoint finish its requests | the number in flight |
 //!
 //! [`health_checked`]: HealthExt::health_checked
@@ -16,6 +17,7 @@
 //! [`anomaly_detected`]: HealthExt::anomaly_detected
 //! [`overload_backoff`]: HealthExt::overload_backoff
 //! [`slow_start`]: HealthExt::slow_start
+//! [`permit_limited`]: HealthExt::permit_limited
 //! [`drained`]: HealthExt::drained
 //!
 //! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned.
@@ -76,21 +78,22 @@ mod ext;
 mod outlier;
 mod overload_backoff;
 mod passive;
+mod permits;
 mod slow_start;
 mod stage;
 
 #[cfg(feature = "tcp-check")]
 pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
-pub use self::check::{GrpcCheck, HttpCheck};
+pub use self::check::{GrpcCall, GrpcCheck, HttpCheck, UnexpectedResponse};
 pub use self::{
     anomaly::{
         AnomalyCounts, AnomalyDetected, AnomalyDetection, AnomalyFigures, AnomalyResult,
         AnomalyStatus, EndpointAnomaly,
     },
     check::{
-        Check, CheckCount, CheckCounts, CheckFigures, CheckStatus, EndpointCheck, HealthCheck,
-        HealthChecked, InitialState, LastCheck,
+        Check, CheckCount, CheckCounts, CheckFailure, CheckFigures, CheckStatus, EndpointCheck,
+        HealthCheck, HealthChecked, InitialState, LastCheck,
     },
     circuit_breaker::{
         CircuitBreaker, CircuitBroken, CircuitCounts, CircuitFigures, CircuitState, CircuitStatus,
@@ -107,6 +110,7 @@ pub use self::{
         BackoffCounts, BackoffFigures, BackoffStatus, EndpointBackoff, OverloadBackedOff,
         OverloadBackoff,
     },
+    permits::{PermitLimited, Permits},
     slow_start::{SlowStart, SlowStarted},
     stage::figures::{Figures, StageStatus, WeakFigures},
 };

@@ -98,7 +98,8 @@ pub use self::proxy::{
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
-        PermitUntilBodyEnd, TrackedBody, UntilBodyEnd,
+        IdleTimeout, IdleTimeoutFuture, IdleTimeoutLayer, ObservedBody, PermitUntilBodyEnd,
+        TrackedBody, UntilBodyEnd,
     },
     classify::{ClassifyHttp, GrpcStatus, HttpStatus, RetryOn},
     client::{
@@ -106,7 +107,9 @@ pub use self::{
         SetOrigin,
     },
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
-    load::{Counted, IN_FLIGHT, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe},
+    load::{
+        Counted, IN_FLIGHT, PERMITS, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe,
+    },
     replay::{Replay, ReplayBody, ReplayLayer},
     request_key::RequestKey,
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},

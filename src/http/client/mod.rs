@@ -37,6 +37,8 @@ mod set_origin;
 mod status;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod unverified;
 
 #[cfg(feature = "tls")]
 pub use self::tls::{Tls, TlsBuilder};

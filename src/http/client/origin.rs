@@ -69,6 +69,14 @@ impl Origin {
         self
     }
 
+    /// Replaces the scheme by `https` or `http`. A port that the origin does not name is then that
+    /// of the new scheme.
+    #[cfg(feature = "alb")]
+    pub(crate) fn secured(mut self, https: bool) -> Self {
+        self.scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
+        self
+    }
+
     /// Returns the scheme, `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
