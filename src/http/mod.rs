@@ -92,8 +92,8 @@ pub use self::client::{Tls, TlsBuilder};
 pub use self::load::load_report;
 #[cfg(feature = "proxy")]
 pub use self::proxy::{
-    ClientConnection, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer, RequestBody,
-    RequestBodyError, Tunnels,
+    ClientConnection, ClientVersion, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer,
+    RequestBody, RequestBodyError, Tunnels,
 };
 pub use self::{
     body::{
