@@ -1,12 +1,13 @@
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
 use super::WaitQueue;
 use crate::sync::{Mutex, MutexGuard, lock};
 
-/// A number of requests that an endpoint on trial may still get, from all balancers together.
+/// A number of requests that an endpoint may still get, from all balancers together: those of a
+/// trial ([`of`](Self::of)), or those that it may have at a time ([`at_a_time`](Self::at_a_time)).
 ///
 /// A balancer takes one for each request that it sends to the endpoint, and sends no request when
 /// none is left. Clones share the number, and only clones are equal.
@@ -15,34 +16,89 @@ pub struct Allowance(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    left: AtomicU32,
+    /// Below 0 if a limit was lowered below the requests in flight.
+    left: AtomicI64,
+    kind: Kind,
     /// The queues in which requests wait, one for each balancer.
     queues: Mutex<Vec<Weak<WaitQueue>>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A request that has ended stays counted.
+    Requests,
+    /// A request that has ended makes room for another one.
+    AtATime { limit: AtomicU32 },
 }
 
 impl Allowance {
     /// Allows `requests` requests.
     #[must_use]
     pub fn of(requests: u32) -> Self {
-        Self(Arc::new(Shared { left: AtomicU32::new(requests), queues: Mutex::default() }))
+        Self::new(requests, Kind::Requests)
+    }
+
+    /// Allows `limit` requests at a time; 0 allows none. [`set_limit`](Self::set_limit) changes it.
+    #[must_use]
+    pub fn at_a_time(limit: u32) -> Self {
+        Self::new(limit, Kind::AtATime { limit: AtomicU32::new(limit) })
+    }
+
+    fn new(left: u32, kind: Kind) -> Self {
+        let left = AtomicI64::new(left.into());
+        Self(Arc::new(Shared { left, kind, queues: Mutex::default() }))
+    }
+
+    /// Changes how many requests are allowed [at a time](Self::at_a_time). Requests in flight above
+    /// a lower limit may finish. Has no effect on an allowance for a trial.
+    pub fn set_limit(&self, limit: u32) {
+        let Kind::AtATime { limit: current } = &self.0.kind else { return };
+        // Each change adds its own difference, so concurrent ones add up to the last limit.
+        let before = current.swap(limit, Ordering::AcqRel);
+        let more = i64::from(limit) - i64::from(before);
+        self.0.left.fetch_add(more, Ordering::AcqRel);
+        if more > 0 {
+            self.wake();
+        }
+    }
+
+    /// Returns how many requests are allowed [at a time](Self::at_a_time); `None` for a trial.
+    #[must_use]
+    pub fn limit(&self) -> Option<u32> {
+        match &self.0.kind {
+            Kind::Requests => None,
+            Kind::AtATime { limit } => Some(limit.load(Ordering::Relaxed)),
+        }
     }
 
     /// Returns how many requests may still be sent.
     #[must_use]
     pub fn left(&self) -> u32 {
-        self.0.left.load(Ordering::Relaxed)
+        let left = self.0.left.load(Ordering::Relaxed).max(0);
+        u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     /// Takes one request; returns false if none is left.
     pub(crate) fn take(&self) -> bool {
-        let less = |left: u32| left.checked_sub(1);
+        let less = |left: i64| (left > 0).then(|| left - 1);
         self.0.left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// Records that a request for which one was taken has ended.
+    pub(crate) fn ended(&self) {
+        if matches!(self.0.kind, Kind::AtATime { .. }) {
+            self.give_back();
+        }
     }
 
     /// Gives one back for a request that was not sent after all, and wakes the requests that wait
     /// for room in all balancers that have the endpoint.
     pub(crate) fn give_back(&self) {
         self.0.left.fetch_add(1, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let queues = self.queues().clone();
         queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.look_again());
     }
@@ -84,5 +140,24 @@ mod tests {
         assert_eq!(allowance.left(), 1);
         assert!(allowance.take());
         assert_ne!(Allowance::of(0), allowance, "only clones are equal");
+        allowance.ended();
+        assert_eq!((allowance.left(), allowance.limit()), (0, None), "a trial gives nothing back");
+    }
+
+    #[test]
+    fn a_limit_counts_the_requests_in_flight() {
+        let allowance = Allowance::at_a_time(2);
+        assert!(allowance.take() && allowance.take() && !allowance.take());
+        allowance.ended();
+        assert!(allowance.take());
+        allowance.set_limit(1);
+        allowance.ended();
+        assert_eq!(allowance.left(), 0, "one is in flight");
+        allowance.ended();
+        assert_eq!(allowance.left(), 1);
+        allowance.set_limit(0);
+        assert!(!allowance.take());
+        allowance.set_limit(3);
+        assert_eq!((allowance.left(), allowance.limit()), (3, Some(3)));
     }
 }

@@ -213,6 +213,14 @@ impl EndpointState {
         }
     }
 
+    /// Records that a request that was sent has ended, for an allowance that counts those in flight.
+    #[cold]
+    pub(crate) fn ended(&self) {
+        if let Some(allowance) = self.attributes.allowance() {
+            allowance.ended();
+        }
+    }
+
     /// Passes the beginning of a response on to the meters that need it.
     pub(crate) fn first_byte(&self, start: Start) {
         let meters = self.meters().filter(|meter| meter.needs_first_bytes());

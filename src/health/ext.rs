@@ -1,6 +1,7 @@
 use super::{
-    Check, CircuitBreaker, CircuitBroken, Drained, Draining, HealthCheck, HealthChecked,
-    OutlierDetected, OutlierDetection, OverloadBackedOff, OverloadBackoff, SlowStart, SlowStarted,
+    AnomalyDetected, AnomalyDetection, Check, CircuitBreaker, CircuitBroken, Drained, Draining,
+    HealthCheck, HealthChecked, OutlierDetected, OutlierDetection, OverloadBackedOff,
+    OverloadBackoff, PermitLimited, Permits, SlowStart, SlowStarted,
 };
 use crate::{ConfigError, discover::Discover};
 
@@ -36,6 +37,15 @@ pub trait HealthExt: Discover + Sized {
         CircuitBroken::new(self, breaker)
     }
 
+    /// Lowers the weight of endpoints that fail more often than their peers; see
+    /// [`AnomalyDetected`].
+    fn anomaly_detected(
+        self,
+        detection: AnomalyDetection,
+    ) -> Result<AnomalyDetected<Self>, ConfigError> {
+        AnomalyDetected::new(self, detection)
+    }
+
     /// Lowers the weight of endpoints that report an overload; see [`OverloadBackedOff`].
     fn overload_backoff(
         self,
@@ -47,6 +57,12 @@ pub trait HealthExt: Discover + Sized {
     /// Raises the weight of endpoints that enter service step by step; see [`SlowStarted`].
     fn slow_start(self, slow_start: SlowStart) -> Result<SlowStarted<Self>, ConfigError> {
         SlowStarted::new(self, slow_start)
+    }
+
+    /// Limits the requests in flight at each endpoint as the endpoint permits; see
+    /// [`PermitLimited`]. Call it last.
+    fn permit_limited(self, permits: Permits) -> Result<PermitLimited<Self>, ConfigError> {
+        PermitLimited::new(self, permits)
     }
 
     /// Lets endpoints that are removed finish their requests first; see [`Drained`].

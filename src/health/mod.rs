@@ -5,15 +5,19 @@
 //! | [`health_checked`] | checks each endpoint periodically | a [`Check`] |
 //! | [`outlier_detected`] | ejects endpoints that do worse than others | outcomes of requests |
 //! | [`circuit_broken`] | stops requests to an endpoint that fails | outcomes of requests |
+//! | [`anomaly_detected`] | lowers the weight of endpoints that fail more often than others | outcomes of requests |
 //! | [`overload_backoff`] | lowers the weight of an overloaded endpoint | overload responses |
 //! | [`slow_start`] | raises the weight of a new endpoint step by step | weights |
+//! | [`permit_limited`] | limits requests in flight as the endpoint permits | load reports |
 //! | [`drained`] | lets a removed endpoint finish its requests | the number in flight |
 //!
 //! [`health_checked`]: HealthExt::health_checked
 //! [`outlier_detected`]: HealthExt::outlier_detected
 //! [`circuit_broken`]: HealthExt::circuit_broken
+//! [`anomaly_detected`]: HealthExt::anomaly_detected
 //! [`overload_backoff`]: HealthExt::overload_backoff
 //! [`slow_start`]: HealthExt::slow_start
+//! [`permit_limited`]: HealthExt::permit_limited
 //! [`drained`]: HealthExt::drained
 //!
 //! The adapters are part of the stream: the balancer's driver polls them, and no task is spawned.
@@ -28,8 +32,8 @@
 //! path without a lock. A threshold that is crossed wakes the driver at once. Intervals below 1 ms,
 //! the resolution of the timer, count as 1 ms.
 //!
-//! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`OverloadBackoff`],
-//! [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
+//! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`AnomalyDetection`],
+//! [`OverloadBackoff`], [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
 //! folder `stage` holds what the adapters share; `passive` holds the meters.
 //!
 //! ```
@@ -66,6 +70,7 @@
 //! # }
 //! ```
 
+mod anomaly;
 mod check;
 mod circuit_breaker;
 mod draining;
@@ -73,17 +78,22 @@ mod ext;
 mod outlier;
 mod overload_backoff;
 mod passive;
+mod permits;
 mod slow_start;
 mod stage;
 
 #[cfg(feature = "tcp-check")]
 pub use self::check::TcpCheck;
 #[cfg(feature = "http")]
-pub use self::check::{GrpcCheck, HttpCheck};
+pub use self::check::{GrpcCall, GrpcCheck, HttpCheck, UnexpectedResponse};
 pub use self::{
+    anomaly::{
+        AnomalyCounts, AnomalyDetected, AnomalyDetection, AnomalyFigures, AnomalyResult,
+        AnomalyStatus, EndpointAnomaly,
+    },
     check::{
-        Check, CheckCount, CheckCounts, CheckFigures, CheckStatus, EndpointCheck, HealthCheck,
-        HealthChecked, InitialState, LastCheck,
+        Check, CheckCount, CheckCounts, CheckFailure, CheckFigures, CheckStatus, EndpointCheck,
+        HealthCheck, HealthChecked, InitialState, LastCheck,
     },
     circuit_breaker::{
         CircuitBreaker, CircuitBroken, CircuitCounts, CircuitFigures, CircuitState, CircuitStatus,
@@ -100,6 +110,7 @@ pub use self::{
         BackoffCounts, BackoffFigures, BackoffStatus, EndpointBackoff, OverloadBackedOff,
         OverloadBackoff,
     },
+    permits::{PermitLimited, Permits},
     slow_start::{SlowStart, SlowStarted},
     stage::figures::{Figures, StageStatus, WeakFigures},
 };

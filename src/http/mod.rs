@@ -94,13 +94,14 @@ pub(crate) use self::gateway::FromGateway;
 pub use self::load::load_report;
 #[cfg(feature = "proxy")]
 pub use self::proxy::{
-    ClientConnection, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer, RequestBody,
-    RequestBodyError, Tunnels,
+    ClientConnection, ClientVersion, ForwardedFields, Proxy, ProxyBuilder, ProxyFuture, ProxyLayer,
+    RequestBody, RequestBodyError, Tunnels,
 };
 pub use self::{
     body::{
         HeldBody, HttpBalancer, IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer,
-        PermitUntilBodyEnd, TrackedBody, UntilBodyEnd,
+        IdleTimeout, IdleTimeoutFuture, IdleTimeoutLayer, ObservedBody, PermitUntilBodyEnd,
+        TrackedBody, UntilBodyEnd,
     },
     classify::{ClassifyHttp, GrpcStatus, HttpStatus, RetryOn},
     client::{
@@ -108,7 +109,9 @@ pub use self::{
         SetOrigin,
     },
     gateway::{Gateway, GatewayBody, GatewayFuture, GatewayLayer},
-    load::{Counted, IN_FLIGHT, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe},
+    load::{
+        Counted, IN_FLIGHT, PERMITS, ReportLoad, ReportLoadFuture, ReportLoadLayer, load_probe,
+    },
     replay::{Replay, ReplayBody, ReplayLayer},
     request_key::RequestKey,
     resilience::{ResilienceBuilder, ResilienceLayer, Resilient, resilient},

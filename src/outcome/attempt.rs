@@ -184,6 +184,9 @@ impl Attempt {
                 meter.record(&endpoint_state.stats, &sample);
             }
         }
+        if endpoint_state.interest.rationed {
+            endpoint_state.ended();
+        }
         // Last: the request that gets the slot then sees the figures with this outcome.
         endpoint_state.exit();
     }

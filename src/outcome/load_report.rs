@@ -16,6 +16,7 @@ pub struct LoadReport {
     requests_in_flight: Option<f64>,
     free_capacity: Option<f64>,
     latency: Option<Duration>,
+    permits: Option<u32>,
     metrics: BTreeMap<String, f64>,
 }
 
@@ -84,6 +85,14 @@ impl LoadReport {
         self
     }
 
+    /// Sets how many requests the server permits this client to have in flight at a time; 0 permits
+    /// none.
+    #[must_use]
+    pub fn with_permits(mut self, permits: u32) -> Self {
+        self.permits = Some(permits);
+        self
+    }
+
     /// Adds a metric by name. A prefix names the map of ORCA: `utilization.queue`,
     /// `named_metrics.cache`.
     #[must_use]
@@ -140,6 +149,12 @@ impl LoadReport {
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
         self.latency
+    }
+
+    /// Returns how many requests the server permits at a time.
+    #[must_use]
+    pub fn permits(&self) -> Option<u32> {
+        self.permits
     }
 
     /// Returns a metric by its name.

@@ -2,6 +2,7 @@
 
 mod absurd_times;
 mod allocations;
+mod anomaly;
 mod attempts;
 mod await_probes;
 mod balancer;

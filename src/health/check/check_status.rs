@@ -82,8 +82,23 @@ pub struct LastCheck {
         serde(serialize_with = "crate::seconds::of", rename = "took_seconds")
     )]
     pub took: Duration,
+    /// Why it failed; `None` if the check passed.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub failure: Option<CheckFailure>,
     /// The error with its sources; `None` if the check passed.
     pub error: Option<Arc<str>>,
+}
+
+/// Why a check failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckFailure {
+    /// It took longer than the timeout.
+    TimedOut,
+    /// The endpoint responded, but not as expected.
+    UnexpectedResponse,
+    /// Any other failure, such as a refused connection.
+    Failed,
 }
 
 impl CheckCounts {

@@ -9,7 +9,7 @@ use http::{
 use http_body::Body;
 use tower_service::Service;
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, unexpected_response::UnexpectedResponse};
 use crate::{BoxError, health::Check};
 
 /// Passes if the endpoint responds `SERVING` by the gRPC health checking protocol, v1.
@@ -34,8 +34,8 @@ pub struct GrpcCheck<B> {
     body: Arc<dyn Fn(Bytes) -> B + Send + Sync>,
 }
 
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+pub(super) const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+pub(super) const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 impl<B: From<Bytes> + 'static> GrpcCheck<B> {
     /// Checks the server as a whole.
@@ -73,7 +73,7 @@ fn health_check_request(service: &str) -> BytesMut {
 }
 
 /// Prefixes a message with the compression flag (0, not compressed) and its length, as gRPC does.
-fn framed(message: &[u8]) -> Bytes {
+pub(super) fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
@@ -151,7 +151,7 @@ fn check_response(exchange: &Exchange) -> Result<(), String> {
     }
 }
 
-fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
@@ -170,7 +170,10 @@ where
         *request.version_mut() = Version::HTTP_2;
         request.headers_mut().insert(CONTENT_TYPE, GRPC);
         request.headers_mut().insert(TE, TRAILERS);
-        Box::pin(async move { Ok(check_response(&Exchange::send(service, request).await?)?) })
+        Box::pin(async move {
+            let exchange = Exchange::send(service, request).await?;
+            check_response(&exchange).map_err(|what| UnexpectedResponse::new(what).into())
+        })
     }
 }
 

@@ -15,9 +15,13 @@ use futures::{
 use tokio::time::{Instant, timeout};
 
 use super::{
-    check_status::{CheckCounts, CheckFigures, CheckResult, EndpointCheck, LastCheck},
+    check_status::{
+        CheckCounts, CheckFailure, CheckFigures, CheckResult, EndpointCheck, LastCheck,
+    },
     level::Level,
 };
+#[cfg(feature = "http")]
+use crate::error::chain;
 use crate::{
     BoxError,
     endpoint::{Endpoint, Health},
@@ -177,6 +181,7 @@ impl<C> CheckPolicy<C> {
         let at = after(now, self.next_pause(state.level, now));
         state.phase = Phase::Due(at);
         self.due.add(at, id);
+        let failure = error.as_deref().map(|error| failure_of(result, error));
         let error: Option<Arc<str>> = error.map(|error| with_sources(&*error).into());
         // The first failure of an endpoint that starts unhealthy replaces "not checked yet".
         let is_first_reason = !is_up && *state.reason == *UNCHECKED && error.is_some();
@@ -189,7 +194,7 @@ impl<C> CheckPolicy<C> {
         self.figures.edit(id, |counts, figures| {
             counts.add(result, took);
             figures.counts.add(result, took);
-            figures.last = Some(LastCheck { at: now, took, error: error.clone() });
+            figures.last = Some(LastCheck { at: now, took, failure, error: error.clone() });
             (figures.healthy, figures.since) = (is_up, state.since);
             figures.reason = (!is_up).then(|| Arc::clone(&state.reason));
         });
@@ -224,6 +229,18 @@ impl<C> CheckPolicy<C> {
         let factor = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
         let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * factor).unwrap_or(pause);
         pause.max(MIN_PERIOD)
+    }
+}
+
+fn failure_of(result: CheckResult, error: &(dyn std::error::Error + 'static)) -> CheckFailure {
+    #[cfg(feature = "http")]
+    if chain(error).any(|error| error.is::<crate::health::UnexpectedResponse>()) {
+        return CheckFailure::UnexpectedResponse;
+    }
+    let _ = error;
+    match result {
+        CheckResult::TimedOut => CheckFailure::TimedOut,
+        CheckResult::Failed | CheckResult::Passed => CheckFailure::Failed,
     }
 }
 

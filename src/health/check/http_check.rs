@@ -1,11 +1,13 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header::HOST,
+};
 use http_body::Body;
 use tower_service::Service;
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, unexpected_response::UnexpectedResponse};
 use crate::{BoxError, ParseError, health::Check, request_path::request_path};
 
 /// Passes if the endpoint responds to an HTTP request as expected: by default, with a status from
@@ -16,7 +18,7 @@ use crate::{BoxError, ParseError, health::Check, request_path::request_path};
 pub struct HttpCheck<B> {
     method: Method,
     path: Uri,
-    host: Option<HeaderValue>,
+    headers: HeaderMap,
     status: Arc<dyn Fn(StatusCode) -> bool + Send + Sync>,
     body: Option<Arc<dyn Fn(&[u8]) -> bool + Send + Sync>>,
     request_body: PhantomData<fn() -> B>,
@@ -32,18 +34,29 @@ impl<B> HttpCheck<B> {
         Ok(Self {
             method: Method::GET,
             path: request_path(path)?,
-            host: None,
+            headers: HeaderMap::new(),
             status: Arc::new(|status| status.is_success()),
             body: None,
             request_body: PhantomData,
         })
     }
 
+    /// Sets the `Host` header. By default, the endpoint's service sets it.
+    #[must_use]
+    pub fn host(self, host: HeaderValue) -> Self {
+        self.header(HOST, host)
+    }
+
+    /// Sets a header, such as `User-Agent`. Default: the request has none.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
     setters! {
         /// Sets the method. Default `GET`.
         pub fn method(method: Method) => method = method;
-        /// Sets the `Host` header. By default, the endpoint's service sets it.
-        pub fn host(host: HeaderValue) => host = Some(host);
         /// Sets which statuses pass. Default 200 to 299.
         pub fn status(is_good: impl Fn(StatusCode) -> bool + Send + Sync + 'static)
             => status = Arc::new(is_good);
@@ -59,9 +72,7 @@ impl<B> HttpCheck<B> {
         let mut request = Request::new(B::default());
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.path.clone();
-        if let Some(host) = &self.host {
-            request.headers_mut().insert(HOST, host.clone());
-        }
+        request.headers_mut().clone_from(&self.headers);
         request
     }
 }
@@ -79,10 +90,13 @@ where
         Box::pin(async move {
             let exchange = Exchange::send(service, request).await?;
             if !status(exchange.head.status) {
-                return Err(format!("response status {}", exchange.head.status).into());
+                let what = format!("response status {}", exchange.head.status);
+                return Err(UnexpectedResponse::new(what).into());
             }
             match body {
-                Some(is_good) if !is_good(&exchange.body) => Err("unexpected response body".into()),
+                Some(is_good) if !is_good(&exchange.body) => {
+                    Err(UnexpectedResponse::new("unexpected response body").into())
+                }
                 _ => Ok(()),
             }
         })
@@ -94,7 +108,7 @@ impl<B> Clone for HttpCheck<B> {
         Self {
             method: self.method.clone(),
             path: self.path.clone(),
-            host: self.host.clone(),
+            headers: self.headers.clone(),
             status: Arc::clone(&self.status),
             body: self.body.clone(),
             request_body: PhantomData,
@@ -107,7 +121,7 @@ impl<B> fmt::Debug for HttpCheck<B> {
         f.debug_struct("HttpCheck")
             .field("method", &self.method)
             .field("path", &self.path)
-            .field("host", &self.host)
+            .field("headers", &self.headers)
             .finish_non_exhaustive()
     }
 }

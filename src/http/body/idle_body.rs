@@ -84,14 +84,7 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for IdleBodyFuture
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let (response, limit) = (ready!(this.response.poll(cx)), *this.limit);
-        Poll::Ready(response.map(|response| {
-            response.map(|body| IdleBody {
-                body,
-                timer: LazySleep::default(),
-                waiting: false,
-                limit,
-            })
-        }))
+        Poll::Ready(response.map(|response| response.map(|body| IdleBody::new(body, limit))))
     }
 }
 
@@ -106,6 +99,12 @@ pin_project! {
         // The reader waits for a frame, so the timer runs.
         waiting: bool,
         limit: Duration,
+    }
+}
+
+impl<B> IdleBody<B> {
+    pub(super) fn new(body: B, limit: Duration) -> Self {
+        Self { body, timer: LazySleep::default(), waiting: false, limit }
     }
 }
 

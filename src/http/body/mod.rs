@@ -2,7 +2,8 @@
 //!
 //! [`UntilBodyEnd`] is the tracker of HTTP balancers and wraps each body into a [`TrackedBody`];
 //! `follow_attempts` carries the attempts of one request in its extensions. [`HeldBody`] holds a
-//! guard until the body ends. [`IdleBodyTimeout`] fails a body that stalls.
+//! guard until the body ends. [`IdleBodyTimeout`] fails a body that stalls, [`IdleTimeout`] a whole
+//! exchange.
 
 use std::task::Poll;
 
@@ -12,6 +13,7 @@ use crate::BoxError;
 
 mod follow_attempts;
 mod idle_body;
+mod idle_exchange;
 mod permit_body;
 mod switched;
 mod tracked_body;
@@ -19,6 +21,7 @@ mod until_body_end;
 
 pub use self::{
     idle_body::{IdleBody, IdleBodyFuture, IdleBodyTimeout, IdleBodyTimeoutLayer},
+    idle_exchange::{IdleTimeout, IdleTimeoutFuture, IdleTimeoutLayer, ObservedBody},
     permit_body::{HeldBody, PermitUntilBodyEnd},
     tracked_body::TrackedBody,
     until_body_end::{HttpBalancer, UntilBodyEnd},

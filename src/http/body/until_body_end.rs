@@ -7,7 +7,10 @@ use super::switched::switches_protocols;
 use crate::{
     Balancer,
     balance::Builder,
-    http::{ClassifyHttp, HttpStatus, TrackedBody, load::in_flight_header},
+    http::{
+        ClassifyHttp, HttpStatus, TrackedBody,
+        load::{in_flight_header, permits_header},
+    },
     outcome::{Attempt, Outcome, Track},
 };
 
@@ -55,6 +58,9 @@ pub(super) fn report(headers: &HeaderMap, attempt: &Attempt) {
         return;
     }
     if let Some(report) = in_flight_header::read(headers) {
+        attempt.report(&report);
+    }
+    if let Some(report) = permits_header::read(headers) {
         attempt.report(&report);
     }
     #[cfg(feature = "orca")]

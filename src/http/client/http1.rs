@@ -63,8 +63,13 @@ pub(super) async fn establish<B: RequestBody>(
     io: Io,
     id: u64,
     retire_at: Option<Instant>,
+    max_head: Option<usize>,
 ) -> hyper::Result<(Connection<B>, Driver<B, impl Future<Output = hyper::Result<()>> + Send>)> {
-    let (sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    let mut builder = http1::Builder::new();
+    if let Some(max_head) = max_head {
+        builder.max_buf_size(max_head);
+    }
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     let parking = Arc::new(Parking(Mutex::new(Parked::None)));
     let driver =
         Driver { connection: connection.with_upgrades(), parking: Arc::clone(&parking), id };

@@ -89,9 +89,14 @@ pub(super) async fn establish<B: RequestBody>(
     id: u64,
     retire_at: Option<Instant>,
     keep_alive: Duration,
+    max_head: Option<usize>,
     events: Weak<dyn Events>,
 ) -> hyper::Result<(Connection<B>, Driver<B>)> {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    if let Some(max_head) = max_head {
+        builder.max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX));
+    }
+    let (sender, connection) = builder
         .timer(TokioTimer::new())
         // A connection that a partition has cut off would otherwise take requests for many minutes.
         .keep_alive_interval((!keep_alive.is_zero()).then_some(keep_alive))

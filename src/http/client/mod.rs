@@ -37,6 +37,8 @@ mod set_origin;
 mod status;
 #[cfg(all(feature = "http-client", feature = "tls"))]
 mod tls;
+#[cfg(feature = "tls")]
+mod unverified;
 
 #[cfg(all(feature = "http-client", feature = "tls"))]
 pub use self::tls::{Tls, TlsBuilder};

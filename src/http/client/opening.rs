@@ -104,17 +104,28 @@ pub(super) async fn run<B: RequestBody>(opening: Opening<B>, slot: Slot) {
             opening.failed(&error);
             drop(slot);
         }
-        Ok((io, Protocol::Http1)) => match http1::establish(io, id, retire_at).await {
-            Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
-            Ok((connection, driver)) => {
-                let _open = pool.counters.open();
-                drop(endpoint);
-                driver.run(opening.opened(Established::Http1(connection)), first_check).await;
+        Ok((io, Protocol::Http1)) => {
+            match http1::establish(io, id, retire_at, pool.max_response_head).await {
+                Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
+                Ok((connection, driver)) => {
+                    let _open = pool.counters.open();
+                    drop(endpoint);
+                    driver.run(opening.opened(Established::Http1(connection)), first_check).await;
+                }
             }
-        },
+        }
         Ok((io, Protocol::Http2)) => {
             let events: Weak<Endpoint<B>> = Arc::downgrade(&endpoint);
-            match http2::establish(io, id, retire_at, pool.keep_alive, events).await {
+            match http2::establish(
+                io,
+                id,
+                retire_at,
+                pool.keep_alive,
+                pool.max_response_head,
+                events,
+            )
+            .await
+            {
                 Err(error) => opening.failed(&ClientError::new(ClientErrorKind::Connect, error)),
                 Ok((connection, driver)) => {
                     let _open = pool.counters.open();

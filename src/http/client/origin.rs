@@ -69,6 +69,34 @@ impl Origin {
         self
     }
 
+    /// Replaces the scheme by `https` or `http`. A port that the origin does not name is then that
+    /// of the new scheme.
+    #[cfg(feature = "alb")]
+    pub(crate) fn secured(mut self, https: bool) -> Self {
+        self.scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
+        self
+    }
+
+    /// Replaces the port.
+    #[cfg(feature = "alb")]
+    pub(crate) fn on_port(mut self, port: u16) -> Self {
+        let host = self.authority.host();
+        // A host with a port is an authority, so the old one never stays.
+        if let Ok(authority) = format!("{host}:{port}").parse() {
+            self.authority = authority;
+        }
+        if let Address::Socket(address) = &mut self.address {
+            address.set_port(port);
+        }
+        self
+    }
+
+    /// Returns the address that connections are opened to, unless it has to be resolved.
+    #[cfg(feature = "alb")]
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        self.socket_address()
+    }
+
     /// Returns the scheme, `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {

@@ -56,6 +56,7 @@ pub struct Pool {
     pub(super) max_connections: usize,
     pub(super) max_streams: usize,
     pub(super) max_waiting: usize,
+    pub(super) max_response_head: Option<usize>,
     pub(super) keep_alive: Duration,
     max_connection_age: Option<Duration>,
     host: HostHeader,
@@ -72,6 +73,8 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// The least that hyper accepts.
+const MIN_RESPONSE_HEAD: usize = 8 << 10;
 /// The part by which the age of a connection varies.
 const AGE_JITTER: f64 = 0.1;
 
@@ -88,6 +91,7 @@ impl Pool {
             max_connections: usize::MAX,
             max_streams: usize::MAX,
             max_waiting: 1024,
+            max_response_head: None,
             keep_alive: Duration::from_secs(20),
             max_connection_age: None,
             host: HostHeader::default(),
@@ -158,6 +162,10 @@ impl Pool {
         /// opened. Another one fails with
         /// [`ClientErrorKind::Busy`](crate::http::ClientErrorKind::Busy). Default 1024.
         pub fn max_waiting(requests: NonZeroUsize) => max_waiting = requests.get();
+        /// Limits the head of a response in bytes; a longer one fails the request. Less than 8 KiB
+        /// counts as 8 KiB. Default that of hyper: 400 KiB on HTTP/1.1, 16 KiB on HTTP/2.
+        pub fn max_response_head(bytes: usize)
+            => max_response_head = Some(bytes.max(MIN_RESPONSE_HEAD));
         /// Sets how often the endpoint of an HTTP/2 connection with open streams is sent a ping. If
         /// it does not answer within 10 s, the connection closes. Zero sends none. Default 20 s.
         pub fn keep_alive(interval: Duration) => keep_alive = interval;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::pool::Protocol;
+use super::{pool::Protocol, unverified::Unverified};
 use crate::{
     ConfigError, crypto_provider,
     error::{ClientError, ClientErrorKind},
@@ -58,6 +58,15 @@ pub struct TlsBuilder {
     roots: Option<RootCertStore>,
     client_certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     provider: Option<Arc<CryptoProvider>>,
+    verification: Verification,
+}
+
+/// Whether the certificate of an endpoint is verified.
+#[derive(Clone, Copy, Default)]
+enum Verification {
+    #[default]
+    On,
+    Off,
 }
 
 impl Tls {
@@ -135,6 +144,15 @@ impl TlsBuilder {
         pub fn crypto_provider(provider: Arc<CryptoProvider>) => provider = Some(provider);
     }
 
+    /// Accepts any certificate of an endpoint, as AWS's load balancers do. Traffic is encrypted, but
+    /// an attacker who can answer at the address of an endpoint can read and change it. Default:
+    /// the certificate is verified.
+    #[must_use]
+    pub fn without_verification(mut self) -> Self {
+        self.verification = Verification::Off;
+        self
+    }
+
     /// Presents a certificate to endpoints that ask for one: the chain, the certificate itself
     /// first, and its key. By default none.
     #[must_use]
@@ -155,14 +173,18 @@ impl TlsBuilder {
     /// loaded, or the key does not fit the client certificate.
     pub fn build(self) -> Result<Tls, ConfigError> {
         let provider = crypto_provider::or_process_default(self.provider)?;
+        let unverified = Unverified::new(&provider);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
                 ConfigError::new("crypto_provider", "one with TLS 1.2 or 1.3").with_value(error)
             })?;
-        let builder = match self.roots {
-            Some(roots) => builder.with_root_certificates(roots),
-            None => builder.with_platform_verifier().map_err(|error| {
+        let builder = match (self.verification, self.roots) {
+            (Verification::Off, _) => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(unverified))
+            }
+            (Verification::On, Some(roots)) => builder.with_root_certificates(roots),
+            (Verification::On, None) => builder.with_platform_verifier().map_err(|error| {
                 ConfigError::new("roots", "certificates of the platform").with_value(error)
             })?,
         };

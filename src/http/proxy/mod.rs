@@ -31,11 +31,13 @@
 //! | which host and which path are meant? | `target` |
 //! | is the request within the limits, and can it be read in one way only? | `screen` |
 //! | what does the endpoint learn about the client? | `forwarding`, `trust`, `connection` |
+//! | which version did the client speak? | `client_version` |
 //! | is this an upgrade, and to what? | `upgrade`, `tunnel` |
 //! | how large and how slow may a body be? | `request_body` |
 //! | what is the answer to a request that is not forwarded? | `refusal` |
 
 mod builder;
+mod client_version;
 mod connection;
 mod forwarding;
 mod future;
@@ -50,6 +52,7 @@ mod upgrade;
 
 pub use self::{
     builder::{ProxyBuilder, ProxyLayer},
+    client_version::ClientVersion,
     connection::ClientConnection,
     forwarding::ForwardedFields,
     future::ProxyFuture,

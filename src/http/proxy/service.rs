@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::{
     builder::Settings,
+    client_version::ClientVersion,
     future::ProxyFuture,
     refusal::Refusal,
     request_body::RequestBody,
@@ -130,6 +131,7 @@ impl Settings {
         if let Some(upgrade) = &upgrade {
             upgrade.ask(head);
         }
+        ClientVersion::keep(head);
         head.version = Version::HTTP_11;
         Ok(upgrade)
     }

@@ -13,6 +13,7 @@ pub struct SessionsBuilder {
     keys: Vec<SessionKey>,
     name: String,
     attributes: Attributes,
+    copy: Option<String>,
     lifetime: Duration,
     browser_session: bool,
     application: Option<String>,
@@ -29,6 +30,7 @@ impl SessionsBuilder {
             keys: vec![key],
             name: "tower-lb".into(),
             attributes: Attributes::default(),
+            copy: None,
             lifetime: Duration::from_secs(24 * 60 * 60),
             browser_session: false,
             application: None,
@@ -92,6 +94,10 @@ impl SessionsBuilder {
         /// Sets whether the cookie is for HTTPS only. Default true; browsers make an exception for
         /// `localhost`.
         pub fn secure(secure: bool) => attributes.secure = secure;
+        /// Issues a second cookie of this name with the same value, `SameSite=None` and `Secure`, so
+        /// that requests from other sites have a session too. Either cookie is accepted. Default
+        /// none.
+        pub fn cross_site_copy(name: impl Into<String>) => copy = Some(name.into());
         /// Sets whether browsers keep a separate cookie for each site that embeds this one
         /// (`Partitioned`). Browsers that block cookies of other sites accept such a cookie; it
         /// then needs [`SameSite::None`]. Needs [`secure`](Self::secure). Default false.
@@ -119,7 +125,10 @@ impl SessionsBuilder {
     pub fn build(mut self) -> Result<Sessions, ConfigError> {
         self.check()?;
         self.attributes.max_age = (!self.browser_session).then_some(self.lifetime);
+        let for_copy =
+            Attributes { secure: true, same_site: SameSite::None, ..self.attributes.clone() };
         Ok(Sessions::new(Config {
+            copy: self.copy.map(|name| (name, for_copy.to_string())),
             keys: self.keys.into(),
             name: self.name,
             attributes: self.attributes.to_string(),
@@ -144,6 +153,14 @@ impl SessionsBuilder {
         }
         if self.application.as_ref() == Some(&self.name) {
             return invalid("follow", &self.name, "another name than that of the session cookie");
+        }
+        if let Some(name) = &self.copy {
+            if !is_token(name) || name.len() > MAX_ATTRIBUTE_BYTES {
+                return invalid("cross_site_copy", name, COOKIE_NAME);
+            }
+            if *name == self.name || self.application.as_ref() == Some(name) {
+                return invalid("cross_site_copy", name, "another name than the other cookies");
+            }
         }
         let keys = self.keys.len();
         ConfigError::unless(keys <= MAX_KEYS, "also_accept", keys, "at most 8 keys in all")?;

@@ -44,6 +44,8 @@ pub(super) struct Config {
     pub(super) name: String,
     /// The text after the value in `Set-Cookie`.
     pub(super) attributes: String,
+    /// The name of a second cookie with the same value, and its attributes.
+    pub(super) copy: Option<(String, String)>,
     pub(super) lifetime: Duration,
     /// The name of the application cookie that sessions are bound to.
     pub(super) application: Option<String>,

@@ -172,7 +172,7 @@ const MAX_COOKIES_VERIFIED: usize = 4;
 
 impl<P> StickyPicker<P> {
     fn session(&self, headers: &HeaderMap, context: &mut PickContext<'_>) -> Session<'_> {
-        let Config { keys, name, lifetime, application, clock, .. } = self.sessions.config();
+        let Config { keys, name, copy, lifetime, application, clock, .. } = self.sessions.config();
         let (mut nowhere, mut bound_to) = (Session::Nowhere { binding: UNBOUND }, None);
         if let Some(name) = application {
             nowhere = Session::Nowhere { binding: NO_BINDING };
@@ -184,7 +184,9 @@ impl<P> StickyPicker<P> {
         }
         let mut bindings = Bindings::new(keys, bound_to);
         let lifetime = millis(*lifetime);
-        for token in cookies(headers, name).take(MAX_COOKIES_VERIFIED).filter_map(Token::parse) {
+        let copies = copy.iter().flat_map(|(name, _)| cookies(headers, name));
+        let tokens = cookies(headers, name).chain(copies);
+        for token in tokens.take(MAX_COOKIES_VERIFIED).filter_map(Token::parse) {
             // Checked before the tag, because this costs no HMAC.
             let age = clock.read(context.now()).saturating_sub(token.issued());
             if age >= lifetime {

@@ -23,6 +23,7 @@ enum Purpose {
     Endpoint = 1,
     Binding,
     Token,
+    Derived,
 }
 
 impl SessionKey {
@@ -42,6 +43,15 @@ impl SessionKey {
             return Err(short());
         }
         Hmac::new_from_slice(secret).map(|key| Self(Opaque(key))).map_err(|_| short())
+    }
+
+    /// Returns another key, which only holders of this one can compute. Balancers with different
+    /// contexts, such as the names of target groups, do not accept each other's cookies.
+    #[must_use]
+    pub fn derive(&self, context: &str) -> Self {
+        let secret = self.code(Purpose::Derived, &[context.as_bytes()]).finalize().into_bytes();
+        // Keys of any length are accepted here.
+        Hmac::new_from_slice(&secret).map_or_else(|_| self.clone(), |key| Self(Opaque(key)))
     }
 
     fn code(&self, purpose: Purpose, content: &[&[u8]]) -> Hmac<Sha256> {

@@ -46,10 +46,24 @@ impl Sessions {
     }
 
     /// Returns the `Set-Cookie` header of a session at `endpoint`.
+    #[cfg(test)]
     pub(super) fn cookie(&self, endpoint: &str, binding: u64) -> Option<HeaderValue> {
-        let Config { name, attributes, clock, .. } = self.config();
+        self.cookies(endpoint, binding).next()
+    }
+
+    /// Returns the `Set-Cookie` headers of a session at `endpoint`.
+    pub(super) fn cookies(
+        &self,
+        endpoint: &str,
+        binding: u64,
+    ) -> impl Iterator<Item = HeaderValue> + use<> {
+        let Config { name, attributes, copy, clock, .. } = self.config();
         let issued = clock.read(Instant::now());
-        let token = Token::new(self.key()?, endpoint, issued, binding).text();
-        HeaderValue::try_from(format!("{name}={token}{attributes}")).ok()
+        let token = self.key().map(|key| Token::new(key, endpoint, issued, binding).text());
+        let value = |name: &str, attributes: &str| {
+            HeaderValue::try_from(format!("{name}={}{attributes}", token.as_ref()?)).ok()
+        };
+        let copy = copy.as_ref().and_then(|(name, attributes)| value(name, attributes));
+        [value(name, attributes), copy].into_iter().flatten()
     }
 }

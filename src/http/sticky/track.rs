@@ -32,7 +32,18 @@ impl<T> StickyTrack<T> {
         Self { sessions, inner }
     }
 
-    fn cookie<B>(&self, response: &Response<B>, attempt: &Attempt) -> Option<HeaderValue> {
+    fn cookies<B>(
+        &self,
+        response: &Response<B>,
+        attempt: &Attempt,
+    ) -> impl Iterator<Item = HeaderValue> + use<T, B> {
+        let binding = self.binding_of(response, attempt);
+        let cookies = binding.map(|binding| self.sessions.cookies(attempt.endpoint(), binding));
+        cookies.into_iter().flatten()
+    }
+
+    /// Returns the binding of the session that is to be issued, if one is.
+    fn binding_of<B>(&self, response: &Response<B>, attempt: &Attempt) -> Option<u64> {
         let application = self.sessions.config().application.as_deref();
         let set = application.and_then(|name| set_cookie(response.headers(), name));
         let binding = match set {
@@ -44,7 +55,7 @@ impl<T> StickyTrack<T> {
         if binding == NO_BINDING || response.status().is_server_error() {
             return None;
         }
-        self.sessions.cookie(attempt.endpoint(), binding)
+        Some(binding)
     }
 }
 
@@ -55,9 +66,9 @@ where
     type Response = Response<Tracked>;
 
     fn response(&self, response: Response<B>, attempt: Attempt) -> Self::Response {
-        let cookie = self.cookie(&response, &attempt);
+        let cookies = self.cookies(&response, &attempt);
         let mut response = self.inner.response(response, attempt);
-        if let Some(cookie) = cookie {
+        for cookie in cookies {
             // It fails only if the response has the maximum number of headers; then there is no
             // session.
             let _ = response.headers_mut().try_append(SET_COOKIE, cookie);
