@@ -79,7 +79,10 @@ pub(super) async fn serve<C: HttpConnection>(
                 }
             }
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
-                return Poll::Ready(Served::Ended(result));
+                return Poll::Ready(match (watch.stage, result) {
+                    (Stage::Leaving { expiry, .. }, Ok(())) => Served::Expired(expiry),
+                    (_, result) => Served::Ended(result),
+                });
             }
             if let Some(tasks) = tasks {
                 if activity.in_flight() == 0 {
