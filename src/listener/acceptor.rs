@@ -1,7 +1,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -18,6 +18,7 @@ use super::{
     connection::{ClientStream, Connection, HttpService, Io},
     core::{Core, Phase},
     socket::{BoundSocket, ListeningSocket},
+    status::Refusal,
 };
 use crate::log_limit::LogLimit;
 
@@ -97,7 +98,7 @@ impl<S: HttpService> Acceptor<S> {
         let core = &self.core;
         if !core.counters.open(core.limits.connections) {
             core.log_refusal(
-                super::status::Refusal::Connections,
+                Refusal::Connections,
                 &peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
                 &"`max_connections` are open",
             );
@@ -152,7 +153,11 @@ impl Io {
 
 /// An IPv4 client of an IPv6 socket is an IPv4 client.
 fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // Another would lack its scope.
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// Returns whether another connection could be accepted at once.

@@ -59,7 +59,7 @@ impl Listener {
         self.handle.clone()
     }
 
-    /// Serves connections until it is told to stop; see [`Serve`].
+    /// Serves connections until the graceful shutdown is complete; see [`Serve`].
     pub fn serve<S: HttpService>(self, service: S) -> Serve<S> {
         Serve::new(self.bound, self.handle.core, service)
     }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::{Future, Pending, pending},
+    panic::resume_unwind,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -8,10 +9,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::{
-    task::JoinSet,
-    time::{Sleep, sleep},
-};
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     acceptor::accept,
@@ -23,9 +21,9 @@ use crate::future::{LazySleep, polled_after_completion};
 
 pin_project! {
     /// The work of a [`Listener`](super::Listener): a future that accepts and serves connections
-    /// until it is told to stop, then drains them, and returns what became of them.
+    /// until its graceful shutdown, then drains them, and returns what became of them.
     ///
-    /// It stops when the signal of [`shutdown_on`](Self::shutdown_on) is ready, or by
+    /// The shutdown begins when the signal of [`shutdown_on`](Self::shutdown_on) is ready, or by
     /// [`ListenerHandle::shutdown`](super::ListenerHandle::shutdown):
     ///
     /// 1. The connections that wait in the kernel's queue are accepted, and the listening sockets
@@ -122,7 +120,10 @@ impl<S: HttpService, F: Future<Output = ()>> Future for Serve<S, F> {
                     if this.signal.as_mut().poll(cx).is_ready() {
                         this.core.advance(Phase::Draining);
                     }
-                    ready!(stopped.as_mut().poll(cx));
+                    if stopped.as_mut().poll(cx).is_pending() {
+                        fail_if_panicked(this.acceptors, cx);
+                        return Poll::Pending;
+                    }
                     *this.stage = Stage::Draining;
                 }
                 Stage::Draining => {
@@ -131,7 +132,7 @@ impl<S: HttpService, F: Future<Output = ()>> Future for Serve<S, F> {
                         return Poll::Ready(this.core.drained());
                     }
                     let limit = *this.drain_limit;
-                    ready!(this.limit.as_mut().poll(cx, || sleep_for(limit)));
+                    ready!(this.limit.as_mut().poll(cx, || sleep(limit)));
                     this.core.advance(Phase::CutOff);
                     *this.stage = Stage::Cutting;
                 }
@@ -151,15 +152,20 @@ fn poll_end(acceptors: &mut JoinSet<()>, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-fn sleep_for(limit: Duration) -> Sleep {
-    sleep(limit)
+/// Passes on the panic of an acceptor, which is one of `Clone` for the service: its socket would
+/// be open, and serve no connection.
+fn fail_if_panicked(acceptors: &mut JoinSet<()>, cx: &mut Context<'_>) {
+    if let Poll::Ready(Some(Err(error))) = acceptors.poll_join_next(cx) {
+        if let Ok(panic) = error.try_into_panic() {
+            resume_unwind(panic);
+        }
+    }
 }
 
 impl Core {
     fn drained(&self) -> Drained {
-        let closed = self.counters.closings();
         Drained {
-            finished: closed.drained,
+            finished: self.counters.connections_drained.load(Relaxed),
             cut_off: self.counters.connections_cut_off.load(Relaxed),
             requests_cut_off: self.counters.requests_cut_off.load(Relaxed),
         }

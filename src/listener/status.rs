@@ -111,6 +111,8 @@ pub(super) struct Counters {
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
     pub(super) accept_errors: AtomicU64,
+    /// Connections that ended while the listener was draining, for whatever reason.
+    pub(super) connections_drained: AtomicU64,
     /// Connections that were cut off: their sockets may be closed a little later.
     pub(super) connections_cut_off: AtomicU64,
     /// Requests that were in flight on those.
@@ -137,6 +139,7 @@ impl Counters {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
+            connections_drained: AtomicU64::new(0),
             connections_cut_off: AtomicU64::new(0),
             requests_cut_off: AtomicU64::new(0),
         }
@@ -177,9 +180,5 @@ impl Counters {
             End::Refused(refusal) => self.refused.count(refusal),
             End::Closed(closing) => self.closed.count(closing),
         }
-    }
-
-    pub(super) fn closings(&self) -> Closings {
-        self.closed.read()
     }
 }

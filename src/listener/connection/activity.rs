@@ -182,7 +182,7 @@ impl Activity {
         self.is_http2.store(true, Relaxed);
     }
 
-    /// Makes the socket fail, whoever has it: after an upgrade, that is another task.
+    /// Makes the socket fail. After an upgrade, another task has it.
     pub(super) fn cut(&self) {
         let open = SocketState::Open as u8;
         if self.socket.compare_exchange(open, SocketState::Cut as u8, AcqRel, Acquire).is_ok() {
@@ -284,6 +284,11 @@ impl Activity {
 
     // What is due.
 
+    /// Returns since when no request has been in flight.
+    pub(super) fn idle_since(&self) -> u64 {
+        Awaited::of(self.awaited.load(Relaxed)).1
+    }
+
     /// Returns the next time limit and when it is over. `drained_since` is when the listener began
     /// to drain.
     pub(super) fn deadline(&self, times: &Times, drained_since: Option<u64>) -> (u64, Expiry) {
@@ -307,7 +312,7 @@ impl Activity {
         if blocked > 0 {
             next = next.or_earlier((after(blocked, times.write), Expiry::Write));
         }
-        // On HTTP/1.1 the next response says so instead.
+        // On HTTP/1.1 the next response has `Connection: close` instead.
         if self.is_http2.load(Relaxed) && !self.is_retiring() {
             next = next.or_earlier((after(self.opened, times.age), Expiry::Age));
         }

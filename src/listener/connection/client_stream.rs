@@ -1,17 +1,22 @@
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
 use super::activity::Activity;
-use crate::listener::{address_limit::AddressPermit, core::Core};
+use crate::listener::{
+    address_limit::AddressPermit,
+    core::{Core, Phase},
+    status::{Closing, End},
+};
 
 /// The socket of a client. It reports what passes to the [`Activity`] of its connection, which is
 /// open until the socket is closed: also when an upgrade has handed it to another task.
@@ -61,20 +66,42 @@ impl ClientStream {
 
     /// Reads more bytes ahead. Returns how many; 0 at the end of the stream.
     pub(in crate::listener) async fn read_ahead(&mut self) -> io::Result<usize> {
-        let length = self.ahead.len();
-        let mut step = [0; AHEAD_STEP];
-        // What is there already would be read again.
-        let ahead = std::mem::take(&mut self.ahead);
-        let read = self.read(&mut step).await;
-        self.ahead = ahead;
-        self.ahead.extend_from_slice(&step[..*read.as_ref().unwrap_or(&0)]);
-        debug_assert_eq!(self.ahead.len() - length, *read.as_ref().unwrap_or(&0));
-        read
+        poll_fn(|cx| {
+            // On the stack, so that a connection that waits has no memory for it.
+            let mut step = [0; AHEAD_STEP];
+            let mut step = ReadBuf::new(&mut step);
+            ready!(self.poll_socket(cx, &mut step))?;
+            self.ahead.extend_from_slice(step.filled());
+            Poll::Ready(Ok(step.filled().len()))
+        })
+        .await
     }
 
     /// Drops the first `length` bytes that were read ahead.
     pub(in crate::listener) fn consume(&mut self, length: usize) {
         self.ahead.drain(..length);
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut self.io {
+            Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.activity.has_read();
+            self.bytes_in += bytes as u64;
+            if self.bytes_in >= COUNTING_STEP {
+                self.count();
+            }
+        }
+        if read.is_pending() {
+            self.activity.reader.register(cx.waker());
+            // It may have been cut before the waker was there.
+            self.fail_if_cut()?;
+        }
+        read
     }
 
     fn fail_if_cut(&self) -> io::Result<()> {
@@ -135,24 +162,7 @@ impl AsyncRead for ClientStream {
             }
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let read = match &mut this.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            this.activity.has_read();
-            this.bytes_in += bytes as u64;
-            if this.bytes_in >= COUNTING_STEP {
-                this.count();
-            }
-        }
-        if read.is_pending() {
-            this.activity.reader.register(cx.waker());
-            this.fail_if_cut()?;
-        }
-        read
+        this.poll_socket(cx, buf)
     }
 }
 
@@ -205,7 +215,12 @@ impl AsyncWrite for ClientStream {
 impl Drop for ClientStream {
     fn drop(&mut self) {
         self.count();
-        self.activity.core.counters.close(self.activity.ended());
+        let (core, end) = (&self.activity.core, self.activity.ended());
+        core.counters.close(end);
+        let is_finished = matches!(end, End::Closed(closing) if closing != Closing::CutOff);
+        if is_finished && core.phase() > Phase::Serving {
+            core.counters.connections_drained.fetch_add(1, Relaxed);
+        }
         self.activity.close();
     }
 }

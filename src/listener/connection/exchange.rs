@@ -24,9 +24,9 @@ use crate::{
 /// A service that a [`Listener`](crate::listener::Listener) can serve: every service of hyper's
 /// requests with any body in its responses. It is implemented for all such services.
 ///
-/// The listener clones the service for each connection and each request. A service that fails closes
-/// its connection on HTTP/1.1, and resets its stream on HTTP/2; one that answers errors itself, as
-/// [`Gateway`](crate::http::Gateway) does, is better.
+/// The listener clones the service for each connection and each request. A service that fails
+/// closes its connection on HTTP/1.1, and resets its stream on HTTP/2; one that answers errors
+/// itself, as [`Gateway`](crate::http::Gateway) does, is better.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be served by a listener",
     note = "a listener serves `Service<Request<hyper::body::Incoming>, Response = Response<B>>`, \

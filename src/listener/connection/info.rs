@@ -7,8 +7,8 @@ use crate::listener::{LocalAddress, ProxyHeader};
 /// The connection that a request came on: an extension of each request. Clones share the facts.
 ///
 /// [`ClientConnection`](crate::http::ClientConnection), another extension, is what a proxy tells
-/// its endpoints: the address of the client as the PROXY header names it. This one has the addresses
-/// of the socket.
+/// its endpoints: the address of the client as the PROXY header names it. This one has the
+/// addresses of the socket.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
     facts: Arc<Facts>,

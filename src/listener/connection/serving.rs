@@ -3,7 +3,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use hyper::{
@@ -55,7 +54,7 @@ pub(super) enum Served {
 }
 
 /// The time that a client has to close after it was asked to.
-const LEAVE_GRACE: Duration = Duration::from_secs(1);
+const LEAVE_GRACE_MILLIS: u64 = 1000;
 
 /// Drives a connection until it ends or a time limit is over, and tells the client to leave when
 /// the listener drains, and when the connection is old or idle.
@@ -79,7 +78,10 @@ pub(super) async fn serve<C: HttpConnection>(
                 }
             }
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
-                return Poll::Ready(Served::Ended(result));
+                return Poll::Ready(match (watch.stage, result) {
+                    (Stage::Leaving { expiry, .. }, Ok(())) => Served::Expired(expiry),
+                    (_, result) => Served::Ended(result),
+                });
             }
             if let Some(tasks) = tasks {
                 if activity.in_flight() == 0 {
@@ -117,9 +119,9 @@ enum Stage {
     Serving,
     /// The client knows that no further request is wanted.
     Told,
-    /// Besides, the connection has nothing to do, and ends at this time.
+    /// Besides, the connection has nothing to do, and ends soon.
     Leaving {
-        until: u64,
+        since: u64,
         expiry: Expiry,
     },
 }
@@ -138,8 +140,7 @@ impl Watch<'_> {
             return false;
         }
         let expiry = if self.drained_since.is_some() { Expiry::Drain } else { Expiry::KeepAlive };
-        let until = activity.now().saturating_add(LEAVE_GRACE.as_millis() as u64);
-        self.stage = Stage::Leaving { until, expiry };
+        self.stage = Stage::Leaving { since: activity.now(), expiry };
         true
     }
 
@@ -166,7 +167,9 @@ impl Watch<'_> {
     fn deadline(&self, activity: &Activity, times: &Times) -> (u64, Expiry) {
         match self.stage {
             // A request may have come before the client knew.
-            Stage::Leaving { until, expiry } if activity.in_flight() == 0 => (until, expiry),
+            Stage::Leaving { since, expiry } if activity.in_flight() == 0 => {
+                (since.max(activity.idle_since()).saturating_add(LEAVE_GRACE_MILLIS), expiry)
+            }
             _ => activity.deadline(times, self.drained_since),
         }
     }

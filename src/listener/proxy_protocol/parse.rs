@@ -269,7 +269,9 @@ mod tests {
         };
         let right = with(crc32c::crc32c(&with([0; 4])).to_be_bytes());
         assert_eq!(header(&right).authority(), Some("a"));
-        for at in 0..right.len() {
+        // Another type makes it another extension.
+        let kind = V2_FIXED + IPV4.len() + before.len();
+        for at in (0..right.len()).filter(|at| *at != kind) {
             let mut wrong = right.clone();
             wrong[at] ^= 0x01;
             let parsed = parse(&wrong, LIMIT);
