@@ -1,6 +1,11 @@
 //! Certificates, made as the tests need them.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
@@ -47,6 +52,8 @@ pub(crate) enum Validity {
     Now,
     Past,
     Future,
+    /// Until this many seconds from now.
+    Seconds(u64),
 }
 
 impl Authority {
@@ -122,8 +129,13 @@ impl Authority {
             Validity::Now => [2020, 2090],
             Validity::Past => [2020, 2021],
             Validity::Future => [2089, 2090],
+            Validity::Seconds(_) => [2020, 2020],
         };
         [params.not_before, params.not_after] = years.map(|year| date_time_ymd(year, 1, 2));
+        if let Validity::Seconds(seconds) = validity {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            params.not_after = date_time_ymd(1970, 1, 1) + now + Duration::from_secs(seconds);
+        }
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(key, &*self.issuer).unwrap();
         self.write(file, &certificate.pem(), &key.serialize_pem())

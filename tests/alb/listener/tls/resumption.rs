@@ -255,3 +255,37 @@ async fn a_resumed_client_keeps_its_certificate() {
         }
     }
 }
+
+/// rustls does not verify a resumed client again, but the listener does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_the_certificate() {
+    if !has_openssl() {
+        return;
+    }
+    let authority = Authority::new("session-end");
+    let certificates = served(&authority);
+    let store = || TrustStore::builder().bundle_file(&authority.bundle);
+    let strict = ClientAuth::Verify(store().build().unwrap());
+    let lenient = ClientAuth::Verify(store().ignore_expiry(true).build().unwrap());
+    let name = distinguished(&[(rcgen::DnType::CommonName, "client")]);
+    let client = authority.issue_client("client", name, 5, Validity::Seconds(4)).arguments();
+    let client: Vec<_> = client.iter().map(String::as_str).collect();
+    let mut servers = Vec::new();
+    for (file, auth, is_accepted) in [("strict", strict, false), ("lenient", lenient, true)] {
+        let tls = server_tls(&certificates, auth, Resumption::cache(10));
+        let mut server = Server::start(&tls).await;
+        let session = authority.directory.join(file);
+        begin(&server, &session, &client).await;
+        server.handshake().await.expect("a valid certificate");
+        servers.push((server, session, is_accepted));
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    for (mut server, session, is_accepted) in servers {
+        is_resumed(&server, &session, &client).await;
+        let handshake = server.handshake().await;
+        match is_accepted {
+            true => assert!(handshake.unwrap().is_resumed()),
+            false => assert!(handshake.unwrap_err().contains("expired")),
+        }
+    }
+}
