@@ -90,8 +90,11 @@ impl ServerTls {
 
 impl Current {
     fn details(&self, connection: &ServerConnection) -> Result<TlsDetails, rustls::Error> {
-        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let accepted = self.clients.accepted(connection.peer_certificates(), is_resumed)?;
+        use HandshakeKind::{Full, FullWithHelloRetryRequest};
+
+        let kind = connection.handshake_kind();
+        let is_verified = matches!(kind, Some(Full | FullWithHelloRetryRequest));
+        let accepted = self.clients.accepted(connection.peer_certificates(), is_verified)?;
         Ok(TlsDetails::new(connection, accepted))
     }
 }
