@@ -60,7 +60,8 @@ impl ServerTls {
     }
 
     /// Uses the configuration of `with` for the handshakes that begin from now on, with its
-    /// certificates. Sessions that began before cannot be resumed.
+    /// certificates. Sessions that began before are resumed only by tickets, if `with` has the same
+    /// keys for them and the same client authentication.
     ///
     /// Later changes of `with` have no effect on this one.
     pub fn replace(&self, with: &Self) {
@@ -89,8 +90,11 @@ impl ServerTls {
 
 impl Current {
     fn details(&self, connection: &ServerConnection) -> Result<TlsDetails, rustls::Error> {
-        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let accepted = self.clients.accepted(connection.peer_certificates(), is_resumed)?;
+        use HandshakeKind::{Full, FullWithHelloRetryRequest};
+
+        let kind = connection.handshake_kind();
+        let is_verified = matches!(kind, Some(Full | FullWithHelloRetryRequest));
+        let accepted = self.clients.accepted(connection.peer_certificates(), is_verified)?;
         Ok(TlsDetails::new(connection, accepted))
     }
 }

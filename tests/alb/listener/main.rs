@@ -12,3 +12,6 @@ mod slow_clients;
 mod sockets;
 mod tls;
 mod wire;
+//! Tests.
+
+mod tls;

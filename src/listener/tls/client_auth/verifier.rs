@@ -63,14 +63,15 @@ impl ClientVerifier {
         &self.identity
     }
 
-    /// Returns what the handshake says about the client.
+    /// Returns what the handshake says about the client. `is_verified` says whether this handshake
+    /// has asked [`for_handshakes`](Self::for_handshakes).
     ///
     /// A resumed session brings the certificate of an earlier handshake, which rustls does not
     /// verify again. It may have expired since.
     pub(in crate::listener::tls) fn accepted(
         &self,
         chain: Option<&[CertificateDer<'static>]>,
-        is_resumed: bool,
+        is_verified: bool,
     ) -> Result<ClientCertificate, Error> {
         let Some(chain @ [end_entity, intermediates @ ..]) = chain else {
             // Only a session that began under other rules comes without a certificate.
@@ -79,7 +80,7 @@ impl ClientVerifier {
             }
             return Ok(ClientCertificate::None);
         };
-        if is_resumed {
+        if !is_verified {
             self.verifier.verify_client_cert(end_entity, intermediates, UnixTime::now())?;
         }
         Ok(match self.is_verifying {

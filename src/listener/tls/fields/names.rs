@@ -157,12 +157,11 @@ mod tests {
     #[test]
     fn names_with_another_meaning_are_rejected() {
         let renamed = |field, name| Names::new(&[(field, HeaderName::from_static(name))]);
-        for name in
-            ["host", "connection", "content-length", "x-amzn-tls-version", "x_amzn_tls_version"]
-        {
+        for name in ["host", "connection", "content-length", "x-amzn-tls-version"] {
             let error = renamed(TlsField::ClientCertificate, name).unwrap_err();
             assert_eq!((error.field(), error.value()), ("rename", Some(name)), "{name}");
         }
+        assert!(renamed(TlsField::ClientCertificate, "x_amzn_tls_version").is_err());
         assert!(renamed(TlsField::Version, "x-amzn-tls-version").is_ok());
         for (index, field) in ALL.into_iter().enumerate() {
             assert_eq!(field as usize, index);
