@@ -174,6 +174,8 @@ pub mod prelude;
 mod request_path;
 pub mod retry;
 mod rng;
+#[cfg(feature = "rules")]
+pub mod rules;
 #[cfg(feature = "serde")]
 mod seconds;
 pub mod strategy;

@@ -63,18 +63,22 @@
 //!
 //! The files: `builder` and `config` (settings), `session_key` and `token` (cryptography), `cookie`
 //! (headers), `binding` (sessions that follow an application's cookie), `picker` (the strategy),
-//! `track`.
+//! `track`, `groups` (sessions that stay with a group of endpoints).
 
 mod binding;
 mod builder;
 mod config;
 mod cookie;
+#[cfg(feature = "rules")]
+mod groups;
 mod picker;
 mod session_key;
 mod sessions;
 mod token;
 mod track;
 
+#[cfg(feature = "rules")]
+pub(crate) use self::groups::GroupSessions;
 pub use self::{
     builder::SessionsBuilder,
     config::{Affinity, WhenDraining},

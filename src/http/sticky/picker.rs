@@ -168,7 +168,7 @@ enum Session<'a> {
 }
 
 /// How many cookies are verified, which bounds the work that a client can cause.
-const MAX_COOKIES_VERIFIED: usize = 4;
+pub(super) const MAX_COOKIES_VERIFIED: usize = 4;
 
 impl<P> StickyPicker<P> {
     fn session(&self, headers: &HeaderMap, context: &mut PickContext<'_>) -> Session<'_> {

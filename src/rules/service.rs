@@ -1,0 +1,185 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use arc_swap::ArcSwap;
+use http::{Request, request::Parts};
+use tower_service::Service;
+
+use super::{
+    Explanation, RuleWarning, RulesBuilder, RulesFuture, RulesStatus, dispatch::Dispatch,
+    table::Table,
+};
+use crate::{BoxError, ConfigError, escape::Escaped, named::weak_status};
+
+/// Sends each request to the service of the first rule that it matches, in order of priority.
+///
+/// Clones share the rules and are cheap, so one that is kept aside can [`replace`](Self::replace)
+/// them, [`explain`](Self::explain) a request and tell the [`status`](Self::status).
+///
+/// The service that gets the request finds a [`MatchedRule`](super::MatchedRule) in its extensions.
+/// Which service that is depends on the request, so `Rules` is always ready: the request waits for
+/// the readiness of its service in the response future.
+///
+/// To match a request takes no lock and does not allocate, unless the rule has a regular expression
+/// (which may allocate when it first runs in a thread) or a rewrite. The event
+/// "request matched a rule" is logged at `DEBUG`.
+pub struct Rules<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
+    name: Arc<str>,
+    table: ArcSwap<Table<S>>,
+    replacements: AtomicU64,
+    rejected_replacements: AtomicU64,
+}
+
+impl<S> Rules<S> {
+    /// Returns rules that send all requests to `default`, to which rules can be added.
+    pub fn builder(default: S) -> RulesBuilder<S> {
+        RulesBuilder::new(default)
+    }
+
+    pub(super) fn from_table(name: Arc<str>, table: Table<S>) -> Self {
+        let shared = Shared {
+            name,
+            table: ArcSwap::from_pointee(table),
+            replacements: AtomicU64::new(0),
+            rejected_replacements: AtomicU64::new(0),
+        };
+        shared.log_warnings();
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Replaces the rules, at once and for all clones. Requests that have matched a rule go on with
+    /// its service. Counts continue for rules that keep their name.
+    ///
+    /// # Errors
+    ///
+    /// As [`RulesBuilder::build`]. Then the old rules stay.
+    pub fn replace(&self, rules: RulesBuilder<S>) -> Result<(), ConfigError> {
+        let Shared { name, table, replacements, rejected_replacements } = &*self.shared;
+        match rules.compile(Some(&**table.load())) {
+            Ok(new) => {
+                let count = new.rules.len();
+                table.store(Arc::new(new));
+                replacements.fetch_add(1, Relaxed);
+                tracing::info!(rules = %Escaped(name), count, "rules replaced");
+                self.shared.log_warnings();
+                Ok(())
+            }
+            Err(error) => {
+                rejected_replacements.fetch_add(1, Relaxed);
+                tracing::error!(
+                    rules = %Escaped(name),
+                    %error,
+                    "new rules rejected, so the old ones stay"
+                );
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the rules that no request can match.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<RuleWarning> {
+        self.shared.table.load().warnings.clone()
+    }
+
+    /// Says, rule by rule, why a request with this head matches or not. It counts nothing.
+    #[must_use]
+    pub fn explain(&self, head: &Parts) -> Explanation {
+        self.shared.table.load().explain(head)
+    }
+
+    /// Returns how many requests each rule has got.
+    #[must_use]
+    pub fn status(&self) -> RulesStatus {
+        self.shared.status()
+    }
+
+    /// Returns a function that reads the status until all clones are dropped.
+    #[cfg_attr(not(test), allow(dead_code, reason = "read by the module `observe`"))]
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<RulesStatus> + Send + Sync + use<S>
+    where
+        S: Send + Sync,
+    {
+        weak_status(&self.shared, Shared::status)
+    }
+}
+
+impl<S> Shared<S> {
+    fn status(&self) -> RulesStatus {
+        RulesStatus {
+            name: self.name.to_string(),
+            replacements: self.replacements.load(Relaxed),
+            rejected_replacements: self.rejected_replacements.load(Relaxed),
+            rules: self.table.load().status(),
+        }
+    }
+
+    fn log_warnings(&self) {
+        for warning in &self.table.load().warnings {
+            tracing::warn!(rules = %Escaped(&self.name), %warning, "a rule can never match");
+        }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Rules<S>
+where
+    S: Service<Request<B>, Error: Into<BoxError>> + Clone,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = RulesFuture<S, Request<B>>;
+
+    #[inline]
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let table = self.shared.table.load();
+        let rule = table.find(&head);
+        rule.matched.fetch_add(1, Relaxed);
+        tracing::debug!(
+            rules = %Escaped(&self.shared.name),
+            rule = %Escaped(rule.identity.name()),
+            priority = rule.identity.priority(),
+            "request matched a rule"
+        );
+        if !rule.rewrites.are_none() {
+            if let Err(error) = rule.rewrites.apply(&mut head) {
+                return RulesFuture::failed(error.into());
+            }
+        }
+        head.extensions.insert(rule.identity.clone());
+        let service = rule.service.clone();
+        // The service may take its time in `call`, and need not keep the rules for that.
+        drop(table);
+        RulesFuture::dispatched(Dispatch::new(service, Request::from_parts(head, body)))
+    }
+}
+
+impl<S> Clone for Rules<S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S> fmt::Debug for Rules<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rules")
+            .field("name", &self.shared.name)
+            .field("rules", &self.shared.table.load().rules.len())
+            .finish_non_exhaustive()
+    }
+}
