@@ -128,8 +128,16 @@ mod setters;
 #[macro_use]
 mod counts;
 
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+pub mod auth;
 pub mod balance;
-#[cfg(any(feature = "dashboard", feature = "lambda", feature = "sigv4"))]
+#[cfg(any(
+    feature = "dashboard",
+    feature = "jwt",
+    feature = "lambda",
+    feature = "oidc",
+    feature = "sigv4"
+))]
 mod body_reader;
 mod capacity;
 pub mod discover;
@@ -162,6 +170,8 @@ pub mod observe;
 mod opaque;
 pub mod outcome;
 pub mod prelude;
+#[cfg(any(feature = "oidc", feature = "sticky"))]
+mod request_cookies;
 #[cfg(feature = "http")]
 mod request_path;
 pub mod retry;

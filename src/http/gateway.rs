@@ -206,12 +206,12 @@ pin_project! {
 
 impl<B> GatewayBody<B> {
     /// Returns the body of an endpoint.
-    pub(super) fn endpoint(body: B) -> Self {
+    pub(crate) fn endpoint(body: B) -> Self {
         Self { body: Either::Left(body) }
     }
 
     /// Returns a text in one piece.
-    pub(super) fn text(text: Bytes) -> Self {
+    pub(crate) fn text(text: Bytes) -> Self {
         Self { body: Either::Right(Full::new(text)) }
     }
 }
