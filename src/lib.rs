@@ -130,8 +130,16 @@ mod counts;
 
 #[cfg(feature = "alb")]
 pub mod alb;
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+pub mod auth;
 pub mod balance;
-#[cfg(any(feature = "dashboard", feature = "lambda", feature = "sigv4"))]
+#[cfg(any(
+    feature = "dashboard",
+    feature = "jwt",
+    feature = "lambda",
+    feature = "oidc",
+    feature = "sigv4"
+))]
 mod body_reader;
 mod capacity;
 #[cfg(all(feature = "tls", any(feature = "http-client", feature = "listener")))]
@@ -170,6 +178,8 @@ pub mod observe;
 mod opaque;
 pub mod outcome;
 pub mod prelude;
+#[cfg(any(feature = "oidc", feature = "sticky"))]
+mod request_cookies;
 #[cfg(feature = "http")]
 mod request_path;
 pub mod retry;

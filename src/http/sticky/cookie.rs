@@ -1,40 +1,15 @@
 use std::{fmt, time::Duration};
 
-use http::{
-    HeaderMap,
-    header::{COOKIE, SET_COOKIE},
-};
+use http::{HeaderMap, header::SET_COOKIE};
 
-/// How many bytes of `Cookie` headers are searched. Servers accept 8 to 64 KiB of headers by
-/// default.
-const MAX_SEARCHED_BYTES: usize = 64 << 10;
-
-/// Returns the values of the cookies `name` of a request, in order.
-///
-/// Text that is not of the form `name=value` is skipped. So are the header that exceeds
-/// [`MAX_SEARCHED_BYTES`] and those after it.
-pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    let mut left = MAX_SEARCHED_BYTES;
-    let lines = headers.get_all(COOKIE).iter().map_while(move |value| {
-        // An empty header counts 1, so that the number of headers is bounded too.
-        left = left.checked_sub(value.len().max(1))?;
-        Some(value.as_bytes())
-    });
-    let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
-    pairs.filter_map(|pair| value_of(pair, name))
-}
+use crate::request_cookies::pair;
 
 /// Returns the value that a response sets the cookie `name` to, the last if it sets it several
 /// times.
 pub(super) fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     let lines = headers.get_all(SET_COOKIE).iter().rev();
-    let mut pairs = lines.filter_map(|line| line.as_bytes().split(|&byte| byte == b';').next());
-    pairs.find_map(|pair| value_of(pair, name))
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.trim_ascii_start();
-    Some(rest.strip_prefix(b"=")?.trim_ascii())
+    let pairs = lines.filter_map(|line| line.as_bytes().split(|&byte| byte == b';').next());
+    pairs.filter_map(pair).find(|(other, _)| *other == name.as_bytes()).map(|(_, value)| value)
 }
 
 /// The requests from other sites with which a browser sends the cookie.
@@ -111,29 +86,6 @@ mod tests {
         values.iter().map(|text| (name.clone(), value(text))).collect()
     }
 
-    fn found(values: &[&str]) -> Vec<String> {
-        let headers = headers(COOKIE, values);
-        let found = cookies(&headers, "lb");
-        found.map(|value| String::from_utf8(value.to_vec()).unwrap()).collect()
-    }
-
-    #[test]
-    fn cookies_are_found_in_any_header_and_at_any_place() {
-        assert_eq!(found(&["lb=1"]), ["1"]);
-        assert_eq!(found(&["a=b; lb=1;lb=2", "x=y", " lb = 3 ;"]), ["1", "2", "3"]);
-        assert_eq!(found(&["lb=a=b"]), ["a=b"]);
-        assert_eq!(found(&["lb="]), [""]);
-        assert!(found(&["", ";", "=", "lb", "lbx=1; xlb=1; LB=1", "a=lb=1", "lb;=1"]).is_empty());
-    }
-
-    #[test]
-    fn no_more_than_the_bound_is_searched() {
-        let long = "x".repeat(MAX_SEARCHED_BYTES - 4);
-        assert_eq!(found(&[&long, "lb=1"]), ["1"]);
-        assert_eq!(found(&["lb=1", &long, "lb=2"]), ["1"]);
-        assert!(found(&[&format!("{long}; lb=1")]).is_empty());
-    }
-
     #[test]
     fn the_last_set_cookie_counts() {
         let set =
@@ -146,8 +98,6 @@ mod tests {
         #[test]
         fn any_header_is_parsed_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
             let Ok(value) = HeaderValue::from_bytes(&bytes) else { return Ok(()) };
-            let request = HeaderMap::from_iter([(COOKIE, value.clone())]);
-            prop_assert!(cookies(&request, "l").count() <= bytes.len());
             let response = HeaderMap::from_iter([(SET_COOKIE, value)]);
             let _ = set_cookie(&response, "l");
         }

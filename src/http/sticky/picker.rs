@@ -10,7 +10,6 @@ use super::{
     Affinity, Sessions, WhenDraining,
     binding::{Bindings, NO_BINDING, UNBOUND},
     config::{Config, millis},
-    cookie::cookies,
     session_key::Tag,
     token::Token,
 };
@@ -18,6 +17,7 @@ use crate::{
     capacity::shrunk,
     endpoint::{EndpointStats, Health},
     outcome::Meter,
+    request_cookies::cookies,
     strategy::{
         BuildContext, Built, Candidate, Candidates, Pick, PickContext, Strategy,
         explain::{Brief, Observe, observed_pick},

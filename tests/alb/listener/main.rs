@@ -12,6 +12,3 @@ mod slow_clients;
 mod sockets;
 mod tls;
 mod wire;
-//! Tests.
-
-mod tls;
