@@ -204,6 +204,13 @@ where
                     };
                     continue;
                 }
+                (State::Http1(_) | State::Http2 { .. }, Event::Exchanged(Ok(response)))
+                    if this.endpoint.pool.is_head_too_large(response.headers()) =>
+                {
+                    // The connection is dropped, and closes.
+                    let reason = "the head of the response is too large";
+                    return Poll::Ready(Err(ClientError::new(ClientErrorKind::Connection, reason)));
+                }
                 (State::Http1(connection), Event::Exchanged(Ok(response))) => {
                     // The connection has become a tunnel otherwise.
                     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use http::uri::Scheme;
+use http::{HeaderMap, HeaderName, HeaderValue, uri::Scheme};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -73,6 +73,8 @@ pub(super) enum Protocol {
     Http2,
 }
 
+/// What a header field takes besides its name and its value: a colon, a space, a line break.
+const FIELD_BYTES: usize = 4;
 /// The least that hyper accepts.
 const MIN_RESPONSE_HEAD: usize = 8 << 10;
 /// The part by which the age of a connection varies.
@@ -235,6 +237,16 @@ impl Pool {
             None if origin.scheme() != &Scheme::HTTPS => Some(Protocol::Http1),
             set => set,
         }
+    }
+
+    /// Returns whether the header fields of a response exceed the limit. Hyper's own limit is that of
+    /// a buffer, and a read may exceed it.
+    pub(super) fn is_head_too_large(&self, headers: &HeaderMap) -> bool {
+        let Some(limit) = self.max_response_head else { return false };
+        let size = |(name, value): (&HeaderName, &HeaderValue)| {
+            name.as_str().len() + value.len() + FIELD_BYTES
+        };
+        headers.iter().map(size).sum::<usize>() > limit
     }
 
     /// Returns the end of the age of a connection that is opened now.

@@ -1,3 +1,6 @@
 //! The Application Load Balancer.
 
 mod dns;
+//! Tests.
+
+mod target_group;
