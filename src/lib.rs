@@ -128,6 +128,8 @@ mod setters;
 #[macro_use]
 mod counts;
 
+#[cfg(feature = "alb")]
+pub mod alb;
 pub mod balance;
 #[cfg(any(feature = "dashboard", feature = "lambda", feature = "sigv4"))]
 mod body_reader;
