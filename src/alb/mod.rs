@@ -16,3 +16,6 @@ pub use self::{
     elb_error::ElbError,
     target_group::{TargetGroup, TargetGroupBuilder},
 };
+//! An Application Load Balancer, in code or from the configuration of an existing one.
+
+pub mod config;

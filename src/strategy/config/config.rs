@@ -40,9 +40,10 @@ use crate::strategy::{
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "alb", derive(schemars::JsonSchema), schemars(rename = "Strategy"))]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Deserialize),
+    derive(serde::Deserialize, serde::Serialize),
     serde(tag = "strategy", rename_all = "snake_case", deny_unknown_fields)
 )]
 #[non_exhaustive]
@@ -227,7 +228,12 @@ pub enum Config {
 
 /// A group of a [`Config::Split`].
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "alb", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 pub struct GroupConfig {
     /// The name of the group.
     pub name: String,
@@ -241,7 +247,12 @@ pub struct GroupConfig {
 
 /// How requests of a key are spread if one endpoint cannot take them all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "alb", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum SpreadConfig {
     /// They are not spread. The default.
@@ -256,9 +267,10 @@ pub enum SpreadConfig {
 
 /// A load by name. Each is wrapped in a [`FailureAware`].
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "alb", derive(schemars::JsonSchema))]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Deserialize),
+    derive(serde::Deserialize, serde::Serialize),
     serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)
 )]
 #[non_exhaustive]

@@ -36,7 +36,12 @@ pub struct Panic<St> {
 
 /// Where requests go while the rule of a [`Panic`] holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "alb", derive(schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum PanicMode {
     /// All endpoints, whatever their health. The default, as in Envoy.

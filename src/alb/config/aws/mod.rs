@@ -1,0 +1,39 @@
+//! What `aws elbv2 describe-*` prints, and how it becomes a [`Config`](super::Config).
+//!
+//! The shapes are those of the service model `elasticloadbalancingv2`, with the model's names. A
+//! shape is serialized again after it was read: what is in the input and not in the output is a
+//! member that the shape does not know. So no member is ignored silently, whatever AWS adds.
+//!
+//! ```no_run
+//! use tower_lb::alb::config::Config;
+//!
+//! // The directory has the output of `aws elbv2 describe-load-balancers` and so on.
+//! let config = Config::from_dir("exported")?;
+//! println!("{}", config.to_toml()?);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+mod attributes;
+mod document;
+mod import;
+mod leftovers;
+mod listeners;
+mod rules;
+mod shapes;
+mod target_groups;
+mod translate;
+
+pub use self::{
+    import::Import,
+    leftovers::IGNORED_MEMBERS,
+    shapes::{
+        Action, AdministrativeOverride, AnomalyDetection, Attribute, AuthenticateCognitoConfig,
+        AuthenticateOidcConfig, AvailabilityZone, Certificate, DescribeOutput, FixedResponseConfig,
+        ForwardConfig, HttpHeaderConfig, IpamPools, JwtValidationClaim, JwtValidationConfig,
+        Listener, LoadBalancer, LoadBalancerAddress, LoadBalancerState, Matcher,
+        MutualAuthentication, PatternConfig, QueryStringConfig, QueryStringPair, RedirectConfig,
+        RewriteConfig, Rewrites, Rule, RuleCondition, RuleTransform, SourceIpConfig,
+        TagDescription, TargetDescription, TargetGroup, TargetGroupStickinessConfig,
+        TargetGroupTuple, TargetHealth, TargetHealthDescription, ValuesConfig,
+    },
+};

@@ -1,0 +1,165 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{action, at::At, authenticate, condition, transform};
+use crate::alb::config::{
+    Certificate, Config, Listener, ListenerAttributes, ListenerProtocol, MutualTls, Rule,
+};
+
+/// The ALB's quotas. They can be raised, so that more is noted only.
+const MAX_LISTENERS: usize = 50;
+const MAX_RULES: usize = 100;
+const MAX_CERTIFICATES: usize = 25;
+const MAX_CONDITION_VALUES: usize = 5;
+
+/// The fields whose names an attribute can change.
+const REQUEST_HEADERS: [&str; 8] = [
+    "x-amzn-mtls-clientcert",
+    "x-amzn-mtls-clientcert-issuer",
+    "x-amzn-mtls-clientcert-leaf",
+    "x-amzn-mtls-clientcert-serial-number",
+    "x-amzn-mtls-clientcert-subject",
+    "x-amzn-mtls-clientcert-validity",
+    "x-amzn-tls-cipher-suite",
+    "x-amzn-tls-version",
+];
+/// The fields that an attribute can add to responses.
+const RESPONSE_HEADERS: [&str; 10] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "content-security-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+];
+
+pub(super) fn check_all(config: &Config, at: &mut At<'_>) {
+    if config.listeners.is_empty() {
+        at.note("there is no listener, so that no client can connect");
+    }
+    if config.listeners.len() > MAX_LISTENERS {
+        at.note(format!("the ALB's quota is {MAX_LISTENERS}"));
+    }
+    let mut ports = BTreeSet::new();
+    for listener in &config.listeners {
+        let mut at = at.at(listener.port);
+        if !ports.insert(listener.port) {
+            at.at("port").invalid(listener.port, "a port that no other listener has");
+        }
+        check(config, listener, &mut at);
+    }
+}
+
+fn check(config: &Config, listener: &Listener, at: &mut At<'_>) {
+    if listener.port == 0 {
+        at.at("port").invalid(0, "a port from 1 to 65535");
+    }
+    if listener.addresses.is_empty() {
+        at.at("addresses").missing("at least one address");
+    }
+    match listener.protocol {
+        ListenerProtocol::Http => plain(listener, at),
+        ListenerProtocol::Https => tls(config, listener, at),
+    }
+    attributes(&listener.attributes, &mut at.at("attributes"));
+    let authenticate = listener.default_authenticate.as_ref();
+    authenticate::check(config, listener, authenticate, &mut at.at("default_authenticate"));
+    action::check(config, listener, &listener.default_action, &mut at.at("default_action"));
+    rules(config, listener, &mut at.at("rules"));
+}
+
+fn plain(listener: &Listener, at: &mut At<'_>) {
+    let expected = "no value, because `protocol` is `http`";
+    if !listener.certificates.is_empty() {
+        at.at("certificates").missing(expected);
+    }
+    if let Some(policy) = &listener.security_policy {
+        at.at("security_policy").invalid(policy, expected);
+    }
+    if listener.mutual_tls != MutualTls::Off {
+        at.at("mutual_tls").missing(expected);
+    }
+}
+
+fn tls(config: &Config, listener: &Listener, at: &mut At<'_>) {
+    if listener.certificates.is_empty() {
+        at.at("certificates").missing("at least one certificate, because `protocol` is `https`");
+    }
+    if listener.certificates.len() > MAX_CERTIFICATES {
+        at.at("certificates").note(format!("the ALB's quota is {MAX_CERTIFICATES}"));
+    }
+    for (index, certificate) in listener.certificates.iter().enumerate() {
+        let Certificate::Named(name) = certificate else { continue };
+        if !config.bindings.certificates.contains_key(name) {
+            let expected = "a certificate with an entry in `bindings.certificates`";
+            at.at("certificates").item(index).invalid(name, expected);
+        }
+    }
+    if let MutualTls::Verify { trust_store, .. } = &listener.mutual_tls {
+        if !config.bindings.trust_stores.contains_key(trust_store) {
+            let expected = "a trust store with an entry in `bindings.trust_stores`";
+            at.at("mutual_tls.trust_store").invalid(trust_store, expected);
+        }
+    }
+}
+
+fn attributes(attributes: &ListenerAttributes, at: &mut At<'_>) {
+    let tables: [(&str, &BTreeMap<_, _>, &[&str]); 2] = [
+        ("request_headers", &attributes.request_headers, &REQUEST_HEADERS),
+        ("response_headers", &attributes.response_headers, &RESPONSE_HEADERS),
+    ];
+    for (field, table, known) in tables {
+        let mut at = at.at(field);
+        for (name, value) in table {
+            let mut at = at.at(name);
+            if !known.contains(&&**name) {
+                at.missing(format!("one of {}", known.join(", ")));
+            }
+            let is_value = http::HeaderValue::from_str(value).is_ok();
+            let is_name = http::HeaderName::from_bytes(value.as_bytes()).is_ok();
+            if field == "request_headers" && !is_name {
+                at.invalid(format_args!("{value:?}"), "the name of a header field");
+            } else if !is_value {
+                at.invalid(format_args!("{value:?}"), "the value of a header field");
+            }
+        }
+    }
+}
+
+fn rules(config: &Config, listener: &Listener, at: &mut At<'_>) {
+    if listener.rules.len() > MAX_RULES {
+        at.note(format!("the ALB's quota is {MAX_RULES}"));
+    }
+    let mut previous = None;
+    for (priority, rule) in listener.rules_by_priority() {
+        let mut at = at.at(priority);
+        if previous == Some(priority) {
+            at.at("priority").invalid(priority, "a priority that no other rule has");
+        }
+        if priority == 0 {
+            at.at("priority").invalid(0, "a number from 1 to 50000");
+        }
+        at.at("priority").number(priority.max(1).into(), 1, 50_000);
+        previous = Some(priority);
+        check_rule(config, listener, rule, &mut at);
+    }
+    let mut names = BTreeSet::new();
+    for (priority, rule) in listener.rules_by_priority() {
+        let Some(name) = &rule.name else { continue };
+        if !names.insert(name) {
+            let expected = "a name that no other rule has";
+            at.at(priority).at("name").invalid(format_args!("{name:?}"), expected);
+        }
+    }
+}
+
+fn check_rule(config: &Config, listener: &Listener, rule: &Rule, at: &mut At<'_>) {
+    condition::check_all(&rule.conditions, MAX_CONDITION_VALUES, &mut at.at("conditions"));
+    transform::check(&rule.transforms, &mut at.at("transforms"));
+    let authenticate = rule.authenticate.as_ref();
+    authenticate::check(config, listener, authenticate, &mut at.at("authenticate"));
+    action::check(config, listener, &rule.action, &mut at.at("action"));
+}
