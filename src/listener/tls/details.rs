@@ -8,6 +8,7 @@ use rustls::{
 };
 
 use super::fields::CertificateFields;
+use crate::opaque::Opaque;
 
 /// What the handshake of a connection has agreed on, an extension of its requests.
 ///
@@ -27,7 +28,7 @@ struct Inner {
     is_resumed: bool,
     client_certificate: ClientCertificate,
     /// Made by the first request that needs them.
-    fields: OnceLock<CertificateFields>,
+    fields: OnceLock<Opaque<CertificateFields>>,
 }
 
 /// The certificate that a client has presented, with the chain that it has sent: the certificate
@@ -101,7 +102,8 @@ impl TlsDetails {
 
     /// Returns the values of header fields about the certificate.
     pub(super) fn certificate_fields(&self) -> &CertificateFields {
-        self.inner.fields.get_or_init(|| CertificateFields::of(&self.inner.client_certificate))
+        let of_certificate = || Opaque(CertificateFields::of(&self.inner.client_certificate));
+        &self.inner.fields.get_or_init(of_certificate).0
     }
 }
 

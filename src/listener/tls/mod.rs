@@ -39,7 +39,7 @@
 //! | change | by | sessions can be resumed |
 //! |---|---|---|
 //! | certificates | [`Certificates::replace`], [`reload_files`](Certificates::reload_files) | yes |
-//! | policy, client certificates, ALPN | [`ServerTls::replace`] | no |
+//! | policy, client certificates, ALPN | [`ServerTls::replace`] | with shared keys of tickets |
 //!
 //! A change that fails leaves everything as it was.
 //!

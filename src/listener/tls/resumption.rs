@@ -12,15 +12,14 @@ use crate::{ConfigError, opaque::Opaque};
 ///
 /// | | a session is kept | survives a restart, works across a fleet |
 /// |---|---|---|
-/// | [`cache`](Self::cache) | in memory, up to a number of sessions | no |
+/// | [`cache`](Self::cache) | in memory, the newest ones | no |
 /// | [`tickets`](Self::tickets) | by the client, encrypted | if the keys are shared |
 /// | [`off`](Self::off) | not at all | |
 ///
 /// A session is resumed only under the [`ClientAuth`](super::ClientAuth) that it has begun with:
-/// mode, authorities, revocation lists and settings. Each
-/// [`ServerTls`](super::ServerTls) has a cache of its own, and a ticket names the client
-/// authentication, so it fails elsewhere even if the key is the same. A resumed session presents its
-/// certificate anew to the trust store.
+/// mode, authorities, revocation lists and settings. Each [`ServerTls`](super::ServerTls) has a
+/// cache of its own. A ticket names the client authentication, so it fails elsewhere even if the
+/// key is the same. The certificate of a resumed session is verified again.
 #[derive(Clone, Debug)]
 pub struct Resumption(Kind);
 

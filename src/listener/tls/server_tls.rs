@@ -60,7 +60,8 @@ impl ServerTls {
     }
 
     /// Uses the configuration of `with` for the handshakes that begin from now on, with its
-    /// certificates. Sessions that began before cannot be resumed.
+    /// certificates. Sessions that began before are resumed only by tickets, if `with` has the same
+    /// keys for them and the same client authentication.
     ///
     /// Later changes of `with` have no effect on this one.
     pub fn replace(&self, with: &Self) {

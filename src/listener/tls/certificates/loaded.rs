@@ -128,20 +128,21 @@ impl Loaded {
         let of_key = Subject { field: "key", path: key_path };
         let (chain, key) = decode(&certificate.source, of_chain, of_key)?;
 
-        let first = chain.first().ok_or_else(|| of_chain.expects("at least one certificate"))?;
-        let (_, parsed) = X509Certificate::from_der(first)
+        let first = chain.first().cloned();
+        let first = first.ok_or_else(|| of_chain.expects("at least one certificate"))?;
+        let (_, parsed) = X509Certificate::from_der(&first)
             .map_err(|_| of_chain.expects("certificates that can be parsed"))?;
+        let certified = Arc::new(certify(chain, key, provider, of_chain, of_key)?);
         let names = names(&parsed, &certificate, role, of_chain)?;
         // A certificate that has expired since it was read must not keep others from being
         // replaced.
-        if previous.is_none_or(|previous| previous.certified.cert != chain) {
+        if previous.is_none_or(|previous| previous.certified.cert != certified.cert) {
             check_validity(&parsed, of_chain)?;
         }
         let rank = Rank::of(&parsed);
         let validity = parsed.validity();
         let (not_before, not_after) =
             (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let certified = Arc::new(certify(chain, key, provider, of_chain, of_key)?);
         Ok(Self { certified, names, rank, role, not_before, not_after, files })
     }
 
