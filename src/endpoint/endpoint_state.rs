@@ -213,7 +213,8 @@ impl EndpointState {
         }
     }
 
-    /// Records that a request that was sent has ended, for an allowance that counts those in flight.
+    /// Records that a request that was sent has ended, for an allowance that counts requests in
+    /// flight.
     #[cold]
     pub(crate) fn ended(&self) {
         if let Some(allowance) = self.attributes.allowance() {

@@ -33,8 +33,9 @@
 //! the resolution of the timer, count as 1 ms.
 //!
 //! Settings ([`HealthCheck`], [`OutlierDetection`], [`CircuitBreaker`], [`AnomalyDetection`],
-//! [`OverloadBackoff`], [`SlowStart`], [`Draining`]) are checked by the method of [`HealthExt`] that takes them. The
-//! folder `stage` holds what the adapters share; `passive` holds the meters.
+//! [`OverloadBackoff`], [`SlowStart`], [`Permits`], [`Draining`]) are checked by the method of
+//! [`HealthExt`] that takes them. The folder `stage` holds what the adapters share; `passive` holds
+//! the meters.
 //!
 //! ```
 //! use std::time::Duration;

@@ -44,7 +44,8 @@ impl Default for Permits {
 
 stage! {
     /// Limits the requests in flight at each endpoint to the number that the endpoint itself
-    /// permits. The stream of [`HealthExt::permit_limited`](crate::health::HealthExt::permit_limited).
+    /// permits. The stream of
+    /// [`HealthExt::permit_limited`](crate::health::HealthExt::permit_limited).
     ///
     /// An endpoint reports its number with a response or separately
     /// ([`LoadReport::with_permits`]). An endpoint that permits nothing gets nothing, and an

@@ -136,6 +136,20 @@ impl Observable for crate::http::Pool {
     }
 }
 
+/// Observes the group's balancer, the connections to its targets, and its health checks.
+#[cfg(feature = "alb")]
+impl<B> Observable for crate::alb::TargetGroup<B>
+where
+    B: http_body::Body<Data: Send, Error: Into<crate::BoxError>> + Send + Unpin + 'static,
+{
+    fn observe(&self) -> Observed {
+        let Observed(mut parts) = self.monitor().observe();
+        parts.extend(self.pool().observe().0);
+        parts.extend(self.checks().into_iter().flat_map(|checks| checks.observe().0));
+        Observed(parts)
+    }
+}
+
 #[cfg(feature = "lambda")]
 impl Observable for crate::lambda::Throttles {
     fn observe(&self) -> Observed {

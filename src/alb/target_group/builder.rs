@@ -117,8 +117,8 @@ impl<B: 'static> TargetGroupBuilder<B> {
         /// `slow_start.duration_seconds`. Default 0, which is off; from 30 to 900 s.
         ///
         /// The first targets of an empty group start with their whole share. Where this differs: so
-        /// does a target that arrives before another one has served for the whole time. The ALB asks
-        /// for another one that is not in slow start, however young it is.
+        /// does a target that arrives before another one has served for the whole time. The ALB
+        /// asks for another one that is not in slow start, however young it is.
         pub fn slow_start(duration: Duration) => slow_start = duration;
         /// Limits the time in which a deregistered target may finish its requests:
         /// `deregistration_delay.timeout_seconds`. Default 300 s; from 0 to 3600 s.
@@ -142,8 +142,8 @@ impl<B: 'static> TargetGroupBuilder<B> {
         pub fn idle_timeout(timeout: Duration) => idle_timeout = timeout;
         /// Limits the time to open a connection to a target. Default 10 s, as at the ALB.
         pub fn connect_timeout(timeout: Duration) => connect_timeout = timeout;
-        /// Sets how long a request waits while no target could take it. Default 0: it fails at once,
-        /// as at the ALB.
+        /// Sets how long a request waits while no target could take it. Default 0: it fails at
+        /// once, as at the ALB.
         pub fn max_wait(time: Duration) => max_wait = time;
         /// Sets whether the status has the distributions of response times. Default false.
         pub fn measure_durations(measure: bool) => measure_durations = measure;

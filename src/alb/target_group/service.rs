@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     Balancer, BoxError,
+    alb::ElbError,
     balance::{Event, Monitor, ResponseFuture, Status},
+    escape::Escaped,
     future::polled_after_completion,
     health::{AnomalyFigures, CheckFigures},
     http::Pool,
@@ -211,12 +213,15 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> TargetGroupFuture<B> {
         if let Err(incompatible) = self.shared.version.check(&request) {
-            return TargetGroupFuture { state: State::Refused { incompatible } };
+            let state = State::Refused { incompatible };
+            return TargetGroupFuture { state, abandoned: Abandoned { group: None } };
         }
         if let Some(zone) = &self.zone {
             request.extensions_mut().insert(NodeZone(Arc::clone(zone)));
         }
-        TargetGroupFuture { state: State::Sent { response: self.balancer.call(request) } }
+        let abandoned = Abandoned { group: Some(Arc::clone(&self.shared)) };
+        let state = State::Sent { response: self.balancer.call(request) };
+        TargetGroupFuture { state, abandoned }
     }
 }
 
@@ -237,6 +242,23 @@ pin_project! {
     {
         #[pin]
         state: State<B>,
+        abandoned: Abandoned,
+    }
+}
+
+/// Logs the request of a client that has closed its connection, when it is dropped: status 460.
+#[derive(Debug)]
+struct Abandoned {
+    /// `None` once there is a response.
+    group: Option<Arc<Shared>>,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(group) = &self.group {
+            let status = ElbError::ClientClosed.status().as_u16();
+            tracing::debug!(group = %Escaped(&group.name), status, "the client has closed");
+        }
     }
 }
 
@@ -267,13 +289,15 @@ where
     type Output = Result<Response<TargetBody>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         let result = match state.as_mut().project() {
             StateProjection::Sent { response } => ready!(response.poll(cx)).map_err(Into::into),
             StateProjection::Refused { incompatible } => Err((*incompatible).into()),
             StateProjection::Done => polled_after_completion("TargetGroupFuture"),
         };
         state.set(State::Done);
+        this.abandoned.group = None;
         Poll::Ready(result)
     }
 }

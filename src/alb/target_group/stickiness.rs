@@ -63,8 +63,8 @@ impl Stickiness {
         /// Sets the name of the load balancer's cookie. Default `AWSALB`, or `AWSALBAPP-0` if an
         /// application's cookie is followed.
         pub fn cookie_name(name: impl Into<String>) => cookie = name.into();
-        /// Sets the name of the second cookie, with `SameSite=None; Secure`, for requests from other
-        /// sites; `None` sets none. Default `AWSALBCORS`, none if an application's cookie is
+        /// Sets the name of the second cookie, with `SameSite=None; Secure`, for requests from
+        /// other sites; `None` sets none. Default `AWSALBCORS`, none if an application's cookie is
         /// followed.
         pub fn cross_site_cookie(name: Option<&str>) => copy = name.map(str::to_owned);
         /// Sets whether browsers send the cookie by HTTPS only. Default false, as the ALB's: a

@@ -26,8 +26,8 @@ impl Targets {
         Self { shared: Arc::new(Shared { list: Mutex::default(), handle }) }
     }
 
-    /// Registers a target, or changes the zone and the weight of the target at this address. It gets
-    /// requests once its first health check has passed.
+    /// Registers a target, or changes the zone and the weight of the target at this address. It
+    /// gets requests once its first health check has passed.
     pub fn register(&self, target: impl Into<Target>) {
         let target = target.into();
         let (id, endpoint) = (target.id(), endpoint(&target));

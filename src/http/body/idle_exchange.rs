@@ -166,7 +166,7 @@ where
         }
         loop {
             let now = Instant::now();
-            // A limit beyond the clock is none.
+            // A limit beyond the range of the clock never ends.
             let Some(next) = now.checked_add(limit) else { return Poll::Pending };
             ready!(this.timer.as_mut().poll(cx, || sleep_until(next)));
             let idle_since = this.upload.as_ref().map(|upload| upload.idle_since(now));
@@ -178,5 +178,67 @@ where
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Empty, StreamBody};
+    use tower::{ServiceExt, service_fn};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn pieces(
+        count: usize,
+        pause: Duration,
+    ) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin {
+        let frames = stream::unfold(0, move |sent| async move {
+            tokio::time::sleep(pause).await;
+            let frame = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"piece")));
+            (sent < count).then_some((frame, sent + 1))
+        });
+        StreamBody::new(Box::pin(frames))
+    }
+
+    /// Sends an upload to a service that reads a piece and pauses, and that answers after `then`.
+    async fn upload(sent_each: Duration, read_each: Duration, then: Duration) -> Option<Bound> {
+        let service = service_fn(move |request: Request<ObservedBody<_>>| async move {
+            let mut body = std::pin::pin!(request.into_body());
+            while body.frame().await.is_some() {
+                tokio::time::sleep(read_each).await;
+            }
+            tokio::time::sleep(then).await;
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        });
+        let service = IdleTimeoutLayer::new(LIMIT).layer(service);
+        let error = service.oneshot(Request::new(pieces(5, sent_each))).await.err()?;
+        Some(error.downcast_ref::<Elapsed>().unwrap().bound())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_silent_endpoint_is_too_late() {
+        let seconds = Duration::from_secs;
+        assert_eq!(upload(seconds(0), seconds(9), seconds(0)).await, None, "reads slowly");
+        assert_eq!(upload(seconds(30), seconds(0), seconds(9)).await, None, "the caller is slow");
+        assert_eq!(upload(seconds(0), seconds(11), seconds(0)).await, Some(Bound::FirstByte));
+        assert_eq!(upload(seconds(0), seconds(0), seconds(11)).await, Some(Bound::FirstByte));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_body_the_time_is_exact() {
+        let silent = service_fn(|_: Request<ObservedBody<Empty<Bytes>>>| {
+            std::future::pending::<Result<Response<Empty<Bytes>>, Infallible>>()
+        });
+        let (start, layer) = (Instant::now(), IdleTimeoutLayer::new(LIMIT));
+        let request = || Request::new(Empty::<Bytes>::new());
+        assert!(layer.layer(silent).oneshot(request()).await.is_err());
+        assert_eq!(start.elapsed(), LIMIT);
     }
 }

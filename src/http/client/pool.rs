@@ -239,8 +239,8 @@ impl Pool {
         }
     }
 
-    /// Returns whether the header fields of a response exceed the limit. Hyper's own limit is that of
-    /// a buffer, and a read may exceed it.
+    /// Returns whether the header fields of a response exceed the limit. Hyper's own limit is that
+    /// of a buffer, and a read may exceed it.
     pub(super) fn is_head_too_large(&self, headers: &HeaderMap) -> bool {
         let Some(limit) = self.max_response_head else { return false };
         let size = |(name, value): (&HeaderName, &HeaderValue)| {

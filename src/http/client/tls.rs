@@ -144,9 +144,9 @@ impl TlsBuilder {
         pub fn crypto_provider(provider: Arc<CryptoProvider>) => provider = Some(provider);
     }
 
-    /// Accepts any certificate of an endpoint, as AWS's load balancers do. Traffic is encrypted, but
-    /// an attacker who can answer at the address of an endpoint can read and change it. Default:
-    /// the certificate is verified.
+    /// Accepts any certificate of an endpoint, as AWS's load balancers do. Traffic is encrypted,
+    /// but an attacker who can answer at the address of an endpoint can read and change it.
+    /// Default: the certificate is verified.
     #[must_use]
     pub fn without_verification(mut self) -> Self {
         self.verification = Verification::Off;

@@ -1,8 +1,8 @@
 //! Writes, reads and requests the load reports of HTTP servers.
 //!
 //! [`ReportLoad`] writes the header of `in_flight_header`, with a latency from `latency_by_load`.
-//! [`load_probe`] asks an endpoint for the header. `permits_header` reads the number of requests that
-//! a server permits. With feature `orca`, `orca` reads ORCA reports.
+//! [`load_probe`] asks an endpoint for the header. `permits_header` reads the number of requests
+//! that a server permits. With feature `orca`, `orca` reads ORCA reports.
 
 pub(super) mod in_flight_header;
 mod latency_by_load;

@@ -94,9 +94,9 @@ impl SessionsBuilder {
         /// Sets whether the cookie is for HTTPS only. Default true; browsers make an exception for
         /// `localhost`.
         pub fn secure(secure: bool) => attributes.secure = secure;
-        /// Issues a second cookie of this name with the same value, `SameSite=None` and `Secure`, so
-        /// that requests from other sites have a session too. Either cookie is accepted. Default
-        /// none.
+        /// Issues a second cookie of this name with the same value, `SameSite=None` and `Secure`,
+        /// so that requests from other sites have a session too. Either cookie is accepted.
+        /// Default none.
         pub fn cross_site_copy(name: impl Into<String>) => copy = Some(name.into());
         /// Sets whether browsers keep a separate cookie for each site that embeds this one
         /// (`Partitioned`). Browsers that block cookies of other sites accept such a cookie; it

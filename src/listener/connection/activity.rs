@@ -367,3 +367,138 @@ fn now(start: Instant) -> u64 {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::listener::limits::Limits;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits() -> Limits {
+        let times = Times {
+            head: 10 * SECOND,
+            keep_alive: 20 * SECOND,
+            idle: 30 * SECOND,
+            tunnel_idle: 40 * SECOND,
+            write: 5 * SECOND,
+            age: 100 * SECOND,
+        };
+        Limits { times, ..Limits::default() }
+    }
+
+    fn activity() -> Activity {
+        Activity::new(Arc::new(Core::new(limits(), true)))
+    }
+
+    /// What is due, and in how many seconds.
+    fn due(activity: &Activity, drained_since: Option<u64>) -> (u64, Expiry) {
+        let (at, expiry) = activity.deadline(&limits().times, drained_since);
+        ((at - activity.now()) / 1000, expiry)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_state_has_its_limit() {
+        let activity = activity();
+        advance(3 * SECOND).await;
+        activity.await_first_request();
+        assert_eq!(due(&activity, None), (10, Expiry::Head));
+        // Bytes do not extend the time of a head.
+        advance(4 * SECOND).await;
+        activity.has_read();
+        assert!(activity.has_part_of_a_head());
+        assert_eq!(due(&activity, None), (6, Expiry::Head));
+        assert_eq!(due(&activity, Some(activity.now())), (1, Expiry::Drain));
+
+        assert_eq!(activity.begin_request(), 1);
+        assert!(!activity.has_part_of_a_head());
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+        advance(9 * SECOND).await;
+        assert_eq!(due(&activity, None), (21, Expiry::Idle));
+        activity.has_written();
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+
+        activity.end_request();
+        assert_eq!(due(&activity, Some(activity.now())), (20, Expiry::KeepAlive));
+        advance(8 * SECOND).await;
+        activity.has_written();
+        assert_eq!(due(&activity, None), (12, Expiry::KeepAlive));
+        activity.has_read();
+        assert_eq!(due(&activity, None), (10, Expiry::Head));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_blocked_socket_counts_from_the_first_refusal() {
+        let activity = activity();
+        activity.begin_request();
+        activity.is_blocked();
+        advance(3 * SECOND).await;
+        activity.is_blocked();
+        activity.has_read();
+        assert_eq!(due(&activity, None), (2, Expiry::Write));
+        activity.has_written();
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_has_an_age_and_no_part_of_a_head() {
+        let activity = activity();
+        activity.set_http2();
+        activity.begin_request();
+        activity.end_request();
+        activity.has_read();
+        assert_eq!(due(&activity, None), (20, Expiry::KeepAlive));
+        assert!(!activity.has_part_of_a_head());
+        advance(90 * SECOND).await;
+        activity.has_read();
+        activity.begin_request();
+        assert_eq!(due(&activity, None), (10, Expiry::Age));
+        activity.retire();
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+        activity.open_tunnel();
+        activity.end_request();
+        assert_eq!(due(&activity, None), (40, Expiry::Idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_beyond_the_clock_is_none() {
+        let activity = activity();
+        let times = Times { idle: Duration::MAX, ..limits().times };
+        activity.begin_request();
+        assert_eq!(activity.deadline(&times, None), (u64::MAX, Expiry::Idle));
+        assert!(activity.instant(u64::MAX) > Instant::now() + 1000 * SECOND);
+    }
+
+    #[tokio::test]
+    async fn the_first_cause_of_the_end_counts() {
+        let closing = Activity::ended;
+        assert_eq!(closing(&activity()), End::Closed(Closing::Finished));
+        let retiring = activity();
+        retiring.retire();
+        assert_eq!(closing(&retiring), End::Closed(Closing::Retired));
+        retiring.core.advance(Phase::Draining);
+        assert_eq!(closing(&retiring), End::Closed(Closing::Drained));
+        retiring.set_end(End::Closed(Closing::KeepAlive));
+        retiring.begin_request();
+        retiring.cut_off();
+        assert_eq!(closing(&retiring), End::Closed(Closing::KeepAlive));
+        assert_eq!(retiring.core.counters.requests_cut_off.load(Relaxed), 0);
+        assert!(retiring.is_cut());
+        retiring.close();
+        assert!(retiring.is_closed() && !retiring.is_cut());
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_and_its_time_share_a_word(time in 0..u64::MAX >> 2) {
+            for awaited in
+                [Awaited::First, Awaited::RestOfFirst, Awaited::Next, Awaited::Rest]
+            {
+                prop_assert_eq!(Awaited::of(awaited.since(time)), (awaited, time));
+            }
+        }
+    }
+}

@@ -14,6 +14,9 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
+
 use super::{
     ClientStream, ConnectionInfo, HttpService,
     activity::{Activity, Expiry, FIRST_REQUEST_GRACE},
@@ -23,6 +26,8 @@ use super::{
     stream_tasks::StreamTasks,
     version::Version,
 };
+#[cfg(feature = "tls")]
+use crate::listener::tls::{ServerTls, TlsDetails};
 use crate::{
     http::ClientConnection,
     listener::{
@@ -72,23 +77,15 @@ impl<S: HttpService> Connection<S> {
             self.stream.hold(permit);
         }
         #[cfg(feature = "tls")]
-        if self.opening.tls.is_some() {
-            return self.shake_hands(proxy_header).await;
+        if let Some(tls) = self.opening.tls.clone() {
+            // Boxed, so that a connection without TLS has no memory for it.
+            return Box::pin(self.serve_encrypted(&tls, proxy_header)).await;
         }
         let activity = Arc::clone(self.stream.activity());
         activity.await_first_request();
-        let version = if self.core.http2 {
-            let limit = self.core.limits.times.head;
-            let detected = pin!(Version::detect(&mut self.stream));
-            match within(&self.core, limit, detected).await {
-                Ok(Ok(Some(version))) => version,
-                Ok(Ok(None)) => return,
-                Ok(Err(_)) => return activity.set_end(End::Closed(Closing::Failed)),
-                Err(Late::TimedOut) => return activity.set_end(End::Closed(Closing::HeadTimeout)),
-                Err(Late::Draining) => return,
-            }
-        } else {
-            Version::Http1
+        let version = match self.detect_version().await {
+            Ok(version) => version,
+            Err(closing) => return activity.set_end(End::Closed(closing)),
         };
         let info = Facts {
             peer: self.peer,
@@ -99,6 +96,22 @@ impl<S: HttpService> Connection<S> {
         };
         let exchanges = exchanges(self.service, info, &activity);
         serve_http(self.stream, version, exchanges, &activity).await;
+    }
+
+    /// Looks at the first bytes, if both versions of HTTP are served.
+    async fn detect_version(&mut self) -> Result<Version, Closing> {
+        if !self.core.http2 {
+            return Ok(Version::Http1);
+        }
+        let limit = self.core.limits.times.head;
+        let detected = pin!(Version::detect(&mut self.stream));
+        match within(&self.core, limit, detected).await {
+            Ok(Ok(Some(version))) => Ok(version),
+            Ok(Ok(None)) => Err(Closing::Finished),
+            Ok(Err(_)) => Err(Closing::Failed),
+            Err(Late::TimedOut) => Err(Closing::HeadTimeout),
+            Err(Late::Draining) => Err(Closing::Drained),
+        }
     }
 
     /// Reads the PROXY header, if the socket expects one.
@@ -126,34 +139,15 @@ impl<S: HttpService> Connection<S> {
         }
     }
 
-    /// Makes the TLS handshake, which decides the version of HTTP as well.
+    /// Serves HTTP over TLS. The handshake decides the version of HTTP as well.
     #[cfg(feature = "tls")]
-    async fn shake_hands(self, proxy_header: Option<ProxyHeader>) {
-        let Self { stream, peer, local, opening, service, core } = self;
-        let Some(tls) = &opening.tls else { return };
+    async fn serve_encrypted(self, tls: &ServerTls, proxy_header: Option<ProxyHeader>) {
+        let Self { stream, peer, local, service, core, .. } = self;
         let activity = Arc::clone(stream.activity());
         activity.set_handshaking(true);
-        let limit = core.limits.handshake;
-        let mut handshake = Box::pin(async {
-            // Handshakes are the work that a client can ask for most cheaply. The semaphore is
-            // never closed.
-            let _permit = core.handshakes.acquire().await;
-            tls.accept(stream).await
-        });
-        let shaken = within(&core, limit, handshake.as_mut()).await;
-        let (stream, details) = match shaken {
-            Ok(Ok(shaken)) => shaken,
-            Ok(Err(error)) => {
-                tracing::debug!(?peer, error, "the TLS handshake has failed");
-                return;
-            }
-            // Before the handshake is dropped, and the socket with it.
-            Err(Late::TimedOut) => {
-                return activity.set_end(End::Refused(Refusal::HandshakeTimeout));
-            }
-            Err(Late::Draining) => return activity.set_end(End::Closed(Closing::Drained)),
-        };
-        drop(handshake);
+        // Boxed, so that the memory of the handshake is free after it.
+        let shaken = Box::pin(shake_hands(stream, tls, &core)).await;
+        let Some((stream, details)) = shaken else { return };
         activity.set_handshaking(false);
         activity.await_first_request();
         let version = Version::from_alpn(stream.get_ref().1.alpn_protocol());
@@ -165,6 +159,31 @@ impl<S: HttpService> Connection<S> {
         let exchanges = exchanges(service, facts, &activity);
         serve_http(stream, version, exchanges, &activity).await;
     }
+}
+
+/// Does the TLS handshake, after it has waited for its turn. `None` if it fails.
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    stream: ClientStream,
+    tls: &ServerTls,
+    core: &Core,
+) -> Option<(Box<TlsStream<ClientStream>>, TlsDetails)> {
+    let activity = Arc::clone(stream.activity());
+    let handshake = pin!(async {
+        // Handshakes are the work that a client can ask for most cheaply. The semaphore is never
+        // closed.
+        let _permit = core.handshakes.acquire().await;
+        tls.accept(stream).await
+    });
+    let shaken = within(core, core.limits.handshake, handshake).await;
+    // Before the handshake is dropped, and the socket with it.
+    match shaken {
+        Ok(Ok((stream, details))) => return Some((Box::new(stream), details)),
+        Ok(Err(error)) => tracing::debug!(error, "a TLS handshake has failed"),
+        Err(Late::TimedOut) => activity.set_end(End::Refused(Refusal::HandshakeTimeout)),
+        Err(Late::Draining) => activity.set_end(End::Closed(Closing::Drained)),
+    }
+    None
 }
 
 fn exchanges<S>(service: S, facts: Facts, activity: &Arc<Activity>) -> Exchanges<S> {

@@ -2,6 +2,7 @@
 
 mod child;
 mod drain;
+mod encrypted;
 mod http2;
 mod limits;
 mod memory;

@@ -1,5 +1,4 @@
-//! TLS in the listener: where it is in the order of things. What TLS itself does is tested beside
-//! it.
+//! Where TLS is in the order of a connection. What TLS itself does is tested in `tls`.
 
 use std::{sync::Arc, time::Duration};
 
