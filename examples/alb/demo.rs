@@ -1,6 +1,12 @@
 //! What the example serves without `--config`: targets and a function of its own.
 
-use std::{convert::Infallible, fmt::Write, io, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -56,15 +62,15 @@ fn describe(name: &str, request: &Request<Incoming>) -> String {
 
 /// A Lambda function that runs in this process. It gets the event of a target group and answers
 /// as functions answer a load balancer.
-pub(crate) async fn hello(
-    _function: FunctionName,
+pub(crate) fn hello(
+    _function: &FunctionName,
     invocation: Invocation,
-) -> Result<Invoked, InvokeError> {
+) -> Ready<Result<Invoked, InvokeError>> {
     let event: Value = serde_json::from_slice(&invocation.into_payload()).unwrap_or_default();
     let response = json!({
         "statusCode": 200,
         "headers": { "content-type": "text/plain" },
         "body": format!("the function was asked for {}\n", event["path"]),
     });
-    Ok(Invoked::new(200, response.to_string().into_bytes()))
+    ready(Ok(Invoked::new(200, response.to_string().into_bytes())))
 }

@@ -61,7 +61,7 @@ async fn serve(options: Options) -> Result<(), BoxError> {
         println!("listener {listener} on {address}");
     }
     if options.config.is_none() {
-        let (_, address) = server.local_addresses().next().ok_or("no listener")?;
+        let (_, address) = *server.local_addresses().first().ok_or("no listener")?;
         introduce(&address.to_string());
     }
     let operators = match options.metrics {
@@ -78,7 +78,7 @@ async fn serve(options: Options) -> Result<(), BoxError> {
             }
         }
     };
-    let serving = server.serve().shutdown_on(stop_signal()?).drain_limit(options.drain);
+    let serving = server.serve(stop_signal()?, options.drain);
     let drained = tokio::select! {
         drained = serving => drained,
         () = reload => return Err("no signals can be received".into()),

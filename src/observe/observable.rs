@@ -84,6 +84,24 @@ impl Observable for Monitor {
     }
 }
 
+/// Observes whatever serves at a moment: what a reload adds, too.
+#[cfg(feature = "alb")]
+impl Observable for crate::alb::LoadBalancer {
+    fn observe(&self) -> Observed {
+        let parts = self.weak_parts();
+        let read = move |report: &mut Report| match parts() {
+            Some(parts) => {
+                for Observed(part) in parts {
+                    part.iter().for_each(|(_, component)| _ = component.read(report));
+                }
+                true
+            }
+            None => false,
+        };
+        Observed(vec![(0, Arc::new(read))])
+    }
+}
+
 impl<P: Send + Sync + 'static> Observable for RetryLayer<P> {
     fn observe(&self) -> Observed {
         Observed::by(self.weak_status(), |report| &mut report.retries)

@@ -122,7 +122,7 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Returns the problems, or `value` if there are no problems.
-    pub(super) fn or<T>(problems: Vec<Problem>, value: T) -> Result<T, Self> {
+    pub(in crate::alb) fn or<T>(problems: Vec<Problem>, value: T) -> Result<T, Self> {
         if problems.is_empty() { Ok(value) } else { Err(Self(problems)) }
     }
 

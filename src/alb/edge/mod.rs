@@ -6,6 +6,7 @@
 //! | question | file |
 //! |---|---|
 //! | which requests are refused? | `refusal`, `filter` |
+//! | what is the response to a failure? | `errors` |
 //! | what does the target learn about the client? | `forwarded`, `host`, `trace_id` |
 //! | what do the attributes of a listener change? | `listener` |
 //! | how many responses had which status? | `responses` |
@@ -13,6 +14,7 @@
 //! Source: the load balancer and listener attributes of the API reference, and the user guide on
 //! header processing and on errors.
 
+mod errors;
 mod filter;
 mod forwarded;
 mod host;
@@ -23,9 +25,11 @@ mod responses;
 mod trace_id;
 
 pub(super) use self::{
+    errors::{ErrorResponses, ErrorResponsesLayer},
     filter::RequestFilter,
     forwarded::ClientAddress,
     listener::{ListenerEdge, ListenerEdgeLayer, ListenerSettings},
     request::{RequestEdge, RequestEdgeLayer, RequestSettings},
-    responses::{ResponseCounters, Responses},
+    responses::ResponseCounters,
 };
+pub use self::responses::Responses;

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 /// How many responses a listener has sent, by status and by who has made them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(serde::Serialize)]
 #[non_exhaustive]
 pub struct Responses {
     /// Responses of targets, by class: 1xx, 2xx, 3xx, 4xx, 5xx. An upgrade is 1xx.

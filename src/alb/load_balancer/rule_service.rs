@@ -33,13 +33,36 @@ pub(super) enum RuleService<S> {
     },
 }
 
+impl<S> RuleService<S> {
+    /// Returns whether a request is the end of a login that this rule has begun.
+    pub(super) fn finishes_login<B>(&self, request: &Request<B>) -> bool {
+        match self {
+            #[cfg(feature = "oidc")]
+            Self::Oidc { layer, .. } => layer.finishes(request),
+            _ => {
+                let _ = request;
+                false
+            }
+        }
+    }
+
+    /// Returns whether clients have to log in.
+    pub(super) fn has_login(&self) -> bool {
+        match self {
+            #[cfg(feature = "oidc")]
+            Self::Oidc { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl<S, B, R> Service<Request<B>> for RuleService<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
 {
     type Response = Response<GatewayBody<GatewayBody<R>>>;
     type Error = S::Error;
-    type Future = RuleFuture<S, B>;
+    type Future = RuleFuture<ActionFuture<S, Request<B>>, AuthenticatedFuture<S, B>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self {
@@ -64,36 +87,31 @@ where
     }
 }
 
+/// The future of a service with authentication.
 #[cfg(any(feature = "jwt", feature = "oidc"))]
-pin_project! {
-    /// The response future of [`RuleService`].
-    #[project = RuleProjection]
-    pub(super) enum RuleFuture<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        Plain { #[pin] response: ActionFuture<S, Request<B>> },
-        Authenticated { #[pin] response: AuthFuture<Action<S>, B> },
-    }
-}
-
+type AuthenticatedFuture<S, B> = AuthFuture<Action<S>, B>;
+/// Without such services there is no future of one.
 #[cfg(not(any(feature = "jwt", feature = "oidc")))]
+type AuthenticatedFuture<S, B> =
+    std::future::Pending<<RuleService<S> as Service<Request<B>>>::Output>;
+
+type RuleResult<R, E> = Result<Response<GatewayBody<GatewayBody<R>>>, E>;
+
 pin_project! {
     /// The response future of [`RuleService`].
     #[project = RuleProjection]
-    pub(super) enum RuleFuture<S, B>
-    where
-        S: Service<Request<B>>,
-    {
-        Plain { #[pin] response: ActionFuture<S, Request<B>> },
+    pub(super) enum RuleFuture<P, A> {
+        Plain { #[pin] response: P },
+        Authenticated { #[pin] response: A },
     }
 }
 
-impl<S, B, R> Future for RuleFuture<S, B>
+impl<P, A, R, E> Future for RuleFuture<P, A>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
+    P: Future<Output = Result<Response<GatewayBody<R>>, E>>,
+    A: Future<Output = RuleResult<R, E>>,
 {
-    type Output = Result<Response<GatewayBody<GatewayBody<R>>>, S::Error>;
+    type Output = RuleResult<R, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
@@ -101,7 +119,6 @@ where
                 let response = ready!(response.poll(cx))?;
                 Poll::Ready(Ok(response.map(GatewayBody::endpoint)))
             }
-            #[cfg(any(feature = "jwt", feature = "oidc"))]
             RuleProjection::Authenticated { response } => response.poll(cx),
         }
     }

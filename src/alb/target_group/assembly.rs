@@ -177,6 +177,12 @@ where
         let connect = move |address: &TargetAddress| connector.connect(address);
         let targets = discover::merge(sources).map_endpoints(label).connect(connect).erase();
         let (targets, checks) = self.check(targets)?;
+        let targets = match &self.outlier_detection {
+            None => targets,
+            Some(detection) => {
+                targets.outlier_detected(detection.clone())?.named(&*self.name).erase()
+            }
+        };
         let targets = targets.drained(Draining::within(self.drain_limit().max(SOON)))?;
         let targets = match self.slow_start.is_zero() {
             true => targets.erase(),

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     BoxError, ConfigError, ParseError,
     discover::{Discover, DiscoverExt, Erased},
+    health::OutlierDetection,
     http::{Origin, Tls},
     lambda::{FunctionResponse, Invocation},
 };
@@ -38,6 +39,7 @@ pub struct TargetGroupBuilder<B> {
     pub(super) function: Option<Function>,
     pub(super) algorithm: Algorithm<B>,
     pub(super) checks: HealthChecks,
+    pub(super) outlier_detection: Option<OutlierDetection>,
     pub(super) slow_start: Duration,
     pub(super) deregistration_delay: Option<Duration>,
     pub(super) stickiness: Option<Stickiness>,
@@ -83,6 +85,7 @@ impl<B: 'static> TargetGroupBuilder<B> {
             function: None,
             algorithm: Algorithm::RoundRobin,
             checks: HealthChecks::new(),
+            outlier_detection: None,
             slow_start: Duration::ZERO,
             deregistration_delay: None,
             stickiness: None,
@@ -147,6 +150,10 @@ impl<B: 'static> TargetGroupBuilder<B> {
         pub fn max_wait(time: Duration) => max_wait = time;
         /// Sets whether the status has the distributions of response times. Default false.
         pub fn measure_durations(measure: bool) => measure_durations = measure;
+        /// Ejects targets whose requests fail, besides the checks. The ALB has nothing like it. Default
+        /// off.
+        pub fn outlier_detection(detection: OutlierDetection)
+            => outlier_detection = Some(detection);
         /// Sets how often targets are compared for anomalies. Default that of
         /// [`AnomalyDetection`](crate::health::AnomalyDetection).
         pub fn anomaly_interval(interval: Duration) => anomaly_interval = Some(interval);
@@ -295,6 +302,7 @@ impl<B: 'static> TargetGroupBuilder<B> {
             ("protocol", self.protocol != Protocol::Http),
             ("protocol_version", self.version != ProtocolVersion::Http1),
             ("algorithm", !matches!(self.algorithm, Algorithm::RoundRobin)),
+            ("outlier_detection", self.outlier_detection.is_some()),
             ("slow_start", !self.slow_start.is_zero()),
             ("deregistration_delay", self.deregistration_delay.is_some()),
             ("stickiness", self.stickiness.is_some()),

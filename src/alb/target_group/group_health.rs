@@ -112,7 +112,7 @@ impl Threshold {
 }
 
 /// The health of a group, or of its targets in one zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct GroupHealth {
     /// The healthy targets.
@@ -126,7 +126,8 @@ pub struct GroupHealth {
 }
 
 /// Where requests go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RoutingState {
     /// To healthy targets.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The health of a target in the words of `DescribeTargetHealth`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct TargetHealth {
     /// The name of the target: its address, the key of its discovery, or the ARN of the function.
@@ -46,6 +46,12 @@ pub enum TargetState {
     Draining,
     /// It is not checked.
     Unavailable,
+}
+
+impl serde::Serialize for TargetState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl TargetState {
@@ -92,6 +98,12 @@ pub enum ReasonCode {
     IpUnusable,
     /// Health checks are off.
     HealthCheckDisabled,
+}
+
+impl serde::Serialize for ReasonCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 impl ReasonCode {

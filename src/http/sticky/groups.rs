@@ -4,12 +4,11 @@ use tokio::time::Instant;
 use super::{
     Affinity, Sessions, WhenDraining,
     config::{Config, millis},
-    cookie::cookies,
     picker::MAX_COOKIES_VERIFIED,
     session_key::Tag,
     token::Token,
 };
-use crate::ConfigError;
+use crate::{ConfigError, request_cookies::cookies};
 
 /// What the cookie of a group is bound to, so that it is not valid as that of an endpoint of the
 /// same name. [`SessionKey::binding`](super::SessionKey) returns it with probability 2^-64.
@@ -84,7 +83,7 @@ impl GroupSessions {
 
     /// Returns the `Set-Cookie` header of a session with the group at a position.
     pub(crate) fn cookie(&self, group: usize) -> Option<HeaderValue> {
-        self.sessions.cookie(&self.groups.get(group)?.name, GROUP_BINDING)
+        self.sessions.cookies(&self.groups.get(group)?.name, GROUP_BINDING).next()
     }
 }
 

@@ -43,6 +43,7 @@ impl Subject<'_> {
 }
 
 /// Bytes of the configuration, or where they are.
+#[derive(Clone)]
 pub(super) enum Input {
     File(PathBuf),
     Bytes(Vec<u8>),

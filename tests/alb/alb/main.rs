@@ -1,6 +1,4 @@
 //! The Application Load Balancer.
 
 mod dns;
-//! Tests.
-
 mod target_group;

@@ -165,6 +165,7 @@ fn translate(
     }
     let mut zones = Vec::new();
     for zone in shape.availability_zones.iter().flatten().filter_map(|it| it.zone_name.clone()) {
+        let zone = config::Zone::new(zone);
         if !zones.contains(&zone) {
             zones.push(zone);
         }

@@ -10,9 +10,9 @@ pub(super) fn check(load_balancer: &LoadBalancer, at: &mut At<'_>) {
     }
     let mut zones = BTreeSet::new();
     for (index, zone) in load_balancer.zones.iter().enumerate() {
-        if zone.is_empty() || !zones.insert(zone) {
+        if zone.name.is_empty() || !zones.insert(&zone.name) {
             let expected = "a name that no other zone has";
-            at.at("zones").item(index).invalid(format_args!("{zone:?}"), expected);
+            at.at("zones").item(index).invalid(format_args!("{:?}", zone.name), expected);
         }
     }
     attributes(&load_balancer.attributes, &mut at.at("attributes"));

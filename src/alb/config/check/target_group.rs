@@ -101,7 +101,7 @@ fn targets(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
         }
         let zones = &config.load_balancer.zones;
         let zone = target.zone.as_ref().filter(|zone| *zone != "all");
-        if let Some(zone) = zone.filter(|zone| !zones.contains(zone)) {
+        if let Some(zone) = zone.filter(|zone| !zones.iter().any(|known| known.name == **zone)) {
             at.at("zone").invalid(zone, "a zone of the load balancer, or `all`");
         }
     }

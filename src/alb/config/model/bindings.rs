@@ -227,6 +227,11 @@ impl<'de> Deserialize<'de> for SecretSource {
 pub struct Secret(String);
 
 impl Secret {
+    /// Keeps a text secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// Returns the secret.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -1,6 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Zone;
 use crate::alb::config::form::{Time, is_default};
 
 /// The load balancer itself.
@@ -17,9 +18,9 @@ pub struct LoadBalancer {
     /// listeners' addresses decide who can connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    /// The names of the zones. Default: none, which is one zone without a name.
+    /// The zones. Default: none, which is one zone without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub zones: Vec<String>,
+    pub zones: Vec<Zone>,
     /// The attributes.
     #[serde(skip_serializing_if = "is_default")]
     pub attributes: LoadBalancerAttributes,

@@ -18,6 +18,7 @@ mod rule;
 mod target;
 mod target_group;
 mod target_group_attributes;
+mod zone;
 
 pub(super) use self::health_check::parse_matcher;
 
@@ -45,4 +46,5 @@ pub use self::{
     target_group_attributes::{
         Algorithm, CrossZoneMode, HealthThresholds, Stickiness, TargetGroupAttributes, Threshold,
     },
+    zone::Zone,
 };

@@ -1,3 +1,6 @@
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+use tower_layer::Layer;
+
 use super::rules::RuleSources;
 #[cfg(feature = "oidc")]
 use crate::auth::oidc::OidcLayer;
@@ -85,19 +88,16 @@ mod jwt {
         path: &str,
         sources: &RuleSources<'_, S>,
     ) -> Result<JwtLayer, Problem> {
-        let keys = match sources.config.bindings.jwks.get(&jwt.jwks) {
-            Some(config::JwksBinding::File(file)) => {
-                let text = fs::read_to_string(file).map_err(|error| {
+        let keys = match sources.config.jwks(&jwt.jwks) {
+            config::JwksBinding::File(file) => {
+                let text = fs::read_to_string(&file).map_err(|error| {
                     let path = format!("bindings.jwks.{}", jwt.jwks);
                     let expected = format!("a file that can be read ({error})");
                     Problem::new(ProblemKind::Invalid, path, expected).with_value(file.display())
                 })?;
                 KeySource::fixed(text)
             }
-            Some(config::JwksBinding::Url(url)) => {
-                KeySource::url(url, http_client(path, sources)?)
-            }
-            None => KeySource::url(&jwt.jwks, http_client(path, sources)?),
+            config::JwksBinding::Url(url) => KeySource::url(url, http_client(path, sources)?),
         };
         let invalid = |error| Problem::from_config_error(path, &error);
         let mut builder = JwtLayer::builder(&jwt.issuer, keys);
@@ -184,7 +184,7 @@ mod oidc {
         for (name, value) in &session.parameters {
             builder = builder.parameter(name, value);
         }
-        if let Some(source) = sources.config.bindings.client_secrets.get(client) {
+        if let Some(source) = sources.config.client_secret(client) {
             let path = format!("bindings.client_secrets.{client}");
             let secret = resources.secret(source, &path)?;
             builder = builder.client_secret(ClientSecret::new(secret.expose()));

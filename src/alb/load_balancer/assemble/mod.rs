@@ -12,8 +12,8 @@ mod rules;
 mod tls;
 
 pub(super) use self::{
-    groups::{Group, GroupService, GroupSettings, assemble_group},
-    listener::{listener_builder, node_service, NodeService},
+    groups::{Group, GroupService, GroupSettings, assemble_group, targets_of},
+    listener::{NodeService, listener_builder, node_service},
     rules::{RuleSources, assemble_rules},
-    tls::{TlsSource, assemble_tls},
+    tls::assemble_tls,
 };

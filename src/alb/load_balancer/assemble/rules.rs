@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -6,16 +6,18 @@ use super::authentication::authenticate;
 use crate::{
     ConfigError,
     alb::{
-        config::{self, Problem},
-        load_balancer::{resources::Resources, rule_service::RuleService},
+        config::{self, Checked, Problem},
+        load_balancer::{
+            login_router::LoginRouter, resources::Resources, rule_service::RuleService,
+        },
     },
     http::sticky::Sessions,
-    rules::{Action, Condition, FixedResponse, Forward, Pattern, Redirect, Rule, Rules, RulesBuilder},
+    rules::{Action, Condition, FixedResponse, Forward, Pattern, Redirect, Rule, Rules},
 };
 
 /// What the rules of a listener refer to.
 pub(in crate::alb::load_balancer) struct RuleSources<'a, S> {
-    pub(in crate::alb::load_balancer) config: &'a config::Config,
+    pub(in crate::alb::load_balancer) config: &'a Checked,
     pub(in crate::alb::load_balancer) resources: &'a Resources,
     /// Returns the service of the target group with this name.
     pub(in crate::alb::load_balancer) group: &'a dyn Fn(&str) -> Option<S>,
@@ -26,7 +28,7 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
     listener: &config::Listener,
     sources: &RuleSources<'_, S>,
     problems: &mut Vec<Problem>,
-) -> Option<RulesBuilder<RuleService<S>>> {
+) -> Option<LoginRouter<S>> {
     let path = format!("listeners.{}", listener.port);
     let default = service(
         &listener.default_action,
@@ -37,12 +39,17 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
         problems,
     );
     let mut rules = Vec::new();
+    let mut logins: Vec<_> =
+        default.iter().filter(|service| service.has_login()).cloned().collect();
     for (priority, rule) in listener.rules_by_priority() {
         let path = format!("{path}.rules.{priority}");
         let fields = ["action", "authenticate"];
         let service =
             service(&rule.action, rule.authenticate.as_ref(), &path, fields, sources, problems);
         let Some(service) = service else { continue };
+        if service.has_login() {
+            logins.push(service.clone());
+        }
         let mut made = Rule::new(priority, service);
         if let Some(name) = &rule.name {
             made = made.name(name.as_str());
@@ -60,10 +67,9 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
         }
         rules.push(made);
     }
-    let builder = Rules::builder(default?).name(listener.port.to_string()).rules(rules);
-    // What a builder finds names rules by their position.
-    match builder.clone().build() {
-        Ok(_) => Some(builder),
+    let rules = Rules::builder(default?).name(listener.port.to_string()).rules(rules).build();
+    match rules {
+        Ok(rules) => Some(LoginRouter::new(rules, logins)),
         Err(error) => {
             problems.push(Problem::from_config_error(&path, &error));
             None
@@ -130,7 +136,7 @@ fn make_forward<S: Clone>(
 
 /// The cookie that keeps a client at one of several target groups.
 fn group_sessions(lifetime: Duration, resources: &Resources) -> Result<Sessions, ConfigError> {
-    Sessions::builder(resources.session_key.clone()).cookie("AWSALBTG").lifetime(lifetime).build()
+    Sessions::builder(resources.keys.session.clone()).cookie("AWSALBTG").lifetime(lifetime).build()
 }
 
 fn make_redirect(redirect: &config::Redirect) -> Result<Redirect, ConfigError> {

@@ -1,11 +1,9 @@
-use std::{path::Path, sync::Arc};
-
-use rustls::crypto::CryptoProvider;
+use std::sync::Arc;
 
 use crate::{
     ConfigError,
     alb::{
-        config::{self, Problem},
+        config::{self, Checked, Problem},
         load_balancer::resources::Resources,
     },
     listener::tls::{Certificate, Certificates, ClientAuth, SecurityPolicy, ServerTls, TrustStore},
@@ -14,7 +12,7 @@ use crate::{
 /// Makes the TLS side of an HTTPS listener; `None` for one without TLS.
 pub(in crate::alb::load_balancer) fn assemble_tls(
     listener: &config::Listener,
-    config: &config::Config,
+    config: &Checked,
     resources: &Resources,
     problems: &mut Vec<Problem>,
 ) -> Option<ServerTls> {
@@ -28,7 +26,7 @@ pub(in crate::alb::load_balancer) fn assemble_tls(
 
 fn make_tls(
     listener: &config::Listener,
-    config: &config::Config,
+    config: &Checked,
     resources: &Resources,
 ) -> Result<ServerTls, ConfigError> {
     let mut certificates = Certificates::builder();
@@ -57,20 +55,14 @@ fn make_tls(
 
 fn make_certificate(
     certificate: &config::Certificate,
-    config: &config::Config,
+    config: &Checked,
     resources: &Resources,
 ) -> Result<Certificate, ConfigError> {
-    let unknown = |name: &str| {
-        let expected = "the name of a certificate in `bindings.certificates`";
-        ConfigError::new("certificates", expected).with_value(name)
+    let unknown = || {
+        let expected = "the names of certificates in `bindings.certificates`";
+        ConfigError::new("certificates", expected)
     };
-    let binding = match certificate {
-        config::Certificate::Bound(binding) => binding,
-        config::Certificate::Named(name) => {
-            config.bindings.certificates.get(name).ok_or_else(|| unknown(name))?
-        }
-    };
-    match binding {
+    match config.certificate(certificate).ok_or_else(unknown)? {
         config::CertificateBinding::Files { certificate, key } => {
             Ok(Certificate::files(certificate, key))
         }
@@ -85,20 +77,20 @@ fn make_certificate(
 
 fn client_auth(
     mutual: &config::MutualTls,
-    config: &config::Config,
+    config: &Checked,
 ) -> Result<ClientAuth, ConfigError> {
     let (store, ignore_expiry, advertise) = match mutual {
         config::MutualTls::Off => return Ok(ClientAuth::Off),
         config::MutualTls::Passthrough => return Ok(ClientAuth::Passthrough),
-        config::MutualTls::Verify { trust_store, ignore_expiry, advertise_ca_names } => {
-            (trust_store, *ignore_expiry, *advertise_ca_names)
+        config::MutualTls::Verify { trust_store, ignore_expiry, advertise_authorities } => {
+            (trust_store, *ignore_expiry, *advertise_authorities)
         }
     };
-    let binding = config.bindings.trust_stores.get(store).ok_or_else(|| {
+    let binding = config.trust_store(store).ok_or_else(|| {
         let expected = "the name of a trust store in `bindings.trust_stores`";
         ConfigError::new("mutual_tls.trust_store", expected).with_value(store)
     })?;
-    let mut builder = TrustStore::files([&binding.certificates]);
+    let mut builder = TrustStore::builder().bundle_file(&binding.certificates);
     for revocations in &binding.revocations {
         builder = builder.crl_file(revocations);
     }

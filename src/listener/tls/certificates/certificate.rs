@@ -12,6 +12,7 @@ use crate::listener::tls::input::Input;
 ///
 /// [`CertificatesBuilder::build`](super::CertificatesBuilder::build) reads and checks it. `Debug`
 /// shows no key.
+#[derive(Clone)]
 pub struct Certificate {
     pub(super) source: Source,
     pub(super) names: Option<Vec<String>>,
@@ -27,6 +28,17 @@ pub(super) enum Source {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     },
+}
+
+impl Clone for Source {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Encoded { chain, key } => {
+                Self::Encoded { chain: chain.clone(), key: key.clone() }
+            }
+            Self::Der { chain, key } => Self::Der { chain: chain.clone(), key: key.clone_key() },
+        }
+    }
 }
 
 impl Certificate {

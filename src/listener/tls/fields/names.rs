@@ -39,6 +39,11 @@ const ALL: [TlsField; 8] = [
 ];
 
 impl TlsField {
+    /// Returns all fields.
+    pub(crate) fn all() -> [Self; 8] {
+        ALL
+    }
+
     /// Returns the name that an Application Load Balancer uses unless another is set.
     #[must_use]
     pub fn default_name(self) -> HeaderName {

@@ -1,0 +1,203 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use http::{request::Parts, uri::Scheme};
+use tokio::sync::Notify;
+
+use super::{
+    ListenerResponses, LoadBalancerBuilder, LoadBalancerServer, LoadBalancerStatus,
+    TargetGroupStatus,
+    resources::Resources,
+    server::Bound,
+    state::{NodeKey, Plan, State, bind},
+};
+use crate::{
+    alb::{
+        config::{Checked, ListenerProtocol, Problems},
+        target_group::TargetGroupDriver,
+    },
+    http::Tunnels,
+    listener::ListenerHandle,
+    rules::Explanation,
+    sync::{Mutex, lock},
+};
+
+/// An Application Load Balancer that serves a configuration.
+///
+/// Clones are handles to the same one. Nothing is served before [`bind`](Self::bind) and
+/// [`LoadBalancerServer::serve`]; without them, it can still [`explain`](Self::explain) requests,
+/// so that a test can check production rules.
+#[derive(Clone)]
+pub struct LoadBalancer {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    resources: Resources,
+    pub(super) tunnels: Tunnels,
+    present: Mutex<Present>,
+    /// Tells the server that there are other nodes or drivers.
+    pub(super) changed: Notify,
+}
+
+/// What is changed together.
+pub(super) struct Present {
+    pub(super) state: State,
+    /// Drivers of target groups that nothing polls yet.
+    pub(super) drivers: Vec<TargetGroupDriver>,
+    /// Whether sockets are bound: a reload binds those of new nodes then.
+    pub(super) is_bound: bool,
+    /// Sockets of nodes that do not serve yet.
+    pub(super) bound: BTreeMap<NodeKey, Bound>,
+    /// The listeners that serve.
+    pub(super) handles: BTreeMap<NodeKey, ListenerHandle>,
+}
+
+impl LoadBalancer {
+    /// Makes a load balancer of a configuration.
+    #[must_use]
+    pub fn builder(config: Checked) -> LoadBalancerBuilder {
+        LoadBalancerBuilder::new(config)
+    }
+
+    pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
+        let tunnels = Tunnels::new();
+        let mut plan = Plan::new(config, &resources, &tunnels, None)?;
+        let drivers = std::mem::take(&mut plan.drivers);
+        let present = Present {
+            state: plan.carry_out(BTreeMap::new()),
+            drivers,
+            is_bound: false,
+            bound: BTreeMap::new(),
+            handles: BTreeMap::new(),
+        };
+        let (present, changed) = (Mutex::new(present), Notify::new());
+        Ok(Self { shared: Arc::new(Shared { resources, tunnels, present, changed }) })
+    }
+
+    /// Binds the listeners. Connections queue from here on until the server serves.
+    ///
+    /// # Errors
+    ///
+    /// If an address cannot be bound; then none is. If another server of this load balancer is
+    /// bound.
+    pub fn bind(&self) -> Result<LoadBalancerServer, Problems> {
+        LoadBalancerServer::new(Arc::clone(&self.shared))
+    }
+
+    /// Serves another configuration from now on.
+    ///
+    /// All of its parts are made and all new addresses bound before anything changes. Files are
+    /// read again; blocking. Connections stay open, unless their listener is gone or its times
+    /// change: then they are drained.
+    ///
+    /// # Errors
+    ///
+    /// If a part cannot be made or an address cannot be bound. Then nothing has changed.
+    pub fn reload(&self, config: Checked) -> Result<(), Problems> {
+        let shared = &self.shared;
+        let mut guard = lock(&shared.present);
+        let present = &mut *guard;
+        let mut plan =
+            Plan::new(config, &shared.resources, &shared.tunnels, Some(&present.state))?;
+        let mut bound = BTreeMap::new();
+        if present.is_bound {
+            for key in plan.nodes.keys() {
+                if !present.state.nodes.contains_key(key) {
+                    bound.insert(key.clone(), Bound::new(bind(key)?));
+                }
+            }
+        }
+        present.bound.append(&mut bound);
+        present.drivers.append(&mut plan.drivers);
+        present.state = plan.carry_out(std::mem::take(&mut present.state.nodes));
+        drop(guard);
+        shared.changed.notify_one();
+        tracing::info!("configuration reloaded");
+        Ok(())
+    }
+
+    /// Says, rule by rule, what would happen to a request with this head: an absolute URL, whose
+    /// scheme and port select the listener. `None` if there is no such listener.
+    #[must_use]
+    pub fn explain(&self, head: &Parts) -> Option<Explanation> {
+        let is_https = head.uri.scheme() == Some(&Scheme::HTTPS);
+        let protocol = if is_https { ListenerProtocol::Https } else { ListenerProtocol::Http };
+        let port = head.uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let present = lock(&self.shared.present);
+        let state = &present.state;
+        let listener = state
+            .config
+            .listeners
+            .iter()
+            .find(|listener| listener.port == port && listener.protocol == protocol)?;
+        let node = state.nodes.iter().find(|(key, _)| key.port == listener.port)?.1;
+        Some(node.rules.rules().explain(head))
+    }
+
+    /// Returns whether a zone can serve: every target group that is used has as many healthy
+    /// targets as its threshold for DNS asks for. A zone that is shifted away cannot.
+    ///
+    /// If a name is answered with the zones that can serve, a zone without healthy targets gets no
+    /// new clients; see [`DnsServer`](crate::dns_server::DnsServer).
+    #[must_use]
+    pub fn is_zone_healthy(&self, zone: &str) -> bool {
+        let present = lock(&self.shared.present);
+        present.state.groups.values().all(|group| group.group.zone_health(zone).is_in_dns)
+    }
+
+    /// Takes a zone out of all target groups, as a zonal shift does. `None` ends it.
+    pub fn shift_zone(&self, zone: Option<&str>) {
+        let present = lock(&self.shared.present);
+        for group in present.state.groups.values() {
+            group.shift(zone);
+        }
+    }
+
+    /// Returns what the load balancer does at this moment.
+    #[must_use]
+    pub fn status(&self) -> LoadBalancerStatus {
+        self.shared.status()
+    }
+}
+
+impl Shared {
+    pub(super) fn present(&self) -> impl std::ops::DerefMut<Target = Present> + '_ {
+        lock(&self.present)
+    }
+
+    fn status(&self) -> LoadBalancerStatus {
+        let present = lock(&self.present);
+        let listeners = present.state.nodes.iter().map(|(key, node)| ListenerResponses {
+            port: key.port,
+            zone: key.zone.clone(),
+            responses: node.responses.read(),
+            rules: node.rules.rules().status(),
+            connections: present.handles.get(key).map(ListenerHandle::status),
+        });
+        let groups = present.state.groups.iter().map(|(name, group)| TargetGroupStatus {
+            name: name.clone(),
+            health: group.group.group_health(),
+            targets: group.group.health(),
+        });
+        LoadBalancerStatus {
+            name: present.state.config.load_balancer.name.clone(),
+            listeners: listeners.collect(),
+            target_groups: groups.collect(),
+        }
+    }
+}
+
+impl fmt::Debug for LoadBalancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let present = lock(&self.shared.present);
+        f.debug_struct("LoadBalancer")
+            .field("name", &present.state.config.load_balancer.name)
+            .field("nodes", &present.state.nodes.len())
+            .field("groups", &present.state.groups.len())
+            .finish_non_exhaustive()
+    }
+}

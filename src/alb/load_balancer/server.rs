@@ -1,0 +1,186 @@
+use std::{collections::BTreeMap, fmt, future::Future, net, pin::pin, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::{
+    assemble::listener_builder,
+    load_balancer::{Present, Shared},
+    state::{Node, NodeKey, NodeSettings, bind},
+};
+use crate::{
+    alb::config::{Checked, Problem, ProblemKind, Problems},
+    listener::{Drained, ListenError, Listener, ListenerHandle, Socket},
+};
+
+/// A [`LoadBalancer`](super::LoadBalancer) with its listening sockets.
+pub struct LoadBalancerServer {
+    shared: Arc<Shared>,
+}
+
+/// The open sockets of a node. The load balancer keeps a copy of each, so that another listener can
+/// take them over and no connection is refused meanwhile.
+pub(super) struct Bound {
+    sockets: Vec<net::TcpListener>,
+}
+
+/// A listener that serves a node.
+struct Serving {
+    handle: ListenerHandle,
+    settings: NodeSettings,
+    bound: Bound,
+}
+
+impl LoadBalancerServer {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Problems> {
+        {
+            let mut present = shared.present();
+            if present.is_bound {
+                let expected = "to be bound once at a time";
+                return Err(Problem::new(ProblemKind::Invalid, "listeners", expected).into());
+            }
+            let mut bound = BTreeMap::new();
+            for key in present.state.nodes.keys() {
+                bound.insert(key.clone(), Bound::new(bind(key)?));
+            }
+            present.bound = bound;
+            present.is_bound = true;
+        }
+        Ok(Self { shared })
+    }
+
+    /// Returns the port of each listener in the configuration, and the address that it is bound to.
+    #[must_use]
+    pub fn local_addresses(&self) -> Vec<(u16, net::SocketAddr)> {
+        let present = self.shared.present();
+        let sockets = present.bound.iter().flat_map(|(key, bound)| {
+            bound.sockets.iter().map(|socket| (key.port, socket.local_addr()))
+        });
+        sockets.filter_map(|(port, address)| Some((port, address.ok()?))).collect()
+    }
+
+    /// Serves until `stop` is ready. Then connections have `limit` to finish their requests.
+    ///
+    /// The listeners, their connections and the drivers of the target groups run as tasks of the
+    /// tokio runtime. They belong to this future, and end when it is dropped.
+    pub async fn serve(self, stop: impl Future<Output = ()>, limit: Duration) -> Drained {
+        let mut stop = pin!(stop);
+        let mut listeners = JoinSet::new();
+        let mut drivers = JoinSet::new();
+        let mut serving = BTreeMap::new();
+        loop {
+            self.adapt(&mut serving, &mut listeners, &mut drivers, limit);
+            tokio::select! {
+                () = &mut stop => break,
+                () = self.shared.changed.notified() => {}
+                // A listener that was told to stop has drained.
+                Some(_) = listeners.join_next() => {}
+                Some(_) = drivers.join_next() => {}
+            }
+        }
+        for Serving { handle, .. } in serving.values() {
+            handle.shutdown();
+        }
+        let mut drained = Drained::default();
+        while let Some(result) = listeners.join_next().await {
+            let next = result.unwrap_or_default();
+            drained.finished += next.finished;
+            drained.cut_off += next.cut_off;
+            drained.requests_cut_off += next.requests_cut_off;
+        }
+        drained
+    }
+
+    /// Starts the listeners and drivers that are new, and stops the listeners that are gone.
+    fn adapt(
+        &self,
+        serving: &mut BTreeMap<NodeKey, Serving>,
+        listeners: &mut JoinSet<Drained>,
+        drivers: &mut JoinSet<()>,
+        limit: Duration,
+    ) {
+        let mut guard = self.shared.present();
+        let present = &mut *guard;
+        for driver in present.drivers.drain(..) {
+            drivers.spawn(driver);
+        }
+        serving.retain(|key, serving| {
+            let stays = present.state.nodes.contains_key(key);
+            if !stays {
+                serving.handle.shutdown();
+            }
+            stays
+        });
+        for (key, node) in &present.state.nodes {
+            let bound = match serving.remove(key) {
+                Some(same) if same.settings == node.settings => {
+                    serving.insert(key.clone(), same);
+                    continue;
+                }
+                Some(changed) => {
+                    changed.handle.shutdown();
+                    Some(changed.bound)
+                }
+                None => present.bound.remove(key),
+            };
+            let Some(bound) = bound else { continue };
+            match start(node, &bound, &present.state.config) {
+                Ok(listener) => {
+                    let handle = listener.handle();
+                    let settings = node.settings.clone();
+                    serving.insert(key.clone(), Serving { handle, settings, bound });
+                    let service = node.service.clone();
+                    listeners.spawn(async move { listener.serve(service).drain_limit(limit).await });
+                }
+                Err(error) => tracing::error!(port = key.port, %error, "a listener cannot serve"),
+            }
+        }
+        present.handles =
+            serving.iter().map(|(key, serving)| (key.clone(), serving.handle.clone())).collect();
+    }
+}
+
+fn start(
+    node: &Node,
+    bound: &Bound,
+    config: &Checked,
+) -> Result<Listener, ListenError> {
+    let mut builder = listener_builder(Listener::builder(), &node.settings.listener, config);
+    let copies = bound.copies().map_err(|error| {
+        let address = format!("the sockets of port {}", node.settings.listener.port);
+        ListenError::Socket { address, error }
+    })?;
+    for socket in copies {
+        let socket = Socket::from_tcp(socket);
+        builder = builder.socket(match &node.tls {
+            Some(tls) => socket.tls(tls.clone()),
+            None => socket,
+        });
+    }
+    builder.bind()
+}
+
+impl Bound {
+    pub(super) fn new(sockets: Vec<net::TcpListener>) -> Self {
+        Self { sockets }
+    }
+
+    fn copies(&self) -> std::io::Result<Vec<net::TcpListener>> {
+        self.sockets.iter().map(net::TcpListener::try_clone).collect()
+    }
+}
+
+impl Drop for LoadBalancerServer {
+    fn drop(&mut self) {
+        let mut present = self.shared.present();
+        let Present { is_bound, bound, handles, .. } = &mut *present;
+        *is_bound = false;
+        bound.clear();
+        handles.clear();
+    }
+}
+
+impl fmt::Debug for LoadBalancerServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadBalancerServer").finish_non_exhaustive()
+    }
+}

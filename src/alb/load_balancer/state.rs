@@ -1,0 +1,249 @@
+use std::{collections::BTreeMap, io, net, sync::Arc};
+
+use super::{
+    assemble::{
+        Group, GroupService, GroupSettings, NodeService, RuleSources, assemble_group,
+        assemble_rules, assemble_tls, node_service, targets_of,
+    },
+    login_router::LoginRouter,
+    resources::Resources,
+    swap::Swap,
+};
+use crate::{
+    alb::{
+        config::{self, Checked, Problem, ProblemKind, Problems},
+        edge::ResponseCounters,
+        target_group::{Target, TargetGroupDriver},
+    },
+    http::Tunnels,
+    listener::tls::ServerTls,
+};
+
+/// The parts of a load balancer at a moment.
+pub(super) struct State {
+    pub(super) config: Checked,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) nodes: BTreeMap<NodeKey, Node>,
+}
+
+/// What tells nodes apart: a node whose key is in the next configuration, too, goes on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct NodeKey {
+    pub(super) port: u16,
+    pub(super) zone: Option<String>,
+    pub(super) addresses: Vec<net::SocketAddr>,
+}
+
+/// A listener in one zone.
+pub(super) struct Node {
+    pub(super) service: Swap<NodeService>,
+    pub(super) rules: LoginRouter<GroupService>,
+    pub(super) tls: Option<ServerTls>,
+    pub(super) responses: Arc<ResponseCounters>,
+    /// What only a new listener can change.
+    pub(super) settings: NodeSettings,
+}
+
+/// The settings of a node that its connections depend on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NodeSettings {
+    pub(super) listener: config::Listener,
+    pub(super) attributes: config::LoadBalancerAttributes,
+}
+
+/// What is made of a configuration before anything changes.
+pub(super) struct Plan {
+    pub(super) config: Checked,
+    groups: BTreeMap<String, PlannedGroup>,
+    pub(super) nodes: BTreeMap<NodeKey, PlannedNode>,
+    /// Of the groups that are new.
+    pub(super) drivers: Vec<TargetGroupDriver>,
+}
+
+struct PlannedGroup {
+    group: Group,
+    targets: Vec<Target>,
+}
+
+pub(super) struct PlannedNode {
+    service: NodeService,
+    rules: LoginRouter<GroupService>,
+    tls: Option<ServerTls>,
+    responses: Arc<ResponseCounters>,
+    settings: NodeSettings,
+}
+
+impl Plan {
+    /// Makes the parts of `config`, with those of `present` that stay.
+    pub(super) fn new(
+        config: Checked,
+        resources: &Resources,
+        tunnels: &Tunnels,
+        present: Option<&State>,
+    ) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let mut drivers = Vec::new();
+        let mut groups = BTreeMap::new();
+        for group in &config.target_groups {
+            let settings = GroupSettings::of(group, &config);
+            let targets = targets_of(group, &config);
+            let same = present
+                .and_then(|state| state.groups.get(&group.name))
+                .filter(|present| present.settings == settings);
+            let made = match same {
+                Some(present) => Some(present.clone()),
+                None => match assemble_group(settings, resources) {
+                    Ok((group, driver)) => {
+                        drivers.push(driver);
+                        Some(group)
+                    }
+                    Err(problem) => {
+                        problems.push(problem);
+                        None
+                    }
+                },
+            };
+            let planned = made.map(|made| PlannedGroup { group: made, targets });
+            groups.extend(planned.map(|planned| (group.name.clone(), planned)));
+        }
+        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers };
+        plan.add_nodes(resources, tunnels, present, &mut problems);
+        Problems::or(problems, plan)
+    }
+
+    fn add_nodes(
+        &mut self,
+        resources: &Resources,
+        tunnels: &Tunnels,
+        present: Option<&State>,
+        problems: &mut Vec<Problem>,
+    ) {
+        for listener in &self.config.listeners {
+            let tls = assemble_tls(listener, &self.config, resources, problems);
+            for key in node_keys(listener, &self.config) {
+                let zone = key.zone.as_deref();
+                let group = |name: &str| Some(self.groups.get(name)?.group.service(zone));
+                let sources = RuleSources { config: &self.config, resources, group: &group };
+                // The counts of a node go on.
+                let responses = present
+                    .and_then(|state| state.nodes.get(&key))
+                    .map(|node| Arc::clone(&node.responses))
+                    .unwrap_or_default();
+                let rules = assemble_rules(listener, &sources, problems);
+                let Some(rules) = rules else { continue };
+                let made = node_service(
+                    listener,
+                    &sources,
+                    rules.clone(),
+                    &responses,
+                    tunnels,
+                    problems,
+                );
+                let Some(service) = made else { continue };
+                let settings = NodeSettings::of(listener, &self.config);
+                let tls = tls.clone();
+                let node = PlannedNode { service, rules, tls, responses, settings };
+                self.nodes.insert(key, node);
+            }
+        }
+    }
+
+    /// Puts the plan into effect. Nothing can fail from here on.
+    ///
+    /// `nodes` are those that serve at present.
+    pub(super) fn carry_out(self, mut nodes: BTreeMap<NodeKey, Node>) -> State {
+        let groups = self.groups.into_iter().map(|(name, PlannedGroup { group, targets })| {
+            // Unchanged targets keep their statistics, and those that are gone drain.
+            if !targets.is_empty() || !group.group.targets().list().is_empty() {
+                group.group.targets().replace(targets);
+            }
+            (name, group)
+        });
+        let present = &mut nodes;
+        let next = self.nodes.into_iter().map(|(key, planned)| {
+            let PlannedNode { service, rules, tls, responses, settings } = planned;
+            let node = match present.remove(&key) {
+                Some(node) => node.take_over(service, rules, tls, settings),
+                None => Node { service: Swap::new(service), rules, tls, responses, settings },
+            };
+            (key, node)
+        });
+        State { groups: groups.collect(), nodes: next.collect(), config: self.config }
+    }
+}
+
+impl Node {
+    /// Serves by the new parts, on the connections that are open as well.
+    fn take_over(
+        self,
+        service: NodeService,
+        rules: LoginRouter<GroupService>,
+        tls: Option<ServerTls>,
+        settings: NodeSettings,
+    ) -> Self {
+        self.service.replace(service);
+        // The listener has the handle of the present one.
+        let tls = match (self.tls, tls) {
+            (Some(present), Some(next)) => {
+                present.replace(&next);
+                Some(present)
+            }
+            (_, next) => next,
+        };
+        Self { service: self.service, rules, tls, responses: self.responses, settings }
+    }
+}
+
+impl NodeSettings {
+    fn of(listener: &config::Listener, config: &config::Config) -> Self {
+        let mut listener = listener.clone();
+        // These are swapped while the node serves.
+        listener.rules.clear();
+        listener.default_action = config::Action::default();
+        listener.default_authenticate = None;
+        listener.attributes = config::ListenerAttributes::default();
+        listener.certificates.clear();
+        listener.security_policy = None;
+        listener.mutual_tls = config::MutualTls::Off;
+        Self { listener, attributes: config.load_balancer.attributes.clone() }
+    }
+}
+
+/// Returns a node for each zone that has addresses, or one for all.
+fn node_keys(listener: &config::Listener, config: &Checked) -> Vec<NodeKey> {
+    let port = listener.port;
+    let zoned: Vec<_> = config
+        .load_balancer
+        .zones
+        .iter()
+        .filter(|zone| !zone.addresses.is_empty())
+        .map(|zone| NodeKey {
+            port,
+            zone: Some(zone.name.clone()),
+            addresses: zone.addresses.iter().map(|&ip| (ip, port).into()).collect(),
+        })
+        .collect();
+    if zoned.is_empty() {
+        return vec![NodeKey { port, zone: None, addresses: config.addresses_of(listener) }];
+    }
+    zoned
+}
+
+/// Binds the addresses of a node that none of the present nodes has.
+pub(super) fn bind(key: &NodeKey) -> Result<Vec<net::TcpListener>, Problem> {
+    let open = |address: &net::SocketAddr| -> io::Result<net::TcpListener> {
+        let socket = net::TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    };
+    key.addresses
+        .iter()
+        .map(|address| {
+            open(address).map_err(|error| {
+                let path = format!("listeners.{}.addresses", key.port);
+                let expected = format!("an address that can be bound ({error})");
+                Problem::new(ProblemKind::Invalid, path, expected).with_value(address)
+            })
+        })
+        .collect()
+}
