@@ -30,7 +30,9 @@ use options::{Command, Options};
 async fn main() {
     let code = match options::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve(options)) => report(serve(options).await),
-        Ok(Command::Explain { options, method, url }) => report(explain(options, method, url).await),
+        Ok(Command::Explain { options, method, url }) => {
+            report(explain(options, method, url).await)
+        }
         Ok(Command::Help) => {
             print!("{}", options::USAGE);
             0
@@ -123,7 +125,10 @@ async fn reload(options: &Options, balancer: &LoadBalancer) -> Result<(), BoxErr
 async fn explain(options: Options, method: Method, url: Uri) -> Result<(), BoxError> {
     let balancer = build(&options).await?;
     let (head, ()) = Request::builder().method(method).uri(url).body(())?.into_parts();
-    println!("{}", balancer.explain(&head).ok_or("no listener has the scheme and port of the URL")?);
+    println!(
+        "{}",
+        balancer.explain(&head).ok_or("no listener has the scheme and port of the URL")?
+    );
     Ok(())
 }
 
@@ -143,7 +148,10 @@ async fn observe(
     let registry = Registry::new();
     registry.add(balancer);
     let listener = Listener::builder().socket(Socket::tcp(address)).name("operators").bind()?;
-    println!("dashboard on http://{0}/, metrics on http://{0}/metrics", listener.local_addresses()[0]);
+    println!(
+        "dashboard on http://{0}/, metrics on http://{0}/metrics",
+        listener.local_addresses()[0]
+    );
     let mut task = JoinSet::new();
     task.spawn(async move {
         listener.serve(Dashboard::new(&registry)).shutdown_on(pending()).await;

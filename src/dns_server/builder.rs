@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::{
     responder::Responder,
     server::DnsServer,
-    zones::{ZoneAffinity, Zone, Zones},
+    zones::{Zone, ZoneAffinity, Zones},
 };
 use crate::ConfigError;
 

@@ -88,11 +88,13 @@ impl Observable for Monitor {
 #[cfg(feature = "alb")]
 impl Observable for crate::alb::LoadBalancer {
     fn observe(&self) -> Observed {
-        let parts = self.weak_parts();
-        let read = move |report: &mut Report| match parts() {
-            Some(parts) => {
-                for Observed(part) in parts {
-                    part.iter().for_each(|(_, component)| _ = component.read(report));
+        let groups = self.weak_groups();
+        let read = move |report: &mut Report| match groups() {
+            Some(groups) => {
+                for (group, resilience) in groups {
+                    for Observed(parts) in [group.observe(), resilience.observe()] {
+                        parts.iter().for_each(|(_, part)| _ = part.read(report));
+                    }
                 }
                 true
             }

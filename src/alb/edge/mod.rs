@@ -24,6 +24,7 @@ mod request;
 mod responses;
 mod trace_id;
 
+pub use self::responses::Responses;
 pub(super) use self::{
     errors::{ErrorResponses, ErrorResponsesLayer},
     filter::RequestFilter,
@@ -32,4 +33,3 @@ pub(super) use self::{
     request::{RequestEdge, RequestEdgeLayer, RequestSettings},
     responses::ResponseCounters,
 };
-pub use self::responses::Responses;

@@ -3,8 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use http::StatusCode;
 
 /// How many responses a listener has sent, by status and by who has made them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Responses {
     /// Responses of targets, by class: 1xx, 2xx, 3xx, 4xx, 5xx. An upgrade is 1xx.

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{
     ListenerResponses, LoadBalancerBuilder, LoadBalancerServer, LoadBalancerStatus,
     TargetGroupStatus,
+    assemble::GroupBody,
     resources::Resources,
     server::Bound,
     state::{NodeKey, Plan, State, bind},
@@ -17,9 +18,9 @@ use super::{
 use crate::{
     alb::{
         config::{Checked, ListenerProtocol, Problems},
-        target_group::TargetGroupDriver,
+        target_group::{TargetGroup, TargetGroupDriver},
     },
-    http::Tunnels,
+    http::{ResilienceLayer, Tunnels},
     listener::ListenerHandle,
     rules::Explanation,
     sync::{Mutex, lock},
@@ -101,8 +102,7 @@ impl LoadBalancer {
         let shared = &self.shared;
         let mut guard = lock(&shared.present);
         let present = &mut *guard;
-        let mut plan =
-            Plan::new(config, &shared.resources, &shared.tunnels, Some(&present.state))?;
+        let mut plan = Plan::new(config, &shared.resources, &shared.tunnels, Some(&present.state))?;
         let mut bound = BTreeMap::new();
         if present.is_bound {
             for key in plan.nodes.keys() {
@@ -161,6 +161,22 @@ impl LoadBalancer {
     #[must_use]
     pub fn status(&self) -> LoadBalancerStatus {
         self.shared.status()
+    }
+}
+
+/// The target groups that serve at a moment, and their retries.
+pub(crate) type ServingGroups = Vec<(TargetGroup<GroupBody>, ResilienceLayer)>;
+
+impl LoadBalancer {
+    /// Returns a function that reads the target groups until the load balancer is dropped.
+    pub(crate) fn weak_groups(&self) -> impl Fn() -> Option<ServingGroups> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let shared = Weak::upgrade(&shared)?;
+            let present = lock(&shared.present);
+            let groups = present.state.groups.values();
+            Some(groups.map(|group| (group.group.clone(), group.resilience.clone())).collect())
+        }
     }
 }
 

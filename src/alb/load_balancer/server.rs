@@ -129,7 +129,8 @@ impl LoadBalancerServer {
                     let settings = node.settings.clone();
                     serving.insert(key.clone(), Serving { handle, settings, bound });
                     let service = node.service.clone();
-                    listeners.spawn(async move { listener.serve(service).drain_limit(limit).await });
+                    listeners
+                        .spawn(async move { listener.serve(service).drain_limit(limit).await });
                 }
                 Err(error) => tracing::error!(port = key.port, %error, "a listener cannot serve"),
             }
@@ -139,11 +140,7 @@ impl LoadBalancerServer {
     }
 }
 
-fn start(
-    node: &Node,
-    bound: &Bound,
-    config: &Checked,
-) -> Result<Listener, ListenError> {
+fn start(node: &Node, bound: &Bound, config: &Checked) -> Result<Listener, ListenError> {
     let mut builder = listener_builder(Listener::builder(), &node.settings.listener, config);
     let copies = bound.copies().map_err(|error| {
         let address = format!("the sockets of port {}", node.settings.listener.port);

@@ -131,14 +131,8 @@ impl Plan {
                     .unwrap_or_default();
                 let rules = assemble_rules(listener, &sources, problems);
                 let Some(rules) = rules else { continue };
-                let made = node_service(
-                    listener,
-                    &sources,
-                    rules.clone(),
-                    &responses,
-                    tunnels,
-                    problems,
-                );
+                let made =
+                    node_service(listener, &sources, rules.clone(), &responses, tunnels, problems);
                 let Some(service) = made else { continue };
                 let settings = NodeSettings::of(listener, &self.config);
                 let tls = tls.clone();

@@ -8,8 +8,7 @@ use crate::{
 };
 
 /// What a [`LoadBalancer`](super::LoadBalancer) does at a moment.
-#[derive(Clone, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct LoadBalancerStatus {
     /// The name in the configuration.
@@ -21,8 +20,7 @@ pub struct LoadBalancerStatus {
 }
 
 /// What a listener has done in one zone.
-#[derive(Clone, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct ListenerResponses {
     /// The port in the configuration.
@@ -38,8 +36,7 @@ pub struct ListenerResponses {
 }
 
 /// The health of a target group.
-#[derive(Clone, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct TargetGroupStatus {
     /// The name.

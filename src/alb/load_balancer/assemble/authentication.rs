@@ -2,10 +2,10 @@
 use tower_layer::Layer;
 
 use super::rules::RuleSources;
-#[cfg(feature = "oidc")]
-use crate::auth::oidc::OidcLayer;
 #[cfg(feature = "jwt")]
 use crate::auth::jwt::JwtLayer;
+#[cfg(feature = "oidc")]
+use crate::auth::oidc::OidcLayer;
 use crate::{
     alb::{
         config::{self, Problem, ProblemKind},
@@ -57,7 +57,8 @@ pub(super) fn authenticate<S>(
         }
         #[allow(unreachable_patterns, reason = "with both features there is no other")]
         other => {
-            let feature = if matches!(other, config::Authenticate::Jwt(_)) { "jwt" } else { "oidc" };
+            let feature =
+                if matches!(other, config::Authenticate::Jwt(_)) { "jwt" } else { "oidc" };
             let why = format!("this program is built without the feature `{feature}` of tower-lb");
             Err(Problem::new(ProblemKind::NotSupported, path, why))
         }

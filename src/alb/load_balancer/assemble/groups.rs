@@ -49,10 +49,7 @@ pub(in crate::alb::load_balancer) struct GroupSettings {
 }
 
 impl GroupSettings {
-    pub(in crate::alb::load_balancer) fn of(
-        group: &config::TargetGroup,
-        config: &Checked,
-    ) -> Self {
+    pub(in crate::alb::load_balancer) fn of(group: &config::TargetGroup, config: &Checked) -> Self {
         let attributes = &config.load_balancer.attributes;
         let function = |BoundTarget { destination, .. }: BoundTarget| match destination {
             Destination::Function { arn, binding } => Some((arn, binding)),

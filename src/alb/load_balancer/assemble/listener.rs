@@ -13,9 +13,7 @@ use crate::{
             ListenerSettings, RequestEdge, RequestEdgeLayer, RequestFilter, RequestSettings,
             ResponseCounters,
         },
-        load_balancer::{
-            assemble::GroupService, login_router::LoginRouter, resources::Resources,
-        },
+        load_balancer::{assemble::GroupService, login_router::LoginRouter, resources::Resources},
     },
     http::{ForwardedFields, Proxy, ProxyLayer, Tunnels},
     listener::{

@@ -12,7 +12,7 @@ mod rules;
 mod tls;
 
 pub(super) use self::{
-    groups::{Group, GroupService, GroupSettings, assemble_group, targets_of},
+    groups::{Group, GroupBody, GroupService, GroupSettings, assemble_group, targets_of},
     listener::{NodeService, listener_builder, node_service},
     rules::{RuleSources, assemble_rules},
     tls::assemble_tls,

@@ -75,10 +75,7 @@ fn make_certificate(
     }
 }
 
-fn client_auth(
-    mutual: &config::MutualTls,
-    config: &Checked,
-) -> Result<ClientAuth, ConfigError> {
+fn client_auth(mutual: &config::MutualTls, config: &Checked) -> Result<ClientAuth, ConfigError> {
     let (store, ignore_expiry, advertise) = match mutual {
         config::MutualTls::Off => return Ok(ClientAuth::Off),
         config::MutualTls::Passthrough => return Ok(ClientAuth::Passthrough),
