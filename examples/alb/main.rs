@@ -5,6 +5,7 @@
 
 mod demo;
 mod options;
+mod tokens;
 
 use std::{future::pending, io, process::exit};
 
@@ -25,6 +26,7 @@ use tower_lb::{
 };
 
 use options::{Command, Options};
+use tokens::Issuer;
 
 #[tokio::main]
 async fn main() {
@@ -95,7 +97,9 @@ async fn build(options: &Options) -> Result<LoadBalancer, BoxError> {
         .crypto_provider(ring::default_provider())
         .function("hello", demo::hello);
     if options.config.is_none() {
-        builder = builder.certificate("loopback", certificate()?);
+        let issuer = Issuer::new()?;
+        println!("token={}", issuer.token()?);
+        builder = builder.certificate("loopback", certificate()?).http_client(issuer.keys()?);
     }
     Ok(builder.build()?)
 }
@@ -187,6 +191,9 @@ To try:
   # a redirect, and a response of the load balancer itself
   {curl} -i https://{address}/old/page?a=b
   {curl} -i https://{address}/health
+  # only with a JSON Web Token: 401, and 200 with the one above
+  {curl} -i https://{address}/private/page
+  {curl} -H \"Authorization: Bearer $token\" https://{address}/private/page
   # which rule is it, and why not another one?
   cargo run --example alb -- --explain GET https://localhost/function/hello
   # finish what is in flight, and end

@@ -242,6 +242,7 @@ fn jwt(config: &JwtValidationConfig, path: &str, findings: &mut Findings) -> Opt
         });
     }
     Some(Jwt {
+        algorithms: Jwt::default_algorithms(),
         issuer: config.issuer.clone().unwrap_or_default(),
         jwks: config.jwks_endpoint.clone().unwrap_or_default(),
         claims,

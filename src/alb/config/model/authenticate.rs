@@ -115,9 +115,25 @@ pub struct Jwt {
     pub issuer: String,
     /// Where the keys are: an `https` URL of a JSON Web Key Set, up to 256 characters.
     pub jwks: String,
+    /// The algorithms that a token may be signed by, such as `ES256`. Default `RS256`, which is the
+    /// only one of the ALB.
+    #[serde(default = "Jwt::default_algorithms", skip_serializing_if = "are_default")]
+    pub algorithms: Vec<String>,
     /// Further claims that are checked, at most 10.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<Claim>,
+}
+
+impl Jwt {
+    /// Returns the algorithm of the ALB.
+    pub(in crate::alb::config) fn default_algorithms() -> Vec<String> {
+        vec!["RS256".to_owned()]
+    }
+}
+
+#[allow(clippy::ptr_arg, reason = "serde calls it with a reference to the field")]
+fn are_default(algorithms: &Vec<String>) -> bool {
+    *algorithms == Jwt::default_algorithms()
 }
 
 /// A claim of a token that must have one of several values.

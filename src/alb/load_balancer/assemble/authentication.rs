@@ -82,7 +82,10 @@ mod jwt {
     use std::fs;
 
     use super::{Problem, ProblemKind, RuleSources, config, http_client};
-    use crate::auth::jwt::{ClaimFormat, JwtLayer, KeySource, RequiredClaim};
+    use crate::auth::{
+        Algorithm,
+        jwt::{ClaimFormat, JwtLayer, KeySource, RequiredClaim},
+    };
 
     pub(super) fn layer<S>(
         jwt: &config::Jwt,
@@ -101,7 +104,15 @@ mod jwt {
             config::JwksBinding::Url(url) => KeySource::url(url, http_client(path, sources)?),
         };
         let invalid = |error| Problem::from_config_error(path, &error);
-        let mut builder = JwtLayer::builder(&jwt.issuer, keys);
+        let algorithm = |name: &String| {
+            name.parse::<Algorithm>().map_err(|error| {
+                let path = format!("{path}.algorithms");
+                let expected = error.expected().to_owned();
+                Problem::new(ProblemKind::Invalid, path, expected).with_value(name)
+            })
+        };
+        let algorithms = jwt.algorithms.iter().map(algorithm).collect::<Result<Vec<_>, _>>()?;
+        let mut builder = JwtLayer::builder(&jwt.issuer, keys).algorithms(algorithms);
         for claim in &jwt.claims {
             let format = match claim.format {
                 config::ClaimFormat::SingleString => ClaimFormat::SingleString,
