@@ -1,32 +1,25 @@
 //! A reverse proxy that serves HTTP/1.1 and HTTP/2, with or without TLS, and balances the requests
 //! over its backends: `cargo run --example gateway`, or with `-- --help`.
 //!
-//! Read `run` first: it puts the layers together. `options` reads the command line, `listener`
-//! serves connections, `tls` reads certificates, and `demo` is three backends to try it with.
+//! Read `run` first: it puts the layers together. `options` reads the command line, `tls` reads
+//! certificates, and `demo` is three backends to try it with.
 
 mod demo;
-mod listener;
 pub(crate) mod options;
 mod tls;
 
 use std::{
-    env,
-    ffi::OsString,
-    future::{Future, pending},
-    io,
-    net::SocketAddr,
-    process::ExitCode,
+    env, ffi::OsString, future::Future, io, net::SocketAddr, pin::pin, process::ExitCode,
     time::Duration,
 };
 
-use futures::{StreamExt, future::join};
+use futures::StreamExt;
 use http::uri::Scheme;
 use http_body::Body;
 use rustls::crypto::ring;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
-    time::sleep,
 };
 use tower::{Layer, util::Either};
 use tower_lb::{
@@ -38,15 +31,13 @@ use tower_lb::{
         Client, GatewayLayer, Origin, Pool, ProxyLayer, ResilienceLayer, Tunnels, UntilBodyEnd,
         sticky::{SessionKey, Sessions, Sticky, StickyBalancer},
     },
+    listener::{HttpService, Listener, Socket},
     observe::{Dashboard, Registry},
     strategy::P2c,
     timeout::OverallTimeoutLayer,
 };
 
-use self::{
-    listener::{Listener, Serve},
-    options::{Command, Options},
-};
+use self::options::{Command, Options};
 
 /// How long a client waits for the head of a response. The time of its upload is part of it, so it
 /// is long; an upload that stops has a shorter limit, which is the proxy's.
@@ -81,9 +72,18 @@ pub(crate) async fn gateway(arguments: impl Iterator<Item = OsString>) -> u8 {
 }
 
 async fn run(mut options: Options) -> Result<(), BoxError> {
-    let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
-    let listener = Listener::bind(options.listen, tls)
-        .await
+    let mut socket = Socket::tcp(options.listen);
+    if let Some(files) = &options.tls {
+        socket = socket.tls(tls::of_listener(files)?);
+    }
+    let listener = Listener::builder()
+        .socket(socket)
+        // The proxy has lower limits of heads, and says which one is exceeded.
+        .max_head_bytes(96 * 1024)
+        .handshake_timeout(Duration::from_secs(30))
+        // A client that waits for a response sends nothing, and has nothing to read.
+        .idle_timeout(RESPONSE_TIMEOUT)
+        .bind()
         .map_err(|error| format!("--listen {}: {error}", options.listen))?;
     introduce(&mut options, &listener).await?;
     let registry = Registry::new();
@@ -95,20 +95,19 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
     // From the outside in: requests and responses get the form of the next connection, errors
     // become responses, a response has to begin in time, failed requests are repeated at another
     // backend if that is safe, and the balancer selects a backend for each attempt.
-    let tunnels = Tunnels::new();
-    let proxy = ProxyLayer::builder().upgrades(tunnels.clone()).build()?;
+    let proxy = ProxyLayer::builder().upgrades(Tunnels::new()).build()?;
     let backends = if options.retries {
         let resilience = ResilienceLayer::builder().overall(RESPONSE_TIMEOUT).build()?;
         registry.add(&resilience);
         let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, resilience).layer(balancer.clone());
-        serve(listener, service, tunnels, options.drain).await?;
+        serve(listener, service, options.drain).await?;
         status(&balancer)
     } else {
         let limit = OverallTimeoutLayer::new(RESPONSE_TIMEOUT);
         let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, limit).layer(balancer.clone());
-        serve(listener, service, tunnels, options.drain).await?;
+        serve(listener, service, options.drain).await?;
         status(&balancer)
     };
     println!("{backends}");
@@ -118,14 +117,16 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
 
 /// Serves the dashboard and the metrics until the result is dropped.
 async fn observe(address: SocketAddr, registry: &Registry) -> Result<JoinSet<()>, BoxError> {
-    let listener = Listener::bind(address, None)
-        .await
+    let listener = Listener::builder()
+        .socket(Socket::tcp(address))
+        .bind()
         .map_err(|error| format!("--metrics {address}: {error}"))?;
-    println!("dashboard on http://{0}/, metrics on http://{0}/metrics", listener.address()?);
+    let address = &listener.local_addresses()[0];
+    println!("dashboard on http://{address}/, metrics on http://{address}/metrics");
     let dashboard = Dashboard::new(registry);
     let mut task = JoinSet::new();
     task.spawn(async move {
-        listener.serve(dashboard, pending()).await;
+        listener.serve(dashboard).await;
     });
     Ok(task)
 }
@@ -187,23 +188,26 @@ fn status<B>(backends: &Backends<B>) -> Status {
 
 /// Serves until SIGTERM or SIGINT, and then lets requests and tunnels finish within `limit`, or
 /// until the next signal.
-async fn serve<S, B>(
+async fn serve(
     listener: Listener,
-    service: S,
-    tunnels: Tunnels,
+    service: impl HttpService,
     limit: Duration,
-) -> Result<(), BoxError>
-where
-    S: Serve<B>,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    let connections = listener.serve(service, stop_signal()?).await;
-    println!("draining for at most {limit:?}");
+) -> Result<(), BoxError> {
+    let stop = stop_signal()?;
+    let handle = listener.handle();
+    let mut serve = pin!(listener.serve(service).drain_limit(limit));
     tokio::select! {
-        // The server no longer counts a connection that has become a tunnel.
-        _ = join(connections.shutdown(), tunnels.drain(limit)) => println!("drained"),
-        () = sleep(limit) => println!("the time is over: closing what is left"),
-        () = stop_signal()? => println!("another signal: closing what is left"),
+        _ = &mut serve => return Ok(()),
+        () = stop => handle.shutdown(),
+    }
+    println!("draining for at most {limit:?}");
+    let again = stop_signal()?;
+    tokio::select! {
+        drained = serve => match drained.cut_off {
+            0 => println!("drained"),
+            connections => println!("the time is over: {connections} connections were cut off"),
+        },
+        () = again => println!("another signal: closing what is left"),
     }
     Ok(())
 }
@@ -222,7 +226,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 /// Says where the gateway listens. Without backends, starts three and says what to try.
 async fn introduce(options: &mut Options, listener: &Listener) -> Result<(), BoxError> {
     let scheme = if options.tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}", listener.address()?);
+    let url = format!("{scheme}://{}", listener.local_addresses()[0]);
     println!("listening on {url}");
     if options.upstreams.is_empty() {
         options.upstreams = demo::start().await?;

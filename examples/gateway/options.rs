@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::{Uri, uri::Scheme};
+use http::Uri;
 use tower_lb::http::Origin;
 
 pub(crate) const USAGE: &str = "\
@@ -15,8 +15,8 @@ Without --upstream, it starts three backends of its own, so that there is someth
   --listen ADDRESS     address to listen on, such as 127.0.0.1:8080 (the default) or [::]:80;
                        port 0 is a free port
   --upstream ORIGIN    a backend, such as http://127.0.0.1:9001; repeat it for each backend
-                       https:// needs a build with --features tls, and trusts what the platform
-                       trusts, or the certificates in the file that SSL_CERT_FILE names
+                       https:// trusts what the platform trusts, or the certificates in the file
+                       that SSL_CERT_FILE names
   --upstream-http2     backends speak HTTP/2 (without TLS: by prior knowledge); default HTTP/1.1
   --health-path PATH   check backends by GET requests to PATH; default: no checks
   --tls-cert FILE      serve TLS with this certificate chain (PEM); needs --tls-key
@@ -122,11 +122,7 @@ where
 }
 
 fn upstream(flag: &str, value: &str) -> Result<Origin, String> {
-    let origin: Origin = read(flag, value, "http://HOST:PORT")?;
-    if origin.scheme() == &Scheme::HTTPS && !cfg!(feature = "tls") {
-        return Err(format!("{flag} {value:?}: TLS to backends needs a build with --features tls"));
-    }
-    Ok(origin)
+    read(flag, value, "http://HOST:PORT")
 }
 
 fn path(flag: &str, value: &str) -> Result<String, String> {

@@ -1,8 +1,8 @@
 //! One connection, from `accept` to the end of its socket.
 //!
 //! ```text
-//! accept ─► PROXY header ─► TLS handshake ─► HTTP/1.1, HTTP/2 ─► (tunnel) ─► closed
-//!           └───── a time limit each ─────┘  └── one timer ──┘
+//! accept -> PROXY header -> TLS handshake -> HTTP/1.1, HTTP/2 -> (tunnel) -> closed
+//!           |      a time limit each     |   |  one timer  |
 //! ```
 //!
 //! The socket ([`ClientStream`]), the requests ([`Exchanges`]) and the task of the connection
