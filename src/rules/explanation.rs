@@ -82,7 +82,7 @@ impl Explanation {
     pub(super) fn new<S>(matched: &TableRule<S>, head: &Parts, rules: Vec<ExplainedRule>) -> Self {
         let host = matched.rewrites.rewritten_host(head);
         let url = matched.rewrites.rewritten_url(head);
-        let error = host.as_ref().err().or(url.as_ref().err()).map(ToString::to_string);
+        let error = host.as_ref().err().or_else(|| url.as_ref().err()).map(ToString::to_string);
         Self {
             rule: matched.identity.name().to_owned(),
             priority: matched.identity.priority(),

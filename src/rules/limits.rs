@@ -9,7 +9,6 @@ use crate::ConfigError;
 /// [`Limits::alb`] has those of an Application Load Balancer, so that what is built here can also
 /// run there.
 #[derive(Clone, Debug, Default)]
-#[must_use]
 pub struct Limits {
     rules: Option<usize>,
     values: Option<usize>,
@@ -41,6 +40,7 @@ impl Limits {
     /// rules; for each rule 5 values, 6 wildcards, and at most one condition each of host, path,
     /// method and source address; patterns of 128 characters, rewrites of 1024. Combinations and
     /// closures are refused, and so are the values that its interface refuses.
+    #[must_use]
     pub fn alb() -> Self {
         Self {
             rules: Some(100),
@@ -272,11 +272,36 @@ fn is_alb_method(method: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
-    use crate::rules::Rules;
+    use crate::rules::{FixedResponse, Forward, Redirect, Rules};
 
     fn error(rule: Rule<()>) -> String {
         Rules::builder(()).rule(rule).limits(Limits::alb()).build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_alb_has_fewer_actions() {
+        let field = |action: Action<()>| {
+            assert!(Limits::default().check_action(&action).is_ok());
+            Limits::alb().check_action(&action).err().map(|error| error.field().to_owned())
+        };
+        let redirect = |code, path: String| {
+            let status = StatusCode::from_u16(code).unwrap();
+            Action::from(Redirect::builder(status).path(path).build().unwrap())
+        };
+        let fixed = |content_type: &str, bytes| {
+            let builder = FixedResponse::builder(StatusCode::OK).content_type(content_type);
+            Action::from(builder.body(vec![b'x'; bytes]).build().unwrap())
+        };
+        assert_eq!(field(redirect(302, "/x".into())), None);
+        assert_eq!(field(redirect(308, "/x".into())).as_deref(), Some("status"));
+        assert_eq!(field(redirect(301, format!("/{}", "x".repeat(128)))).as_deref(), Some("path"));
+        assert_eq!(field(fixed("text/html", 1024)), None);
+        assert_eq!(field(fixed("text/html", 1025)).as_deref(), Some("body"));
+        assert_eq!(field(fixed("image/png", 1)).as_deref(), Some("content_type"));
+        assert_eq!(field(Forward::to(()).into()), None);
     }
 
     #[test]

@@ -69,7 +69,8 @@ impl<S> Rule<S> {
     }
 
     /// Rewrites the path and the query, as [`rewrite_host`](Self::rewrite_host) does the host. The
-    /// expression sees both as they were sent, such as `/a?b=c`, and the result must start with `/`.
+    /// expression sees both as they were sent, such as `/a?b=c`, in upper and lower case. The
+    /// result must start with `/`.
     pub fn rewrite_url(mut self, regex: impl Into<String>, replacement: impl Into<String>) -> Self {
         let (regex, replacement) = (regex.into(), replacement.into());
         self.url_rewrite = Some(RewriteText { regex, replacement });

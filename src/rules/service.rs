@@ -183,3 +183,60 @@ impl<S> fmt::Debug for Rules<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use tower::{ServiceExt, service_fn};
+    use tower_lb_test_support::logs::Logs;
+
+    use super::*;
+    use crate::rules::{Action, Condition, FixedResponse, Forward, Redirect, Rule};
+
+    #[test]
+    fn a_status_is_read_until_the_last_clone_is_dropped() {
+        let rules = Rules::builder(()).name("public").build().unwrap();
+        let (status, clone) = (rules.weak_status(), rules.clone());
+        drop(rules);
+        assert_eq!(status().unwrap().name, "public");
+        drop(clone);
+        assert!(status().is_none());
+    }
+
+    #[tokio::test]
+    async fn the_log_names_the_rule_and_the_action() {
+        let service = service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
+        let fixed = FixedResponse::builder(http::StatusCode::NOT_FOUND).build().unwrap();
+        let groups = Forward::builder().group("blue", 1, service).build().unwrap();
+        let path = |path: &str| Condition::path([path]);
+        let (logs, _collecting) = Logs::collect();
+        let rules = Rules::builder(Action::from(fixed))
+            .rule(Rule::new(1, groups.into()).name("one").when(path("/1")))
+            .rule(Rule::new(2, Redirect::to_https().into()).name("two").when(path("/2")))
+            .rule(Rule::new(3, Redirect::to_https().into()).name("thr\nee").when(path("/2")))
+            .build()
+            .unwrap();
+        assert_eq!(
+            logs.take(),
+            [
+                "a rule can never match rules=rules warning=rule 3 (thr\\nee) can never match: rule 2 \
+              (two) matches all of its requests"
+            ]
+        );
+        for uri in ["/1", "/2", "/3"] {
+            let request = Request::get(uri).header("host", "a.test").body(()).unwrap();
+            rules.clone().oneshot(request).await.unwrap();
+        }
+        assert_eq!(
+            logs.take(),
+            [
+                "request matched a rule rules=rules rule=one priority=1",
+                "request forwarded rule=one group=blue",
+                "request matched a rule rules=rules rule=two priority=2",
+                "request redirected rule=two status=301 location=https://a.test/2",
+                "request matched a rule rules=rules rule=default",
+                "fixed response rule=default status=404",
+            ]
+        );
+    }
+}

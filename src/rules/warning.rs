@@ -8,7 +8,8 @@ use crate::escape::Escaped;
 
 /// A rule that no request can match: the result of [`Rules::warnings`](super::Rules::warnings).
 ///
-/// Only what can be proved is reported. Regular expressions and closures prove little.
+/// Only what can be proved is reported. Regular expressions and closures prove little, and of many
+/// rules, only the first 1000 are compared with each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -60,7 +61,7 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// How many rules are compared with each other: the work grows with the square.
+/// How many rules are compared with each other, from the first: the work grows with the square.
 const MAX_COMPARED: usize = 1000;
 
 /// Returns the rules that no request can match, in order of priority. `rules` are in that order.
@@ -69,11 +70,13 @@ pub(super) fn find_warnings<'a>(
 ) -> Vec<RuleWarning> {
     let mut warnings = Vec::new();
     let mut earlier: Vec<(&Identity, &[Test])> = Vec::new();
-    for (identity, tests) in rules {
+    for (number, (identity, tests)) in rules.enumerate() {
         let is_covered =
             |(_, covering): &&(_, &[Test])| covering.iter().all(|test| test.is_implied_by(tests));
         let cause = if are_contradictory(tests) {
             Some(WarningCause::Contradiction)
+        } else if number >= MAX_COMPARED {
+            None
         } else {
             earlier.iter().find(is_covered).map(|(by, _)| WarningCause::Unreachable {
                 by: by.name.to_string(),
@@ -86,8 +89,7 @@ pub(super) fn find_warnings<'a>(
                 priority: identity.priority.unwrap_or_default(),
                 cause,
             }),
-            None if earlier.len() < MAX_COMPARED => earlier.push((identity, tests)),
-            None => {}
+            None => earlier.push((identity, tests)),
         }
     }
     warnings

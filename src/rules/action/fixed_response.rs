@@ -24,6 +24,7 @@ pub struct FixedResponse {
 
 impl FixedResponse {
     /// Returns a builder of a response with this status, which is 2xx, 4xx or 5xx.
+    #[must_use]
     pub fn builder(status: StatusCode) -> FixedResponseBuilder {
         FixedResponseBuilder { status, content_type: None, body: Bytes::new() }
     }
@@ -58,7 +59,6 @@ impl FixedResponse {
 
 /// Configures a [`FixedResponse`].
 #[derive(Clone, Debug)]
-#[must_use]
 pub struct FixedResponseBuilder {
     status: StatusCode,
     content_type: Option<String>,

@@ -29,7 +29,8 @@ use crate::{ConfigError, escape::Escaped};
 /// use tower_lb::rules::Forward;
 ///
 /// # let (stable, canary) = ((), ());
-/// let forward = Forward::builder().group("stable", 90, stable).group("canary", 10, canary).build()?;
+/// let groups = Forward::builder().group("stable", 90, stable).group("canary", 10, canary);
+/// let forward = groups.build()?;
 /// # Ok::<_, tower_lb::ConfigError>(())
 /// ```
 pub struct Forward<S> {

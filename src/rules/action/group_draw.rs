@@ -4,7 +4,7 @@ use crate::rng::{Rng, scale};
 
 /// Draws numbers whose shares are met closely by any run of draws, and not only in the long run.
 ///
-/// Each draw adds the golden ratio to the one before, modulo 1. So two in a row differ, every
+/// Each draw adds the golden ratio to the one before, modulo 1. So consecutive draws differ, every
 /// interval gets its share of any number of draws up to about two, and the same holds for every
 /// second or every third draw: requests that alternate are not sorted by kind.
 ///

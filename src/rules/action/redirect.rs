@@ -115,6 +115,7 @@ impl Redirect {
 
     /// Returns a builder of a redirect with status 301, 302, 303, 307 or 308. It must change
     /// something other than the query.
+    #[must_use]
     pub fn builder(status: StatusCode) -> RedirectBuilder {
         RedirectBuilder { status, texts: Texts::default() }
     }
@@ -159,7 +160,7 @@ impl Redirect {
         response
     }
 
-    /// Returns the new URL; `None` if its host is none, such as an address with a prefix.
+    /// Returns the new URL; `None` if its host is invalid, such as an address with a prefix.
     fn location(&self, url: &RequestUrl<'_>) -> Option<String> {
         let Inner { protocol, host, port, path, query, .. } = &*self.inner;
         let own_port = url.port.to_string();
@@ -232,7 +233,7 @@ impl<'a> RequestUrl<'a> {
         };
         let port = match connection {
             Some(connection) => connection.local().port(),
-            None => named_port(head).unwrap_or(default_port(scheme)),
+            None => named_port(head).unwrap_or_else(|| default_port(scheme)),
         };
         let path = head.uri.path();
         Some(Self { scheme, host, port, path, query: head.uri.query().unwrap_or_default() })
@@ -278,7 +279,6 @@ impl std::fmt::Display for Encoded<'_> {
 
 /// Configures a [`Redirect`].
 #[derive(Clone, Debug)]
-#[must_use]
 pub struct RedirectBuilder {
     status: StatusCode,
     texts: Texts,
@@ -303,7 +303,7 @@ impl RedirectBuilder {
     ///
     /// # Errors
     ///
-    /// If the status is none of those of redirects, if a component has an unknown keyword or
+    /// If the status is not one of those of redirects, if a component has an unknown keyword or
     /// invalid characters, or if neither protocol, host, port nor path changes, so that the
     /// redirect would lead to itself.
     pub fn build(self) -> Result<Redirect, ConfigError> {

@@ -14,7 +14,7 @@ use crate::escape::Escaped;
 /// use tower_lb::rules::Condition;
 ///
 /// let internal = Condition::source(["10.0.0.0/8"]).and(!Condition::header("x-canary", ["*"]));
-/// let by_code = Condition::predicate("has a body", |head| head.headers.contains_key("content-length"));
+/// let by_code = Condition::predicate("has a range", |head| head.headers.contains_key("range"));
 /// let either = internal.or(by_code);
 /// ```
 ///
@@ -55,8 +55,8 @@ impl Condition {
     /// The host of the request matches a value: the authority of the target, or else of `Host`.
     ///
     /// The host is compared without its port and a final dot, and whatever its case. A request
-    /// without a host, with several `Host` fields, or with an invalid one does not match. The `*` of
-    /// `*.example.com` stands for any number of labels, and `example.com` itself does not match.
+    /// without a host, with several `Host` fields, or with an invalid one does not match. The `*`
+    /// of `*.example.com` stands for any number of labels, and `example.com` itself does not match.
     pub fn host(values: impl IntoIterator<Item = impl Into<Pattern>>) -> Self {
         Self(Kind::Host(patterns(values)))
     }

@@ -33,8 +33,8 @@ pub(in crate::rules) enum Syntax {
 
 impl Pattern {
     /// Compares with a regular expression, in the syntax of the crate `regex`. It matches anywhere
-    /// in the text: use `^` and `$` for all of it. It ignores case where the condition does; `(?-i)`
-    /// changes that.
+    /// in the text: use `^` and `$` for all of it. It ignores case where the condition does;
+    /// `(?-i)` changes that.
     ///
     /// The time of a match is linear in the length of the text. So look-around and back-references
     /// are rejected when the rules are built, and so is an expression that compiles to more than

@@ -64,7 +64,7 @@ async fn a_client_stays_with_its_group() {
             assert!(next.body.starts_with(&group), "{next:?}");
             assert_eq!(next.field("set-cookie"), None);
         }
-        // A forged cookie is none.
+        // A forged cookie counts as no session.
         let forged = get(address, &format!("{}x", &cookie[..cookie.len() - 1])).await;
         assert!(forged.field("set-cookie").is_some());
         groups.insert(group);
