@@ -4,13 +4,13 @@ use crate::ParseError;
 
 /// A signature algorithm of JSON Web Tokens (RFC 7518, 3.1 and RFC 8037, 3.1).
 ///
-/// All of them use a public key. `none` and the algorithms with a shared secret (`HS256` …) have no
-/// value here, so a public key can never be mistaken for a secret.
+/// All of them use a public key. `none` and the algorithms with a shared secret, such as `HS256`,
+/// have no value here, so a public key can never be mistaken for a secret.
 ///
 /// ```
 /// use tower_lb::auth::Algorithm;
 ///
-/// assert!("ES256".parse().is_ok_and(|algorithm| algorithm == Algorithm::Es256));
+/// assert!(matches!("ES256".parse(), Ok(Algorithm::Es256)));
 /// assert!("HS256".parse::<Algorithm>().is_err() && "none".parse::<Algorithm>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -77,7 +77,7 @@ impl<T> Cached<T> {
         self.younger_than(self.timing.refresh)
     }
 
-    /// Returns the value, which it fetches if it is stale. `None` if there is none that may be used.
+    /// Returns the value, which it fetches if it is stale. `None` if no value may be used.
     pub(super) async fn get(
         &self,
         fetch: impl FnOnce() -> BoxFuture<Result<T, BoxError>>,

@@ -14,8 +14,8 @@ struct Document {
 
 /// Returns the keys of a JWK set (RFC 7517) that can verify signatures.
 ///
-/// Keys for another use, keys of an unknown type, symmetric keys and short RSA keys are left out.
-/// A set with more than `max_keys` keys of any kind is an error, and so is one without a usable key.
+/// Keys for another use, keys of an unknown type, symmetric keys and short RSA keys are left out. A
+/// set with more than `max_keys` keys of any kind is an error, and so is one without a usable key.
 pub(super) fn verification_keys(text: &[u8], max_keys: usize) -> Result<Vec<Value>, BoxError> {
     // An error of the parser could quote the document.
     let document: Document =

@@ -121,8 +121,9 @@ impl JwtBuilder {
     ///
     /// # Errors
     ///
-    /// If a setting is out of its range, if the URL of the key set is not secure, if a fixed key set
-    /// has no usable key, or if `jsonwebtoken` has several crypto backends and none is installed.
+    /// If a setting is out of its range, if the URL of the key set is not secure, if a fixed key
+    /// set has no usable key, or if `jsonwebtoken` has several crypto backends and none is
+    /// installed.
     pub fn build(self) -> Result<JwtLayer, ConfigError> {
         if self.issuer.is_empty() || self.issuer.len() > MAX_ISSUER_BYTES {
             return Err(ConfigError::new("issuer", "1 to 256 bytes").with_value(self.issuer));

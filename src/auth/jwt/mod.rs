@@ -57,9 +57,9 @@
 //! The set is fetched by the first request that needs it, and again after
 //! [`refresh`](JwtBuilder::refresh). One request fetches in its own future, for at most
 //! [`fetch_timeout`](JwtBuilder::fetch_timeout), while the others use the last good set. If it
-//! cannot be fetched, the last good set is used up to [`max_age`](JwtBuilder::max_age). A token with
-//! an unknown `kid` causes one fetch per [`cooldown`](JwtBuilder::cooldown), so invented ones cannot
-//! flood the provider. Keys are decoded once per set.
+//! cannot be fetched, the last good set is used up to [`max_age`](JwtBuilder::max_age). A token
+//! with an unknown `kid` causes one fetch per [`cooldown`](JwtBuilder::cooldown), so invented ones
+//! cannot flood the provider. Keys are decoded once per set.
 //!
 //! The files: `builder`, `service`, `key_source`, `keys` (decoded keys), `token` (form, key and
 //! signature), `verifier` (the claims of every token), `required_claim`, `verified_claims`,

@@ -36,7 +36,7 @@ pub enum ClaimFormat {
 impl RequiredClaim {
     /// Creates the requirement. [`build`](super::JwtBuilder::build) checks that there are 1 to 10
     /// values of 1 to 256 bytes, without spaces for [`ClaimFormat::SpaceSeparatedValues`], and that
-    /// the claim is none of `exp`, `iat`, `iss` and `nbf`.
+    /// the name is not `exp`, `iat`, `iss` or `nbf`.
     pub fn new(
         name: impl Into<String>,
         format: ClaimFormat,

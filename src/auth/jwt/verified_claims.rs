@@ -20,7 +20,7 @@ impl VerifiedClaims {
         self.0.get(name)
     }
 
-    /// Returns the claim `sub`, if it is a string: whom or what the token is about.
+    /// Returns the claim `sub`, if it is a string: the user or program that the token is about.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.get("sub")?.as_str()

@@ -10,7 +10,7 @@ use crate::auth::Algorithm;
 pub(super) struct Verifier {
     pub(super) issuer: String,
     pub(super) algorithms: Vec<Algorithm>,
-    /// `aud` is not verified if there are none.
+    /// `aud` is not verified if the list is empty.
     pub(super) audiences: Vec<String>,
     pub(super) claims: Vec<RequiredClaim>,
     pub(super) leeway: Duration,

@@ -195,9 +195,9 @@ impl OidcBuilder {
         /// Names what a session opens, such as a rule. A session of another realm does not open.
         /// Default empty.
         pub fn realm(realm: impl Into<String>) => realm = realm.into();
-        /// Sets the name of the session's cookies, which `-0` to `-3` follow. A name with the prefix
-        /// `__Host-` cannot be set by another host. Default `__Host-AuthSession`; an Application
-        /// Load Balancer has `AWSELBAuthSessionCookie`.
+        /// Sets the name of the session's cookies, which `-0` to `-3` follow. A name with the
+        /// prefix `__Host-` cannot be set by another host. Default `__Host-AuthSession`; an
+        /// Application Load Balancer has `AWSELBAuthSessionCookie`.
         pub fn cookie(name: impl Into<String>) => cookie = name.into();
         /// Sets the scopes that are asked for, with spaces between them. `openid` is added. Default
         /// `openid`.
@@ -207,8 +207,8 @@ impl OidcBuilder {
         pub fn session_timeout(time: Duration) => session_timeout = time;
         /// Sets how long a login may take, from 1 s to 1 hour. Default 15 minutes.
         pub fn login_timeout(time: Duration) => login_timeout = time;
-        /// Sets the path that the provider sends browsers back to. Register it there, for each host.
-        /// Default `/oauth2/idpresponse`.
+        /// Sets the path that the provider sends browsers back to. Register it there, for each
+        /// host. Default `/oauth2/idpresponse`.
         pub fn callback_path(path: impl Into<String>) => callback_path = path.into();
         /// Sets what happens to a request without a session. Default
         /// [`OnUnauthenticated::Authenticate`].

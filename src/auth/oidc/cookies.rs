@@ -171,13 +171,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_session_is_read_as_it_was_written(
-            sealed in "[A-Za-z0-9_-]{1,14000}", split: bool, order in any::<u64>(),
+            length in 1_usize..14_000, split: bool, order in 0_usize..5,
         ) {
+            let sealed: String = (b'A'..=b'Z').cycle().map(char::from).take(length).collect();
             let values = cookies().set_session(&sealed, &HeaderMap::new()).unwrap();
             prop_assert!(values.iter().all(|value| value.len() <= COOKIE_BYTES));
             let mut pairs = kept(&values);
             pairs.push("other=1".to_owned());
-            pairs.rotate_left((order % 5) as usize % values.len().max(1));
+            pairs.rotate_left(order % values.len());
             let headers = match split {
                 // HTTP/2 sends them apart.
                 true => pairs.iter().map(|pair| (COOKIE, pair.try_into().unwrap())).collect(),
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_session_has_a_limit_and_leaves_no_old_cookie_behind() {
         assert!(cookies().set_session(&"x".repeat(17 << 10), &HeaderMap::new()).is_none());
-        let old = kept(&cookies().set_session(&"x".repeat(12_000), &HeaderMap::new()).unwrap());
+        let old = kept(&cookies().set_session(&"x".repeat(13_000), &HeaderMap::new()).unwrap());
         let new = cookies().set_session("x", &request(&old)).unwrap();
         let text: Vec<_> = new.iter().map(|value| value.to_str().unwrap()).collect();
         assert_eq!(text.len(), 4);

@@ -1,9 +1,9 @@
 //! Logins of browsers at an OpenID provider (OpenID Connect Core 1.0), as an Application Load
 //! Balancer does them.
 //!
-//! A request without a session is led to the provider. The user logs in there, and the browser comes
-//! back with a code, which is exchanged for tokens. The user's claims and tokens become the session,
-//! which is sealed in cookies: no store is needed, and any load balancer with the same
+//! A request without a session is led to the provider. The user logs in there, and the browser
+//! comes back with a code, which is exchanged for tokens. The user's claims and tokens become the
+//! session, which is sealed in cookies: no store is needed, and any load balancer with the same
 //! [`CookieKey`] opens it.
 //!
 //! ```
@@ -49,8 +49,8 @@
 //! the path to return to inside. It is for one issuer, client, host and realm. It is bound to a
 //! browser by a random value that a cookie of its own holds (`__Host-`, `Secure`, `HttpOnly`,
 //! `SameSite=Lax`), and lasts for [`login_timeout`](OidcBuilder::login_timeout). The answer to its
-//! first use deletes that cookie, so the same browser cannot use it twice. Without a store, a
-//! copy of both the cookie and the `state` could be used again within that time. It would need a new
+//! first use deletes that cookie, so the same browser cannot use it twice. Without a store, a copy
+//! of both the cookie and the `state` could be used again within that time. It would need a new
 //! code of the provider for the same nonce and challenge, because a provider accepts a code once.
 //!
 //! **The session** is sealed likewise, for one issuer, client, cookie name, host and realm: one of
@@ -58,9 +58,9 @@
 //! most 4 KB; one too many, one too few, or one that occurs twice counts as no session. Logging out
 //! deletes the cookies; see [`OidcLayer::logout_cookies`].
 //!
-//! **The access token** is replaced when it has expired, if there is a refresh token. Requests of one
-//! session that come within 30 s share the result. Without a refresh token, the session lasts until
-//! its own end.
+//! **The access token** is replaced when it has expired, if there is a refresh token. Requests of
+//! one session that come within 30 s share the result. Without a refresh token, the session lasts
+//! until its own end.
 //!
 //! # Answers
 //!
@@ -72,9 +72,9 @@
 //! | 561 | the provider answers with an error |
 //!
 //! The files: `builder`, `service` (what becomes of a request), `head` and `origin` (the request),
-//! `login` and `callback` (begin and end of a login), `provider` (endpoints and keys), `tokens` (what
-//! the provider is asked), `refresh`, `session`, `cookies`, `seal` and `secret` (keys), `identity`
-//! (what targets get), `answer`.
+//! `login` and `callback` (begin and end of a login), `provider` (endpoints and keys), `tokens`
+//! (what the provider is asked), `refresh`, `session`, `cookies`, `seal` and `secret` (keys),
+//! `identity` (what targets get), `answer`.
 
 mod answer;
 mod builder;

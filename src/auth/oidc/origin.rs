@@ -15,8 +15,8 @@ pub(super) struct PublicOrigin {
 impl PublicOrigin {
     /// Returns the origin of a request with exactly one valid host.
     ///
-    /// It is `https`: a connection without TLS comes from a proxy that has ended TLS. Only a browser
-    /// on the same machine may use `http`.
+    /// It is `https`: a connection without TLS comes from a proxy that has ended TLS. Only a
+    /// browser on the same machine may use `http`.
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let mut hosts = request.headers().get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {

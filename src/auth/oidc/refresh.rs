@@ -25,8 +25,8 @@ pub(super) struct Refreshes {
 }
 
 impl Refreshes {
-    /// Returns the refresh by this token, which `start` begins if there is none. All that wait for
-    /// it drive it, so none is lost when a request is cancelled.
+    /// Returns the refresh by this token, which `start` begins if no other request has. All
+    /// requests that wait for it drive it, so it is not lost when one of them is cancelled.
     pub(super) fn join(
         &self,
         refresh_token: &str,

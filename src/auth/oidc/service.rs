@@ -63,15 +63,21 @@ where
         request.extensions_mut().remove::<Identity>();
         match self.settings.decide_now(&request) {
             Ok(decision) => AuthFuture::decided(&mut self.inner, request, decision),
-            Err((task, head)) => {
+            Err(wait) => {
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
                 let settings = Arc::clone(&self.settings);
-                let decision = Box::pin(async move { settings.decide(task, head).await });
+                let decision = Box::pin(async move { settings.decide(*wait).await });
                 AuthFuture::deciding(ready, request, decision)
             }
         }
     }
+}
+
+/// A decision that the provider is needed for.
+struct Wait {
+    task: Task,
+    head: RequestHead,
 }
 
 /// What has to be asked of the provider.
@@ -86,11 +92,12 @@ enum Task {
 
 impl Settings {
     /// Decides without the provider, or returns what has to be asked.
-    fn decide_now<B>(&self, request: &Request<B>) -> Result<Decision, (Task, RequestHead)> {
+    fn decide_now<B>(&self, request: &Request<B>) -> Result<Decision, Box<Wait>> {
         let Some(origin) = PublicOrigin::of(request) else {
             return Ok(self.answer(&Failure::Refused("the request has no valid host")));
         };
-        let wait = |task, origin| Err((task, RequestHead::of(request, origin)));
+        let wait =
+            |task, origin| Err(Box::new(Wait { task, head: RequestHead::of(request, origin) }));
         if request.uri().path() == self.callback_path {
             return wait(Task::FinishLogin, origin);
         }
@@ -121,7 +128,8 @@ impl Settings {
         }
     }
 
-    async fn decide(self: &Arc<Self>, task: Task, head: RequestHead) -> Decision {
+    async fn decide(self: &Arc<Self>, wait: Wait) -> Decision {
+        let Wait { task, head } = wait;
         let response = match task {
             Task::BeginLogin => self.begin_login(&head).await,
             Task::FinishLogin => self.finish_login(&head).await,
