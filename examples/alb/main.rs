@@ -59,14 +59,15 @@ fn report(result: Result<(), BoxError>) -> i32 {
 
 async fn serve(options: Options) -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_writer(io::stderr).init();
-    let balancer = build(&options).await?;
+    let issuer = Issuer::new()?;
+    let balancer = build(&options, &issuer).await?;
     let server = balancer.bind()?;
     for (listener, address) in server.local_addresses() {
         println!("listener {listener} on {address}");
     }
     if options.config.is_none() {
         let (_, address) = *server.local_addresses().first().ok_or("no listener")?;
-        introduce(&address.to_string());
+        introduce(&address.to_string(), &issuer.token()?);
     }
     let operators = match options.metrics {
         Some(address) => Some(observe(address, &balancer).await?),
@@ -92,13 +93,11 @@ async fn serve(options: Options) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn build(options: &Options) -> Result<LoadBalancer, BoxError> {
+async fn build(options: &Options, issuer: &Issuer) -> Result<LoadBalancer, BoxError> {
     let mut builder = LoadBalancer::builder(read(options).await?)
         .crypto_provider(ring::default_provider())
         .function("hello", demo::hello);
     if options.config.is_none() {
-        let issuer = Issuer::new()?;
-        println!("token={}", issuer.token()?);
         builder = builder.certificate("loopback", certificate()?).http_client(issuer.keys()?);
     }
     Ok(builder.build()?)
@@ -127,7 +126,7 @@ async fn reload(options: &Options, balancer: &LoadBalancer) -> Result<(), BoxErr
 }
 
 async fn explain(options: Options, method: Method, url: Uri) -> Result<(), BoxError> {
-    let balancer = build(&options).await?;
+    let balancer = build(&options, &Issuer::new()?).await?;
     let (head, ()) = Request::builder().method(method).uri(url).body(())?.into_parts();
     println!(
         "{}",
@@ -174,7 +173,7 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn introduce(address: &str) {
+fn introduce(address: &str, token: &str) {
     let (curl, id) = ("curl --insecure", std::process::id());
     println!(
         "
@@ -191,7 +190,8 @@ To try:
   # a redirect, and a response of the load balancer itself
   {curl} -i https://{address}/old/page?a=b
   {curl} -i https://{address}/health
-  # only with a JSON Web Token: 401, and 200 with the one above
+  # only with a JSON Web Token: 401, and 200 with this one
+  token={token}
   {curl} -i https://{address}/private/page
   {curl} -H \"Authorization: Bearer $token\" https://{address}/private/page
   # which rule is it, and why not another one?

@@ -43,7 +43,8 @@ impl Issuer {
     pub(crate) fn keys(&self) -> Result<HttpClient, BoxError> {
         // An uncompressed point: 4, x and y.
         let point = self.key.der_bytes();
-        let (x, y) = point.get(1..).and_then(|point| point.split_at_checked(32)).ok_or("no point")?;
+        let (x, y) =
+            point.get(1..).and_then(|point| point.split_at_checked(32)).ok_or("no point")?;
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         let key = json!({ "kty": "EC", "crv": "P-256", "kid": "example", "x": x, "y": y });
         let keys = Bytes::from(json!({ "keys": [key] }).to_string());

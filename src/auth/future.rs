@@ -10,7 +10,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::http_client::BoxFuture;
-use crate::{future::polled_after_completion, http::GatewayBody};
+use crate::{
+    future::polled_after_completion,
+    http::{GatewayBody, own_response},
+};
 
 /// What becomes of a request.
 pub(super) enum Decision {
@@ -107,7 +110,7 @@ where
                 }
                 StateProjection::Answered { answer } => {
                     let Some(answer) = answer.take() else { polled_after_completion("AuthFuture") };
-                    return Poll::Ready(Ok(answer.map(GatewayBody::text)));
+                    return Poll::Ready(Ok(own_response(answer)));
                 }
             }
         }

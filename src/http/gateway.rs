@@ -176,6 +176,12 @@ fn log_failure(
 #[derive(Clone, Copy)]
 pub(crate) struct FromGateway;
 
+/// Returns a response of this side, marked as such.
+pub(crate) fn own_response<B>(mut response: Response<Bytes>) -> Response<GatewayBody<B>> {
+    response.extensions_mut().insert(FromGateway);
+    response.map(GatewayBody::text)
+}
+
 fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
     let text = match failure {
         EdgeFailure::BadRequest(StatusCode::PAYLOAD_TOO_LARGE) => "the request is too large\n",
@@ -187,9 +193,7 @@ fn respond<B>(failure: EdgeFailure) -> Response<GatewayBody<B>> {
         EdgeFailure::Timeout => "no response in time\n",
         EdgeFailure::BadGateway => "the endpoint could not be reached\n",
     };
-    let mut response = text_response(failure.status(), text, failure.retry_after());
-    response.extensions_mut().insert(FromGateway);
-    response.map(GatewayBody::text)
+    own_response(text_response(failure.status(), text, failure.retry_after()))
 }
 
 pin_project! {
@@ -211,7 +215,7 @@ impl<B> GatewayBody<B> {
     }
 
     /// Returns a text in one piece.
-    pub(crate) fn text(text: Bytes) -> Self {
+    fn text(text: Bytes) -> Self {
         Self { body: Either::Right(Full::new(text)) }
     }
 }

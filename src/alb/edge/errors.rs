@@ -14,7 +14,7 @@ use crate::{
     BoxError,
     alb::ElbError,
     escape::EscapedChain,
-    http::{FromGateway, GatewayBody},
+    http::{GatewayBody, own_response},
     log_limit::LogLimits,
 };
 
@@ -79,9 +79,7 @@ where
         };
         let failure = ElbError::of(&*error);
         log_failure(this.log, failure, &*error);
-        let mut response = failure.response();
-        response.extensions_mut().insert(FromGateway);
-        Poll::Ready(Ok(response.map(GatewayBody::text)))
+        Poll::Ready(Ok(own_response(failure.response())))
     }
 }
 

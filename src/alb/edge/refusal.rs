@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{http::FromGateway, http_semantics::text_response};
+use crate::http_semantics::text_response;
 
 /// Why the load balancer answers a request before the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,6 @@ impl Refusal {
             let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
             response.headers_mut().insert(header::ALLOW, methods);
         }
-        response.extensions_mut().insert(FromGateway);
         response
     }
 }

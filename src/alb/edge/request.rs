@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     header_fields::remove_if,
-    http::{ClientConnection, GatewayBody},
+    http::{ClientConnection, GatewayBody, own_response},
     rng::Rng,
 };
 
@@ -127,9 +127,7 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for RequestEdgeFut
             RequestEdgeProjection::Forwarded { response } => {
                 ready!(response.poll(cx)).map(|response| response.map(GatewayBody::endpoint))
             }
-            RequestEdgeProjection::Refused { refusal } => {
-                Ok(refusal.respond().map(GatewayBody::text))
-            }
+            RequestEdgeProjection::Refused { refusal } => Ok(own_response(refusal.respond())),
         })
     }
 }

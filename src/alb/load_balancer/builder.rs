@@ -117,6 +117,7 @@ impl LoadBalancerBuilder {
             crypto_provider: provider,
             certificates,
             functions,
+            #[cfg(feature = "oidc")]
             secrets,
             filter,
             #[cfg(any(feature = "jwt", feature = "oidc"))]

@@ -19,6 +19,7 @@ pub(super) struct Resources {
     pub(super) crypto_provider: Option<Arc<CryptoProvider>>,
     pub(super) certificates: BTreeMap<String, Certificate>,
     pub(super) functions: BTreeMap<String, AnyInvoke>,
+    #[cfg(feature = "oidc")]
     pub(super) secrets: BTreeMap<String, Secret>,
     pub(super) filter: Option<Arc<Filter>>,
     #[cfg(any(feature = "jwt", feature = "oidc"))]
@@ -28,6 +29,7 @@ pub(super) struct Resources {
 /// A decision about each request before the rules.
 pub(super) type Filter = dyn Fn(&Parts) -> Result<bool, BoxError> + Send + Sync;
 
+#[cfg(feature = "oidc")]
 impl Resources {
     /// Reads a secret that the configuration names at `path`.
     pub(super) fn secret(&self, source: &SecretSource, path: &str) -> Result<Secret, Problem> {

@@ -20,7 +20,7 @@ use crate::{
     future::polled_after_completion,
     header_fields::remove_if,
     hop_by_hop::HopByHop,
-    http::{GatewayBody, gateway::FromGateway},
+    http::{FromGateway, GatewayBody, own_response},
 };
 
 pin_project! {
@@ -71,7 +71,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let version = *this.version;
-        let refused = |refusal: Refusal| Ok(refusal.respond(version).map(GatewayBody::text));
+        let refused = |refusal: Refusal| Ok(own_response(refusal.respond(version)));
         let (response, exchange, upgrade) = match this.state.project() {
             StateProjection::Refused { refusal } => {
                 let Some(refusal) = refusal.take() else { polled_after_completion("ProxyFuture") };

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
-use crate::{escape::Escaped, http::FromGateway, http_semantics::text_response};
+use crate::{escape::Escaped, http_semantics::text_response};
 
 /// Why the proxy answers a request itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,6 @@ impl Refusal {
     /// Returns the response, for a client whose connection has the given version.
     pub(super) fn respond(self, version: Version) -> Response<Bytes> {
         let mut response = text_response(self.status(), self.text(), None);
-        response.extensions_mut().insert(FromGateway);
         let headers = response.headers_mut();
         if self.closes() && version < Version::HTTP_2 {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

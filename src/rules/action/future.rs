@@ -11,7 +11,11 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::forward::Cookies;
-use crate::{future::polled_after_completion, http::GatewayBody, rules::dispatch::Dispatch};
+use crate::{
+    future::polled_after_completion,
+    http::{GatewayBody, own_response},
+    rules::dispatch::Dispatch,
+};
 
 pin_project! {
     /// The response future of an [`Action`](super::Action).
@@ -59,7 +63,7 @@ where
             StateProjection::Answered { response } => {
                 let response = response.take();
                 let response = response.unwrap_or_else(|| polled_after_completion("ActionFuture"));
-                Poll::Ready(Ok(response.map(GatewayBody::text)))
+                Poll::Ready(Ok(own_response(response)))
             }
             StateProjection::Forwarded { dispatch, cookies } => {
                 let mut response = ready!(dispatch.poll(cx))?.map(GatewayBody::endpoint);

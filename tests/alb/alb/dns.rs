@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use tower_lb::dns_server::{ZoneAffinity, DnsServer};
+use tower_lb::dns_server::{DnsServer, ZoneAffinity};
 
 /// The output of dig, or `None` if it is not installed.
 async fn dig(server: std::net::SocketAddr, query: &[&str]) -> Option<String> {
