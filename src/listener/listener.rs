@@ -84,7 +84,6 @@ impl ListenerHandle {
     }
 
     /// Returns a function that reads the status until listener, connections and handles are gone.
-    #[allow(dead_code, reason = "for the registry of `observe`")]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<ListenerStatus> + Send + Sync + use<> {
         weak_status(&self.core, Core::status)
     }

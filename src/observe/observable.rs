@@ -88,7 +88,7 @@ impl Observable for Monitor {
 #[cfg(feature = "alb")]
 impl Observable for crate::alb::LoadBalancer {
     fn observe(&self) -> Observed {
-        let groups = self.weak_groups();
+        let (groups, status) = (self.weak_groups(), self.weak_status());
         let read = move |report: &mut Report| match groups() {
             Some(groups) => {
                 for (group, resilience) in groups {
@@ -100,7 +100,23 @@ impl Observable for crate::alb::LoadBalancer {
             }
             None => false,
         };
-        Observed(vec![(0, Arc::new(read))])
+        let Observed(mut parts) = Observed::by(status, |report| &mut report.load_balancers);
+        parts.push((0, Arc::new(read)));
+        Observed(parts)
+    }
+}
+
+#[cfg(feature = "listener")]
+impl Observable for crate::listener::ListenerHandle {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.listeners)
+    }
+}
+
+#[cfg(feature = "rules")]
+impl<S: Send + Sync + 'static> Observable for crate::rules::Rules<S> {
+    fn observe(&self) -> Observed {
+        Observed::by(self.weak_status(), |report| &mut report.rules)
     }
 }
 

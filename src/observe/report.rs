@@ -45,6 +45,15 @@ pub struct Report {
     /// Pools of connections.
     #[cfg(feature = "http-client")]
     pub pools: Vec<crate::http::PoolStatus>,
+    /// Listeners.
+    #[cfg(feature = "listener")]
+    pub listeners: Vec<crate::listener::ListenerStatus>,
+    /// Sets of rules.
+    #[cfg(feature = "rules")]
+    pub rules: Vec<crate::rules::RulesStatus>,
+    /// Load balancers, with their listeners and rules. Their target groups are in the other lists.
+    #[cfg(feature = "alb")]
+    pub load_balancers: Vec<crate::alb::load_balancer::LoadBalancerStatus>,
     /// Throttles of Lambda.
     #[cfg(feature = "lambda")]
     pub throttles: Vec<crate::lambda::ThrottlesStatus>,
@@ -88,6 +97,12 @@ impl Report {
             sources: Vec::new(),
             #[cfg(feature = "http-client")]
             pools: Vec::new(),
+            #[cfg(feature = "listener")]
+            listeners: Vec::new(),
+            #[cfg(feature = "rules")]
+            rules: Vec::new(),
+            #[cfg(feature = "alb")]
+            load_balancers: Vec::new(),
             #[cfg(feature = "lambda")]
             throttles: Vec::new(),
             #[cfg(feature = "lambda")]

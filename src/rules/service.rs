@@ -105,7 +105,6 @@ impl<S> Rules<S> {
     }
 
     /// Returns a function that reads the status until all clones are dropped.
-    #[cfg_attr(not(test), allow(dead_code, reason = "read by the module `observe`"))]
     pub(crate) fn weak_status(&self) -> impl Fn() -> Option<RulesStatus> + Send + Sync + use<S>
     where
         S: Send + Sync,

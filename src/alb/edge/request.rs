@@ -88,6 +88,9 @@ impl RequestSettings {
         if head.method == Method::TRACE {
             return Err(Refusal::TraceNotAllowed);
         }
+        // Only a rule with a login may say who a user is.
+        #[cfg(feature = "oidc")]
+        crate::auth::oidc::strip_identity(&mut head.headers);
         if self.drop_invalid_fields {
             remove_if(&mut head.headers, |name| !is_valid(name));
         }

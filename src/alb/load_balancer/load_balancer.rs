@@ -22,6 +22,7 @@ use crate::{
     },
     http::{ResilienceLayer, Tunnels},
     listener::ListenerHandle,
+    named::weak_status,
     rules::Explanation,
     sync::{Mutex, lock},
 };
@@ -168,6 +169,13 @@ impl LoadBalancer {
 pub(crate) type ServingGroups = Vec<(TargetGroup<GroupBody>, ResilienceLayer)>;
 
 impl LoadBalancer {
+    /// Returns a function that reads the status until the load balancer is dropped.
+    pub(crate) fn weak_status(
+        &self,
+    ) -> impl Fn() -> Option<LoadBalancerStatus> + Send + Sync + use<> {
+        weak_status(&self.shared, Shared::status)
+    }
+
     /// Returns a function that reads the target groups until the load balancer is dropped.
     pub(crate) fn weak_groups(&self) -> impl Fn() -> Option<ServingGroups> + Send + Sync + use<> {
         let shared = Arc::downgrade(&self.shared);

@@ -134,6 +134,24 @@ catalog! {
         "Connections to endpoints that were opened.";
     CONNECT_FAILURES = Counter "connect_failures_total" ["pool", "reason"]
         "Connections that could not be opened, by reason: refused, timed_out, tls, other.";
+    CLIENT_CONNECTIONS = Gauge "client_connections" ["listener"]
+        "Connections of clients that are open.";
+    CLIENT_CONNECTIONS_ACCEPTED = Counter "client_connections_accepted_total" ["listener"]
+        "Connections of clients that were accepted.";
+    CLIENT_CONNECTIONS_REFUSED = Counter "client_connections_refused_total" ["listener", "reason"]
+        "Connections of clients that were refused before a request: a limit, a PROXY header, a TLS handshake.";
+    CLIENT_CONNECTIONS_CLOSED = Counter "client_connections_closed_total" ["listener", "cause"]
+        "Connections of clients that were closed, by what has ended them.";
+    CLIENT_REQUESTS = Counter "client_requests_total" ["listener"]
+        "Requests of clients whose head was received.";
+    CLIENT_BYTES = Counter "client_bytes_total" ["listener", "direction"]
+        "Bytes received from clients (in) and sent to them (out).";
+    ACCEPT_ERRORS = Counter "accept_errors_total" ["listener"]
+        "Failures to accept a connection for lack of file descriptors or memory.";
+    RULE_MATCHES = Counter "rule_matches_total" ["rules", "rule"]
+        "Requests that each rule has got.";
+    RESPONSES = Counter "responses_total" ["load_balancer", "listener", "zone", "by", "class"]
+        "Responses to clients by class of the status, and by who made them: target, load_balancer.";
     LAMBDA_INVOCATIONS = Counter "lambda_invocations_total" ["billing"]
         "Invocations whose report was read.";
     LAMBDA_COLD_STARTS = Counter "lambda_cold_starts_total" ["billing"]

@@ -41,6 +41,12 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
     all.each(report, &report.sources, Projection::source);
     #[cfg(feature = "http-client")]
     all.each(report, &report.pools, Projection::pool);
+    #[cfg(feature = "listener")]
+    all.each(report, &report.listeners, Projection::listener);
+    #[cfg(feature = "rules")]
+    all.each(report, &report.rules, Projection::rules);
+    #[cfg(feature = "alb")]
+    all.each(report, &report.load_balancers, Projection::load_balancer);
     #[cfg(feature = "lambda")]
     {
         all.each(report, &report.billing, Projection::billing);
@@ -92,6 +98,62 @@ impl Projection {
         let component = self.component;
         let endpoint = endpoint.map(|endpoint| endpoint.stats.clone());
         self.readings.push(Reading { metric, labels, component, endpoint, value });
+    }
+
+    #[cfg(feature = "listener")]
+    fn listener(&mut self, status: &crate::listener::ListenerStatus) {
+        let name = ("listener", &*status.name);
+        let open = Value::Gauge(status.open as f64);
+        self.push(&catalog::CLIENT_CONNECTIONS, [name], open);
+        for (metric, count) in [
+            (&catalog::CLIENT_CONNECTIONS_ACCEPTED, status.accepted),
+            (&catalog::CLIENT_REQUESTS, status.requests),
+            (&catalog::ACCEPT_ERRORS, status.accept_errors),
+        ] {
+            self.push(metric, [name], Value::Counter(count));
+        }
+        for (direction, bytes) in [("in", status.bytes_in), ("out", status.bytes_out)] {
+            let labels = [name, ("direction", direction)];
+            self.push(&catalog::CLIENT_BYTES, labels, Value::Counter(bytes));
+        }
+        for (reason, count) in status.refused.iter() {
+            let labels = [name, ("reason", reason)];
+            self.push(&catalog::CLIENT_CONNECTIONS_REFUSED, labels, Value::Counter(count));
+        }
+        for (cause, count) in status.closed.iter() {
+            let labels = [name, ("cause", cause)];
+            self.push(&catalog::CLIENT_CONNECTIONS_CLOSED, labels, Value::Counter(count));
+        }
+    }
+
+    #[cfg(feature = "rules")]
+    fn rules(&mut self, status: &crate::rules::RulesStatus) {
+        for rule in &status.rules {
+            let labels = [("rules", &*status.name), ("rule", &*rule.name)];
+            self.push(&catalog::RULE_MATCHES, labels, Value::Counter(rule.matched));
+        }
+    }
+
+    #[cfg(feature = "alb")]
+    fn load_balancer(&mut self, status: &crate::alb::load_balancer::LoadBalancerStatus) {
+        for node in &status.listeners {
+            let port = node.port.to_string();
+            let makers = [("target", node.responses.target), ("load_balancer", node.responses.own)];
+            for (by, classes) in makers {
+                for (class, count) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(classes) {
+                    let labels = [
+                        ("load_balancer", &*status.name),
+                        ("listener", &port),
+                        ("zone", node.zone.as_deref().unwrap_or_default()),
+                        ("by", by),
+                        ("class", class),
+                    ];
+                    self.push(&catalog::RESPONSES, labels, Value::Counter(count));
+                }
+            }
+            node.connections.iter().for_each(|connections| self.listener(connections));
+            self.rules(&node.rules);
+        }
     }
 
     fn retry(&mut self, status: &RetryStatus) {
