@@ -1,1 +1,8 @@
 //! Tests.
+
+mod config_check;
+mod config_import;
+mod config_members;
+mod config_round_trip;
+mod config_schema;
+mod config_watch;

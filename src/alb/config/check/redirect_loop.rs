@@ -5,8 +5,6 @@
 //! request is certain, and a rule comes again with the same known parts, the redirects never end.
 //! What is not certain is not reported: another host may be that of another server.
 
-use std::collections::BTreeMap;
-
 use super::{at::At, glob};
 use crate::alb::config::{
     Action, Condition, Config, Listener, ListenerProtocol, Patterns, Redirect, Rule,
@@ -71,7 +69,7 @@ fn steps(listener: &Listener) -> Vec<Step<'_>> {
     rules.chain([default]).collect()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Position {
     listener: usize,
     step: usize,
@@ -120,18 +118,17 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Returns true if the redirects come back to the start again and again.
     fn never_ends(&self) -> bool {
-        let mut position = self.start;
-        let mut known = Known { host: Part::Same, path: Part::Same, query: Part::Same };
-        let mut seen: BTreeMap<Position, Vec<Known>> = BTreeMap::new();
-        for _ in 0..MAX_REDIRECTS {
-            let states = seen.entry(position).or_default();
-            if states.contains(&known) {
-                return position == self.start;
+        let first = Known { host: Part::Same, path: Part::Same, query: Part::Same };
+        let mut seen = vec![(self.start, first)];
+        while seen.len() <= MAX_REDIRECTS {
+            let Some((position, known)) = seen.last() else { return false };
+            let Some(next) = self.follow(*position, known) else { return false };
+            if let Some(begin) = seen.iter().position(|earlier| *earlier == next) {
+                return seen[begin..].iter().any(|(position, _)| *position == self.start);
             }
-            states.push(known.clone());
-            let Some(next) = self.follow(position, &known) else { return false };
-            (position, known) = next;
+            seen.push(next);
         }
         false
     }
