@@ -97,7 +97,7 @@
 //! | `http` | yes | the module `http` |
 //! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper |
-//! | `tls` | no | `http::Tls`: TLS from pooled clients to endpoints, through rustls |
+//! | `tls` | no | TLS through rustls: `http::Tls` for pooled clients, `listener::tls` for listeners |
 //! | `proxy` | no | `http::Proxy`: the duties of a reverse proxy, between a server and a balancer |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a watched file that lists endpoints |
@@ -134,6 +134,8 @@ pub mod balance;
 #[cfg(any(feature = "dashboard", feature = "lambda", feature = "sigv4"))]
 mod body_reader;
 mod capacity;
+#[cfg(all(feature = "tls", any(feature = "http-client", feature = "listener")))]
+mod crypto_provider;
 pub mod discover;
 pub mod endpoint;
 mod error;
@@ -157,6 +159,8 @@ mod http_semantics;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 pub mod limit;
+#[cfg(feature = "listener")]
+pub mod listener;
 pub mod load;
 mod log_limit;
 mod named;

@@ -86,7 +86,7 @@ mod websocket;
 
 #[cfg(feature = "http-client")]
 pub use self::client::{Client, ClientBody, ClientFuture, ConnectFailures, Pool, PoolStatus};
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "http-client", feature = "tls"))]
 pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "orca")]
 pub use self::load::load_report;

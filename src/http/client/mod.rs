@@ -35,10 +35,10 @@ mod sent_error;
 mod set_origin;
 #[cfg(feature = "http-client")]
 mod status;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "http-client", feature = "tls"))]
 mod tls;
 
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "http-client", feature = "tls"))]
 pub use self::tls::{Tls, TlsBuilder};
 pub use self::{
     attempt_timeout::{AttemptBody, AttemptTimeout, AttemptTimeoutFuture, AttemptTimeoutLayer},

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::pool::Protocol;
 use crate::{
-    ConfigError,
+    ConfigError, crypto_provider,
     error::{ClientError, ClientErrorKind},
     http::Origin,
 };
@@ -154,12 +154,7 @@ impl TlsBuilder {
     /// [`ConfigError`] if there is no crypto provider, the certificates of the platform cannot be
     /// loaded, or the key does not fit the client certificate.
     pub fn build(self) -> Result<Tls, ConfigError> {
-        let provider = self.provider.or_else(|| CryptoProvider::get_default().cloned());
-        let provider = provider.ok_or_else(|| {
-            let expected = "a rustls provider, such as `rustls::crypto::ring::default_provider()`, \
-                            set here or by `install_default`";
-            ConfigError::new("crypto_provider", expected)
-        })?;
+        let provider = crypto_provider::or_process_default(self.provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| {
