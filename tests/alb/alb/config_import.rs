@@ -9,8 +9,8 @@ use std::{fs, path::PathBuf};
 
 use tower_lb::alb::config::{
     Action, Algorithm, Authenticate, Bindings, Certificate, CertificateBinding, Check, Condition,
-    Config, LeftoverKind, ListenerProtocol, MutualTls, Patterns, ProblemKind, Stickiness,
-    TargetKind, TargetVersion, Time, Unauthenticated, aws::Import,
+    Config, FunctionBinding, LeftoverKind, ListenerProtocol, MutualTls, Patterns, ProblemKind,
+    Stickiness, TargetKind, TargetProtocol, TargetVersion, Time, Unauthenticated, aws::Import,
 };
 
 pub(crate) fn data(name: &str) -> PathBuf {
@@ -145,7 +145,6 @@ fn bindings_complete_an_import() {
             "listeners.443.rules.80.authenticate.oidc.client_id",
             "listeners.443.rules.90.authenticate.cognito.client_id",
             "target_groups.instances.targets[0]",
-            "target_groups.checkout.targets[0]",
         ]
     );
     config.bindings = Config::from_toml(
@@ -171,11 +170,14 @@ fn bindings_complete_an_import() {
     config.bindings.certificates.insert(arn, binding);
 
     let checked = config.check().unwrap();
-    let targets = checked.targets_of(checked.target_group("web").unwrap());
-    let addresses: Vec<_> = targets.iter().map(|it| format!("{:?}", it.destination)).collect();
-    assert_eq!(addresses, ["Address(127.0.0.1:9001)", "Address(10.0.2.10:8080)"]);
-    assert_eq!(checked.addresses_of(&checked.listeners[1])[0].to_string(), "127.0.0.1:8443");
-    let certificate = checked.certificate(&checked.listeners[1].certificates[0]);
+    let targets = checked.bound_targets(checked.target_group("web").unwrap()).unwrap();
+    let addresses: Vec<_> = targets.iter().map(|it| it.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:9001", "10.0.2.10:8080"]);
+    assert_eq!(checked.bound_addresses(&checked.listeners[1])[0].to_string(), "127.0.0.1:8443");
+    let endpoint = FunctionBinding::Endpoint("http://127.0.0.1:9100".to_owned());
+    let function = checked.bound_function(checked.target_group("checkout").unwrap());
+    assert_eq!(function, Some(&endpoint));
+    let certificate = checked.bound_certificate(&checked.listeners[1].certificates[0]);
     assert_eq!(certificate, Some(&CertificateBinding::files("shop.pem", "shop.key")));
     let notes: Vec<_> = checked.notes().iter().map(ToString::to_string).collect();
     let has = |text: &str| notes.iter().any(|note| note.contains(text));
@@ -228,8 +230,7 @@ fn listeners_with_everything() {
     let names = ["one", "two"].map(|name| Certificate::Named(name.to_owned()));
     assert_eq!(listener.certificates, names);
     let trust_store = "store".to_owned();
-    let verify =
-        MutualTls::Verify { trust_store, ignore_expiry: true, advertise_authorities: true };
+    let verify = MutualTls::Verify { trust_store, ignore_expiry: true, advertise_ca_names: true };
     assert_eq!(listener.mutual_tls, verify);
     let attributes = &listener.attributes;
     assert!(!attributes.server_header);

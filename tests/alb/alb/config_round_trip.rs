@@ -13,8 +13,6 @@ fn round_trip(config: &Config) {
     assert_eq!(Config::from_toml(&toml).unwrap(), *config, "{toml}");
     let json = config.to_json().unwrap();
     assert_eq!(Config::from_json(&json).unwrap(), *config, "{json}");
-    #[cfg(feature = "yaml")]
-    assert_eq!(Config::from_yaml(&json).unwrap(), *config, "{json}");
 }
 
 #[test]

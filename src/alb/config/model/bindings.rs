@@ -227,6 +227,11 @@ impl<'de> Deserialize<'de> for SecretSource {
 pub struct Secret(String);
 
 impl Secret {
+    /// Creates a secret that the program has.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
     /// Returns the secret.
     #[must_use]
     pub fn expose(&self) -> &str {
