@@ -16,6 +16,10 @@
 //! | [`metrics`] | Which metrics are there, and how do Prometheus and CloudWatch get them? |
 //! | [`performance`] | What does a request cost? |
 //! | [`tracing`] | Which spans and events are there, and what do they say? |
+#![cfg_attr(
+    feature = "alb",
+    doc = "| [`load_balancer`] | How do I serve or replace an Application Load Balancer? |"
+)]
 #![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
 
 #[doc = include_str!("../docs/architecture.md")]
@@ -39,6 +43,10 @@ pub mod gateway {}
 #[cfg(feature = "aws")]
 #[doc = include_str!("../docs/lambda.md")]
 pub mod lambda {}
+
+#[cfg(feature = "alb")]
+#[doc = include_str!("../docs/load-balancer.md")]
+pub mod load_balancer {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}

@@ -59,6 +59,15 @@
     feature = "http-client",
     doc = "| connect to HTTP servers | [`http::Pool`], [`http::Origin`] |"
 )]
+#![cfg_attr(
+    feature = "listener",
+    doc = "| serve clients | [`listener::Listener`], behind it [`http::Proxy`] |"
+)]
+#![cfg_attr(feature = "rules", doc = "| route by host, path or fields | [`rules::Rules`] |")]
+#![cfg_attr(
+    feature = "alb",
+    doc = "| be an Application Load Balancer | [`alb::LoadBalancer`], [`alb::TargetGroup`] |"
+)]
 //!
 //! # Modules by task
 //!
@@ -88,6 +97,43 @@
     doc = "| [`lambda`] | AWS Lambda functions: invocations, HTTP events, strategies |"
 )]
 #![cfg_attr(not(feature = "lambda"), doc = "| `lambda` | AWS Lambda, with feature `lambda` |")]
+#![cfg_attr(
+    feature = "listener",
+    doc = "| [`listener`] | serving HTTP/1.1 and HTTP/2: sockets, TLS, limits, draining |"
+)]
+#![cfg_attr(
+    not(feature = "listener"),
+    doc = "| `listener` | a server of HTTP, with feature `listener` |"
+)]
+#![cfg_attr(
+    feature = "rules",
+    doc = "| [`rules`] | routing by conditions: forward, redirect, fixed response |"
+)]
+#![cfg_attr(not(feature = "rules"), doc = "| `rules` | routing by rules, with feature `rules` |")]
+#![cfg_attr(
+    any(feature = "jwt", feature = "oidc"),
+    doc = "| [`auth`] | JSON Web Tokens and logins at an OpenID provider |"
+)]
+#![cfg_attr(
+    not(any(feature = "jwt", feature = "oidc")),
+    doc = "| `auth` | authentication, with features `jwt` and `oidc` |"
+)]
+#![cfg_attr(
+    feature = "alb",
+    doc = "| [`alb`] | an Application Load Balancer: target groups, zones, its configuration |"
+)]
+#![cfg_attr(
+    not(feature = "alb"),
+    doc = "| `alb` | an Application Load Balancer, with feature `alb` |"
+)]
+#![cfg_attr(
+    feature = "dns-server",
+    doc = "| [`dns_server`] | one DNS name for the healthy zones of a load balancer |"
+)]
+#![cfg_attr(
+    not(feature = "dns-server"),
+    doc = "| `dns_server` | one DNS name for zones, with feature `dns-server` |"
+)]
 #![cfg_attr(doc, doc = "| [`guide`] | guides: strategies, discovery, resilience, performance |")]
 //!
 //! # Features
@@ -97,8 +143,14 @@
 //! | `http` | yes | the module `http` |
 //! | `tcp-check` | yes | `health::TcpCheck`: a health check that connects |
 //! | `http-client` | yes | `http::Pool`: pooled HTTP/1.1 and HTTP/2 clients, on hyper |
-//! | `tls` | no | TLS through rustls: `http::Tls` for pooled clients, `listener::tls` for listeners |
+//! | `tls` | no | TLS through rustls: `http::Tls` with `http-client`, `listener::tls` with `listener` |
 //! | `proxy` | no | `http::Proxy`: the duties of a reverse proxy, between a server and a balancer |
+//! | `listener` | no | the module `listener`: a server of HTTP/1.1 and HTTP/2 for any service |
+//! | `rules` | no | the module `rules`: routing by conditions and priority |
+//! | `jwt` | no | `auth::jwt`: verification of JSON Web Tokens; needs Rust 1.88 |
+//! | `oidc` | no | `auth::oidc`: logins at an OpenID provider; needs Rust 1.88 |
+//! | `alb` | no | the module `alb`: an Application Load Balancer and its configuration |
+//! | `dns-server` | no | the module `dns_server`: one name for zones, on hickory-server; needs Rust 1.88 |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a watched file that lists endpoints |
 //! | `http-poll` | no | `discover::HttpPoll`: a document at a URL that lists endpoints |
