@@ -107,9 +107,10 @@ impl FromStr for Time {
             let (number, after) = rest.split_at(digits);
             let letters = after.find(|char: char| !char.is_ascii_lowercase());
             let (name, after) = after.split_at(letters.unwrap_or(after.len()));
-            let number: u64 = number.parse().map_err(|_| InvalidTime)?;
+            let number: u128 = number.parse().map_err(|_| InvalidTime)?;
             let unit = UNITS.iter().find(|(unit, _)| *unit == name).ok_or(InvalidTime)?.1;
-            nanos = nanos.checked_add(u128::from(number) * unit).ok_or(InvalidTime)?;
+            let part = number.checked_mul(unit).ok_or(InvalidTime)?;
+            nanos = nanos.checked_add(part).ok_or(InvalidTime)?;
             rest = after.trim_start();
         }
         let (seconds, rest) = (nanos / 1_000_000_000, (nanos % 1_000_000_000) as u32);
@@ -197,8 +198,6 @@ mod tests {
         #[test]
         fn a_time_survives_its_text(seconds: u64, nanos in 0_u32..1_000_000_000) {
             let time = Time(Duration::new(seconds, nanos));
-            // A number of nanoseconds that exceeds 64 bits is not written by anyone.
-            prop_assume!(u64::try_from(time.0.as_nanos()).is_ok());
             prop_assert_eq!(time.to_string().parse::<Time>(), Ok(time));
         }
     }
