@@ -85,8 +85,10 @@
 //! # Cost
 //!
 //! The time to find a rule is linear in the length of the request, whatever the patterns: a
-//! wildcard looks at each byte once, and regular expressions are those of the crate `regex`. The
-//! literal parts of hosts and paths are indexed, so that most rules are not tested at all.
+//! wildcard looks at each byte at most twice, and regular expressions are those of the crate
+//! `regex`. The literal start of paths and end of hosts are indexed, so that most rules are not
+//! tested at all. Rules whose paths start with `*` and whose hosts end with it, and those with
+//! other conditions only, are tested one by one.
 //!
 //! The files: `rule` and `builder` (what users write), `condition` (tests of a request), `index`
 //! and `table` (finding the rule), `service`, `future` and `dispatch` (the service), `rewrite`,

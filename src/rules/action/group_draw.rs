@@ -4,9 +4,9 @@ use crate::rng::{Rng, scale};
 
 /// Draws numbers whose shares are met closely by any run of draws, and not only in the long run.
 ///
-/// Each draw adds the golden ratio to the one before, modulo 1. So consecutive draws differ, every
-/// interval gets its share of any number of draws up to about two, and the same holds for every
-/// second or every third draw: requests that alternate are not sorted by kind.
+/// Each draw adds the golden ratio to the one before, modulo 1. So every interval gets its share of
+/// any few hundred draws, up to about two. Nearly the same holds for every second or every third
+/// draw: requests that alternate are not sorted by kind.
 ///
 /// Source: H. Weyl's equidistribution, with the step that spreads best (D. Knuth, "The Art of
 /// Computer Programming", volume 3, 6.4).
@@ -42,12 +42,12 @@ mod tests {
     fn any_run_of_draws_has_the_shares() {
         let draw = GroupDraw::new();
         let draws: Vec<_> = (0..3000).map(|_| draw.draw(100)).collect();
-        for step in [1, 2, 3, 7] {
+        for (step, most) in [(1, 2.5), (2, 4.0), (3, 4.0)] {
             for start in (0..1000).step_by(37) {
                 let run: Vec<_> = draws[start..].iter().step_by(step).take(200).collect();
                 let share = run.iter().filter(|&&&number| number < 10).count() as f64;
                 let expected = run.len() as f64 / 10.0;
-                assert!((share - expected).abs() <= 4.0, "{share} of {} by {step}", run.len());
+                assert!((share - expected).abs() <= most, "{share} of {} by {step}", run.len());
             }
         }
     }

@@ -148,7 +148,8 @@ impl TextMatcher {
         let matcher = match units.iter().map(literal).collect() {
             Some(text) => Matcher::Literal(text, case),
             None => Matcher::Wildcard(Wildcard::new(&units, case).ok_or_else(|| {
-                let expected = format!("at most {MAX_SEARCHED_BYTES} bytes between two *");
+                let expected =
+                    format!("at most {MAX_SEARCHED_BYTES} bytes between two *, or no ? there");
                 ConfigError::new("", expected).with_value(&pattern.text)
             })?),
         };

@@ -1,4 +1,10 @@
 //! The Application Load Balancer.
 
+mod config_check;
+mod config_import;
+mod config_members;
+mod config_round_trip;
+mod config_schema;
+mod config_watch;
 mod dns;
 mod target_group;

@@ -121,12 +121,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes a list. An item that is malformed is a problem and left out.
     fn list<T: DeserializeOwned + Serialize>(&mut self, key: &str) -> Option<Vec<Read<T>>> {
-        let items = match self.object.remove(key)? {
-            Value::Array(items) => items,
-            _ => {
-                self.problems.push(Problem::invalid(format!("{}: {key}", self.file), "a list"));
-                return Some(Vec::new());
-            }
+        let Value::Array(items) = self.object.remove(key)? else {
+            self.problems.push(Problem::invalid(format!("{}: {key}", self.file), "a list"));
+            return Some(Vec::new());
         };
         let mut reads = Vec::with_capacity(items.len());
         for (index, value) in items.into_iter().enumerate() {

@@ -113,7 +113,7 @@ fn mutual_tls(read: &Read<Listener>, findings: &mut Findings) -> MutualTls {
             MutualTls::Verify {
                 trust_store,
                 ignore_expiry: shape.ignore_client_certificate_expiry.unwrap_or(false),
-                advertise_authorities: match shape.advertise_trust_store_ca_names.as_deref() {
+                advertise_ca_names: match shape.advertise_trust_store_ca_names.as_deref() {
                     Some("on") => true,
                     None | Some("off") => false,
                     Some(other) => {

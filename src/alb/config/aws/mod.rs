@@ -13,6 +13,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod actions;
 mod attributes;
 mod document;
 mod import;
@@ -21,7 +22,6 @@ mod listeners;
 mod rules;
 mod shapes;
 mod target_groups;
-mod translate;
 
 pub use self::{
     import::Import,

@@ -1,8 +1,8 @@
 use super::{
+    actions::{self, Step},
     document::{Documents, Read},
     import::Findings,
     shapes::{Action, PatternConfig, Rule, RuleCondition, RuleTransform},
-    translate,
 };
 use crate::alb::config::{
     self, Authenticate, Condition, HeaderCondition, Patterns, Problem, QueryPattern, Rewrite,
@@ -235,12 +235,12 @@ pub(super) fn actions(
     for (place, (index, shape)) in ordered.into_iter().enumerate() {
         let path = format!("{path}[{index}]");
         let is_last = place + 1 == count;
-        match translate::action(shape, &path, findings)? {
-            translate::Step::Authenticate(step) if !is_last && authenticate.is_none() => {
+        match actions::action(shape, &path, findings)? {
+            Step::Authenticate(step) if !is_last && authenticate.is_none() => {
                 authenticate = Some(step);
             }
-            translate::Step::Answer(step) if is_last => action = Some(step),
-            translate::Step::Authenticate(_) | translate::Step::Answer(_) => {
+            Step::Answer(step) if is_last => action = Some(step),
+            Step::Authenticate(_) | Step::Answer(_) => {
                 let kind = shape.r#type.as_deref().unwrap_or_default();
                 let expected = "at most one action that authenticates, and then one that answers";
                 findings.invalid(path, kind, expected);

@@ -3,7 +3,8 @@ use super::{
     at::{At, Findings},
     bindings,
     checked::Checked,
-    glob, listener, load_balancer, redirect_loop, resilience, target_group,
+    glob::{self, Syntax},
+    listener, load_balancer, redirect_loop, resilience, target_group,
 };
 use crate::alb::config::{Action, Config, LeftoverKind, Problem, ProblemKind, Problems};
 
@@ -64,7 +65,7 @@ impl Check {
                     .accept
                     .iter()
                     .chain(&config.accept)
-                    .any(|pattern| glob::matches(pattern, problem.path(), false))
+                    .any(|pattern| glob::matches(pattern, problem.path(), Syntax::Path))
         };
         let (accepted, problems) = problems.into_iter().partition(is_accepted);
         Problems::or(problems, Checked::new(config.clone(), notes, accepted))

@@ -64,7 +64,8 @@ fn client(config: &Config, id: &str, at: &mut At<'_>) {
     if id.is_empty() {
         at.missing("the id of the client");
     } else if !config.bindings.client_secrets.contains_key(id) {
-        at.invalid(id, "a client with an entry in `bindings.client_secrets`");
+        // Without a secret, anyone who steals a code can use it.
+        at.beyond(id, "a client with an entry in `bindings.client_secrets`");
     }
 }
 

@@ -1,93 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
 };
 
-use super::{
-    at::At,
-    checked::{BoundTarget, Destination},
-};
+use super::at::At;
 use crate::alb::config::{
-    Authenticate, Certificate, Config, FunctionBinding, Listener, MutualTls, Target, TargetGroup,
-    TargetKind,
+    Authenticate, Certificate, Config, Listener, MutualTls, Target, TargetKind, function_name,
 };
-
-/// Returns the entry of a name, or else that of an ARN.
-pub(super) fn of<'a, T>(
-    bindings: &'a BTreeMap<String, T>,
-    name: &str,
-    arn: Option<&str>,
-) -> Option<&'a T> {
-    bindings.get(name).or_else(|| bindings.get(arn?))
-}
-
-/// A target without a destination: its position, and what was expected.
-pub(super) struct Unbound {
-    pub(super) index: usize,
-    pub(super) expected: String,
-}
-
-/// Resolves the targets of a group.
-pub(super) fn targets(config: &Config, group: &TargetGroup) -> Vec<Result<BoundTarget, Unbound>> {
-    if let Some(addresses) = of(&config.bindings.groups, &group.name, group.arn.as_deref()) {
-        let bound = |address: &SocketAddr| {
-            let destination = Destination::Address(*address);
-            Ok(BoundTarget { name: address.to_string(), zone: None, destination })
-        };
-        return addresses.iter().map(bound).collect();
-    }
-    let resolve = |(index, target): (usize, &Target)| {
-        let destination = destination(config, group, target);
-        let destination = destination.map_err(|expected| Unbound { index, expected })?;
-        let zone = target.zone.clone().filter(|zone| zone != "all");
-        Ok(BoundTarget { name: target.name(), zone, destination })
-    };
-    group.targets.iter().enumerate().map(resolve).collect()
-}
-
-fn destination(
-    config: &Config,
-    group: &TargetGroup,
-    target: &Target,
-) -> Result<Destination, String> {
-    let bindings = &config.bindings;
-    if group.kind == TargetKind::Lambda {
-        let found = bindings.functions.get(&target.id);
-        let found = found.or_else(|| bindings.functions.get(function_name(&target.id)));
-        let missing = || format!("an entry of `bindings.functions` for {:?}", target.id);
-        let binding: FunctionBinding = found.cloned().ok_or_else(missing)?;
-        return Ok(Destination::Function { arn: target.id.clone(), binding });
-    }
-    let port = target.port.or(group.port);
-    let names = [
-        port.map(|port| Target { port: Some(port), ..target.clone() }.name()),
-        Some(target.id.clone()),
-    ];
-    let found = names.iter().flatten().find_map(|name| bindings.targets.get(name));
-    if let Some(address) = found {
-        return Ok(Destination::Address(*address));
-    }
-    let Ok(ip) = target.id.parse::<IpAddr>() else {
-        return Err(match group.kind {
-            TargetKind::Instance => format!(
-                "an entry of `bindings.targets` for {:?}, because an id has no address",
-                target.id
-            ),
-            _ => "an IP address, such as 10.0.0.1:80, or an entry of `bindings.targets`".to_owned(),
-        });
-    };
-    match port {
-        Some(0) => Err("a port from 1 to 65535".to_owned()),
-        Some(port) => Ok(Destination::Address(SocketAddr::new(ip, port))),
-        None => Err("a port, of the target or of its group".to_owned()),
-    }
-}
-
-/// Returns the name of a function from its ARN, `…:function:name` or `…:function:name:alias`.
-fn function_name(arn: &str) -> &str {
-    let name = arn.split_once(":function:").and_then(|(_, rest)| rest.split(':').next());
-    name.unwrap_or(arn)
-}
 
 /// Notes bindings that nothing refers to, and reports addresses without a port.
 pub(super) fn check(config: &Config, at: &mut At<'_>) {

@@ -4,6 +4,7 @@ use super::{action, at::At, authenticate, condition, transform};
 use crate::alb::config::{
     Certificate, Config, Listener, ListenerAttributes, ListenerProtocol, MutualTls, Rule,
 };
+use crate::listener::tls::SecurityPolicy;
 
 /// The ALB's quotas. They can be raised, so that more is noted only.
 const MAX_LISTENERS: usize = 50;
@@ -90,6 +91,17 @@ fn tls(config: &Config, listener: &Listener, at: &mut At<'_>) {
     }
     if listener.certificates.len() > MAX_CERTIFICATES {
         at.at("certificates").note(format!("the ALB's quota is {MAX_CERTIFICATES}"));
+    }
+    if let Some(name) = &listener.security_policy {
+        let mut at = at.at("security_policy");
+        match SecurityPolicy::alb(name) {
+            Err(error) => at.invalid(name, error.expected().to_owned()),
+            Ok(policy) if !policy.left_out().is_empty() => {
+                let left_out = policy.left_out().join(", ");
+                at.note(format!("clients cannot use {left_out}, which rustls does not have"));
+            }
+            Ok(_) => {}
+        }
     }
     for (index, certificate) in listener.certificates.iter().enumerate() {
         let Certificate::Named(name) = certificate else { continue };

@@ -30,7 +30,8 @@ fn attributes(attributes: &LoadBalancerAttributes, at: &mut At<'_>) {
         at.at("deletion_protection").note("it has no effect: this program cannot be deleted");
     }
     if attributes.waf_fail_open {
-        at.at("waf_fail_open").unsupported("there is no web application firewall");
+        let text = "there is no web application firewall, except for a filter of the program";
+        at.at("waf_fail_open").note(text);
     }
     if !attributes.cross_zone {
         let expected = "true: only target groups can switch it off";

@@ -27,7 +27,4 @@ mod resilience;
 mod target_group;
 mod transform;
 
-pub use self::{
-    accept::Check,
-    checked::{BoundTarget, Checked, Destination},
-};
+pub use self::{accept::Check, checked::Checked};

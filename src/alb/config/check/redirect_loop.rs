@@ -5,20 +5,21 @@
 //! request is certain, and a rule comes again with the same known parts, the redirects never end.
 //! What is not certain is not reported: another host may be that of another server.
 
-use std::collections::BTreeMap;
-
-use super::{at::At, glob};
+use super::{
+    at::At,
+    glob::{self, Syntax},
+};
 use crate::alb::config::{
     Action, Condition, Config, Listener, ListenerProtocol, Patterns, Redirect, Rule,
 };
 
-/// The most redirects that are followed. A browser gives up after fewer.
-const MAX_REDIRECTS: usize = 50;
+/// The most redirects that are followed. Clients give up after about as many.
+const MAX_REDIRECTS: usize = 20;
 
 pub(super) fn check(config: &Config, at: &mut At<'_>) {
+    let steps: Vec<_> = config.listeners.iter().map(steps_of).collect();
     for (index, listener) in config.listeners.iter().enumerate() {
-        let steps = steps(listener);
-        for (place, step) in steps.iter().enumerate() {
+        for (place, step) in steps[index].iter().enumerate() {
             let Action::Redirect(redirect) = step.action else { continue };
             let mut at = at.at(listener.port);
             let mut at = match step.priority {
@@ -26,7 +27,7 @@ pub(super) fn check(config: &Config, at: &mut At<'_>) {
                 None => at.at("default_action.redirect"),
             };
             let start = Position { listener: index, step: place };
-            if (Walk { config, start }).never_ends() {
+            if (Walk { listeners: &config.listeners, steps: &steps, start }).never_ends() {
                 let expected = "a target at which the redirects end: this one leads back here";
                 at.missing(expected);
             }
@@ -54,7 +55,7 @@ struct Step<'a> {
 }
 
 /// Returns the rules by priority, and the default one at the end.
-fn steps(listener: &Listener) -> Vec<Step<'_>> {
+fn steps_of(listener: &Listener) -> Vec<Step<'_>> {
     let rules = listener.rules_by_priority().into_iter();
     let rules = rules.map(|(priority, rule): (u32, &Rule)| Step {
         priority: Some(priority),
@@ -71,7 +72,7 @@ fn steps(listener: &Listener) -> Vec<Step<'_>> {
     rules.chain([default]).collect()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Position {
     listener: usize,
     step: usize,
@@ -115,32 +116,32 @@ enum Verdict {
 
 /// Follows the redirects from a rule on.
 struct Walk<'a> {
-    config: &'a Config,
+    listeners: &'a [Listener],
+    /// The rules of each listener.
+    steps: &'a [Vec<Step<'a>>],
     start: Position,
 }
 
 impl Walk<'_> {
+    /// Returns true if the redirects come back to the start again and again.
     fn never_ends(&self) -> bool {
-        let mut position = self.start;
-        let mut known = Known { host: Part::Same, path: Part::Same, query: Part::Same };
-        let mut seen: BTreeMap<Position, Vec<Known>> = BTreeMap::new();
-        for _ in 0..MAX_REDIRECTS {
-            let states = seen.entry(position).or_default();
-            if states.contains(&known) {
-                return position == self.start;
+        let first = Known { host: Part::Same, path: Part::Same, query: Part::Same };
+        let mut seen = vec![(self.start, first)];
+        while seen.len() <= MAX_REDIRECTS {
+            let Some((position, known)) = seen.last() else { return false };
+            let Some(next) = self.follow(*position, known) else { return false };
+            if let Some(begin) = seen.iter().position(|earlier| *earlier == next) {
+                return seen[begin..].iter().any(|(position, _)| *position == self.start);
             }
-            states.push(known.clone());
-            let Some(next) = self.follow(position, &known) else { return false };
-            (position, known) = next;
+            seen.push(next);
         }
         false
     }
 
     /// Returns the rule that is certain to handle the request after a redirect.
     fn follow(&self, position: Position, known: &Known) -> Option<(Position, Known)> {
-        let listener = &self.config.listeners[position.listener];
-        let steps = steps(listener);
-        let step = &steps[position.step];
+        let listener = &self.listeners[position.listener];
+        let step = &self.steps[position.listener][position.step];
         let Action::Redirect(redirect) = step.action else { return None };
         if step.authenticates {
             return None;
@@ -160,7 +161,7 @@ impl Walk<'_> {
             path: known.path.apply(redirect.path.as_deref(), "/#{path}"),
             query: known.query.apply(redirect.query.as_deref(), "#{query}"),
         };
-        let mut listeners = self.config.listeners.iter();
+        let mut listeners = self.listeners.iter();
         let next = listeners.position(|it| it.port == port && it.protocol == protocol)?;
         let step = self.handler(next, &known)?;
         Some((Position { listener: next, step }, known))
@@ -168,8 +169,7 @@ impl Walk<'_> {
 
     /// Returns the rule that is certain to match.
     fn handler(&self, listener: usize, known: &Known) -> Option<usize> {
-        let steps = steps(&self.config.listeners[listener]);
-        for (index, step) in steps.iter().enumerate() {
+        for (index, step) in self.steps[listener].iter().enumerate() {
             match self.verdict(Position { listener, step: index }, step, known) {
                 Verdict::Differs => {}
                 Verdict::Uncertain => return None,
@@ -208,13 +208,14 @@ impl Walk<'_> {
     }
 
     fn condition(&self, condition: &Condition, known: &Known) -> Verdict {
-        let start = &self.config.listeners[self.start.listener];
-        let start = steps(start);
-        let held_at_start = start[self.start.step].conditions.contains(condition);
+        let start = &self.steps[self.start.listener][self.start.step];
+        let held_at_start = start.conditions.contains(condition);
         let as_at_start = if held_at_start { Verdict::Matches } else { Verdict::Uncertain };
         match condition {
-            Condition::Host(patterns) => text(&known.host, patterns, true, as_at_start),
-            Condition::Path(patterns) => text(&known.path, patterns, false, as_at_start),
+            Condition::Host(patterns) => {
+                text(&known.host, patterns, Syntax::RuleIgnoringCase, as_at_start)
+            }
+            Condition::Path(patterns) => text(&known.path, patterns, Syntax::Rule, as_at_start),
             Condition::Query(_) if known.query != Part::Same => Verdict::Uncertain,
             // A browser follows a redirect of POST with GET.
             Condition::Method(methods) if !methods.iter().any(|method| method == "GET") => {
@@ -228,15 +229,13 @@ impl Walk<'_> {
     }
 }
 
-fn text(part: &Part, patterns: &Patterns, folds_case: bool, as_at_start: Verdict) -> Verdict {
+fn text(part: &Part, patterns: &Patterns, syntax: Syntax, as_at_start: Verdict) -> Verdict {
     let text = match part {
         Part::Same => return as_at_start,
         Part::Unknown => return Verdict::Uncertain,
         Part::Known(text) => text,
     };
-    let fold = |text: &str| if folds_case { text.to_ascii_lowercase() } else { text.to_owned() };
-    let text = fold(text);
-    if patterns.values.iter().any(|value| glob::matches(&fold(value), &text, true)) {
+    if patterns.values.iter().any(|value| glob::matches(value, text, syntax)) {
         return Verdict::Matches;
     }
     // Expressions are left to the rules themselves.

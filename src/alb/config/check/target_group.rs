@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{at::At, bindings, resilience};
+use super::{at::At, resilience};
 use crate::alb::config::{
     Algorithm, Config, CrossZoneMode, HealthThresholds, Stickiness, TargetGroup,
     TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion, Threshold, parse_matcher,
@@ -85,8 +85,7 @@ fn lambda(group: &TargetGroup, at: &mut At<'_>) {
 }
 
 fn targets(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
-    let is_bound = config.bindings.groups.contains_key(&group.name)
-        || group.arn.as_ref().is_some_and(|arn| config.bindings.groups.contains_key(arn));
+    let is_bound = config.bound_group(group).is_some();
     if group.targets.is_empty() && !is_bound {
         at.note("the group has no targets, so that its requests get 503");
     }
@@ -105,12 +104,19 @@ fn targets(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
             at.at("zone").invalid(zone, "a zone of the load balancer, or `all`");
         }
     }
-    if group.kind == TargetKind::Lambda && is_bound {
-        at.missing("no entry of `bindings.groups`, because the target is a function");
+    if group.kind == TargetKind::Lambda {
+        if is_bound {
+            at.missing("no entry of `bindings.groups`, because the target is a function");
+        }
+        if !group.targets.is_empty() && config.bound_function(group).is_none() {
+            at.note("the program has to supply the function, as `bindings.functions` does not");
+        }
+        return;
     }
-    for unbound in bindings::targets(config, group).into_iter().filter_map(Result::err) {
-        let value = group.targets[unbound.index].name();
-        at.item(unbound.index).invalid(value, unbound.expected);
+    for (index, target) in group.targets.iter().enumerate().filter(|_| !is_bound) {
+        if let Err(expected) = config.bound_target(group, target) {
+            at.item(index).invalid(target.name(), expected);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ impl Config {
     /// The content of a file says what it is: its name matters only where the output does not name
     /// its resource; see [`aws::Import`](crate::alb::config::aws::Import). A file `bindings.toml`,
     /// `bindings.json` or `bindings.yaml` has the [`Bindings`](crate::alb::config::Bindings). Files
-    /// with other extensions are not read.
+    /// with other extensions are not read. Relative paths of bindings start at the directory.
     ///
     /// # Errors
     ///
@@ -17,17 +17,19 @@ impl Config {
     /// contradicts another file. [`check`](Config::check) reports what is wrong in the
     /// configuration itself.
     pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, Problems> {
-        Snapshot::of_directory(directory.as_ref())?.parse()
+        let directory = directory.as_ref();
+        Snapshot::of_directory(directory)?.parse(directory)
     }
 
     /// Reads a hand-written file in the format of its extension: `toml`, `json`, or with feature
-    /// `yaml` also `yaml` and `yml`; blocking.
+    /// `yaml` also `yaml` and `yml`; blocking. Relative paths in it start at its directory.
     ///
     /// # Errors
     ///
     /// If the extension is unknown, or the file cannot be read or parsed.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Problems> {
-        Snapshot::of_file(path.as_ref())?.parse()
+        let path = path.as_ref();
+        Snapshot::of_file(path)?.parse(path)
     }
 
     /// Reads a directory with [`from_dir`](Self::from_dir), and anything else with
@@ -37,6 +39,7 @@ impl Config {
     ///
     /// As these.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Problems> {
-        Snapshot::of(path.as_ref())?.parse()
+        let path = path.as_ref();
+        Snapshot::of(path)?.parse(path)
     }
 }

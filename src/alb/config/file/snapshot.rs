@@ -73,7 +73,19 @@ impl Snapshot {
         hasher.finish()
     }
 
-    pub(super) fn parse(&self) -> Result<Config, Problems> {
+    /// Parses the files. Relative paths in them start at their directory, which is `path` or that
+    /// of the file `path`.
+    pub(super) fn parse(&self, path: &Path) -> Result<Config, Problems> {
+        let directory = match self {
+            Self::File(_) => path.parent().unwrap_or(path),
+            Self::Directory(_) => path,
+        };
+        let mut config = self.parse_texts()?;
+        config.resolve_paths(directory);
+        Ok(config)
+    }
+
+    fn parse_texts(&self) -> Result<Config, Problems> {
         let contents = match self {
             Self::File(Content { name, format, text }) => {
                 return Ok(parse_file(name, text, *format)?);

@@ -138,3 +138,26 @@ impl fmt::Debug for Malformed {
         f.write_str(&self.message)
     }
 }
+
+#[cfg(all(test, feature = "yaml"))]
+mod tests {
+    use super::*;
+    use crate::alb::config::Action;
+
+    #[test]
+    fn yaml() {
+        let config = Config::from_yaml(
+            "listeners:\n  - port: 80\n    default_action: { forward: web }\n\
+             target_groups:\n  - name: web\n    targets: [\"10.0.0.1:80\"]\n",
+        )
+        .unwrap();
+        assert_eq!(config.listeners[0].default_action, Action::forward("web"));
+        // JSON is YAML, so that what is written as JSON is read as YAML.
+        assert_eq!(Config::from_yaml(&config.to_json().unwrap()).unwrap(), config);
+        let problems = Config::from_yaml("listeners:\n  - prt: 80\n").unwrap_err().to_string();
+        assert!(problems.starts_with("`line 2, column 5`: expected"), "{problems}");
+        let secret = "bindings: { client_secrets: { shop: hunter2 } }";
+        let problems = Config::from_yaml(secret).unwrap_err();
+        assert!(!format!("{problems} {problems:?}").contains("hunter2"), "{problems}");
+    }
+}

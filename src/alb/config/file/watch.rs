@@ -177,7 +177,7 @@ fn read(settings: &Settings, seen: Seen) -> Read {
         return (Seen { stamp: Some(stamp), ..seen }, None);
     }
     let checked = snapshot
-        .and_then(|snapshot| snapshot.parse())
+        .and_then(|snapshot| snapshot.parse(&settings.path))
         .and_then(|config| settings.check.check(&config));
     let problems = checked.as_ref().err().cloned();
     let is_same = problems.is_some() && problems == seen.problems;

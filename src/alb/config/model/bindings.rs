@@ -227,9 +227,9 @@ impl<'de> Deserialize<'de> for SecretSource {
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps a text secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// Creates a secret that the program has.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
     }
 
     /// Returns the secret.

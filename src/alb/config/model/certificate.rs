@@ -70,9 +70,10 @@ pub enum MutualTls {
         /// Whether expired certificates are accepted. Default false.
         #[serde(default)]
         ignore_expiry: bool,
-        /// Whether the handshake names the authorities of the trust store. Default false.
+        /// Whether the handshake names the certificate authorities of the trust store. Default
+        /// false.
         #[serde(default)]
-        advertise_authorities: bool,
+        advertise_ca_names: bool,
     },
 }
 

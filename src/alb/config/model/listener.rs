@@ -77,7 +77,7 @@ impl Listener {
         let mut last = 0_u32;
         let mut rules = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
-            last = rule.priority.unwrap_or(last.saturating_add(1));
+            last = rule.priority.unwrap_or_else(|| last.saturating_add(1));
             rules.push((last, rule));
         }
         rules.sort_by_key(|(priority, _)| *priority);
@@ -110,6 +110,12 @@ impl ListenerProtocol {
             Self::Http => "http",
             Self::Https => "https",
         }
+    }
+
+    /// Returns true for HTTP over TLS.
+    #[must_use]
+    pub fn is_https(self) -> bool {
+        self == Self::Https
     }
 
     /// Returns the port that URLs need not name.

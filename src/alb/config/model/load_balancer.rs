@@ -57,8 +57,8 @@ pub struct LoadBalancerAttributes {
     pub cross_zone: bool,
     /// Whether zones can be shifted away. Default false.
     pub zonal_shift: bool,
-    /// Whether requests pass if the web application firewall cannot be reached. Not supported if
-    /// true: this library has no such firewall. Default false.
+    /// Whether requests pass if the web application firewall fails. In its place, a program may set
+    /// a filter. Default false.
     pub waf_fail_open: bool,
     /// Whether the load balancer is protected from being deleted. It has no effect here. Default
     /// false.

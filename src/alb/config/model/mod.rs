@@ -1,50 +1,43 @@
 //! The one model that `describe-*` files and hand-written files become.
 //!
-//! Each file is one concept of the load balancer. All types are plain data: public fields, a
-//! default for each field that has one, and no check. [`check`](super::check) holds the checks.
+//! Each file is one concept of the load balancer. The types are plain data: public fields, a
+//! default for each field that has one, and no check; [`Config::check`] has the checks.
 
-mod action;
-mod authenticate;
 mod bindings;
+mod bound;
 mod certificate;
-mod condition;
 mod config;
-mod health_check;
 mod leftover;
 mod listener;
 mod load_balancer;
 mod resilience;
-mod rule;
-mod target;
-mod target_group;
-mod target_group_attributes;
+mod routing;
+mod targets;
 mod zone;
 
-pub(super) use self::health_check::parse_matcher;
+pub(super) use self::{bound::function_name, targets::parse_matcher};
 
 pub use self::{
-    action::{Action, FixedResponse, Forward, Redirect, WeightedGroup},
-    authenticate::{
-        Authenticate, Claim, ClaimFormat, Cognito, Jwt, Oidc, OidcEndpoints, Session,
-        Unauthenticated,
-    },
     bindings::{
         Bindings, CertificateBinding, FunctionBinding, JwksBinding, Secret, SecretSource,
         TrustStoreBinding,
     },
+    bound::BoundTarget,
     certificate::{Certificate, MutualTls},
-    condition::{Condition, HeaderCondition, Patterns, QueryPattern},
     config::Config,
-    health_check::{EffectiveHealthCheck, HealthCheck},
     leftover::{Leftover, LeftoverKind},
     listener::{Listener, ListenerAttributes, ListenerProtocol},
     load_balancer::{DesyncMode, ForwardedForMode, LoadBalancer, LoadBalancerAttributes, S3Logs},
     resilience::{Backoff, BudgetConfig, OutlierDetectionConfig, Resilience, Retries, Timeouts},
-    rule::{Rewrite, Rule, Transforms},
-    target::Target,
-    target_group::{TargetGroup, TargetKind, TargetProtocol, TargetVersion},
-    target_group_attributes::{
-        Algorithm, CrossZoneMode, HealthThresholds, Stickiness, TargetGroupAttributes, Threshold,
+    routing::{
+        Action, Authenticate, Claim, ClaimFormat, Cognito, Condition, FixedResponse, Forward,
+        HeaderCondition, Jwt, Oidc, OidcEndpoints, Patterns, QueryPattern, Redirect, Rewrite, Rule,
+        Session, Transforms, Unauthenticated, WeightedGroup,
+    },
+    targets::{
+        Algorithm, CrossZoneMode, EffectiveHealthCheck, HealthCheck, HealthThresholds, Stickiness,
+        Target, TargetGroup, TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion,
+        Threshold,
     },
     zone::Zone,
 };

@@ -125,7 +125,7 @@ async fn a_killed_target_costs_no_idempotent_request() {
     let service = ResilienceLayer::builder().build().unwrap().layer(group.clone());
     let request = || Request::get("/").body(Full::<Bytes>::default()).unwrap();
     let mut failed = Vec::new();
-    for round in 0..2 {
+    for restarted in ports.into_iter().take(2) {
         for step in 0..60 {
             if step == 10 {
                 drop(processes.remove(0));
@@ -140,7 +140,7 @@ async fn a_killed_target_costs_no_idempotent_request() {
             sleep(Duration::from_millis(10)).await;
         }
         until("the killed one is found", || group.group_health().healthy == 2).await;
-        processes.push(Killed(python(ports[round]).unwrap()));
+        processes.push(Killed(python(restarted).unwrap()));
         until("it is back", || group.group_health().healthy == 3).await;
     }
     assert_eq!(failed, [0_u16; 0]);

@@ -268,7 +268,7 @@ async fn a_session_ends_with_the_certificate() {
     let strict = ClientAuth::Verify(store().build().unwrap());
     let lenient = ClientAuth::Verify(store().ignore_expiry(true).build().unwrap());
     let name = distinguished(&[(rcgen::DnType::CommonName, "client")]);
-    let client = authority.issue_client("client", name, 5, Validity::Seconds(4)).arguments();
+    let client = authority.issue_client("client", name, 5, Validity::Seconds(8)).arguments();
     let client: Vec<_> = client.iter().map(String::as_str).collect();
     let mut servers = Vec::new();
     for (file, auth, is_accepted) in [("strict", strict, false), ("lenient", lenient, true)] {
@@ -279,7 +279,7 @@ async fn a_session_ends_with_the_certificate() {
         server.handshake().await.expect("a valid certificate");
         servers.push((server, session, is_accepted));
     }
-    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     for (mut server, session, is_accepted) in servers {
         is_resumed(&server, &session, &client).await;
         let handshake = server.handshake().await;

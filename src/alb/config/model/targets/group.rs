@@ -1,8 +1,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HealthCheck, Resilience, Target, TargetGroupAttributes};
-use crate::{alb::config::form::is_default, strategy};
+use super::{HealthCheck, Target, TargetGroupAttributes};
+use crate::{
+    alb::config::{form::is_default, model::Resilience},
+    strategy,
+};
 
 /// A target group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
