@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  describe-*.json ─► Import ─┐
-//!  bindings.toml ─────────────┼─► Config ─► Check ─► Checked, or all Problems at once
+//!  bindings.toml ─────────────┼─► Config ─► Check ─► Checked, or all Problems
 //!  alb.toml, .yaml, .json ────┘     └─► TOML, JSON, JSON schema
 //! ```
 //!
