@@ -4,9 +4,9 @@
 //! have an ALB, and a hand-written file in TOML, YAML or JSON.
 //!
 //! ```text
-//!  describe-*.json ─► Import ─┐
-//!  bindings.toml ─────────────┼─► Config ─► Check ─► Checked, or all Problems
-//!  alb.toml, .yaml, .json ────┘     └─► TOML, JSON, JSON schema
+//!  describe-*.json -> Import --+
+//!  bindings.toml --------------+-> Config -> Check -> Checked, or all Problems at once
+//!  alb.toml, .yaml, .json -----+      +-> TOML, JSON, JSON schema
 //! ```
 //!
 //! | module | content |
