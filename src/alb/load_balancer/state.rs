@@ -86,7 +86,10 @@ impl Plan {
         let mut groups = BTreeMap::new();
         for group in &config.target_groups {
             let settings = GroupSettings::of(group, &config);
-            let targets = targets_of(group, &config);
+            let targets = targets_of(group, &config).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Vec::new()
+            });
             let same = present
                 .and_then(|state| state.groups.get(&group.name))
                 .filter(|present| present.settings == settings);
@@ -218,7 +221,7 @@ fn node_keys(listener: &config::Listener, config: &Checked) -> Vec<NodeKey> {
         })
         .collect();
     if zoned.is_empty() {
-        return vec![NodeKey { port, zone: None, addresses: config.addresses_of(listener) }];
+        return vec![NodeKey { port, zone: None, addresses: config.bound_addresses(listener) }];
     }
     zoned
 }

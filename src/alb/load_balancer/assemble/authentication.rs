@@ -92,16 +92,17 @@ mod jwt {
         path: &str,
         sources: &RuleSources<'_, S>,
     ) -> Result<JwtLayer, Problem> {
-        let keys = match sources.config.jwks(&jwt.jwks) {
-            config::JwksBinding::File(file) => {
-                let text = fs::read_to_string(&file).map_err(|error| {
+        let keys = match sources.config.bindings.jwks.get(&jwt.jwks) {
+            Some(config::JwksBinding::File(file)) => {
+                let text = fs::read_to_string(file).map_err(|error| {
                     let path = format!("bindings.jwks.{}", jwt.jwks);
                     let expected = format!("a file that can be read ({error})");
                     Problem::new(ProblemKind::Invalid, path, expected).with_value(file.display())
                 })?;
                 KeySource::fixed(text)
             }
-            config::JwksBinding::Url(url) => KeySource::url(url, http_client(path, sources)?),
+            Some(config::JwksBinding::Url(url)) => KeySource::url(url, http_client(path, sources)?),
+            None => KeySource::url(&jwt.jwks, http_client(path, sources)?),
         };
         let invalid = |error| Problem::from_config_error(path, &error);
         let algorithm = |name: &String| {
@@ -196,7 +197,7 @@ mod oidc {
         for (name, value) in &session.parameters {
             builder = builder.parameter(name, value);
         }
-        if let Some(source) = sources.config.client_secret(client) {
+        if let Some(source) = sources.config.bindings.client_secrets.get(client) {
             let path = format!("bindings.client_secrets.{client}");
             let secret = resources.secret(source, &path)?;
             builder = builder.client_secret(ClientSecret::new(secret.expose()));

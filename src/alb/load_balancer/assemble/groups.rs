@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use crate::{
     ConfigError,
     alb::{
-        config::{self, BoundTarget, Checked, Destination, Problem},
+        config::{self, BoundTarget, Checked, Problem},
         load_balancer::{function::AnyInvoke, resources::Resources},
         target_group::{
             Algorithm, CrossZone, GroupHealthThresholds, HealthChecks, Protocol, ProtocolVersion,
@@ -43,18 +43,14 @@ pub(in crate::alb::load_balancer) struct GroupSettings {
     resilience: config::Resilience,
     idle_timeout: Duration,
     cross_zone: bool,
-    /// The ARN of the function, and where it is.
-    function: Option<(String, config::FunctionBinding)>,
+    /// Where the function is. `None`: the program supplies it.
+    function: Option<config::FunctionBinding>,
     secure_cookies: bool,
 }
 
 impl GroupSettings {
     pub(in crate::alb::load_balancer) fn of(group: &config::TargetGroup, config: &Checked) -> Self {
         let attributes = &config.load_balancer.attributes;
-        let function = |BoundTarget { destination, .. }: BoundTarget| match destination {
-            Destination::Function { arn, binding } => Some((arn, binding)),
-            Destination::Address(_) => None,
-        };
         let is_https =
             |listener: &config::Listener| listener.protocol == config::ListenerProtocol::Https;
         let mut settings = Self {
@@ -62,11 +58,13 @@ impl GroupSettings {
             resilience: config.resilience_of(group).clone(),
             idle_timeout: attributes.idle_timeout.into(),
             cross_zone: attributes.cross_zone,
-            function: config.targets_of(group).into_iter().find_map(function),
+            function: config.bound_function(group).cloned(),
             // Browsers do not send a secure cookie over plain HTTP.
             secure_cookies: config.listeners.iter().all(is_https),
         };
-        settings.group.targets.clear();
+        if group.kind != config::TargetKind::Lambda {
+            settings.group.targets.clear();
+        }
         settings
     }
 }
@@ -94,15 +92,11 @@ impl Group {
 pub(in crate::alb::load_balancer) fn targets_of(
     group: &config::TargetGroup,
     config: &Checked,
-) -> Vec<Target> {
-    let target = |BoundTarget { zone, destination, .. }: BoundTarget| match destination {
-        Destination::Address(address) => {
-            let target = Target::new(address);
-            Some(zone.into_iter().fold(target, |target, zone| target.in_zone(zone)))
-        }
-        Destination::Function { .. } => None,
+) -> Result<Vec<Target>, Problem> {
+    let target = |BoundTarget { address, zone }: BoundTarget| {
+        zone.into_iter().fold(Target::new(address), |target, zone| target.in_zone(zone))
     };
-    config.targets_of(group).into_iter().filter_map(target).collect()
+    Ok(config.bound_targets(group)?.into_iter().map(target).collect())
 }
 
 /// Makes a target group without targets, and the driver that has to be polled.
@@ -132,19 +126,23 @@ fn function_group(
         let error = ConfigError::new("targets", expected).with_value(value);
         Problem::from_config_error(path, &error)
     };
-    let Some((id, binding)) = &settings.function else {
-        return Err(invalid("the ARN of one function", "empty"));
+    let [target] = &*config.targets else {
+        return Err(invalid("the ARN of one function", &config.targets.len().to_string()));
     };
-    let name: FunctionName = id.parse().map_err(|_| invalid("the ARN of a function", id))?;
-    let invoke = match binding {
-        config::FunctionBinding::Endpoint(url) => {
+    let name: FunctionName =
+        target.id.parse().map_err(|_| invalid("the ARN of a function", &target.id))?;
+    let supplied = |names: &[&str]| {
+        let found = names.iter().find_map(|name| functions.get(*name));
+        let problem = || invalid("a function that the program or a binding supplies", &target.id);
+        found.cloned().ok_or_else(problem)
+    };
+    let invoke = match &settings.function {
+        Some(config::FunctionBinding::Endpoint(url)) => {
             let url = url.parse().map_err(|_| invalid("the URL of an Invoke API", url))?;
             AnyInvoke::unsigned(url)
         }
-        config::FunctionBinding::Program(program) => functions
-            .get(program)
-            .ok_or_else(|| invalid("a function that the program supplies", program))?
-            .clone(),
+        Some(config::FunctionBinding::Program(program)) => supplied(&[program])?,
+        None => supplied(&[&target.id, name.name()])?,
     };
     let arn = config.arn.clone().unwrap_or_else(|| config.name.clone());
     let function = Function::new(invoke, name);

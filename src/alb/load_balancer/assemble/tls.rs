@@ -62,7 +62,7 @@ fn make_certificate(
         let expected = "the names of certificates in `bindings.certificates`";
         ConfigError::new("certificates", expected)
     };
-    match config.certificate(certificate).ok_or_else(unknown)? {
+    match config.bound_certificate(certificate).ok_or_else(unknown)? {
         config::CertificateBinding::Files { certificate, key } => {
             Ok(Certificate::files(certificate, key))
         }
@@ -79,11 +79,11 @@ fn client_auth(mutual: &config::MutualTls, config: &Checked) -> Result<ClientAut
     let (store, ignore_expiry, advertise) = match mutual {
         config::MutualTls::Off => return Ok(ClientAuth::Off),
         config::MutualTls::Passthrough => return Ok(ClientAuth::Passthrough),
-        config::MutualTls::Verify { trust_store, ignore_expiry, advertise_authorities } => {
-            (trust_store, *ignore_expiry, *advertise_authorities)
+        config::MutualTls::Verify { trust_store, ignore_expiry, advertise_ca_names } => {
+            (trust_store, *ignore_expiry, *advertise_ca_names)
         }
     };
-    let binding = config.trust_store(store).ok_or_else(|| {
+    let binding = config.bindings.trust_stores.get(store).ok_or_else(|| {
         let expected = "the name of a trust store in `bindings.trust_stores`";
         ConfigError::new("mutual_tls.trust_store", expected).with_value(store)
     })?;
