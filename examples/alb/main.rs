@@ -135,8 +135,8 @@ async fn explain(options: Options, method: Method, url: Uri) -> Result<(), BoxEr
     Ok(())
 }
 
-/// A certificate for loopback. One for the internet comes from an authority: a program that gets
-/// it by ACME writes files, and `Certificates::watch_files` takes them over.
+/// A certificate for loopback. One for the internet comes from an authority: a client of ACME
+/// writes files, and SIGHUP reads them again.
 fn certificate() -> Result<Certificate, BoxError> {
     let names = ["localhost", "127.0.0.1"].map(String::from);
     let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names)?;

@@ -8,7 +8,7 @@
 //! use tower_lb::dns_server::{ZoneAffinity, DnsServer};
 //!
 //! # async fn example(healthy: impl Fn(&str) -> bool + Send + Sync + 'static)
-//! # -> Result<(), Box<dyn std::error::Error>> {
+//! # -> Result<(), tower_lb::BoxError> {
 //! let server = DnsServer::builder("shop.example.com")
 //!     .zone("a", ["10.0.1.10".parse()?])
 //!     .zone("b", ["10.0.2.10".parse()?])

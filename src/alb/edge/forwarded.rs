@@ -46,7 +46,7 @@ pub(super) fn set_forwarded(
         }
         (ClientAddress::AppendWithPort, Some(connection)) => {
             let peer = connection.peer();
-            // `[v6]:port`, also for a mapped address, which is shown as the IPv4 address that it is.
+            // `[v6]:port`. A mapped address is shown as the IPv4 address that it is.
             let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
             if let Ok(value) = HeaderValue::try_from(peer.to_string()) {
                 append_address(headers, value);

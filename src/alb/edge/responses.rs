@@ -34,7 +34,7 @@ const ERRORS: [u16; 4] = [500, 502, 503, 504];
 impl ResponseCounters {
     pub(super) fn count(&self, status: StatusCode, is_own: bool) {
         let classes = if is_own { &self.own } else { &self.target };
-        // A status beyond 599 is none of HTTP; it is counted as the error that it is likely to be.
+        // HTTP has no status beyond 599; it is counted as the error that it is likely to be.
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         classes[class].fetch_add(1, Relaxed);
         if let Some(at) = ERRORS.iter().position(|&error| is_own && status == error) {

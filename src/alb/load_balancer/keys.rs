@@ -6,7 +6,7 @@ use crate::auth::oidc::CookieKey;
 use crate::{ConfigError, http::sticky::SessionKey};
 
 /// The keys of the load balancer's cookies. Each is derived from one secret for its own purpose, so
-/// that a text of one is none of the other.
+/// that a text of one is not valid for the other.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     /// Signs the cookies of sticky sessions.

@@ -139,23 +139,27 @@ impl LoadBalancer {
         Some(node.rules.rules().explain(head))
     }
 
-    /// Returns whether a zone can serve: every target group that is used has as many healthy
-    /// targets as its threshold for DNS asks for. A zone that is shifted away cannot.
+    /// Returns whether a zone can serve: each target group has as many healthy targets as its
+    /// threshold for DNS asks for, in the zone if cross-zone load balancing is off, and in all zones
+    /// otherwise. A zone that is shifted away cannot. Groups without targets do not count.
     ///
     /// If a name is answered with the zones that can serve, a zone without healthy targets gets no
     /// new clients; see [`DnsServer`](crate::dns_server::DnsServer).
     #[must_use]
     pub fn is_zone_healthy(&self, zone: &str) -> bool {
         let present = lock(&self.shared.present);
-        present.state.groups.values().all(|group| group.group.zone_health(zone).is_in_dns)
+        present.state.groups.values().all(|group| group.is_in_dns(zone))
     }
 
-    /// Takes a zone out of all target groups, as a zonal shift does. `None` ends it.
-    pub fn shift_zone(&self, zone: Option<&str>) {
+    /// Takes a zone out of all target groups, as a zonal shift does. `None` ends it. Returns false if
+    /// the configuration does not have `zonal_shift`; then nothing has changed.
+    pub fn shift_zone(&self, zone: Option<&str>) -> bool {
         let present = lock(&self.shared.present);
-        for group in present.state.groups.values() {
-            group.shift(zone);
+        let is_enabled = present.state.config.load_balancer.attributes.zonal_shift;
+        if is_enabled {
+            present.state.groups.values().for_each(|group| group.shift(zone));
         }
+        is_enabled
     }
 
     /// Returns what the load balancer does at this moment.

@@ -33,8 +33,8 @@
 //! [`LoadBalancer::is_zone_healthy`] tells a DNS server whether to name it.
 //!
 //! **A reload** makes all parts of the new configuration before it changes anything. What has not
-//! changed goes on: a target group with its statistics, a listening socket. Targets that come and go
-//! are registered and deregistered. Requests in flight end by the old configuration.
+//! changed goes on: a target group with its statistics, a listening socket. Targets that come and
+//! go are registered and deregistered. Requests in flight end by the old configuration.
 //!
 //! | question | file |
 //! |---|---|

@@ -150,8 +150,8 @@ impl<B: 'static> TargetGroupBuilder<B> {
         pub fn max_wait(time: Duration) => max_wait = time;
         /// Sets whether the status has the distributions of response times. Default false.
         pub fn measure_durations(measure: bool) => measure_durations = measure;
-        /// Ejects targets whose requests fail, besides the checks. The ALB has nothing like it. Default
-        /// off.
+        /// Ejects targets whose requests fail, besides the checks. The ALB has nothing like it.
+        /// Default off.
         pub fn outlier_detection(detection: OutlierDetection)
             => outlier_detection = Some(detection);
         /// Sets how often targets are compared for anomalies. Default that of

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use crate::alb::config::{ForwardedForMode, LoadBalancer, LoadBalancerAttributes};
+use crate::alb::config::{DesyncMode, ForwardedForMode, LoadBalancer, LoadBalancerAttributes};
 
 pub(super) fn check(load_balancer: &LoadBalancer, at: &mut At<'_>) {
     if let Some(scheme) = &load_balancer.scheme {
@@ -25,6 +25,11 @@ fn attributes(attributes: &LoadBalancerAttributes, at: &mut At<'_>) {
     if attributes.x_forwarded_for_port && mode != ForwardedForMode::Append {
         let expected = "false, because `x_forwarded_for` is not `append`";
         at.at("x_forwarded_for_port").invalid(true, expected);
+    }
+    if attributes.desync_mitigation != DesyncMode::Defensive {
+        let why = "requests that two programs could read in two ways are always refused, or \
+                   forwarded in one form";
+        at.at("desync_mitigation").unsupported(why);
     }
     if attributes.deletion_protection {
         at.at("deletion_protection").note("it has no effect: this program cannot be deleted");

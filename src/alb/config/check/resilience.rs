@@ -43,10 +43,6 @@ pub(super) fn check(resilience: &Resilience, at: &mut At<'_>) {
     }
     let mut at = at.at("timeouts");
     not_zero(timeouts.connect, &mut at.at("connect"));
-    let limits = [("first_byte", timeouts.first_byte), ("attempt", timeouts.attempt)];
-    for (field, limit) in limits {
-        limit.into_iter().for_each(|limit| not_zero(limit, &mut at.at(field)));
-    }
 }
 
 fn not_zero(time: Time, at: &mut At<'_>) {

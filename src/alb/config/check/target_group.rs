@@ -38,6 +38,11 @@ fn check(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
             at.at(field).invalid(0, "a port from 1 to 65535");
         }
     }
+    if group.control_port.is_some() {
+        let text = "no agent is spoken to: a target permits requests by the field \
+                    `endpoint-permits` of its responses";
+        at.at("control_port").note(text);
+    }
     if group.protocol == TargetProtocol::Https {
         at.at("protocol").note("the ALB does not verify the certificates of targets");
     }

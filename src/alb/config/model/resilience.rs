@@ -123,17 +123,10 @@ impl Default for OutlierDetectionConfig {
 pub struct Timeouts {
     /// How long a connection to a target may take. Default 10 s, as in the ALB.
     pub connect: Time,
-    /// How long a target may take to begin its response. Default: the load balancer's
-    /// `idle_timeout`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_byte: Option<Time>,
-    /// How long an attempt may take, with the response's body. Default: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempt: Option<Time>,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Time::from_secs(10), first_byte: None, attempt: None }
+        Self { connect: Time::from_secs(10) }
     }
 }

@@ -81,6 +81,21 @@ impl Group {
         }
     }
 
+    /// Returns whether a zone has enough healthy targets of the group for DNS.
+    pub(in crate::alb::load_balancer) fn is_in_dns(&self, zone: &str) -> bool {
+        let group = &self.group;
+        if group.zonal_shift().zones().iter().any(|shifted| shifted == zone) {
+            return false;
+        }
+        let is_function = self.settings.group.kind == config::TargetKind::Lambda;
+        is_function
+            || group.group_health().all == 0
+            || match group.cross_zone() {
+                CrossZone::On => group.group_health().is_in_dns,
+                CrossZone::Off => group.zone_health(zone).is_in_dns,
+            }
+    }
+
     /// Returns the service of the group for the node of a zone.
     pub(in crate::alb::load_balancer) fn service(&self, zone: Option<&str>) -> GroupService {
         let group = zone.map_or_else(|| self.group.clone(), |zone| self.group.in_zone(zone));

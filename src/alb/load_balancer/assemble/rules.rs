@@ -11,7 +11,7 @@ use crate::{
             login_router::LoginRouter, resources::Resources, rule_service::RuleService,
         },
     },
-    http::sticky::Sessions,
+    http::sticky::{SameSite, Sessions},
     rules::{Action, Condition, FixedResponse, Forward, Pattern, Redirect, Rule, Rules},
 };
 
@@ -30,11 +30,13 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
     problems: &mut Vec<Problem>,
 ) -> Option<LoginRouter<S>> {
     let path = format!("listeners.{}", listener.port);
+    let is_https = listener.protocol == config::ListenerProtocol::Https;
     let default = service(
         &listener.default_action,
         listener.default_authenticate.as_ref(),
         &path,
         ["default_action", "default_authenticate"],
+        is_https,
         sources,
         problems,
     );
@@ -44,8 +46,9 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
     for (priority, rule) in listener.rules_by_priority() {
         let path = format!("{path}.rules.{priority}");
         let fields = ["action", "authenticate"];
+        let authentication = rule.authenticate.as_ref();
         let service =
-            service(&rule.action, rule.authenticate.as_ref(), &path, fields, sources, problems);
+            service(&rule.action, authentication, &path, fields, is_https, sources, problems);
         let Some(service) = service else { continue };
         if service.has_login() {
             logins.push(service.clone());
@@ -83,10 +86,11 @@ fn service<S: Clone>(
     authentication: Option<&config::Authenticate>,
     path: &str,
     [action_field, authentication_field]: [&str; 2],
+    is_https: bool,
     sources: &RuleSources<'_, S>,
     problems: &mut Vec<Problem>,
 ) -> Option<RuleService<S>> {
-    let made = match make_action(action, sources) {
+    let made = match make_action(action, is_https, sources) {
         Ok(action) => Some(action),
         Err(error) => {
             problems.push(Problem::from_config_error(&format!("{path}.{action_field}"), &error));
@@ -106,10 +110,11 @@ fn service<S: Clone>(
 
 fn make_action<S: Clone>(
     action: &config::Action,
+    is_https: bool,
     sources: &RuleSources<'_, S>,
 ) -> Result<Action<S>, ConfigError> {
     Ok(match action {
-        config::Action::Forward(forward) => make_forward(forward, sources)?.into(),
+        config::Action::Forward(forward) => make_forward(forward, is_https, sources)?.into(),
         config::Action::Redirect(redirect) => make_redirect(redirect)?.into(),
         config::Action::FixedResponse(fixed) => make_fixed_response(fixed)?.into(),
     })
@@ -117,6 +122,7 @@ fn make_action<S: Clone>(
 
 fn make_forward<S: Clone>(
     forward: &config::Forward,
+    is_https: bool,
     sources: &RuleSources<'_, S>,
 ) -> Result<Forward<S>, ConfigError> {
     let mut builder = Forward::builder();
@@ -129,14 +135,27 @@ fn make_forward<S: Clone>(
         builder = builder.group(name, weighted.weight, service);
     }
     if let Some(duration) = forward.stickiness {
-        builder = builder.sticky(group_sessions(duration.into(), sources.resources)?);
+        for sessions in group_sessions(duration.into(), is_https, sources.resources)? {
+            builder = builder.sticky(sessions);
+        }
     }
     builder.build()
 }
 
-/// The cookie that keeps a client at one of several target groups.
-fn group_sessions(lifetime: Duration, resources: &Resources) -> Result<Sessions, ConfigError> {
-    Sessions::builder(resources.keys.session.clone()).cookie("AWSALBTG").lifetime(lifetime).build()
+/// The cookies that keep a client at one of several target groups. The second one is for requests
+/// from other sites, to which browsers send secure cookies only.
+fn group_sessions(
+    lifetime: Duration,
+    is_https: bool,
+    resources: &Resources,
+) -> Result<Vec<Sessions>, ConfigError> {
+    let builder = |name: &str| {
+        let builder = Sessions::builder(resources.keys.session.clone());
+        builder.cookie(name).lifetime(lifetime).secure(is_https)
+    };
+    let own = builder("AWSALBTG").build()?;
+    let cross_site = builder("AWSALBTGCORS").same_site(SameSite::None);
+    Ok(if is_https { vec![own, cross_site.build()?] } else { vec![own] })
 }
 
 fn make_redirect(redirect: &config::Redirect) -> Result<Redirect, ConfigError> {
