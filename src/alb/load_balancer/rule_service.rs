@@ -1,3 +1,5 @@
+#[cfg(not(any(feature = "jwt", feature = "oidc")))]
+use std::future::Pending;
 use std::{
     fmt,
     pin::Pin,
@@ -62,7 +64,11 @@ where
 {
     type Response = Response<GatewayBody<GatewayBody<R>>>;
     type Error = S::Error;
-    type Future = RuleFuture<ActionFuture<S, Request<B>>, AuthenticatedFuture<S, B>>;
+    #[cfg(any(feature = "jwt", feature = "oidc"))]
+    type Future = RuleFuture<ActionFuture<S, Request<B>>, AuthFuture<Action<S>, B>>;
+    // Without them, there is no service with authentication and no future of one.
+    #[cfg(not(any(feature = "jwt", feature = "oidc")))]
+    type Future = RuleFuture<ActionFuture<S, Request<B>>, Pending<RuleResult<R, S::Error>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         match self {
@@ -86,14 +92,6 @@ where
         }
     }
 }
-
-/// The future of a service with authentication.
-#[cfg(any(feature = "jwt", feature = "oidc"))]
-type AuthenticatedFuture<S, B> = AuthFuture<Action<S>, B>;
-/// Without such services there is no future of one.
-#[cfg(not(any(feature = "jwt", feature = "oidc")))]
-type AuthenticatedFuture<S, B> =
-    std::future::Pending<<RuleService<S> as Service<Request<B>>>::Output>;
 
 type RuleResult<R, E> = Result<Response<GatewayBody<GatewayBody<R>>>, E>;
 

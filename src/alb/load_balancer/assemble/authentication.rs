@@ -23,6 +23,7 @@ pub(super) enum Authentication {
 }
 
 impl Authentication {
+    #[cfg_attr(not(any(feature = "jwt", feature = "oidc")), allow(unused_variables))]
     pub(super) fn wrap<S>(self, action: Action<S>) -> RuleService<S> {
         match self {
             #[cfg(feature = "jwt")]
@@ -32,13 +33,12 @@ impl Authentication {
                 let service = layer.layer(action);
                 RuleService::Oidc { layer, service }
             }
-            #[cfg(not(any(feature = "jwt", feature = "oidc")))]
-            _ => RuleService::Plain(action),
         }
     }
 }
 
 /// Makes the authentication of a rule.
+#[cfg_attr(not(any(feature = "jwt", feature = "oidc")), allow(unused_variables))]
 pub(super) fn authenticate<S>(
     authenticate: &config::Authenticate,
     path: &str,
