@@ -1,0 +1,4 @@
+//! A whole load balancer on real sockets: from the configuration to what clients and targets see.
+
+mod errors;
+mod running;
