@@ -146,12 +146,16 @@ impl LoadBalancer {
     #[must_use]
     pub fn is_zone_healthy(&self, zone: &str) -> bool {
         let present = lock(&self.shared.present);
-        present.state.groups.values().all(|group| group.group.zone_health(zone).is_in_dns)
+        let state = &present.state;
+        state.shifted_zone.as_deref() != Some(zone)
+            && state.groups.values().all(|group| group.group.zone_health(zone).is_in_dns)
     }
 
-    /// Takes a zone out of all target groups, as a zonal shift does. `None` ends it.
+    /// Takes a zone out of all target groups, as a zonal shift does, also of those that a reload
+    /// adds. `None` ends it.
     pub fn shift_zone(&self, zone: Option<&str>) {
-        let present = lock(&self.shared.present);
+        let mut present = lock(&self.shared.present);
+        present.state.shifted_zone = zone.map(str::to_owned);
         for group in present.state.groups.values() {
             group.shift(zone);
         }

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) config: Checked,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) nodes: BTreeMap<NodeKey, Node>,
+    /// The zone that is taken out of all groups.
+    pub(super) shifted_zone: Option<String>,
 }
 
 /// What tells nodes apart: a node whose key is in the next configuration, too, goes on.
@@ -58,6 +60,7 @@ pub(super) struct Plan {
     pub(super) nodes: BTreeMap<NodeKey, PlannedNode>,
     /// Of the groups that are new.
     pub(super) drivers: Vec<TargetGroupDriver>,
+    shifted_zone: Option<String>,
 }
 
 struct PlannedGroup {
@@ -84,6 +87,7 @@ impl Plan {
         let mut problems = Vec::new();
         let mut drivers = Vec::new();
         let mut groups = BTreeMap::new();
+        let shifted_zone = present.and_then(|state| state.shifted_zone.clone());
         for group in &config.target_groups {
             let settings = GroupSettings::of(group, &config);
             let targets = targets_of(group, &config);
@@ -94,6 +98,9 @@ impl Plan {
                 Some(present) => Some(present.clone()),
                 None => match assemble_group(settings, resources) {
                     Ok((group, driver)) => {
+                        if shifted_zone.is_some() {
+                            group.shift(shifted_zone.as_deref());
+                        }
                         drivers.push(driver);
                         Some(group)
                     }
@@ -106,7 +113,7 @@ impl Plan {
             let planned = made.map(|made| PlannedGroup { group: made, targets });
             groups.extend(planned.map(|planned| (group.name.clone(), planned)));
         }
-        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers };
+        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers, shifted_zone };
         plan.add_nodes(resources, tunnels, present, &mut problems);
         Problems::or(problems, plan)
     }
@@ -162,7 +169,12 @@ impl Plan {
             };
             (key, node)
         });
-        State { groups: groups.collect(), nodes: next.collect(), config: self.config }
+        State {
+            groups: groups.collect(),
+            nodes: next.collect(),
+            config: self.config,
+            shifted_zone: self.shifted_zone,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! A whole load balancer on real sockets: from the configuration to what clients and targets see.
 
 mod errors;
+mod requests;
 mod running;
