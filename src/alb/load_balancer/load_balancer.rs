@@ -67,6 +67,7 @@ impl LoadBalancer {
     pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
         let tunnels = Tunnels::new();
         let mut plan = Plan::new(config, &resources, &tunnels, None)?;
+        plan.register_targets();
         let drivers = std::mem::take(&mut plan.drivers);
         let present = Present {
             state: plan.carry_out(BTreeMap::new()),
@@ -112,6 +113,11 @@ impl LoadBalancer {
             }
         }
         present.bound.append(&mut bound);
+        plan.register_targets();
+        if present.is_bound {
+            // The next request may be for a new group.
+            plan.drivers.iter_mut().for_each(TargetGroupDriver::take_first_step);
+        }
         present.drivers.append(&mut plan.drivers);
         present.state = plan.carry_out(std::mem::take(&mut present.state.nodes));
         drop(guard);

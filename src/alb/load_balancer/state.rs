@@ -149,17 +149,21 @@ impl Plan {
         }
     }
 
-    /// Puts the plan into effect. Nothing can fail from here on.
+    /// Registers the targets. Nothing can fail from here on.
+    pub(super) fn register_targets(&mut self) {
+        for PlannedGroup { group, targets } in self.groups.values_mut() {
+            // Unchanged targets keep their statistics, and those that are gone drain.
+            if !targets.is_empty() || !group.group.targets().list().is_empty() {
+                group.group.targets().replace(std::mem::take(targets));
+            }
+        }
+    }
+
+    /// Puts the plan into effect.
     ///
     /// `nodes` are those that serve at present.
     pub(super) fn carry_out(self, mut nodes: BTreeMap<NodeKey, Node>) -> State {
-        let groups = self.groups.into_iter().map(|(name, PlannedGroup { group, targets })| {
-            // Unchanged targets keep their statistics, and those that are gone drain.
-            if !targets.is_empty() || !group.group.targets().list().is_empty() {
-                group.group.targets().replace(targets);
-            }
-            (name, group)
-        });
+        let groups = self.groups.into_iter().map(|(name, planned)| (name, planned.group));
         let present = &mut nodes;
         let next = self.nodes.into_iter().map(|(key, planned)| {
             let PlannedNode { service, rules, tls, responses, settings } = planned;
