@@ -146,6 +146,10 @@ impl EdgeFailure {
     }
 }
 
+/// Marks a response that no endpoint has sent, and no function.
+#[derive(Clone, Copy)]
+pub(crate) struct FromGateway;
+
 /// Returns a response with a body of plain text.
 pub(crate) fn text_response(
     status: StatusCode,

@@ -18,7 +18,7 @@ use crate::{
     escape::{Escaped, EscapedChain},
     hop_by_hop::screen_trailers,
     http::body::PollFrame,
-    http_semantics::{EdgeFailure, text_response},
+    http_semantics::{EdgeFailure, FromGateway, text_response},
     log_limit::LogLimits,
     outcome::Outcome,
 };
@@ -171,10 +171,6 @@ fn log_failure(
         ),
     }
 }
-
-/// Marks a response that no endpoint has sent.
-#[derive(Clone, Copy)]
-pub(crate) struct FromGateway;
 
 /// Returns a response of this side, marked as such.
 pub(crate) fn own_response<B>(mut response: Response<Bytes>) -> Response<GatewayBody<B>> {

@@ -89,7 +89,7 @@ pub use self::client::{Client, ClientBody, ClientFuture, ConnectFailures, Pool, 
 #[cfg(all(feature = "http-client", feature = "tls"))]
 pub use self::client::{Tls, TlsBuilder};
 #[cfg(feature = "proxy")]
-pub(crate) use self::gateway::{FromGateway, own_response};
+pub(crate) use self::gateway::own_response;
 #[cfg(feature = "orca")]
 pub use self::load::load_report;
 #[cfg(feature = "proxy")]

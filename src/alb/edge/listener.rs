@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::responses::ResponseCounters;
-use crate::http::{ClientConnection, FromGateway};
+use crate::{http::ClientConnection, http_semantics::FromGateway};
 
 /// The attributes of a listener that concern requests and responses.
 #[derive(Clone, Debug, Default)]

@@ -68,6 +68,7 @@ impl LoadBalancer {
     pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
         let tunnels = Tunnels::new();
         let mut plan = Plan::new(config, &resources, &tunnels, None)?;
+        plan.register_targets();
         let drivers = std::mem::take(&mut plan.drivers);
         let present = Present {
             state: plan.carry_out(BTreeMap::new()),
@@ -113,6 +114,11 @@ impl LoadBalancer {
             }
         }
         present.bound.append(&mut bound);
+        plan.register_targets();
+        if present.is_bound {
+            // The next request may be for a new group.
+            plan.drivers.iter_mut().for_each(TargetGroupDriver::take_first_step);
+        }
         present.drivers.append(&mut plan.drivers);
         present.state = plan.carry_out(std::mem::take(&mut present.state.nodes));
         drop(guard);
@@ -148,15 +154,19 @@ impl LoadBalancer {
     #[must_use]
     pub fn is_zone_healthy(&self, zone: &str) -> bool {
         let present = lock(&self.shared.present);
-        present.state.groups.values().all(|group| group.is_in_dns(zone))
+        let state = &present.state;
+        state.shifted_zone.as_deref() != Some(zone)
+            && state.groups.values().all(|group| group.is_in_dns(zone))
     }
 
-    /// Takes a zone out of all target groups, as a zonal shift does. `None` ends it. Returns false if
-    /// the configuration does not have `zonal_shift`; then nothing has changed.
+    /// Takes a zone out of all target groups, as a zonal shift does, also of those that a reload
+    /// adds. `None` ends it. Returns false if the configuration does not have `zonal_shift`; then
+    /// nothing has changed.
     pub fn shift_zone(&self, zone: Option<&str>) -> bool {
-        let present = lock(&self.shared.present);
+        let mut present = lock(&self.shared.present);
         let is_enabled = present.state.config.load_balancer.attributes.zonal_shift;
         if is_enabled {
+            present.state.shifted_zone = zone.map(str::to_owned);
             present.state.groups.values().for_each(|group| group.shift(zone));
         }
         is_enabled

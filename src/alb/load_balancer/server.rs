@@ -100,7 +100,9 @@ impl LoadBalancerServer {
     ) {
         let mut guard = self.shared.present();
         let present = &mut *guard;
-        for driver in present.drivers.drain(..) {
+        for mut driver in present.drivers.drain(..) {
+            // The listeners that start below may have requests in their queues.
+            driver.take_first_step();
             drivers.spawn(driver);
         }
         serving.retain(|key, serving| {

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) config: Checked,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) nodes: BTreeMap<NodeKey, Node>,
+    /// The zone that is taken out of all groups.
+    pub(super) shifted_zone: Option<String>,
 }
 
 /// What tells nodes apart: a node whose key is in the next configuration, too, goes on.
@@ -58,6 +60,7 @@ pub(super) struct Plan {
     pub(super) nodes: BTreeMap<NodeKey, PlannedNode>,
     /// Of the groups that are new.
     pub(super) drivers: Vec<TargetGroupDriver>,
+    shifted_zone: Option<String>,
 }
 
 struct PlannedGroup {
@@ -84,6 +87,7 @@ impl Plan {
         let mut problems = Vec::new();
         let mut drivers = Vec::new();
         let mut groups = BTreeMap::new();
+        let shifted_zone = present.and_then(|state| state.shifted_zone.clone());
         for group in &config.target_groups {
             let settings = GroupSettings::of(group, &config);
             let targets = targets_of(group, &config).unwrap_or_else(|problem| {
@@ -97,6 +101,9 @@ impl Plan {
                 Some(present) => Some(present.clone()),
                 None => match assemble_group(settings, resources) {
                     Ok((group, driver)) => {
+                        if shifted_zone.is_some() {
+                            group.shift(shifted_zone.as_deref());
+                        }
                         drivers.push(driver);
                         Some(group)
                     }
@@ -109,7 +116,7 @@ impl Plan {
             let planned = made.map(|made| PlannedGroup { group: made, targets });
             groups.extend(planned.map(|planned| (group.name.clone(), planned)));
         }
-        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers };
+        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers, shifted_zone };
         plan.add_nodes(resources, tunnels, present, &mut problems);
         Problems::or(problems, plan)
     }
@@ -145,17 +152,21 @@ impl Plan {
         }
     }
 
-    /// Puts the plan into effect. Nothing can fail from here on.
+    /// Registers the targets. Nothing can fail from here on.
+    pub(super) fn register_targets(&mut self) {
+        for PlannedGroup { group, targets } in self.groups.values_mut() {
+            // Unchanged targets keep their statistics, and those that are gone drain.
+            if !targets.is_empty() || !group.group.targets().list().is_empty() {
+                group.group.targets().replace(std::mem::take(targets));
+            }
+        }
+    }
+
+    /// Puts the plan into effect.
     ///
     /// `nodes` are those that serve at present.
     pub(super) fn carry_out(self, mut nodes: BTreeMap<NodeKey, Node>) -> State {
-        let groups = self.groups.into_iter().map(|(name, PlannedGroup { group, targets })| {
-            // Unchanged targets keep their statistics, and those that are gone drain.
-            if !targets.is_empty() || !group.group.targets().list().is_empty() {
-                group.group.targets().replace(targets);
-            }
-            (name, group)
-        });
+        let groups = self.groups.into_iter().map(|(name, planned)| (name, planned.group));
         let present = &mut nodes;
         let next = self.nodes.into_iter().map(|(key, planned)| {
             let PlannedNode { service, rules, tls, responses, settings } = planned;
@@ -165,7 +176,12 @@ impl Plan {
             };
             (key, node)
         });
-        State { groups: groups.collect(), nodes: next.collect(), config: self.config }
+        State {
+            groups: groups.collect(),
+            nodes: next.collect(),
+            config: self.config,
+            shifted_zone: self.shifted_zone,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -9,6 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::Request;
 use http_body::Body;
+use tokio::{runtime::Handle, task::unconstrained};
 
 use super::{
     Algorithm, Protocol, ProtocolVersion, TargetGroup, TargetGroupBuilder, Targets,
@@ -38,6 +39,18 @@ const MAX_RESPONSE_HEAD: usize = 32 << 10;
 /// Keeps a [`TargetGroup`] up to date: checks targets, applies changes. Spawn it.
 #[must_use = "a group learns of no target unless its driver is polled: spawn it"]
 pub struct TargetGroupDriver(BoxFuture<'static, ()>);
+
+impl TargetGroupDriver {
+    /// Polls the driver once, so that the group knows its targets before it gets a request. Does
+    /// nothing outside of a tokio runtime, where it could not start its timers.
+    pub(in crate::alb) fn take_first_step(&mut self) {
+        if Handle::try_current().is_ok() {
+            // The task that polls the driver from then on replaces the waker.
+            let first_step = pin!(unconstrained(self));
+            let _ = first_step.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+}
 
 impl Future for TargetGroupDriver {
     type Output = ();

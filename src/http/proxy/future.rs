@@ -20,7 +20,8 @@ use crate::{
     future::polled_after_completion,
     header_fields::remove_if,
     hop_by_hop::HopByHop,
-    http::{FromGateway, GatewayBody, own_response},
+    http::{GatewayBody, own_response},
+    http_semantics::FromGateway,
 };
 
 pin_project! {

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 
 use crate::{
     escape::EscapedChain,
-    http_semantics::{EdgeFailure, text_response},
+    http_semantics::{EdgeFailure, FromGateway, text_response},
     lambda::{HttpBody, InvocationStatus, InvokeError},
 };
 
@@ -58,5 +58,7 @@ fn respond(
     } else {
         tracing::debug!(error = %cause, status = status.as_u16(), "request refused");
     }
-    text_response(status, text, retry_after).map(HttpBody::from)
+    let mut response = text_response(status, text, retry_after).map(HttpBody::from);
+    response.extensions_mut().insert(FromGateway);
+    response
 }

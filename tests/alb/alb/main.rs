@@ -7,4 +7,5 @@ mod config_round_trip;
 mod config_schema;
 mod config_watch;
 mod dns;
+mod load_balancer;
 mod target_group;

@@ -84,9 +84,6 @@ impl Group {
     /// Returns whether a zone has enough healthy targets of the group for DNS.
     pub(in crate::alb::load_balancer) fn is_in_dns(&self, zone: &str) -> bool {
         let group = &self.group;
-        if group.zonal_shift().zones().iter().any(|shifted| shifted == zone) {
-            return false;
-        }
         let is_function = self.settings.group.kind == config::TargetKind::Lambda;
         is_function
             || group.group_health().all == 0

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::{
     ConfigError,
     alb::{
-        config::{self, Checked, Problem},
+        config::{self, Checked, Problem, ProblemKind},
         load_balancer::resources::Resources,
     },
     listener::tls::{Certificate, Certificates, ClientAuth, SecurityPolicy, ServerTls, TrustStore},
@@ -19,9 +19,27 @@ pub(in crate::alb::load_balancer) fn assemble_tls(
     if listener.protocol != config::ListenerProtocol::Https {
         return None;
     }
-    let path = format!("listeners.{}", listener.port);
     let made = make_tls(listener, config, resources);
-    made.map_err(|error| problems.push(Problem::from_config_error(&path, &error))).ok()
+    made.map_err(|error| problems.push(problem(listener.port, &error))).ok()
+}
+
+/// Returns the problem with a path in the configuration, whose first certificate is the default one
+/// of TLS.
+fn problem(port: u16, error: &ConfigError) -> Problem {
+    let named = |rest: &str| {
+        let (index, rest) = rest.split_once(']')?;
+        Some(format!("certificates[{}]{rest}", index.parse::<usize>().ok()? + 1))
+    };
+    let field = error.field();
+    let field = match field.strip_prefix("default_certificates[") {
+        Some(default) => format!("certificates[{default}"),
+        None => {
+            field.strip_prefix("certificates[").and_then(named).unwrap_or_else(|| field.to_owned())
+        }
+    };
+    let path = format!("listeners.{port}.{field}");
+    let problem = Problem::new(ProblemKind::Invalid, path, error.expected().to_owned());
+    error.value().into_iter().fold(problem, Problem::with_value)
 }
 
 fn make_tls(

@@ -1,7 +1,7 @@
 //! Target groups before real servers on real sockets.
 
 mod algorithms;
-mod backend;
+pub(crate) mod backend;
 mod errors;
 mod function;
 mod health;
