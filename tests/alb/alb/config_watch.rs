@@ -8,7 +8,7 @@ use std::{
 
 use futures::StreamExt;
 use tokio::time::timeout;
-use tower_lb::alb::config::{Check, Checked, Problems, Watch};
+use tower_lb::alb::config::{Check, Checked, Problems, Watch, Zone};
 
 struct Directory(PathBuf);
 
@@ -91,11 +91,11 @@ async fn a_directory_behind_a_link() {
     let link = directory.0.join("current");
     std::os::unix::fs::symlink(&first, &link).unwrap();
     let mut watch = watch(&link);
-    assert_eq!(next(&mut watch).await.unwrap().load_balancer.zones, ["a"]);
+    assert_eq!(next(&mut watch).await.unwrap().load_balancer.zones, [Zone::new("a")]);
     nothing(&mut watch).await;
     std::os::unix::fs::symlink(&second, directory.0.join("next")).unwrap();
     fs::rename(directory.0.join("next"), &link).unwrap();
-    assert_eq!(next(&mut watch).await.unwrap().load_balancer.zones, ["b"]);
+    assert_eq!(next(&mut watch).await.unwrap().load_balancer.zones, [Zone::new("b")]);
     // Bindings of the directory are watched, too.
     fs::write(second.join("bindings.toml"), "[listen]\n80 = [\"127.0.0.1:8080\"]").unwrap();
     assert_eq!(next(&mut watch).await.unwrap().bindings.listen.len(), 1);

@@ -372,7 +372,7 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
             r#"
                 [load_balancer]
                 zones = [{{ name = "a", addresses = ["127.0.0.1"] }}, {{ name = "b", addresses = ["127.0.0.2"] }}]
-                attributes = {{ cross_zone = {cross_zone} }}
+                attributes = {{ cross_zone = {cross_zone}, zonal_shift = true }}
                 [[listeners]]
                 port = {port}
                 default_action = {{ forward = "web" }}
