@@ -55,7 +55,7 @@ async fn invoke_unsigned(
     invocation: Invocation,
 ) -> Result<Invoked, InvokeError> {
     let interrupted = |error: BoxError| InvokeError::Interrupted(error);
-    let qualifier = invocation.qualifier().or(function.qualifier());
+    let qualifier = invocation.qualifier().or_else(|| function.qualifier());
     let qualifier = qualifier.map(|qualifier| format!("?Qualifier={qualifier}"));
     let path = format!(
         "/2015-03-31/functions/{}/invocations{}",
