@@ -12,8 +12,8 @@ use super::{
     TargetGroupStatus,
     assemble::GroupBody,
     resources::Resources,
-    server::Bound,
-    state::{NodeKey, Plan, State, bind},
+    sockets::{Bound, Sockets},
+    state::{NodeKey, Plan, State},
 };
 use crate::{
     alb::{
@@ -52,6 +52,7 @@ pub(super) struct Present {
     pub(super) drivers: Vec<TargetGroupDriver>,
     /// Whether sockets are bound: a reload binds those of new nodes then.
     pub(super) is_bound: bool,
+    pub(super) sockets: Sockets,
     /// Sockets of nodes that do not serve yet.
     pub(super) bound: BTreeMap<NodeKey, Bound>,
     /// The listeners that serve.
@@ -74,6 +75,7 @@ impl LoadBalancer {
             state: plan.carry_out(BTreeMap::new()),
             drivers,
             is_bound: false,
+            sockets: Sockets::default(),
             bound: BTreeMap::new(),
             handles: BTreeMap::new(),
         };
@@ -109,10 +111,12 @@ impl LoadBalancer {
         if present.is_bound {
             for key in plan.nodes.keys() {
                 if !present.state.nodes.contains_key(key) {
-                    bound.insert(key.clone(), Bound::new(bind(key)?));
+                    bound.insert(key.clone(), present.sockets.bind(key)?);
                 }
             }
         }
+        // A node that has left before the server has followed never serves.
+        present.bound.retain(|key, _| plan.nodes.contains_key(key));
         present.bound.append(&mut bound);
         plan.register_targets();
         if present.is_bound {

@@ -41,7 +41,7 @@
 //! | what does the program supply? | `builder`, `resources`, `keys`, `function` |
 //! | which parts does a configuration become? | `assemble` |
 //! | what runs at a moment, and what does a reload change? | `state` |
-//! | who binds, serves and drains? | `server` |
+//! | who binds, serves and drains? | `server`, `sockets` |
 //! | what is a request served by? | `swap`, `login_router`, `rule_service` |
 //! | what do operators see? | `status` |
 
@@ -55,6 +55,7 @@ mod login_router;
 mod resources;
 mod rule_service;
 mod server;
+mod sockets;
 mod state;
 mod status;
 mod swap;

@@ -3,9 +3,11 @@ use std::{collections::BTreeMap, fmt, future::Future, net, pin::pin, sync::Arc, 
 use tokio::task::JoinSet;
 
 use super::{
-    assemble::listener_builder,
+    assemble::{NodeService, listener_builder},
     load_balancer::{Present, Shared},
-    state::{Node, NodeKey, NodeSettings, bind},
+    sockets::Bound,
+    state::{Node, NodeKey, NodeSettings},
+    swap::Swap,
 };
 use crate::{
     alb::config::{Checked, Problem, ProblemKind, Problems},
@@ -17,17 +19,20 @@ pub struct LoadBalancerServer {
     shared: Arc<Shared>,
 }
 
-/// The open sockets of a node. The load balancer keeps a copy of each, so that another listener can
-/// take them over and no connection is refused meanwhile.
-pub(super) struct Bound {
-    sockets: Vec<net::TcpListener>,
-}
-
 /// A listener that serves a node.
 struct Serving {
     handle: ListenerHandle,
+    service: Swap<NodeService>,
     settings: NodeSettings,
     bound: Bound,
+}
+
+impl Serving {
+    /// Returns whether the listener can go on. A node that has left and come back meanwhile has
+    /// another service.
+    fn serves(&self, node: &Node) -> bool {
+        self.settings == node.settings && self.service.is_same(&node.service)
+    }
 }
 
 impl LoadBalancerServer {
@@ -38,9 +43,10 @@ impl LoadBalancerServer {
                 let expected = "to be bound once at a time";
                 return Err(Problem::new(ProblemKind::Invalid, "listeners", expected).into());
             }
+            let Present { state, sockets, .. } = &mut *present;
             let mut bound = BTreeMap::new();
-            for key in present.state.nodes.keys() {
-                bound.insert(key.clone(), Bound::new(bind(key)?));
+            for key in state.nodes.keys() {
+                bound.insert(key.clone(), sockets.bind(key)?);
             }
             present.bound = bound;
             present.is_bound = true;
@@ -52,10 +58,10 @@ impl LoadBalancerServer {
     #[must_use]
     pub fn local_addresses(&self) -> Vec<(u16, net::SocketAddr)> {
         let present = self.shared.present();
-        let sockets = present.bound.iter().flat_map(|(key, bound)| {
-            bound.sockets.iter().map(|socket| (key.port, socket.local_addr()))
-        });
-        sockets.filter_map(|(port, address)| Some((port, address.ok()?))).collect()
+        let bound = present.bound.iter();
+        bound
+            .flat_map(|(key, bound)| bound.local_addresses().map(|address| (key.port, address)))
+            .collect()
     }
 
     /// Serves until `stop` is ready. Then connections have `limit` to finish their requests.
@@ -113,8 +119,9 @@ impl LoadBalancerServer {
             stays
         });
         for (key, node) in &present.state.nodes {
+            let new = present.bound.remove(key);
             let bound = match serving.remove(key) {
-                Some(same) if same.settings == node.settings => {
+                Some(same) if same.serves(node) => {
                     serving.insert(key.clone(), same);
                     continue;
                 }
@@ -122,15 +129,16 @@ impl LoadBalancerServer {
                     changed.handle.shutdown();
                     Some(changed.bound)
                 }
-                None => present.bound.remove(key),
+                None => new,
             };
             let Some(bound) = bound else { continue };
             match start(node, &bound, &present.state.config) {
                 Ok(listener) => {
                     let handle = listener.handle();
                     let settings = node.settings.clone();
-                    serving.insert(key.clone(), Serving { handle, settings, bound });
                     let service = node.service.clone();
+                    let started = Serving { handle, service: service.clone(), settings, bound };
+                    serving.insert(key.clone(), started);
                     listeners
                         .spawn(async move { listener.serve(service).drain_limit(limit).await });
                 }
@@ -156,16 +164,6 @@ fn start(node: &Node, bound: &Bound, config: &Checked) -> Result<Listener, Liste
         });
     }
     builder.bind()
-}
-
-impl Bound {
-    pub(super) fn new(sockets: Vec<net::TcpListener>) -> Self {
-        Self { sockets }
-    }
-
-    fn copies(&self) -> std::io::Result<Vec<net::TcpListener>> {
-        self.sockets.iter().map(net::TcpListener::try_clone).collect()
-    }
 }
 
 impl Drop for LoadBalancerServer {

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, io, net, sync::Arc};
+use std::{collections::BTreeMap, net, sync::Arc};
 
 use super::{
     assemble::{
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     alb::{
-        config::{self, Checked, Problem, ProblemKind, Problems},
+        config::{self, Checked, Problem, Problems},
         edge::ResponseCounters,
         target_group::{Target, TargetGroupDriver},
     },
@@ -240,23 +240,4 @@ fn node_keys(listener: &config::Listener, config: &Checked) -> Vec<NodeKey> {
         return vec![NodeKey { port, zone: None, addresses: config.bound_addresses(listener) }];
     }
     zoned
-}
-
-/// Binds the addresses of a node that none of the present nodes has.
-pub(super) fn bind(key: &NodeKey) -> Result<Vec<net::TcpListener>, Problem> {
-    let open = |address: &net::SocketAddr| -> io::Result<net::TcpListener> {
-        let socket = net::TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket)
-    };
-    key.addresses
-        .iter()
-        .map(|address| {
-            open(address).map_err(|error| {
-                let path = format!("listeners.{}.addresses", key.port);
-                let expected = format!("an address that can be bound ({error})");
-                Problem::new(ProblemKind::Invalid, path, expected).with_value(address)
-            })
-        })
-        .collect()
 }

@@ -20,6 +20,11 @@ impl<S> Swap<S> {
         Self { current: Arc::new(ArcSwap::from_pointee(service)), ready: None }
     }
 
+    /// Returns whether `other` is a clone.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current, &other.current)
+    }
+
     /// Serves the requests that come from now on, of all clones, by `service`.
     pub(super) fn replace(&self, service: S) {
         self.current.store(Arc::new(service));

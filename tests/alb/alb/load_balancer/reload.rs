@@ -24,10 +24,13 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_lb::{
     BoxError,
-    alb::config::{Check, Config},
+    alb::{
+        LoadBalancer,
+        config::{Check, Config},
+    },
 };
 
-use super::running::{Running, certificate, checked, directory};
+use super::running::{Running, certificate, checked, directory, exchange};
 use crate::target_group::backend::{Backend, until};
 
 /// The load balancer of these tests: HTTPS with the files of one certificate.
@@ -221,7 +224,9 @@ async fn requests(
 /// Returns whether the server has announced the end of the connection before it has read the request.
 /// The test counts whether it has told the truth.
 fn is_farewell(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.source().is_some_and(|source| format!("{source:?}").contains("NO_ERROR, Remote"))
+    // hyper was ready, and then has not sent it, or HTTP/2 says that it was not processed.
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
+        || error.source().is_some_and(|source| format!("{source:?}").contains("NO_ERROR, Remote"))
 }
 
 fn read(directory: &Path) -> CertificateDer<'static> {
@@ -284,11 +289,11 @@ async fn no_request_fails_while_all_parts_change() {
     running.balancer.reload(checked(&setup.text())).unwrap();
     let plain = SocketAddr::from(([127, 0, 0, 1], port));
     let get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
-    assert_eq!(super::running::exchange(plain, get).await.status, 200);
+    assert_eq!(exchange(plain, get).await.status, 200);
     load.go_on().await;
     setup.plain = None;
     running.balancer.reload(checked(&setup.text())).unwrap();
-    until("the socket is closed", || std::net::TcpStream::connect(plain).is_err()).await;
+    until("the socket is closed", || is_closed(plain)).await;
     load.go_on().await;
 
     let sent = load.end().await;
@@ -299,6 +304,85 @@ async fn no_request_fails_while_all_parts_change() {
     let status = running.balancer.status();
     let [.., own_errors] = status.listeners[0].responses.own;
     assert_eq!(own_errors, 0, "{status:?}");
+}
+
+/// The listeners of these tests answer by themselves.
+fn fixed(listeners: &[(u16, u16)], bindings: &str) -> tower_lb::alb::config::Checked {
+    let listener = |(port, status): &(u16, u16)| {
+        format!(
+            "[[listeners]]\nport = {port}\naddresses = [\"127.0.0.1\"]\n\
+             default_action = {{ fixed_response = {{ status = {status} }} }}\n"
+        )
+    };
+    let listeners: String = listeners.iter().map(listener).collect();
+    checked(&format!("{listeners}[bindings.listen]\n{bindings}\n"))
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A socket that nothing accepts from would let a connection wait.
+fn is_closed(address: SocketAddr) -> bool {
+    std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).is_err()
+}
+
+async fn status_at(address: SocketAddr) -> u16 {
+    exchange(address, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.status
+}
+
+/// The runtime of this test has one thread, so that the server sees several reloads at once.
+#[tokio::test]
+async fn listeners_may_come_and_go_faster_than_the_server_follows() {
+    let stays = free_port();
+    let other = free_port();
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let builder = LoadBalancer::builder(fixed(&[(stays, 200)], ""));
+    let running = Running::of(builder.crypto_provider(ring::default_provider()));
+    assert_eq!(status_at(at(stays)).await, 200);
+    let reload = |listeners: &[(u16, u16)]| {
+        running.balancer.reload(fixed(listeners, "")).unwrap_or_else(|error| panic!("{error}"));
+    };
+
+    reload(&[(stays, 200), (other, 201)]);
+    reload(&[(stays, 200)]);
+    until("its socket is closed", || is_closed(at(other))).await;
+    reload(&[(stays, 200), (other, 201)]);
+    reload(&[(stays, 200)]);
+    reload(&[(stays, 200), (other, 202)]);
+    assert_eq!(status_at(at(other)).await, 202);
+    // The server still has the listener that has left.
+    reload(&[(stays, 200)]);
+    reload(&[(stays, 200), (other, 203)]);
+    assert_eq!(status_at(at(other)).await, 203);
+    assert_eq!(status_at(at(stays)).await, 200);
+}
+
+#[tokio::test]
+async fn a_listener_may_get_and_lose_an_address() {
+    let port = free_port();
+    let [first, second] = [1, 2].map(|host| SocketAddr::from(([127, 0, 0, host], port)));
+    if std::net::TcpListener::bind(second).is_err() {
+        println!("skipped: 127.0.0.2 is no address of this machine");
+        return;
+    }
+    let one = format!("{port} = [\"{first}\"]");
+    let both = format!("{port} = [\"{second}\", \"{first}\"]");
+    let builder = LoadBalancer::builder(fixed(&[(port, 200)], &one));
+    let running = Running::of(builder.crypto_provider(ring::default_provider()));
+    assert_eq!(status_at(first).await, 200);
+    for _ in 0..3 {
+        running.balancer.reload(fixed(&[(port, 201)], &both)).unwrap();
+        for _ in 0..20 {
+            assert_eq!(status_at(first).await, 201);
+            assert_eq!(status_at(second).await, 201);
+        }
+        running.balancer.reload(fixed(&[(port, 202)], &one)).unwrap();
+        for _ in 0..20 {
+            assert_eq!(status_at(first).await, 202);
+        }
+        until("the other socket is closed", || is_closed(second)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
