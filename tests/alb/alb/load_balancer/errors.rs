@@ -297,3 +297,17 @@ fn function(
     };
     Running::of(builder(config).function("f", invoke))
 }
+
+#[tokio::test]
+async fn a_head_that_stops_is_408() {
+    let backend = Backend::good().await;
+    let idle = "[load_balancer.attributes]\nidle_timeout = \"1s\"\n";
+    let running = Running::start(&(forwarding(&backend) + idle));
+    let mut stream = TcpStream::connect(running.at(8080)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.te").await.unwrap();
+    let (start, mut read) = (Instant::now(), Vec::new());
+    let read_to_end = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut read);
+    let _ = tokio::time::timeout(LIMIT, read_to_end).await.expect("it stays open");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(read.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&read));
+}

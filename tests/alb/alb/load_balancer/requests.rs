@@ -425,3 +425,87 @@ fn free_port() -> Option<u16> {
         std::net::TcpListener::bind(("127.0.0.2", port)).ok().map(|_| port)
     })
 }
+
+#[tokio::test]
+async fn old_and_unusual_forms_of_a_request_are_served() {
+    let (running, backend) = with_attributes("").await;
+    // HTTP/1.0 needs no Host.
+    let answer = running.send("GET /old HTTP/1.0\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(Seen::by(&answer).field("host"), Some("a.test:8080"));
+    assert_eq!(running.send("GET /old HTTP/1.0\r\n\r\n").await.status, 200);
+    // The target in absolute form is the host, whatever the field says.
+    let answer = running.send("GET http://b.test/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let seen = Seen::by(&answer);
+    assert_eq!((seen.field("host"), seen.target()), (Some("b.test:8080"), "/x?y"));
+    // Fields of the client's connection stop here.
+    let hop = "Connection: x-hop\r\nx-hop: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\n";
+    let seen = Seen::by(&running.with_fields("/", hop).await);
+    assert_eq!((seen.field("x-hop"), seen.field("keep-alive")), (None, None));
+    // No two requests of one connection are mixed up.
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let mut stream = tokio::net::TcpStream::connect(running.at(8080)).await.unwrap();
+    let pipelined = get("/1") + &get("/2") + &get("/3");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, pipelined.as_bytes()).await.unwrap();
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(Seen::by(&Answer::read(&mut stream).await).target(), path);
+    }
+    drop(backend);
+}
+
+#[tokio::test]
+async fn a_head_request_to_a_fixed_response_has_no_body() {
+    let backend = echo().await;
+    let config = forwarding(&backend).replace(
+        "{ forward = \"web\" }",
+        "{ fixed_response = { status = 200, content_type = \"text/plain\", body = \"hello\" } }",
+    );
+    let running = Running::start(&config);
+    let mut stream = tokio::net::TcpStream::connect(running.at(8080)).await.unwrap();
+    let request = b"HEAD / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+    let mut read = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut read).await.unwrap();
+    assert!(read.contains("content-length: 5\r\n") && read.ends_with("\r\n\r\n"), "{read}");
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let target = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                               Upgrade: websocket\r\n\r\n";
+                stream.write_all(switch).await?;
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    let backend = Backend::good().await;
+    let config = forwarding(&backend).replace(&backend.id(), &address.to_string());
+    let running = Running::start(&config);
+    let mut stream = tokio::net::TcpStream::connect(running.at(8080)).await.unwrap();
+    let request = b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\n\
+                    Upgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+    let answer = Answer::read(&mut stream).await;
+    assert_eq!(answer.status, 101, "{answer:?}");
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"hello").await.unwrap();
+    let mut echoed = [0; 5];
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut echoed).await.unwrap();
+    assert_eq!(&echoed, b"hello");
+    // It goes on by the old configuration.
+    running.balancer.reload(checked(&config.replace("web", "other"))).unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"again").await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut echoed).await.unwrap();
+    assert_eq!(&echoed, b"again");
+    target.abort();
+}
