@@ -150,8 +150,9 @@ impl LoadBalancer {
     }
 
     /// Returns whether a zone can serve: each target group has as many healthy targets as its
-    /// threshold for DNS asks for, in the zone if cross-zone load balancing is off, and in all zones
-    /// otherwise. A zone that is shifted away cannot. Groups without targets do not count.
+    /// threshold for DNS asks for. They are counted in the zone if cross-zone load balancing is off,
+    /// and in all zones otherwise. A zone that is shifted away cannot serve. Groups without targets
+    /// do not count.
     ///
     /// If a name is answered with the zones that can serve, a zone without healthy targets gets no
     /// new clients; see [`DnsServer`](crate::dns_server::DnsServer).
