@@ -37,7 +37,7 @@ mod set_origin;
 mod status;
 #[cfg(all(feature = "http-client", feature = "tls"))]
 mod tls;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "http-client", feature = "tls"))]
 mod unverified;
 
 #[cfg(all(feature = "http-client", feature = "tls"))]
