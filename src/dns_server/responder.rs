@@ -59,8 +59,10 @@ impl Responder {
     }
 
     fn addresses_for(&self, client: IpAddr) -> Vec<IpAddr> {
+        // The program's closure runs without the lock.
+        let healthy = self.zones.healthy();
         let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.zones.addresses_for(client, &mut rng)
+        self.zones.addresses_for(client, &healthy, &mut rng)
     }
 
     /// Returns the records of the type that the query asks for.

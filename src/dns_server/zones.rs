@@ -51,15 +51,23 @@ pub(super) struct Zones {
 }
 
 impl Zones {
+    /// Returns the zones that can serve.
+    pub(super) fn healthy(&self) -> Vec<&Zone> {
+        self.zones.iter().filter(|zone| (self.is_healthy)(&zone.name)).collect()
+    }
+
     /// Returns the addresses for a client, in random order, so that clients that take the first one
     /// spread.
     ///
     /// If no zone is healthy, these are the addresses of all zones: a wrong health check must not
     /// make the name disappear.
-    pub(super) fn addresses_for(&self, client: IpAddr, rng: &mut Rng) -> Vec<IpAddr> {
-        let healthy: Vec<_> =
-            self.zones.iter().filter(|zone| (self.is_healthy)(&zone.name)).collect();
-        let mut addresses: Vec<IpAddr> = match self.own_zone(client, &healthy) {
+    pub(super) fn addresses_for(
+        &self,
+        client: IpAddr,
+        healthy: &[&Zone],
+        rng: &mut Rng,
+    ) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = match self.own_zone(client, healthy) {
             Some(zone) if rng.unit() < self.affinity.share() => zone.addresses.clone(),
             _ if healthy.is_empty() => {
                 self.zones.iter().flat_map(|zone| &zone.addresses).copied().collect()
@@ -128,7 +136,7 @@ mod tests {
     }
 
     fn answer(zones: &Zones, client: &str, rng: &mut Rng) -> BTreeSet<String> {
-        let addresses = zones.addresses_for(client.parse().unwrap(), rng);
+        let addresses = zones.addresses_for(client.parse().unwrap(), &zones.healthy(), rng);
         addresses.iter().map(ToString::to_string).collect()
     }
 
@@ -175,7 +183,8 @@ mod tests {
     fn each_address_is_first_as_often() {
         let rng = &mut Rng::seeded(1);
         let zones = zones(ZoneAffinity::None, &["a", "b", "c"]);
-        let first = |rng: &mut Rng| zones.addresses_for([1, 1, 1, 1].into(), rng)[0];
+        let first =
+            |rng: &mut Rng| zones.addresses_for([1, 1, 1, 1].into(), &zones.healthy(), rng)[0];
         let count = (0..4_000).filter(|_| first(rng) == IpAddr::from([10, 0, 2, 1])).count();
         assert!((900..1_100).contains(&count), "{count}");
     }
