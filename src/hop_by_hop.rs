@@ -103,11 +103,30 @@ pub(crate) fn describes_client(name: &HeaderName) -> bool {
     }
 }
 
+/// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other character
+/// may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
+pub(crate) fn describes_user(name: &HeaderName) -> bool {
+    let folded =
+        name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+    folded.take(12).eq(*b"x-amzn-oidc-")
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn any_spelling_of_a_user_is_found() {
+        let describes = |name: &'static str| describes_user(&HeaderName::from_static(name));
+        for name in ["x-amzn-oidc-identity", "x_amzn_oidc_data", "x-amzn.oidc~accesstoken"] {
+            assert!(describes(name), "{name}");
+        }
+        for name in ["x-amzn-oidc", "x-amzn-trace-id", "xx-amzn-oidc-data"] {
+            assert!(!describes(name), "{name}");
+        }
+    }
 
     #[test]
     fn trailers_say_nothing_about_connection_route_or_client() {

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     header_fields::remove_if,
+    hop_by_hop::describes_user,
     http::{ClientConnection, GatewayBody, own_response},
     rng::Rng,
 };
@@ -89,8 +90,7 @@ impl RequestSettings {
             return Err(Refusal::TraceNotAllowed);
         }
         // Only a rule with a login may say who a user is.
-        #[cfg(feature = "oidc")]
-        crate::auth::oidc::strip_identity(&mut head.headers);
+        remove_if(&mut head.headers, describes_user);
         if self.drop_invalid_fields {
             remove_if(&mut head.headers, |name| !is_valid(name));
         }

@@ -4,9 +4,8 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::{secret::SigningKey, session::Session};
-use crate::{auth::future::Grant, header_fields::remove_if};
+use crate::{auth::future::Grant, header_fields::remove_if, hop_by_hop::describes_user};
 
-const PREFIX: &str = "x-amzn-oidc-";
 const ACCESS_TOKEN: HeaderName = HeaderName::from_static("x-amzn-oidc-accesstoken");
 const SUBJECT: HeaderName = HeaderName::from_static("x-amzn-oidc-identity");
 const DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
@@ -16,7 +15,7 @@ const DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
 /// [`Oidc`](super::Oidc) does so with each request. A router does so before it reads a request, and
 /// on the paths that no such layer protects: otherwise a client could name a user there.
 pub fn strip_identity(headers: &mut HeaderMap) {
-    remove_if(headers, |name| name.as_str().starts_with(PREFIX));
+    remove_if(headers, describes_user);
 }
 
 /// The user of a request, as an extension that [`Oidc`](super::Oidc) inserts.
