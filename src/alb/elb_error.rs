@@ -8,6 +8,7 @@ use crate::{
     error::{ClientError, ClientErrorKind, chain},
     http_semantics::{EdgeFailure, text_response},
     outcome::Outcome,
+    rules::RewriteError,
 };
 
 /// Why the load balancer answers a request itself, by the ALB's table of HTTP errors.
@@ -17,7 +18,7 @@ use crate::{
 /// | the request body failed or the request is invalid | 400 |
 /// | the client sent nothing of the request body for too long | 408 |
 /// | the request body is larger than a limit, or than a function accepts | 413 |
-/// | the client closed the connection before the response | 460 |
+/// | a rewrite of a rule has no valid result | 500 |
 /// | the protocol version of the group does not serve the request | 464 |
 /// | the connection was refused or reset, the TLS handshake failed, the response is malformed or its head too long, the function failed | 502 |
 /// | no target is registered, or none has room or a permit | 503 |
@@ -33,10 +34,10 @@ pub enum ElbError {
     RequestTimeout,
     /// The request body is too large: 413.
     PayloadTooLarge,
-    /// The client closed the connection before there was a response: 460. Only logs show it.
-    ClientClosed,
     /// The group's protocol version does not serve the request: 464.
     IncompatibleVersion,
+    /// A rewrite of a rule has no valid result: 500.
+    Internal,
     /// The target failed: 502.
     BadGateway,
     /// No target can get the request: 503.
@@ -51,6 +52,9 @@ impl ElbError {
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         if chain(error).any(|error| error.is::<IncompatibleVersion>()) {
             return Self::IncompatibleVersion;
+        }
+        if chain(error).any(|error| error.is::<RewriteError>()) {
+            return Self::Internal;
         }
         // A handshake that takes too long counts as one that fails.
         let is_tls = |error: &(dyn StdError + 'static)| {
@@ -79,8 +83,8 @@ impl ElbError {
             Self::BadRequest => 400,
             Self::RequestTimeout => 408,
             Self::PayloadTooLarge => 413,
-            Self::ClientClosed => 460,
             Self::IncompatibleVersion => 464,
+            Self::Internal => 500,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
             Self::GatewayTimeout => 504,
@@ -101,8 +105,8 @@ impl ElbError {
             Self::BadRequest => "the request is invalid or incomplete\n",
             Self::RequestTimeout => "the request took too long\n",
             Self::PayloadTooLarge => "the request is too large\n",
-            Self::ClientClosed => "the client closed the connection\n",
             Self::IncompatibleVersion => "the targets do not support this version of HTTP\n",
+            Self::Internal => "the request could not be rewritten\n",
             Self::BadGateway => "the target failed\n",
             Self::Unavailable => "no target available\n",
             Self::GatewayTimeout => "the target did not respond in time\n",
@@ -147,11 +151,6 @@ mod tests {
     fn a_slow_request_body_is_408() {
         let error = of_target(CallerError::new(io(io::ErrorKind::TimedOut)));
         assert_eq!((error, error.status().as_u16()), (ElbError::RequestTimeout, 408));
-    }
-
-    #[test]
-    fn a_client_that_closes_is_460() {
-        assert_eq!(ElbError::ClientClosed.status().as_u16(), 460);
     }
 
     #[test]

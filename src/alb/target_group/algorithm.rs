@@ -72,7 +72,7 @@ impl<B: 'static> Algorithm<B> {
         Ok(match cross_zone {
             CrossZone::On => Dynamic::new(ZonalShift::new(open).following(shift)),
             CrossZone::Off => {
-                let zones = SubsetBy::new(open, [ZONE], wanted::<B>).or([ANY_ZONE]);
+                let zones = SubsetBy::new(open, [ZONE], wanted::<B>).or([NO_ZONE]).or([ANY_ZONE]);
                 Dynamic::new(ZonalShift::new(zones).following(shift))
             }
         })
@@ -109,13 +109,15 @@ pub(super) struct NodeZone(pub(super) Arc<str>);
 const ZONE: &str = "alb-zone";
 /// The label of all targets, for requests that no node has received.
 const ANY_ZONE: &str = "alb-any-zone";
+/// The label of targets without a zone, which serve the zones that have no targets of their own.
+const NO_ZONE: &str = "alb-no-zone";
 const YES: &str = "yes";
 
 fn wanted<'a, B>(request: &'a Request<B>, label: &str) -> Option<&'a str> {
     let node = request.extensions().get::<NodeZone>();
     match (label, node) {
         (ZONE, Some(NodeZone(zone))) => Some(zone),
-        (ANY_ZONE, None) => Some(YES),
+        (NO_ZONE, Some(_)) | (ANY_ZONE, None) => Some(YES),
         _ => None,
     }
 }
@@ -126,7 +128,7 @@ pub(super) fn with_zone_labels<T>(endpoint: Endpoint<T>) -> Endpoint<T> {
     let endpoint = endpoint.with_metadata(ANY_ZONE, YES);
     match zone {
         Some(zone) => endpoint.with_metadata(ZONE, zone),
-        None => endpoint,
+        None => endpoint.with_metadata(NO_ZONE, YES),
     }
 }
 

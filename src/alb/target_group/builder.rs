@@ -272,6 +272,11 @@ impl<B: 'static> TargetGroupBuilder<B> {
                 excluded("server_name", "certificates that are verified")
             }
             (Protocol::Http, TargetTls::Platform, None) | (Protocol::Https, ..) => Ok(()),
+            (Protocol::Http, TargetTls::Configured(_) | TargetTls::Unverified, None)
+                if self.checks.protocol == Some(Protocol::Https) =>
+            {
+                Ok(())
+            }
             (Protocol::Http, TargetTls::Configured(_) | TargetTls::Unverified, _) => {
                 excluded("tls", "`protocol` to be HTTPS")
             }

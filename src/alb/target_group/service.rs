@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     Balancer, BoxError,
-    alb::ElbError,
     balance::{Event, Monitor, ResponseFuture, Status},
     escape::Escaped,
     future::polled_after_completion,
@@ -146,12 +145,12 @@ where
         self.shared.thresholds.state_of(self.balancer.status().endpoints.iter())
     }
 
-    /// Returns the health of the group's targets in one zone.
+    /// Returns the health of the group's targets in one zone, with those that have none.
     #[must_use]
     pub fn zone_health(&self, zone: &str) -> GroupHealth {
         let status = self.balancer.status();
         let in_zone = status.endpoints.iter().filter(|target| {
-            target.attributes.locality().is_some_and(|locality| locality.zone() == zone)
+            target.attributes.locality().is_none_or(|locality| locality.zone() == zone)
         });
         self.shared.thresholds.state_of(in_zone)
     }
@@ -256,7 +255,8 @@ struct Abandoned {
 impl Drop for Abandoned {
     fn drop(&mut self) {
         if let Some(group) = &self.group {
-            let status = ElbError::ClientClosed.status().as_u16();
+            // The ALB's status in its logs; the client is gone.
+            let status = 460;
             tracing::debug!(group = %Escaped(&group.name), status, "the client has closed");
         }
     }
