@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use crate::{
     BoxError,
-    http::{Client, ClientError, Origin, Pool},
+    http::{Client, ClientError, ClientErrorKind, Origin, Pool},
     lambda::{
         FunctionErrorKind, FunctionName, Invocation, Invoke, InvokeError, Invoked, ServiceError,
     },
@@ -68,7 +68,13 @@ async fn invoke_unsigned(
         .map_err(|error| InvokeError::Unsigned(error.into()))?;
     let unreachable = |error: ClientError| InvokeError::Unreachable(error.into());
     poll_fn(|cx| client.poll_ready(cx)).await.map_err(unreachable)?;
-    let response = client.call(request).await.map_err(unreachable)?;
+    let response = client.call(request).await.map_err(|error| match error.kind() {
+        ClientErrorKind::Connect | ClientErrorKind::Tls | ClientErrorKind::Unsent => {
+            unreachable(error)
+        }
+        // The function may have run.
+        _ => InvokeError::Interrupted(error.into()),
+    })?;
     let (head, body) = response.into_parts();
     let payload = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(interrupted)?;
     let payload = payload.to_bytes();

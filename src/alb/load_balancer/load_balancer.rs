@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{request::Parts, uri::Scheme};
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use super::{
     ListenerResponses, LoadBalancerBuilder, LoadBalancerServer, LoadBalancerStatus,
@@ -17,10 +17,10 @@ use super::{
 };
 use crate::{
     alb::{
-        config::{Checked, ListenerProtocol, Problems},
+        config::{Checked, ListenerProtocol, Problem, ProblemKind, Problems},
         target_group::{TargetGroup, TargetGroupDriver},
     },
-    http::{ResilienceLayer, Tunnels},
+    http::ResilienceLayer,
     listener::ListenerHandle,
     named::weak_status,
     rules::Explanation,
@@ -39,7 +39,9 @@ pub struct LoadBalancer {
 
 pub(super) struct Shared {
     resources: Resources,
-    pub(super) tunnels: Tunnels,
+    /// Held by a reload from its beginning to its end. The parts are made without the lock below,
+    /// because that reads files.
+    reloading: Mutex<()>,
     present: Mutex<Present>,
     /// Tells the server that there are other nodes or drivers.
     pub(super) changed: Notify,
@@ -50,13 +52,25 @@ pub(super) struct Present {
     pub(super) state: State,
     /// Drivers of target groups that nothing polls yet.
     pub(super) drivers: Vec<TargetGroupDriver>,
-    /// Whether sockets are bound: a reload binds those of new nodes then.
-    pub(super) is_bound: bool,
+    pub(super) phase: Phase,
+    /// The runtime that serves.
+    pub(super) runtime: Option<Handle>,
     pub(super) sockets: Sockets,
     /// Sockets of nodes that do not serve yet.
     pub(super) bound: BTreeMap<NodeKey, Bound>,
     /// The listeners that serve.
     pub(super) handles: BTreeMap<NodeKey, ListenerHandle>,
+}
+
+/// How far the load balancer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It has no sockets.
+    Unbound,
+    /// A reload binds the sockets of new nodes.
+    Bound,
+    /// It has served, and its target groups have stopped.
+    Over,
 }
 
 impl LoadBalancer {
@@ -67,20 +81,21 @@ impl LoadBalancer {
     }
 
     pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
-        let tunnels = Tunnels::new();
-        let mut plan = Plan::new(config, &resources, &tunnels, None)?;
+        let mut plan = Plan::new(config, &resources, None)?;
         plan.register_targets();
         let drivers = std::mem::take(&mut plan.drivers);
         let present = Present {
             state: plan.carry_out(BTreeMap::new()),
             drivers,
-            is_bound: false,
+            phase: Phase::Unbound,
+            runtime: None,
             sockets: Sockets::default(),
             bound: BTreeMap::new(),
             handles: BTreeMap::new(),
         };
         let (present, changed) = (Mutex::new(present), Notify::new());
-        Ok(Self { shared: Arc::new(Shared { resources, tunnels, present, changed }) })
+        let shared = Shared { resources, reloading: Mutex::new(()), present, changed };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Binds the listeners. Connections queue from here on until the server serves.
@@ -88,7 +103,7 @@ impl LoadBalancer {
     /// # Errors
     ///
     /// If an address cannot be bound; then none is. If another server of this load balancer is
-    /// bound.
+    /// bound, or has served. Outside of a tokio runtime.
     pub fn bind(&self) -> Result<LoadBalancerServer, Problems> {
         LoadBalancerServer::new(Arc::clone(&self.shared))
     }
@@ -96,30 +111,38 @@ impl LoadBalancer {
     /// Serves another configuration from now on.
     ///
     /// All of its parts are made and all new addresses bound before anything changes. Files are
-    /// read again; blocking. Connections stay open, unless their listener is gone or its times
-    /// change: then they are drained.
+    /// read again; blocking. Connections stay open, unless their listener is gone, its times change,
+    /// or it asks for other client certificates: then they are drained.
     ///
     /// # Errors
     ///
-    /// If a part cannot be made or an address cannot be bound. Then nothing has changed.
+    /// If a part cannot be made or an address cannot be bound. Then nothing has changed. If the load
+    /// balancer is stopping or has stopped.
     pub fn reload(&self, config: Checked) -> Result<(), Problems> {
         let shared = &self.shared;
+        let _one_at_a_time = lock(&shared.reloading);
+        let before = lock(&shared.present).state.clone();
+        let mut plan = Plan::new(config, &shared.resources, Some(&before))?;
         let mut guard = lock(&shared.present);
         let present = &mut *guard;
-        let mut plan = Plan::new(config, &shared.resources, &shared.tunnels, Some(&present.state))?;
+        if present.phase == Phase::Over {
+            let expected = "a load balancer that has not been stopped";
+            return Err(Problem::new(ProblemKind::Invalid, "listeners", expected).into());
+        }
+        let is_bound = present.phase == Phase::Bound;
         let mut bound = BTreeMap::new();
-        if present.is_bound {
-            for key in plan.nodes.keys() {
-                if !present.state.nodes.contains_key(key) {
-                    bound.insert(key.clone(), present.sockets.bind(key)?);
-                }
+        for key in plan.nodes.keys().filter(|_| is_bound) {
+            if !present.state.nodes.contains_key(key) {
+                bound.insert(key.clone(), present.sockets.bind(key)?);
             }
         }
         // A node that has left before the server has followed never serves.
         present.bound.retain(|key, _| plan.nodes.contains_key(key));
         present.bound.append(&mut bound);
         plan.register_targets();
-        if present.is_bound {
+        if is_bound {
+            // This may be another thread than one of the runtime.
+            let _entered = present.runtime.as_ref().map(Handle::enter);
             // The next request may be for a new group.
             plan.drivers.iter_mut().for_each(TargetGroupDriver::take_first_step);
         }

@@ -1,10 +1,13 @@
 use std::{collections::BTreeMap, fmt, future::Future, net, pin::pin, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinSet},
+};
 
 use super::{
     assemble::{NodeService, listener_builder},
-    load_balancer::{Present, Shared},
+    load_balancer::{Phase, Present, Shared},
     sockets::Bound,
     state::{Node, NodeKey, NodeSettings},
     swap::Swap,
@@ -39,17 +42,22 @@ impl LoadBalancerServer {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, Problems> {
         {
             let mut present = shared.present();
-            if present.is_bound {
-                let expected = "to be bound once at a time";
-                return Err(Problem::new(ProblemKind::Invalid, "listeners", expected).into());
+            let invalid = |expected| Problem::new(ProblemKind::Invalid, "listeners", expected);
+            match present.phase {
+                Phase::Unbound => {}
+                Phase::Bound => return Err(invalid("to be bound once at a time").into()),
+                Phase::Over => return Err(invalid("a load balancer that has not served").into()),
             }
+            let runtime = Handle::try_current();
+            let runtime = runtime.map_err(|_| invalid("to be bound inside a tokio runtime"))?;
             let Present { state, sockets, .. } = &mut *present;
             let mut bound = BTreeMap::new();
             for key in state.nodes.keys() {
                 bound.insert(key.clone(), sockets.bind(key)?);
             }
             present.bound = bound;
-            present.is_bound = true;
+            present.phase = Phase::Bound;
+            present.runtime = Some(runtime);
         }
         Ok(Self { shared })
     }
@@ -73,25 +81,23 @@ impl LoadBalancerServer {
         let mut listeners = JoinSet::new();
         let mut drivers = JoinSet::new();
         let mut serving = BTreeMap::new();
+        let mut drained = Drained::default();
         loop {
             self.adapt(&mut serving, &mut listeners, &mut drivers, limit);
             tokio::select! {
                 () = &mut stop => break,
                 () = self.shared.changed.notified() => {}
                 // A listener that was told to stop has drained.
-                Some(_) = listeners.join_next() => {}
+                Some(ended) = listeners.join_next() => add(&mut drained, ended),
                 Some(_) = drivers.join_next() => {}
             }
         }
+        self.shared.present().phase = Phase::Over;
         for Serving { handle, .. } in serving.values() {
             handle.shutdown();
         }
-        let mut drained = Drained::default();
-        while let Some(result) = listeners.join_next().await {
-            let next = result.unwrap_or_default();
-            drained.finished += next.finished;
-            drained.cut_off += next.cut_off;
-            drained.requests_cut_off += next.requests_cut_off;
+        while let Some(ended) = listeners.join_next().await {
+            add(&mut drained, ended);
         }
         drained
     }
@@ -125,15 +131,14 @@ impl LoadBalancerServer {
                     serving.insert(key.clone(), same);
                     continue;
                 }
-                Some(changed) => {
-                    changed.handle.shutdown();
-                    Some(changed.bound)
-                }
-                None => new,
+                Some(changed) => Some((changed.bound, Some(changed.handle))),
+                None => new.map(|new| (new, None)),
             };
-            let Some(bound) = bound else { continue };
+            let Some((bound, replaced)) = bound else { continue };
             match start(node, &bound, &present.state.config) {
                 Ok(listener) => {
+                    // Both have the sockets, so no connection is refused in between.
+                    replaced.iter().for_each(ListenerHandle::shutdown);
                     let handle = listener.handle();
                     let settings = node.settings.clone();
                     let service = node.service.clone();
@@ -142,11 +147,33 @@ impl LoadBalancerServer {
                     listeners
                         .spawn(async move { listener.serve(service).drain_limit(limit).await });
                 }
-                Err(error) => tracing::error!(port = key.port, %error, "a listener cannot serve"),
+                Err(error) => {
+                    tracing::error!(port = key.port, %error, "a listener cannot serve");
+                    // The one before goes on, and the next reload tries again.
+                    if let Some(handle) = replaced {
+                        let settings = NodeSettings::outdated(&node.settings);
+                        let service = node.service.clone();
+                        serving.insert(key.clone(), Serving { handle, service, settings, bound });
+                    } else {
+                        present.bound.insert(key.clone(), bound);
+                    }
+                }
             }
         }
         present.handles =
             serving.iter().map(|(key, serving)| (key.clone(), serving.handle.clone())).collect();
+    }
+}
+
+/// Adds what became of the connections of a listener.
+fn add(drained: &mut Drained, ended: Result<Drained, JoinError>) {
+    match ended {
+        Ok(ended) => {
+            drained.finished += ended.finished;
+            drained.cut_off += ended.cut_off;
+            drained.requests_cut_off += ended.requests_cut_off;
+        }
+        Err(error) => tracing::error!(%error, "a listener has failed"),
     }
 }
 
@@ -169,8 +196,9 @@ fn start(node: &Node, bound: &Bound, config: &Checked) -> Result<Listener, Liste
 impl Drop for LoadBalancerServer {
     fn drop(&mut self) {
         let mut present = self.shared.present();
-        let Present { is_bound, bound, handles, .. } = &mut *present;
-        *is_bound = false;
+        let Present { phase, drivers, bound, handles, .. } = &mut *present;
+        // Without its drivers, a target group learns of no target.
+        *phase = if drivers.is_empty() { Phase::Over } else { Phase::Unbound };
         bound.clear();
         handles.clear();
     }

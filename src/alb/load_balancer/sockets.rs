@@ -8,6 +8,9 @@ use std::{
 use super::state::NodeKey;
 use crate::alb::config::{Problem, ProblemKind};
 
+/// How many connections may wait in the kernel to be accepted; it has a limit of its own.
+const BACKLOG: i32 = 4096;
+
 /// The open sockets of all nodes, by the listener's port and the address in the configuration.
 ///
 /// A socket is closed when no node has it. Until then, a node with the same address shares it, so
@@ -42,9 +45,16 @@ impl Sockets {
         if let Some(socket) = self.open.get(&(port, address)).and_then(Weak::upgrade) {
             return Ok(socket);
         }
-        let socket = TcpListener::bind(address)?;
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
-        let socket = Arc::new(socket);
+        let socket = Arc::new(TcpListener::from(socket));
         self.open.insert((port, address), Arc::downgrade(&socket));
         Ok(socket)
     }

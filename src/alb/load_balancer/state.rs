@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// The parts of a load balancer at a moment.
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) config: Checked,
     pub(super) groups: BTreeMap<String, Group>,
@@ -37,6 +38,7 @@ pub(super) struct NodeKey {
 }
 
 /// A listener in one zone.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) service: Swap<NodeService>,
     pub(super) rules: LoginRouter<GroupService>,
@@ -50,7 +52,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NodeSettings {
     pub(super) listener: config::Listener,
-    pub(super) attributes: config::LoadBalancerAttributes,
+    times: [config::Time; 2],
+    http2: bool,
 }
 
 /// What is made of a configuration before anything changes.
@@ -81,7 +84,6 @@ impl Plan {
     pub(super) fn new(
         config: Checked,
         resources: &Resources,
-        tunnels: &Tunnels,
         present: Option<&State>,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
@@ -117,17 +119,18 @@ impl Plan {
             groups.extend(planned.map(|planned| (group.name.clone(), planned)));
         }
         let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers, shifted_zone };
-        plan.add_nodes(resources, tunnels, present, &mut problems);
+        plan.add_nodes(resources, present, &mut problems);
         Problems::or(problems, plan)
     }
 
     fn add_nodes(
         &mut self,
         resources: &Resources,
-        tunnels: &Tunnels,
         present: Option<&State>,
         problems: &mut Vec<Problem>,
     ) {
+        let idle_timeout = self.config.load_balancer.attributes.idle_timeout;
+        let tunnels = &Tunnels::new().idle_timeout(idle_timeout.into());
         for listener in &self.config.listeners {
             let tls = assemble_tls(listener, &self.config, resources, problems);
             for key in node_keys(listener, &self.config) {
@@ -208,17 +211,24 @@ impl Node {
 }
 
 impl NodeSettings {
+    /// Returns settings that differ from these, for a listener that could not take them over.
+    pub(super) fn outdated(next: &Self) -> Self {
+        Self { http2: !next.http2, ..next.clone() }
+    }
+
     fn of(listener: &config::Listener, config: &config::Config) -> Self {
         let mut listener = listener.clone();
-        // These are swapped while the node serves.
+        // These are swapped while the node serves. Client certificates are not among them: a
+        // connection that was opened without one must not outlive a listener that asks for it.
         listener.rules.clear();
         listener.default_action = config::Action::default();
         listener.default_authenticate = None;
         listener.attributes = config::ListenerAttributes::default();
         listener.certificates.clear();
         listener.security_policy = None;
-        listener.mutual_tls = config::MutualTls::Off;
-        Self { listener, attributes: config.load_balancer.attributes.clone() }
+        let attributes = &config.load_balancer.attributes;
+        let times = [attributes.idle_timeout, attributes.client_keep_alive];
+        Self { listener, times, http2: attributes.http2 }
     }
 }
 

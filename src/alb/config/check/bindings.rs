@@ -14,6 +14,10 @@ pub(super) fn check(config: &Config, at: &mut At<'_>) {
     let listeners = config.listeners.iter();
     let ports = listeners.flat_map(|it| [Some(it.port.to_string()), it.arn.clone()]);
     unused(&bindings.listen, &ports.flatten().collect(), &mut at.at("listen"));
+    let has_nodes = config.load_balancer.zones.iter().any(|zone| !zone.addresses.is_empty());
+    if has_nodes && !bindings.listen.is_empty() {
+        at.at("listen").missing("no entries, because the addresses are those of the zones");
+    }
     let groups = config.target_groups.iter();
     let names = groups.flat_map(|group| [Some(group.name.clone()), group.arn.clone()]);
     unused(&bindings.groups, &names.flatten().collect(), &mut at.at("groups"));

@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{action, at::At, authenticate, condition, transform};
 use crate::alb::config::{
-    Certificate, Config, Listener, ListenerAttributes, ListenerProtocol, MutualTls, Rule,
+    Authenticate, Certificate, Config, Listener, ListenerAttributes, ListenerProtocol, MutualTls,
+    Rule, Transforms,
 };
 use crate::listener::tls::SecurityPolicy;
 
@@ -171,6 +172,12 @@ fn rules(config: &Config, listener: &Listener, at: &mut At<'_>) {
 fn check_rule(config: &Config, listener: &Listener, rule: &Rule, at: &mut At<'_>) {
     condition::check_all(&rule.conditions, MAX_CONDITION_VALUES, &mut at.at("conditions"));
     transform::check(&rule.transforms, &mut at.at("transforms"));
+    let is_login =
+        matches!(rule.authenticate, Some(Authenticate::Oidc(_) | Authenticate::Cognito(_)));
+    if is_login && rule.transforms != Transforms::default() {
+        let why = "a login needs the address that the browser sees";
+        at.at("transforms").unsupported(why);
+    }
     let authenticate = rule.authenticate.as_ref();
     authenticate::check(config, listener, authenticate, &mut at.at("authenticate"));
     action::check(config, listener, &rule.action, &mut at.at("action"));

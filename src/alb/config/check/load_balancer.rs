@@ -16,6 +16,12 @@ pub(super) fn check(load_balancer: &LoadBalancer, at: &mut At<'_>) {
         }
     }
     attributes(&load_balancer.attributes, &mut at.at("attributes"));
+    let mut bound = BTreeSet::new();
+    for (index, zone) in load_balancer.zones.iter().enumerate() {
+        for address in zone.addresses.iter().filter(|address| !bound.insert(**address)) {
+            at.at("zones").item(index).invalid(address, "an address that no other zone has");
+        }
+    }
 }
 
 fn attributes(attributes: &LoadBalancerAttributes, at: &mut At<'_>) {

@@ -39,9 +39,9 @@ fn check(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
         }
     }
     if group.control_port.is_some() {
-        let text = "no agent is spoken to: a target permits requests by the field \
-                    `endpoint-permits` of its responses";
-        at.at("control_port").note(text);
+        let why = "no agent of AWS is spoken to; in code, a target permits requests by the field \
+                   `endpoint-permits` of its responses";
+        at.at("control_port").unsupported(why);
     }
     if group.protocol == TargetProtocol::Https {
         at.at("protocol").note("the ALB does not verify the certificates of targets");

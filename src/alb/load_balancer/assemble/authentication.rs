@@ -184,8 +184,8 @@ mod oidc {
         let resources = sources.resources;
         let http = http_client(path, sources)?;
         let mut builder = OidcLayer::builder(provider, client, http, resources.keys.cookie.clone())
-            // Rules with the same provider and client share their sessions.
-            .realm(format!("{issuer} {client}"))
+            // Rules with the same provider, client and times share their sessions.
+            .realm(format!("{issuer} {client} {}", session.timeout))
             .cookie(&session.cookie)
             .scope(&session.scope)
             .session_timeout(session.timeout.into())

@@ -15,7 +15,7 @@ use crate::{
     },
     health::{FailureShare, LatencyOutliers, OutlierDetection, Stalls, SuccessRate},
     hedge::Delay,
-    http::{ReplayBody, ReplayLayer, RequestBody, ResilienceLayer, Resilient},
+    http::{ReplayBody, ReplayLayer, RequestBody, ResilienceLayer, Resilient, Tls},
     lambda::{Function, FunctionName},
     retry::{Backoff, Budget},
 };
@@ -60,7 +60,8 @@ impl GroupSettings {
             cross_zone: attributes.cross_zone,
             function: config.bound_function(group).cloned(),
             // Browsers do not send a secure cookie over plain HTTP.
-            secure_cookies: config.listeners.iter().all(is_https),
+            secure_cookies: group.attributes.stickiness.is_some()
+                && config.listeners.iter().all(is_https),
         };
         if group.kind != config::TargetKind::Lambda {
             settings.group.targets.clear();
@@ -189,11 +190,13 @@ fn target_group(
         .group_health(thresholds(attributes))
         .cross_zone(if cross_zone { CrossZone::On } else { CrossZone::Off })
         .connect_timeout(settings.resilience.timeouts.connect.into());
-    if config.protocol == config::TargetProtocol::Https {
-        builder = builder.unverified_tls();
-    }
-    if config.control_port.is_some() {
-        builder = builder.target_permits(1);
+    let check = config.effective_health_check();
+    if [config.protocol, check.protocol].contains(&config::TargetProtocol::Https) {
+        // As at the ALB, whose targets have certificates of their own.
+        let tls = Tls::builder().without_verification();
+        let provider = resources.crypto_provider.clone();
+        let tls = provider.into_iter().fold(tls, |tls, provider| tls.crypto_provider(provider));
+        builder = builder.tls(tls.build()?);
     }
     if let Some(stickiness) = &attributes.stickiness {
         let key = resources.keys.session.clone();

@@ -311,3 +311,21 @@ async fn a_head_that_stops_is_408() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(read.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&read));
 }
+
+#[tokio::test]
+async fn a_rewrite_without_a_valid_result_is_500() {
+    let backend = Backend::good().await;
+    let rule = r#"
+        [[listeners.rules]]
+        conditions = [{ path = "/bad*" }]
+        transforms = { url = { regex = "^/bad", replace = "bad" } }
+        action = { forward = "web" }
+    "#;
+    let running = Running::start(&forwarding(&backend).replacen(
+        "[[target_groups]]",
+        &format!("{rule}[[target_groups]]"),
+        1,
+    ));
+    assert_own(&running.get("/bad/page").await, 500);
+    assert_eq!(backend.served(), 0);
+}

@@ -437,3 +437,17 @@ async fn a_bad_configuration_is_refused_and_the_old_one_serves_on() {
     load.go_on().await;
     load.end().await;
 }
+
+#[tokio::test]
+async fn a_load_balancer_serves_once() {
+    let text = super::running::forwarding(&crate::target_group::backend::Backend::good().await);
+    let balancer = super::running::builder(&text).build().unwrap();
+    let server = balancer.bind().unwrap();
+    assert!(balancer.bind().unwrap_err().to_string().contains("once at a time"));
+    drop(server);
+    let server = balancer.bind().unwrap();
+    server.serve(std::future::ready(()), Duration::ZERO).await;
+    assert!(balancer.bind().unwrap_err().to_string().contains("has not served"));
+    let reloaded = balancer.reload(super::running::checked(&text));
+    assert!(reloaded.unwrap_err().to_string().contains("has not been stopped"));
+}

@@ -417,6 +417,34 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
     assert_eq!(seen.len(), 2, "{seen:?}");
 }
 
+#[tokio::test]
+async fn targets_without_a_zone_serve_zones_without_targets() {
+    let Some(port) = free_port() else { return };
+    let backend = Backend::good().await;
+    let text = format!(
+        r#"
+            [load_balancer]
+            zones = [{{ name = "a", addresses = ["127.0.0.1"] }}, {{ name = "b", addresses = ["127.0.0.2"] }}]
+            attributes = {{ cross_zone = false }}
+            [[listeners]]
+            port = {port}
+            default_action = {{ forward = "web" }}
+            [[target_groups]]
+            name = "web"
+            health_check = {{ path = "/check" }}
+            targets = ["{}"]
+        "#,
+        backend.address
+    );
+    let running = Running::start(&text);
+    until("the zone is healthy", || running.balancer.is_zone_healthy("a")).await;
+    for ip in ["127.0.0.1", "127.0.0.2"] {
+        let address = format!("{ip}:{port}").parse().unwrap();
+        let answer = exchange(address, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
 /// A port that is free on 127.0.0.1 and 127.0.0.2.
 fn free_port() -> Option<u16> {
     (0..20).find_map(|_| {
