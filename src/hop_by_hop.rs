@@ -103,8 +103,8 @@ pub(crate) fn describes_client(name: &HeaderName) -> bool {
     }
 }
 
-/// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other character
-/// may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
+/// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other
+/// character may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
 pub(crate) fn describes_user(name: &HeaderName) -> bool {
     let folded =
         name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });

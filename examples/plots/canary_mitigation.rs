@@ -1,7 +1,7 @@
-//! A bad version that is rolled out to 5, 50 and 100 % of the targets: the share of requests that it
-//! gets, with automatic target weights and without. Its requests fail in 30 of 100 cases, those of
-//! the good version in 1 of 100. Time is virtual, so a run takes seconds and always gives the same
-//! figures.
+//! A bad version that is rolled out to 5, 50 and 100 % of the targets: the share of requests that
+//! it gets, with automatic target weights and without. Its requests fail in 30 of 100 cases, those
+//! of the good version in 1 of 100. Time is virtual, so a run takes seconds and always gives the
+//! same figures.
 //!
 //! `cargo run --release -p tower-lb-plots --example canary_mitigation [file.svg]` prints a table.
 //! With a file name, it also draws a plot.

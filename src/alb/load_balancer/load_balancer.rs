@@ -111,13 +111,13 @@ impl LoadBalancer {
     /// Serves another configuration from now on.
     ///
     /// All of its parts are made and all new addresses bound before anything changes. Files are
-    /// read again; blocking. Connections stay open, unless their listener is gone, its times change,
-    /// or it asks for other client certificates: then they are drained.
+    /// read again; blocking. Connections stay open, unless their listener is gone, its times
+    /// change, or it asks for other client certificates: then they are drained.
     ///
     /// # Errors
     ///
-    /// If a part cannot be made or an address cannot be bound. Then nothing has changed. If the load
-    /// balancer is stopping or has stopped.
+    /// If a part cannot be made or an address cannot be bound. Then nothing has changed. If the
+    /// load balancer is stopping or has stopped.
     pub fn reload(&self, config: Checked) -> Result<(), Problems> {
         let shared = &self.shared;
         let _one_at_a_time = lock(&shared.reloading);
@@ -173,9 +173,9 @@ impl LoadBalancer {
     }
 
     /// Returns whether a zone can serve: each target group has as many healthy targets as its
-    /// threshold for DNS asks for. They are counted in the zone if cross-zone load balancing is off,
-    /// and in all zones otherwise. A zone that is shifted away cannot serve. Groups without targets
-    /// do not count.
+    /// threshold for DNS asks for. They are counted in the zone if cross-zone load balancing is
+    /// off, and in all zones otherwise. A zone that is shifted away cannot serve. Groups without
+    /// targets do not count.
     ///
     /// If a name is answered with the zones that can serve, a zone without healthy targets gets no
     /// new clients; see [`DnsServer`](crate::dns_server::DnsServer).

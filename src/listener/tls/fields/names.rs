@@ -40,6 +40,7 @@ const ALL: [TlsField; 8] = [
 
 impl TlsField {
     /// Returns all fields.
+    #[cfg(feature = "alb")]
     pub(crate) fn all() -> [Self; 8] {
         ALL
     }
