@@ -164,12 +164,14 @@ impl<S: HttpService> Connection<S> {
 /// Does the TLS handshake, after it has waited for its turn. `None` if it fails.
 #[cfg(feature = "tls")]
 async fn shake_hands(
-    stream: ClientStream,
+    mut stream: ClientStream,
     tls: &ServerTls,
     core: &Core,
 ) -> Option<(Box<TlsStream<ClientStream>>, TlsDetails)> {
     let activity = Arc::clone(stream.activity());
     let handshake = pin!(async {
+        // A client that sends nothing must not delay those that wait for their turn.
+        read_hello(&mut stream).await?;
         // Handshakes are the work that a client can ask for most cheaply. The semaphore is never
         // closed.
         let _permit = core.handshakes.acquire().await;
@@ -184,6 +186,30 @@ async fn shake_hands(
         Err(Late::Draining) => activity.set_end(End::Closed(Closing::Drained)),
     }
     None
+}
+
+/// Reads the first record of the handshake ahead, or what there is of it at the end of the stream.
+#[cfg(feature = "tls")]
+async fn read_hello(stream: &mut ClientStream) -> std::io::Result<()> {
+    while !has_record(stream.ahead()) && stream.read_ahead().await? > 0 {}
+    Ok(())
+}
+
+/// Returns whether the first record of a handshake is complete. What is none is left to the
+/// handshake.
+#[cfg(feature = "tls")]
+fn has_record(ahead: &[u8]) -> bool {
+    /// The content type of RFC 8446, 5.1, and the longest record.
+    const HANDSHAKE: u8 = 22;
+    const MAX_RECORD_BYTES: usize = (1 << 14) + 256;
+    match *ahead {
+        [HANDSHAKE, _, _, high, low, ref record @ ..] => {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            record.len() >= length.min(MAX_RECORD_BYTES)
+        }
+        [] | [HANDSHAKE, ..] => false,
+        _ => true,
+    }
 }
 
 fn exchanges<S>(service: S, facts: Facts, activity: &Arc<Activity>) -> Exchanges<S> {
@@ -348,5 +374,20 @@ async fn within<T>(
         Either::Left((done, _)) => Ok(done),
         Either::Right((Either::Left(_), _)) => Err(Late::TimedOut),
         Either::Right((Either::Right(_), _)) => Err(Late::Draining),
+    }
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::has_record;
+
+    #[test]
+    fn a_record_is_complete_with_its_last_byte() {
+        let record = [22, 3, 1, 0, 2, 7, 7];
+        for length in 0..record.len() {
+            assert!(!has_record(&record[..length]), "{length}");
+        }
+        assert!(has_record(&record));
+        assert!(has_record(b"GET / HTTP/1.1"), "no record of a handshake");
     }
 }

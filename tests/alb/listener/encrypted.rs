@@ -74,7 +74,6 @@ async fn the_proxy_header_comes_before_the_handshake() {
 async fn a_handshake_that_does_not_end() {
     let limit = Duration::from_millis(300);
     let served = serve(encrypted(|socket| socket).handshake_timeout(limit).max_handshakes(1));
-    // The second one waits for the first, and its time runs as well.
     let mut one = Client::connect(served.address).await;
     let mut two = Client::connect(served.address).await;
     one.send([0x16, 0x03, 0x01]).await;
@@ -84,6 +83,20 @@ async fn a_handshake_that_does_not_end() {
     }
     served.until("counted", |status| status.refused.handshake_timeout == 2).await;
     assert_eq!(served.status().open, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_clients_do_not_delay_handshakes() {
+    if !is_installed("curl", "--version") {
+        return;
+    }
+    let served = serve(encrypted(|socket| socket).max_handshakes(1));
+    // Neither has sent the whole of its first record.
+    let _silent = Client::connect(served.address).await;
+    let mut slow = Client::connect(served.address).await;
+    slow.send([0x16, 0x03, 0x01]).await;
+    let told = curl(&["-k", "--max-time", "5", &url(&served)]).await;
+    assert!(told.starts_with("HTTP/2.0"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
