@@ -11,6 +11,8 @@ use super::{
 };
 #[cfg(any(feature = "jwt", feature = "oidc"))]
 use crate::auth::HttpClient;
+#[cfg(feature = "oidc")]
+use crate::auth::oidc::SigningKey;
 use crate::{
     BoxError,
     alb::config::{Checked, Problem, ProblemKind, Problems, Secret},
@@ -27,6 +29,8 @@ pub struct LoadBalancerBuilder {
     functions: BTreeMap<String, AnyInvoke>,
     secrets: BTreeMap<String, Secret>,
     filter: Option<Arc<Filter>>,
+    #[cfg(feature = "oidc")]
+    signing_key: Option<SigningKey>,
     #[cfg(any(feature = "jwt", feature = "oidc"))]
     http_client: Option<HttpClient>,
 }
@@ -40,6 +44,8 @@ impl LoadBalancerBuilder {
             functions: BTreeMap::new(),
             secrets: BTreeMap::new(),
             filter: None,
+            #[cfg(feature = "oidc")]
+            signing_key: None,
             #[cfg(any(feature = "jwt", feature = "oidc"))]
             http_client: None,
         }
@@ -87,6 +93,15 @@ impl LoadBalancerBuilder {
         self
     }
 
+    /// Sets the key that signs the claims of users, `x-amzn-oidc-data`. Default: targets do not get
+    /// that field.
+    #[cfg(feature = "oidc")]
+    #[must_use]
+    pub fn signing_key(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(key);
+        self
+    }
+
     /// Admits a request to the rules if the closure returns true, in the place of a web application
     /// firewall. Other requests get status 403. If it fails, a request gets status 500, or passes
     /// if the configuration has `waf_fail_open`. Default: all are admitted.
@@ -120,6 +135,8 @@ impl LoadBalancerBuilder {
             #[cfg(feature = "oidc")]
             secrets,
             filter,
+            #[cfg(feature = "oidc")]
+            signing_key: self.signing_key,
             #[cfg(any(feature = "jwt", feature = "oidc"))]
             http_client: self.http_client,
         };

@@ -6,6 +6,8 @@ use rustls::crypto::CryptoProvider;
 use super::{function::AnyInvoke, keys::Keys};
 #[cfg(any(feature = "jwt", feature = "oidc"))]
 use crate::auth::HttpClient;
+#[cfg(feature = "oidc")]
+use crate::auth::oidc::SigningKey;
 use crate::{
     BoxError,
     alb::config::{Problem, ProblemKind, Secret, SecretSource},
@@ -22,6 +24,9 @@ pub(super) struct Resources {
     #[cfg(feature = "oidc")]
     pub(super) secrets: BTreeMap<String, Secret>,
     pub(super) filter: Option<Arc<Filter>>,
+    /// Signs what targets learn about users.
+    #[cfg(feature = "oidc")]
+    pub(super) signing_key: Option<SigningKey>,
     #[cfg(any(feature = "jwt", feature = "oidc"))]
     pub(super) http_client: Option<HttpClient>,
 }

@@ -70,6 +70,7 @@ fn client(config: &Config, id: &str, at: &mut At<'_>) {
 }
 
 fn session(session: &Session, at: &mut At<'_>) {
+    at.note("targets get `x-amzn-oidc-data` only if the program supplies a key that signs it");
     // The characters of a token of RFC 9110, which names of cookies are.
     let is_token = http::HeaderName::from_bytes(session.cookie.as_bytes()).is_ok();
     if !is_token {

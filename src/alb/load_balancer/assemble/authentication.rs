@@ -202,6 +202,9 @@ mod oidc {
             let secret = resources.secret(source, &path)?;
             builder = builder.client_secret(ClientSecret::new(secret.expose()));
         }
+        if let Some(key) = &resources.signing_key {
+            builder = builder.signing_key(key.clone());
+        }
         builder.build().map_err(|error| Problem::from_config_error(path, &error))
     }
 }
