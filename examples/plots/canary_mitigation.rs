@@ -130,7 +130,7 @@ fn draw(lines: &[(&str, Vec<Step>)], file: &str) -> Result<(), BoxError> {
         .configure_mesh()
         .x_desc("seconds")
         .y_desc("share of requests")
-        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .y_label_formatter(&|share: &f64| format!("{:.0} %", share * 100.0))
         .light_line_style(WHITE)
         .draw()?;
     for (index, (name, steps)) in lines.iter().enumerate() {
