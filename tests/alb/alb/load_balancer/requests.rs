@@ -537,3 +537,28 @@ async fn a_websocket_goes_through() {
     assert_eq!(&echoed, b"again");
     target.abort();
 }
+
+#[tokio::test]
+async fn metrics_tell_connections_rules_and_responses() {
+    use tower_lb::observe::{Registry, metrics::Exporter};
+
+    let backend = Backend::good().await;
+    let running = Running::start(&forwarding(&backend));
+    let registry = Registry::new();
+    registry.add(&running.balancer);
+    assert_eq!(running.get("/").await.status, 200);
+    assert_eq!(running.send("TRACE / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.status, 405);
+    let text = Exporter::new(&registry).render();
+    let responses = r#"tower_lb_responses_total{load_balancer="",listener="8080",zone="""#;
+    for line in [
+        format!(r#"{responses},by="target",class="2xx"}} 1"#),
+        format!(r#"{responses},by="load_balancer",class="4xx"}} 1"#),
+        r#"tower_lb_client_connections_accepted_total{listener="8080"} 2"#.to_owned(),
+        r#"tower_lb_client_requests_total{listener="8080"} 2"#.to_owned(),
+        r#"tower_lb_accept_errors_total{listener="8080"} 0"#.to_owned(),
+        r#"tower_lb_rule_matches_total{rules="8080",rule="default"} 1"#.to_owned(),
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
+    }
+    assert!(text.contains(r#"tower_lb_requests_total{balancer="web""#), "{text}");
+}
