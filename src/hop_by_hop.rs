@@ -105,6 +105,7 @@ pub(crate) fn describes_client(name: &HeaderName) -> bool {
 
 /// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other
 /// character may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
+#[cfg(any(feature = "alb", feature = "oidc"))]
 pub(crate) fn describes_user(name: &HeaderName) -> bool {
     let folded =
         name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
@@ -117,6 +118,7 @@ mod tests {
 
     use super::*;
 
+    #[cfg(any(feature = "alb", feature = "oidc"))]
     #[test]
     fn any_spelling_of_a_user_is_found() {
         let describes = |name: &'static str| describes_user(&HeaderName::from_static(name));
