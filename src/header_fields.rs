@@ -2,7 +2,7 @@
 
 #![cfg_attr(not(feature = "proxy"), allow(dead_code))]
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
 /// Returns the elements of all fields with the name, without those that are empty.
 pub(crate) fn elements<'a>(
@@ -32,6 +32,22 @@ pub(crate) fn join<'a>(
 ) -> Option<HeaderValue> {
     let values: Vec<_> = values.map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&values.join(separator.as_bytes())).ok()
+}
+
+/// Adds an element to a list, as the last one of one field: some endpoints read only the first
+/// field, and would believe what the client sent.
+pub(crate) fn append_element(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(element);
+        }
+        Entry::Occupied(mut entry) => {
+            let sent = entry.iter().filter(|value| !value.is_empty());
+            if let Some(list) = join(sent.chain([&element]), ", ") {
+                entry.insert(list);
+            }
+        }
+    }
 }
 
 /// Removes the fields whose names match.

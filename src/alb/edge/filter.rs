@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::request::Parts;
 
 use super::refusal::Refusal;
-use crate::{BoxError, escape::EscapedChain};
+use crate::{BoxError, escape::EscapedChain, named::Episode};
 
 /// A decision about each request before the rules, such as that of a web application firewall.
 #[derive(Clone)]
@@ -11,6 +11,7 @@ pub(in crate::alb) struct RequestFilter {
     admits: Arc<dyn Fn(&Parts) -> Result<bool, BoxError> + Send + Sync>,
     /// Whether requests pass while the filter fails.
     fail_open: bool,
+    failures: Arc<Episode>,
 }
 
 impl RequestFilter {
@@ -18,7 +19,7 @@ impl RequestFilter {
         admits: Arc<dyn Fn(&Parts) -> Result<bool, BoxError> + Send + Sync>,
         fail_open: bool,
     ) -> Self {
-        Self { admits, fail_open }
+        Self { admits, fail_open, failures: Arc::default() }
     }
 
     /// Refuses a request that is not admitted with 403. If the filter fails, the request gets 500
@@ -29,7 +30,9 @@ impl RequestFilter {
             Ok(false) => Err(Refusal::Filtered),
             Err(error) => {
                 let passes = self.fail_open;
-                tracing::debug!(error = %EscapedChain(&*error), passes, "the filter has failed");
+                if self.failures.begins() {
+                    tracing::warn!(error = %EscapedChain(&*error), passes, "the filter fails");
+                }
                 if passes { Ok(()) } else { Err(Refusal::FilterFailed) }
             }
         }

@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::Refusal;
 use crate::{
-    header_fields::{elements, join},
+    header_fields::{append_element, elements},
     http::ClientConnection,
 };
 
@@ -42,14 +42,14 @@ pub(super) fn set_forwarded(
             headers.remove(X_FORWARDED_FOR);
         }
         (ClientAddress::Append, Some(connection)) => {
-            append_address(headers, connection.peer_ip_field().clone());
+            append_element(headers, X_FORWARDED_FOR, connection.peer_ip_field().clone());
         }
         (ClientAddress::AppendWithPort, Some(connection)) => {
             let peer = connection.peer();
             // `[v6]:port`. A mapped address is shown as the IPv4 address that it is.
             let peer = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
             if let Ok(value) = HeaderValue::try_from(peer.to_string()) {
-                append_address(headers, value);
+                append_element(headers, X_FORWARDED_FOR, value);
             }
         }
         (ClientAddress::Preserve, _) | (_, None) => {}
@@ -63,14 +63,6 @@ pub(super) fn set_forwarded(
     headers.insert(X_FORWARDED_PROTO, scheme);
     headers.insert(X_FORWARDED_PORT, connection.local_port_field().clone());
     Ok(())
-}
-
-/// Adds an address as the last of one field: a target that reads only the first field would
-/// otherwise believe the client.
-fn append_address(headers: &mut HeaderMap, address: HeaderValue) {
-    let sent = headers.get_all(X_FORWARDED_FOR).iter();
-    let joined = join(sent.filter(|value| !value.is_empty()).chain([&address]), ", ");
-    headers.insert(X_FORWARDED_FOR, joined.unwrap_or(address));
 }
 
 #[cfg(test)]

@@ -23,21 +23,17 @@ pub(in crate::alb) struct ListenerSettings {
     pub(in crate::alb) server: Option<HeaderValue>,
     /// Fields that replace those of the target, such as `Strict-Transport-Security`.
     pub(in crate::alb) fields: Vec<(HeaderName, HeaderValue)>,
+    /// Counts the responses, also those of settings before.
+    pub(in crate::alb) responses: Arc<ResponseCounters>,
 }
 
 /// Wraps the service of a listener in [`ListenerEdge`].
 #[derive(Clone, Debug)]
-pub(in crate::alb) struct ListenerEdgeLayer {
-    settings: Arc<ListenerSettings>,
-    responses: Arc<ResponseCounters>,
-}
+pub(in crate::alb) struct ListenerEdgeLayer(Arc<ListenerSettings>);
 
 impl ListenerEdgeLayer {
-    pub(in crate::alb) fn new(
-        settings: ListenerSettings,
-        responses: Arc<ResponseCounters>,
-    ) -> Self {
-        Self { settings: Arc::new(settings), responses }
+    pub(in crate::alb) fn new(settings: ListenerSettings) -> Self {
+        Self(Arc::new(settings))
     }
 }
 
@@ -45,8 +41,7 @@ impl<S> Layer<S> for ListenerEdgeLayer {
     type Service = ListenerEdge<S>;
 
     fn layer(&self, inner: S) -> ListenerEdge<S> {
-        let (settings, responses) = (Arc::clone(&self.settings), Arc::clone(&self.responses));
-        ListenerEdge { inner, settings, responses }
+        ListenerEdge { inner, settings: Arc::clone(&self.0) }
     }
 }
 
@@ -56,7 +51,6 @@ impl<S> Layer<S> for ListenerEdgeLayer {
 pub(in crate::alb) struct ListenerEdge<S> {
     inner: S,
     settings: Arc<ListenerSettings>,
-    responses: Arc<ResponseCounters>,
 }
 
 impl<S, B, R> Service<Request<B>> for ListenerEdge<S>
@@ -76,8 +70,7 @@ where
             set_port(&mut request, port);
         }
         let response = self.inner.call(request);
-        let (settings, responses) = (Arc::clone(&self.settings), Arc::clone(&self.responses));
-        ListenerEdgeFuture { response, settings, responses }
+        ListenerEdgeFuture { response, settings: Arc::clone(&self.settings) }
     }
 }
 
@@ -87,7 +80,6 @@ pin_project! {
         #[pin]
         response: F,
         settings: Arc<ListenerSettings>,
-        responses: Arc<ResponseCounters>,
     }
 }
 
@@ -99,8 +91,6 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ListenerEdgeFu
         let mut response = ready!(this.response.poll(cx));
         if let Ok(response) = &mut response {
             this.settings.apply(response);
-            let is_own = response.extensions().get::<FromGateway>().is_some();
-            this.responses.count(response.status(), is_own);
         }
         Poll::Ready(response)
     }
@@ -137,6 +127,7 @@ impl ListenerSettings {
         for (name, value) in &self.fields {
             headers.insert(name, value.clone());
         }
+        self.responses.count(response.status(), is_own);
     }
 }
 

@@ -1,5 +1,4 @@
 use std::{
-    cell::RefCell,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -99,11 +98,8 @@ impl RequestSettings {
         if let Some(connection) = connection.filter(|_| !self.preserve_host) {
             set_host_port(&mut head.headers, connection);
         }
-        thread_local! {
-            // A trace id has to be unique and not secret.
-            static RNG: RefCell<Rng> = RefCell::new(Rng::from_entropy());
-        }
-        RNG.with_borrow_mut(|rng| set_trace_id(&mut head.headers, rng));
+        // A trace id has to be unique and not secret.
+        set_trace_id(&mut head.headers, &mut Rng::from_entropy());
         self.filter.as_ref().map_or(Ok(()), |filter| filter.check(head))
     }
 }

@@ -1,14 +1,10 @@
 use std::{fmt::Write, net::IpAddr};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Version,
-    header::{self, Entry},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{connection::ClientConnection, trust::TrustedNetworks};
 use crate::{
-    header_fields::{join, remove_if},
+    header_fields::{append_element, remove_if},
     hop_by_hop::describes_client,
     rng::Rng,
 };
@@ -116,7 +112,7 @@ impl Forwarding {
             append_x_forwarded(headers, connection);
         }
         if let Some(via) = &self.via {
-            append(headers, header::VIA, via.entry(*version).clone());
+            append_element(headers, header::VIA, via.entry(*version).clone());
         }
         if let Some(name) = &self.request_id {
             if !is_trusted {
@@ -133,7 +129,7 @@ impl Forwarding {
 }
 
 fn append_x_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
-    append(headers, X_FORWARDED_FOR, connection.peer_ip_field().clone());
+    append_element(headers, X_FORWARDED_FOR, connection.peer_ip_field().clone());
     let proto = HeaderValue::from_static(connection.scheme());
     headers.entry(X_FORWARDED_PROTO).or_insert(proto);
     headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.local_port_field().clone());
@@ -155,21 +151,7 @@ fn append_forwarded(headers: &mut HeaderMap, connection: &ClientConnection) {
     }
     let _ = write!(entry, ";proto={}", connection.scheme());
     if let Ok(entry) = HeaderValue::try_from(entry) {
-        append(headers, header::FORWARDED, entry);
-    }
-}
-
-/// Adds an element to a list, in one field: some endpoints read only the first one.
-fn append(headers: &mut HeaderMap, name: HeaderName, element: HeaderValue) {
-    match headers.entry(name) {
-        Entry::Vacant(entry) => {
-            entry.insert(element);
-        }
-        Entry::Occupied(mut entry) => {
-            if let Some(list) = join(entry.iter().chain([&element]), ", ") {
-                entry.insert(list);
-            }
-        }
+        append_element(headers, header::FORWARDED, entry);
     }
 }
 

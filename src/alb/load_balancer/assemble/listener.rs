@@ -82,7 +82,7 @@ fn assemble(
         .upgrades(tunnels.clone())
         .build()?;
     let service = (
-        ListenerEdgeLayer::new(listener_settings(listener)?, Arc::clone(counters)),
+        ListenerEdgeLayer::new(listener_settings(listener, counters)?),
         proxy,
         ErrorResponsesLayer,
         RequestEdgeLayer::new(request_settings(attributes, sources.resources)),
@@ -91,14 +91,18 @@ fn assemble(
     Ok(service.layer(rules))
 }
 
-fn listener_settings(listener: &config::Listener) -> Result<ListenerSettings, ConfigError> {
+fn listener_settings(
+    listener: &config::Listener,
+    responses: &Arc<ResponseCounters>,
+) -> Result<ListenerSettings, ConfigError> {
     let attributes = &listener.attributes;
     let mut fields = Vec::with_capacity(attributes.response_headers.len());
     for (name, value) in &attributes.response_headers {
         fields.push((field_name("response_headers", name)?, field_value(value)?));
     }
     let server = attributes.server_header.then(|| HeaderValue::from_static("tower-lb"));
-    Ok(ListenerSettings { port: Some(listener.port), server, fields })
+    let (port, responses) = (Some(listener.port), Arc::clone(responses));
+    Ok(ListenerSettings { port, server, fields, responses })
 }
 
 fn request_settings(
