@@ -16,7 +16,6 @@ use crate::auth::oidc::SigningKey;
 use crate::{
     BoxError,
     alb::config::{Checked, Problem, ProblemKind, Problems, Secret},
-    crypto_provider,
     lambda::Invoke,
     listener::tls::Certificate,
 };
@@ -52,7 +51,7 @@ impl LoadBalancerBuilder {
     }
 
     /// Sets the cryptography of TLS, such as `rustls::crypto::ring::default_provider()`. Default:
-    /// that of the process.
+    /// that of the process. Without TLS, none is needed.
     #[must_use]
     pub fn crypto_provider(mut self, provider: impl Into<Arc<CryptoProvider>>) -> Self {
         self.crypto_provider = Some(provider.into());
@@ -125,11 +124,10 @@ impl LoadBalancerBuilder {
     /// certificate without its key, a function that is not supplied.
     pub fn build(self) -> Result<LoadBalancer, Problems> {
         let Self { config, certificates, functions, secrets, filter, .. } = self;
-        let provider = self.crypto_provider.or_else(|| CryptoProvider::get_default().cloned());
-        let keys = make_keys(&config, &secrets, provider.clone())?;
+        let keys = make_keys(&config, &secrets)?;
         let resources = Resources {
             keys,
-            crypto_provider: provider,
+            crypto_provider: self.crypto_provider,
             certificates,
             functions,
             #[cfg(feature = "oidc")]
@@ -144,25 +142,17 @@ impl LoadBalancerBuilder {
     }
 }
 
-/// The path of the setting of the cookies' secret.
-const COOKIE_SECRET: &str = "bindings.cookie_secret";
-
-fn make_keys(
-    config: &Checked,
-    secrets: &BTreeMap<String, Secret>,
-    provider: Option<Arc<CryptoProvider>>,
-) -> Result<Keys, Problem> {
+/// Derives the keys of cookies from the secret of the configuration, or from a random one.
+fn make_keys(config: &Checked, secrets: &BTreeMap<String, Secret>) -> Result<Keys, Problem> {
     let invalid = |error| Problem::from_config_error("bindings", &error);
     if let Some(source) = &config.bindings.cookie_secret {
-        let secret = read_secret(secrets, source, COOKIE_SECRET)?;
+        let secret = read_secret(secrets, source, "bindings.cookie_secret")?;
         return Keys::derive(secret.expose().as_bytes()).map_err(invalid);
     }
     let mut random = [0; 32];
-    let provider = crypto_provider::or_process_default(provider)
-        .map_err(|error| Problem::from_config_error("builder", &error))?;
-    provider.secure_random.fill(&mut random).map_err(|_| {
-        let expected = "a crypto provider that has random numbers";
-        Problem::new(ProblemKind::Invalid, "builder.crypto_provider", expected)
+    getrandom::fill(&mut random).map_err(|error| {
+        let expected = format!("a secret, because the system has no random numbers ({error})");
+        Problem::new(ProblemKind::Invalid, "bindings.cookie_secret", expected)
     })?;
     Keys::derive(&random).map_err(invalid)
 }

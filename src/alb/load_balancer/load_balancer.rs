@@ -67,8 +67,9 @@ pub(super) struct Present {
 pub(super) enum Phase {
     /// It has no sockets.
     Unbound,
-    /// A reload binds the sockets of new nodes.
+    /// It has sockets, and may serve.
     Bound,
+    Serving,
     /// It has served, and its target groups have stopped.
     Over,
 }
@@ -81,11 +82,13 @@ impl LoadBalancer {
     }
 
     pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
+        let mut state = State::new(config.clone());
         let mut plan = Plan::new(config, &resources, None)?;
         plan.register_targets();
         let drivers = std::mem::take(&mut plan.drivers);
+        plan.carry_out(&mut state);
         let present = Present {
-            state: plan.carry_out(BTreeMap::new()),
+            state,
             drivers,
             phase: Phase::Unbound,
             runtime: None,
@@ -129,7 +132,7 @@ impl LoadBalancer {
             let expected = "a load balancer that has not been stopped";
             return Err(Problem::new(ProblemKind::Invalid, "listeners", expected).into());
         }
-        let is_bound = present.phase == Phase::Bound;
+        let is_bound = present.phase != Phase::Unbound;
         let mut bound = BTreeMap::new();
         for key in plan.nodes.keys().filter(|_| is_bound) {
             if !present.state.nodes.contains_key(key) {
@@ -147,7 +150,7 @@ impl LoadBalancer {
             plan.drivers.iter_mut().for_each(TargetGroupDriver::take_first_step);
         }
         present.drivers.append(&mut plan.drivers);
-        present.state = plan.carry_out(std::mem::take(&mut present.state.nodes));
+        plan.carry_out(&mut present.state);
         drop(guard);
         shared.changed.notify_one();
         tracing::info!("configuration reloaded");
@@ -195,7 +198,7 @@ impl LoadBalancer {
         let is_enabled = present.state.config.load_balancer.attributes.zonal_shift;
         if is_enabled {
             present.state.shifted_zone = zone.map(str::to_owned);
-            present.state.groups.values().for_each(|group| group.shift(zone));
+            present.state.shift_groups();
         }
         is_enabled
     }

@@ -26,7 +26,8 @@ pub struct LoadBalancerServer {
 struct Serving {
     handle: ListenerHandle,
     service: Swap<NodeService>,
-    settings: NodeSettings,
+    /// `None` after a listener with other settings could not be started.
+    settings: Option<NodeSettings>,
     bound: Bound,
 }
 
@@ -34,7 +35,7 @@ impl Serving {
     /// Returns whether the listener can go on. A node that has left and come back meanwhile has
     /// another service.
     fn serves(&self, node: &Node) -> bool {
-        self.settings == node.settings && self.service.is_same(&node.service)
+        self.settings.as_ref() == Some(&node.settings) && self.service.is_same(&node.service)
     }
 }
 
@@ -45,7 +46,9 @@ impl LoadBalancerServer {
             let invalid = |expected| Problem::new(ProblemKind::Invalid, "listeners", expected);
             match present.phase {
                 Phase::Unbound => {}
-                Phase::Bound => return Err(invalid("to be bound once at a time").into()),
+                Phase::Bound | Phase::Serving => {
+                    return Err(invalid("to be bound once at a time").into());
+                }
                 Phase::Over => return Err(invalid("a load balancer that has not served").into()),
             }
             let runtime = Handle::try_current();
@@ -77,6 +80,7 @@ impl LoadBalancerServer {
     /// The listeners, their connections and the drivers of the target groups run as tasks of the
     /// tokio runtime. They belong to this future, and end when it is dropped.
     pub async fn serve(self, stop: impl Future<Output = ()>, limit: Duration) -> Drained {
+        self.shared.present().phase = Phase::Serving;
         let mut stop = pin!(stop);
         let mut listeners = JoinSet::new();
         let mut drivers = JoinSet::new();
@@ -126,36 +130,34 @@ impl LoadBalancerServer {
         });
         for (key, node) in &present.state.nodes {
             let new = present.bound.remove(key);
-            let bound = match serving.remove(key) {
-                Some(same) if same.serves(node) => {
+            let (bound, replaced) = match (serving.remove(key), new) {
+                (Some(same), _) if same.serves(node) => {
                     serving.insert(key.clone(), same);
                     continue;
                 }
-                Some(changed) => Some((changed.bound, Some(changed.handle))),
-                None => new.map(|new| (new, None)),
+                (Some(changed), _) => (changed.bound, Some(changed.handle)),
+                (None, Some(new)) => (new, None),
+                (None, None) => continue,
             };
-            let Some((bound, replaced)) = bound else { continue };
+            let (service, settings) = (node.service.clone(), Some(node.settings.clone()));
             match start(node, &bound, &present.state.config) {
                 Ok(listener) => {
                     // Both have the sockets, so no connection is refused in between.
                     replaced.iter().for_each(ListenerHandle::shutdown);
                     let handle = listener.handle();
-                    let settings = node.settings.clone();
-                    let service = node.service.clone();
-                    let started = Serving { handle, service: service.clone(), settings, bound };
-                    serving.insert(key.clone(), started);
-                    listeners
-                        .spawn(async move { listener.serve(service).drain_limit(limit).await });
+                    let serve = listener.serve(service.clone()).drain_limit(limit);
+                    listeners.spawn(serve);
+                    serving.insert(key.clone(), Serving { handle, service, settings, bound });
                 }
                 Err(error) => {
                     tracing::error!(port = key.port, %error, "a listener cannot serve");
-                    // The one before goes on, and the next reload tries again.
-                    if let Some(handle) = replaced {
-                        let settings = NodeSettings::outdated(&node.settings);
-                        let service = node.service.clone();
-                        serving.insert(key.clone(), Serving { handle, service, settings, bound });
-                    } else {
-                        present.bound.insert(key.clone(), bound);
+                    // The one before goes on, and the next change tries again.
+                    match replaced {
+                        Some(handle) => {
+                            let present = Serving { handle, service, settings: None, bound };
+                            serving.insert(key.clone(), present);
+                        }
+                        None => drop(present.bound.insert(key.clone(), bound)),
                     }
                 }
             }
@@ -196,9 +198,9 @@ fn start(node: &Node, bound: &Bound, config: &Checked) -> Result<Listener, Liste
 impl Drop for LoadBalancerServer {
     fn drop(&mut self) {
         let mut present = self.shared.present();
-        let Present { phase, drivers, bound, handles, .. } = &mut *present;
-        // Without its drivers, a target group learns of no target.
-        *phase = if drivers.is_empty() { Phase::Over } else { Phase::Unbound };
+        let Present { phase, bound, handles, .. } = &mut *present;
+        // Without its drivers, which have ended, a target group learns of no target.
+        *phase = if *phase == Phase::Bound { Phase::Unbound } else { Phase::Over };
         bound.clear();
         handles.clear();
     }

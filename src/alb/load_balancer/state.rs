@@ -60,23 +60,14 @@ pub(super) struct NodeSettings {
 pub(super) struct Plan {
     pub(super) config: Checked,
     groups: BTreeMap<String, PlannedGroup>,
-    pub(super) nodes: BTreeMap<NodeKey, PlannedNode>,
+    pub(super) nodes: BTreeMap<NodeKey, Node>,
     /// Of the groups that are new.
     pub(super) drivers: Vec<TargetGroupDriver>,
-    shifted_zone: Option<String>,
 }
 
 struct PlannedGroup {
     group: Group,
     targets: Vec<Target>,
-}
-
-pub(super) struct PlannedNode {
-    service: NodeService,
-    rules: LoginRouter<GroupService>,
-    tls: Option<ServerTls>,
-    responses: Arc<ResponseCounters>,
-    settings: NodeSettings,
 }
 
 impl Plan {
@@ -89,7 +80,6 @@ impl Plan {
         let mut problems = Vec::new();
         let mut drivers = Vec::new();
         let mut groups = BTreeMap::new();
-        let shifted_zone = present.and_then(|state| state.shifted_zone.clone());
         for group in &config.target_groups {
             let settings = GroupSettings::of(group, &config);
             let targets = targets_of(group, &config).unwrap_or_else(|problem| {
@@ -103,9 +93,6 @@ impl Plan {
                 Some(present) => Some(present.clone()),
                 None => match assemble_group(settings, resources) {
                     Ok((group, driver)) => {
-                        if shifted_zone.is_some() {
-                            group.shift(shifted_zone.as_deref());
-                        }
                         drivers.push(driver);
                         Some(group)
                     }
@@ -118,7 +105,7 @@ impl Plan {
             let planned = made.map(|made| PlannedGroup { group: made, targets });
             groups.extend(planned.map(|planned| (group.name.clone(), planned)));
         }
-        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers, shifted_zone };
+        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers };
         plan.add_nodes(resources, present, &mut problems);
         Problems::or(problems, plan)
     }
@@ -148,9 +135,8 @@ impl Plan {
                     node_service(listener, &sources, rules.clone(), &responses, tunnels, problems);
                 let Some(service) = made else { continue };
                 let settings = NodeSettings::of(listener, &self.config);
-                let tls = tls.clone();
-                let node = PlannedNode { service, rules, tls, responses, settings };
-                self.nodes.insert(key, node);
+                let (service, tls) = (Swap::new(service), tls.clone());
+                self.nodes.insert(key, Node { service, rules, tls, responses, settings });
             }
         }
     }
@@ -166,56 +152,54 @@ impl Plan {
     }
 
     /// Puts the plan into effect.
-    ///
-    /// `nodes` are those that serve at present.
-    pub(super) fn carry_out(self, mut nodes: BTreeMap<NodeKey, Node>) -> State {
-        let groups = self.groups.into_iter().map(|(name, planned)| (name, planned.group));
-        let present = &mut nodes;
-        let next = self.nodes.into_iter().map(|(key, planned)| {
-            let PlannedNode { service, rules, tls, responses, settings } = planned;
-            let node = match present.remove(&key) {
-                Some(node) => node.take_over(service, rules, tls, settings),
-                None => Node { service: Swap::new(service), rules, tls, responses, settings },
+    pub(super) fn carry_out(self, state: &mut State) {
+        let nodes = self.nodes.into_iter().map(|(key, next)| {
+            let node = match state.nodes.remove(&key) {
+                Some(present) => present.take_over(next),
+                None => next,
             };
             (key, node)
         });
-        State {
-            groups: groups.collect(),
-            nodes: next.collect(),
-            config: self.config,
-            shifted_zone: self.shifted_zone,
+        state.nodes = nodes.collect();
+        let groups = self.groups.into_iter().map(|(name, planned)| (name, planned.group));
+        state.groups = groups.collect();
+        state.config = self.config;
+        state.shift_groups();
+    }
+}
+
+impl State {
+    /// Returns the state before the first plan for `config`.
+    pub(super) fn new(config: Checked) -> Self {
+        let (groups, nodes) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, groups, nodes, shifted_zone: None }
+    }
+
+    /// Takes the shifted zone out of all groups, and brings all others back.
+    pub(super) fn shift_groups(&self) {
+        for group in self.groups.values() {
+            group.shift(self.shifted_zone.as_deref());
         }
     }
 }
 
 impl Node {
-    /// Serves by the new parts, on the connections that are open as well.
-    fn take_over(
-        self,
-        service: NodeService,
-        rules: LoginRouter<GroupService>,
-        tls: Option<ServerTls>,
-        settings: NodeSettings,
-    ) -> Self {
-        self.service.replace(service);
+    /// Serves by the parts of `next`, on the connections that are open as well.
+    fn take_over(self, next: Self) -> Self {
+        self.service.replace(&next.service);
         // The listener has the handle of the present one.
-        let tls = match (self.tls, tls) {
+        let tls = match (self.tls, next.tls) {
             (Some(present), Some(next)) => {
                 present.replace(&next);
                 Some(present)
             }
             (_, next) => next,
         };
-        Self { service: self.service, rules, tls, responses: self.responses, settings }
+        Self { service: self.service, tls, ..next }
     }
 }
 
 impl NodeSettings {
-    /// Returns settings that differ from these, for a listener that could not take them over.
-    pub(super) fn outdated(next: &Self) -> Self {
-        Self { http2: !next.http2, ..next.clone() }
-    }
-
     fn of(listener: &config::Listener, config: &config::Config) -> Self {
         let mut listener = listener.clone();
         // These are swapped while the node serves. Client certificates are not among them: a

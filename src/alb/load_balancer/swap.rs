@@ -25,9 +25,9 @@ impl<S> Swap<S> {
         Arc::ptr_eq(&self.current, &other.current)
     }
 
-    /// Serves the requests that come from now on, of all clones, by `service`.
-    pub(super) fn replace(&self, service: S) {
-        self.current.store(Arc::new(service));
+    /// Serves the requests that come from now on, of all clones, by the present service of `with`.
+    pub(super) fn replace(&self, with: &Self) {
+        self.current.store(with.current.load_full());
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
         let clone = swap.clone();
         let mut begun = swap.clone();
         begun.ready().await.unwrap();
-        swap.replace(Says("new"));
+        swap.replace(&Swap::new(Says("new")));
         assert_eq!(clone.oneshot(()).await.unwrap(), "new");
         assert_eq!(begun.call(()).await.unwrap(), "old", "it was ready before");
         assert_eq!(begun.oneshot(()).await.unwrap(), "new");

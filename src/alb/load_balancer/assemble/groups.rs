@@ -71,27 +71,28 @@ impl GroupSettings {
 }
 
 impl Group {
-    /// Takes a zone out of the group, or ends that.
+    /// Takes a zone out of the group, and brings all others back.
     pub(in crate::alb::load_balancer) fn shift(&self, zone: Option<&str>) {
         let shift = self.group.zonal_shift();
-        for shifted in shift.zones() {
-            shift.restore(&shifted, Duration::ZERO);
+        let shifted = shift.zones();
+        for other in shifted.iter().filter(|shifted| zone != Some(shifted.as_str())) {
+            shift.restore(other, Duration::ZERO);
         }
-        if let Some(zone) = zone {
+        if let Some(zone) = zone.filter(|zone| !shifted.iter().any(|shifted| shifted == zone)) {
             shift.shift_away(zone);
         }
     }
 
     /// Returns whether a zone has enough healthy targets of the group for DNS.
     pub(in crate::alb::load_balancer) fn is_in_dns(&self, zone: &str) -> bool {
-        let group = &self.group;
-        let is_function = self.settings.group.kind == config::TargetKind::Lambda;
-        is_function
-            || group.group_health().all == 0
-            || match group.cross_zone() {
-                CrossZone::On => group.group_health().is_in_dns,
-                CrossZone::Off => group.zone_health(zone).is_in_dns,
-            }
+        if self.settings.group.kind == config::TargetKind::Lambda {
+            return true;
+        }
+        let health = match self.group.cross_zone() {
+            CrossZone::On => self.group.group_health(),
+            CrossZone::Off => self.group.zone_health(zone),
+        };
+        health.is_in_dns || self.group.targets().list().is_empty()
     }
 
     /// Returns the service of the group for the node of a zone.
