@@ -195,8 +195,8 @@ async fn read_hello(stream: &mut ClientStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Returns whether the first record of a handshake is complete. What is none is left to the
-/// handshake.
+/// Returns whether the first record of a handshake is complete, or is something else, which the
+/// handshake rejects.
 #[cfg(feature = "tls")]
 fn has_record(ahead: &[u8]) -> bool {
     /// The content type of RFC 8446, 5.1, and the longest record.

@@ -236,7 +236,7 @@ fn boxed(text: Bytes) -> UnsyncBoxBody<Bytes, BoxError> {
     Full::new(text).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Runs curl; `None`, and a line, if there is none.
+/// Runs curl. Returns `None`, and prints a line, if it is not installed.
 pub(crate) async fn curl(arguments: &[&str]) -> Option<String> {
     if Command::new("curl").arg("--version").output().is_err() {
         println!("skipped: no curl");

@@ -144,7 +144,7 @@ async fn cookies_are_those_of_the_alb_and_of_this_group_only() {
     for name in ["AWSALB", "AWSALBCORS"] {
         assert!(cookies(&send(&group, with(name)).await.unwrap()).is_empty(), "{name}");
     }
-    // A token of another group or another key is none.
+    // A token of another group or another key is not valid.
     let other_group = TargetGroup::builder("other")
         .targets([a.address, b.address])
         .stickiness(Stickiness::load_balancer_cookie(key(1)))
