@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::{Either, select};
 use tokio::{
     task::{JoinError, JoinSet},
     time::sleep,
@@ -16,7 +17,7 @@ use tokio::{
 use super::{
     LocalAddress,
     connection::{ClientStream, Connection, HttpService, Io},
-    core::{Core, Phase},
+    core::Core,
     socket::{BoundSocket, ListeningSocket},
     status::Refusal,
 };
@@ -45,7 +46,7 @@ pub(super) async fn accept<S: HttpService>(bound: BoundSocket, service: S, core:
         connections: JoinSet::new(),
         errors_logged: LogLimit::default(),
     };
-    let mut draining = pin!(core.until(Phase::Draining));
+    let mut draining = pin!(core.until_draining());
     loop {
         let next = poll_fn(|cx| acceptor.poll_next(&bound.socket, draining.as_mut(), cx));
         match next.await {
@@ -66,9 +67,14 @@ pub(super) async fn accept<S: HttpService>(bound: BoundSocket, service: S, core:
         acceptor.serve(accepted, &bound);
     }
     drop(bound);
-    while let Some(ended) = acceptor.connections.join_next().await {
+    let mut cut_off = pin!(core.until_cut_off());
+    while let Either::Left((Some(ended), _)) =
+        select(pin!(acceptor.connections.join_next()), &mut cut_off).await
+    {
         report(ended);
     }
+    // A connection that is left counts itself as cut off when its task is dropped.
+    acceptor.connections.shutdown().await;
 }
 
 /// What an acceptor does next.

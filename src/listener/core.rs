@@ -1,7 +1,18 @@
-use std::sync::Arc;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU8,
+            Ordering::{AcqRel, Acquire},
+        },
+    },
+    task::{Poll, Waker},
+};
 
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore},
     time::Instant,
 };
 
@@ -25,7 +36,11 @@ pub(super) struct Core {
     #[cfg_attr(not(feature = "tls"), allow(dead_code))]
     pub(super) handshakes: Semaphore,
     pub(super) counters: Counters,
-    phase: watch::Sender<Phase>,
+    /// A [`Phase`].
+    phase: AtomicU8,
+    /// Each wakes those who wait for its phase, once.
+    draining: Notify,
+    cut_off: Notify,
     /// The origin of the times in [`Activity`](super::connection::Activity).
     pub(super) start: Instant,
     refusals_logged: Mutex<LogLimit>,
@@ -33,6 +48,7 @@ pub(super) struct Core {
 
 /// Where a listener is in its life. It only moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub(super) enum Phase {
     /// Connections are accepted.
     Serving,
@@ -48,7 +64,9 @@ impl Core {
             addresses: limits.connections_per_address.map(AddressLimit::new).map(Arc::new),
             handshakes: Semaphore::new(limits.handshakes),
             counters: Counters::new(),
-            phase: watch::Sender::new(Phase::Serving),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            draining: Notify::new(),
+            cut_off: Notify::new(),
             start: Instant::now(),
             refusals_logged: Mutex::default(),
             limits,
@@ -62,23 +80,53 @@ impl Core {
 
     /// Moves on to `phase`, or stays if it is there or beyond.
     pub(super) fn advance(&self, phase: Phase) {
-        self.phase.send_if_modified(|current| {
-            let moves = *current < phase;
-            if moves {
-                *current = phase;
+        let before = self.phase.fetch_max(phase as u8, AcqRel);
+        for (reached, signal) in [(Phase::Draining, &self.draining), (Phase::CutOff, &self.cut_off)]
+        {
+            if before < reached as u8 && reached <= phase {
+                signal.notify_waiters();
             }
-            moves
-        });
+        }
     }
 
     pub(super) fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        const SERVING: u8 = Phase::Serving as u8;
+        const DRAINING: u8 = Phase::Draining as u8;
+        match self.phase.load(Acquire) {
+            SERVING => Phase::Serving,
+            DRAINING => Phase::Draining,
+            _ => Phase::CutOff,
+        }
     }
 
-    /// Waits until the listener is in `phase`, or beyond.
-    pub(super) async fn until(&self, phase: Phase) {
-        // An error would mean that the sender is gone, which `self` has.
-        let _ = self.phase.subscribe().wait_for(|current| *current >= phase).await;
+    /// Waits until the listener drains, or is beyond that.
+    pub(super) async fn until_draining(&self) {
+        self.until(Phase::Draining, &self.draining).await;
+    }
+
+    /// Waits until connections are cut off.
+    pub(super) async fn until_cut_off(&self) {
+        self.until(Phase::CutOff, &self.cut_off).await;
+    }
+
+    /// Waits for a phase, which `signal` announces.
+    ///
+    /// A connection polls this whenever it is polled. The signal has a lock that all connections
+    /// share, so only a poll by another waker reaches it.
+    async fn until(&self, phase: Phase, signal: &Notify) {
+        let mut reached = pin!(signal.notified());
+        let mut registered: Option<Waker> = None;
+        poll_fn(|cx| {
+            if self.phase() >= phase {
+                return Poll::Ready(());
+            }
+            if registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            registered = Some(cx.waker().clone());
+            reached.as_mut().poll(cx)
+        })
+        .await;
     }
 
     /// Logs a refused connection, at most one per minute: a client must not fill the log.
@@ -93,5 +141,68 @@ impl Core {
         tracing::warn!(
             %listener, %peer, refusal = refusal.as_str(), %reason, suppressed, "connection refused"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use futures::task::{ArcWake, waker};
+    use tokio_test::task::spawn;
+
+    use super::*;
+
+    fn core() -> Core {
+        Core::new(Limits::default(), true)
+    }
+
+    #[tokio::test]
+    async fn phases_only_move_on_and_wake_those_who_wait() {
+        let core = core();
+        let mut draining = spawn(core.until_draining());
+        let mut cut_off = spawn(core.until_cut_off());
+        assert!(draining.poll().is_pending() && cut_off.poll().is_pending());
+        core.advance(Phase::Draining);
+        assert!(draining.is_woken() && draining.poll().is_ready());
+        assert!(!cut_off.is_woken() && cut_off.poll().is_pending());
+        core.advance(Phase::CutOff);
+        assert!(cut_off.is_woken() && cut_off.poll().is_ready());
+        core.advance(Phase::Draining);
+        assert_eq!(core.phase(), Phase::CutOff);
+        core.until_draining().await;
+        core.until_cut_off().await;
+    }
+
+    #[tokio::test]
+    async fn a_phase_that_is_skipped_is_announced() {
+        let core = core();
+        let mut draining = spawn(core.until_draining());
+        assert!(draining.poll().is_pending());
+        core.advance(Phase::CutOff);
+        assert!(draining.is_woken() && draining.poll().is_ready());
+    }
+
+    /// The waker that polled last is woken, as for each future.
+    #[tokio::test]
+    async fn another_waker_is_registered() {
+        struct Count(AtomicUsize);
+        impl ArcWake for Count {
+            fn wake_by_ref(count: &Arc<Self>) {
+                count.0.fetch_add(1, Relaxed);
+            }
+        }
+        let core = core();
+        let mut draining = pin!(core.until_draining());
+        let wakers = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+        for count in wakers.iter().chain(&wakers) {
+            let waker = waker(Arc::clone(count));
+            let mut cx = std::task::Context::from_waker(&waker);
+            for _ in 0..3 {
+                assert!(draining.as_mut().poll(&mut cx).is_pending());
+            }
+        }
+        core.advance(Phase::Draining);
+        assert_eq!(wakers.map(|count| count.0.load(Relaxed)), [0, 1]);
     }
 }

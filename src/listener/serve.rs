@@ -75,7 +75,7 @@ impl<S> Serve<S> {
     pub(super) fn new(bound: Vec<BoundSocket>, core: Arc<Core>, service: S) -> Self {
         let stopped = {
             let core = Arc::clone(&core);
-            Box::pin(async move { core.until(Phase::Draining).await })
+            Box::pin(async move { core.until_draining().await })
         };
         Self {
             signal: pending(),

@@ -17,7 +17,7 @@ use super::{
     exchange::Exchanges,
     stream_tasks::{Spawner, StreamTasks},
 };
-use crate::listener::{core::Phase, limits::Times};
+use crate::listener::limits::Times;
 
 /// Hyper's side of a connection.
 pub(super) trait HttpConnection: Future<Output = hyper::Result<()>> + Unpin {
@@ -63,7 +63,7 @@ pub(super) async fn serve<C: HttpConnection>(
     activity: &Arc<Activity>,
     tasks: Option<&StreamTasks>,
 ) -> Served {
-    let mut draining = pin!(activity.core.until(Phase::Draining));
+    let mut draining = pin!(activity.core.until_draining());
     let (first, _) = activity.deadline(&activity.core.limits.times, None);
     let timer = pin!(sleep_until(activity.instant(first)));
     let mut watch = Watch { stage: Stage::Serving, drained_since: None, timer, armed: first };

@@ -32,7 +32,7 @@ use crate::{
     http::ClientConnection,
     listener::{
         LocalAddress, ProxyHeader,
-        core::{Core, Phase},
+        core::Core,
         limits::Limits,
         proxy_protocol::ReceiveError,
         socket::Opening,
@@ -54,12 +54,11 @@ pub(in crate::listener) struct Connection<S> {
 impl<S: HttpService> Connection<S> {
     /// Serves the connection until its socket is closed.
     pub(in crate::listener) async fn run(self) {
-        let core = Arc::clone(&self.core);
         let activity = Arc::clone(self.stream.activity());
         let opened = pin!(self.open());
-        // Dropped before what it cuts off.
+        // Dropped before what it cuts off, also when the listener drops the task.
         let cut = CutOnDrop(&activity);
-        select(opened, pin!(core.until(Phase::CutOff))).await;
+        opened.await;
         drop(cut);
     }
 
@@ -366,7 +365,7 @@ async fn within<T>(
     step: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Late> {
     let draining = async {
-        core.until(Phase::Draining).await;
+        core.until_draining().await;
         sleep(FIRST_REQUEST_GRACE).await;
     };
     let (limit, draining) = (pin!(sleep(limit)), pin!(draining));
