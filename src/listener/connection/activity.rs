@@ -116,11 +116,11 @@ impl Activity {
         now(self.core.start)
     }
 
+    /// Returns the instant at which to look whether `time` has come.
     pub(super) fn instant(&self, time: u64) -> Instant {
-        // A time beyond the range of the clock is never reached; a year is long enough to look
-        // again.
-        let time = Duration::from_millis(time.min(self.opened.saturating_add(YEAR)));
-        self.core.start.checked_add(time).unwrap_or_else(Instant::now)
+        // A time beyond the range of the clock is never reached. Another look in a year costs
+        // nothing.
+        Instant::now() + Duration::from_millis(time.saturating_sub(self.now()).min(YEAR))
     }
 
     // What the socket reports.
@@ -469,7 +469,14 @@ mod tests {
         let times = Times { idle: Duration::MAX, ..limits().times };
         activity.begin_request();
         assert_eq!(activity.deadline(&times, None), (u64::MAX, Expiry::Idle));
-        assert!(activity.instant(u64::MAX) > Instant::now() + 1000 * SECOND);
+        // Also when a look after a year was too early.
+        for _ in 0..3 {
+            assert!(activity.instant(u64::MAX) > Instant::now() + 1000 * SECOND);
+            advance(Duration::from_millis(YEAR)).await;
+        }
+        let now = activity.now();
+        assert_eq!(activity.instant(now), Instant::now());
+        assert_eq!(activity.instant(now + 5000), Instant::now() + 5 * SECOND);
     }
 
     #[tokio::test]
