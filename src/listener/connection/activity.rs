@@ -26,7 +26,7 @@ use crate::listener::{
 pub(in crate::listener) struct Activity {
     pub(super) core: Arc<Core>,
     opened: u64,
-    /// When a byte last moved.
+    /// When a byte last moved. With HTTP/2, one of a request or response.
     last_byte: AtomicU64,
     /// Since when the socket takes no bytes; 0 if it does.
     blocked: AtomicU64,
@@ -127,10 +127,13 @@ impl Activity {
 
     /// Bytes have come.
     pub(super) fn has_read(&self) {
+        // With HTTP/2 the bytes may be other frames than those of a request.
+        if self.is_http2.load(Relaxed) {
+            return;
+        }
         let now = self.now();
         self.last_byte.store(now, Relaxed);
-        // With HTTP/2 the bytes may be other frames than those of a request.
-        if self.in_flight.load(Relaxed) > 0 || self.is_http2.load(Relaxed) {
+        if self.in_flight.load(Relaxed) > 0 {
             return;
         }
         let awaited = match Awaited::of(self.awaited.load(Relaxed)) {
@@ -142,9 +145,28 @@ impl Activity {
     }
 
     pub(super) fn has_written(&self) {
-        self.last_byte.store(self.now(), Relaxed);
         if self.blocked.load(Relaxed) != 0 {
             self.blocked.store(0, Relaxed);
+        }
+        if !self.is_http2.load(Relaxed) {
+            self.has_sent_response();
+        }
+    }
+
+    /// Bytes of a request have come, with HTTP/2.
+    pub(super) fn has_received_request(&self) {
+        self.last_byte.store(self.now(), Relaxed);
+    }
+
+    /// Bytes of a response were sent.
+    pub(super) fn has_sent_response(&self) {
+        let now = self.now();
+        self.last_byte.store(now, Relaxed);
+        // A body ends when its last piece is in a buffer, which may be long before that is sent.
+        if self.in_flight.load(Relaxed) == 0 {
+            if let (Awaited::Next, _) = Awaited::of(self.awaited.load(Relaxed)) {
+                self.awaited.store(Awaited::Next.since(now), Relaxed);
+            }
         }
     }
 
@@ -294,11 +316,14 @@ impl Activity {
     pub(super) fn deadline(&self, times: &Times, drained_since: Option<u64>) -> (u64, Expiry) {
         let after = |since: u64, limit: Duration| since.saturating_add(millis(limit));
         let has_tunnel = self.has_tunnel.load(Relaxed);
+        let blocked = self.blocked.load(Relaxed);
         let mut next = if self.in_flight() > 0 || has_tunnel {
             let limit = if has_tunnel { times.tunnel_idle } else { times.idle };
             (after(self.last_byte.load(Relaxed), limit), Expiry::Idle)
         } else {
             match Awaited::of(self.awaited.load(Relaxed)) {
+                // The response is still on its way.
+                (Awaited::Next, _) if blocked > 0 => (u64::MAX, Expiry::Write),
                 (Awaited::Next, since) => (after(since, times.keep_alive), Expiry::KeepAlive),
                 (Awaited::Rest, since) => (after(since, times.head), Expiry::Head),
                 (Awaited::First | Awaited::RestOfFirst, since) => {
@@ -308,7 +333,6 @@ impl Activity {
                 }
             }
         };
-        let blocked = self.blocked.load(Relaxed);
         if blocked > 0 {
             next = next.or_earlier((after(blocked, times.write), Expiry::Write));
         }
@@ -424,8 +448,10 @@ mod tests {
         activity.end_request();
         assert_eq!(due(&activity, Some(activity.now())), (20, Expiry::KeepAlive));
         advance(8 * SECOND).await;
-        activity.has_written();
         assert_eq!(due(&activity, None), (12, Expiry::KeepAlive));
+        // The end of the response is sent.
+        activity.has_written();
+        assert_eq!(due(&activity, None), (20, Expiry::KeepAlive));
         activity.has_read();
         assert_eq!(due(&activity, None), (10, Expiry::Head));
     }
@@ -441,6 +467,33 @@ mod tests {
         assert_eq!(due(&activity, None), (2, Expiry::Write));
         activity.has_written();
         assert_eq!(due(&activity, None), (30, Expiry::Idle));
+        // So does the rest of a response, which is not idle meanwhile.
+        activity.end_request();
+        activity.is_blocked();
+        let times = Times { write: 50 * SECOND, ..limits().times };
+        assert_eq!(activity.deadline(&times, None), (activity.now() + 50_000, Expiry::Write));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_http2_only_bytes_of_requests_and_responses_count() {
+        let activity = activity();
+        activity.set_http2();
+        activity.begin_request();
+        advance(9 * SECOND).await;
+        activity.has_read();
+        activity.has_written();
+        assert_eq!(due(&activity, None), (21, Expiry::Idle));
+        activity.has_received_request();
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+        advance(9 * SECOND).await;
+        activity.has_sent_response();
+        assert_eq!(due(&activity, None), (30, Expiry::Idle));
+        activity.end_request();
+        advance(9 * SECOND).await;
+        activity.has_received_request();
+        assert_eq!(due(&activity, None), (11, Expiry::KeepAlive));
+        activity.has_sent_response();
+        assert_eq!(due(&activity, None), (20, Expiry::KeepAlive));
     }
 
     #[tokio::test(start_paused = true)]
@@ -453,7 +506,7 @@ mod tests {
         assert_eq!(due(&activity, None), (20, Expiry::KeepAlive));
         assert!(!activity.has_part_of_a_head());
         advance(90 * SECOND).await;
-        activity.has_read();
+        activity.has_received_request();
         activity.begin_request();
         assert_eq!(due(&activity, None), (10, Expiry::Age));
         activity.retire();

@@ -16,7 +16,7 @@
 //! | which version of HTTP is it? | `version` |
 //! | what has happened, and what is due when? | `activity` |
 //! | who closes it when a time limit is over, or when the listener drains? | `serving` |
-//! | which bytes pass? | `client_stream` |
+//! | which bytes pass? | `client_stream`; those of requests and responses in HTTP/2: `frame_meter` |
 //! | what does a request get, and when has it ended? | `exchange` |
 //! | what does a request learn about its connection? | `info` |
 //! | where do the requests of HTTP/2 run? | `stream_tasks` |
@@ -24,6 +24,7 @@
 mod activity;
 mod client_stream;
 mod exchange;
+mod frame_meter;
 mod info;
 mod serving;
 mod stream_tasks;

@@ -21,6 +21,7 @@ use super::{
     ClientStream, ConnectionInfo, HttpService,
     activity::{Activity, Expiry, FIRST_REQUEST_GRACE},
     exchange::{Exchanges, Extensions},
+    frame_meter::FrameMeter,
     info::Facts,
     serving::{Served, serve},
     stream_tasks::StreamTasks,
@@ -237,12 +238,12 @@ async fn serve_http<I, S>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService,
 {
-    let (io, limits) = (TokioIo::new(io), &activity.core.limits);
+    let limits = &activity.core.limits;
     // Boxed, so that a connection has the memory of its own version only.
     match version {
         Version::Http1 => {
-            let connection = http1(limits).serve_connection(io, exchanges).with_upgrades();
-            let mut connection = Box::new(connection);
+            let connection = http1(limits).serve_connection(TokioIo::new(io), exchanges);
+            let mut connection = Box::new(connection.with_upgrades());
             let served = serve(&mut *connection, activity, None).await;
             let refuses = matches!(served, Served::Expired(Expiry::Head));
             end(activity, served);
@@ -258,6 +259,7 @@ async fn serve_http<I, S>(
             let tasks = StreamTasks::default();
             let mut http = http2::Builder::new(tasks.spawner());
             configure_http2(&mut http, limits);
+            let io = TokioIo::new(FrameMeter::new(io, Arc::clone(activity)));
             let mut connection = Box::new(http.serve_connection(io, exchanges));
             let served = serve(&mut *connection, activity, Some(&tasks)).await;
             end(activity, served);

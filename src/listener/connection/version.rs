@@ -10,7 +10,7 @@ pub(super) enum Version {
 }
 
 /// What a client of HTTP/2 sends first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Version {
     /// Returns the version that a TLS handshake has agreed on. Without ALPN it is HTTP/1.1: RFC

@@ -124,6 +124,72 @@ async fn pings_do_not_keep_an_idle_connection() {
     served.until("closed", |status| status.closed.keep_alive == 1).await;
 }
 
+/// A client that takes nothing of a response, and shows that it is alive by frames that change
+/// nothing.
+#[tokio::test]
+async fn other_frames_do_not_keep_a_response_that_stands_still() {
+    let served = serve(served::default().idle_timeout(Duration::from_millis(400)));
+    for (name, frame) in [
+        ("PING", &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8][..]),
+        ("SETTINGS", SETTINGS),
+        // Of another stream, which has not begun: PRIORITY.
+        ("PRIORITY", &[0, 0, 5, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 1]),
+        ("unknown", &[0, 0, 1, 200, 0, 0, 0, 0, 0, 1]),
+    ] {
+        let before = served.status().closed.idle_timeout;
+        let mut client = wire::Client::connect(served.address).await;
+        // GET, http, `/endless`, and `:authority` h: the windows of 64 KiB are never extended.
+        let head = [&[0x82, 0x86, 0x04, 8][..], b"/endless", &[0x41, 0x01, b'h']].concat();
+        let length = u8::try_from(head.len()).unwrap();
+        let headers = [&[0, 0, length, 1, 5, 0, 0, 0, 1], &head[..]].concat();
+        client.send([PREFACE, SETTINGS, &headers].concat()).await;
+        let start = std::time::Instant::now();
+        let (mut read, mut write) = client.0.split();
+        let send = async {
+            while write.write_all(frame).await.is_ok() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let mut received = Vec::new();
+        let closed = async { drop(read.read_to_end(&mut received).await) };
+        let both = async {
+            tokio::select! { () = send => {}, () = closed => {} }
+        };
+        timeout(Duration::from_secs(10), both).await.expect(name);
+        assert!(received.len() > 65_535, "{name}: {}", received.len());
+        assert!(start.elapsed() < Duration::from_secs(3), "{name}: {:?}", start.elapsed());
+        served.until(name, |status| status.closed.idle_timeout == before + 1).await;
+    }
+}
+
+/// A slow client whose response goes on is not idle, however long it takes.
+#[tokio::test]
+async fn a_response_that_goes_on_is_not_idle() {
+    let limit = Duration::from_millis(300);
+    let served = serve(served::default().idle_timeout(limit).keep_alive(limit));
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(16 * 1024);
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let (mut sender, connection) =
+        builder.handshake::<_, NoBody>(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://h/large").body(NoBody::new()).unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let start = std::time::Instant::now();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.unwrap().into_data().unwrap().len();
+        // The service has given its body away at once, and is not in flight any more.
+        if start.elapsed() < limit * 4 {
+            sleep(limit / 6).await;
+        }
+    }
+    assert_eq!(length, served::LARGE);
+    assert!(start.elapsed() > limit * 3);
+    drop(sender);
+    connection.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_stream_can_become_a_tunnel_and_is_drained() {
     let builder = served::default()

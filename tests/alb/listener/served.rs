@@ -24,6 +24,9 @@ use tower_lb::{
     },
 };
 
+/// More than the buffers of a socket have.
+pub(crate) const LARGE: usize = 24 << 20;
+
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 /// A listener that serves as a task.
@@ -106,6 +109,8 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
             let body = stream::repeat_with(move || Ok(frame()));
             Response::new(BodyExt::boxed(StreamBody::new(body)))
         }
+        // In one piece.
+        "/large" => text(vec![b'x'; LARGE]),
         "/echo" => upgrade(request),
         path => {
             if let Some(time) = path.strip_prefix("/slow/") {

@@ -135,6 +135,56 @@ async fn a_client_that_reads_nothing() {
     assert_eq!(served.status().closed.write_timeout, 1);
 }
 
+/// The service has given its response away at once, so no request is in flight while the client
+/// reads it. The limit between two requests must not cut the response off.
+#[tokio::test]
+async fn a_response_that_is_read_slowly() {
+    for builder in [patient().keep_alive(SHORT), patient().keep_alive(SHORT).idle_timeout(SHORT)] {
+        let served = serve(builder);
+        let mut client = Client::connect(served.address).await;
+        client.send("GET /large HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        client.until("\r\n\r\n").await;
+        let start = std::time::Instant::now();
+        let mut piece = vec![0; served::LARGE / 24];
+        for _ in 0..24 {
+            sleep(SHORT / 3).await;
+            client.0.read_exact(&mut piece).await.expect("the whole response");
+        }
+        assert!(start.elapsed() > SHORT * 5);
+        let (answer, _) = client.rest().await;
+        assert_eq!(answer, "");
+        served.until("closed", |status| status.closed.keep_alive == 1).await;
+    }
+}
+
+/// Limits of time that no clock reaches, or that are over at once.
+#[tokio::test]
+async fn extreme_limits() {
+    let all = |time| {
+        served::default()
+            .head_timeout(time)
+            .keep_alive(time)
+            .idle_timeout(time)
+            .write_timeout(time)
+            .tunnel_idle(time)
+            .max_age(time)
+    };
+    for time in [Duration::MAX, Duration::from_secs(u64::MAX / 1000), Duration::from_secs(1 << 36)]
+    {
+        let served = serve(all(time));
+        let mut client = Client::connect(served.address).await;
+        for _ in 0..3 {
+            let answer = client.get("/").await;
+            assert!(answer.contains("200 OK") && !answer.contains("connection: close"), "{answer}");
+        }
+        served.stop().await;
+    }
+    let served = serve(all(Duration::from_nanos(1)));
+    let mut client = Client::connect(served.address).await;
+    client.rest().await;
+    served.until("closed", |status| status.open == 0 && status.closed.total() == 1).await;
+}
+
 #[tokio::test]
 async fn a_silent_tunnel() {
     let served =
