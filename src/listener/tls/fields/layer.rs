@@ -45,7 +45,8 @@ impl TlsFieldsBuilder {
         pub fn version_and_cipher_suite(written: bool) => version_and_cipher_suite = written;
     }
 
-    /// Writes a field under another name. Default [`TlsField::default_name`].
+    /// Writes a field under another name. Clients can send neither the new name nor the default
+    /// one. Default [`TlsField::default_name`].
     #[must_use]
     pub fn rename(mut self, field: TlsField, name: HeaderName) -> Self {
         self.renamed.push((field, name));
@@ -56,8 +57,9 @@ impl TlsFieldsBuilder {
     ///
     /// # Errors
     ///
-    /// If two fields have the same name, also if only `-` and `_` differ, or if a name is that of a
-    /// field of HTTP.
+    /// If two fields have the same name, or if a name has another meaning in a request: a field of
+    /// HTTP or of a connection, `Forwarded`, `X-Forwarded-…`, `X-Real-IP`, `X-Amzn-Trace-Id`,
+    /// `X-Amzn-Oidc-…`. Names are the same if only `-` and other separators differ.
     pub fn build(self) -> Result<TlsFieldsLayer, ConfigError> {
         let names = Names::new(&self.renamed)?;
         let settings = Settings { names, version_and_cipher_suite: self.version_and_cipher_suite };

@@ -1,6 +1,9 @@
 use http::{HeaderMap, HeaderName};
 
-use crate::{ConfigError, header_fields, hop_by_hop::HopByHop};
+use crate::{
+    ConfigError, header_fields,
+    hop_by_hop::{HopByHop, describes_client},
+};
 
 /// A header field about the TLS of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,8 +85,8 @@ impl Names {
                 let expected = "a name that no other field has";
                 return Err(ConfigError::new("rename", expected).with_value(name));
             }
-            // Whatever has such a name is removed from requests.
-            if is_of_http(name) {
+            // Whatever a client sends under the name is removed from its requests.
+            if has_other_meaning(name) {
                 let expected = "a field that has no other meaning";
                 return Err(ConfigError::new("rename", expected).with_value(name));
             }
@@ -115,11 +118,66 @@ fn is_alike(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().map(folded).eq(other.bytes().map(folded))
 }
 
-fn is_of_http(name: &HeaderName) -> bool {
-    use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, VIA};
+/// Returns whether HTTP or a load balancer has a use for the name, also if the name has another
+/// character for `-`.
+fn has_other_meaning(name: &HeaderName) -> bool {
+    /// Fields of requests that HTTP and its authentication, caches, browsers and proxies define.
+    const OF_HTTP: [&str; 36] = [
+        "accept",
+        "accept-charset",
+        "accept-encoding",
+        "accept-language",
+        "access-control-request-headers",
+        "access-control-request-method",
+        "authorization",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-range",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "from",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "last-modified",
+        "max-forwards",
+        "origin",
+        "pragma",
+        "range",
+        "referer",
+        "set-cookie",
+        "trailer",
+        "user-agent",
+        "via",
+        "warning",
+    ];
+    /// Fields that parts of a load balancer write: the trace of a request, and its user.
+    const OF_LOAD_BALANCER: &str = "x-amzn-trace-id";
+    const OF_USER: &str = "x-amzn-oidc-";
 
-    [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, VIA].contains(name)
-        || HopByHop::of(&HeaderMap::new()).contains(name)
+    let hyphened: String = name
+        .as_str()
+        .chars()
+        .map(|char| if char.is_ascii_alphanumeric() { char } else { '-' })
+        .collect();
+    let is_other = |name: &HeaderName| {
+        OF_HTTP.contains(&name.as_str())
+            || name == OF_LOAD_BALANCER
+            || name.as_str().starts_with(OF_USER)
+            || describes_client(name)
+            || HopByHop::of(&HeaderMap::new()).contains(name)
+    };
+    // A name stays one when its separators change.
+    HeaderName::try_from(hyphened).is_ok_and(|name| is_other(&name))
 }
 
 #[cfg(test)]
@@ -163,7 +221,32 @@ mod tests {
     #[test]
     fn names_with_another_meaning_are_rejected() {
         let renamed = |field, name| Names::new(&[(field, HeaderName::from_static(name))]);
-        for name in ["host", "connection", "content-length", "x-amzn-tls-version"] {
+        for name in [
+            "host",
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "proxy-authorization",
+            "content-length",
+            "content_length",
+            "transfer.encoding",
+            "authorization",
+            "cookie",
+            "range",
+            "forwarded",
+            "x-forwarded-for",
+            "x_forwarded_proto",
+            "x-real-ip",
+            "x-amzn-trace-id",
+            "x-amzn-oidc-identity",
+            "x_amzn_oidc_data",
+            "x-amzn-tls-version",
+        ] {
             let error = renamed(TlsField::ClientCertificate, name).unwrap_err();
             assert_eq!((error.field(), error.value()), ("rename", Some(name)), "{name}");
         }
