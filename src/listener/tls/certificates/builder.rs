@@ -17,6 +17,7 @@ pub struct CertificatesBuilder {
     named: Vec<Certificate>,
     unknown: UnknownName,
     provider: Option<Arc<CryptoProvider>>,
+    replaced: Option<Certificates>,
 }
 
 impl CertificatesBuilder {
@@ -44,6 +45,15 @@ impl CertificatesBuilder {
         self
     }
 
+    /// Names the certificates that the new ones will [`replace`](Certificates::replace). One that has
+    /// expired while it was served can be among the new ones: it is logged, and is no error, so that
+    /// it does not keep others from being replaced. Default none.
+    #[must_use]
+    pub fn replacing(mut self, served: &Certificates) -> Self {
+        self.replaced = Some(served.clone());
+        self
+    }
+
     /// Reads and checks all certificates. This blocks the thread while it reads.
     ///
     /// # Errors
@@ -53,7 +63,8 @@ impl CertificatesBuilder {
     ///
     /// - A file cannot be read, or has no certificate or key.
     /// - A key is encrypted, of an unsupported kind, or not that of the first certificate.
-    /// - A certificate has expired, or is not yet valid.
+    /// - A certificate has expired, or is not yet valid, unless it is served
+    ///   ([`replacing`](Self::replacing)).
     /// - A certificate has no DNS name, unless it is a default one; a name is not a DNS name.
     /// - There is no default certificate, except with [`UnknownName::Refuse`].
     /// - There is no crypto provider.
@@ -66,14 +77,18 @@ impl CertificatesBuilder {
         if self.defaults.is_empty() && self.named.is_empty() {
             return Err(ConfigError::new("certificates", "at least one"));
         }
+        let served = self.replaced.map(|served| served.shared.set.load_full());
+        let served = served.as_ref().map_or(&[][..], |set| &set.entries);
         let mut entries = Vec::new();
         for (role, certificates) in [(Role::Default, self.defaults), (Role::ByName, self.named)] {
             for (index, certificate) in certificates.into_iter().enumerate() {
-                let loaded = Loaded::load(Arc::new(certificate), role, index, &provider)?;
+                let loaded = Loaded::load(Arc::new(certificate), role, index, &provider, served)?;
                 entries.push(Arc::new(loaded));
             }
         }
-        Ok(Certificates::new(CertificateSet::new(entries, self.unknown), provider))
+        let set = CertificateSet::new(entries, self.unknown);
+        set.warn_of_invalid();
+        Ok(Certificates::new(set, provider))
     }
 }
 

@@ -58,8 +58,8 @@ impl Certificates {
 
     /// Reads the certificates again that come from files, and returns how many have changed.
     ///
-    /// A certificate that has expired since is no error as long as its file stays the same. This
-    /// blocks the thread while it reads.
+    /// A certificate that has expired while it was served is logged, and is no error as long as its
+    /// file has the same. This blocks the thread while it reads.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Shared {
         let mut changed = 0;
         let mut entries = Vec::with_capacity(current.entries.len());
         for old in &current.entries {
-            let new = match old.reload(&self.provider).transpose()? {
+            let new = match old.reload(&self.provider, &current.entries).transpose()? {
                 Some(new) => {
                     changed += usize::from(new.certified.cert != old.certified.cert);
                     Arc::new(new)
@@ -111,7 +111,9 @@ impl Shared {
             };
             entries.push(new);
         }
-        self.set.store(Arc::new(CertificateSet::new(entries, current.unknown)));
+        let set = CertificateSet::new(entries, current.unknown);
+        set.warn_of_invalid();
+        self.set.store(Arc::new(set));
         Ok(changed)
     }
 

@@ -91,23 +91,28 @@ impl Role {
 }
 
 impl Loaded {
-    /// Reads and checks the certificate that is the `index`th of its role.
+    /// Reads and checks the certificate that is the `index`th of its role. One of `served` may have
+    /// expired.
     pub(super) fn load(
         certificate: Arc<Certificate>,
         role: Role,
         index: usize,
         provider: &CryptoProvider,
+        served: &[Arc<Self>],
     ) -> Result<Self, ConfigError> {
-        Self::read(certificate, role, index, provider, None)
+        Self::read(certificate, role, index, provider, served)
             .map_err(|error| error.within(&role.field(index)))
     }
 
     /// Reads the files of this certificate again, or returns `None` if it is not from files.
-    pub(super) fn reload(&self, provider: &CryptoProvider) -> Option<Result<Self, ConfigError>> {
+    pub(super) fn reload(
+        &self,
+        provider: &CryptoProvider,
+        served: &[Arc<Self>],
+    ) -> Option<Result<Self, ConfigError>> {
         let files = self.files.as_ref()?;
         let certificate = Arc::clone(&files.certificate);
-        let reloaded = Self::read(certificate, self.role, files.index, provider, Some(self));
-        Some(reloaded.map_err(|error| error.within(&self.role.field(files.index))))
+        Some(Self::load(certificate, self.role, files.index, provider, served))
     }
 
     fn read(
@@ -115,7 +120,7 @@ impl Loaded {
         role: Role,
         index: usize,
         provider: &CryptoProvider,
-        previous: Option<&Self>,
+        served: &[Arc<Self>],
     ) -> Result<Self, ConfigError> {
         // The state of the files is read before their content. So if they change in between, they
         // are read once more, and not too rarely.
@@ -134,9 +139,11 @@ impl Loaded {
             .map_err(|_| of_chain.expects("certificates that can be parsed"))?;
         let certified = Arc::new(certify(chain, key, provider, of_chain, of_key)?);
         let names = names(&parsed, &certificate, role, of_chain)?;
-        // A certificate that has expired since it was read must not keep others from being
+        // A certificate that has expired while it is served must not keep others from being
         // replaced.
-        if previous.is_none_or(|previous| previous.certified.cert != certified.cert) {
+        let is_served =
+            |served: &Arc<Self>| served.certified.cert.first() == certified.cert.first();
+        if !served.iter().any(is_served) {
             check_validity(&parsed, of_chain)?;
         }
         let rank = Rank::of(&parsed);
@@ -144,6 +151,20 @@ impl Loaded {
         let (not_before, not_after) =
             (validity.not_before.timestamp(), validity.not_after.timestamp());
         Ok(Self { certified, names, rank, role, not_before, not_after, files })
+    }
+
+    /// Logs it if the certificate is served although it is not valid now.
+    pub(super) fn warn_if_invalid(&self) {
+        if !(self.not_before..=self.not_after).contains(&seconds(SystemTime::now())) {
+            let CertificateInfo { names, file, not_before, not_after, .. } = self.info();
+            tracing::warn!(
+                ?names,
+                ?file,
+                ?not_before,
+                ?not_after,
+                "a certificate is served that is not valid now"
+            );
+        }
     }
 
     /// Returns whether the files have changed since they were read.

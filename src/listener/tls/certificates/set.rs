@@ -45,6 +45,11 @@ impl CertificateSet {
         Self { entries, unknown, named, defaults }
     }
 
+    /// Logs the certificates that are not valid now.
+    pub(super) fn warn_of_invalid(&self) {
+        self.entries.iter().for_each(|loaded| loaded.warn_if_invalid());
+    }
+
     /// Returns the certificate for a name. If several have it, returns the most preferred one that
     /// the client can verify, and an exact name before a wildcard.
     pub(super) fn find(

@@ -141,6 +141,50 @@ async fn files_are_reloaded_as_a_whole_or_not_at_all() {
     assert_eq!(connect(&connector, &server).await.unwrap(), leaf(&renewed.cert));
 }
 
+/// What has expired while it was served stays, and others can be replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_certificate_does_not_block_the_others() {
+    let authority = Authority::new("expires");
+    let short = authority.issue_valid("short", &["short.example"], Validity::Seconds(2));
+    let other = authority.issue("other", &["shop.example"]);
+    let builder = || {
+        let defaults = certificates().default_certificate(other.files());
+        defaults.certificate(short.files().names(["short.example"]))
+    };
+    let served = builder().build().unwrap();
+    let tls = ServerTls::builder(served.clone()).build().unwrap();
+    let server = Server::start(&tls).await;
+    while std::time::SystemTime::now() <= served.list()[1].not_after + Duration::from_secs(1) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    let renewed = authority.issue("renewed", &["shop.example"]);
+    fs::copy(&renewed.cert, &other.cert).unwrap();
+    fs::copy(&renewed.key, &other.key).unwrap();
+    assert_eq!(served.reload_files(), Ok(1));
+    let connector = connector(&authority);
+    assert_eq!(connect(&connector, &server).await.unwrap(), leaf(&renewed.cert));
+
+    // So it is for certificates that are built anew, if it is said what they replace.
+    let error = builder().build().unwrap_err();
+    assert_eq!(error.field(), "certificates[0].chain");
+    assert_eq!(error.value(), Some(&*short.cert.display().to_string()));
+    let again = authority.issue("again", &["shop.example"]);
+    fs::copy(&again.cert, &other.cert).unwrap();
+    fs::copy(&again.key, &other.key).unwrap();
+    served.replace(&builder().replacing(&served).build().unwrap());
+    assert_eq!(connect(&connector, &server).await.unwrap(), leaf(&again.cert));
+    // Another that has expired is an error, as it is without.
+    let expired = authority.issue_valid("expired", &["short.example"], Validity::Past);
+    fs::copy(&expired.cert, &short.cert).unwrap();
+    fs::copy(&expired.key, &short.key).unwrap();
+    for error in
+        [served.reload_files().unwrap_err(), builder().replacing(&served).build().unwrap_err()]
+    {
+        assert_eq!(error.field(), "certificates[0].chain");
+        assert!(error.expected().starts_with("a certificate that has not expired"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_files_are_noticed() {
     let authority = Authority::new("watch");
