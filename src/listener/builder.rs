@@ -44,7 +44,8 @@ impl ListenerBuilder {
 
     setters! {
         /// Sets whether HTTP/2 is served besides HTTP/1.1. Default `true`: without TLS the first
-        /// bytes decide, and with TLS the protocol that the handshake has agreed on (ALPN).
+        /// bytes decide, and with TLS the protocol that the handshake has agreed on (ALPN). If
+        /// `false`, ALPN does not offer `h2`.
         pub fn http2(served: bool) => http2 = served;
         /// Limits the number of open connections. Further ones are accepted, counted and closed at
         /// once. A connection counts until its socket is closed, also after an upgrade. Default
@@ -112,7 +113,7 @@ impl ListenerBuilder {
         let mut bound = Vec::new();
         let mut addresses = Vec::new();
         for socket in self.sockets {
-            let acceptors = socket.bind()?;
+            let acceptors = socket.bind(self.http2)?;
             addresses.extend(acceptors.first().map(|one| one.address.clone()));
             bound.extend(acceptors);
         }

@@ -129,14 +129,14 @@ impl Socket {
         self
     }
 
-    /// Opens the socket once for each acceptor.
-    pub(super) fn bind(self) -> Result<Vec<BoundSocket>, ListenError> {
-        self.check()?;
+    /// Opens the socket once for each acceptor. `http2` is whether the listener serves HTTP/2.
+    pub(super) fn bind(self, http2: bool) -> Result<Vec<BoundSocket>, ListenError> {
+        self.check(http2)?;
         let named = self.source.to_string();
         self.open().map_err(|error| ListenError::Socket { address: named, error })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, http2: bool) -> Result<(), ConfigError> {
         ConfigError::if_zero("backlog", self.backlog.into())?;
         ConfigError::unless(
             (1..=MAX_ACCEPTORS).contains(&self.acceptors),
@@ -153,6 +153,14 @@ impl Socket {
         if let Some(settings) = &self.opening.proxy_protocol {
             settings.check().map_err(|error| error.within("proxy_protocol"))?;
         }
+        #[cfg(feature = "tls")]
+        if self.opening.tls.as_ref().is_some_and(|tls| !http2 && tls.serves_http2_only()) {
+            let expected =
+                "a protocol besides `h2`, which a listener without HTTP/2 does not serve";
+            return Err(ConfigError::new("alpn", expected).within("tls"));
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = http2;
         Ok(())
     }
 

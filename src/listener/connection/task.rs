@@ -151,10 +151,6 @@ impl<S: HttpService> Connection<S> {
         activity.set_handshaking(false);
         activity.await_first_request();
         let version = Version::from_alpn(stream.get_ref().1.alpn_protocol());
-        if version == Version::Http2 && !core.http2 {
-            // The client has agreed to a version that is not served.
-            return activity.set_end(End::Refused(Refusal::Handshake));
-        }
         let facts = Facts { peer, local, proxy_header, tls: Some(details) };
         let exchanges = exchanges(service, facts, &activity);
         serve_http(stream, version, exchanges, &activity).await;
@@ -175,7 +171,7 @@ async fn shake_hands(
         // Handshakes are the work that a client can ask for most cheaply. The semaphore is never
         // closed.
         let _permit = core.handshakes.acquire().await;
-        tls.accept(stream).await
+        tls.accept_with(stream, core.http2).await
     });
     let shaken = within(core, core.limits.handshake, handshake).await;
     // Before the handshake is dropped, and the socket with it.

@@ -43,7 +43,8 @@ impl ServerTlsBuilder {
         pub fn client_auth(client_auth: ClientAuth) => client_auth = client_auth;
         /// Sets the protocols that clients can choose from (ALPN), the preferred one first. A
         /// client that offers only others is refused; one that offers none is served. An empty list
-        /// offers none. Default `h2` and `http/1.1`.
+        /// offers none. Default `h2` and `http/1.1`. A listener without
+        /// [`http2`](crate::listener::ListenerBuilder::http2) leaves `h2` out.
         pub fn alpn(protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>)
             => alpn = protocols.into_iter().map(Into::into).collect();
         /// Sets how clients resume sessions. Default a cache of 16 384 sessions with
@@ -92,8 +93,21 @@ impl ServerTlsBuilder {
         let left_out = known.chain(missing).collect();
         let (certificates, policy) = (self.certificates, self.policy);
         let config = Arc::new(config);
-        Ok(ServerTls::new(Current { config, clients, certificates, policy, left_out }))
+        let without_http2 = without_http2(&config);
+        let current = Current { config, without_http2, clients, certificates, policy, left_out };
+        Ok(ServerTls::new(current))
     }
+}
+
+/// Returns the configuration without `h2` in ALPN. Both share certificates and sessions.
+fn without_http2(config: &Arc<ServerConfig>) -> Arc<ServerConfig> {
+    let is_http2 = |protocol: &Vec<u8>| protocol == b"h2";
+    if !config.alpn_protocols.iter().any(is_http2) {
+        return Arc::clone(config);
+    }
+    let mut without = ServerConfig::clone(config);
+    without.alpn_protocols.retain(|protocol| !is_http2(protocol));
+    Arc::new(without)
 }
 
 impl fmt::Debug for ServerTlsBuilder {

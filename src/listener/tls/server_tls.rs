@@ -23,6 +23,8 @@ pub struct ServerTls {
 /// A configuration of a moment.
 pub(super) struct Current {
     pub(super) config: Arc<ServerConfig>,
+    /// The same without `h2` in ALPN, for a listener that does not serve HTTP/2.
+    pub(super) without_http2: Arc<ServerConfig>,
     pub(super) clients: ClientVerifier,
     pub(super) certificates: Certificates,
     pub(super) policy: SecurityPolicy,
@@ -52,8 +54,21 @@ impl ServerTls {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        self.accept_with(io, true).await
+    }
+
+    /// As [`accept`](Self::accept). Without `http2`, `h2` is not among the protocols of ALPN.
+    pub(in crate::listener) async fn accept_with<I>(
+        &self,
+        io: I,
+        http2: bool,
+    ) -> Result<(TlsStream<I>, TlsDetails), BoxError>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send,
+    {
         let current = self.current.load_full();
-        let acceptor = TlsAcceptor::from(Arc::clone(&current.config));
+        let config = if http2 { &current.config } else { &current.without_http2 };
+        let acceptor = TlsAcceptor::from(Arc::clone(config));
         let stream = acceptor.accept(io).await?;
         let details = current.details(stream.get_ref().1)?;
         Ok((stream, details))
@@ -66,6 +81,12 @@ impl ServerTls {
     /// Later changes of `with` have no effect on this one.
     pub fn replace(&self, with: &Self) {
         self.current.store(with.current.load_full());
+    }
+
+    /// Returns whether ALPN has `h2` and no other protocol.
+    pub(in crate::listener) fn serves_http2_only(&self) -> bool {
+        let current = self.current.load();
+        !current.config.alpn_protocols.is_empty() && current.without_http2.alpn_protocols.is_empty()
     }
 
     /// Returns the handle of the certificates that are served now.

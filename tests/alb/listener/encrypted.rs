@@ -1,28 +1,31 @@
 //! Where TLS is in the order of a connection. What TLS itself does is tested in `tls`.
 
-use std::{sync::Arc, time::Duration};
+use std::{process::Command, sync::Arc, time::Duration};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::crypto::ring;
 use tower_lb::listener::{
-    Listener, ListenerBuilder, ProxyProtocol, Socket,
+    ListenError, Listener, ListenerBuilder, ProxyProtocol, Socket,
     tls::{Certificate, Certificates, ServerTls},
 };
 
 use crate::{
     served::{Served, loopback, serve},
-    wire::{Client, curl, is_installed},
+    wire::{Client, curl, is_installed, output},
 };
 
-fn tls() -> ServerTls {
+fn certificates() -> Certificates {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificates = Certificates::builder()
+    Certificates::builder()
         .default_certificate(Certificate::pem(cert.pem(), signing_key.serialize_pem()))
         .crypto_provider(Arc::new(ring::default_provider()))
         .build()
-        .unwrap();
-    ServerTls::builder(certificates).build().unwrap()
+        .unwrap()
+}
+
+fn tls() -> ServerTls {
+    ServerTls::builder(certificates()).build().unwrap()
 }
 
 fn encrypted(change: impl FnOnce(Socket) -> Socket) -> ListenerBuilder {
@@ -54,6 +57,47 @@ async fn alpn_decides_the_version() {
     served.until("counted", |status| status.refused.handshake == 1).await;
     let drained = served.stop().await;
     assert_eq!(drained.cut_off, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_http2_alpn_does_not_offer_it() {
+    if !is_installed("curl", "--version") {
+        return;
+    }
+    let served = serve(encrypted(|socket| socket).http2(false));
+    for arguments in [&["--http1.1"][..], &["--http2"], &["--no-alpn"]] {
+        let told = curl(&[&["-k"], arguments, &[&url(&served)]].concat()).await;
+        assert!(told.starts_with("HTTP/1.1"), "{arguments:?}: {told}");
+    }
+    assert_eq!(served.status().refused.total(), 0);
+    // openssl shows what was chosen.
+    let offers = |protocols| {
+        let mut openssl = Command::new("openssl");
+        let address = served.address.to_string();
+        openssl.args(["s_client", "-connect", &address, "-alpn", protocols]);
+        output(openssl)
+    };
+    if is_installed("openssl", "version") {
+        let told = offers("h2,http/1.1").await;
+        assert!(told.contains("ALPN protocol: http/1.1"), "{told}");
+        // One that offers nothing else is refused, and not served what it did not ask for.
+        let told = offers("h2").await;
+        assert!(told.contains("no application protocol"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn alpn_that_leaves_nothing_is_an_error() {
+    let socket = |protocols: &[&str]| {
+        let tls = ServerTls::builder(certificates()).alpn(protocols.iter().copied());
+        Listener::builder().socket(loopback().tls(tls.build().unwrap()))
+    };
+    let error = socket(&["h2"]).http2(false).bind().unwrap_err();
+    assert!(matches!(&error, ListenError::Config(error) if error.field() == "tls.alpn"), "{error}");
+    for protocols in [&[][..], &["h2", "http/1.1"], &["http/1.1"]] {
+        assert!(socket(protocols).http2(false).bind().is_ok(), "{protocols:?}");
+    }
+    assert!(socket(&["h2"]).bind().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
