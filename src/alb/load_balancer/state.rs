@@ -119,7 +119,11 @@ impl Plan {
         let idle_timeout = self.config.load_balancer.attributes.idle_timeout;
         let tunnels = &Tunnels::new().idle_timeout(idle_timeout.into());
         for listener in &self.config.listeners {
-            let tls = assemble_tls(listener, &self.config, resources, problems);
+            let present_tls = present.and_then(|state| {
+                let mut nodes = state.nodes.iter().filter(|(key, _)| key.port == listener.port);
+                nodes.find_map(|(_, node)| node.tls.as_ref())
+            });
+            let tls = assemble_tls(listener, &self.config, resources, present_tls, problems);
             for key in node_keys(listener, &self.config) {
                 let zone = key.zone.as_deref();
                 let group = |name: &str| Some(self.groups.get(name)?.group.service(zone));

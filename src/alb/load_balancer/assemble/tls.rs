@@ -9,17 +9,19 @@ use crate::{
     listener::tls::{Certificate, Certificates, ClientAuth, SecurityPolicy, ServerTls, TrustStore},
 };
 
-/// Makes the TLS side of an HTTPS listener; `None` for one without TLS.
+/// Makes the TLS side of an HTTPS listener; `None` for one without TLS. `present` is what it
+/// replaces.
 pub(in crate::alb::load_balancer) fn assemble_tls(
     listener: &config::Listener,
     config: &Checked,
     resources: &Resources,
+    present: Option<&ServerTls>,
     problems: &mut Vec<Problem>,
 ) -> Option<ServerTls> {
     if listener.protocol != config::ListenerProtocol::Https {
         return None;
     }
-    let made = make_tls(listener, config, resources);
+    let made = make_tls(listener, config, resources, present);
     made.map_err(|error| problems.push(problem(listener.port, &error))).ok()
 }
 
@@ -46,8 +48,12 @@ fn make_tls(
     listener: &config::Listener,
     config: &Checked,
     resources: &Resources,
+    present: Option<&ServerTls>,
 ) -> Result<ServerTls, ConfigError> {
     let mut certificates = Certificates::builder();
+    if let Some(present) = present {
+        certificates = certificates.replacing(&present.certificates());
+    }
     if let Some(provider) = &resources.crypto_provider {
         certificates = certificates.crypto_provider(Arc::clone(provider));
     }

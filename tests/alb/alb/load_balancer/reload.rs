@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -450,4 +450,34 @@ async fn a_load_balancer_serves_once() {
     assert!(balancer.bind().unwrap_err().to_string().contains("has not served"));
     let reloaded = balancer.reload(super::running::checked(&text));
     assert!(reloaded.unwrap_err().to_string().contains("has not been stopped"));
+}
+
+/// A certificate that has expired while it was served does not keep a reload from changing the rest.
+#[tokio::test]
+async fn an_expired_certificate_does_not_block_a_reload() {
+    let backend = Backend::good().await;
+    let directory = directory("reload-expired");
+    let mut setup = Setup::new(&directory, &[&backend]);
+    let issue = |seconds| {
+        let mut params = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(seconds);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(directory.join("a.test.pem"), certificate.pem()).unwrap();
+        std::fs::write(directory.join("a.test.key"), key.serialize_pem()).unwrap();
+    };
+    issue(2);
+    let running = Running::start(&setup.text());
+    sleep(Duration::from_secs(4)).await;
+    setup.rules = EXTRA_RULE;
+    running.balancer.reload(checked(&setup.text())).unwrap();
+    // Another that has expired is refused.
+    issue(0);
+    sleep(Duration::from_secs(2)).await;
+    let error = running.balancer.reload(checked(&setup.text())).unwrap_err().to_string();
+    assert!(
+        error.contains("listeners.443.certificates[0]") && error.contains("expired"),
+        "{error}"
+    );
 }
