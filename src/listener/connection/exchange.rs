@@ -18,7 +18,7 @@ use crate::{
     BoxError,
     future::polled_after_completion,
     http::{ClientConnection, HeldBody},
-    listener::{ProxyHeader, core::Phase},
+    listener::core::Phase,
 };
 
 /// A service that a [`Listener`](crate::listener::Listener) can serve: every service of hyper's
@@ -105,9 +105,6 @@ impl Extensions {
         let extensions = request.extensions_mut();
         if let Some(client) = &self.client {
             extensions.insert(client.clone());
-        }
-        if let Some(header) = self.info.proxy_header() {
-            extensions.insert::<ProxyHeader>(header.clone());
         }
         #[cfg(feature = "tls")]
         if let Some(details) = self.info.tls() {

@@ -1,7 +1,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-/// The PROXY header of a connection: what a load balancer in front says about its client. An
-/// extension of each request on the connection.
+/// The PROXY header of a connection: what a load balancer in front says about its client. Requests
+/// have it in their [`ConnectionInfo`](crate::listener::ConnectionInfo).
 ///
 /// The header comes from a trusted network, and its fields are still only what the peer wrote.
 #[derive(Clone, PartialEq, Eq)]
