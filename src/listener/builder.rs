@@ -48,8 +48,8 @@ impl ListenerBuilder {
         /// `false`, ALPN does not offer `h2`.
         pub fn http2(served: bool) => http2 = served;
         /// Limits the number of open connections. Further ones are accepted, counted and closed at
-        /// once. A connection counts until its socket is closed, also after an upgrade. Default
-        /// 16 384.
+        /// once: in the kernel's queue, their clients would wait without an answer. A connection
+        /// counts until its socket is closed, also after an upgrade. Default 16 384.
         pub fn max_connections(number: usize) => limits.connections = number;
         /// Limits the number of open connections of each client address: that of the PROXY header,
         /// or of the socket. An IPv6 address counts by its `/64` network. Further connections are
@@ -71,18 +71,22 @@ impl ListenerBuilder {
         /// their first byte. A client that has sent part of a head on HTTP/1.1 gets status 408.
         /// Default 30 s.
         pub fn head_timeout(time: Duration) => limits.times.head = time;
-        /// Limits the time between two requests. Default 60 s. Pings of HTTP/2 do not extend it.
+        /// Limits the time between the last byte of a response and the next request. Pings of
+        /// HTTP/2 do not extend it. Default 60 s.
         pub fn keep_alive(time: Duration) => limits.times.keep_alive = time;
         /// Limits the time without a byte in either direction while a request is in flight. The
-        /// connection is closed then. Default 60 s, as for an Application Load Balancer.
+        /// connection is closed then. With HTTP/2, only bytes of requests and responses count,
+        /// those of all streams together: pings, settings and window updates do not extend the
+        /// limit. Default 60 s, as for an Application Load Balancer.
         pub fn idle_timeout(time: Duration) => limits.times.idle = time;
         /// Limits the time without a byte in either direction after an upgrade, such as to
         /// WebSocket. On HTTP/2 it replaces the two limits above once a stream has become a tunnel.
         /// Default 1 h.
         pub fn tunnel_idle(time: Duration) => limits.times.tunnel_idle = time;
         /// Limits the time in which a client reads nothing of what waits for it. On HTTP/2 that is
-        /// a client that reads no stream; one that stops a stream by flow control has the time of
-        /// `idle_timeout`. Default 30 s.
+        /// a client that reads no frame; one that stops its streams by flow control has the time of
+        /// `idle_timeout`, or of `keep_alive` if the service has given all responses away. Default
+        /// 30 s.
         pub fn write_timeout(time: Duration) => limits.times.write = time;
         /// Limits the age of a connection: after that, its next response says `Connection: close`
         /// on HTTP/1.1, and a connection of HTTP/2 gets a GOAWAY. Default 1 h, as for an

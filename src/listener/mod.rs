@@ -39,10 +39,10 @@
 //! signal of the process.
 //!
 //! **What a request gets** in its extensions: [`ClientConnection`](crate::http::ClientConnection)
-//! (not on a Unix socket without a PROXY header), [`ConnectionInfo`], and [`ProxyHeader`] and
-//! `TlsDetails` if the connection has them.
+//! (not on a Unix socket without a PROXY header), [`ConnectionInfo`] with the [`ProxyHeader`], and
+//! `TlsDetails` if the connection is encrypted.
 //!
-//! **Every limit has a default**, and every connection is always under one of them:
+//! **Every limit of time has a default**, and every connection is always under one of them:
 //!
 //! | a client that | is closed after |
 //! |---|---|
@@ -56,7 +56,9 @@
 //! | stays | [`max_age`](ListenerBuilder::max_age), [`max_requests`](ListenerBuilder::max_requests) |
 //!
 //! A client that moves a byte now and then within a body is served; limits of the rate are a matter
-//! of the service.
+//! of the service. With HTTP/2, bytes are those of requests and responses (DATA and HEADERS), so
+//! other frames do not keep a connection. All streams of a connection count together: one that
+//! stands still is not noticed while others go on.
 //!
 //! **`accept` never spins.** Without file descriptors or memory it pauses, counts, logs once per
 //! minute, and goes on.

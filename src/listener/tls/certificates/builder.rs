@@ -45,9 +45,9 @@ impl CertificatesBuilder {
         self
     }
 
-    /// Names the certificates that the new ones will [`replace`](Certificates::replace). One that has
-    /// expired while it was served can be among the new ones: it is logged, and is no error, so that
-    /// it does not keep others from being replaced. Default none.
+    /// Names the certificates that the new ones will [`replace`](Certificates::replace). One that
+    /// has expired while it was served can be among the new ones: it is logged, and is no error, so
+    /// that it does not keep others from being replaced. Default none.
     #[must_use]
     pub fn replacing(mut self, served: &Certificates) -> Self {
         self.replaced = Some(served.clone());
