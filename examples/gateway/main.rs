@@ -39,9 +39,9 @@ use tower_lb::{
 
 use self::options::{Command, Options};
 
-/// How long a client waits for the head of a response. The time of its upload is part of it, so it
-/// is long; an upload that stops has a shorter limit, which is the proxy's.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time by which the listener's limit exceeds that of the response. Otherwise it would close
+/// the connection before the client gets status 504.
+const IDLE_MARGIN: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -82,7 +82,7 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
         .max_head_bytes(96 * 1024)
         .handshake_timeout(Duration::from_secs(30))
         // A client that waits for a response sends nothing, and has nothing to read.
-        .idle_timeout(RESPONSE_TIMEOUT)
+        .idle_timeout(options.timeout.saturating_add(IDLE_MARGIN))
         .bind()
         .map_err(|error| format!("--listen {}: {error}", options.listen))?;
     introduce(&mut options, &listener).await?;
@@ -97,14 +97,14 @@ async fn run(mut options: Options) -> Result<(), BoxError> {
     // backend if that is safe, and the balancer selects a backend for each attempt.
     let proxy = ProxyLayer::builder().upgrades(Tunnels::new()).build()?;
     let backends = if options.retries {
-        let resilience = ResilienceLayer::builder().overall(RESPONSE_TIMEOUT).build()?;
+        let resilience = ResilienceLayer::builder().overall(options.timeout).build()?;
         registry.add(&resilience);
         let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, resilience).layer(balancer.clone());
         serve(listener, service, options.drain).await?;
         status(&balancer)
     } else {
-        let limit = OverallTimeoutLayer::new(RESPONSE_TIMEOUT);
+        let limit = OverallTimeoutLayer::new(options.timeout);
         let balancer = balancer(&options, &registry)?;
         let service = (proxy, GatewayLayer, limit).layer(balancer.clone());
         serve(listener, service, options.drain).await?;

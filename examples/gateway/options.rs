@@ -25,6 +25,8 @@ Without --upstream, it starts three backends of its own, so that there is someth
   --no-retries         send each request to one backend only
   --metrics ADDRESS    serve a page that shows the backends at / and metrics for Prometheus at
                        /metrics; for operators only: bind it to a private address
+  --timeout SECONDS    wait for the head of a response for at most SECONDS, and answer 504 after
+                       that; the time of the upload is part of it; default 300
   --drain SECONDS      after SIGTERM or SIGINT, let requests run for at most SECONDS; default 30
   --help               print this text
 ";
@@ -46,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) sticky: Option<String>,
     pub(crate) retries: bool,
     pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) timeout: Duration,
     pub(crate) drain: Duration,
 }
 
@@ -66,6 +69,7 @@ impl Default for Options {
             sticky: None,
             retries: true,
             metrics: None,
+            timeout: Duration::from_secs(300),
             drain: Duration::from_secs(30),
         }
     }
@@ -98,6 +102,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Command
             "--sticky" => options.sticky = Some(value()?),
             "--no-retries" => options.retries = false,
             "--metrics" => options.metrics = Some(read(flag, &value()?, "an address and a port")?),
+            "--timeout" => options.timeout = above_zero(flag, &value()?)?,
             "--drain" => options.drain = seconds(flag, &value()?)?,
             "--help" | "-h" => return Ok(Command::Help),
             _ => return Err(format!("unknown option {argument:?}")),
@@ -129,6 +134,15 @@ fn path(flag: &str, value: &str) -> Result<String, String> {
     match value.parse::<Uri>() {
         Ok(_) if value.starts_with('/') => Ok(value.to_owned()),
         _ => Err(format!("{flag} {value:?}: expected a path, such as /healthz")),
+    }
+}
+
+fn above_zero(flag: &str, value: &str) -> Result<Duration, String> {
+    let time = seconds(flag, value)?;
+    if time.is_zero() {
+        Err(format!("{flag} {value:?}: expected a time above 0"))
+    } else {
+        Ok(time)
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -122,6 +122,82 @@ async fn clients_that_stop_are_disconnected() {
     tls.stop().assert_nothing_was_charged();
 }
 
+/// A backend that does not answer. The client gets a response, and no closed connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_hangs_gets_504() {
+    let backend = Backend::start(Speaks::Http1, None).await;
+    let upstream = format!("--upstream=http://{}", backend.address);
+    for retries in [&[][..], &["--no-retries".to_owned()]] {
+        let arguments = [&[upstream.clone(), "--timeout=1".into()], retries].concat();
+        let gateway = Gateway::start(&arguments);
+        for talks in [Talks::Http10, Talks::Http11, Talks::Http2] {
+            let tls = crate::certificate::none();
+            let client = Client { talks, address: gateway.address, tls };
+            let told = client.send(&Ask::get("/hang"), Ends::Well).await.unwrap();
+            assert_eq!(told.status, 504, "{talks:?}");
+        }
+        let _ = gateway.stop();
+    }
+}
+
+/// A backend that sends a byte each second, and one that switches protocols and is silent then.
+async fn slow_backend(listener: TcpListener) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            if head.starts_with(b"GET /slow ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").await?;
+                for _ in 0..8 {
+                    sleep(Duration::from_secs(1)).await;
+                    stream.write_all(b"x").await?;
+                }
+            } else {
+                let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                    Upgrade: websocket\r\n\r\n";
+                stream.write_all(switch).await?;
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await?;
+            }
+            Ok::<_, std::io::Error>(())
+        });
+    }
+}
+
+/// The listener's limit is not that of a response which goes on, or of a tunnel.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_responses_and_silent_tunnels_go_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = format!("--upstream=http://{}", listener.local_addr().unwrap());
+    let _backend = tokio::spawn(slow_backend(listener));
+    // A silent connection ends after 5.2 s.
+    let gateway = Gateway::start(&[upstream, "--timeout=0.2".into()]);
+    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut tunnel = TcpStream::connect(gateway.address).await.unwrap();
+    let upgrade = b"GET /tunnel HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tunnel.write_all(upgrade).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(Duration::from_secs(5), tunnel.read_u8()).await.unwrap().unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", head.escape_ascii());
+    let mut received = Vec::new();
+    timeout(Duration::from_secs(20), slow.read_to_end(&mut received)).await.unwrap().unwrap();
+    assert!(received.ends_with(b"\r\n\r\nxxxxxxxx"), "{}", received.escape_ascii());
+    // Nothing has passed for 8 s.
+    tunnel.write_all(b"hello").await.unwrap();
+    let mut echo = [0; 5];
+    timeout(Duration::from_secs(5), tunnel.read_exact(&mut echo)).await.unwrap().unwrap();
+    assert_eq!(&echo, b"hello");
+    drop(tunnel);
+    let _ = gateway.stop();
+}
+
 /// Uploads that fail on the client's side: none is charged to a backend.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_break_are_charged_to_nothing() {
@@ -145,6 +221,6 @@ async fn uploads_that_break_are_charged_to_nothing() {
         let told = status(&gateway, broken).await;
         assert!(told == 0 || (400..500).contains(&told), "{told}");
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    sleep(Duration::from_millis(300)).await;
     gateway.stop().assert_nothing_was_charged();
 }

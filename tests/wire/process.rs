@@ -39,6 +39,8 @@ fn the_command_line_says_what_is_wrong() {
         ("--tls-cert a.pem", "--tls-cert and --tls-key need each other"),
         ("--drain -1", "--drain \"-1\": "),
         ("--drain soon", "--drain \"soon\": "),
+        ("--timeout 0", "--timeout \"0\": expected a time above 0"),
+        ("--timeout 1e-99", "--timeout \"1e-99\": expected a time above 0"),
         ("serve", "unknown option \"serve\""),
     ] {
         let is = parsed(line).unwrap_err();
