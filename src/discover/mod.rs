@@ -108,6 +108,8 @@ pub use self::source::HttpApi;
 pub use self::source::HttpPoll;
 #[cfg(feature = "kubernetes")]
 pub use self::source::Kubernetes;
+#[cfg(feature = "alb")]
+pub(crate) use self::source::Malformed;
 #[cfg(feature = "dns")]
 pub use self::source::{Dns, Family};
 #[cfg(feature = "document")]

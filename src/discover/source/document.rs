@@ -10,40 +10,16 @@ use serde::{
     de::{self, DeserializeSeed, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::validation::{
-    LeftOut, LeftOutLog, MAX_ENDPOINTS, PortZero, has_port_zero, parse_address, zone_of,
+use super::{
+    format::{Format, Malformed},
+    validation::{
+        LeftOut, LeftOutLog, MAX_ENDPOINTS, PortZero, has_port_zero, parse_address, zone_of,
+    },
 };
 use crate::{
     ParseError,
     endpoint::{Endpoint, Health, Locality},
 };
-
-/// The format of a document with a list of endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// JSON.
-    Json,
-    /// TOML.
-    Toml,
-    /// YAML 1.2.
-    #[cfg(feature = "yaml")]
-    Yaml,
-}
-
-impl Format {
-    /// Returns the format of a file name extension: `json`, `toml`, `yaml` or `yml`.
-    #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension {
-            "json" => Some(Self::Json),
-            "toml" => Some(Self::Toml),
-            #[cfg(feature = "yaml")]
-            "yaml" | "yml" => Some(Self::Yaml),
-            _ => None,
-        }
-    }
-}
 
 /// Parses a document with a list of endpoints. Addresses are parsed as `T`; names are the keys.
 ///
@@ -103,55 +79,18 @@ pub(super) fn parse_listed<T: FromStr<Err: Display>>(
     text: &str,
     format: Format,
 ) -> Result<Vec<Listed<T>>, ParseError> {
-    // JSON forbids it, and editors write it nevertheless.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let document: Document<T> = match format {
-        Format::Json => serde_json::from_str(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let message = error.to_string();
-            // serde_json repeats the position at the end of its message.
-            let position = format!(" at line {line} column {column}");
-            let message = message.strip_suffix(&position).unwrap_or(&message);
-            invalid(text, (line > 0).then_some((line, column)), message)
-        })?,
-        Format::Toml => toml::from_str(text).map_err(|error| {
-            let position = error.span().map(|span| position(text, span.start));
-            invalid(text, position, error.message())
-        })?,
-        #[cfg(feature = "yaml")]
-        Format::Yaml => from_yaml(text)?,
-    };
+    let document: Document<T> = format
+        .parse(text)
+        .map_err(|Malformed { position, message }| invalid(text, position, message))?;
     Ok(document.endpoints.0)
-}
-
-#[cfg(feature = "yaml")]
-fn from_yaml<T: FromStr<Err: Display>>(text: &str) -> Result<Document<T>, ParseError> {
-    // The parser's limits guard against documents that expand to much more than their text. They
-    // grow with the text here, so that a long list is accepted.
-    let (nodes, events) = (text.len().max(250_000), text.len().max(1_000_000));
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: nodes, max_events: events },
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let position = error.location().map(|at| (at.line() as usize, at.column() as usize));
-        invalid(text, position, error)
-    })
 }
 
 /// Returns the error of a parser, with the line of the document at `position`.
 fn invalid(text: &str, position: Option<(usize, usize)>, problem: impl Display) -> ParseError {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let line = position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?));
     ParseError::new("document", line.unwrap_or(text), "a list of endpoints")
         .with_problem(position, problem)
-}
-
-/// Returns the line and the column, both from 1, of a byte.
-fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = text.get(..byte).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 #[derive(Deserialize)]

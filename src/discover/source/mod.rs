@@ -16,6 +16,8 @@ mod dns;
 mod document;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(feature = "document")]
+mod format;
 mod from_tower;
 #[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
 mod http_api;
@@ -34,10 +36,10 @@ pub use self::cloud_map::CloudMap;
 pub use self::consul::Consul;
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, Family};
-#[cfg(feature = "document")]
-pub use self::document::{Format, parse_document};
 #[cfg(feature = "file")]
 pub use self::file::File;
+#[cfg(feature = "alb")]
+pub(crate) use self::format::Malformed;
 #[cfg(any(feature = "http-poll", feature = "consul", feature = "kubernetes"))]
 pub use self::http_api::HttpApi;
 #[cfg(feature = "http-poll")]
@@ -55,3 +57,5 @@ pub use self::{
     sets::{Sets, sets},
     validation::{AddressFilter, RejectedAddress},
 };
+#[cfg(feature = "document")]
+pub use self::{document::parse_document, format::Format};

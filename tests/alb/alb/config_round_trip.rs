@@ -13,6 +13,8 @@ fn round_trip(config: &Config) {
     assert_eq!(Config::from_toml(&toml).unwrap(), *config, "{toml}");
     let json = config.to_json().unwrap();
     assert_eq!(Config::from_json(&json).unwrap(), *config, "{json}");
+    // JSON is YAML.
+    assert_eq!(Config::from_yaml(&json).unwrap(), *config, "{json}");
 }
 
 #[test]
@@ -20,6 +22,19 @@ fn an_import_survives_toml_and_json() {
     let config = Config::from_dir(data("ministack")).unwrap();
     round_trip(&config);
     round_trip(&Config::default());
+}
+
+#[test]
+fn yaml() {
+    let config = Config::from_yaml(
+        "listeners:\n  - port: 80\n    default_action: { forward: web }\n\
+         target_groups:\n  - name: web\n    targets: [\"10.0.0.1:80\"]\n",
+    )
+    .unwrap();
+    assert_eq!(config.listeners[0].default_action, Action::forward("web"));
+    let problems = Config::from_yaml("listeners:\n  - prt: 80\n").unwrap_err().to_string();
+    assert!(problems.starts_with("`line 2, column 5`: expected a valid document:"), "{problems}");
+    assert!(!problems.ends_with("column 5"), "{problems}");
 }
 
 /// A file with every key, so that each has been read once.

@@ -5,6 +5,7 @@ mod config_import;
 mod config_members;
 mod config_round_trip;
 mod config_schema;
+mod config_secrets;
 mod config_watch;
 mod dns;
 mod load_balancer;

@@ -4,7 +4,13 @@ use serde_json::{Map, Value};
 use super::shapes::{
     Attribute, Certificate, Listener, LoadBalancer, Rule, TargetGroup, TargetHealthDescription,
 };
-use crate::alb::config::{Problem, file::parse_value};
+use crate::{
+    alb::config::{
+        Problem,
+        file::{parse, without_value},
+    },
+    discover::Format,
+};
 
 /// A shape, the JSON that it was read from, and where that is.
 pub(super) struct Read<T> {
@@ -56,7 +62,7 @@ const METADATA_KEY: &str = "ResponseMetadata";
 impl Documents {
     /// Adds a file.
     pub(super) fn add(&mut self, file: &str, text: &str, problems: &mut Vec<Problem>) {
-        let mut object = match parse_value(file, text) {
+        let mut object = match parse(file, text, Format::Json) {
             Ok(Value::Object(object)) => object,
             Ok(_) => return problems.push(unknown(file)),
             Err(problem) => return problems.push(problem),
@@ -71,8 +77,15 @@ impl Documents {
         object.remove(METADATA_KEY);
         let mut resource = None;
         for key in RESOURCE_KEYS {
-            if let Some(Value::String(arn)) = object.remove(key) {
-                resource = Some(arn);
+            match object.remove(key) {
+                None => {}
+                Some(Value::String(arn)) if resource.as_ref().is_none_or(|other| *other == arn) => {
+                    resource = Some(arn);
+                }
+                Some(_) => {
+                    let expected = "the ARN of the resource that the output is about";
+                    problems.push(Problem::invalid(format!("{file}: {key}"), expected));
+                }
             }
         }
         let mut reader = Reader { file, object, problems };
@@ -131,7 +144,8 @@ impl Reader<'_> {
             match T::deserialize(&value) {
                 Ok(shape) => reads.push(Read { file: self.file.to_owned(), place, value, shape }),
                 Err(error) => {
-                    let expected = format!("an object as AWS prints it: {error}");
+                    let error = error.to_string();
+                    let expected = format!("an object as AWS prints it: {}", without_value(&error));
                     let path = format!("{}: {place}", self.file);
                     self.problems.push(Problem::invalid(path, expected));
                 }

@@ -6,5 +6,5 @@ mod snapshot;
 mod text;
 mod watch;
 
-pub(super) use self::text::parse_value;
+pub(super) use self::text::{parse, without_value};
 pub use self::watch::{Watch, WatchBuilder};

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::text::{parse_bindings, parse_file};
+use super::text::parse;
 use crate::{
     alb::config::{Config, Problem, Problems, aws::Import},
     discover::Format,
@@ -88,14 +88,14 @@ impl Snapshot {
     fn parse_texts(&self) -> Result<Config, Problems> {
         let contents = match self {
             Self::File(Content { name, format, text }) => {
-                return Ok(parse_file(name, text, *format)?);
+                return Ok(parse(name, text, *format)?);
             }
             Self::Directory(contents) => contents,
         };
         let mut import = Import::new();
         for Content { name, format, text } in contents {
             import = if is_bindings(Path::new(name)) {
-                match parse_bindings(name, text, *format) {
+                match parse(name, text, *format) {
                     Ok(bindings) => import.bindings(bindings),
                     Err(problem) => import.reject(problem),
                 }

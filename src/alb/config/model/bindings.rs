@@ -1,17 +1,9 @@
-use std::{
-    collections::BTreeMap,
-    env, fmt, fs,
-    io::{self, Read},
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Serialize};
 
+use super::secret::{SecretSource, secret_sources};
 use crate::alb::config::form::is_default;
 
 /// What the names of a configuration stand for, which the output of `describe-*` cannot contain.
@@ -40,7 +32,7 @@ pub struct Bindings {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trust_stores: BTreeMap<String, TrustStoreBinding>,
     /// The secrets of OpenID Connect clients, by the client's id.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "secret_sources", skip_serializing_if = "BTreeMap::is_empty")]
     pub client_secrets: BTreeMap<String, SecretSource>,
     /// The key sets of JSON Web Tokens, by the URL in the configuration. Default: they are fetched
     /// from that URL.
@@ -99,6 +91,11 @@ impl TryFrom<CertificateTable> for CertificateBinding {
     type Error = &'static str;
 
     fn try_from(table: CertificateTable) -> Result<Self, Self::Error> {
+        // The text of a key in the place of its path would be shown by the error about the file.
+        let is_pem = |path: &PathBuf| path.to_string_lossy().contains("-----BEGIN");
+        if [&table.certificate, &table.key].into_iter().flatten().any(is_pem) {
+            return Err("`certificate` and `key` are paths: write the PEM texts into files");
+        }
         match (table.certificate, table.key, table.program) {
             (Some(certificate), Some(key), None) => Ok(Self::Files { certificate, key }),
             (None, None, Some(program)) => Ok(Self::Program { program }),
@@ -127,120 +124,4 @@ pub enum JwksBinding {
     File(PathBuf),
     /// Another URL.
     Url(String),
-}
-
-/// Where a secret is. A configuration never contains the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SecretSource {
-    /// The name of an environment variable.
-    Env(String),
-    /// A file. A line end at its end is not part of the secret.
-    File(PathBuf),
-    /// The name by which the program supplies the secret.
-    Program(String),
-}
-
-/// The longest secret that is read from a file, in bytes.
-const MAX_SECRET_BYTES: u64 = 64 << 10;
-
-impl SecretSource {
-    /// Reads the secret from the environment or the file; blocking.
-    ///
-    /// # Errors
-    ///
-    /// If the variable or the file is missing, is not UTF-8 or is empty, the file is longer than
-    /// 64 KiB, or the program supplies the secret. The error does not contain the secret.
-    pub fn read(&self) -> io::Result<Secret> {
-        let text = match self {
-            Self::Env(name) => env::var(name).map_err(|error| match error {
-                env::VarError::NotPresent => {
-                    let message = format!("the environment has no variable {name:?}");
-                    io::Error::new(io::ErrorKind::NotFound, message)
-                }
-                // The standard library's error would show the value.
-                env::VarError::NotUnicode(_) => invalid("the variable is not UTF-8"),
-            })?,
-            Self::File(path) => {
-                let mut text = String::new();
-                let file = fs::File::open(path)?;
-                file.take(MAX_SECRET_BYTES + 1).read_to_string(&mut text)?;
-                if text.len() as u64 > MAX_SECRET_BYTES {
-                    return Err(invalid("the file is longer than 64 KiB"));
-                }
-                text.truncate(text.trim_end_matches(['\r', '\n']).len());
-                text
-            }
-            Self::Program(_) => return Err(invalid("the program supplies the secret")),
-        };
-        if text.is_empty() { Err(invalid("the secret is empty")) } else { Ok(Secret(text)) }
-    }
-}
-
-fn invalid(message: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-/// Deserialized by hand, so that the error about a literal secret does not repeat it.
-impl<'de> Deserialize<'de> for SecretSource {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Table {
-            Env(String),
-            File(PathBuf),
-            Program(String),
-        }
-
-        struct Form;
-
-        impl<'de> Visitor<'de> for Form {
-            type Value = SecretSource;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table with `env`, `file` or `program`")
-            }
-
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<SecretSource, E> {
-                let message = "a secret is not part of a configuration: \
-                               write a table with `env`, `file` or `program`";
-                Err(E::custom(message))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
-                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(match table {
-                    Table::Env(name) => SecretSource::Env(name),
-                    Table::File(path) => SecretSource::File(path),
-                    Table::Program(name) => SecretSource::Program(name),
-                })
-            }
-        }
-
-        deserializer.deserialize_any(Form)
-    }
-}
-
-/// A secret. Its `Debug` output does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Creates a secret that the program has.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// Returns the secret.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }

@@ -12,16 +12,14 @@ mod listener;
 mod load_balancer;
 mod resilience;
 mod routing;
+mod secret;
 mod targets;
 mod zone;
 
 pub(super) use self::{bound::function_name, targets::parse_matcher};
 
 pub use self::{
-    bindings::{
-        Bindings, CertificateBinding, FunctionBinding, JwksBinding, Secret, SecretSource,
-        TrustStoreBinding,
-    },
+    bindings::{Bindings, CertificateBinding, FunctionBinding, JwksBinding, TrustStoreBinding},
     bound::BoundTarget,
     certificate::{Certificate, MutualTls},
     config::Config,
@@ -34,6 +32,7 @@ pub use self::{
         HeaderCondition, Jwt, Oidc, OidcEndpoints, Patterns, QueryPattern, Redirect, Rewrite, Rule,
         Session, Transforms, Unauthenticated, WeightedGroup,
     },
+    secret::{Secret, SecretSource},
     targets::{
         Algorithm, CrossZoneMode, EffectiveHealthCheck, HealthCheck, HealthThresholds, Stickiness,
         Target, TargetGroup, TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion,
