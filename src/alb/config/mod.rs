@@ -36,7 +36,7 @@
 //! ```sh
 //! export="--output json --load-balancer-arn $LB"
 //! aws elbv2 describe-load-balancers --names shop > load-balancers.json
-//! aws elbv2 describe-load-balancer-attributes $export > load-balancer-attributes.json
+//! aws elbv2 describe-load-balancer-attributes $export > load-balancer-attributes-shop.json
 //! aws elbv2 describe-listeners $export > listeners.json
 //! aws elbv2 describe-target-groups $export > target-groups.json
 //! export="--output json --listener-arn $LISTENER"
@@ -48,9 +48,10 @@
 //! aws elbv2 describe-target-health $export > target-health-web.json
 //! ```
 //!
-//! The commands about one listener or one target group are repeated for each. Their files are named
-//! by the port or the group, because AWS does not print it ([`aws::Import`]). [`Bindings`], in the
-//! file `bindings.toml` of the same directory, say what the names stand for:
+//! The commands about one listener or one target group are repeated for each. Their files, and that
+//! of the load balancer's attributes, are named as above, because AWS does not print what they are
+//! about ([`aws::Import`]). [`Bindings`], in the file `bindings.toml` of the same directory, say what
+//! the names stand for:
 //!
 //! ```toml
 //! [certificates]

@@ -9,8 +9,8 @@ use std::{fs, path::PathBuf};
 
 use tower_lb::alb::config::{
     Action, Algorithm, Authenticate, Bindings, Certificate, CertificateBinding, Check, Condition,
-    Config, FunctionBinding, LeftoverKind, ListenerProtocol, MutualTls, Patterns, ProblemKind,
-    Stickiness, TargetKind, TargetProtocol, TargetVersion, Time, Unauthenticated, aws::Import,
+    Config, FunctionBinding, LeftoverKind, ListenerProtocol, MutualTls, Patterns,
+    ProblemKind, Stickiness, TargetKind, TargetProtocol, TargetVersion, Time, Unauthenticated, aws::Import,
 };
 
 pub(crate) fn data(name: &str) -> PathBuf {
@@ -124,7 +124,7 @@ fn a_group_for_grpc() {
     ]}"#;
     let group = r#"{"TargetGroups": [{"TargetGroupArn": "x:targetgroup/g/1", "TargetGroupName": "g",
         "TargetType": "ip", "Port": 80}]}"#;
-    let files = [("lb.json", LOAD_BALANCER), ("g.json", group), ("health.json", draining)];
+    let files = [("lb.json", LOAD_BALANCER), ("g.json", group), ("target-health-g.json", draining)];
     let config = import(&files).unwrap();
     let targets: Vec<_> = config.target_groups[0].targets.iter().map(|it| &*it.id).collect();
     assert_eq!(targets, ["10.0.0.2"]);
@@ -208,13 +208,13 @@ fn listeners_with_everything() {
             }]}"#,
         ),
         (
-            "certificates.json",
+            "listener-certificates-443.json",
             r#"{"Certificates": [
                 {"CertificateArn": "one", "IsDefault": true}, {"CertificateArn": "two", "IsDefault": false}
             ]}"#,
         ),
         (
-            "listener-attributes.json",
+            "listener-attributes-443.json",
             r#"{"Attributes": [
                 {"Key": "routing.http.response.server.enabled", "Value": "false"},
                 {"Key": "routing.http.response.x_frame_options.header_value", "Value": "DENY"},
@@ -244,7 +244,7 @@ fn listeners_with_everything() {
         paths,
         [
             "listeners.json: Listeners[0].Brand",
-            "listener-attributes.json: routing.http.response.brand_new.enabled",
+            "listener-attributes-443.json: routing.http.response.brand_new.enabled",
             "listeners.443.rules",
         ]
     );
@@ -352,25 +352,124 @@ fn incomplete_and_foreign_documents_are_problems() {
     assert!(found[0].contains("a rule whose listener is in the files"), "{found:?}");
 }
 
-/// An output that does not name its resource is matched by the name of its file, or not at all.
+const TWO_GROUPS: &str = r#"{"TargetGroups": [
+    {"TargetGroupArn": "g/web/1", "TargetGroupName": "web", "TargetType": "ip"},
+    {"TargetGroupArn": "g/web-v2/2", "TargetGroupName": "web-v2", "TargetType": "ip"}
+]}"#;
+const HEALTH: &str =
+    r#"{"TargetHealthDescriptions": [{"Target": {"Id": "10.0.0.1", "Port": 80}}]}"#;
+
+/// An output that does not name its resource is assigned by the name of its file or a member.
 #[test]
-fn ambiguous_outputs_are_problems() {
-    let groups = r#"{"TargetGroups": [
-        {"TargetGroupArn": "g/web/1", "TargetGroupName": "web", "TargetType": "ip"},
-        {"TargetGroupArn": "g/web-v2/2", "TargetGroupName": "web-v2", "TargetType": "ip"}
-    ]}"#;
-    let health = r#"{"TargetHealthDescriptions": [{"Target": {"Id": "10.0.0.1", "Port": 80}}]}"#;
-    let found = problems(&[("groups.json", groups), ("health.json", health)]);
-    assert!(found[0].starts_with("`health.json`: expected a file name"), "{found:?}");
+fn outputs_are_assigned_by_their_names() {
     let files = |health: &str, text: &str| {
         let base = [("load-balancers.json", LOAD_BALANCER), ("listeners.json", LISTENER)];
-        let config = import(&[&base[..], &[("groups.json", groups), (health, text)]].concat());
+        let config = import(&[&base[..], &[("groups.json", TWO_GROUPS), (health, text)]].concat());
         config.unwrap().target_groups.iter().map(|it| it.targets.len()).collect::<Vec<_>>()
     };
-    assert_eq!(files("health-web-v2.json", health), [0, 1]);
-    assert_eq!(files("health-web.json", health), [1, 0]);
-    let named = health.replacen('{', r#"{"ResourceArn": "g/web-v2/2", "#, 1);
+    assert_eq!(files("target-health-web-v2.json", HEALTH), [0, 1]);
+    assert_eq!(files("target-health-web.json", HEALTH), [1, 0]);
+    assert_eq!(files("describe-target-health-2.json", HEALTH), [0, 1]);
+    let named = HEALTH.replacen('{', r#"{"ResourceArn": "g/web-v2/2", "#, 1);
     assert_eq!(files("any.json", &named), [0, 1]);
+    // The member decides.
+    assert_eq!(files("target-health-web.json", &named), [0, 1]);
+}
+
+/// Settings of another resource are never applied: a file that does not name exactly one is a
+/// problem, also if there is only one to choose from.
+#[test]
+fn outputs_about_an_unknown_resource_are_problems() {
+    let attributes =
+        |key: &str| format!(r#"{{"Attributes": [{{"Key": "{key}", "Value": "60"}}]}}"#);
+    let idle = attributes("idle_timeout.timeout_seconds");
+    let delay = attributes("deregistration_delay.timeout_seconds");
+    let named = |arn: &str| HEALTH.replacen('{', &format!(r#"{{"ResourceArn": {arn}, "#), 1);
+    for (file, text, expected) in [
+        (
+            "health.json",
+            HEALTH,
+            "`health.json`: expected a file name such as target-health-web.json",
+        ),
+        (
+            "target-health-web-v3.json",
+            HEALTH,
+            "`target-health-web-v3.json` is about \"web-v3\": expected a file name such as",
+        ),
+        ("target-health-v2.json", HEALTH, "`target-health-v2.json` is about \"v2\": expected"),
+        ("a.json", &named("\"g/web/9\""), "`a.json` is about \"g/web/9\": expected"),
+        ("a.json", &named("7"), "`a.json: ResourceArn`: expected the ARN"),
+        (
+            "load-balancer-attributes.json",
+            &idle,
+            "`load-balancer-attributes.json`: expected a file name such as \
+             load-balancer-attributes-a.json",
+        ),
+        (
+            "load-balancer-attributes-b.json",
+            &idle,
+            "`load-balancer-attributes-b.json` is about \"b\": expected",
+        ),
+        (
+            "target-group-attributes-web-v3.json",
+            &delay,
+            "`target-group-attributes-web-v3.json` is about \"web-v3\": expected",
+        ),
+        (
+            "listener-attributes-81.json",
+            &attributes("routing.http.response.server.enabled"),
+            "`listener-attributes-81.json` is about \"81\": expected a file name such as \
+             listener-attributes-80.json",
+        ),
+        (
+            "listener-certificates-81.json",
+            r#"{"Certificates": [{"CertificateArn": "one"}]}"#,
+            "`listener-certificates-81.json` is about \"81\": expected",
+        ),
+    ] {
+        let found = problems(&[("groups.json", TWO_GROUPS), (file, text)]);
+        assert!(found[0].starts_with(expected), "{file}: {found:?}");
+    }
+    let twice = problems(&[
+        ("groups.json", TWO_GROUPS),
+        ("target-health-web.json", HEALTH),
+        ("target-health-1.json", HEALTH),
+    ]);
+    let expected = "`target-health-1.json`: expected one output of its command: target-health-web";
+    assert!(twice.len() == 1 && twice[0].starts_with(expected), "{twice:?}");
+    let two_keys = HEALTH.replacen('{', r#"{"ResourceArn": "g/web/1", "TargetGroupArn": "b", "#, 1);
+    let found = problems(&[("groups.json", TWO_GROUPS), ("a.json", &two_keys)]);
+    assert!(found[0].starts_with("`a.json: TargetGroupArn`: expected the ARN"), "{found:?}");
+}
+
+/// The attributes of a load balancer that is not imported have no effect, and are no problem.
+#[test]
+fn attributes_of_another_load_balancer_are_left_out() {
+    let two = LOAD_BALANCER.replace(
+        "{\"LoadBalancers\": [",
+        "{\"LoadBalancers\": [{\"LoadBalancerArn\": \"arn:lb/app/b/9\", \
+         \"LoadBalancerName\": \"b\"}, ",
+    );
+    let idle = |seconds: u32| {
+        format!(
+            r#"{{"Attributes": [{{"Key": "idle_timeout.timeout_seconds", "Value": "{seconds}"}}]}}"#
+        )
+    };
+    let import = |name: &str, files: &[(&str, &str)]| {
+        let import = Import::new().load_balancer(name).file("lb.json", &two);
+        files.iter().fold(import, |import, (name, text)| import.file(name, text)).finish()
+    };
+    let (a, b) = (idle(61), idle(62));
+    let files =
+        [("load-balancer-attributes-a.json", &*a), ("load-balancer-attributes-b.json", &*b)];
+    for (name, seconds) in [("a", 61), ("b", 62)] {
+        let config = import(name, &files).unwrap();
+        let time = config.load_balancer.attributes.idle_timeout;
+        assert_eq!(time, Time::from_secs(seconds), "{name}");
+    }
+    let config = import("b", &files[..1]).unwrap();
+    assert_eq!(config.load_balancer.attributes.idle_timeout, Time::from_secs(60));
+    assert!(config.leftovers.iter().any(|it| it.path == "load_balancer.attributes"));
 }
 
 #[test]

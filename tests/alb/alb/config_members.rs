@@ -109,11 +109,17 @@ fn attribute(kind: &str, key: &str) -> Option<LeftoverKind> {
         "Protocol": "HTTP", "DefaultActions": [{"Type": "forward", "TargetGroupArn": "arn:targetgroup/g/1"}]}]}"#;
     let group =
         r#"{"TargetGroups": [{"TargetGroupArn": "arn:targetgroup/g/1", "TargetGroupName": "g"}]}"#;
+    let name = match kind {
+        "listener" => "80",
+        "target-group" => "g",
+        _ => "a",
+    };
+    let file = format!("{kind}-attributes-{name}.json");
     let import = Import::new()
         .file("lb.json", LOAD_BALANCER)
         .file("l.json", listener)
         .file("g.json", group)
-        .file(&format!("{kind}-attributes.json"), &attributes.to_string());
+        .file(&file, &attributes.to_string());
     let config = import.finish().unwrap_or_else(|problems| panic!("{key}: {problems}"));
     let is_it = |path: &str| path == key || path.ends_with(&format!(" {key}"));
     config.leftovers.iter().find(|it| is_it(&it.path)).map(|it| it.kind)

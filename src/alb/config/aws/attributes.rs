@@ -2,7 +2,8 @@ use std::str::FromStr;
 
 use super::{
     document::{Documents, Read, Unnamed},
-    import::{Findings, Resource, resource_of},
+    import::Findings,
+    resource::{Assignment, Resource},
     shapes::Attribute,
 };
 use crate::alb::config::{
@@ -16,6 +17,47 @@ enum Kind {
     LoadBalancer,
     Listener,
     TargetGroup,
+}
+
+impl Kind {
+    /// Returns the command that prints the attributes, without `describe-`.
+    fn command(self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "load-balancer-attributes",
+            Self::Listener => "listener-attributes",
+            Self::TargetGroup => "target-group-attributes",
+        }
+    }
+}
+
+/// The attributes of the resources of a kind that are imported, each with its path; `None` for the
+/// resources of other load balancers.
+type Places<'a, T> = Vec<Option<(String, &'a mut T)>>;
+
+/// Calls `set` with each list of attributes and what it is about. Notes what has no list.
+fn assign<T>(
+    kind: Kind,
+    documents: &Documents,
+    resources: &[Resource],
+    mut places: Places<'_, T>,
+    findings: &mut Findings,
+    set: impl Fn(&mut T, &Unnamed<Attribute>, &mut Findings),
+) {
+    let mut assignment = Assignment::new(kind.command(), resources);
+    for list in documents.attributes.iter().filter(|list| kind_of(list) == kind) {
+        let Some(position) = assignment.resource_of(list, findings) else { continue };
+        if let Some((_, attributes)) = &mut places[position] {
+            set(attributes, list, findings);
+        }
+    }
+    for (position, place) in places.iter().enumerate() {
+        let Some((path, _)) = place.as_ref().filter(|_| !assignment.is_assigned(position)) else {
+            continue;
+        };
+        let command = kind.command();
+        let why = format!("there is no output of `describe-{command}`, so that the defaults apply");
+        findings.leftovers.ignore(format!("{path}.attributes"), &why);
+    }
 }
 
 /// The beginnings of attributes that occur for one kind of resource only.
@@ -93,39 +135,31 @@ fn key_and_value(item: &Read<Attribute>) -> (&str, &str) {
     (key.as_deref().unwrap_or_default(), value.as_deref().unwrap_or_default())
 }
 
-/// Sets the attributes of the load balancer.
-pub(super) fn of_load_balancer(
+/// Sets the attributes of load balancers.
+pub(super) fn of_load_balancers(
     documents: &Documents,
     resources: &[Resource],
-    attributes: &mut LoadBalancerAttributes,
+    places: Places<'_, LoadBalancerAttributes>,
     findings: &mut Findings,
 ) {
-    let mut is_found = false;
-    for list in documents.attributes.iter().filter(|list| kind_of(list) == Kind::LoadBalancer) {
-        if resource_of(list, resources, findings).is_none() {
-            continue;
-        }
-        is_found = true;
-        let (mut logs, mut enabled) =
-            ([S3Logs::default(), S3Logs::default(), S3Logs::default()], [false; 3]);
-        apply(list, findings, |key, value| {
-            load_balancer(attributes, &mut logs, &mut enabled, key, value)
-        });
-        let [access, connection, health_check] = logs;
-        attributes.access_logs = enabled[0].then_some(access);
-        attributes.connection_logs = enabled[1].then_some(connection);
-        attributes.health_check_logs = enabled[2].then_some(health_check);
-    }
-    note_missing(is_found, "load-balancer", "load_balancer", findings);
-}
-
-fn note_missing(is_found: bool, command: &str, path: &str, findings: &mut Findings) {
-    if !is_found {
-        let why = format!(
-            "there is no output of `describe-{command}-attributes`, so that the defaults apply"
-        );
-        findings.leftovers.ignore(format!("{path}.attributes"), &why);
-    }
+    assign(
+        Kind::LoadBalancer,
+        documents,
+        resources,
+        places,
+        findings,
+        |attributes, list, findings| {
+            let (mut logs, mut enabled) =
+                ([S3Logs::default(), S3Logs::default(), S3Logs::default()], [false; 3]);
+            apply(list, findings, |key, value| {
+                load_balancer(attributes, &mut logs, &mut enabled, key, value)
+            });
+            let [access, connection, health_check] = logs;
+            attributes.access_logs = enabled[0].then_some(access);
+            attributes.connection_logs = enabled[1].then_some(connection);
+            attributes.health_check_logs = enabled[2].then_some(health_check);
+        },
+    );
 }
 
 fn load_balancer(
@@ -192,18 +226,12 @@ fn load_balancer(
 pub(super) fn of_listeners(
     documents: &Documents,
     resources: &[Resource],
-    mut attributes: Vec<(String, &mut ListenerAttributes)>,
+    places: Places<'_, ListenerAttributes>,
     findings: &mut Findings,
 ) {
-    let mut found = vec![false; attributes.len()];
-    for list in documents.attributes.iter().filter(|list| kind_of(list) == Kind::Listener) {
-        let Some(index) = resource_of(list, resources, findings) else { continue };
-        found[index] = true;
-        apply(list, findings, |key, value| listener(attributes[index].1, key, value));
-    }
-    for (is_found, (path, _)) in found.into_iter().zip(&attributes) {
-        note_missing(is_found, "listener", path, findings);
-    }
+    assign(Kind::Listener, documents, resources, places, findings, |attributes, list, findings| {
+        apply(list, findings, |key, value| listener(attributes, key, value));
+    });
 }
 
 fn listener(attributes: &mut ListenerAttributes, key: &str, value: &str) -> Outcome {
@@ -234,21 +262,21 @@ fn listener(attributes: &mut ListenerAttributes, key: &str, value: &str) -> Outc
 pub(super) fn of_target_groups(
     documents: &Documents,
     resources: &[Resource],
-    mut attributes: Vec<(String, Option<&mut TargetGroupAttributes>)>,
+    places: Places<'_, TargetGroupAttributes>,
     findings: &mut Findings,
 ) {
-    let mut found = vec![false; attributes.len()];
-    for list in documents.attributes.iter().filter(|list| kind_of(list) == Kind::TargetGroup) {
-        let Some(index) = resource_of(list, resources, findings) else { continue };
-        found[index] = true;
-        let Some(attributes) = &mut attributes[index].1 else { continue };
-        let mut sticky = Sticky::default();
-        apply(list, findings, |key, value| target_group(attributes, &mut sticky, key, value));
-        attributes.stickiness = sticky.finish();
-    }
-    for (is_found, (path, attributes)) in found.into_iter().zip(&attributes) {
-        note_missing(is_found || attributes.is_none(), "target-group", path, findings);
-    }
+    assign(
+        Kind::TargetGroup,
+        documents,
+        resources,
+        places,
+        findings,
+        |attributes, list, findings| {
+            let mut sticky = Sticky::default();
+            apply(list, findings, |key, value| target_group(attributes, &mut sticky, key, value));
+            attributes.stickiness = sticky.finish();
+        },
+    );
 }
 
 /// The attributes of stickiness, which come one by one.

@@ -1,7 +1,9 @@
 use super::{
-    document::{Documents, Read, Unnamed},
+    document::{Documents, Read},
     leftovers::Leftovers,
-    listeners, rules,
+    listeners,
+    resource::Resource,
+    rules,
     shapes::LoadBalancer,
     target_groups,
 };
@@ -20,10 +22,11 @@ use crate::alb::config::{self, Bindings, Config, Problem, Problems};
 /// | `describe-load-balancer-attributes` and others | `Attributes`, and their names | see below |
 /// | `describe-tags` | `TagDescriptions` | none; tags have no effect |
 ///
-/// AWS does not print the resource of some outputs. If there are several, the name of the file has
-/// to contain its name (of a target group or a load balancer), its port (of a listener) or the last
-/// part of its ARN, such as `target-health-web.json`. Or the document gets another member,
-/// `ResourceArn`.
+/// AWS does not print the resource of some outputs. The names of their files tell it: the command
+/// without `describe-`, a hyphen, and the name of the load balancer or the target group, the port of
+/// the listener, or the last part of its ARN. Examples are `load-balancer-attributes-shop.json`,
+/// `listener-attributes-443.json` and `target-health-web.json`. Or the document gets another member,
+/// `ResourceArn`. Any other such file is rejected, because it could be that of another resource.
 ///
 /// Rules, listeners and target groups of other load balancers are left out.
 #[derive(Default)]
@@ -177,74 +180,15 @@ fn translate(
         zones,
         ..config::LoadBalancer::default()
     };
-    super::attributes::of_load_balancer(
-        documents,
-        &[Resource::new(shape.load_balancer_arn.as_deref(), shape.load_balancer_name.as_deref())],
-        &mut load_balancer.attributes,
-        findings,
-    );
+    let resource = |read: &Read<LoadBalancer>| {
+        let LoadBalancer { load_balancer_arn, load_balancer_name, .. } = &read.shape;
+        Resource::new(load_balancer_arn.as_deref(), load_balancer_name.as_deref())
+    };
+    let resources: Vec<_> = documents.load_balancers.iter().map(resource).collect();
+    // The outputs about other load balancers are left out.
+    let mut own = Some(("load_balancer".to_owned(), &mut load_balancer.attributes));
+    let places = documents.load_balancers.iter();
+    let places = places.map(|other| if std::ptr::eq(other, read) { own.take() } else { None });
+    super::attributes::of_load_balancers(documents, &resources, places.collect(), findings);
     load_balancer
-}
-
-/// What an output that does not name its resource may be about.
-pub(super) struct Resource {
-    arn: String,
-    /// The texts by which the name of a file may refer to it.
-    tokens: Vec<String>,
-}
-
-impl Resource {
-    pub(super) fn new(arn: Option<&str>, name: Option<&str>) -> Self {
-        let arn = arn.unwrap_or_default().to_owned();
-        let id = arn.rsplit('/').next().unwrap_or_default().to_owned();
-        let tokens = [Some(id), name.map(str::to_owned)].into_iter().flatten();
-        Self { tokens: tokens.filter(|token| !token.is_empty()).collect(), arn }
-    }
-
-    /// Returns the length of the longest token in the name of a file, at the bounds of words.
-    fn matches(&self, file: &str) -> Option<usize> {
-        let is_bound = |char: Option<char>| char.is_none_or(|char| !char.is_ascii_alphanumeric());
-        let occurs = |token: &&String| {
-            file.match_indices(&***token).any(|(start, _)| {
-                let (before, after) = (&file[..start], &file[start + token.len()..]);
-                is_bound(before.chars().next_back()) && is_bound(after.chars().next())
-            })
-        };
-        self.tokens.iter().filter(occurs).map(String::len).max()
-    }
-}
-
-/// Returns the position of the resource that an output is about; `None` if it is about another one
-/// or, with a problem, if that is not known.
-pub(super) fn resource_of<T>(
-    list: &Unnamed<T>,
-    resources: &[Resource],
-    findings: &mut Findings,
-) -> Option<usize> {
-    if let Some(arn) = &list.resource {
-        return resources.iter().position(|resource| resource.arn == *arn);
-    }
-    let matches = resources.iter().enumerate();
-    let matches = matches.filter_map(|(index, it)| Some((it.matches(&list.file)?, index)));
-    let mut matches: Vec<_> = matches.collect();
-    matches.sort_unstable();
-    match (&*matches, resources) {
-        ([], [_]) => Some(0),
-        ([.., (second, _), (best, _)], _) if second == best => {
-            unknown_resource(list, findings);
-            None
-        }
-        ([.., (_, index)], _) => Some(*index),
-        ([], _) => {
-            unknown_resource(list, findings);
-            None
-        }
-    }
-}
-
-fn unknown_resource<T>(list: &Unnamed<T>, findings: &mut Findings) {
-    let expected = "a file name that contains the name of its target group, the port of its \
-                    listener or the id of either, or a member `ResourceArn`, because AWS does not \
-                    print what the output is about";
-    findings.problems.push(Problem::invalid(list.file.clone(), expected));
 }

@@ -1,7 +1,8 @@
 use super::{
     attributes,
     document::{Documents, Read},
-    import::{Findings, Resource, resource_of},
+    import::Findings,
+    resource::{Assignment, Resource},
     rules::actions,
     shapes::{Listener, MutualAuthentication},
 };
@@ -24,26 +25,21 @@ pub(super) fn of(
             Some(read).filter(|read| is_own(read)).and_then(|read| translate(read, findings))
         })
         .collect();
+    let mut certificates = Assignment::new("listener-certificates", &resources);
     for list in &documents.certificates {
         // Certificates of listeners of other load balancers are left out.
-        let Some(index) = resource_of(list, &resources, findings) else { continue };
+        let Some(index) = certificates.resource_of(list, findings) else { continue };
         let Some(listener) = &mut listeners[index] else { continue };
         for read in &list.items {
             findings.leftovers.of(read);
             add_certificate(listener, &read.shape);
         }
     }
-    let mut own = Vec::new();
-    let mut own_resources = Vec::new();
-    for (listener, resource) in listeners.into_iter().zip(resources) {
-        if let Some(listener) = listener {
-            own.push(listener);
-            own_resources.push(resource);
-        }
-    }
-    let places =
-        own.iter_mut().map(|it| (format!("listeners.{}", it.port), &mut it.attributes)).collect();
-    attributes::of_listeners(documents, &own_resources, places, findings);
+    let places = listeners.iter_mut().map(|listener| {
+        listener.as_mut().map(|it| (format!("listeners.{}", it.port), &mut it.attributes))
+    });
+    attributes::of_listeners(documents, &resources, places.collect(), findings);
+    let mut own: Vec<_> = listeners.into_iter().flatten().collect();
     own.sort_by_key(|listener| listener.port);
     own
 }

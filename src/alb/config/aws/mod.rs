@@ -19,6 +19,7 @@ mod document;
 mod import;
 mod leftovers;
 mod listeners;
+mod resource;
 mod rules;
 mod shapes;
 mod target_groups;

@@ -1,7 +1,8 @@
 use super::{
     attributes,
     document::{Documents, Read},
-    import::{Findings, Resource, resource_of},
+    import::Findings,
+    resource::{Assignment, Resource},
     shapes::{TargetGroup, TargetHealthDescription},
 };
 use crate::alb::config::{
@@ -29,22 +30,20 @@ pub(super) fn of(
             Some(read).filter(|_| is_used).and_then(|read| translate(read, findings))
         })
         .collect();
-    let mut has_targets = vec![false; groups.len()];
+    let mut health = Assignment::new("target-health", &resources);
     for list in &documents.health {
-        let Some(index) = resource_of(list, &resources, findings) else { continue };
-        has_targets[index] = true;
+        let Some(index) = health.resource_of(list, findings) else { continue };
         let Some(group) = &mut groups[index] else { continue };
         for read in &list.items {
             group.targets.extend(target(read, findings));
         }
     }
-    let places = groups.iter_mut().map(|group| match group {
-        Some(group) => (format!("target_groups.{}", group.name), Some(&mut group.attributes)),
-        None => (String::new(), None),
+    let places = groups.iter_mut().map(|group| {
+        group.as_mut().map(|it| (format!("target_groups.{}", it.name), &mut it.attributes))
     });
     attributes::of_target_groups(documents, &resources, places.collect(), findings);
-    for (group, has_targets) in groups.iter().zip(has_targets) {
-        let Some(group) = group.as_ref().filter(|_| !has_targets) else { continue };
+    for (index, group) in groups.iter().enumerate() {
+        let Some(group) = group.as_ref().filter(|_| !health.is_assigned(index)) else { continue };
         let why = "there is no output of `describe-target-health` for this group";
         findings.leftovers.ignore(format!("target_groups.{}.targets", group.name), why);
     }

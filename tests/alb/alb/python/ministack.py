@@ -104,7 +104,7 @@ for priority, conditions, action in RULES:
     elb.create_rule(ListenerArn=listener, Priority=priority, Conditions=conditions, Actions=[action])
 
 write("load-balancers", elb.describe_load_balancers(LoadBalancerArns=[balancer]))
-write("load-balancer-attributes", elb.describe_load_balancer_attributes(LoadBalancerArn=balancer))
+write(f"load-balancer-attributes-{NAME}", elb.describe_load_balancer_attributes(LoadBalancerArn=balancer))
 write("listeners", elb.describe_listeners(LoadBalancerArn=balancer))
 write("rules-80", elb.describe_rules(ListenerArn=listener))
 write("listener-attributes-80", elb.describe_listener_attributes(ListenerArn=listener))

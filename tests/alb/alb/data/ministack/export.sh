@@ -46,7 +46,7 @@ rule 110 '[{"Field":"path-pattern","PathPatternConfig":{"RegexValues":["^/item/[
 rule 120 '[{"Field":"path-pattern","PathPatternConfig":{"Values":["/jwt/*"]}}]' "[{\"Type\":\"jwt-validation\",\"Order\":1,\"JwtValidationConfig\":{\"JwksEndpoint\":\"https://idp.example.com/jwks\",\"Issuer\":\"https://idp.example.com\",\"AdditionalClaims\":[{\"Format\":\"space-separated-values\",\"Name\":\"scope\",\"Values\":[\"orders\"]}]}},{\"Type\":\"forward\",\"Order\":2,\"TargetGroupArn\":\"$WEB\"}]"
 rule 130 '[{"Field":"host-header","HostHeaderConfig":{"Values":["grpc.example.com"]}}]' "[{\"Type\":\"forward\",\"TargetGroupArn\":\"$GRPC\"}]"
 e describe-load-balancers > $D/load-balancers.json
-e describe-load-balancer-attributes --load-balancer-arn $LB > $D/load-balancer-attributes.json
+e describe-load-balancer-attributes --load-balancer-arn $LB > $D/load-balancer-attributes-shop.json
 e describe-listeners --load-balancer-arn $LB > $D/listeners.json
 for p in 80:$L80 443:$L443; do e describe-rules --listener-arn ${p#*:} > $D/rules-${p%%:*}.json; e describe-listener-attributes --listener-arn ${p#*:} > $D/listener-attributes-${p%%:*}.json || rm -f $D/listener-attributes-${p%%:*}.json; e describe-listener-certificates --listener-arn ${p#*:} > $D/listener-certificates-${p%%:*}.json || rm -f $D/listener-certificates-${p%%:*}.json; done
 e describe-target-groups > $D/target-groups.json
