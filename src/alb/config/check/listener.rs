@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{action, at::At, authenticate, condition, transform};
 use crate::alb::config::{
-    Authenticate, Certificate, Config, Listener, ListenerAttributes, ListenerProtocol, MutualTls,
-    Rule, Transforms,
+    Authenticate, Certificate, Config, Listener, ListenerAttributes, ListenerLimits,
+    ListenerProtocol, MutualTls, Rule, Transforms,
 };
 use crate::listener::tls::SecurityPolicy;
 
@@ -12,6 +12,8 @@ const MAX_LISTENERS: usize = 50;
 const MAX_RULES: usize = 100;
 const MAX_CERTIFICATES: usize = 25;
 const MAX_CONDITION_VALUES: usize = 5;
+/// The listener's own limit.
+const DEFAULT_CONNECTIONS: u32 = 16_384;
 
 /// The fields whose names an attribute can change.
 const REQUEST_HEADERS: [&str; 8] = [
@@ -67,6 +69,7 @@ fn check(config: &Config, listener: &Listener, at: &mut At<'_>) {
         ListenerProtocol::Https => tls(config, listener, at),
     }
     attributes(&listener.attributes, &mut at.at("attributes"));
+    limits(listener.limits, &mut at.at("limits"));
     let authenticate = listener.default_authenticate.as_ref();
     authenticate::check(config, listener, authenticate, &mut at.at("default_authenticate"));
     action::check(config, listener, &listener.default_action, &mut at.at("default_action"));
@@ -139,6 +142,21 @@ fn attributes(attributes: &ListenerAttributes, at: &mut At<'_>) {
                 at.invalid(format_args!("{value:?}"), "the value of a header field");
             }
         }
+    }
+}
+
+fn limits(limits: ListenerLimits, at: &mut At<'_>) {
+    let ListenerLimits { connections, connections_per_address: per_address } = limits;
+    let most = connections.unwrap_or(DEFAULT_CONNECTIONS);
+    for (field, number) in [("connections", connections), ("connections_per_address", per_address)]
+    {
+        if number == Some(0) {
+            at.at(field).invalid(0, "at least 1");
+        }
+    }
+    if let Some(number) = per_address.filter(|number| *number > most) {
+        let expected = format!("at most `connections`, which is {most}");
+        at.at("connections_per_address").invalid(number, expected);
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Listener {
     /// The attributes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub attributes: ListenerAttributes,
+    /// Limits on connections, beyond the ALB.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub limits: ListenerLimits,
     /// The rules, without the default one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -64,6 +67,7 @@ impl Listener {
             default_authenticate: None,
             default_action: Action::default(),
             attributes: ListenerAttributes::default(),
+            limits: ListenerLimits::default(),
             rules: Vec::new(),
         }
     }
@@ -154,6 +158,23 @@ impl Default for ListenerAttributes {
             server_header: true,
         }
     }
+}
+
+/// Limits on the connections of a listener. They hold for each node: with zones that have
+/// addresses, a listener has one node in each. A change closes the connections of before, after
+/// their requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerLimits {
+    /// The maximum number of open connections, at least 1. Further ones are accepted, counted and
+    /// closed at once. Default 16384.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// The maximum number of open connections of each client address, at least 1 and at most
+    /// `connections`. An IPv6 address counts by its `/64` network. Default: no limit, because many
+    /// clients may share an address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_address: Option<u32>,
 }
 
 fn all_addresses() -> Vec<IpAddr> {

@@ -24,7 +24,7 @@ pub use self::{
     certificate::{Certificate, MutualTls},
     config::Config,
     leftover::{Leftover, LeftoverKind},
-    listener::{Listener, ListenerAttributes, ListenerProtocol},
+    listener::{Listener, ListenerAttributes, ListenerLimits, ListenerProtocol},
     load_balancer::{DesyncMode, ForwardedForMode, LoadBalancer, LoadBalancerAttributes, S3Logs},
     resilience::{Backoff, BudgetConfig, OutlierDetectionConfig, Resilience, Retries, Timeouts},
     routing::{

@@ -40,6 +40,16 @@ pub(in crate::alb::load_balancer) fn listener_builder(
 ) -> ListenerBuilder {
     let attributes = &config.load_balancer.attributes;
     let idle: Duration = attributes.idle_timeout.into();
+    let config::ListenerLimits { connections, connections_per_address } = listener.limits;
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let builder = match connections {
+        Some(number) => builder.max_connections(count(number)),
+        None => builder,
+    };
+    let builder = match connections_per_address {
+        Some(number) => builder.max_connections_per_address(count(number)),
+        None => builder,
+    };
     builder
         .name(listener.port.to_string())
         .http2(attributes.http2)
