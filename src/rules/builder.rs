@@ -156,7 +156,7 @@ fn name_of(name: Option<Arc<str>>, priority: u32) -> Arc<str> {
     name.unwrap_or_else(|| priority.to_string().into())
 }
 
-fn compile_rewrite(
+pub(super) fn compile_rewrite(
     field: &str,
     text: Option<RewriteText>,
     case: Case,

@@ -1,6 +1,13 @@
 use std::{fmt, sync::Arc};
 
 use super::Condition;
+#[cfg(feature = "alb")]
+use super::{
+    builder::compile_rewrite,
+    condition::{Case, compile_conditions},
+};
+#[cfg(feature = "alb")]
+use crate::ConfigError;
 
 /// A rule: which requests it applies to, and the service that gets them.
 ///
@@ -75,6 +82,15 @@ impl<S> Rule<S> {
         let (regex, replacement) = (regex.into(), replacement.into());
         self.url_rewrite = Some(RewriteText { regex, replacement });
         self
+    }
+
+    /// Checks the conditions and the rewrites, as the builder of rules does.
+    #[cfg(feature = "alb")]
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
+        compile_conditions(&self.conditions)?;
+        compile_rewrite("host_rewrite", self.host_rewrite, Case::Insensitive)?;
+        compile_rewrite("url_rewrite", self.url_rewrite, Case::Sensitive)?;
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`aws`] | the shapes of AWS, and the import |
 //! | `check` | the check of a whole configuration |
 //! | `file` | texts, directories, the JSON schema, and [`Watch`] |
+//! | `parts` | parts of a load balancer that both the check and the load balancer make |
 //! | `form` | times and other small forms of hand-written files |
 //!
 //! # Nothing is ignored silently
@@ -73,6 +74,7 @@ mod check;
 mod file;
 mod form;
 mod model;
+pub(in crate::alb) mod parts;
 mod problem;
 
 use self::model::{function_name, parse_matcher};

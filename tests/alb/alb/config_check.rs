@@ -105,7 +105,7 @@ fn all_problems_are_found_at_once() {
             "`resilience.retries.attempts` is 0: expected at least 1",
             "`listeners.443.certificates`: expected at least one certificate",
             "`listeners.443.default_action.forward.groups[0].group` is nowhere: expected the name",
-            "`listeners.443.rules.5.action.forward.groups[0].weight` is 1000: the ALB expects",
+            "`listeners.443.rules.5.action.forward.groups[0].weight` is 1000: expected a number",
             "`listeners.443.rules.5.priority` is 5: expected a priority that no other rule has",
             "`listeners.443.port` is 443: expected a port that no other listener has",
             "`target_groups.web.targets[0]` is i-0: expected an IP address",
@@ -142,6 +142,14 @@ fn listeners() {
         &[
             "`listeners.443.certificates[1]` is d: expected a certificate with an entry",
             "`listeners.443.mutual_tls.trust_store` is s: expected a trust store",
+        ],
+    );
+    rejects(
+        "[[listeners]]\nport = 80\n[[listeners]]\nport = 81\naddresses = [\"::1\", \"::1\"]\n\
+         [bindings.listen]\n80 = [\"127.0.0.1:0\", \"127.0.0.1:0\", \"[::1]:81\"]",
+        &[
+            "`listeners.81.addresses` is [::1]:81: expected an address that is bound once",
+            "`listeners.81.addresses` is [::1]:81: expected an address that is bound once",
         ],
     );
     notes("", "`listeners`: there is no listener");
@@ -187,20 +195,17 @@ fn conditions() {
         ),
         (
             "{ header = { name = \"Host\", value = \"a\" } }",
-            "conditions[0].header.name` is Host: expected another",
+            "conditions[0].header.name` is \"Host\": expected another",
         ),
         (
             "{ header = { name = \"a*\\u0001\", value = \"a\" } }",
             "conditions[0].header.name` is \"a*\\u{1}\"",
         ),
         ("{ method = \"get\" }", "conditions[0].method[0]` is \"get\": the ALB expects upper case"),
-        (
-            "{ method = \"*(\" }",
-            "conditions[0].method[0]` is \"*(\": expected the name of a method",
-        ),
+        ("{ method = \"*(\" }", "conditions[0].method[0]` is \"*(\": expected a method"),
         (
             "{ source_ip = \"10.0.0.1\" }",
-            "conditions[0].source_ip[0]` is \"10.0.0.1\": expected a network",
+            "conditions[0].source_ip[0]` is \"10.0.0.1\": the ALB expects a network with",
         ),
         (
             "{ source_ip = \"255.255.255.255/32\" }",
@@ -264,7 +269,7 @@ fn transforms() {
     rejects(
         &with("host = { regex = \"^(a)\", replace = \"$2\" }"),
         &[
-            "`listeners.80.rules.1.transforms.host.replace` is $2: expected a group of `regex`, which has 1",
+            "`listeners.80.rules.1.transforms.host.replace` is \"$2\": expected groups from $0 to $1",
         ],
     );
     rejects(
@@ -280,12 +285,12 @@ fn redirects() {
         ("query = \"a=b\"", ": expected another protocol, host, port or path"),
         ("host = \"#{host}\", path = \"/#{path}\"", ": expected another protocol"),
         ("protocol = \"ftp\"", ".protocol` is ftp: expected http, https or #{protocol}"),
-        ("port = 0", ".port` is 0: expected a port"),
-        ("port = \"#{host}\", host = \"a.b\"", ".port` is #{host}: expected no other keywords"),
-        ("path = \"a\"", ".path` is \"a\": expected a path that begins with `/`"),
-        ("path = \"/#{query}\"", ".path` is #{query}: expected no other keywords than #{host}"),
-        ("path = \"/#{path\"", ".path` is #{path: expected no other keywords"),
-        ("host = \"a\\nb\"", ".host` is \"a\\nb\": expected a text without control"),
+        ("port = 0", ".port` is 0: expected a number from 1"),
+        ("port = \"#{host}\", host = \"a.b\"", ".port` is #{host}: expected a number"),
+        ("path = \"a\"", ".path` is a: expected a path that starts with /"),
+        ("path = \"/#{query}\"", ".path` is /#{query}: expected no other keywords than #{host}"),
+        ("path = \"/#{path\"", ".path` is /#{path: expected no other keywords"),
+        ("host = \"a\\nb\"", ".host` is a\\nb: expected characters that"),
         ("path = \"/b\", status = 307", ".status` is 307: expected 301 or 302"),
     ] {
         let (problems, _) = check(&action(&format!("redirect = {{ {text} }}")));
@@ -359,10 +364,10 @@ fn redirect_loops() {
 fn fixed_responses_and_forwards() {
     for (text, expected) in [
         ("fixed_response = { status = 100 }", "fixed_response.status` is 100: expected a status"),
-        ("fixed_response = { status = 301 }", "fixed_response.status` is 301: the ALB expects"),
+        ("fixed_response = { status = 301 }", "fixed_response.status` is 301: expected a status"),
         (
             "fixed_response = { status = 204, body = \"a\" }",
-            "fixed_response.body`: expected no body",
+            "fixed_response.body`: expected none, as status 204",
         ),
         (
             "fixed_response = { status = 200, content_type = \"image/png\" }",
@@ -384,7 +389,7 @@ fn fixed_responses_and_forwards() {
             + &group("version = \"grpc\"")),
         &[
             "`listeners.80.rules.1.action.forward.groups[0].group` is web: the ALB expects a group whose",
-            "`listeners.80.rules.1.action.forward.stickiness` is 0s: expected a time above 0",
+            "`listeners.80.rules.1.action.forward.stickiness` is 0s: expected a time from 1s to 7d",
         ],
     );
     notes(&group(""), "`target_groups.web`: no action forwards to this group");
@@ -418,11 +423,11 @@ fn authentication() {
         ),
         &[
             "`listeners.80.rules.1.authenticate` is present",
-            "`listeners.80.rules.1.authenticate.oidc.issuer` is \"http://a\": the ALB expects an https URL",
+            "`listeners.80.rules.1.authenticate.oidc.issuer` is \"http://a\": expected an https URL",
             "`listeners.80.rules.1.authenticate.oidc.client_id` is c: the ALB expects a client with an entry",
             "`listeners.80.rules.1.authenticate.oidc.session.cookie` is \"a;b\": expected the name",
             "`listeners.80.rules.1.authenticate.oidc.session.scope` is \"email\": expected a scope",
-            "`listeners.80.rules.1.authenticate.oidc.session.timeout` is 8d: the ALB expects a time from 1s to 7d",
+            "`listeners.80.rules.1.authenticate.oidc.session.timeout` is 8d: expected a time from 1s to 7d",
         ],
     );
 }
@@ -459,7 +464,7 @@ fn attribute_ranges() {
         ("anomaly_mitigation = true", "anomaly_mitigation` is true: expected false, because"),
         (
             "stickiness = { by = \"lb_cookie\", duration = \"8d\" }",
-            "stickiness.duration` is 8d: the ALB",
+            "stickiness.duration` is 8d: expected a time from 1s to 7d",
         ),
         (
             "stickiness = { by = \"app_cookie\", cookie = \"AWSALB\" }",
@@ -467,13 +472,13 @@ fn attribute_ranges() {
         ),
         (
             "stickiness = { by = \"lb_cookie\" }\ncross_zone = \"off\"",
-            "stickiness` is present: the ALB expects",
+            "stickiness`: expected no value, because",
         ),
         (
             "fail_open = { count = 3 }",
             "dns_failover.count` is 1: expected at least `fail_open.count`",
         ),
-        ("fail_open = { count = \"off\" }", "fail_open.count` is off: the ALB expects"),
+        ("fail_open = { count = \"off\" }", "fail_open.count` is off: expected"),
         (
             "dns_failover = { percentage = 101 }",
             "dns_failover.percentage` is 101: expected off, or",
@@ -502,21 +507,15 @@ fn target_groups() {
         ),
         (
             "health_check = { healthy_threshold = 0 }",
-            "health_check.healthy_threshold` is 0: expected at least 1",
+            "health_check.healthy_threshold` is 0: expected a number from 1",
         ),
         ("health_check = { path = \"a\" }", "health_check.path` is \"a\": expected a path"),
         (
             "health_check = { matcher = \"2xx\" }",
             "health_check.matcher` is \"2xx\": expected codes",
         ),
-        (
-            "health_check = { matcher = \"500\" }",
-            "health_check.matcher` is 500: the ALB expects codes",
-        ),
-        (
-            "health_check = { enabled = false }",
-            "health_check.enabled` is false: the ALB expects true",
-        ),
+        ("health_check = { matcher = \"500\" }", "health_check.matcher` is 500: expected codes"),
+        ("health_check = { enabled = false }", "health_check.enabled` is false: expected true"),
         (
             "targets = [\"10.0.0.1:80\", \"10.0.0.1:80\"]",
             "targets[1]` is 10.0.0.1:80: expected each target once",
@@ -529,10 +528,31 @@ fn target_groups() {
             "targets = [\"10.0.0.1:0\"]",
             "targets[0]` is 10.0.0.1:0: expected a port from 1 to 65535",
         ),
-        ("kind = \"lambda\"\nversion = \"http2\"", "version`: expected http1"),
+        ("kind = \"lambda\"\ntargets = [\"f\"]\nversion = \"http2\"", "version`: expected http1"),
+        ("kind = \"lambda\"", "targets` is 0 targets: expected one function"),
+        ("kind = \"lambda\"\ntargets = [\"a b\"]", "targets[0]` is a b: expected the ARN"),
     ] {
         rejects(&group(text), &[&format!("`target_groups.web.{expected}")]);
     }
+    let lambda = |rest: &str| group(&format!("kind = \"lambda\"\ntargets = [\"f\"]\n{rest}"));
+    rejects(
+        &lambda(
+            "strategy = { strategy = \"random\" }\nattributes = { algorithm = \"least_outstanding_requests\" }",
+        ),
+        &[
+            "`target_groups.web.strategy`: expected no value, because the target is a function",
+            "`target_groups.web.attributes.algorithm`: expected no value, because the target",
+            "`target_groups.web.attributes.algorithm`: expected no value, because the group has",
+        ],
+    );
+    notes(
+        &lambda("health_check = { port = 81 }"),
+        "`target_groups.web.health_check.port`: it has no effect, because the target is a function",
+    );
+    notes(
+        &lambda("attributes = { deregistration_delay = 5 }"),
+        "`target_groups.web.attributes.deregistration_delay`: it has no effect, because the target",
+    );
     rejects(
         "[resilience]\nbudget = { share = 11.0 }\nhedge = 0",
         &[

@@ -1,5 +1,6 @@
 //! The Application Load Balancer.
 
+mod config_builds;
 mod config_check;
 mod config_import;
 mod config_members;

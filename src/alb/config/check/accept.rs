@@ -11,7 +11,8 @@ use crate::alb::config::{Action, Config, LeftoverKind, Problem, ProblemKind, Pro
 /// Which problems of a configuration are accepted, in addition to its own `accept`.
 ///
 /// Only problems of the kinds [`BeyondAlb`](ProblemKind::BeyondAlb) and
-/// [`NotSupported`](ProblemKind::NotSupported) can be accepted.
+/// [`NotSupported`](ProblemKind::NotSupported) can be accepted. A value that this library rejects
+/// as well is [`Invalid`](ProblemKind::Invalid).
 ///
 /// ```
 /// use tower_lb::alb::config::{Check, Config};

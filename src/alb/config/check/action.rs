@@ -1,24 +1,16 @@
 use std::collections::BTreeSet;
 
 use super::at::At;
-use crate::alb::config::{
-    Action, Config, FixedResponse, Forward, Listener, ListenerProtocol, Redirect, Stickiness,
-    TargetGroup, TargetVersion,
+use crate::{
+    alb::config::{
+        Action, Config, FixedResponse, Forward, Listener, ListenerProtocol, Redirect, Stickiness,
+        TargetGroup, TargetVersion, parts,
+    },
+    rules,
 };
 
-/// The most target groups of an action in the ALB. It is a quota.
-const MAX_GROUPS: usize = 5;
 const CONTENT_TYPES: [&str; 5] =
     ["text/plain", "text/css", "text/html", "application/javascript", "application/json"];
-
-/// The parts of a redirect, and the keywords that each may contain.
-const KEYWORDS: [(&str, &[&str]); 5] = [
-    ("protocol", &["protocol"]),
-    ("host", &["host"]),
-    ("port", &["port"]),
-    ("path", &["host", "port", "path"]),
-    ("query", &["protocol", "host", "port", "path", "query"]),
-];
 
 pub(super) fn check(config: &Config, listener: &Listener, action: &Action, at: &mut At<'_>) {
     match action {
@@ -38,9 +30,6 @@ fn forward(config: &Config, listener: &Listener, forward: &Forward, at: &mut At<
     if forward.groups.is_empty() {
         at.missing("at least one target group");
     }
-    if forward.groups.len() > MAX_GROUPS {
-        at.note(format!("the ALB's quota is {MAX_GROUPS} target groups"));
-    }
     let is_weighted = forward.groups.len() > 1;
     if is_weighted && forward.groups.iter().all(|group| group.weight == 0) {
         at.note("all weights are 0, so that no target group gets requests");
@@ -49,7 +38,6 @@ fn forward(config: &Config, listener: &Listener, forward: &Forward, at: &mut At<
     for (index, weighted) in forward.groups.iter().enumerate() {
         let mut at = at.at("groups");
         let mut at = at.item(index);
-        at.at("weight").number(weighted.weight.into(), 0, 999);
         let Some(group) = config.target_group(&weighted.group) else {
             at.at("group").invalid(&weighted.group, "the name or the ARN of a target group");
             continue;
@@ -69,7 +57,15 @@ fn forward(config: &Config, listener: &Listener, forward: &Forward, at: &mut At<
         }
     }
     if let Some(time) = forward.stickiness {
-        at.at("stickiness").time(time, 1, 604_800);
+        at.at("stickiness").time_within(time, 1, 604_800);
+    }
+    if !forward.groups.is_empty() {
+        // Positions as names, because a name that occurs twice is reported above.
+        let groups = forward.groups.iter().enumerate();
+        let built = groups.fold(rules::Forward::builder(), |builder, (index, group)| {
+            builder.group(index.to_string(), group.weight, ())
+        });
+        at.built(built.build());
     }
 }
 
@@ -78,18 +74,8 @@ fn redirect(listener: &Listener, redirect: &Redirect, at: &mut At<'_>) {
     if ![301, 302].contains(status) {
         at.at("status").invalid(status, "301 or 302");
     }
-    let parts = [protocol, host, port, path, query];
-    for (part, (field, allowed)) in parts.into_iter().zip(KEYWORDS) {
-        let Some(text) = part else { continue };
-        let mut at = at.at(field);
-        at.no_control(text);
-        keywords(text, allowed, &mut at);
-        if ["host", "path", "query"].contains(&field) {
-            at.at_most_chars(text, 128);
-        }
-        if text.is_empty() && field != "query" {
-            at.invalid("\"\"", "no value, or a text");
-        }
+    for (field, text) in [("host", host), ("path", path), ("query", query)] {
+        text.iter().for_each(|text| at.at(field).at_most_chars(text, 128));
     }
     if let Some(protocol) = protocol.as_deref() {
         match protocol {
@@ -102,13 +88,6 @@ fn redirect(listener: &Listener, redirect: &Redirect, at: &mut At<'_>) {
             _ => at.at("protocol").invalid(protocol, "http, https or #{protocol}"),
         }
     }
-    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-    if let Some(port) = port.as_deref().filter(|port| *port != "#{port}" && !is_port(port)) {
-        at.at("port").invalid(port, "a port from 1 to 65535, or #{port}");
-    }
-    if let Some(path) = path.as_deref().filter(|path| !path.starts_with('/')) {
-        at.at("path").invalid(format_args!("{path:?}"), "a path that begins with `/`");
-    }
     let is_same = |part: &Option<String>, same: &str| part.as_deref().is_none_or(|it| it == same);
     let own_port = listener.port.to_string();
     // The query is not enough: the ALB requires another protocol, host, port or path.
@@ -120,42 +99,17 @@ fn redirect(listener: &Listener, redirect: &Redirect, at: &mut At<'_>) {
     if unchanged {
         at.missing("another protocol, host, port or path than that of the request");
     }
-}
-
-/// Reports keywords that a part of a redirect may not contain.
-fn keywords(text: &str, allowed: &[&str], at: &mut At<'_>) {
-    for rest in text.split("#{").skip(1) {
-        let keyword = rest.split_once('}').map(|(keyword, _)| keyword);
-        if keyword.is_none_or(|keyword| !allowed.contains(&keyword)) {
-            let shown = keyword.map_or_else(|| format!("#{{{rest}"), |it| format!("#{{{it}}}"));
-            let allowed: Vec<_> = allowed.iter().map(|it| format!("#{{{it}}}")).collect();
-            at.invalid(shown, format!("no other keywords than {}", allowed.join(", ")));
-        }
+    if !at.is_invalid() {
+        at.built(parts::redirect(redirect));
     }
 }
 
 fn fixed_response(response: &FixedResponse, at: &mut At<'_>) {
-    match response.status {
-        200..=299 | 400..=599 => {}
-        // An interim response would not end the request.
-        300..=399 | 600..=999 => {
-            at.at("status").beyond(response.status, "a status 2xx, 4xx or 5xx")
-        }
-        status => at.at("status").invalid(status, "a status 2xx, 4xx or 5xx"),
-    }
-    if let Some(kind) = response.content_type.as_deref() {
-        let mut at = at.at("content_type");
-        if http::HeaderValue::from_str(kind).is_err() || kind.is_empty() {
-            at.invalid(format_args!("{kind:?}"), "a content type");
-        } else if !CONTENT_TYPES.contains(&kind) {
-            at.beyond(kind, format!("one of {}", CONTENT_TYPES.join(", ")));
-        }
+    if let Some(kind) = response.content_type.as_deref().filter(|it| !CONTENT_TYPES.contains(it)) {
+        at.at("content_type").beyond(kind, format!("one of {}", CONTENT_TYPES.join(", ")));
     }
     if let Some(body) = &response.body {
         at.at("body").at_most_chars(body, 1024);
-        if matches!(response.status, 204 | 205 | 304) && !body.is_empty() {
-            let expected = format!("no body, because the status is {}", response.status);
-            at.at("body").missing(expected);
-        }
     }
+    at.built(parts::fixed_response(response));
 }

@@ -1,6 +1,9 @@
 use std::{borrow::Cow, fmt::Display};
 
-use crate::alb::config::{Note, Problem, ProblemKind, Time};
+use crate::{
+    ConfigError,
+    alb::config::{Note, Problem, ProblemKind, Time},
+};
 
 /// What a check finds.
 #[derive(Default)]
@@ -32,12 +35,37 @@ impl<'a> At<'a> {
         At { path: format!("{}[{index}]", self.path), findings: self.findings }
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    fn push(&mut self, problem: Problem) {
+        self.findings.problems.push(problem);
     }
 
-    pub(super) fn push(&mut self, problem: Problem) {
-        self.findings.problems.push(problem);
+    /// Reports what a builder of this library rejects, at the field that it names.
+    pub(super) fn built<T>(&mut self, built: Result<T, ConfigError>) {
+        if let Err(error) = built {
+            self.push(Problem::from_config_error(&self.path, &error));
+        }
+    }
+
+    /// Reports what a builder of this library rejects, at this place, whatever the builder calls
+    /// it. The builder decides whether the value may be shown.
+    pub(super) fn built_here<T>(&mut self, built: Result<T, ConfigError>) {
+        if let Err(error) = built {
+            let problem = Problem::invalid(&*self.path, error.expected().to_owned());
+            self.push(match error.value() {
+                Some(value) => problem.with_value(format_args!("{value:?}")),
+                None => problem,
+            });
+        }
+    }
+
+    /// Returns true if a problem at this place or below it cannot be accepted. Then a builder would
+    /// only report it again.
+    pub(super) fn is_invalid(&self) -> bool {
+        self.findings.problems.iter().any(|problem| {
+            let rest = problem.path().strip_prefix(&*self.path);
+            let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            is_below && problem.kind() == ProblemKind::Invalid
+        })
     }
 
     /// Reports a value without a meaning.
@@ -83,6 +111,21 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Reports a time outside of a range that this library has, too.
+    pub(super) fn time_within(&mut self, time: Time, least: u64, most: u64) {
+        let (first, last) = (Time::from_secs(least), Time::from_secs(most));
+        if !(first..=last).contains(&time) {
+            self.invalid(time, format!("a time from {first} to {last}"));
+        }
+    }
+
+    /// Reports a number outside of a range that this library has, too.
+    pub(super) fn number_within(&mut self, number: u64, least: u64, most: u64) {
+        if !(least..=most).contains(&number) {
+            self.invalid(number, format!("a number from {least} to {most}"));
+        }
+    }
+
     /// Reports a number that the ALB would reject.
     pub(super) fn number(&mut self, number: u64, least: u64, most: u64) {
         if !(least..=most).contains(&number) {
@@ -95,13 +138,6 @@ impl<'a> At<'a> {
         let length = text.chars().count();
         if length > most {
             self.beyond(format_args!("{length} characters"), format!("at most {most} characters"));
-        }
-    }
-
-    /// Reports a text with control characters, which would break a header field.
-    pub(super) fn no_control(&mut self, text: &str) {
-        if text.chars().any(char::is_control) {
-            self.invalid(format_args!("{text:?}"), "a text without control characters");
         }
     }
 }

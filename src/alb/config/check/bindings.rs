@@ -3,9 +3,13 @@ use std::{
     net::SocketAddr,
 };
 
-use super::at::At;
-use crate::alb::config::{
-    Authenticate, Certificate, Config, Listener, MutualTls, Target, TargetKind, function_name,
+use super::{at::At, authenticate};
+use crate::{
+    alb::config::{
+        Authenticate, Certificate, Config, FunctionBinding, JwksBinding, Listener, MutualTls,
+        Target, TargetKind, function_name,
+    },
+    http::Origin,
 };
 
 /// Notes bindings that nothing refers to, and reports addresses without a port.
@@ -63,6 +67,19 @@ pub(super) fn check(config: &Config, at: &mut At<'_>) {
     for (name, addresses) in &bindings.listen {
         if addresses.is_empty() {
             at.at("listen").at(name).missing("at least one address");
+        }
+    }
+    for (name, binding) in &bindings.jwks {
+        if let JwksBinding::Url(text) = binding {
+            authenticate::url(text, &mut at.at("jwks").at(name).at("url"));
+        }
+    }
+    for (name, binding) in &bindings.functions {
+        if let FunctionBinding::Endpoint(text) = binding {
+            if text.parse::<Origin>().is_err() {
+                let mut at = at.at("functions");
+                at.at(name).at("endpoint").invalid(text, "the URL of an Invoke API without a path");
+            }
         }
     }
 }

@@ -4,7 +4,9 @@ use crate::alb::config::{Config, Note, Problem};
 
 /// A configuration that has passed its [check](Config::check).
 ///
-/// The target groups that its actions name exist, and what its names stand for is known.
+/// The target groups that its actions name exist, and what its names stand for is known. A load
+/// balancer can be built from it, whatever was accepted, if the program supplies what the bindings
+/// leave to it and the files that they name are valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
     config: Config,

@@ -1,14 +1,16 @@
-use ipnet::IpNet;
-
 use super::at::At;
-use crate::alb::config::{Condition, HeaderCondition, Patterns, QueryPattern};
+use crate::{
+    ConfigError,
+    alb::config::{Condition, HeaderCondition, Patterns, QueryPattern, parts},
+    rules::Rule,
+};
 
-/// The largest compiled regular expression, in bytes.
-const MAX_REGEX_BYTES: usize = 1 << 20;
 /// The ALB's quota of wildcards in a rule.
 const MAX_WILDCARDS: usize = 5;
 /// The longest value that the ALB accepts, in characters.
 const MAX_VALUE_CHARS: usize = 128;
+/// The longest name of a field and the longest method that the ALB accepts, in characters.
+const MAX_NAME_CHARS: usize = 40;
 
 pub(super) fn check_all(conditions: &[Condition], max_values: usize, at: &mut At<'_>) {
     if conditions.is_empty() {
@@ -64,90 +66,91 @@ fn check(condition: &Condition, at: &mut At<'_>) {
     }
     match condition {
         Condition::Host(patterns) => {
-            check_patterns(patterns, at);
-            for (index, value) in patterns.values.iter().enumerate() {
-                host(value, &mut at.item(index));
-            }
+            check_patterns(patterns, Condition::Host, at);
+            each(&patterns.values, at, host);
         }
         Condition::Path(patterns) => {
-            check_patterns(patterns, at);
-            for (index, value) in patterns.values.iter().enumerate() {
-                path(value, &mut at.item(index));
-            }
+            check_patterns(patterns, Condition::Path, at);
+            each(&patterns.values, at, path);
         }
-        Condition::Header(header) => {
-            header_name(&header.name, &mut at.at("name"));
-            check_patterns(&header.value, &mut at.at("value"));
+        Condition::Header(HeaderCondition { name, value }) => {
+            let with = |value| Condition::Header(HeaderCondition { name: name.clone(), value });
+            at.at("name").at_most_chars(name, MAX_NAME_CHARS);
+            let name = compile(with(Patterns::values(["*"])));
+            let is_name = name.is_ok();
+            at.at("name").built_here(name);
+            if is_name {
+                check_patterns(value, with, &mut at.at("value"));
+            }
         }
         Condition::Query(pairs) => {
-            for (index, QueryPattern { key, value }) in pairs.iter().enumerate() {
+            for (index, pair) in pairs.iter().enumerate() {
                 let mut at = at.item(index);
-                text(value, &mut at.at("value"));
-                key.iter().for_each(|key| text(key, &mut at.at("key")));
+                let QueryPattern { key, value } = pair;
+                at.at("value").at_most_chars(value, MAX_VALUE_CHARS);
+                key.iter().for_each(|key| at.at("key").at_most_chars(key, MAX_VALUE_CHARS));
+                at.built_here(compile(Condition::Query(vec![pair.clone()])));
             }
         }
-        Condition::Method(methods) => {
-            for (index, method) in methods.iter().enumerate() {
-                check_method(method, &mut at.item(index));
+        Condition::Method(methods) => each(methods, at, |method, at| {
+            let compiled = compile(Condition::Method(vec![method.to_owned()]));
+            let is_upper = |char: char| char.is_ascii_uppercase() || "-_".contains(char);
+            if compiled.is_ok() && !method.chars().all(is_upper) {
+                at.beyond(format_args!("{method:?}"), "upper case letters, `-` and `_`");
             }
-        }
-        Condition::SourceIp(networks) => {
-            for (index, network) in networks.iter().enumerate() {
-                source(network, &mut at.item(index));
+            at.built_here(compiled);
+            at.at_most_chars(method, MAX_NAME_CHARS);
+        }),
+        Condition::SourceIp(networks) => each(networks, at, |network, at| {
+            if network == "255.255.255.255/32" {
+                at.beyond(network, "another network than that of the broadcast address");
+            } else if !network.contains('/') {
+                at.beyond(
+                    format_args!("{network:?}"),
+                    "a network with its prefix, such as 10.0.0.1/32",
+                );
             }
-        }
+            at.built_here(compile(Condition::SourceIp(vec![network.to_owned()])));
+        }),
     }
 }
 
-fn check_patterns(patterns: &Patterns, at: &mut At<'_>) {
-    for (index, value) in patterns.values.iter().enumerate() {
-        text(value, &mut at.item(index));
+fn each(values: &[String], at: &mut At<'_>, check: impl Fn(&str, &mut At<'_>)) {
+    for (index, value) in values.iter().enumerate() {
+        check(value, &mut at.item(index));
     }
-    for (index, expression) in patterns.regex.iter().enumerate() {
-        let mut at = at.at("regex");
-        let mut at = at.item(index);
+}
+
+/// Checks each value, and compiles it in the condition that `with` makes of it.
+fn check_patterns(patterns: &Patterns, with: impl Fn(Patterns) -> Condition, at: &mut At<'_>) {
+    each(&patterns.values, at, |value, at| {
+        at.at_most_chars(value, MAX_VALUE_CHARS);
+        at.built_here(compile(with(Patterns::values([value]))));
+    });
+    each(&patterns.regex, &mut at.at("regex"), |expression, at| {
         at.at_most_chars(expression, MAX_VALUE_CHARS);
-        regex(expression, &mut at);
-    }
+        at.built_here(compile(with(Patterns::regex([expression]))));
+    });
 }
 
-/// Reports an expression that the crate `regex` does not accept, and returns its number of groups.
-pub(super) fn regex(expression: &str, at: &mut At<'_>) -> Option<usize> {
-    let compiled = regex::RegexBuilder::new(expression).size_limit(MAX_REGEX_BYTES).build();
-    let error = match compiled {
-        Ok(compiled) => return Some(compiled.captures_len()),
-        Err(regex::Error::CompiledTooBig(_)) => "it is too large".to_owned(),
-        // The message draws the expression over several lines; the last one has the reason.
-        Err(error) => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default();
-            reason.strip_prefix("error: ").unwrap_or(reason).to_owned()
-        }
-    };
-    at.invalid(
-        format_args!("{expression:?}"),
-        format!("a regular expression without look-around and backreferences: {error}"),
-    );
-    None
-}
-
-fn text(value: &str, at: &mut At<'_>) {
-    at.at_most_chars(value, MAX_VALUE_CHARS);
-    at.no_control(value);
+/// Compiles a condition as the rules do.
+fn compile(condition: Condition) -> Result<(), ConfigError> {
+    Rule::new(1, ()).when(parts::condition(&condition)).check()
 }
 
 fn host(value: &str, at: &mut At<'_>) {
     let is_valid = |char: char| char.is_ascii_alphanumeric() || "-.*?".contains(char);
+    let shown = format_args!("{value:?}");
     if value.is_empty() || !value.chars().all(is_valid) {
-        at.invalid(format_args!("{value:?}"), "letters, digits, `-`, `.`, `*` and `?`");
+        at.invalid(shown, "letters, digits, `-`, `.`, `*` and `?`");
         return;
     }
     let Some((_, last)) = value.rsplit_once('.') else {
-        at.beyond(format_args!("{value:?}"), "a host with at least one `.`");
+        at.beyond(shown, "a host with at least one `.`");
         return;
     };
     if !last.chars().all(|char| char.is_ascii_alphabetic() || "*?".contains(char)) {
-        at.beyond(format_args!("{value:?}"), "only letters after the last `.`");
+        at.beyond(shown, "only letters after the last `.`");
     }
 }
 
@@ -161,37 +164,11 @@ fn path(value: &str, at: &mut At<'_>) {
     } else if value.contains('%') {
         let expected = "a path without `%`, because paths are compared as they are sent";
         at.beyond(format_args!("{value:?}"), expected);
-    } else if !value.chars().all(is_valid) && !value.chars().any(char::is_control) {
+    } else if !value.chars().all(is_valid) {
         let expected = "a path of ASCII characters without spaces";
         at.beyond(format_args!("{value:?}"), expected);
     }
     if !value.starts_with(['/', '*', '?']) && !value.is_empty() {
         at.note("a path begins with `/`, so that no request matches this value");
-    }
-}
-
-fn header_name(name: &str, at: &mut At<'_>) {
-    if name.eq_ignore_ascii_case("host") {
-        at.invalid(name, "another field: the host has a condition of its own, `host`");
-    } else if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-        at.invalid(format_args!("{name:?}"), "the name of a header field, without wildcards");
-    }
-    at.at_most_chars(name, 40);
-}
-
-fn check_method(method: &str, at: &mut At<'_>) {
-    if http::Method::from_bytes(method.as_bytes()).is_err() {
-        at.invalid(format_args!("{method:?}"), "the name of a method, without wildcards");
-    } else if !method.chars().all(|char| char.is_ascii_uppercase() || "-_".contains(char)) {
-        at.beyond(format_args!("{method:?}"), "upper case letters, `-` and `_`");
-    }
-    at.at_most_chars(method, 40);
-}
-
-fn source(network: &str, at: &mut At<'_>) {
-    if network == "255.255.255.255/32" {
-        at.beyond(network, "another network than that of the broadcast address");
-    } else if network.parse::<IpNet>().is_err() {
-        at.invalid(format_args!("{network:?}"), "a network, such as 10.0.0.0/8 or 2001:db8::/32");
     }
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{action, at::At, authenticate, condition, transform};
 use crate::alb::config::{
     Authenticate, Certificate, Config, Listener, ListenerAttributes, ListenerLimits,
-    ListenerProtocol, MutualTls, Rule, Transforms,
+    ListenerProtocol, MutualTls, Rule, Transforms, parts,
 };
 use crate::listener::tls::SecurityPolicy;
 
@@ -47,11 +47,20 @@ pub(super) fn check_all(config: &Config, at: &mut At<'_>) {
     if config.listeners.len() > MAX_LISTENERS {
         at.note(format!("the ALB's quota is {MAX_LISTENERS}"));
     }
-    let mut ports = BTreeSet::new();
+    let (mut ports, mut bound) = (BTreeSet::new(), BTreeSet::new());
+    let has_nodes = config.load_balancer.zones.iter().any(|zone| !zone.addresses.is_empty());
     for listener in &config.listeners {
         let mut at = at.at(listener.port);
         if !ports.insert(listener.port) {
             at.at("port").invalid(listener.port, "a port that no other listener has");
+        } else if !has_nodes {
+            // The system chooses another port for each 0.
+            let addresses = config.bound_addresses(listener).into_iter();
+            for address in addresses.filter(|address| address.port() != 0) {
+                if !bound.insert(address) {
+                    at.at("addresses").invalid(address, "an address that is bound once");
+                }
+            }
         }
         check(config, listener, &mut at);
     }
@@ -143,6 +152,10 @@ fn attributes(attributes: &ListenerAttributes, at: &mut At<'_>) {
             }
         }
     }
+    let mut at = at.at("request_headers");
+    if !at.is_invalid() {
+        at.built_here(parts::tls_fields(attributes, true));
+    }
 }
 
 fn limits(limits: ListenerLimits, at: &mut At<'_>) {
@@ -170,18 +183,20 @@ fn rules(config: &Config, listener: &Listener, at: &mut At<'_>) {
         if previous == Some(priority) {
             at.at("priority").invalid(priority, "a priority that no other rule has");
         }
-        if priority == 0 {
-            at.at("priority").invalid(0, "a number from 1 to 50000");
-        }
-        at.at("priority").number(priority.max(1).into(), 1, 50_000);
+        at.at("priority").number_within(priority.into(), 1, 50_000);
         previous = Some(priority);
         check_rule(config, listener, rule, &mut at);
     }
-    let mut names = BTreeSet::new();
-    for (priority, rule) in listener.rules_by_priority() {
+    let rules = listener.rules_by_priority();
+    // A rule without a name has that of its priority, and the default rule one of its own.
+    let unnamed = rules.iter().filter(|(_, rule)| rule.name.is_none());
+    let mut names: BTreeSet<_> = unnamed.map(|(priority, _)| priority.to_string()).collect();
+    names.insert("default".to_owned());
+    for (priority, rule) in rules {
         let Some(name) = &rule.name else { continue };
-        if !names.insert(name) {
-            let expected = "a name that no other rule has";
+        if !names.insert(name.clone()) {
+            let expected = "a name that no other rule has: unnamed ones have their priority, and \
+                            that of the default action is `default`";
             at.at(priority).at("name").invalid(format_args!("{name:?}"), expected);
         }
     }

@@ -1,7 +1,6 @@
 use super::at::At;
 use crate::{
-    ConfigError,
-    alb::config::{Problem, Resilience, Time},
+    alb::config::{Resilience, Time},
     retry::Budget,
 };
 
@@ -27,7 +26,7 @@ pub(super) fn check(resilience: &Resilience, at: &mut At<'_>) {
         .floor(budget.floor)
         .window(budget.window.get())
         .build();
-    report(built.map(drop), &mut at.at("budget"));
+    at.at("budget").built(built);
     if let Some(detection) = outlier_detection {
         let mut at = at.at("outlier_detection");
         not_zero(detection.interval, &mut at.at("interval"));
@@ -48,13 +47,5 @@ pub(super) fn check(resilience: &Resilience, at: &mut At<'_>) {
 fn not_zero(time: Time, at: &mut At<'_>) {
     if time.is_zero() {
         at.invalid("0s", "a time above 0");
-    }
-}
-
-/// Reports what a builder of this library rejects.
-pub(super) fn report(built: Result<(), ConfigError>, at: &mut At<'_>) {
-    if let Err(error) = built {
-        let path = at.path().to_owned();
-        at.push(Problem::from_config_error(&path, &error));
     }
 }

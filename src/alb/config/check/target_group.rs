@@ -1,13 +1,21 @@
 use std::collections::BTreeSet;
 
 use super::{at::At, resilience};
-use crate::alb::config::{
-    Algorithm, Config, CrossZoneMode, HealthThresholds, Stickiness, TargetGroup,
-    TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion, Threshold, parse_matcher,
+use crate::{
+    alb::config::{
+        Algorithm, Config, CrossZoneMode, HealthThresholds, Stickiness, TargetGroup,
+        TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion, Threshold, parse_matcher,
+    },
+    lambda::FunctionName,
+    request_path::request_path,
 };
 
 /// The ALB's quota of targets in a group.
 const MAX_TARGETS: usize = 1_000;
+/// The longest path of a health check, in bytes.
+const MAX_PATH_BYTES: usize = 1024;
+/// The most consecutive checks that this library counts.
+const MAX_THRESHOLD: u64 = 1_000_000;
 /// The beginning of the names of the load balancer's own cookies.
 const RESERVED_COOKIES: &str = "AWSALB";
 
@@ -61,11 +69,20 @@ fn check(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
     if let Some(own) = &group.resilience {
         resilience::check(own, &mut at.at("resilience"));
     }
+    if let Some(strategy) = &group.strategy {
+        at.at("strategy").built(strategy.build::<()>());
+    }
 }
 
 fn lambda(group: &TargetGroup, at: &mut At<'_>) {
-    if group.targets.len() > 1 {
-        at.at("targets").beyond(format_args!("{} targets", group.targets.len()), "one function");
+    match &*group.targets {
+        [target] if target.id.parse::<FunctionName>().is_err() => {
+            at.at("targets[0]").invalid(target.name(), "the ARN or the name of a function");
+        }
+        [_] => {}
+        targets => {
+            at.at("targets").invalid(format_args!("{} targets", targets.len()), "one function");
+        }
     }
     if group.version != TargetVersion::Http1 {
         at.at("version").missing("http1, because the target is a function");
@@ -73,25 +90,42 @@ fn lambda(group: &TargetGroup, at: &mut At<'_>) {
     if group.control_port.is_some() {
         at.at("control_port").missing("no value, because the target is a function");
     }
-    let default = TargetGroupAttributes::default();
-    let TargetGroupAttributes { algorithm, slow_start, stickiness, anomaly_mitigation, .. } =
-        &group.attributes;
-    let mut at = at.at("attributes");
     let expected = "no value, because the target is a function";
-    if *algorithm != default.algorithm || *anomaly_mitigation {
-        at.at("algorithm").missing(expected);
+    if group.strategy.is_some() {
+        at.at("strategy").missing(expected);
     }
-    if *slow_start != default.slow_start {
-        at.at("slow_start").invalid(slow_start, expected);
+    let default = TargetGroupAttributes::default();
+    let own = &group.attributes;
+    for (field, is_set) in [
+        ("algorithm", own.algorithm != default.algorithm),
+        ("anomaly_mitigation", own.anomaly_mitigation),
+        ("slow_start", own.slow_start != default.slow_start),
+        ("stickiness", own.stickiness.is_some()),
+    ] {
+        if is_set {
+            at.at("attributes").at(field).missing(expected);
+        }
     }
-    if stickiness.is_some() {
-        at.at("stickiness").missing(expected);
+    for (field, is_set) in [
+        ("port", group.port.is_some()),
+        ("protocol", group.protocol != TargetProtocol::Http),
+        (
+            "attributes.deregistration_delay",
+            own.deregistration_delay != default.deregistration_delay,
+        ),
+        ("attributes.cross_zone", own.cross_zone != default.cross_zone),
+        ("attributes.dns_failover", own.dns_failover != default.dns_failover),
+        ("attributes.fail_open", own.fail_open != default.fail_open),
+    ] {
+        if is_set {
+            at.at(field).note("it has no effect, because the target is a function");
+        }
     }
 }
 
 fn targets(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
     let is_bound = config.bound_group(group).is_some();
-    if group.targets.is_empty() && !is_bound {
+    if group.targets.is_empty() && !is_bound && group.kind != TargetKind::Lambda {
         at.note("the group has no targets, so that its requests get 503");
     }
     if group.targets.len() > MAX_TARGETS {
@@ -129,17 +163,25 @@ fn health_check(group: &TargetGroup, at: &mut At<'_>) {
     let check = &group.health_check;
     let effective = group.effective_health_check();
     if check.enabled == Some(false) && group.kind != TargetKind::Lambda {
-        at.at("enabled").beyond(false, "true, because the targets are not functions");
+        at.at("enabled").invalid(false, "true, because the targets are not functions");
+    }
+    if group.kind == TargetKind::Lambda {
+        for (field, is_set) in
+            [("protocol", check.protocol.is_some()), ("port", check.port.is_some())]
+        {
+            if is_set {
+                at.at(field).note("it has no effect, because the target is a function");
+            }
+        }
     }
     if check.port == Some(0) {
         at.at("port").invalid(0, "a port from 1 to 65535");
     }
     if let Some(path) = &check.path {
         let mut at = at.at("path");
-        at.at_most_chars(path, 1024);
-        let is_path = path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok();
-        if !is_path {
-            at.invalid(format_args!("{path:?}"), "a path that begins with `/`");
+        if request_path(path).is_err() || path.len() > MAX_PATH_BYTES {
+            let expected = format!("a path of at most {MAX_PATH_BYTES} bytes that begins with `/`");
+            at.invalid(format_args!("{path:?}"), expected);
         }
     }
     at.at("interval").time(effective.interval, 5, 300);
@@ -148,10 +190,9 @@ fn health_check(group: &TargetGroup, at: &mut At<'_>) {
         ("healthy_threshold", effective.healthy_threshold),
         ("unhealthy_threshold", effective.unhealthy_threshold),
     ] {
-        if number == 0 {
-            at.at(field).invalid(0, "at least 1");
-        } else {
-            at.at(field).number(number.into(), 2, 10);
+        match u64::from(number) {
+            number @ (0 | 1_000_001..) => at.at(field).number_within(number, 1, MAX_THRESHOLD),
+            number => at.at(field).number(number, 2, 10),
         }
     }
     if effective.timeout >= effective.interval {
@@ -165,7 +206,7 @@ fn health_check(group: &TargetGroup, at: &mut At<'_>) {
         Some(ranges) => {
             let is_valid = |code: &u16| (least..=most).contains(code);
             if !ranges.iter().all(|range| is_valid(range.start()) && is_valid(range.end())) {
-                at.beyond(matcher, format!("codes from {least} to {most}"));
+                at.invalid(matcher, format!("codes from {least} to {most}"));
             }
         }
     }
@@ -197,13 +238,13 @@ fn attributes(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
         };
         if !crosses {
             let expected = "no value, because targets of other zones are not used";
-            at.at("stickiness").beyond("present", expected);
+            at.at("stickiness").missing(expected);
         }
     }
     thresholds(&attributes.dns_failover, &mut at.at("dns_failover"));
     thresholds(&attributes.fail_open, &mut at.at("fail_open"));
     if attributes.fail_open.count == Threshold::Off {
-        at.at("fail_open.count").beyond("off", "a number of at least 1");
+        at.at("fail_open.count").invalid("off", "a number of at least 1");
     }
     // A zone that sends requests to unhealthy targets has to leave the answers of DNS first.
     let (dns, open) = (&attributes.dns_failover, &attributes.fail_open);
@@ -218,7 +259,7 @@ fn attributes(config: &Config, group: &TargetGroup, at: &mut At<'_>) {
 }
 
 fn check_stickiness(stickiness: &Stickiness, at: &mut At<'_>) {
-    at.at("duration").time(stickiness.duration(), 1, 604_800);
+    at.at("duration").time_within(stickiness.duration(), 1, 604_800);
     let Stickiness::AppCookie { cookie, .. } = stickiness else { return };
     let mut at = at.at("cookie");
     if cookie.starts_with(RESERVED_COOKIES) {

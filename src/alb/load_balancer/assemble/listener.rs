@@ -1,13 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use tower_layer::Layer;
 
 use super::rules::RuleSources;
 use crate::{
     ConfigError,
     alb::{
-        config::{self, Checked, Problem},
+        config::{self, Checked, Problem, parts},
         edge::{
             ClientAddress, ErrorResponses, ErrorResponsesLayer, ListenerEdge, ListenerEdgeLayer,
             ListenerSettings, RequestEdge, RequestEdgeLayer, RequestFilter, RequestSettings,
@@ -16,10 +16,7 @@ use crate::{
         load_balancer::{assemble::GroupService, login_router::LoginRouter, resources::Resources},
     },
     http::{ForwardedFields, Proxy, ProxyLayer, Tunnels},
-    listener::{
-        ListenerBuilder,
-        tls::{TlsField, TlsFields, TlsFieldsLayer},
-    },
+    listener::{ListenerBuilder, tls::TlsFields},
 };
 
 /// What serves the requests of a listener, from the outside in.
@@ -96,7 +93,7 @@ fn assemble(
         proxy,
         ErrorResponsesLayer,
         RequestEdgeLayer::new(request_settings(attributes, sources.resources)),
-        tls_fields(listener, attributes.tls_headers)?,
+        parts::tls_fields(&listener.attributes, attributes.tls_headers)?,
     );
     Ok(service.layer(rules))
 }
@@ -108,7 +105,7 @@ fn listener_settings(
     let attributes = &listener.attributes;
     let mut fields = Vec::with_capacity(attributes.response_headers.len());
     for (name, value) in &attributes.response_headers {
-        fields.push((field_name("response_headers", name)?, field_value(value)?));
+        fields.push((parts::field_name("response_headers", name)?, parts::field_value(value)?));
     }
     let server = attributes.server_header.then(|| HeaderValue::from_static("tower-lb"));
     let (port, responses) = (Some(listener.port), Arc::clone(responses));
@@ -134,27 +131,4 @@ fn request_settings(
         drop_invalid_fields: attributes.drop_invalid_header_fields,
         filter: filter.map(|filter| RequestFilter::new(filter, attributes.waf_fail_open)),
     }
-}
-
-fn tls_fields(
-    listener: &config::Listener,
-    has_version: bool,
-) -> Result<TlsFieldsLayer, ConfigError> {
-    let mut builder = TlsFieldsLayer::builder().version_and_cipher_suite(has_version);
-    for (name, renamed) in &listener.attributes.request_headers {
-        let field = TlsField::all().into_iter().find(|field| field.default_name() == name.as_str());
-        let unknown = || ConfigError::new("request_headers", "a field of TLS").with_value(name);
-        let renamed = field_name("request_headers", renamed)?;
-        builder = builder.rename(field.ok_or_else(unknown)?, renamed);
-    }
-    builder.build()
-}
-
-fn field_name(setting: &'static str, name: &str) -> Result<HeaderName, ConfigError> {
-    name.parse().map_err(|_| ConfigError::new(setting, "the name of a field").with_value(name))
-}
-
-fn field_value(value: &str) -> Result<HeaderValue, ConfigError> {
-    HeaderValue::from_str(value)
-        .map_err(|_| ConfigError::new("response_headers", "the value of a field").with_value(value))
 }

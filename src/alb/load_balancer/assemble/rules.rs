@@ -1,18 +1,16 @@
 use std::time::Duration;
 
-use http::StatusCode;
-
 use super::authentication::authenticate;
 use crate::{
     ConfigError,
     alb::{
-        config::{self, Checked, Problem},
+        config::{self, Checked, Problem, parts},
         load_balancer::{
             login_router::LoginRouter, resources::Resources, rule_service::RuleService,
         },
     },
     http::sticky::{SameSite, Sessions},
-    rules::{Action, Condition, FixedResponse, Forward, Pattern, Redirect, Rule, Rules},
+    rules::{Action, Condition, Forward, Rule, Rules},
 };
 
 /// What the rules of a listener refer to.
@@ -61,7 +59,7 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
         if rule.conditions.is_empty() {
             made = made.when(Condition::any());
         }
-        made = rule.conditions.iter().map(condition).fold(made, Rule::when);
+        made = rule.conditions.iter().map(parts::condition).fold(made, Rule::when);
         // A login needs the address that the browser sees. The check reports such a rule.
         let needs_address = rule.authenticate.as_ref().is_some_and(is_login);
         let transforms = Some(&rule.transforms).filter(|_| !needs_address);
@@ -122,8 +120,8 @@ fn make_action<S: Clone>(
 ) -> Result<Action<S>, ConfigError> {
     Ok(match action {
         config::Action::Forward(forward) => make_forward(forward, is_https, sources)?.into(),
-        config::Action::Redirect(redirect) => make_redirect(redirect)?.into(),
-        config::Action::FixedResponse(fixed) => make_fixed_response(fixed)?.into(),
+        config::Action::Redirect(redirect) => parts::redirect(redirect)?.into(),
+        config::Action::FixedResponse(fixed) => parts::fixed_response(fixed)?.into(),
     })
 }
 
@@ -163,64 +161,4 @@ fn group_sessions(
     let own = builder("AWSALBTG").build()?;
     let cross_site = builder("AWSALBTGCORS").same_site(SameSite::None);
     Ok(if is_https { vec![own, cross_site.build()?] } else { vec![own] })
-}
-
-fn make_redirect(redirect: &config::Redirect) -> Result<Redirect, ConfigError> {
-    let mut builder = Redirect::builder(status(redirect.status)?);
-    if let Some(protocol) = &redirect.protocol {
-        builder = builder.protocol(protocol);
-    }
-    if let Some(host) = &redirect.host {
-        builder = builder.host(host);
-    }
-    if let Some(port) = &redirect.port {
-        builder = builder.port(port);
-    }
-    if let Some(path) = &redirect.path {
-        builder = builder.path(path);
-    }
-    if let Some(query) = &redirect.query {
-        builder = builder.query(query);
-    }
-    builder.build()
-}
-
-fn make_fixed_response(fixed: &config::FixedResponse) -> Result<FixedResponse, ConfigError> {
-    let mut builder = FixedResponse::builder(status(fixed.status)?);
-    if let Some(content_type) = &fixed.content_type {
-        builder = builder.content_type(content_type);
-    }
-    if let Some(body) = &fixed.body {
-        builder = builder.body(body.clone());
-    }
-    builder.build()
-}
-
-fn status(status: u16) -> Result<StatusCode, ConfigError> {
-    StatusCode::from_u16(status)
-        .map_err(|_| ConfigError::new("status", "a status of HTTP").with_value(status))
-}
-
-fn condition(condition: &config::Condition) -> Condition {
-    match condition {
-        config::Condition::Host(values) => Condition::host(patterns(values)),
-        config::Condition::Path(values) => Condition::path(patterns(values)),
-        config::Condition::Header(header) => {
-            Condition::header(header.name.clone(), patterns(&header.value))
-        }
-        config::Condition::Query(values) => {
-            Condition::any_of(values.iter().map(|pattern| match &pattern.key {
-                Some(key) => Condition::query([(key.as_str(), pattern.value.as_str())]),
-                None => Condition::query([pattern.value.as_str()]),
-            }))
-        }
-        config::Condition::Method(methods) => Condition::method(methods.iter().cloned()),
-        config::Condition::SourceIp(networks) => Condition::source(networks.iter().cloned()),
-    }
-}
-
-fn patterns(patterns: &config::Patterns) -> impl Iterator<Item = Pattern> + use<> {
-    let values = patterns.values.iter().cloned().map(Pattern::from);
-    let regexes = patterns.regex.iter().cloned().map(Pattern::regex);
-    values.chain(regexes).collect::<Vec<_>>().into_iter()
 }
