@@ -319,6 +319,34 @@ fn unknown_parts_of_rules_are_problems() {
             format!(r#""Priority": "1", "Transforms": [{{"Type": "body-rewrite"}}], {answer}"#),
             "`rules.json: Rules[0].Transforms[0].Type` is body-rewrite: expected host-header-rewrite",
         ),
+        (
+            format!(
+                r#""Priority": "1", "Conditions": [{{"Field": "query-string", "Values": ["a"],
+                    "QueryStringConfig": {{"Values": [{{"Value": "b"}}]}}}}], {answer}"#
+            ),
+            "`rules.json: Rules[0].Conditions[0].Values`: expected no such member in a condition q",
+        ),
+        (
+            format!(
+                r#""Priority": "1", "Conditions": [{{"Field": "source-ip", "RegexValues": ["a"],
+                    "Values": ["10.0.0.0/8"]}}], {answer}"#
+            ),
+            "`rules.json: Rules[0].Conditions[0].RegexValues`: expected no such member",
+        ),
+        (
+            r#""Priority": "1", "Actions": [{"Type": "forward", "TargetGroupArn": "a",
+                "RedirectConfig": {"StatusCode": "HTTP_301"}}]"#
+                .to_owned(),
+            "`rules.json: Rules[0].Actions[0].RedirectConfig`: expected no such member in an action",
+        ),
+        (
+            format!(
+                r#""Priority": "1", "Transforms": [{{"Type": "url-rewrite",
+                    "UrlRewriteConfig": {{"Rewrites": [{{"Regex": "a", "Replace": "/"}}]}},
+                    "HostHeaderRewriteConfig": {{"Rewrites": []}}}}], {answer}"#
+            ),
+            "`rules.json: Rules[0].Transforms[0].HostHeaderRewriteConfig`: expected no such member",
+        ),
     ] {
         let found = problems(&[("rules.json", &rule(&rest))]);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{found:#?}");

@@ -21,6 +21,21 @@ pub(super) enum Step {
 /// Translates an action. An unknown one is a problem: a rule without it would do something else.
 pub(super) fn action(shape: &Action, path: &str, findings: &mut Findings) -> Option<Step> {
     let kind = shape.r#type.as_deref().unwrap_or("absent");
+    // Each kind of action has a table of its own; another one would be ignored.
+    let tables = [
+        ("forward", "TargetGroupArn", shape.target_group_arn.is_some()),
+        ("forward", "ForwardConfig", shape.forward_config.is_some()),
+        ("redirect", "RedirectConfig", shape.redirect_config.is_some()),
+        ("fixed-response", "FixedResponseConfig", shape.fixed_response_config.is_some()),
+        ("authenticate-oidc", "AuthenticateOidcConfig", shape.authenticate_oidc_config.is_some()),
+        (
+            "authenticate-cognito",
+            "AuthenticateCognitoConfig",
+            shape.authenticate_cognito_config.is_some(),
+        ),
+        ("jwt-validation", "JwtValidationConfig", shape.jwt_validation_config.is_some()),
+    ];
+    findings.foreign_members(kind, &tables, "an action", path);
     let expect = |is_present: bool, member: &str, findings: &mut Findings| {
         if !is_present {
             let expected = format!("a table for an action of the type {kind}");

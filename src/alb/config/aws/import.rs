@@ -23,10 +23,11 @@ use crate::alb::config::{self, Bindings, Config, Problem, Problems};
 /// | `describe-tags` | `TagDescriptions` | none; tags have no effect |
 ///
 /// AWS does not print the resource of some outputs. The names of their files tell it: the command
-/// without `describe-`, a hyphen, and the name of the load balancer or the target group, the port of
-/// the listener, or the last part of its ARN. Examples are `load-balancer-attributes-shop.json`,
-/// `listener-attributes-443.json` and `target-health-web.json`. Or the document gets another member,
-/// `ResourceArn`. Any other such file is rejected, because it could be that of another resource.
+/// without `describe-`, a hyphen, and the name of the load balancer or the target group, the port
+/// of the listener, or the last part of its ARN. Examples are `load-balancer-attributes-shop.json`,
+/// `listener-attributes-443.json` and `target-health-web.json`. Or the document gets another
+/// member, `ResourceArn`. Any other such file is rejected, because it could be that of another
+/// resource.
 ///
 /// Rules, listeners and target groups of other load balancers are left out.
 #[derive(Default)]
@@ -53,6 +54,21 @@ impl Findings {
         expected: impl Into<std::borrow::Cow<'static, str>>,
     ) {
         self.problems.push(Problem::invalid(path, expected).with_value(value));
+    }
+
+    /// Reports members that belong to another kind of shape than `kind`. Each is listed with its
+    /// kind, and whether it is present.
+    pub(super) fn foreign_members(
+        &mut self,
+        kind: &str,
+        members: &[(&str, &str, bool)],
+        what: &str,
+        path: &str,
+    ) {
+        for (_, member, _) in members.iter().filter(|(of, _, present)| *present && *of != kind) {
+            let expected = format!("no such member in {what} {kind}");
+            self.problems.push(Problem::invalid(format!("{path}.{member}"), expected));
+        }
     }
 }
 

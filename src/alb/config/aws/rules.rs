@@ -126,9 +126,18 @@ fn condition(shape: &RuleCondition, path: &str, findings: &mut Findings) -> Opti
         ),
         ("source-ip", "SourceIpConfig", shape.source_ip_config.is_some()),
     ];
-    for (_, table, _) in tables.iter().filter(|(kind, _, present)| *present && *kind != field) {
-        let expected = format!("no such member in a condition {field}");
-        findings.problems.push(Problem::invalid(format!("{path}.{table}"), expected));
+    findings.foreign_members(field, &tables, "a condition", path);
+    let is_present =
+        |values: &Option<Vec<String>>| values.as_ref().is_some_and(|it| !it.is_empty());
+    let has_regex = ["host-header", "path-pattern", "http-header"].contains(&field);
+    for (member, is_read, is_present) in [
+        ("Values", field != "query-string", is_present(&shape.values)),
+        ("RegexValues", has_regex, is_present(&shape.regex_values)),
+    ] {
+        if is_present && !is_read {
+            let expected = format!("no such member in a condition {field}");
+            findings.problems.push(Problem::invalid(format!("{path}.{member}"), expected));
+        }
     }
     Some(match field {
         "host-header" => Condition::Host(patterns(shape, shape.host_header_config.as_ref())),
@@ -192,6 +201,16 @@ fn transforms(read: &Read<Rule>, findings: &mut Findings) -> Transforms {
     for (index, shape) in read.shape.transforms.iter().flatten().enumerate() {
         let path = read.at(&format!("Transforms[{index}]"));
         let RuleTransform { r#type, host_header_rewrite_config, url_rewrite_config } = shape;
+        let tables = [
+            (
+                "host-header-rewrite",
+                "HostHeaderRewriteConfig",
+                host_header_rewrite_config.is_some(),
+            ),
+            ("url-rewrite", "UrlRewriteConfig", url_rewrite_config.is_some()),
+        ];
+        let kind = r#type.as_deref().unwrap_or("absent");
+        findings.foreign_members(kind, &tables, "a transform", &path);
         let (place, config) = match r#type.as_deref() {
             Some("host-header-rewrite") => (&mut transforms.host, host_header_rewrite_config),
             Some("url-rewrite") => (&mut transforms.url, url_rewrite_config),
