@@ -12,7 +12,7 @@
 //! | module | content |
 //! |---|---|
 //! | `model` | the types, plain data with public fields |
-//! | [`aws`] | the shapes of AWS, and the import |
+//! | `aws` | the shapes of AWS, and the [`Import`] |
 //! | `check` | the check of a whole configuration |
 //! | `file` | texts, directories, the JSON schema, and [`Watch`] |
 //! | `parts` | parts of a load balancer that both the check and the load balancer make |
@@ -51,7 +51,7 @@
 //!
 //! The commands about one listener or one target group are repeated for each. Their files, and that
 //! of the load balancer's attributes, are named as above, because AWS does not print what they are
-//! about ([`aws::Import`]). [`Bindings`], in the file `bindings.toml` of the same directory, say what
+//! about ([`Import`]). [`Bindings`], in the file `bindings.toml` of the same directory, say what
 //! the names stand for:
 //!
 //! ```toml
@@ -69,7 +69,7 @@
 //! shop = { env = "OIDC_SECRET" }
 //! ```
 
-pub mod aws;
+mod aws;
 mod check;
 mod file;
 mod form;
@@ -79,7 +79,10 @@ mod problem;
 
 use self::model::{function_name, parse_matcher};
 
+pub(in crate::alb) use self::model::{BoundTarget, Secret};
+
 pub use self::{
+    aws::Import,
     check::{Check, Checked},
     file::{Watch, WatchBuilder},
     form::{InvalidTime, Time},

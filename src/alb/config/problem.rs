@@ -31,7 +31,7 @@ const MAX_VALUE_BYTES: usize = 200;
 
 impl Problem {
     /// Creates a problem at `path`. `expected` says what is valid, or why it is not supported.
-    pub fn new(
+    pub(in crate::alb) fn new(
         kind: ProblemKind,
         path: impl Into<String>,
         expected: impl Into<Cow<'static, str>>,
@@ -45,7 +45,7 @@ impl Problem {
 
     /// Adds the value. Leave out values that are secret.
     #[must_use]
-    pub fn with_value(mut self, value: impl fmt::Display) -> Self {
+    pub(in crate::alb) fn with_value(mut self, value: impl fmt::Display) -> Self {
         let mut value = value.to_string();
         if value.len() > MAX_VALUE_BYTES {
             let mut end = MAX_VALUE_BYTES;
@@ -60,8 +60,7 @@ impl Problem {
     }
 
     /// Creates the problem that a builder reports, at the path of what it builds.
-    #[must_use]
-    pub fn from_config_error(path: &str, error: &ConfigError) -> Self {
+    pub(in crate::alb) fn from_config_error(path: &str, error: &ConfigError) -> Self {
         let path = format!("{path}.{}", error.field());
         let problem = Self::invalid(path, error.expected().to_owned());
         match error.value() {

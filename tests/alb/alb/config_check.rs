@@ -70,9 +70,8 @@ fn a_small_file_is_a_useful_load_balancer() {
     "#;
     let checked = Config::from_toml(toml).unwrap().check().unwrap();
     assert!(checked.notes().is_empty(), "{:?}", checked.notes());
-    let group = checked.target_group("web").unwrap();
-    assert_eq!(checked.bound_targets(group).unwrap().len(), 2);
-    assert_eq!(checked.bound_addresses(&checked.listeners[0])[0].to_string(), "0.0.0.0:8080");
+    assert_eq!(checked.target_group("web").unwrap().targets.len(), 2);
+    assert_eq!(checked.listeners[0].addresses[0].to_string(), "0.0.0.0");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::{fs, path::PathBuf};
 
 use tower_lb::alb::config::{
     Action, Algorithm, Authenticate, Bindings, Certificate, CertificateBinding, Check, Condition,
-    Config, FunctionBinding, LeftoverKind, ListenerProtocol, MutualTls, Patterns,
-    ProblemKind, Stickiness, TargetKind, TargetProtocol, TargetVersion, Time, Unauthenticated, aws::Import,
+    Config, Import, LeftoverKind, ListenerProtocol, MutualTls, Patterns, ProblemKind, Stickiness,
+    TargetKind, TargetProtocol, TargetVersion, Time, Unauthenticated,
 };
 
 pub(crate) fn data(name: &str) -> PathBuf {
@@ -87,9 +87,10 @@ fn target_groups_of_every_kind() {
     let web = group("web");
     assert_eq!((web.kind, web.targets.len()), (TargetKind::Ip, 2));
     assert_eq!(web.targets[0].name(), "10.0.1.10:8080");
-    let check = web.effective_health_check();
-    assert_eq!((&*check.path, check.interval), ("/health", Time::from_secs(10)));
-    assert_eq!(check.matcher, [200..=299]);
+    let check = &web.health_check;
+    assert_eq!(check.path.as_deref(), Some("/health"));
+    assert_eq!(check.interval, Some(Time::from_secs(10)));
+    assert_eq!(check.matcher.as_deref(), Some("200-299"));
     let duration = Time::from_secs(3600);
     assert_eq!(web.attributes.stickiness, Some(Stickiness::LbCookie { duration }));
     assert_eq!(web.attributes.slow_start, Time::from_secs(60));
@@ -115,9 +116,9 @@ fn a_group_for_grpc() {
     let group = &config.target_groups[0];
     assert_eq!((group.version, group.protocol), (TargetVersion::Grpc, TargetProtocol::Https));
     assert_eq!((group.port, group.control_port), (Some(50051), Some(3000)));
-    let check = group.effective_health_check();
-    assert_eq!((check.protocol, check.port), (TargetProtocol::Http, Some(9000)));
-    assert_eq!((&*check.path, &*check.matcher), ("/AWS.ALB/healthcheck", &[0..=5][..]));
+    let check = &group.health_check;
+    assert_eq!((check.protocol, check.port), (Some(TargetProtocol::Http), Some(9000)));
+    assert_eq!(check.matcher.as_deref(), Some("0-5"));
     let draining = r#"{"TargetHealthDescriptions": [
         {"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": "draining"}},
         {"Target": {"Id": "10.0.0.2", "AvailabilityZone": "all"}, "TargetHealth": {"State": "unused"}}
@@ -170,15 +171,6 @@ fn bindings_complete_an_import() {
     config.bindings.certificates.insert(arn, binding);
 
     let checked = config.check().unwrap();
-    let targets = checked.bound_targets(checked.target_group("web").unwrap()).unwrap();
-    let addresses: Vec<_> = targets.iter().map(|it| it.address.to_string()).collect();
-    assert_eq!(addresses, ["127.0.0.1:9001", "10.0.2.10:8080"]);
-    assert_eq!(checked.bound_addresses(&checked.listeners[1])[0].to_string(), "127.0.0.1:8443");
-    let endpoint = FunctionBinding::Endpoint("http://127.0.0.1:9100".to_owned());
-    let function = checked.bound_function(checked.target_group("checkout").unwrap());
-    assert_eq!(function, Some(&endpoint));
-    let certificate = checked.bound_certificate(&checked.listeners[1].certificates[0]);
-    assert_eq!(certificate, Some(&CertificateBinding::files("shop.pem", "shop.key")));
     let notes: Vec<_> = checked.notes().iter().map(ToString::to_string).collect();
     let has = |text: &str| notes.iter().any(|note| note.contains(text));
     assert!(has("`load_balancer.scheme`: internet-facing has no effect"), "{notes:#?}");

@@ -1,102 +1,11 @@
-//! Every member, enumeration and attribute of the service model is modelled or listed.
-//!
-//! `data/service-model.json` has the names of what `describe-*` prints, from the service model that
-//! botocore ships.
+//! Every enumeration and attribute of the service model is modelled or left over. Its members are
+//! compared with the shapes in the crate itself.
 
-use std::collections::BTreeSet;
-
-use serde::Serialize;
 use serde_json::{Value, json};
-use tower_lb::alb::config::{
-    LeftoverKind,
-    aws::{self, IGNORED_MEMBERS, Import},
-};
+use tower_lb::alb::config::{Import, LeftoverKind};
 
 fn model() -> Value {
-    serde_json::from_str(include_str!("data/service-model.json")).unwrap()
-}
-
-/// Returns the members of a shape.
-fn members<T: Default + Serialize>() -> BTreeSet<String> {
-    let value = serde_json::to_value(T::default()).unwrap();
-    value.as_object().unwrap().keys().cloned().collect()
-}
-
-/// The shapes by their names in the model.
-fn shapes() -> Vec<(&'static str, BTreeSet<String>)> {
-    vec![
-        ("Action", members::<aws::Action>()),
-        ("AdministrativeOverride", members::<aws::AdministrativeOverride>()),
-        ("AnomalyDetection", members::<aws::AnomalyDetection>()),
-        ("AuthenticateCognitoActionConfig", members::<aws::AuthenticateCognitoConfig>()),
-        ("AuthenticateOidcActionConfig", members::<aws::AuthenticateOidcConfig>()),
-        ("AvailabilityZone", members::<aws::AvailabilityZone>()),
-        ("Certificate", members::<aws::Certificate>()),
-        ("FixedResponseActionConfig", members::<aws::FixedResponseConfig>()),
-        ("ForwardActionConfig", members::<aws::ForwardConfig>()),
-        ("HostHeaderConditionConfig", members::<aws::PatternConfig>()),
-        ("HostHeaderRewriteConfig", members::<aws::Rewrites>()),
-        ("HttpHeaderConditionConfig", members::<aws::HttpHeaderConfig>()),
-        ("HttpRequestMethodConditionConfig", members::<aws::ValuesConfig>()),
-        ("IpamPools", members::<aws::IpamPools>()),
-        ("JwtValidationActionAdditionalClaim", members::<aws::JwtValidationClaim>()),
-        ("JwtValidationActionConfig", members::<aws::JwtValidationConfig>()),
-        ("Listener", members::<aws::Listener>()),
-        ("ListenerAttribute", members::<aws::Attribute>()),
-        ("LoadBalancer", members::<aws::LoadBalancer>()),
-        ("LoadBalancerAddress", members::<aws::LoadBalancerAddress>()),
-        ("LoadBalancerAttribute", members::<aws::Attribute>()),
-        ("LoadBalancerState", members::<aws::LoadBalancerState>()),
-        ("Matcher", members::<aws::Matcher>()),
-        ("MutualAuthenticationAttributes", members::<aws::MutualAuthentication>()),
-        ("PathPatternConditionConfig", members::<aws::PatternConfig>()),
-        ("QueryStringConditionConfig", members::<aws::QueryStringConfig>()),
-        ("QueryStringKeyValuePair", members::<aws::QueryStringPair>()),
-        ("RedirectActionConfig", members::<aws::RedirectConfig>()),
-        ("RewriteConfig", members::<aws::RewriteConfig>()),
-        ("Rule", members::<aws::Rule>()),
-        ("RuleCondition", members::<aws::RuleCondition>()),
-        ("RuleTransform", members::<aws::RuleTransform>()),
-        ("SourceIpConditionConfig", members::<aws::SourceIpConfig>()),
-        ("TagDescription", members::<aws::TagDescription>()),
-        ("TargetDescription", members::<aws::TargetDescription>()),
-        ("TargetGroup", members::<aws::TargetGroup>()),
-        ("TargetGroupAttribute", members::<aws::Attribute>()),
-        ("TargetGroupStickinessConfig", members::<aws::TargetGroupStickinessConfig>()),
-        ("TargetGroupTuple", members::<aws::TargetGroupTuple>()),
-        ("TargetHealth", members::<aws::TargetHealth>()),
-        ("TargetHealthDescription", members::<aws::TargetHealthDescription>()),
-        ("UrlRewriteConfig", members::<aws::Rewrites>()),
-    ]
-}
-
-#[test]
-fn every_member_is_modelled() {
-    let model = model();
-    let model = model["members"].as_object().unwrap();
-    let shapes = shapes();
-    let outputs = members::<aws::DescribeOutput>();
-    for (name, expected) in model {
-        let expected: BTreeSet<_> =
-            expected.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect();
-        if name.starts_with("Describe") {
-            let missing: Vec<_> = expected.difference(&outputs).collect();
-            assert!(missing.is_empty(), "{name}: {missing:?}");
-        } else if name == "Tag" {
-            // Tags are kept as JSON and have no effect.
-        } else {
-            let shape = shapes.iter().find(|(shape, _)| shape == name);
-            let (_, members) = shape.unwrap_or_else(|| panic!("no shape for {name}"));
-            // A client secret is never read, and `describe-*` does not print it.
-            let expected = expected.into_iter().filter(|it| it != "ClientSecret").collect();
-            assert_eq!(*members, expected, "{name}");
-        }
-    }
-    for (member, why) in IGNORED_MEMBERS {
-        let name = member.rsplit('.').next().unwrap();
-        let is_known = model.values().any(|it| it.as_array().unwrap().iter().any(|it| it == name));
-        assert!(is_known && !why.is_empty(), "{member}");
-    }
+    serde_json::from_str(include_str!("../../../src/alb/config/aws/service-model.json")).unwrap()
 }
 
 const LOAD_BALANCER: &str =

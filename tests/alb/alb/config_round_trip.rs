@@ -124,6 +124,6 @@ proptest! {
     fn garbage_never_panics(text in "\\PC{0,200}") {
         let _ = Config::from_toml(&text);
         let _ = Config::from_json(&text);
-        let _ = tower_lb::alb::config::aws::Import::new().file("a.json", &text).finish();
+        let _ = tower_lb::alb::config::Import::new().file("a.json", &text).finish();
     }
 }

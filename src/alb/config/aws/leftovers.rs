@@ -6,7 +6,7 @@ use crate::alb::config::{Leftover, LeftoverKind};
 
 /// The members of AWS's shapes that have no meaning outside of AWS, and why. An import notes those
 /// that are present.
-pub const IGNORED_MEMBERS: [(&str, &str); 31] = [
+pub(super) const IGNORED_MEMBERS: [(&str, &str); 28] = [
     ("LoadBalancers.DNSName", "clients have to be sent to this program's address"),
     ("LoadBalancers.CanonicalHostedZoneId", "it is a property of AWS's DNS"),
     ("LoadBalancers.CreatedTime", "it describes the resource in AWS"),
@@ -38,9 +38,6 @@ pub const IGNORED_MEMBERS: [(&str, &str); 31] = [
     ("Target.QuicServerId", "it is for Network Load Balancers"),
     ("SourceIpConfig.IpAddressType", "it is for Network Load Balancers"),
     ("Listeners.AlpnPolicy", "it is for Network Load Balancers"),
-    ("TagDescriptions", "tags have no effect"),
-    ("TagDescriptions.ResourceArn", "tags have no effect"),
-    ("TagDescriptions.Tags", "tags have no effect"),
 ];
 
 /// Collects what an import finds and the model has no place for.

@@ -19,22 +19,11 @@ mod document;
 mod import;
 mod leftovers;
 mod listeners;
+#[cfg(test)]
+mod members;
 mod resource;
 mod rules;
 mod shapes;
 mod target_groups;
 
-pub use self::{
-    import::Import,
-    leftovers::IGNORED_MEMBERS,
-    shapes::{
-        Action, AdministrativeOverride, AnomalyDetection, Attribute, AuthenticateCognitoConfig,
-        AuthenticateOidcConfig, AvailabilityZone, Certificate, DescribeOutput, FixedResponseConfig,
-        ForwardConfig, HttpHeaderConfig, IpamPools, JwtValidationClaim, JwtValidationConfig,
-        Listener, LoadBalancer, LoadBalancerAddress, LoadBalancerState, Matcher,
-        MutualAuthentication, PatternConfig, QueryStringConfig, QueryStringPair, RedirectConfig,
-        RewriteConfig, Rewrites, Rule, RuleCondition, RuleTransform, SourceIpConfig,
-        TagDescription, TargetDescription, TargetGroup, TargetGroupStickinessConfig,
-        TargetGroupTuple, TargetHealth, TargetHealthDescription, ValuesConfig,
-    },
-};
+pub use self::import::Import;

@@ -7,7 +7,7 @@ impl Config {
     /// Reads the output of `aws elbv2 describe-*` from the JSON files of a directory; blocking.
     ///
     /// The content of a file says what it is: its name matters only where the output does not name
-    /// its resource; see [`aws::Import`](crate::alb::config::aws::Import). A file `bindings.toml`,
+    /// its resource; see [`Import`](crate::alb::config::Import). A file `bindings.toml`,
     /// `bindings.json` or `bindings.yaml` has the [`Bindings`](crate::alb::config::Bindings). Files
     /// with other extensions are not read. Relative paths of bindings start at the directory.
     ///

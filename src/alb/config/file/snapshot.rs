@@ -8,7 +8,7 @@ use std::{
 
 use super::text::parse;
 use crate::{
-    alb::config::{Config, Problem, Problems, aws::Import},
+    alb::config::{Config, Import, Problem, Problems},
     discover::Format,
 };
 

@@ -60,8 +60,8 @@ impl Config {
     }
 }
 
-/// Parses the text of the file `name`, which may be empty. The path of a problem is the file and the
-/// position in it.
+/// Parses the text of the file `name`, which may be empty. The path of a problem is the file and
+/// the position in it.
 pub(in crate::alb::config) fn parse<T: DeserializeOwned>(
     name: &str,
     text: &str,

@@ -12,18 +12,17 @@ use crate::alb::config::Problem;
 
 /// A target and the address of its binding, or its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoundTarget {
+pub(in crate::alb) struct BoundTarget {
     /// Where requests go.
-    pub address: SocketAddr,
+    pub(in crate::alb) address: SocketAddr,
     /// The zone; `None` for each zone.
-    pub zone: Option<String>,
+    pub(in crate::alb) zone: Option<String>,
 }
 
 /// What the names of a configuration stand for.
 impl Config {
     /// Returns the addresses that a listener binds: those of its binding, or its own with its port.
-    #[must_use]
-    pub fn bound_addresses(&self, listener: &Listener) -> Vec<SocketAddr> {
+    pub(in crate::alb) fn bound_addresses(&self, listener: &Listener) -> Vec<SocketAddr> {
         let bindings = &self.bindings.listen;
         let bound = entry(bindings, &listener.port.to_string(), listener.arn.as_deref());
         let own = || listener.addresses.iter().map(|ip| SocketAddr::new(*ip, listener.port));
@@ -35,7 +34,10 @@ impl Config {
     /// # Errors
     ///
     /// If a target has no address. A configuration that passes its check has none of these.
-    pub fn bound_targets(&self, group: &TargetGroup) -> Result<Vec<BoundTarget>, Problem> {
+    pub(in crate::alb) fn bound_targets(
+        &self,
+        group: &TargetGroup,
+    ) -> Result<Vec<BoundTarget>, Problem> {
         if group.kind == TargetKind::Lambda {
             return Ok(Vec::new());
         }
@@ -87,16 +89,14 @@ impl Config {
 
     /// Returns where the function of a group is, by its ARN or its name. `None`: the program
     /// supplies it.
-    #[must_use]
-    pub fn bound_function(&self, group: &TargetGroup) -> Option<&FunctionBinding> {
+    pub(in crate::alb) fn bound_function(&self, group: &TargetGroup) -> Option<&FunctionBinding> {
         let arn = &group.targets.first().filter(|_| group.kind == TargetKind::Lambda)?.id;
         let functions = &self.bindings.functions;
         functions.get(arn).or_else(|| functions.get(function_name(arn)))
     }
 
     /// Returns where a certificate is. A certificate that passes its check has a binding.
-    #[must_use]
-    pub fn bound_certificate<'a>(
+    pub(in crate::alb) fn bound_certificate<'a>(
         &'a self,
         certificate: &'a Certificate,
     ) -> Option<&'a CertificateBinding> {
@@ -161,4 +161,79 @@ fn entry<'a, T>(bindings: &'a BTreeMap<String, T>, name: &str, arn: Option<&str>
 pub(in crate::alb::config) fn function_name(arn: &str) -> &str {
     let name = arn.split_once(":function:").and_then(|(_, rest)| rest.split(':').next());
     name.unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = r#"
+        [[listeners]]
+        port = 443
+        protocol = "https"
+        certificates = ["shop", { certificate = "b.pem", key = "b.key" }]
+        [[listeners]]
+        port = 80
+        addresses = ["::1"]
+
+        [[target_groups]]
+        name = "web"
+        kind = "instance"
+        port = 8080
+        targets = ["10.0.1.10", "10.0.2.10:81", { id = "i-1", zone = "a" }, { id = "i-1", port = 82, zone = "all" }]
+        [[target_groups]]
+        name = "pinned"
+        targets = ["10.0.0.1:80"]
+        [[target_groups]]
+        name = "checkout"
+        kind = "lambda"
+        targets = ["arn:aws:lambda:us-east-1:000000000000:function:checkout"]
+
+        [bindings.listen]
+        443 = ["127.0.0.1:8443"]
+        [bindings.certificates]
+        shop = { certificate = "a.pem", key = "/a.key" }
+        [bindings.targets]
+        "10.0.1.10:8080" = "127.0.0.1:9001"
+        i-1 = "127.0.0.1:9002"
+        "i-1:82" = "127.0.0.1:9003"
+        [bindings.groups]
+        pinned = ["127.0.0.1:9004"]
+        [bindings.functions]
+        checkout = { endpoint = "http://127.0.0.1:9100" }
+    "#;
+
+    #[test]
+    fn names_stand_for_their_bindings() {
+        let mut config = Config::from_toml(TOML).unwrap();
+        config.resolve_paths(Path::new("/etc"));
+        let addresses = |index: usize| {
+            let bound = config.bound_addresses(&config.listeners[index]);
+            bound.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(0), ["127.0.0.1:8443"]);
+        assert_eq!(addresses(1), ["[::1]:80"]);
+        let targets = |group: &str| {
+            let bound = config.bound_targets(config.target_group(group).unwrap()).unwrap();
+            let text =
+                |it: &BoundTarget| format!("{} {}", it.address, it.zone.as_deref().unwrap_or("-"));
+            bound.iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            targets("web"),
+            ["127.0.0.1:9001 -", "10.0.2.10:81 -", "127.0.0.1:9002 a", "127.0.0.1:9003 -"]
+        );
+        assert_eq!(targets("pinned"), ["127.0.0.1:9004 -"]);
+        assert!(targets("checkout").is_empty());
+        let function = config.bound_function(config.target_group("checkout").unwrap());
+        let endpoint = FunctionBinding::Endpoint("http://127.0.0.1:9100".to_owned());
+        assert_eq!(function, Some(&endpoint));
+        let certificates = &config.listeners[0].certificates;
+        let files = |certificate, key| Some(CertificateBinding::files(certificate, key));
+        let bound = certificates.iter().map(|it| config.bound_certificate(it).cloned());
+        assert_eq!(
+            bound.collect::<Vec<_>>(),
+            [files("/etc/a.pem", "/a.key"), files("/etc/b.pem", "/etc/b.key")]
+        );
+    }
 }

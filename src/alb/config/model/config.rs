@@ -76,8 +76,7 @@ impl Config {
     }
 
     /// Returns the resilience settings of a target group: its own, or those of the configuration.
-    #[must_use]
-    pub fn resilience_of<'a>(&'a self, group: &'a TargetGroup) -> &'a Resilience {
+    pub(in crate::alb) fn resilience_of<'a>(&'a self, group: &'a TargetGroup) -> &'a Resilience {
         group.resilience.as_ref().unwrap_or(&self.resilience)
     }
 }

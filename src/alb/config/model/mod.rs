@@ -16,11 +16,11 @@ mod secret;
 mod targets;
 mod zone;
 
+pub(in crate::alb) use self::{bound::BoundTarget, secret::Secret};
 pub(super) use self::{bound::function_name, targets::parse_matcher};
 
 pub use self::{
     bindings::{Bindings, CertificateBinding, FunctionBinding, JwksBinding, TrustStoreBinding},
-    bound::BoundTarget,
     certificate::{Certificate, MutualTls},
     config::Config,
     leftover::{Leftover, LeftoverKind},
@@ -32,11 +32,10 @@ pub use self::{
         HeaderCondition, Jwt, Oidc, OidcEndpoints, Patterns, QueryPattern, Redirect, Rewrite, Rule,
         Session, Transforms, Unauthenticated, WeightedGroup,
     },
-    secret::{Secret, SecretSource},
+    secret::SecretSource,
     targets::{
-        Algorithm, CrossZoneMode, EffectiveHealthCheck, HealthCheck, HealthThresholds, Stickiness,
-        Target, TargetGroup, TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion,
-        Threshold,
+        Algorithm, CrossZoneMode, HealthCheck, HealthThresholds, Stickiness, Target, TargetGroup,
+        TargetGroupAttributes, TargetKind, TargetProtocol, TargetVersion, Threshold,
     },
     zone::Zone,
 };

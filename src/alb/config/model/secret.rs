@@ -35,7 +35,7 @@ impl SecretSource {
     ///
     /// If the variable or the file is missing, is not UTF-8 or is empty, the file is longer than
     /// 64 KiB, or the program supplies the secret. The error does not contain the secret.
-    pub fn read(&self) -> io::Result<Secret> {
+    pub(in crate::alb) fn read(&self) -> io::Result<Secret> {
         let text = match self {
             Self::Env(name) => env::var(name).map_err(|error| match error {
                 env::VarError::NotPresent => {
@@ -147,17 +147,16 @@ fn any_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Err
 
 /// A secret. Its `Debug` output does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(in crate::alb) struct Secret(String);
 
 impl Secret {
     /// Creates a secret that the program has.
-    pub fn new(secret: impl Into<String>) -> Self {
+    pub(in crate::alb) fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
     /// Returns the secret.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(in crate::alb) fn expose(&self) -> &str {
         &self.0
     }
 }

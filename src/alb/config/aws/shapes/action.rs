@@ -5,168 +5,161 @@ use serde::{Deserialize, Serialize};
 /// An action of a rule or a listener.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct Action {
+pub(in crate::alb::config::aws) struct Action {
     /// The kind of action.
     #[serde(rename = "Type")]
-    pub r#type: Option<String>,
+    pub(in crate::alb::config::aws) r#type: Option<String>,
     /// The only target group.
-    pub target_group_arn: Option<String>,
+    pub(in crate::alb::config::aws) target_group_arn: Option<String>,
     /// A login at an OpenID Connect provider.
-    pub authenticate_oidc_config: Option<AuthenticateOidcConfig>,
+    pub(in crate::alb::config::aws) authenticate_oidc_config: Option<AuthenticateOidcConfig>,
     /// A login at a Cognito user pool.
-    pub authenticate_cognito_config: Option<AuthenticateCognitoConfig>,
+    pub(in crate::alb::config::aws) authenticate_cognito_config: Option<AuthenticateCognitoConfig>,
     /// The place among the actions.
-    pub order: Option<u32>,
+    pub(in crate::alb::config::aws) order: Option<u32>,
     /// A redirect.
-    pub redirect_config: Option<RedirectConfig>,
+    pub(in crate::alb::config::aws) redirect_config: Option<RedirectConfig>,
     /// A fixed response.
-    pub fixed_response_config: Option<FixedResponseConfig>,
+    pub(in crate::alb::config::aws) fixed_response_config: Option<FixedResponseConfig>,
     /// Target groups.
-    pub forward_config: Option<ForwardConfig>,
+    pub(in crate::alb::config::aws) forward_config: Option<ForwardConfig>,
     /// The check of a token.
-    pub jwt_validation_config: Option<JwtValidationConfig>,
+    pub(in crate::alb::config::aws) jwt_validation_config: Option<JwtValidationConfig>,
 }
 
 /// A login at an OpenID Connect provider. A client secret is not read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct AuthenticateOidcConfig {
+pub(in crate::alb::config::aws) struct AuthenticateOidcConfig {
     /// The issuer.
-    pub issuer: Option<String>,
+    pub(in crate::alb::config::aws) issuer: Option<String>,
     /// The authorization endpoint.
-    pub authorization_endpoint: Option<String>,
+    pub(in crate::alb::config::aws) authorization_endpoint: Option<String>,
     /// The token endpoint.
-    pub token_endpoint: Option<String>,
+    pub(in crate::alb::config::aws) token_endpoint: Option<String>,
     /// The endpoint of the user's claims.
-    pub user_info_endpoint: Option<String>,
+    pub(in crate::alb::config::aws) user_info_endpoint: Option<String>,
     /// The client's id.
-    pub client_id: Option<String>,
+    pub(in crate::alb::config::aws) client_id: Option<String>,
     /// The name of the cookie.
-    pub session_cookie_name: Option<String>,
+    pub(in crate::alb::config::aws) session_cookie_name: Option<String>,
     /// The scope.
-    pub scope: Option<String>,
+    pub(in crate::alb::config::aws) scope: Option<String>,
     /// The seconds of a session.
-    pub session_timeout: Option<u64>,
+    pub(in crate::alb::config::aws) session_timeout: Option<u64>,
     /// Further parameters.
-    pub authentication_request_extra_params: Option<BTreeMap<String, String>>,
+    pub(in crate::alb::config::aws) authentication_request_extra_params:
+        Option<BTreeMap<String, String>>,
     /// `deny`, `allow` or `authenticate`.
-    pub on_unauthenticated_request: Option<String>,
+    pub(in crate::alb::config::aws) on_unauthenticated_request: Option<String>,
     /// For changes of a rule.
-    pub use_existing_client_secret: Option<bool>,
+    pub(in crate::alb::config::aws) use_existing_client_secret: Option<bool>,
 }
 
 /// A login at a Cognito user pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct AuthenticateCognitoConfig {
+pub(in crate::alb::config::aws) struct AuthenticateCognitoConfig {
     /// The ARN of the user pool.
-    pub user_pool_arn: Option<String>,
+    pub(in crate::alb::config::aws) user_pool_arn: Option<String>,
     /// The client's id.
-    pub user_pool_client_id: Option<String>,
+    pub(in crate::alb::config::aws) user_pool_client_id: Option<String>,
     /// The domain, or its prefix.
-    pub user_pool_domain: Option<String>,
+    pub(in crate::alb::config::aws) user_pool_domain: Option<String>,
     /// The name of the cookie.
-    pub session_cookie_name: Option<String>,
+    pub(in crate::alb::config::aws) session_cookie_name: Option<String>,
     /// The scope.
-    pub scope: Option<String>,
+    pub(in crate::alb::config::aws) scope: Option<String>,
     /// The seconds of a session.
-    pub session_timeout: Option<u64>,
+    pub(in crate::alb::config::aws) session_timeout: Option<u64>,
     /// Further parameters.
-    pub authentication_request_extra_params: Option<BTreeMap<String, String>>,
+    pub(in crate::alb::config::aws) authentication_request_extra_params:
+        Option<BTreeMap<String, String>>,
     /// `deny`, `allow` or `authenticate`.
-    pub on_unauthenticated_request: Option<String>,
+    pub(in crate::alb::config::aws) on_unauthenticated_request: Option<String>,
 }
 
 /// A redirect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct RedirectConfig {
+pub(in crate::alb::config::aws) struct RedirectConfig {
     /// The protocol.
-    pub protocol: Option<String>,
+    pub(in crate::alb::config::aws) protocol: Option<String>,
     /// The port.
-    pub port: Option<String>,
+    pub(in crate::alb::config::aws) port: Option<String>,
     /// The host.
-    pub host: Option<String>,
+    pub(in crate::alb::config::aws) host: Option<String>,
     /// The path.
-    pub path: Option<String>,
+    pub(in crate::alb::config::aws) path: Option<String>,
     /// The query.
-    pub query: Option<String>,
+    pub(in crate::alb::config::aws) query: Option<String>,
     /// `HTTP_301` or `HTTP_302`.
-    pub status_code: Option<String>,
+    pub(in crate::alb::config::aws) status_code: Option<String>,
 }
 
 /// A fixed response.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct FixedResponseConfig {
+pub(in crate::alb::config::aws) struct FixedResponseConfig {
     /// The body.
-    pub message_body: Option<String>,
+    pub(in crate::alb::config::aws) message_body: Option<String>,
     /// The status.
-    pub status_code: Option<String>,
+    pub(in crate::alb::config::aws) status_code: Option<String>,
     /// The content type.
-    pub content_type: Option<String>,
+    pub(in crate::alb::config::aws) content_type: Option<String>,
 }
 
 /// Target groups by weight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct ForwardConfig {
+pub(in crate::alb::config::aws) struct ForwardConfig {
     /// The groups.
-    pub target_groups: Option<Vec<TargetGroupTuple>>,
+    pub(in crate::alb::config::aws) target_groups: Option<Vec<TargetGroupTuple>>,
     /// The stickiness.
-    pub target_group_stickiness_config: Option<TargetGroupStickinessConfig>,
+    pub(in crate::alb::config::aws) target_group_stickiness_config:
+        Option<TargetGroupStickinessConfig>,
 }
 
 /// A target group and its weight.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct TargetGroupTuple {
+pub(in crate::alb::config::aws) struct TargetGroupTuple {
     /// The ARN.
-    pub target_group_arn: Option<String>,
+    pub(in crate::alb::config::aws) target_group_arn: Option<String>,
     /// The weight.
-    pub weight: Option<u32>,
+    pub(in crate::alb::config::aws) weight: Option<u32>,
 }
 
 /// Whether a client stays with a target group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct TargetGroupStickinessConfig {
+pub(in crate::alb::config::aws) struct TargetGroupStickinessConfig {
     /// Whether it does.
-    pub enabled: Option<bool>,
+    pub(in crate::alb::config::aws) enabled: Option<bool>,
     /// For how many seconds.
-    pub duration_seconds: Option<u64>,
+    pub(in crate::alb::config::aws) duration_seconds: Option<u64>,
 }
 
 /// The check of a JSON Web Token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct JwtValidationConfig {
+pub(in crate::alb::config::aws) struct JwtValidationConfig {
     /// The URL of the key set.
-    pub jwks_endpoint: Option<String>,
+    pub(in crate::alb::config::aws) jwks_endpoint: Option<String>,
     /// The issuer.
-    pub issuer: Option<String>,
+    pub(in crate::alb::config::aws) issuer: Option<String>,
     /// Further claims.
-    pub additional_claims: Option<Vec<JwtValidationClaim>>,
+    pub(in crate::alb::config::aws) additional_claims: Option<Vec<JwtValidationClaim>>,
 }
 
 /// A claim of a token.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct JwtValidationClaim {
+pub(in crate::alb::config::aws) struct JwtValidationClaim {
     /// The form of the claim.
-    pub format: Option<String>,
+    pub(in crate::alb::config::aws) format: Option<String>,
     /// The name.
-    pub name: Option<String>,
+    pub(in crate::alb::config::aws) name: Option<String>,
     /// The values.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
 }

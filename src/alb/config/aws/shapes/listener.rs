@@ -5,52 +5,49 @@ use super::Action;
 /// A listener of `describe-listeners`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct Listener {
+pub(in crate::alb::config::aws) struct Listener {
     /// The ARN.
-    pub listener_arn: Option<String>,
+    pub(in crate::alb::config::aws) listener_arn: Option<String>,
     /// The ARN of the load balancer.
-    pub load_balancer_arn: Option<String>,
+    pub(in crate::alb::config::aws) load_balancer_arn: Option<String>,
     /// The port.
-    pub port: Option<u16>,
+    pub(in crate::alb::config::aws) port: Option<u16>,
     /// `HTTP` or `HTTPS`.
-    pub protocol: Option<String>,
+    pub(in crate::alb::config::aws) protocol: Option<String>,
     /// The default certificate.
-    pub certificates: Option<Vec<Certificate>>,
+    pub(in crate::alb::config::aws) certificates: Option<Vec<Certificate>>,
     /// The name of the security policy.
-    pub ssl_policy: Option<String>,
+    pub(in crate::alb::config::aws) ssl_policy: Option<String>,
     /// The actions of the default rule.
-    pub default_actions: Option<Vec<Action>>,
+    pub(in crate::alb::config::aws) default_actions: Option<Vec<Action>>,
     /// The ALPN policy of a TLS listener.
-    pub alpn_policy: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) alpn_policy: Option<Vec<String>>,
     /// What is asked of client certificates.
-    pub mutual_authentication: Option<MutualAuthentication>,
+    pub(in crate::alb::config::aws) mutual_authentication: Option<MutualAuthentication>,
 }
 
 /// A certificate of a listener.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct Certificate {
+pub(in crate::alb::config::aws) struct Certificate {
     /// The ARN.
-    pub certificate_arn: Option<String>,
+    pub(in crate::alb::config::aws) certificate_arn: Option<String>,
     /// Whether it is the default one.
-    pub is_default: Option<bool>,
+    pub(in crate::alb::config::aws) is_default: Option<bool>,
 }
 
 /// What is asked of client certificates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct MutualAuthentication {
+pub(in crate::alb::config::aws) struct MutualAuthentication {
     /// `off`, `passthrough` or `verify`.
-    pub mode: Option<String>,
+    pub(in crate::alb::config::aws) mode: Option<String>,
     /// The ARN of the trust store.
-    pub trust_store_arn: Option<String>,
+    pub(in crate::alb::config::aws) trust_store_arn: Option<String>,
     /// Whether expired certificates are accepted.
-    pub ignore_client_certificate_expiry: Option<bool>,
+    pub(in crate::alb::config::aws) ignore_client_certificate_expiry: Option<bool>,
     /// `active` or `removed`.
-    pub trust_store_association_status: Option<String>,
+    pub(in crate::alb::config::aws) trust_store_association_status: Option<String>,
     /// `on` or `off`.
-    pub advertise_trust_store_ca_names: Option<String>,
+    pub(in crate::alb::config::aws) advertise_trust_store_ca_names: Option<String>,
 }

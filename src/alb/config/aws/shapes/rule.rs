@@ -5,141 +5,130 @@ use super::Action;
 /// A rule of `describe-rules`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct Rule {
+pub(in crate::alb::config::aws) struct Rule {
     /// The ARN.
-    pub rule_arn: Option<String>,
+    pub(in crate::alb::config::aws) rule_arn: Option<String>,
     /// The priority, or `default`.
-    pub priority: Option<String>,
+    pub(in crate::alb::config::aws) priority: Option<String>,
     /// The conditions.
-    pub conditions: Option<Vec<RuleCondition>>,
+    pub(in crate::alb::config::aws) conditions: Option<Vec<RuleCondition>>,
     /// The actions.
-    pub actions: Option<Vec<Action>>,
+    pub(in crate::alb::config::aws) actions: Option<Vec<Action>>,
     /// Whether it is the default rule.
-    pub is_default: Option<bool>,
+    pub(in crate::alb::config::aws) is_default: Option<bool>,
     /// The transforms.
-    pub transforms: Option<Vec<RuleTransform>>,
+    pub(in crate::alb::config::aws) transforms: Option<Vec<RuleTransform>>,
 }
 
 /// A condition of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct RuleCondition {
+pub(in crate::alb::config::aws) struct RuleCondition {
     /// The kind of condition.
-    pub field: Option<String>,
+    pub(in crate::alb::config::aws) field: Option<String>,
     /// The values of a host or a path condition.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
     /// The values of a host condition.
-    pub host_header_config: Option<PatternConfig>,
+    pub(in crate::alb::config::aws) host_header_config: Option<PatternConfig>,
     /// The values of a path condition.
-    pub path_pattern_config: Option<PatternConfig>,
+    pub(in crate::alb::config::aws) path_pattern_config: Option<PatternConfig>,
     /// The values of a header condition.
-    pub http_header_config: Option<HttpHeaderConfig>,
+    pub(in crate::alb::config::aws) http_header_config: Option<HttpHeaderConfig>,
     /// The values of a query condition.
-    pub query_string_config: Option<QueryStringConfig>,
+    pub(in crate::alb::config::aws) query_string_config: Option<QueryStringConfig>,
     /// The values of a method condition.
-    pub http_request_method_config: Option<ValuesConfig>,
+    pub(in crate::alb::config::aws) http_request_method_config: Option<ValuesConfig>,
     /// The values of a condition on the peer.
-    pub source_ip_config: Option<SourceIpConfig>,
+    pub(in crate::alb::config::aws) source_ip_config: Option<SourceIpConfig>,
     /// The regular expressions of a host, path or header condition.
-    pub regex_values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) regex_values: Option<Vec<String>>,
 }
 
 /// The values of a host or a path condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct PatternConfig {
+pub(in crate::alb::config::aws) struct PatternConfig {
     /// Texts with wildcards.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
     /// Regular expressions.
-    pub regex_values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) regex_values: Option<Vec<String>>,
 }
 
 /// The values of a header condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct HttpHeaderConfig {
+pub(in crate::alb::config::aws) struct HttpHeaderConfig {
     /// The name of the field.
-    pub http_header_name: Option<String>,
+    pub(in crate::alb::config::aws) http_header_name: Option<String>,
     /// Texts with wildcards.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
     /// Regular expressions.
-    pub regex_values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) regex_values: Option<Vec<String>>,
 }
 
 /// The values of a query condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct QueryStringConfig {
+pub(in crate::alb::config::aws) struct QueryStringConfig {
     /// The parameters.
-    pub values: Option<Vec<QueryStringPair>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<QueryStringPair>>,
 }
 
 /// A parameter of a query condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct QueryStringPair {
+pub(in crate::alb::config::aws) struct QueryStringPair {
     /// The name.
-    pub key: Option<String>,
+    pub(in crate::alb::config::aws) key: Option<String>,
     /// The value.
-    pub value: Option<String>,
+    pub(in crate::alb::config::aws) value: Option<String>,
 }
 
 /// The values of a method condition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct ValuesConfig {
+pub(in crate::alb::config::aws) struct ValuesConfig {
     /// The methods.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
 }
 
 /// The values of a condition on the peer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct SourceIpConfig {
+pub(in crate::alb::config::aws) struct SourceIpConfig {
     /// The networks.
-    pub values: Option<Vec<String>>,
+    pub(in crate::alb::config::aws) values: Option<Vec<String>>,
     /// For Network Load Balancers.
-    pub ip_address_type: Option<String>,
+    pub(in crate::alb::config::aws) ip_address_type: Option<String>,
 }
 
 /// A transform of a rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct RuleTransform {
+pub(in crate::alb::config::aws) struct RuleTransform {
     /// `host-header-rewrite` or `url-rewrite`.
     #[serde(rename = "Type")]
-    pub r#type: Option<String>,
+    pub(in crate::alb::config::aws) r#type: Option<String>,
     /// The rewrites of the host.
-    pub host_header_rewrite_config: Option<Rewrites>,
+    pub(in crate::alb::config::aws) host_header_rewrite_config: Option<Rewrites>,
     /// The rewrites of the URL.
-    pub url_rewrite_config: Option<Rewrites>,
+    pub(in crate::alb::config::aws) url_rewrite_config: Option<Rewrites>,
 }
 
 /// The rewrites of a transform.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct Rewrites {
+pub(in crate::alb::config::aws) struct Rewrites {
     /// The rewrites, one in practice.
-    pub rewrites: Option<Vec<RewriteConfig>>,
+    pub(in crate::alb::config::aws) rewrites: Option<Vec<RewriteConfig>>,
 }
 
 /// A rewrite.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-#[non_exhaustive]
-pub struct RewriteConfig {
+pub(in crate::alb::config::aws) struct RewriteConfig {
     /// The regular expression.
-    pub regex: Option<String>,
+    pub(in crate::alb::config::aws) regex: Option<String>,
     /// The replacement.
-    pub replace: Option<String>,
+    pub(in crate::alb::config::aws) replace: Option<String>,
 }

@@ -44,34 +44,32 @@ pub struct HealthCheck {
 /// A health check in which each setting has its value; see
 /// [`TargetGroup::effective_health_check`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EffectiveHealthCheck {
+pub(in crate::alb) struct EffectiveHealthCheck {
     /// Whether targets are checked.
-    pub enabled: bool,
+    pub(in crate::alb) enabled: bool,
     /// How the check speaks.
-    pub protocol: TargetProtocol,
+    pub(in crate::alb) protocol: TargetProtocol,
     /// The port. `None`: that of the target.
-    pub port: Option<u16>,
+    pub(in crate::alb) port: Option<u16>,
     /// The path.
-    pub path: String,
+    pub(in crate::alb) path: String,
     /// The time from check to check.
-    pub interval: Time,
+    pub(in crate::alb) interval: Time,
     /// How long a check may take.
-    pub timeout: Time,
+    pub(in crate::alb) timeout: Time,
     /// How many consecutive checks an unhealthy target must pass.
-    pub healthy_threshold: u32,
+    pub(in crate::alb) healthy_threshold: u32,
     /// How many consecutive checks a healthy target must fail.
-    pub unhealthy_threshold: u32,
+    pub(in crate::alb) unhealthy_threshold: u32,
     /// The statuses, or the codes of gRPC, of a passed check.
-    pub matcher: Vec<RangeInclusive<u16>>,
+    pub(in crate::alb) matcher: Vec<RangeInclusive<u16>>,
 }
 
 impl TargetGroup {
     /// Returns the health check with the ALB's defaults for a group of this kind.
     ///
     /// A matcher that is invalid has the default; a check reports it.
-    #[must_use]
-    pub fn effective_health_check(&self) -> EffectiveHealthCheck {
+    pub(in crate::alb) fn effective_health_check(&self) -> EffectiveHealthCheck {
         let (check, is_lambda) = (&self.health_check, self.kind == TargetKind::Lambda);
         let is_grpc = self.version == TargetVersion::Grpc;
         let path = if is_grpc { "/AWS.ALB/healthcheck" } else { "/" };
@@ -105,6 +103,27 @@ pub(in crate::alb::config) fn parse_matcher(text: &str) -> Option<Vec<RangeInclu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn defaults_of_each_kind() {
+        let seconds = Time::from_secs;
+        let mut group = TargetGroup::new("g");
+        let check = group.effective_health_check();
+        assert!(check.enabled && check.path == "/" && check.matcher == [200..=200]);
+        assert_eq!((check.interval, check.timeout), (seconds(30), seconds(5)));
+        assert_eq!((check.healthy_threshold, check.unhealthy_threshold), (5, 2));
+        group.version = TargetVersion::Grpc;
+        let check = group.effective_health_check();
+        assert_eq!((&*check.path, &*check.matcher), ("/AWS.ALB/healthcheck", &[12..=12][..]));
+        group.protocol = TargetProtocol::Https;
+        assert_eq!(group.effective_health_check().protocol, TargetProtocol::Https);
+        group.health_check.protocol = Some(TargetProtocol::Http);
+        assert_eq!(group.effective_health_check().protocol, TargetProtocol::Http);
+        (group.kind, group.version) = (TargetKind::Lambda, TargetVersion::Http1);
+        let check = group.effective_health_check();
+        assert!(!check.enabled);
+        assert_eq!((check.interval, check.timeout), (seconds(35), seconds(30)));
+    }
 
     #[test]
     fn matchers() {

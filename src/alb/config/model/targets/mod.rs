@@ -12,6 +12,6 @@ pub use self::{
         Algorithm, CrossZoneMode, HealthThresholds, Stickiness, TargetGroupAttributes, Threshold,
     },
     group::{TargetGroup, TargetKind, TargetProtocol, TargetVersion},
-    health_check::{EffectiveHealthCheck, HealthCheck},
+    health_check::HealthCheck,
     target::Target,
 };
