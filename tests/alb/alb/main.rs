@@ -3,6 +3,7 @@
 mod config_builds;
 mod config_check;
 mod config_import;
+mod config_limits;
 mod config_members;
 mod config_round_trip;
 mod config_schema;
