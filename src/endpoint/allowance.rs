@@ -1,10 +1,9 @@
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicI64, AtomicU32, Ordering},
-};
+use std::sync::{Arc, Weak, atomic::fence};
+
+use arc_swap::ArcSwap;
 
 use super::WaitQueue;
-use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sync::{AtomicI64, AtomicU32, Ordering};
 
 /// A number of requests that an endpoint may still get, from all balancers together: those of a
 /// trial ([`of`](Self::of)), or those that it may have at a time ([`at_a_time`](Self::at_a_time)).
@@ -19,8 +18,9 @@ struct Shared {
     /// Below 0 if a limit was lowered below the requests in flight.
     left: AtomicI64,
     kind: Kind,
-    /// The queues in which requests wait, one for each balancer.
-    queues: Mutex<Vec<Weak<WaitQueue>>>,
+    /// The queues in which requests wait, one for each balancer. Each request that ends reads them,
+    /// so they are not behind a lock.
+    queues: ArcSwap<Vec<Weak<WaitQueue>>>,
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Allowance {
 
     fn new(left: u32, kind: Kind) -> Self {
         let left = AtomicI64::new(left.into());
-        Self(Arc::new(Shared { left, kind, queues: Mutex::default() }))
+        Self(Arc::new(Shared { left, kind, queues: ArcSwap::default() }))
     }
 
     /// Changes how many requests are allowed [at a time](Self::at_a_time). Requests in flight above
@@ -56,7 +56,7 @@ impl Allowance {
         // Each change adds its own difference, so concurrent ones add up to the last limit.
         let before = current.swap(limit, Ordering::AcqRel);
         let more = i64::from(limit) - i64::from(before);
-        self.0.left.fetch_add(more, Ordering::AcqRel);
+        self.0.left.fetch_add(more, Ordering::SeqCst);
         if more > 0 {
             self.wake();
         }
@@ -74,14 +74,14 @@ impl Allowance {
     /// Returns how many requests may still be sent.
     #[must_use]
     pub fn left(&self) -> u32 {
-        let left = self.0.left.load(Ordering::Relaxed).max(0);
+        let left = self.0.left.load(Ordering::SeqCst).max(0);
         u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     /// Takes one request; returns false if none is left.
     pub(crate) fn take(&self) -> bool {
         let less = |left: i64| (left > 0).then(|| left - 1);
-        self.0.left.fetch_update(Ordering::AcqRel, Ordering::Relaxed, less).is_ok()
+        self.0.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
     }
 
     /// Records that a request for which one was taken has ended.
@@ -94,27 +94,35 @@ impl Allowance {
     /// Gives one back for a request that was not sent after all, and wakes the requests that wait
     /// for room in all balancers that have the endpoint.
     pub(crate) fn give_back(&self) {
-        self.0.left.fetch_add(1, Ordering::AcqRel);
+        self.0.left.fetch_add(1, Ordering::SeqCst);
         self.wake();
     }
 
+    /// Wakes the requests that wait. `left` has grown before: a request that is not seen here, in a
+    /// queue or as a new queue, has joined it later and sees what is left. So both sides access
+    /// `left` and the queues in one total order.
     fn wake(&self) {
-        let queues = self.queues().clone();
+        fence(Ordering::SeqCst);
+        let queues = self.0.queues.load();
         queues.iter().filter_map(Weak::upgrade).for_each(|queue| queue.look_again());
     }
 
     /// Registers the queue of a balancer, which is woken when a request is given back.
     pub(crate) fn register(&self, queue: &Arc<WaitQueue>) {
-        let mut queues = self.queues();
-        queues.retain(|known| known.strong_count() > 0);
         let queue = Arc::downgrade(queue);
-        if !queues.iter().any(|known| known.ptr_eq(&queue)) {
-            queues.push(queue);
+        let is_known = |queues: &[Weak<WaitQueue>]| queues.iter().any(|known| known.ptr_eq(&queue));
+        if !is_known(&self.0.queues.load()) {
+            self.0.queues.rcu(|queues| {
+                let mut next = Vec::clone(queues);
+                next.retain(|known| known.strong_count() > 0);
+                // Another thread may have been faster.
+                if !is_known(&next) {
+                    next.push(Weak::clone(&queue));
+                }
+                next
+            });
         }
-    }
-
-    fn queues(&self) -> MutexGuard<'_, Vec<Weak<WaitQueue>>> {
-        lock(&self.0.queues)
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -126,9 +134,31 @@ impl PartialEq for Allowance {
 
 impl Eq for Allowance {}
 
-#[cfg(test)]
+#[cfg(all(test, not(tower_lb_loom)))]
 mod tests {
+    use allocation_counter::measure;
+
     use super::*;
+
+    #[test]
+    fn a_request_that_ends_allocates_nothing() {
+        let (allowance, queue) = (Allowance::at_a_time(2), Arc::<WaitQueue>::default());
+        allowance.register(&queue);
+        allowance.register(&queue);
+        assert_eq!(allowance.0.queues.load().len(), 1, "a queue is registered once");
+        // The first access of a thread sets up what it reads by.
+        assert!(allowance.take());
+        allowance.ended();
+        let cost = measure(|| {
+            assert!(allowance.take());
+            allowance.ended();
+        });
+        assert_eq!(cost.count_total, 0);
+        drop(queue);
+        let next = Arc::<WaitQueue>::default();
+        allowance.register(&next);
+        assert_eq!(allowance.0.queues.load().len(), 1, "a queue that is gone is forgotten");
+    }
 
     #[test]
     fn takes_no_more_than_are_left() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Slots, Take, declined::Declined};
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicUsize, Mutex, Ordering, between_seq_cst, lock};
 
 /// The most older requests that a request lets decide before it takes a slot, and the most holders
 /// of offers that it checks for one that does not come.
@@ -439,9 +439,13 @@ impl WaitQueue {
         });
     }
 
-    /// Wakes all that wait, because there is room that is not counted in slots.
+    /// Wakes all that wait for room, because there is some that is not counted in slots. The caller
+    /// has made the room before, as one that frees a slot.
     pub(crate) fn look_again(&self) {
-        self.with(|state, wakers| state.wake_all(wakers));
+        between_seq_cst();
+        if self.is_queued() || self.watching.load(Ordering::SeqCst) > 0 {
+            self.with(|state, wakers| state.wake_all(wakers));
+        }
     }
 
     /// Returns an id for a watch or for the slots of an endpoint.

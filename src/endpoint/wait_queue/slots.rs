@@ -74,7 +74,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::endpoint::{Take, Ticket, Watch};
+    use crate::endpoint::{Allowance, Take, Ticket, Watch};
 
     /// Explores all interleavings with up to three preemptions, which are enough to show such bugs.
     fn model(threads: impl Fn() + Send + Sync + 'static) {
@@ -303,6 +303,52 @@ mod tests {
             };
             slots.release();
             watcher.join().unwrap();
+        });
+    }
+
+    /// A request that is given back to an allowance is seen by one that watches for room.
+    #[test]
+    fn a_watcher_sees_what_is_given_back_to_an_allowance() {
+        model(|| {
+            let (queue, allowance) = (Arc::new(WaitQueue::default()), Allowance::at_a_time(1));
+            allowance.register(&queue);
+            assert!(allowance.take());
+            let watcher = {
+                let allowance = allowance.clone();
+                thread::spawn(move || watch_until(&queue, || allowance.left() == 1))
+            };
+            allowance.ended();
+            watcher.join().unwrap();
+        });
+    }
+
+    /// A request that is given back to an allowance is seen by one that joins the queue meanwhile.
+    #[test]
+    fn a_queued_request_sees_what_is_given_back_to_an_allowance() {
+        model(|| {
+            let (queue, allowance) = (Arc::new(WaitQueue::default()), Allowance::at_a_time(1));
+            allowance.register(&queue);
+            assert!(allowance.take());
+            let waiter = {
+                let allowance = allowance.clone();
+                thread::spawn(move || {
+                    let parker = LoomArc::new(Parker::default());
+                    let waker: Waker = Arc::new(Unpark(LoomArc::clone(&parker))).into();
+                    let ticket = Ticket::join(&queue);
+                    loop {
+                        if let Some(look) = ticket.look(&waker) {
+                            if allowance.take() {
+                                return;
+                            }
+                            ticket.decline(look);
+                        }
+                        parker.park();
+                    }
+                })
+            };
+            allowance.ended();
+            waiter.join().unwrap();
+            assert_eq!(allowance.left(), 0);
         });
     }
 
