@@ -41,8 +41,9 @@ impl DnsServerBuilder {
         pub fn ttl(ttl: Duration) => ttl = ttl;
         /// Sets how strongly clients are bound to their zone. Default [`ZoneAffinity::None`].
         pub fn affinity(affinity: ZoneAffinity) => zones.affinity = affinity;
-        /// Sets what tells whether a zone can serve. It is called for each zone and query, so it
-        /// should only read a state. Default: every zone can.
+        /// Sets what tells whether a zone can serve. It is called for each zone, at most every
+        /// 100 ms and only while there are queries, and should not block: an answer waits for it.
+        /// Default: every zone can.
         pub fn healthy(is_healthy: impl Fn(&str) -> bool + Send + Sync + 'static)
             => zones.is_healthy = Arc::new(is_healthy);
     }

@@ -13,8 +13,8 @@ use hickory_server::{
     zone_handler::MessageResponseBuilder,
 };
 
-use super::zones::Zones;
-use crate::rng::Rng;
+use super::zones::{KnownHealth, Zones};
+use crate::{rng::Rng, sync::lock};
 
 /// The payload that a UDP response may have, by the recommendation of DNS flag day 2020.
 const UDP_PAYLOAD: u16 = 1232;
@@ -25,6 +25,7 @@ pub(super) struct Responder {
     origin: LowerName,
     ttl: u32,
     zones: Zones,
+    health: KnownHealth,
     rng: Mutex<Rng>,
 }
 
@@ -38,7 +39,8 @@ enum Answer {
 
 impl Responder {
     pub(super) fn new(origin: Name, ttl: u32, zones: Zones) -> Self {
-        Self { origin: origin.into(), ttl, zones, rng: Mutex::new(Rng::from_entropy()) }
+        let (health, rng) = (KnownHealth::default(), Mutex::new(Rng::from_entropy()));
+        Self { origin: origin.into(), ttl, zones, health, rng }
     }
 
     fn answer(&self, query: &LowerQuery, client: IpAddr) -> Answer {
@@ -59,10 +61,8 @@ impl Responder {
     }
 
     fn addresses_for(&self, client: IpAddr) -> Vec<IpAddr> {
-        // The program's closure runs without the lock.
-        let healthy = self.zones.healthy();
-        let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.zones.addresses_for(client, &healthy, &mut rng)
+        let healthy = self.health.of(&self.zones);
+        self.zones.addresses_for(client, &healthy, &mut lock(&self.rng))
     }
 
     /// Returns the records of the type that the query asks for.

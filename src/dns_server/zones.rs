@@ -1,8 +1,14 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use ipnet::IpNet;
+use tokio::time::Instant;
 
-use crate::rng::Rng;
+use crate::{rng::Rng, sync::lock};
 
 /// How strongly a client is bound to the zone that it is in.
 ///
@@ -41,6 +47,42 @@ pub(super) struct Zone {
 /// Whether the zone of this name can serve.
 pub(super) type IsHealthy = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// How long the health of the zones is answered from memory: to read it may take time in proportion
+/// to all targets, and clients keep an answer for longer.
+pub(super) const MAX_HEALTH_AGE: Duration = Duration::from_millis(100);
+
+/// Which zones can serve, as it was last read.
+#[derive(Debug, Default)]
+pub(super) struct KnownHealth(Mutex<Option<Reading>>);
+
+#[derive(Clone, Debug)]
+struct Reading {
+    begun: Instant,
+    /// One for each zone, in order.
+    healthy: Arc<[bool]>,
+}
+
+impl KnownHealth {
+    /// Returns for each zone whether it can serve, as of at most [`MAX_HEALTH_AGE`] ago.
+    pub(super) fn of(&self, zones: &Zones) -> Arc<[bool]> {
+        let now = Instant::now();
+        {
+            let mut known = lock(&self.0);
+            if let Some(reading) = &mut *known {
+                if now.saturating_duration_since(reading.begun) < MAX_HEALTH_AGE {
+                    return Arc::clone(&reading.healthy);
+                }
+                // Other queries are answered by the old reading until there is the new one.
+                reading.begun = now;
+            }
+        }
+        // The program's closure runs without the lock.
+        let healthy: Arc<[bool]> = zones.read_health().collect();
+        *lock(&self.0) = Some(Reading { begun: now, healthy: Arc::clone(&healthy) });
+        healthy
+    }
+}
+
 /// The zones of one name, and who is sent to which.
 #[derive(Clone)]
 pub(super) struct Zones {
@@ -51,9 +93,9 @@ pub(super) struct Zones {
 }
 
 impl Zones {
-    /// Returns the zones that can serve.
-    pub(super) fn healthy(&self) -> Vec<&Zone> {
-        self.zones.iter().filter(|zone| (self.is_healthy)(&zone.name)).collect()
+    /// Asks the program for each zone whether it can serve.
+    fn read_health(&self) -> impl Iterator<Item = bool> {
+        self.zones.iter().map(|zone| (self.is_healthy)(&zone.name))
     }
 
     /// Returns the addresses for a client, in random order, so that clients that take the first one
@@ -64,10 +106,12 @@ impl Zones {
     pub(super) fn addresses_for(
         &self,
         client: IpAddr,
-        healthy: &[&Zone],
+        healthy: &[bool],
         rng: &mut Rng,
     ) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> = match self.own_zone(client, healthy) {
+        let healthy: Vec<&Zone> =
+            self.zones.iter().zip(healthy).filter_map(|(zone, &is)| is.then_some(zone)).collect();
+        let mut addresses: Vec<IpAddr> = match self.own_zone(client, &healthy) {
             Some(zone) if rng.unit() < self.affinity.share() => zone.addresses.clone(),
             _ if healthy.is_empty() => {
                 self.zones.iter().flat_map(|zone| &zone.addresses).copied().collect()
@@ -136,7 +180,8 @@ mod tests {
     }
 
     fn answer(zones: &Zones, client: &str, rng: &mut Rng) -> BTreeSet<String> {
-        let addresses = zones.addresses_for(client.parse().unwrap(), &zones.healthy(), rng);
+        let healthy: Vec<_> = zones.read_health().collect();
+        let addresses = zones.addresses_for(client.parse().unwrap(), &healthy, rng);
         addresses.iter().map(ToString::to_string).collect()
     }
 
@@ -183,9 +228,31 @@ mod tests {
     fn each_address_is_first_as_often() {
         let rng = &mut Rng::seeded(1);
         let zones = zones(ZoneAffinity::None, &["a", "b", "c"]);
-        let first =
-            |rng: &mut Rng| zones.addresses_for([1, 1, 1, 1].into(), &zones.healthy(), rng)[0];
+        let first = |rng: &mut Rng| zones.addresses_for([1, 1, 1, 1].into(), &[true; 3], rng)[0];
         let count = (0..4_000).filter(|_| first(rng) == IpAddr::from([10, 0, 2, 1])).count();
         assert!((900..1_100).contains(&count), "{count}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_program_is_asked_ten_times_per_second_whatever_the_queries() {
+        use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+        use tokio::time::advance;
+
+        let asked = Arc::new(AtomicU32::new(0));
+        let mut zones = zones(ZoneAffinity::None, &[]);
+        let counted = Arc::clone(&asked);
+        // Healthy from the second reading on.
+        zones.is_healthy = Arc::new(move |_| counted.fetch_add(1, Relaxed) >= 3);
+        let known = KnownHealth::default();
+        for _ in 0..1_000 {
+            assert_eq!(*known.of(&zones), [false; 3]);
+        }
+        assert_eq!(asked.load(Relaxed), 3, "once for each zone");
+        advance(MAX_HEALTH_AGE).await;
+        for _ in 0..1_000 {
+            assert_eq!(*known.of(&zones), [true; 3]);
+        }
+        assert_eq!(asked.load(Relaxed), 6);
     }
 }

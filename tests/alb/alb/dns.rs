@@ -57,7 +57,10 @@ async fn dig_sees_the_zones_that_can_serve() {
     assert_eq!(ask(&["LB.test", "AAAA", "+short", "+tcp"]).await, "fd00::2\n");
     assert!(ask(&["lb.test", "A"]).await.contains("\t60\tIN\tA\t"), "the time to live");
 
+    // The health of zones is read again after 100 ms.
+    let has_changed = || tokio::time::sleep(std::time::Duration::from_millis(120));
     healthy[1].store(false, Relaxed);
+    has_changed().await;
     assert_eq!(lines(&ask(&["lb.test", "A", "+short"]).await), ["10.0.1.1", "10.0.1.2"].into());
     // The only address of this type is in the failed zone: the name exists, without a record.
     let none = ask(&["lb.test", "AAAA"]).await;
@@ -65,6 +68,7 @@ async fn dig_sees_the_zones_that_can_serve() {
     assert!(none.contains("SOA"), "{none}");
     assert_eq!(ask(&["b.lb.test", "AAAA", "+short"]).await, "fd00::2\n", "a zone's own name");
     healthy[0].store(false, Relaxed);
+    has_changed().await;
     assert_eq!(lines(&ask(&["lb.test", "A", "+short"]).await).len(), 3, "all have failed");
 
     for (query, status) in [
