@@ -70,7 +70,10 @@ where
             set_port(&mut request, port);
         }
         let response = self.inner.call(request);
-        ListenerEdgeFuture { response, settings: Arc::clone(&self.settings) }
+        ListenerEdgeFuture {
+            response,
+            waiting: Waiting { settings: Some(Arc::clone(&self.settings)) },
+        }
     }
 }
 
@@ -79,7 +82,27 @@ pin_project! {
     pub(in crate::alb) struct ListenerEdgeFuture<F> {
         #[pin]
         response: F,
-        settings: Arc<ListenerSettings>,
+        waiting: Waiting,
+    }
+}
+
+/// A client that waits for its response. Logs status 460 if it is dropped before there is one: the
+/// listener drops a request whose client has gone.
+///
+/// This is the only place that can tell. Further inside, a request is also dropped when a hedge has
+/// lost or an attempt has taken too long.
+struct Waiting {
+    /// `None` once there is a response.
+    settings: Option<Arc<ListenerSettings>>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(settings) = &self.settings {
+            // The ALB's status in its logs; no response has it.
+            let (status, port) = (460, settings.port);
+            tracing::debug!(status, port, "the client has gone before the response");
+        }
     }
 }
 
@@ -89,8 +112,8 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ListenerEdgeFu
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.response.poll(cx));
-        if let Ok(response) = &mut response {
-            this.settings.apply(response);
+        if let (Some(settings), Ok(response)) = (this.waiting.settings.take(), &mut response) {
+            settings.apply(response);
         }
         Poll::Ready(response)
     }
@@ -133,6 +156,11 @@ impl ListenerSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use tower::{ServiceExt, service_fn};
+    use tower_lb_test_support::logs::Logs;
+
     use super::*;
 
     fn applied(settings: &ListenerSettings, status: u16, is_own: bool) -> Response<()> {
@@ -157,6 +185,28 @@ mod tests {
         let targets = applied(&settings, 431, false);
         assert_eq!(targets.status(), 431);
         assert_eq!(targets.headers()["server"], "target");
+    }
+
+    #[tokio::test]
+    async fn only_a_request_that_is_dropped_before_its_response_is_460() {
+        let (logs, _collecting) = Logs::collect();
+        let edge = |answers: bool| {
+            let service = service_fn(move |_: Request<()>| async move {
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(Response::new(()))
+            });
+            let settings = ListenerSettings { port: Some(443), ..ListenerSettings::default() };
+            ListenerEdgeLayer::new(settings).layer(service)
+        };
+        edge(true).oneshot(Request::new(())).await.unwrap();
+        assert!(logs.take().is_empty());
+        let mut waiting = tokio_test::task::spawn(edge(false).oneshot(Request::new(())));
+        assert!(waiting.poll().is_pending());
+        drop(waiting);
+        let gone = "the client has gone before the response status=460 port=443";
+        assert_eq!(logs.take(), [gone]);
     }
 
     #[test]
