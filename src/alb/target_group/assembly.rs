@@ -16,6 +16,7 @@ use super::{
     algorithm::{CrossZone, with_zone_labels},
     builder::TargetTls,
     health_checks::Kind,
+    idle_limit::IdleLimit,
     service::{GroupBalancer, Shared},
     target_service::{Checks, Connector, TargetAddress, TargetService},
     tracker::{GroupTracker, ResponseClass},
@@ -96,7 +97,8 @@ where
         }
         sources.append(&mut self.sources);
         let pool = self.pool()?;
-        let connector = self.connector(pool.clone())?;
+        let idle_limit = IdleLimit::new(self.idle_timeout);
+        let connector = self.connector(pool.clone(), idle_limit.clone())?;
         let Staged { targets: staged, checks, anomalies } = self.stage(sources, connector)?;
         let shift = ZonalShiftHandle::new();
         let (name, version, cross_zone) = (Arc::clone(&self.name), self.version, self.cross_zone);
@@ -112,6 +114,7 @@ where
             anomalies,
             pool,
             shift,
+            idle_limit,
         };
         Ok((TargetGroup { balancer, shared: Arc::new(shared), zone: None }, driver))
     }
@@ -162,7 +165,7 @@ where
         Ok(pool.tls(tls))
     }
 
-    fn connector(&self, pool: Pool) -> Result<Connector, ConfigError> {
+    fn connector(&self, pool: Pool, idle_limit: IdleLimit) -> Result<Connector, ConfigError> {
         let function = self.function.as_ref().map(|function| {
             let event = AlbEvent::new(function.arn.clone());
             let event = if function.multi_value { event.multi_value() } else { event };
@@ -172,7 +175,7 @@ where
             https: self.protocol == Protocol::Https,
             server_name: self.server_origin()?,
             pool,
-            idle_timeout: self.idle_timeout,
+            idle_limit,
             function,
         })
     }

@@ -69,7 +69,8 @@ pin_project! {
     #[derive(Debug)]
     pub(super) enum EndpointBody {
         Http { #[pin] body: IdleBody<ClientBody> },
-        Function { #[pin] body: HttpBody },
+        Function { #[pin] body: IdleBody<HttpBody> },
+        Empty,
     }
 }
 
@@ -78,14 +79,14 @@ impl EndpointBody {
         Self::Http { body }
     }
 
-    pub(super) fn function(body: HttpBody) -> Self {
+    pub(super) fn function(body: IdleBody<HttpBody>) -> Self {
         Self::Function { body }
     }
 }
 
 impl Default for EndpointBody {
     fn default() -> Self {
-        Self::function(HttpBody::default())
+        Self::Empty
     }
 }
 
@@ -99,9 +100,8 @@ impl Body for EndpointBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.project() {
             EndpointBodyProjection::Http { body } => body.poll_frame(cx),
-            EndpointBodyProjection::Function { body } => {
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-            }
+            EndpointBodyProjection::Function { body } => body.poll_frame(cx),
+            EndpointBodyProjection::Empty => Poll::Ready(None),
         }
     }
 
@@ -109,6 +109,7 @@ impl Body for EndpointBody {
         match self {
             Self::Http { body } => body.is_end_stream(),
             Self::Function { body } => body.is_end_stream(),
+            Self::Empty => true,
         }
     }
 
@@ -116,6 +117,7 @@ impl Body for EndpointBody {
         match self {
             Self::Http { body } => body.size_hint(),
             Self::Function { body } => body.size_hint(),
+            Self::Empty => SizeHint::with_exact(0),
         }
     }
 }

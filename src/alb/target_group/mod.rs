@@ -28,11 +28,11 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what can be set, and what excludes what? | `builder`, `settings` |
+//! | what can be set, and what excludes what? | `builder` |
 //! | what do the settings become? | `assembly` |
 //! | how does a request pass? | `service`, `tracker`, `body` |
 //! | what is a target, and how does it come and go? | `target`, `targets` |
-//! | how is a request sent to a target? | `target_service`, `function` |
+//! | how is a request sent to a target? | `target_service`, `function`, `idle_limit` |
 //! | which requests do its protocol versions serve? | `protocol` |
 //! | how is a target chosen? | `algorithm`, `stickiness` |
 //! | how are targets checked, and what is said of their health? | `health_checks`, `target_health` |
@@ -48,6 +48,7 @@ mod builder;
 mod function;
 mod group_health;
 mod health_checks;
+mod idle_limit;
 mod protocol;
 mod service;
 mod stickiness;

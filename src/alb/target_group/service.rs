@@ -3,6 +3,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -13,12 +14,11 @@ use tower_service::Service;
 use super::{
     CrossZone, GroupHealth, IncompatibleVersion, ProtocolVersion, TargetBody, TargetGroupBuilder,
     TargetHealth, Targets, algorithm::NodeZone, group_health::GroupHealthThresholds,
-    target_service::TargetService, tracker::GroupTracker,
+    idle_limit::IdleLimit, target_service::TargetService, tracker::GroupTracker,
 };
 use crate::{
     Balancer, BoxError,
     balance::{Event, Monitor, ResponseFuture, Status},
-    escape::Escaped,
     future::polled_after_completion,
     health::{AnomalyFigures, CheckFigures},
     http::Pool,
@@ -55,6 +55,7 @@ pub(super) struct Shared {
     pub(super) anomalies: Option<AnomalyFigures>,
     pub(super) pool: Pool,
     pub(super) shift: ZonalShiftHandle,
+    pub(super) idle_limit: IdleLimit,
 }
 
 impl<B> TargetGroup<B>
@@ -98,6 +99,11 @@ where
     pub fn in_zone(&self, zone: &str) -> Self {
         let zone = (self.shared.cross_zone == CrossZone::Off).then(|| zone.into());
         Self { zone, ..self.clone() }
+    }
+
+    /// Sets the idle timeout of the exchanges that begin from now on.
+    pub(in crate::alb) fn set_idle_timeout(&self, timeout: Duration) {
+        self.shared.idle_limit.set(timeout);
     }
 
     /// Permits a target to have `permits` requests in flight, as the response header
@@ -212,15 +218,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> TargetGroupFuture<B> {
         if let Err(incompatible) = self.shared.version.check(&request) {
-            let state = State::Refused { incompatible };
-            return TargetGroupFuture { state, abandoned: Abandoned { group: None } };
+            return TargetGroupFuture { state: State::Refused { incompatible } };
         }
         if let Some(zone) = &self.zone {
             request.extensions_mut().insert(NodeZone(Arc::clone(zone)));
         }
-        let abandoned = Abandoned { group: Some(Arc::clone(&self.shared)) };
-        let state = State::Sent { response: self.balancer.call(request) };
-        TargetGroupFuture { state, abandoned }
+        TargetGroupFuture { state: State::Sent { response: self.balancer.call(request) } }
     }
 }
 
@@ -241,24 +244,6 @@ pin_project! {
     {
         #[pin]
         state: State<B>,
-        abandoned: Abandoned,
-    }
-}
-
-/// Logs the request of a client that has closed its connection, when it is dropped: status 460.
-#[derive(Debug)]
-struct Abandoned {
-    /// `None` once there is a response.
-    group: Option<Arc<Shared>>,
-}
-
-impl Drop for Abandoned {
-    fn drop(&mut self) {
-        if let Some(group) = &self.group {
-            // The ALB's status in its logs; the client is gone.
-            let status = 460;
-            tracing::debug!(group = %Escaped(&group.name), status, "the client has closed");
-        }
     }
 }
 
@@ -289,15 +274,13 @@ where
     type Output = Result<Response<TargetBody>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut state = this.state;
+        let mut state = self.project().state;
         let result = match state.as_mut().project() {
             StateProjection::Sent { response } => ready!(response.poll(cx)).map_err(Into::into),
             StateProjection::Refused { incompatible } => Err((*incompatible).into()),
             StateProjection::Done => polled_after_completion("TargetGroupFuture"),
         };
         state.set(State::Done);
-        this.abandoned.group = None;
         Poll::Ready(result)
     }
 }

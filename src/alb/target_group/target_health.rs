@@ -28,7 +28,7 @@ pub struct TargetHealth {
     pub mitigation_in_effect: bool,
 }
 
-/// The state of a target.
+/// The state of a target: those of the ELBv2 API that a target of this crate can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TargetState {
@@ -38,9 +38,7 @@ pub enum TargetState {
     Healthy,
     /// It fails its checks.
     Unhealthy,
-    /// It fails its checks and its connections are being closed. No group of HTTP has this state.
-    UnhealthyDraining,
-    /// It is not registered, or its zone is not enabled.
+    /// It is not registered, or no rule of the load balancer forwards to its group.
     Unused,
     /// It is being deregistered and finishes its requests.
     Draining,
@@ -62,7 +60,6 @@ impl TargetState {
             Self::Initial => "initial",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
-            Self::UnhealthyDraining => "unhealthy.draining",
             Self::Unused => "unused",
             Self::Draining => "draining",
             Self::Unavailable => "unavailable",
@@ -70,7 +67,7 @@ impl TargetState {
     }
 }
 
-/// Why a target is not healthy.
+/// Why a target is not healthy: the reasons of the ELBv2 API that a target of this crate can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasonCode {
@@ -78,8 +75,6 @@ pub enum ReasonCode {
     RegistrationInProgress,
     /// No check has ended yet.
     InitialHealthChecking,
-    /// The load balancer failed. No group of this crate has this reason.
-    InternalError,
     /// The response to the check has another status than the matcher.
     ResponseCodeMismatch,
     /// The check took too long.
@@ -88,14 +83,10 @@ pub enum ReasonCode {
     FailedHealthChecks,
     /// The target is not registered.
     NotRegistered,
-    /// No load balancer uses the target, such as that of a zone that is not enabled.
+    /// No rule of the load balancer forwards to the group.
     NotInUse,
     /// The target is being deregistered.
     DeregistrationInProgress,
-    /// The instance is stopped. No group of this crate has this reason.
-    InvalidState,
-    /// The address cannot be used. No group of this crate has this reason.
-    IpUnusable,
     /// Health checks are off.
     HealthCheckDisabled,
 }
@@ -113,15 +104,12 @@ impl ReasonCode {
         match self {
             Self::RegistrationInProgress => "Elb.RegistrationInProgress",
             Self::InitialHealthChecking => "Elb.InitialHealthChecking",
-            Self::InternalError => "Elb.InternalError",
             Self::ResponseCodeMismatch => "Target.ResponseCodeMismatch",
             Self::Timeout => "Target.Timeout",
             Self::FailedHealthChecks => "Target.FailedHealthChecks",
             Self::NotRegistered => "Target.NotRegistered",
             Self::NotInUse => "Target.NotInUse",
             Self::DeregistrationInProgress => "Target.DeregistrationInProgress",
-            Self::InvalidState => "Target.InvalidState",
-            Self::IpUnusable => "Target.IpUnusable",
             Self::HealthCheckDisabled => "Target.HealthCheckDisabled",
         }
     }
@@ -164,11 +152,9 @@ impl TargetHealth {
         Self::new(id.into(), None, state, Some(reason), Some(description))
     }
 
-    /// Returns the same target as one that no load balancer uses, for a load balancer whose zones
-    /// do not have it.
-    #[must_use]
-    pub fn not_in_use(self) -> Self {
-        let description = Some("target is in a zone that is not enabled".to_owned());
+    /// Returns the health of the same target in a group that gets no requests.
+    pub(in crate::alb) fn not_in_use(self) -> Self {
+        let description = Some("no rule of the load balancer forwards to the group".to_owned());
         let (state, reason) = (TargetState::Unused, Some(ReasonCode::NotInUse));
         Self { state, reason, description, ..self }
     }

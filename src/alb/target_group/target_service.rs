@@ -2,7 +2,6 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,14 +12,11 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{body::EndpointBody, function::ErasedFunction};
+use super::{body::EndpointBody, function::ErasedFunction, idle_limit::IdleLimit};
 use crate::{
     BoxError,
     health::Check,
-    http::{
-        Client, ClientFuture, IdleTimeout, IdleTimeoutFuture, IdleTimeoutLayer, ObservedBody,
-        Origin, Pool,
-    },
+    http::{Client, ClientFuture, IdleTimeoutFuture, IdleTimeoutLayer, ObservedBody, Origin, Pool},
     lambda::{AlbEvent, HttpFunction, HttpFunctionFuture},
 };
 
@@ -39,7 +35,7 @@ pub(super) struct Connector {
     /// The name in the certificates of targets, if it is not their address.
     pub(super) server_name: Option<Origin>,
     pub(super) pool: Pool,
-    pub(super) idle_timeout: Duration,
+    pub(super) idle_limit: IdleLimit,
     pub(super) function: Option<HttpFunction<ErasedFunction, AlbEvent>>,
 }
 
@@ -54,14 +50,12 @@ impl Connector {
             }
             (TargetAddress::Http(origin), _) => {
                 let origin = self.origin(origin);
-                let client = self.pool.client(origin.clone());
-                let service = IdleTimeoutLayer::new(self.idle_timeout).layer(client);
-                State::Http { service, origin }
+                State::Http { client: self.pool.client(origin.clone()), origin }
             }
             // The builder makes such an address only together with the function.
             (TargetAddress::Function, None) => State::Missing,
         };
-        TargetService { state }
+        TargetService { state, idle_limit: self.idle_limit.clone() }
     }
 
     /// Returns the origin with the scheme of the group.
@@ -74,13 +68,15 @@ impl Connector {
     }
 }
 
-/// The service of a target: a pooled client, or a function.
+/// The service of a target: a pooled client, or a function. An exchange in which the target takes
+/// no part for the idle timeout fails.
 pub(super) struct TargetService<B> {
     state: State<B>,
+    idle_limit: IdleLimit,
 }
 
 enum State<B> {
-    Http { service: IdleTimeout<Client<ObservedBody<B>>>, origin: Origin },
+    Http { client: Client<ObservedBody<B>>, origin: Origin },
     Function { function: HttpFunction<ErasedFunction, AlbEvent> },
     Missing,
 }
@@ -138,22 +134,27 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> TargetFuture<B> {
+        let idle_timeout = IdleTimeoutLayer::new(self.idle_limit.get());
         match &mut self.state {
-            State::Http { service, .. } => TargetFuture::Http { response: service.call(request) },
+            State::Http { client, .. } => {
+                TargetFuture::Http { response: idle_timeout.layer(client).call(request) }
+            }
             State::Function { function } => {
-                TargetFuture::Function { response: function.call(request) }
+                TargetFuture::Function { response: idle_timeout.layer(function).call(request) }
             }
             State::Missing => TargetFuture::Missing,
         }
     }
 }
 
+type FunctionFuture<B> = HttpFunctionFuture<ErasedFunction, AlbEvent, ObservedBody<B>>;
+
 pin_project! {
     /// The response future of a [`TargetService`].
     #[project = TargetFutureProjection]
     pub(super) enum TargetFuture<B> {
         Http { #[pin] response: IdleTimeoutFuture<ClientFuture<ObservedBody<B>>> },
-        Function { #[pin] response: HttpFunctionFuture<ErasedFunction, AlbEvent, B> },
+        Function { #[pin] response: IdleTimeoutFuture<FunctionFuture<B>> },
         Missing,
     }
 }
@@ -169,9 +170,9 @@ where
             TargetFutureProjection::Http { response } => {
                 ready!(response.poll(cx)).map(|response| response.map(EndpointBody::http))
             }
-            TargetFutureProjection::Function { response } => match ready!(response.poll(cx)) {
-                Ok(response) => Ok(response.map(EndpointBody::function)),
-            },
+            TargetFutureProjection::Function { response } => {
+                ready!(response.poll(cx)).map(|response| response.map(EndpointBody::function))
+            }
             TargetFutureProjection::Missing => Err("the group has no function".into()),
         })
     }
@@ -180,13 +181,13 @@ where
 impl<B> Clone for TargetService<B> {
     fn clone(&self) -> Self {
         let state = match &self.state {
-            State::Http { service, origin } => {
-                State::Http { service: service.clone(), origin: origin.clone() }
+            State::Http { client, origin } => {
+                State::Http { client: client.clone(), origin: origin.clone() }
             }
             State::Function { function } => State::Function { function: function.clone() },
             State::Missing => State::Missing,
         };
-        Self { state }
+        Self { state, idle_limit: self.idle_limit.clone() }
     }
 }
 

@@ -1,6 +1,9 @@
 //! A Lambda function as the target of a group.
 
-use std::{future::ready, time::Duration};
+use std::{
+    future::{pending, ready},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::Request;
@@ -70,6 +73,20 @@ async fn failures_of_a_function_are_those_of_the_table() {
     assert_eq!(status(&late, get("/")).await, 504);
     let body = Request::post("/").body(Body::from(vec![b'x'; (1 << 20) + 1])).unwrap();
     assert_eq!(status(&large, body).await, 413);
+}
+
+#[tokio::test]
+async fn a_function_that_does_not_answer_within_the_idle_timeout_is_504() {
+    let silent = |_: &FunctionName, _: Invocation| pending::<Result<Invoked, InvokeError>>();
+    let function = Function::new(silent, "silent".parse().unwrap());
+    let limit = Duration::from_millis(300);
+    let group = TargetGroup::<Body>::builder("function").function(ARN, function);
+    let group = group.idle_timeout(limit).unrestricted().spawn().unwrap();
+    let start = Instant::now();
+    assert_eq!(status(&group, get("/")).await, 504);
+    assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
+    let outcomes = group.status().endpoints[0].outcomes;
+    assert_eq!((outcomes.timeout, outcomes.failures()), (1, 1), "{outcomes:?}");
 }
 
 #[tokio::test]
