@@ -86,6 +86,17 @@ impl<S> Rules<S> {
         }
     }
 
+    /// Builds rules of their own that continue the counts of these, for rules that keep their name.
+    #[cfg(feature = "alb")]
+    pub(crate) fn successor(&self, rules: RulesBuilder<S>) -> Result<Self, ConfigError> {
+        let name = Arc::clone(&rules.name);
+        let table = rules.compile(Some(&**self.shared.table.load()))?;
+        let successor = Self::from_table(name, table);
+        let replacements = self.shared.replacements.load(Relaxed) + 1;
+        successor.shared.replacements.store(replacements, Relaxed);
+        Ok(successor)
+    }
+
     /// Returns the rules that no request can match.
     #[must_use]
     pub fn warnings(&self) -> Vec<RuleWarning> {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     alb::{
         config::{Checked, ListenerProtocol, Problem, ProblemKind, Problems},
-        target_group::{TargetGroup, TargetGroupDriver},
+        target_group::{TargetGroup, TargetGroupDriver, TargetHealth},
     },
     http::ResilienceLayer,
     listener::ListenerHandle,
@@ -247,10 +247,12 @@ impl Shared {
             rules: node.rules.rules().status(),
             connections: present.handles.get(key).map(ListenerHandle::status),
         });
-        let groups = present.state.groups.iter().map(|(name, group)| TargetGroupStatus {
-            name: name.clone(),
-            health: group.group.group_health(),
-            targets: group.group.health(),
+        let groups = present.state.groups.iter().map(|(name, group)| {
+            let mut targets = group.group.health();
+            if !present.state.used_groups.contains(name) {
+                targets = targets.into_iter().map(TargetHealth::not_in_use).collect();
+            }
+            TargetGroupStatus { name: name.clone(), health: group.group.group_health(), targets }
         });
         LoadBalancerStatus {
             name: present.state.config.load_balancer.name.clone(),

@@ -1,9 +1,15 @@
-use std::{collections::BTreeMap, net, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    net,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     assemble::{
-        Group, GroupService, GroupSettings, NodeService, RuleSources, assemble_group,
-        assemble_rules, assemble_tls, node_service, targets_of,
+        AuthLayers, Group, GroupService, GroupSettings, NodeService, RetrySettings, RuleSources,
+        assemble_group, assemble_rules, assemble_tls, node_service, targets_of,
     },
     login_router::LoginRouter,
     resources::Resources,
@@ -25,8 +31,11 @@ pub(super) struct State {
     pub(super) config: Checked,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) nodes: BTreeMap<NodeKey, Node>,
+    /// The groups that a rule forwards to.
+    pub(super) used_groups: BTreeSet<String>,
     /// The zone that is taken out of all groups.
     pub(super) shifted_zone: Option<String>,
+    layers: AuthLayers,
 }
 
 /// What tells nodes apart: a node whose key is in the next configuration, too, goes on.
@@ -44,6 +53,7 @@ pub(super) struct Node {
     pub(super) rules: LoginRouter<GroupService>,
     pub(super) tls: Option<ServerTls>,
     pub(super) responses: Arc<ResponseCounters>,
+    security_policy: Option<String>,
     /// What only a new listener can change.
     pub(super) settings: NodeSettings,
 }
@@ -63,6 +73,8 @@ pub(super) struct Plan {
     pub(super) nodes: BTreeMap<NodeKey, Node>,
     /// Of the groups that are new.
     pub(super) drivers: Vec<TargetGroupDriver>,
+    used_groups: BTreeSet<String>,
+    layers: AuthLayers,
 }
 
 struct PlannedGroup {
@@ -80,8 +92,10 @@ impl Plan {
         let mut problems = Vec::new();
         let mut drivers = Vec::new();
         let mut groups = BTreeMap::new();
+        let idle_timeout = idle_timeout(&config);
         for group in &config.target_groups {
             let settings = GroupSettings::of(group, &config);
+            let retries = RetrySettings::of(group, &config);
             let targets = targets_of(group, &config).unwrap_or_else(|problem| {
                 problems.push(problem);
                 Vec::new()
@@ -90,22 +104,29 @@ impl Plan {
                 .and_then(|state| state.groups.get(&group.name))
                 .filter(|present| present.settings == settings);
             let made = match same {
-                Some(present) => Some(present.clone()),
-                None => match assemble_group(settings, resources) {
-                    Ok((group, driver)) => {
+                Some(present) => present.clone().with_retries(retries),
+                None => assemble_group(settings, retries, idle_timeout, resources).map(
+                    |(group, driver)| {
                         drivers.push(driver);
-                        Some(group)
-                    }
-                    Err(problem) => {
-                        problems.push(problem);
-                        None
-                    }
-                },
+                        group
+                    },
+                ),
             };
-            let planned = made.map(|made| PlannedGroup { group: made, targets });
-            groups.extend(planned.map(|planned| (group.name.clone(), planned)));
+            match made {
+                Ok(made) => {
+                    groups.insert(group.name.clone(), PlannedGroup { group: made, targets });
+                }
+                Err(problem) => problems.push(problem),
+            }
         }
-        let mut plan = Self { config, groups, nodes: BTreeMap::new(), drivers };
+        let mut plan = Self {
+            config,
+            groups,
+            nodes: BTreeMap::new(),
+            drivers,
+            used_groups: BTreeSet::new(),
+            layers: AuthLayers::default(),
+        };
         plan.add_nodes(resources, present, &mut problems);
         Problems::or(problems, plan)
     }
@@ -116,8 +137,9 @@ impl Plan {
         present: Option<&State>,
         problems: &mut Vec<Problem>,
     ) {
-        let idle_timeout = self.config.load_balancer.attributes.idle_timeout;
-        let tunnels = &Tunnels::new().idle_timeout(idle_timeout.into());
+        let tunnels = &Tunnels::new().idle_timeout(idle_timeout(&self.config));
+        let layers = present.map(|state| state.layers.clone()).unwrap_or_default();
+        let (layers, used_groups) = (RefCell::new(layers), RefCell::new(BTreeSet::new()));
         for listener in &self.config.listeners {
             let present_tls = present.and_then(|state| {
                 let mut nodes = state.nodes.iter().filter(|(key, _)| key.port == listener.port);
@@ -126,23 +148,36 @@ impl Plan {
             let tls = assemble_tls(listener, &self.config, resources, present_tls, problems);
             for key in node_keys(listener, &self.config) {
                 let zone = key.zone.as_deref();
-                let group = |name: &str| Some(self.groups.get(name)?.group.service(zone));
-                let sources = RuleSources { config: &self.config, resources, group: &group };
+                let group = |name: &str| {
+                    let group = &self.groups.get(name)?.group;
+                    used_groups.borrow_mut().insert(name.to_owned());
+                    Some(group.service(zone))
+                };
+                let sources =
+                    RuleSources { config: &self.config, resources, group: &group, layers: &layers };
                 // The counts of a node go on.
-                let responses = present
-                    .and_then(|state| state.nodes.get(&key))
-                    .map(|node| Arc::clone(&node.responses))
-                    .unwrap_or_default();
-                let rules = assemble_rules(listener, &sources, problems);
+                let same = present.and_then(|state| state.nodes.get(&key));
+                let responses = same.map(|node| Arc::clone(&node.responses)).unwrap_or_default();
+                let present_rules = same.map(|node| &node.rules);
+                let rules = assemble_rules(listener, &sources, present_rules, problems);
                 let Some(rules) = rules else { continue };
                 let made =
                     node_service(listener, &sources, rules.clone(), &responses, tunnels, problems);
                 let Some(service) = made else { continue };
-                let settings = NodeSettings::of(listener, &self.config);
-                let (service, tls) = (Swap::new(service), tls.clone());
-                self.nodes.insert(key, Node { service, rules, tls, responses, settings });
+                let node = Node {
+                    service: Swap::new(service),
+                    rules,
+                    tls: tls.clone(),
+                    responses,
+                    security_policy: listener.security_policy.clone(),
+                    settings: NodeSettings::of(listener, &self.config),
+                };
+                self.nodes.insert(key, node);
             }
         }
+        self.used_groups = used_groups.into_inner();
+        // Those that this configuration does not ask for are gone.
+        self.layers = layers.into_inner().next();
     }
 
     /// Registers the targets. Nothing can fail from here on.
@@ -167,6 +202,10 @@ impl Plan {
         state.nodes = nodes.collect();
         let groups = self.groups.into_iter().map(|(name, planned)| (name, planned.group));
         state.groups = groups.collect();
+        let idle_timeout = idle_timeout(&self.config);
+        state.groups.values().for_each(|group| group.group.set_idle_timeout(idle_timeout));
+        state.used_groups = self.used_groups;
+        state.layers = self.layers;
         state.config = self.config;
         state.shift_groups();
     }
@@ -175,8 +214,14 @@ impl Plan {
 impl State {
     /// Returns the state before the first plan for `config`.
     pub(super) fn new(config: Checked) -> Self {
-        let (groups, nodes) = (BTreeMap::new(), BTreeMap::new());
-        Self { config, groups, nodes, shifted_zone: None }
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            used_groups: BTreeSet::new(),
+            shifted_zone: None,
+            layers: AuthLayers::default(),
+        }
     }
 
     /// Takes the shifted zone out of all groups, and brings all others back.
@@ -191,15 +236,30 @@ impl Node {
     /// Serves by the parts of `next`, on the connections that are open as well.
     fn take_over(self, next: Self) -> Self {
         self.service.replace(&next.service);
+        let keeps_sessions = self.keeps_tls_sessions(&next);
         // The listener has the handle of the present one.
         let tls = match (self.tls, next.tls) {
             (Some(present), Some(next)) => {
-                present.replace(&next);
+                match keeps_sessions {
+                    true => present.certificates().replace(&next.certificates()),
+                    false => present.replace(&next),
+                }
                 Some(present)
             }
             (_, next) => next,
         };
         Self { service: self.service, tls, ..next }
+    }
+
+    /// Returns whether only the certificates of `next` may be others, so that clients can resume
+    /// their sessions. With client certificates there are no sessions, and the files of the trust
+    /// store are read again.
+    fn keeps_tls_sessions(&self, next: &Self) -> bool {
+        self.security_policy == next.security_policy
+            && self.settings.http2 == next.settings.http2
+            && [self, next]
+                .iter()
+                .all(|node| node.settings.listener.mutual_tls == config::MutualTls::Off)
     }
 }
 
@@ -218,6 +278,10 @@ impl NodeSettings {
         let times = [attributes.idle_timeout, attributes.client_keep_alive];
         Self { listener, times, http2: attributes.http2 }
     }
+}
+
+fn idle_timeout(config: &Checked) -> Duration {
+    config.load_balancer.attributes.idle_timeout.into()
 }
 
 /// Returns a node for each zone that has addresses, or one for all.

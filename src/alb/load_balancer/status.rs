@@ -29,7 +29,8 @@ pub struct ListenerResponses {
     pub zone: Option<String>,
     /// The responses.
     pub responses: Responses,
-    /// How many requests each rule has got, since the rules were last changed.
+    /// How many requests each rule has got. A rule that keeps its name, or its priority if it has no
+    /// name, goes on counting after a reload.
     pub rules: RulesStatus,
     /// The connections, if the load balancer serves.
     pub connections: Option<ListenerStatus>,
@@ -43,6 +44,6 @@ pub struct TargetGroupStatus {
     pub name: String,
     /// The health of the group as a whole.
     pub health: GroupHealth,
-    /// The health of each target.
+    /// The health of each target. The targets of a group that no rule forwards to are unused.
     pub targets: Vec<TargetHealth>,
 }

@@ -1,6 +1,8 @@
 #[cfg(any(feature = "jwt", feature = "oidc"))]
 use tower_layer::Layer;
 
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+use super::kept::Kept;
 use super::rules::RuleSources;
 #[cfg(feature = "jwt")]
 use crate::auth::jwt::JwtLayer;
@@ -13,6 +15,28 @@ use crate::{
     },
     rules::Action,
 };
+
+/// The layers of all rules, by what they are made of. A reload keeps the layers that stay, with
+/// the key sets and the providers' metadata that they have fetched.
+#[derive(Clone, Default)]
+pub(in crate::alb::load_balancer) struct AuthLayers {
+    #[cfg(feature = "jwt")]
+    jwt: Kept<jwt::Parts, JwtLayer>,
+    #[cfg(feature = "oidc")]
+    oidc: Kept<oidc::Parts, OidcLayer>,
+}
+
+impl AuthLayers {
+    /// Returns the layers for the next configuration.
+    pub(in crate::alb::load_balancer) fn next(&self) -> Self {
+        Self {
+            #[cfg(feature = "jwt")]
+            jwt: self.jwt.next(),
+            #[cfg(feature = "oidc")]
+            oidc: self.oidc.next(),
+        }
+    }
+}
 
 /// What stands before the action of a rule.
 pub(super) enum Authentication {
@@ -49,11 +73,13 @@ pub(super) fn authenticate<S>(
         config::Authenticate::Jwt(jwt) => jwt::layer(jwt, path, sources).map(Authentication::Jwt),
         #[cfg(feature = "oidc")]
         config::Authenticate::Oidc(oidc) => {
-            oidc::layer(oidc, path, sources).map(Authentication::Oidc)
+            let login = oidc::Login::Oidc(oidc.clone());
+            oidc::layer(login, path, sources).map(Authentication::Oidc)
         }
         #[cfg(feature = "oidc")]
         config::Authenticate::Cognito(cognito) => {
-            oidc::cognito_layer(cognito, path, sources).map(Authentication::Oidc)
+            let login = oidc::Login::Cognito(cognito.clone());
+            oidc::layer(login, path, sources).map(Authentication::Oidc)
         }
         #[allow(unreachable_patterns, reason = "with both features there is no other")]
         other => {
@@ -87,6 +113,20 @@ mod jwt {
         jwt::{ClaimFormat, JwtLayer, KeySource, RequiredClaim},
     };
 
+    /// What a layer is made of.
+    #[derive(Clone, PartialEq)]
+    pub(super) struct Parts {
+        jwt: config::Jwt,
+        keys: Keys,
+    }
+
+    #[derive(Clone, PartialEq)]
+    enum Keys {
+        Url(String),
+        /// The content of a file.
+        Fixed(String),
+    }
+
     pub(super) fn layer<S>(
         jwt: &config::Jwt,
         path: &str,
@@ -94,15 +134,28 @@ mod jwt {
     ) -> Result<JwtLayer, Problem> {
         let keys = match sources.config.bindings.jwks.get(&jwt.jwks) {
             Some(config::JwksBinding::File(file)) => {
-                let text = fs::read_to_string(file).map_err(|error| {
+                Keys::Fixed(fs::read_to_string(file).map_err(|error| {
                     let path = format!("bindings.jwks.{}", jwt.jwks);
                     let expected = format!("a file that can be read ({error})");
                     Problem::new(ProblemKind::Invalid, path, expected).with_value(file.display())
-                })?;
-                KeySource::fixed(text)
+                })?)
             }
-            Some(config::JwksBinding::Url(url)) => KeySource::url(url, http_client(path, sources)?),
-            None => KeySource::url(&jwt.jwks, http_client(path, sources)?),
+            Some(config::JwksBinding::Url(url)) => Keys::Url(url.clone()),
+            None => Keys::Url(jwt.jwks.clone()),
+        };
+        let parts = Parts { jwt: jwt.clone(), keys };
+        let mut layers = sources.layers.borrow_mut();
+        layers.jwt.get_or_make(parts, |parts| make(parts, path, sources))
+    }
+
+    fn make<S>(
+        Parts { jwt, keys }: &Parts,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<JwtLayer, Problem> {
+        let keys = match keys {
+            Keys::Url(url) => KeySource::url(url, http_client(path, sources)?),
+            Keys::Fixed(text) => KeySource::fixed(text),
         };
         let invalid = |error| Problem::from_config_error(path, &error);
         let algorithm = |name: &String| {
@@ -131,27 +184,105 @@ mod oidc {
     use super::{Problem, ProblemKind, RuleSources, config, http_client};
     use crate::auth::oidc::{ClientSecret, OidcLayer, OnUnauthenticated, Provider};
 
+    /// What a layer is made of, besides what the program supplies once.
+    #[derive(Clone, PartialEq)]
+    pub(super) struct Parts {
+        login: Login,
+        secret: Option<config::Secret>,
+    }
+
+    #[derive(Clone, PartialEq)]
+    pub(super) enum Login {
+        Oidc(config::Oidc),
+        Cognito(config::Cognito),
+    }
+
+    impl Login {
+        fn client(&self) -> &str {
+            match self {
+                Self::Oidc(oidc) => &oidc.client_id,
+                Self::Cognito(cognito) => &cognito.client_id,
+            }
+        }
+
+        fn session(&self) -> &config::Session {
+            match self {
+                Self::Oidc(oidc) => &oidc.session,
+                Self::Cognito(cognito) => &cognito.session,
+            }
+        }
+
+        /// Returns the issuer and its endpoints.
+        fn provider(&self, path: &str) -> Result<(String, Provider), Problem> {
+            match self {
+                Self::Oidc(oidc) => Ok((oidc.issuer.clone(), provider(oidc))),
+                Self::Cognito(cognito) => user_pool(cognito, path),
+            }
+        }
+    }
+
     pub(super) fn layer<S>(
-        oidc: &config::Oidc,
+        login: Login,
         path: &str,
         sources: &RuleSources<'_, S>,
     ) -> Result<OidcLayer, Problem> {
-        let mut provider = Provider::new(&oidc.issuer);
-        if let Some(endpoints) = &oidc.endpoints {
-            provider = provider
+        let client = login.client();
+        let secret = match sources.config.bindings.client_secrets.get(client) {
+            Some(source) => {
+                let path = format!("bindings.client_secrets.{client}");
+                Some(sources.resources.secret(source, &path)?)
+            }
+            None => None,
+        };
+        let mut layers = sources.layers.borrow_mut();
+        layers.oidc.get_or_make(Parts { login, secret }, |parts| make(parts, path, sources))
+    }
+
+    fn make<S>(
+        Parts { login, secret }: &Parts,
+        path: &str,
+        sources: &RuleSources<'_, S>,
+    ) -> Result<OidcLayer, Problem> {
+        let (issuer, provider) = login.provider(path)?;
+        let (client, session) = (login.client(), login.session());
+        let resources = sources.resources;
+        let http = http_client(path, sources)?;
+        let mut builder = OidcLayer::builder(provider, client, http, resources.keys.cookie.clone())
+            // Rules with the same provider, client and times share their sessions.
+            .realm(format!("{issuer} {client} {}", session.timeout))
+            .cookie(&session.cookie)
+            .scope(&session.scope)
+            .session_timeout(session.timeout.into())
+            .on_unauthenticated(match session.unauthenticated {
+                config::Unauthenticated::Deny => OnUnauthenticated::Deny,
+                config::Unauthenticated::Allow => OnUnauthenticated::Allow,
+                config::Unauthenticated::Authenticate => OnUnauthenticated::Authenticate,
+            });
+        for (name, value) in &session.parameters {
+            builder = builder.parameter(name, value);
+        }
+        if let Some(secret) = secret {
+            builder = builder.client_secret(ClientSecret::new(secret.expose()));
+        }
+        if let Some(key) = &resources.signing_key {
+            builder = builder.signing_key(key.clone());
+        }
+        builder.build().map_err(|error| Problem::from_config_error(path, &error))
+    }
+
+    fn provider(oidc: &config::Oidc) -> Provider {
+        let provider = Provider::new(&oidc.issuer);
+        match &oidc.endpoints {
+            Some(endpoints) => provider
                 .authorization_endpoint(&endpoints.authorization)
                 .token_endpoint(&endpoints.token)
-                .user_info_endpoint(&endpoints.user_info);
+                .user_info_endpoint(&endpoints.user_info),
+            None => provider,
         }
-        login(provider, &oidc.issuer, &oidc.client_id, &oidc.session, path, sources)
     }
 
     /// A user pool is an OpenID Connect provider, whose issuer its ARN names.
-    pub(super) fn cognito_layer<S>(
-        cognito: &config::Cognito,
-        path: &str,
-        sources: &RuleSources<'_, S>,
-    ) -> Result<OidcLayer, Problem> {
+    fn user_pool(cognito: &config::Cognito, path: &str) -> Result<(String, Provider), Problem> {
         let mut parts = cognito.user_pool.split(':').skip(3);
         let region = parts.next().filter(|region| !region.is_empty());
         let pool = parts.nth(1).and_then(|resource| resource.strip_prefix("userpool/"));
@@ -170,41 +301,6 @@ mod oidc {
             .authorization_endpoint(format!("https://{domain}/oauth2/authorize"))
             .token_endpoint(format!("https://{domain}/oauth2/token"))
             .user_info_endpoint(format!("https://{domain}/oauth2/userInfo"));
-        login(provider, &issuer, &cognito.client_id, &cognito.session, path, sources)
-    }
-
-    fn login<S>(
-        provider: Provider,
-        issuer: &str,
-        client: &str,
-        session: &config::Session,
-        path: &str,
-        sources: &RuleSources<'_, S>,
-    ) -> Result<OidcLayer, Problem> {
-        let resources = sources.resources;
-        let http = http_client(path, sources)?;
-        let mut builder = OidcLayer::builder(provider, client, http, resources.keys.cookie.clone())
-            // Rules with the same provider, client and times share their sessions.
-            .realm(format!("{issuer} {client} {}", session.timeout))
-            .cookie(&session.cookie)
-            .scope(&session.scope)
-            .session_timeout(session.timeout.into())
-            .on_unauthenticated(match session.unauthenticated {
-                config::Unauthenticated::Deny => OnUnauthenticated::Deny,
-                config::Unauthenticated::Allow => OnUnauthenticated::Allow,
-                config::Unauthenticated::Authenticate => OnUnauthenticated::Authenticate,
-            });
-        for (name, value) in &session.parameters {
-            builder = builder.parameter(name, value);
-        }
-        if let Some(source) = sources.config.bindings.client_secrets.get(client) {
-            let path = format!("bindings.client_secrets.{client}");
-            let secret = resources.secret(source, &path)?;
-            builder = builder.client_secret(ClientSecret::new(secret.expose()));
-        }
-        if let Some(key) = &resources.signing_key {
-            builder = builder.signing_key(key.clone());
-        }
-        builder.build().map_err(|error| Problem::from_config_error(path, &error))
+        Ok((issuer, provider))
     }
 }

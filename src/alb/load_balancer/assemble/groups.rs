@@ -32,16 +32,18 @@ pub(in crate::alb::load_balancer) type GroupService = Resilient<TargetGroup<Grou
 pub(in crate::alb::load_balancer) struct Group {
     pub(in crate::alb::load_balancer) settings: GroupSettings,
     pub(in crate::alb::load_balancer) group: TargetGroup<GroupBody>,
+    pub(in crate::alb::load_balancer) retries: RetrySettings,
     pub(in crate::alb::load_balancer) resilience: ResilienceLayer,
 }
 
-/// All that a target group depends on but its targets. A group whose settings change is built anew;
-/// one whose targets change goes on.
+/// The settings that a group cannot change while it serves. A group that is built anew has to learn
+/// which of its targets are healthy, so what it can change is not among them: its targets, its
+/// retries, the idle timeout.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::alb::load_balancer) struct GroupSettings {
     group: config::TargetGroup,
-    resilience: config::Resilience,
-    idle_timeout: Duration,
+    connect_timeout: Duration,
+    outlier_detection: Option<config::OutlierDetectionConfig>,
     cross_zone: bool,
     /// Where the function is. `None`: the program supplies it.
     function: Option<config::FunctionBinding>,
@@ -50,27 +52,64 @@ pub(in crate::alb::load_balancer) struct GroupSettings {
 
 impl GroupSettings {
     pub(in crate::alb::load_balancer) fn of(group: &config::TargetGroup, config: &Checked) -> Self {
-        let attributes = &config.load_balancer.attributes;
+        let resilience = config.resilience_of(group);
         let is_https =
             |listener: &config::Listener| listener.protocol == config::ListenerProtocol::Https;
         let mut settings = Self {
             group: group.clone(),
-            resilience: config.resilience_of(group).clone(),
-            idle_timeout: attributes.idle_timeout.into(),
-            cross_zone: attributes.cross_zone,
+            connect_timeout: resilience.timeouts.connect.into(),
+            outlier_detection: resilience.outlier_detection.clone(),
+            cross_zone: match group.attributes.cross_zone {
+                config::CrossZoneMode::On => true,
+                config::CrossZoneMode::Off => false,
+                config::CrossZoneMode::Inherit => config.load_balancer.attributes.cross_zone,
+            },
             function: config.bound_function(group).cloned(),
             // Browsers do not send a secure cookie over plain HTTP.
             secure_cookies: group.attributes.stickiness.is_some()
                 && config.listeners.iter().all(is_https),
         };
+        // What is above, or what no group is built of.
+        settings.group.resilience = None;
+        settings.group.attributes.cross_zone = config::CrossZoneMode::Inherit;
         if group.kind != config::TargetKind::Lambda {
             settings.group.targets.clear();
+            settings.group.port = None;
+            settings.group.arn = None;
         }
         settings
     }
 }
 
+/// The settings of the retries in front of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::alb::load_balancer) struct RetrySettings {
+    retries: Option<config::Retries>,
+    hedge: Option<config::Time>,
+    budget: config::BudgetConfig,
+}
+
+impl RetrySettings {
+    pub(in crate::alb::load_balancer) fn of(group: &config::TargetGroup, config: &Checked) -> Self {
+        let config::Resilience { retries, hedge, budget, .. } = config.resilience_of(group).clone();
+        Self { retries, hedge, budget }
+    }
+}
+
 impl Group {
+    /// Returns the group behind other retries, which have a budget and counts of their own.
+    pub(in crate::alb::load_balancer) fn with_retries(
+        self,
+        retries: RetrySettings,
+    ) -> Result<Self, Problem> {
+        if self.retries == retries {
+            return Ok(self);
+        }
+        let name = &self.settings.group.name;
+        let resilience = resilience(name, &retries).map_err(|error| invalid(name, &error))?;
+        Ok(Self { retries, resilience, ..self })
+    }
+
     /// Takes a zone out of the group, and brings all others back.
     pub(in crate::alb::load_balancer) fn shift(&self, zone: Option<&str>) {
         let shift = self.group.zonal_shift();
@@ -116,29 +155,33 @@ pub(in crate::alb::load_balancer) fn targets_of(
 /// Makes a target group without targets, and the driver that has to be polled.
 pub(in crate::alb::load_balancer) fn assemble_group(
     settings: GroupSettings,
+    retries: RetrySettings,
+    idle_timeout: Duration,
     resources: &Resources,
 ) -> Result<(Group, TargetGroupDriver), Problem> {
-    let path = format!("target_groups.{}", settings.group.name);
-    let invalid = |error: ConfigError| Problem::from_config_error(&path, &error);
+    let name = &settings.group.name;
+    let invalid = |error: ConfigError| invalid(name, &error);
     let builder = match settings.group.kind {
-        config::TargetKind::Lambda => function_group(&settings, &resources.functions, &path)?,
+        config::TargetKind::Lambda => function_group(&settings, &resources.functions)?,
         _ => target_group(&settings, resources).map_err(invalid)?,
     };
-    let builder = builder.idle_timeout(settings.idle_timeout).unrestricted();
+    let builder = builder.idle_timeout(idle_timeout).unrestricted();
     let (group, driver) = builder.build().map_err(invalid)?;
-    let resilience = resilience(&settings).map_err(invalid)?;
-    Ok((Group { settings, group, resilience }, driver))
+    let resilience = resilience(name, &retries).map_err(invalid)?;
+    Ok((Group { settings, group, retries, resilience }, driver))
+}
+
+fn invalid(group: &str, error: &ConfigError) -> Problem {
+    Problem::from_config_error(&format!("target_groups.{group}"), error)
 }
 
 fn function_group(
     settings: &GroupSettings,
     functions: &BTreeMap<String, AnyInvoke>,
-    path: &str,
 ) -> Result<TargetGroupBuilder<GroupBody>, Problem> {
     let config = &settings.group;
     let invalid = |expected: &'static str, value: &str| {
-        let error = ConfigError::new("targets", expected).with_value(value);
-        Problem::from_config_error(path, &error)
+        invalid(&config.name, &ConfigError::new("targets", expected).with_value(value))
     };
     let [target] = &*config.targets else {
         return Err(invalid("the ARN of one function", &config.targets.len().to_string()));
@@ -172,11 +215,6 @@ fn target_group(
 ) -> Result<TargetGroupBuilder<GroupBody>, ConfigError> {
     let config = &settings.group;
     let attributes = &config.attributes;
-    let cross_zone = match attributes.cross_zone {
-        config::CrossZoneMode::On => true,
-        config::CrossZoneMode::Off => false,
-        config::CrossZoneMode::Inherit => settings.cross_zone,
-    };
     let mut builder = TargetGroup::builder(config.name.as_str())
         .protocol(protocol(config.protocol))
         .protocol_version(match config.version {
@@ -189,8 +227,8 @@ fn target_group(
         .slow_start(attributes.slow_start.into())
         .deregistration_delay(attributes.deregistration_delay.into())
         .group_health(thresholds(attributes))
-        .cross_zone(if cross_zone { CrossZone::On } else { CrossZone::Off })
-        .connect_timeout(settings.resilience.timeouts.connect.into());
+        .cross_zone(if settings.cross_zone { CrossZone::On } else { CrossZone::Off })
+        .connect_timeout(settings.connect_timeout);
     let check = config.effective_health_check();
     if [config.protocol, check.protocol].contains(&config::TargetProtocol::Https) {
         // As at the ALB, whose targets have certificates of their own.
@@ -210,7 +248,7 @@ fn target_group(
         let sticky = sticky.duration(stickiness.duration().into());
         builder = builder.stickiness(sticky.secure(settings.secure_cookies));
     }
-    if let Some(outliers) = &settings.resilience.outlier_detection {
+    if let Some(outliers) = &settings.outlier_detection {
         builder = builder.outlier_detection(outlier_detection(outliers));
     }
     Ok(builder)
@@ -291,9 +329,8 @@ fn outlier_detection(config: &config::OutlierDetectionConfig) -> OutlierDetectio
         .max_ejected(1, config.max_ejected_percent)
 }
 
-fn resilience(settings: &GroupSettings) -> Result<ResilienceLayer, ConfigError> {
-    let config::Resilience { retries, hedge, budget, .. } = &settings.resilience;
-    let name = settings.group.name.as_str();
+fn resilience(name: &str, settings: &RetrySettings) -> Result<ResilienceLayer, ConfigError> {
+    let RetrySettings { retries, hedge, budget } = settings;
     let within = |field: &'static str| move |error: ConfigError| error.within(field);
     let budget = Budget::builder()
         .name(name)

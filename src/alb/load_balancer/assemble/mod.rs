@@ -7,12 +7,17 @@
 
 mod authentication;
 mod groups;
+#[cfg(any(feature = "jwt", feature = "oidc"))]
+mod kept;
 mod listener;
 mod rules;
 mod tls;
 
 pub(super) use self::{
-    groups::{Group, GroupBody, GroupService, GroupSettings, assemble_group, targets_of},
+    authentication::AuthLayers,
+    groups::{
+        Group, GroupBody, GroupService, GroupSettings, RetrySettings, assemble_group, targets_of,
+    },
     listener::{NodeService, listener_builder, node_service},
     rules::{RuleSources, assemble_rules},
     tls::assemble_tls,

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
-use super::authentication::authenticate;
+use super::authentication::{AuthLayers, authenticate};
 use crate::{
     ConfigError,
     alb::{
@@ -19,12 +19,15 @@ pub(in crate::alb::load_balancer) struct RuleSources<'a, S> {
     pub(in crate::alb::load_balancer) resources: &'a Resources,
     /// Returns the service of the target group with this name.
     pub(in crate::alb::load_balancer) group: &'a dyn Fn(&str) -> Option<S>,
+    /// The layers that are made so far, and those of the configuration before.
+    pub(in crate::alb::load_balancer) layers: &'a RefCell<AuthLayers>,
 }
 
-/// Makes the rules of a listener.
+/// Makes the rules of a listener. Those that `present` has by the same name continue its counts.
 pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
     listener: &config::Listener,
     sources: &RuleSources<'_, S>,
+    present: Option<&LoginRouter<S>>,
     problems: &mut Vec<Problem>,
 ) -> Option<LoginRouter<S>> {
     let path = format!("listeners.{}", listener.port);
@@ -71,8 +74,12 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
         }
         rules.push(made);
     }
-    let rules = Rules::builder(default?).name(listener.port.to_string()).rules(rules).build();
-    match rules {
+    let rules = Rules::builder(default?).name(listener.port.to_string()).rules(rules);
+    let made = match present {
+        Some(present) => present.rules().successor(rules),
+        None => rules.build(),
+    };
+    match made {
         Ok(rules) => Some(LoginRouter::new(rules, logins)),
         Err(error) => {
             problems.push(Problem::from_config_error(&path, &error));

@@ -97,14 +97,14 @@ const EXTRA_RULE: &str = r#"
 
 /// A client that trusts these certificates.
 #[derive(Clone)]
-struct Client {
+pub(super) struct Client {
     tls: TlsConnector,
     address: SocketAddr,
 }
 
 impl Client {
     /// Trusts the certificates of these files, and the ones that replace them later.
-    fn new(address: SocketAddr, certificates: &[CertificateDer<'static>]) -> Self {
+    pub(super) fn new(address: SocketAddr, certificates: &[CertificateDer<'static>]) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
             roots.add(certificate.clone()).unwrap();
@@ -117,7 +117,7 @@ impl Client {
         Self { tls: TlsConnector::from(Arc::new(config)), address }
     }
 
-    async fn connect(&self) -> Result<TlsStream<TcpStream>, BoxError> {
+    pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, BoxError> {
         let stream = TcpStream::connect(self.address).await?;
         Ok(self.tls.connect(ServerName::try_from("a.test")?, stream).await?)
     }
@@ -229,7 +229,7 @@ fn is_farewell(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.source().is_some_and(|source| format!("{source:?}").contains("NO_ERROR, Remote"))
 }
 
-fn read(directory: &Path) -> CertificateDer<'static> {
+pub(super) fn read(directory: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(directory.join("a.test.pem")).unwrap()
 }
 
