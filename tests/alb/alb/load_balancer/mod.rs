@@ -7,3 +7,4 @@ mod processes;
 mod reload;
 mod requests;
 mod running;
+mod sessions;

@@ -7,9 +7,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
-use super::running::{Running, exchange};
+use super::{
+    reload::{Client, get, read},
+    running::{Running, certificate, directory, exchange},
+};
 use crate::target_group::backend::until;
 
 const ADDRESS: &str = "ALB_TARGET_ADDRESS";
@@ -118,9 +124,9 @@ async fn no_get_fails_while_targets_are_killed() {
         }
         let target = &mut targets[next % 3];
         target.kill();
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
         *target = Target::start(target.address);
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(500)).await;
     }
     let mut all = 0;
     while let Some(client) = clients.join_next().await {
@@ -130,4 +136,97 @@ async fn no_get_fails_while_targets_are_killed() {
     }
     println!("{all} requests, none failed");
     assert!(all > 100, "{all}");
+}
+
+/// The requests per second of the measurement, and for how long.
+const RATE: u64 = 1000;
+const SECONDS: u64 = 20;
+
+/// GET requests at a constant rate, by HTTP/2 over TLS and through rules with conditions, while one
+/// of three targets is killed every 5 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes 20 s"]
+async fn measure_requests_while_a_target_is_killed_every_5_s() {
+    let mut targets: Vec<_> = (0..3).map(|_| Target::start(([127, 0, 0, 1], 0).into())).collect();
+    let addresses: Vec<_> = targets.iter().map(|target| target.address.to_string()).collect();
+    let directory = directory("killed");
+    let (cert, key) = certificate(&directory, "a.test");
+    let (cert, key) = (cert.display(), key.display());
+    let running = Running::start(&format!(
+        r#"
+            [bindings.listen]
+            443 = ["127.0.0.1:0"]
+            [[listeners]]
+            port = 443
+            protocol = "https"
+            certificates = [{{ certificate = "{cert}", key = "{key}" }}]
+            default_action = {{ fixed_response = {{ status = 404 }} }}
+            [[listeners.rules]]
+            conditions = [{{ host = "b.test" }}]
+            action = {{ fixed_response = {{ status = 404 }} }}
+            [[listeners.rules]]
+            conditions = [{{ host = "a.test" }}, {{ path = "/web/*" }}, {{ method = ["GET"] }}]
+            action = {{ forward = "web" }}
+            [[target_groups]]
+            name = "web"
+            targets = {addresses:?}
+            health_check = {{ interval = "1s", timeout = "500ms" }}
+            [resilience.retries]
+            attempts = 3
+            [resilience.budget]
+            share = 1.0
+            floor = 10.0
+        "#
+    ));
+    let healthy = || running.balancer.status().target_groups[0].health.healthy;
+    until("all are healthy", || healthy() == 3).await;
+
+    let client = Client::new(running.at(443), &[read(&directory)]);
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        connections.push(client.http2().await.unwrap());
+    }
+    let killer = async {
+        let mut kills = 0;
+        for next in 0..SECONDS / 5 {
+            sleep(Duration::from_millis(2500)).await;
+            let target = &mut targets[next as usize % 3];
+            target.kill();
+            kills += 1;
+            sleep(Duration::from_secs(1)).await;
+            *target = Target::start(target.address);
+            sleep(Duration::from_millis(1500)).await;
+        }
+        kills
+    };
+    let requests = async {
+        let mut requests = JoinSet::new();
+        let mut due = tokio::time::interval(Duration::from_secs(1) / RATE as u32);
+        for number in 0..RATE * SECONDS {
+            let due = due.tick().await;
+            let mut sender = connections[number as usize % connections.len()].clone();
+            requests.spawn(async move {
+                let answered = get(&mut sender, "/web/page").await;
+                // From the time at which it was due, so that a stall delays all that follow.
+                (answered.map_err(|error| error.to_string()), due.elapsed())
+            });
+        }
+        requests.join_all().await
+    };
+    let (kills, answers) = tokio::join!(killer, requests);
+
+    let failed: Vec<_> = answers.iter().filter(|(answer, _)| *answer != Ok(200)).collect();
+    let mut took: Vec<_> = answers.iter().map(|(_, took)| *took).collect();
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize];
+    println!(
+        "{} requests at {RATE}/s, {kills} kills: {} failed; p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}, max {:.1?}",
+        answers.len(),
+        failed.len(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0)
+    );
+    assert!(failed.is_empty(), "{:?}", failed[0]);
 }

@@ -128,7 +128,7 @@ impl Client {
         stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     }
 
-    async fn http2(&self) -> Result<SendRequest<Empty<Bytes>>, BoxError> {
+    pub(super) async fn http2(&self) -> Result<SendRequest<Empty<Bytes>>, BoxError> {
         let stream = TokioIo::new(self.connect().await?);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
         tokio::spawn(connection);
@@ -141,7 +141,10 @@ impl Client {
     }
 }
 
-async fn get(sender: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<u16, BoxError> {
+pub(super) async fn get(
+    sender: &mut SendRequest<Empty<Bytes>>,
+    path: &str,
+) -> Result<u16, BoxError> {
     let request = Request::get(format!("https://a.test{path}")).body(Empty::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
