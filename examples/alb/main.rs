@@ -4,6 +4,7 @@
 //! configuration of an existing load balancer.
 
 mod demo;
+mod http_client;
 mod options;
 mod tokens;
 
@@ -97,9 +98,10 @@ async fn build(options: &Options, issuer: &Issuer) -> Result<LoadBalancer, BoxEr
     let mut builder = LoadBalancer::builder(read(options).await?)
         .crypto_provider(ring::default_provider())
         .function("hello", demo::hello);
-    if options.config.is_none() {
-        builder = builder.certificate("loopback", certificate()?).http_client(issuer.keys()?);
-    }
+    builder = match options.config {
+        None => builder.certificate("loopback", certificate()?).http_client(issuer.keys()?),
+        Some(_) => builder.http_client(http_client::http_client()?),
+    };
     Ok(builder.build()?)
 }
 
