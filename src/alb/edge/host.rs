@@ -3,7 +3,8 @@ use http::{HeaderMap, HeaderValue, header::HOST};
 use crate::http::ClientConnection;
 
 /// Gives `Host` the port of the listener, as an Application Load Balancer does unless it preserves
-/// the field: none for ports 80 and 443, and the port for all others.
+/// the field: none for ports 80 and 443, and the port for all others. It does so for functions too:
+/// the attribute belongs to the load balancer, and AWS names no exception.
 pub(super) fn set_host_port(headers: &mut HeaderMap, connection: &ClientConnection) {
     let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else { return };
     let name = without_port(host);

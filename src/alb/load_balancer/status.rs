@@ -29,8 +29,8 @@ pub struct ListenerResponses {
     pub zone: Option<String>,
     /// The responses.
     pub responses: Responses,
-    /// How many requests each rule has got. A rule that keeps its name, or its priority if it has no
-    /// name, goes on counting after a reload.
+    /// How many requests each rule has got. After a reload, a rule goes on counting under its name,
+    /// or under its priority if it has no name.
     pub rules: RulesStatus,
     /// The connections, if the load balancer serves.
     pub connections: Option<ListenerStatus>,
