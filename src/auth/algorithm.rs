@@ -50,8 +50,7 @@ impl Algorithm {
     ];
 
     /// Returns the name in the header of a token.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Limits, MatchedRule, Rule, Rules,
+    MatchedRule, Rule, Rules,
     condition::{Case, compile_conditions},
     index::Index,
     rewrite::{Replacement, Rewrites},
@@ -23,7 +23,6 @@ pub struct RulesBuilder<S> {
     default_name: Arc<str>,
     default: S,
     rules: Vec<Rule<S>>,
-    limits: Limits,
 }
 
 /// The priorities of rules.
@@ -31,13 +30,7 @@ const PRIORITIES: std::ops::RangeInclusive<u32> = 1..=50_000;
 
 impl<S> RulesBuilder<S> {
     pub(super) fn new(default: S) -> Self {
-        Self {
-            name: "rules".into(),
-            default_name: "default".into(),
-            default,
-            rules: Vec::new(),
-            limits: Limits::default(),
-        }
+        Self { name: "rules".into(), default_name: "default".into(), default, rules: Vec::new() }
     }
 
     /// Names the set of rules, for logs and figures. Default `rules`. [`Rules::replace`] keeps the
@@ -65,20 +58,14 @@ impl<S> RulesBuilder<S> {
         self
     }
 
-    /// Sets what the rules may be at most, such as [`Limits::alb`]. Default no limits.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
     /// Checks and compiles the rules.
     ///
     /// # Errors
     ///
     /// If a priority is not from 1 to 50000 or occurs twice, if a name occurs twice, if a condition
-    /// has no value or an invalid one, if a rewrite is invalid, or if the rules exceed the limits.
-    /// The field of the error is a path, such as `rules[3].conditions[0].values[1]`; rules are
-    /// counted from 0 in the order in which they were added.
+    /// has no value or an invalid one, or if a rewrite is invalid. The field of the error is a
+    /// path, such as `rules[3].conditions[0].values[1]`; rules are counted from 0 in the order in
+    /// which they were added.
     pub fn build(self) -> Result<Rules<S>, ConfigError> {
         let name = Arc::clone(&self.name);
         Ok(Rules::from_table(name, self.compile(None)?))
@@ -87,7 +74,6 @@ impl<S> RulesBuilder<S> {
     /// Compiles the table. Rules of the same name as in `previous` continue its counts.
     pub(super) fn compile(self, previous: Option<&Table<S>>) -> Result<Table<S>, ConfigError> {
         self.check_identities()?;
-        self.limits.check(&self.rules)?;
         let counts: HashMap<_, _> = previous
             .into_iter()
             .flat_map(|table| table.rules.iter().chain([&table.default]))

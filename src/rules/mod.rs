@@ -92,7 +92,7 @@
 //!
 //! The files: `rule` and `builder` (what users write), `condition` (tests of a request), `index`
 //! and `table` (finding the rule), `service`, `future` and `dispatch` (the service), `rewrite`,
-//! `action`, `limits`, and what operators see: `explanation`, `warning`, `status`.
+//! `action`, and what operators see: `explanation`, `warning`, `status`.
 
 mod action;
 mod builder;
@@ -101,7 +101,6 @@ mod dispatch;
 mod explanation;
 mod future;
 mod index;
-mod limits;
 mod rewrite;
 mod rule;
 mod service;
@@ -118,7 +117,6 @@ pub use self::{
     condition::{Condition, Pattern, QueryPattern},
     explanation::{ExplainedCondition, ExplainedRule, Explanation, RuleVerdict},
     future::RulesFuture,
-    limits::Limits,
     rewrite::RewriteError,
     rule::{MatchedRule, Rule},
     service::Rules,

@@ -130,10 +130,4 @@ impl MatchedRule {
     pub fn name(&self) -> &str {
         &self.0.name
     }
-
-    /// Returns whether no rule with a condition has matched.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        self.0.priority.is_none()
-    }
 }

@@ -29,22 +29,8 @@ impl FixedResponse {
         FixedResponseBuilder { status, content_type: None, body: Bytes::new() }
     }
 
-    /// Returns the status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         self.status
-    }
-
-    /// Returns the media type; `None` without a body that has one.
-    #[must_use]
-    pub fn content_type(&self) -> Option<&HeaderValue> {
-        self.content_type.as_ref()
-    }
-
-    /// Returns the body.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
     }
 
     pub(super) fn response(&self) -> Response<Bytes> {
@@ -133,8 +119,8 @@ mod tests {
         let error = |status, content_type, body| {
             build(status, content_type, body).unwrap_err().field().to_owned()
         };
-        assert_eq!(build(404, None, "x").unwrap().content_type().unwrap(), "text/plain");
-        assert_eq!(build(204, None, "").unwrap().content_type(), None);
+        assert_eq!(build(404, None, "x").unwrap().content_type.unwrap(), "text/plain");
+        assert_eq!(build(204, None, "").unwrap().content_type, None);
         assert!(build(200, Some("text/html; charset=utf-8"), "x").is_ok());
         for status in [100, 101, 301, 304, 600] {
             assert_eq!(error(status, None, ""), "status");

@@ -136,7 +136,9 @@ impl<S> Forward<S> {
         // A group of weight 0 is being taken out: its sessions move.
         let is_eligible = |group: usize| groups.get(group).is_some_and(|group| group.weight > 0);
         let find = |sessions: &GroupSessions| sessions.find(headers);
-        let found: Vec<_> = sessions.iter().map(find).collect();
+        // An array, so that sessions cost no allocation.
+        let found: [_; MAX_SESSIONS] =
+            std::array::from_fn(|number| sessions.get(number).and_then(find));
         let session = found.iter().flatten().find(|session| is_eligible(session.group));
         let position = match session {
             Some(session) => session.group,

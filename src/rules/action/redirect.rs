@@ -120,24 +120,6 @@ impl Redirect {
         RedirectBuilder { status, texts: Texts::default() }
     }
 
-    /// Returns the status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.inner.status
-    }
-
-    /// Returns whether it leads to unencrypted HTTP, whatever the request came on.
-    #[must_use]
-    pub fn is_to_http(&self) -> bool {
-        self.inner.protocol == Protocol::Http
-    }
-
-    /// Returns the components that have a limited length, as written.
-    pub(in crate::rules) fn texts(&self) -> [(&'static str, &str); 3] {
-        let Texts { host, path, query, .. } = &self.inner.texts;
-        [("host", host), ("path", path), ("query", query)]
-    }
-
     /// Returns the response to a request.
     pub(super) fn response(&self, head: &Parts) -> Response<Bytes> {
         let refused = |status, text: &'static str| text_response(status, text, None);
@@ -487,7 +469,7 @@ mod tests {
             assert_eq!(error.field(), field, "{builder:?}");
         }
         for code in [301, 302, 303, 307, 308] {
-            assert_eq!(status(code).build().unwrap().status().as_u16(), code);
+            assert_eq!(status(code).build().unwrap().inner.status.as_u16(), code);
         }
     }
 

@@ -2,7 +2,8 @@ use http::{HeaderName, Method, header::HOST};
 use ipnet::IpNet;
 
 use super::{
-    Condition, Kind, Pattern, QueryPattern, Test, TextMatcher,
+    Condition, Pattern, QueryPattern, Test, TextMatcher,
+    condition::Kind,
     leaf::{Leaf, ParameterMatcher, is_secret_field},
     pattern::{Case, Reading},
 };
@@ -138,7 +139,7 @@ fn each<T, C>(
 }
 
 /// Puts `outer` in front of the field of an error, which may be empty.
-pub(in crate::rules) fn at(outer: &str, error: ConfigError) -> ConfigError {
+fn at(outer: &str, error: ConfigError) -> ConfigError {
     if !error.field().is_empty() {
         return error.within(outer);
     }

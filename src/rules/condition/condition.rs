@@ -21,10 +21,10 @@ use crate::escape::Escaped;
 /// A condition is a specification: [`RulesBuilder::build`](super::super::RulesBuilder::build)
 /// checks and compiles it.
 #[derive(Clone)]
-pub struct Condition(pub(in crate::rules) Kind);
+pub struct Condition(pub(super) Kind);
 
 #[derive(Clone)]
-pub(in crate::rules) enum Kind {
+pub(super) enum Kind {
     Any,
     Host(Vec<Pattern>),
     Path(Vec<Pattern>),
@@ -161,8 +161,8 @@ impl Not for Condition {
 /// A parameter of a query: a value, or a key and its value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct QueryPattern {
-    pub(in crate::rules) key: Option<Pattern>,
-    pub(in crate::rules) value: Pattern,
+    pub(super) key: Option<Pattern>,
+    pub(super) value: Pattern,
 }
 
 impl<V: Into<Pattern>> From<V> for QueryPattern {
@@ -229,7 +229,7 @@ fn write_joined(
 }
 
 /// Values, of which one must match.
-pub(in crate::rules) struct Alternatives<'a, T>(pub(in crate::rules) &'a [T]);
+pub(super) struct Alternatives<'a, T>(pub(super) &'a [T]);
 
 /// More values than this are counted, not shown.
 const MAX_SHOWN: usize = 5;

@@ -173,7 +173,7 @@ fn are_disjoint(one: &TextMatcher, other: &TextMatcher) -> bool {
 }
 
 /// Returns whether the values of a header field are secrets, which no explanation shows.
-pub(in crate::rules) fn is_secret_field(name: &str) -> bool {
+pub(super) fn is_secret_field(name: &str) -> bool {
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE]
         .iter()
         .any(|secret| secret.as_str().eq_ignore_ascii_case(name))

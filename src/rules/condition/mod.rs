@@ -21,10 +21,9 @@ mod wildcard;
 pub(super) use self::wildcard::steps;
 pub(super) use self::{
     compile::compile_conditions,
-    condition::Kind,
     leaf::Leaf,
     observe::{Observe, Silent},
-    pattern::{Case, Syntax, TextMatcher, compile as compile_regex},
+    pattern::{Case, TextMatcher, compile as compile_regex},
     request_view::{MAX_HOST_BYTES, RequestView, is_host, request_host},
     test::{Test, are_contradictory},
     wildcard::Unit,

@@ -20,12 +20,12 @@ use crate::{ConfigError, escape::Escaped};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern {
-    pub(in crate::rules) syntax: Syntax,
-    pub(in crate::rules) text: String,
+    pub(super) syntax: Syntax,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::rules) enum Syntax {
+pub(super) enum Syntax {
     Wildcards,
     Literal,
     Regex,
@@ -113,7 +113,7 @@ pub(super) struct Reading {
 pub(in crate::rules) struct TextMatcher {
     matcher: Matcher,
     /// What it was compiled from, for explanations.
-    pub(in crate::rules) pattern: Pattern,
+    pub(super) pattern: Pattern,
     /// The parts of a pattern that is no regular expression, in lower case if case is ignored.
     pub(in crate::rules) units: Option<Box<[Unit]>>,
 }
@@ -157,7 +157,7 @@ impl TextMatcher {
     }
 
     #[inline]
-    pub(in crate::rules) fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
         match &self.matcher {
             Matcher::Literal(own, case) => case.are_equal(text, own),
             Matcher::Wildcard(wildcard) => wildcard.matches(text),
@@ -166,7 +166,7 @@ impl TextMatcher {
     }
 
     /// Returns whether this matches everything that `other` matches, as far as that can be proved.
-    pub(in crate::rules) fn covers(&self, other: &Self) -> bool {
+    pub(super) fn covers(&self, other: &Self) -> bool {
         if self.pattern == other.pattern {
             return true;
         }
@@ -186,7 +186,7 @@ impl TextMatcher {
     }
 
     /// Returns the text if this matches no other, apart from case.
-    pub(in crate::rules) fn literal(&self) -> Option<&[u8]> {
+    pub(super) fn literal(&self) -> Option<&[u8]> {
         if let Matcher::Literal(text, _) = &self.matcher { Some(text) } else { None }
     }
 }
