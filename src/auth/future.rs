@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -57,15 +57,23 @@ pin_project! {
     }
 }
 
-impl<S: Service<Request<B>>, B> AuthFuture<S, B> {
-    /// Acts on a decision. Calls `inner`, which must be ready, if the request is forwarded.
-    pub(super) fn decided(inner: &mut S, request: Request<B>, decision: Decision) -> Self {
-        Self { state: State::decided(inner, request, decision) }
-    }
-
-    /// Holds a request and a service that is ready until the decision is made.
-    pub(super) fn deciding(inner: S, request: Request<B>, decision: BoxFuture<Decision>) -> Self {
-        Self { state: State::Deciding { decision, held: Some((inner, request)) } }
+impl<S: Service<Request<B>> + Clone, B> AuthFuture<S, B> {
+    /// Acts on `decision`, or holds the request until it is made. `inner` must be ready.
+    pub(super) fn new(
+        inner: &mut S,
+        request: Request<B>,
+        decision: Result<Decision, BoxFuture<Decision>>,
+    ) -> Self {
+        let state = match decision {
+            Ok(decision) => State::decided(inner, request, decision),
+            Err(decision) => {
+                // The request keeps the service that is ready; the clone is not ready yet.
+                let clone = inner.clone();
+                let ready = mem::replace(inner, clone);
+                State::Deciding { decision, held: Some((ready, request)) }
+            }
+        };
+        Self { state }
     }
 }
 

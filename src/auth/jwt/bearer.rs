@@ -60,26 +60,28 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 impl Refusal {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::NoToken | Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::SeveralFields => StatusCode::BAD_REQUEST,
+            Self::NoKeys => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     pub(super) fn respond(self) -> Response<Bytes> {
-        let (status, text, challenge) = match self {
-            Self::NoToken => (StatusCode::UNAUTHORIZED, "a bearer token is required\n", "Bearer"),
+        let (text, challenge) = match self {
+            Self::NoToken => ("a bearer token is required\n", "Bearer"),
             Self::SeveralFields => (
-                StatusCode::BAD_REQUEST,
                 "the request has several Authorization fields\n",
                 "Bearer error=\"invalid_request\"",
             ),
-            Self::Token(_) => (
-                StatusCode::UNAUTHORIZED,
-                "the bearer token is invalid\n",
-                "Bearer error=\"invalid_token\"",
-            ),
+            Self::Token(_) => ("the bearer token is invalid\n", "Bearer error=\"invalid_token\""),
             Self::NoKeys => {
                 let text = "tokens cannot be verified at the moment\n";
-                let pause = Some(Duration::from_secs(1));
-                return text_response(StatusCode::SERVICE_UNAVAILABLE, text, pause);
+                return text_response(self.status(), text, Some(Duration::from_secs(1)));
             }
         };
-        let mut response = text_response(status, text, None);
+        let mut response = text_response(self.status(), text, None);
         let challenge = HeaderValue::from_static(challenge);
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         response
@@ -87,7 +89,7 @@ impl Refusal {
 
     /// Logs the refusal, without anything of the token.
     pub(super) fn log(self) {
-        let status = self.respond().status().as_u16();
+        let status = self.status().as_u16();
         tracing::debug!(status, reason = ?self, "token refused");
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -17,6 +17,7 @@ use crate::{
     auth::{
         AuthFuture,
         future::{Decision, Grant},
+        http_client::BoxFuture,
         unix_time::unix_time,
     },
     http::GatewayBody,
@@ -57,16 +58,12 @@ where
     fn call(&mut self, mut request: Request<B>) -> AuthFuture<S, B> {
         // No one but this service vouches for claims.
         request.extensions_mut().remove::<VerifiedClaims>();
-        match self.settings.decide_now(request.headers()) {
-            Ok(decision) => AuthFuture::decided(&mut self.inner, request, decision),
-            Err(wait) => {
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                let settings = Arc::clone(&self.settings);
-                let decision = Box::pin(async move { settings.decide(wait).await });
-                AuthFuture::deciding(ready, request, decision)
-            }
-        }
+        let decision = self.settings.decide_now(request.headers());
+        let decision = decision.map_err(|wait| {
+            let settings = Arc::clone(&self.settings);
+            Box::pin(async move { settings.decide(wait).await }) as BoxFuture<_>
+        });
+        AuthFuture::new(&mut self.inner, request, decision)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -22,6 +22,7 @@ use crate::{
     auth::{
         AuthFuture,
         future::{Decision, Grant},
+        http_client::BoxFuture,
         unix_time::unix_time,
     },
     http::GatewayBody,
@@ -61,16 +62,11 @@ where
         // Nothing but this service names a user.
         strip_identity(request.headers_mut());
         request.extensions_mut().remove::<Identity>();
-        match self.settings.decide_now(&request) {
-            Ok(decision) => AuthFuture::decided(&mut self.inner, request, decision),
-            Err(wait) => {
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                let settings = Arc::clone(&self.settings);
-                let decision = Box::pin(async move { settings.decide(*wait).await });
-                AuthFuture::deciding(ready, request, decision)
-            }
-        }
+        let decision = self.settings.decide_now(&request).map_err(|wait| {
+            let settings = Arc::clone(&self.settings);
+            Box::pin(async move { settings.decide(*wait).await }) as BoxFuture<_>
+        });
+        AuthFuture::new(&mut self.inner, request, decision)
     }
 }
 
