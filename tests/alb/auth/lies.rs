@@ -11,7 +11,7 @@ use super::{
     browser::{Browser, location},
     edge::{send, serve},
     logins::builder,
-    scripted_provider::{CLIENT, Script, ScriptedProvider, now, signing_key},
+    scripted_provider::{CLIENT, SECRET, Script, ScriptedProvider, now, signing_key},
 };
 
 /// Returns the status of a login at a provider that was changed.
@@ -80,16 +80,12 @@ async fn the_algorithm_and_the_key_are_not_chosen_by_the_token() {
         let status = with_token(none(alg)).await;
         assert!(matches!(status, 401 | 500), "{alg}: {status}");
     }
-    // The public key, or the client's secret, as a shared secret.
-    for secret in [&b"first"[..], super::scripted_provider::SECRET.as_bytes()] {
-        let token = move |claims: &Value, _| {
-            let mut header = Header::new(Algorithm::HS256);
-            header.kid = Some("first".into());
-            jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret).unwrap())
-                .unwrap()
-        };
-        assert_eq!(with_token(token).await, 401);
-    }
+    // The client's secret as a shared secret, which the library would verify.
+    let shared = |claims: &Value, _| {
+        let key = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+    };
+    assert_eq!(with_token(shared).await, 401);
     // The right `kid` and another key, which the token brings along.
     let foreign = |claims: &Value, _| {
         let (key, public) = signing_key("first");
@@ -104,12 +100,15 @@ async fn the_algorithm_and_the_key_are_not_chosen_by_the_token() {
     assert_eq!(with_token(|_, token| format!("{token}AAAA")).await, 401);
     assert_eq!(with_token(|_, _| "a.b.c".into()).await, 500);
     assert_eq!(with_token(|_, _| String::new()).await, 500);
-    let with_extension = |claims: &Value, token: String| {
-        let signature = token.rsplit_once('.').unwrap().1;
-        let header = json!({ "alg": "ES256", "kid": "first", "crit": ["exp"], "exp": 1 });
-        format!("{}.{}.{signature}", encode(&header), encode(claims))
+    let with_header =
+        async |change: fn(&mut Value)| status(move |script| script.header = Box::new(change)).await;
+    assert_eq!(with_header(|header| header["typ"] = json!("jwt")).await, 302);
+    assert_eq!(with_header(|header| header["kid"] = json!("other")).await, 401);
+    let with_extension = |header: &mut Value| {
+        header["crit"] = json!(["x"]);
+        header["x"] = json!(1);
     };
-    assert_eq!(with_token(with_extension).await, 401);
+    assert_eq!(with_header(with_extension).await, 401);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Request, header};
 use tower_lb::auth::{
     Algorithm,
@@ -53,8 +54,13 @@ async fn a_user_logs_in_and_the_target_learns_who_it_is() {
     assert!(field(&answer, "x-amzn-oidc-accesstoken").unwrap().starts_with("access-"));
     assert_eq!(field(&answer, "x-amzn-oidc-data"), None, "there is no signing key");
     assert!(answer.body().contains("identity alice 2\n"));
-    // Neither the code nor anything of the tokens is in the cookies.
-    assert!(!browser.cookie_field().contains("alice"));
+    // Nothing of the user or of the tokens can be read from the cookie.
+    let sealed = &browser.cookies["__Host-AuthSession-0"][1..];
+    let bytes = URL_SAFE_NO_PAD.decode(sealed).unwrap();
+    let contains = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    for secret in ["alice", "access-", "refresh-"] {
+        assert!(!contains(secret), "{secret}");
+    }
 }
 
 #[tokio::test]
@@ -192,29 +198,40 @@ async fn a_login_of_another_realm_host_or_key_is_refused() {
     let other_key = OidcLayer::builder(Provider::new(provider.issuer()), CLIENT, client(), key)
         .build()
         .unwrap();
-    let others = [
-        builder(&provider).realm("another").build().unwrap(),
-        builder(&provider).cookie("__Host-Other").build().unwrap(),
-        other_key,
-        // The same settings, but another port, so another host.
-        builder(&provider).build().unwrap(),
-    ];
-    for layer in others {
-        let other = serve(layer).await;
-        assert_eq!(browser.clone().get(other, &back).await.status(), 401);
-    }
+    let same = || builder(&provider).build().unwrap();
+    let status = async |layer: OidcLayer, host: &str| {
+        let request = Request::get(&back).header(header::HOST, host);
+        browser.clone().send(serve(layer).await, request).await.status().as_u16()
+    };
+    let host = own.to_string();
+    assert_eq!(status(builder(&provider).realm("another").build().unwrap(), &host).await, 401);
+    assert_eq!(status(other_key, &host).await, 401);
+    assert_eq!(status(same(), "127.0.0.1:1").await, 401);
+    assert_eq!(provider.asked("authorization_code"), 0);
+    // The cookie of the login under the other name, so that only the name differs.
+    let mut renamed = browser.clone();
+    renamed.cookies = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| (name.replace("AuthSession", "Other"), value.clone()))
+        .collect();
+    let other_name = builder(&provider).cookie("__Host-Other").build().unwrap();
+    let request = Request::get(&back).header(header::HOST, &host);
+    assert_eq!(renamed.send(serve(other_name).await, request).await.status(), 401);
+    assert_eq!(provider.asked("authorization_code"), 0);
+    // Another load balancer with the same settings finishes it.
+    assert_eq!(status(same(), &host).await, 302);
     // A router finds the layer that has begun the login.
     let request = |host: &str| Request::get(&back).header(header::HOST, host).body(()).unwrap();
-    let host = own.to_string();
     let plain = tower_lb::http::ClientConnection::new(own, own);
     let asked = |layer: OidcLayer, host: &str| {
         let mut request = request(host);
         request.extensions_mut().insert(plain.clone());
         layer.finishes(&request)
     };
-    assert!(asked(builder(&provider).build().unwrap(), &host));
+    assert!(asked(same(), &host));
     assert!(!asked(builder(&provider).realm("another").build().unwrap(), &host));
-    assert!(!asked(builder(&provider).build().unwrap(), "127.0.0.1:1"));
+    assert!(!asked(same(), "127.0.0.1:1"));
 }
 
 #[tokio::test]

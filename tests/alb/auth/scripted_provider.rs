@@ -1,7 +1,7 @@
 //! A provider that does what a test tells it, also to lie.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use jsonwebtoken::{Algorithm, EncodingKey, jwk::Jwk};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -27,6 +27,8 @@ pub(crate) const SECRET: &str = "client secret";
 pub(crate) struct Script {
     /// Changes the claims of the ID token.
     pub(crate) claims: Box<dyn Fn(&mut Value) + Send>,
+    /// Changes the header of the ID token, before it is signed.
+    pub(crate) header: Box<dyn Fn(&mut Value) + Send>,
     /// Makes the ID token of claims and the honest token.
     pub(crate) token: Box<dyn Fn(&Value, String) -> String + Send>,
     /// Changes the response of the token endpoint.
@@ -43,6 +45,8 @@ pub(crate) struct Script {
     key: EncodingKey,
     /// Nonce and challenge of each code.
     codes: HashMap<String, (String, String)>,
+    /// The refresh tokens that were used. Each is accepted once.
+    spent: HashSet<String>,
 }
 
 #[derive(Clone)]
@@ -58,6 +62,7 @@ impl ScriptedProvider {
         let (key, keys) = signing_key("first");
         let script = Script {
             claims: Box::new(|_| {}),
+            header: Box::new(|_| {}),
             token: Box::new(|_, token| token),
             response: Box::new(|_| {}),
             replaced: HashMap::new(),
@@ -68,6 +73,7 @@ impl ScriptedProvider {
             asked: HashMap::new(),
             key,
             codes: HashMap::new(),
+            spent: HashSet::new(),
         };
         let provider = Self { address, script: Arc::new(Mutex::new(script)) };
         let router = Router::new()
@@ -181,13 +187,19 @@ async fn token(
             assert_eq!(URL_SAFE_NO_PAD.encode(verifier), challenge);
             claims["nonce"] = nonce.into();
         }
-        "refresh_token" if form["refresh_token"].starts_with("refresh-") => {}
+        "refresh_token"
+            if form["refresh_token"].starts_with("refresh-")
+                && script.spent.insert(form["refresh_token"].clone()) => {}
         _ => return error("invalid_grant"),
     }
     (script.claims)(&mut claims);
-    let mut header = Header::new(Algorithm::ES256);
-    header.kid = Some(script.kid.clone());
-    let honest = jsonwebtoken::encode(&header, &claims, &script.key).unwrap();
+    let mut header = json!({ "alg": "ES256", "typ": "JWT", "kid": script.kid });
+    (script.header)(&mut header);
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(&header), part(&claims));
+    let signature =
+        jsonwebtoken::crypto::sign(message.as_bytes(), &script.key, Algorithm::ES256).unwrap();
+    let honest = format!("{message}.{signature}");
     let number = script.asked.values().sum::<usize>();
     let mut response = json!({
         "access_token": format!("access-{number}"),

@@ -2,8 +2,8 @@
 import base64, hashlib, hmac, json, sys, time
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 issuer, now = sys.argv[1], int(time.time())
@@ -42,6 +42,10 @@ def sign(alg="RS256", key="rsa", kid=None, header=None, **claims):
     # The library checks some claims before it signs; these are signed as bytes.
     return jwt.api_jws.encode(json.dumps(payload).encode(), keys[key], algorithm=alg, headers=fields)
 
+def sign_header(header):
+    message = part(header) + "." + part(base)
+    return message + "." + part(keys["rsa"].sign(message.encode(), padding.PKCS1v15(), hashes.SHA256()))
+
 def hmac_token(secret, kid="rsa"):
     message = part({"alg": "HS256", "typ": "JWT", "kid": kid}) + "." + part(base)
     return message + "." + part(hmac.new(secret, message.encode(), hashlib.sha256).digest())
@@ -63,6 +67,7 @@ valid = {
     "one audience": sign(aud="orders"),
     "jku, jwk and x5u are ignored": sign(header={"jku": "http://127.0.0.1:1/", "jwk": foreign_jwk, "x5u": "http://127.0.0.1:1/"}),
     "another typ": sign(header={"typ": "at+jwt"}),
+    "no typ": sign_header({"alg": "RS256", "kid": "rsa"}),
 }
 invalid = {
     "none": part({"alg": "none"}) + "." + body + ".",
@@ -77,9 +82,9 @@ invalid = {
     "unknown kid": sign(kid="unknown"), "kid of a key of another type": sign("RS256", "rsa", kid="p256"),
     "not the alg of the key": sign("PS256", "only-rs256"),
     "crit": sign(header={"crit": ["b64"], "b64": True}), "empty crit": sign(header={"crit": []}),
-    "unknown crit": sign(header={"crit": ["x"], "x": 1}), "crit null": part({"alg": "RS256", "kid": "rsa", "crit": None}) + "." + body + "." + signature,
-    "kid of another type": part({"alg": "RS256", "kid": 1}) + "." + body + "." + signature,
-    "alg twice": part(b'{"alg":"none","alg":"RS256","kid":"rsa"}') + "." + body + "." + signature,
+    "unknown crit": sign(header={"crit": ["x"], "x": 1}), "crit null": sign_header({"alg": "RS256", "kid": "rsa", "crit": None}),
+    "kid of another type": sign_header({"alg": "RS256", "kid": 1}),
+    "alg twice": sign_header(b'{"alg":"none","alg":"RS256","kid":"rsa"}'),
     "other payload": head + "." + part(base | {"sub": "root"}) + "." + signature,
     "truncated": good[:-2], "no signature": head + "." + body + ".", "two parts": head + "." + body, "four parts": good + ".x",
     "padded": good + "==", "empty": "..", "not base64": "a.b.c", "trailing bits": good[:-1] + chr(ord(good[-1]) + 1),

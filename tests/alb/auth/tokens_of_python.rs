@@ -71,7 +71,10 @@ async fn tokens_of_another_implementation_are_judged_alike() {
     // Every algorithm is refused that is not configured.
     let layer = JwtLayer::builder(ISSUER, KeySource::fixed(jwks.to_string())).build().unwrap();
     let edge = serve(layer).await;
-    for (name, token) in valid.iter().filter(|(name, _)| name.ends_with(['6', '4', '2', 'A'])) {
+    let algorithms: Vec<_> =
+        valid.iter().filter(|(name, _)| name.parse::<Algorithm>().is_ok()).collect();
+    assert_eq!(algorithms.len(), 9);
+    for (name, token) in algorithms {
         let request = Request::get("/").header("authorization", format!("Bearer {token}"));
         let expected = if name == "RS256" { 200 } else { 401 };
         assert_eq!(send(edge, request).await.status(), expected, "{name}");

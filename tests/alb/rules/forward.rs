@@ -65,7 +65,9 @@ async fn a_client_stays_with_its_group() {
             assert_eq!(next.field("set-cookie"), None);
         }
         // A forged cookie counts as no session.
-        let forged = get(address, &format!("{}x", &cookie[..cookie.len() - 1])).await;
+        let (start, last) = cookie.split_at(cookie.len() - 1);
+        let other = if last == "x" { "y" } else { "x" };
+        let forged = get(address, &format!("{start}{other}")).await;
         assert!(forged.field("set-cookie").is_some());
         groups.insert(group);
     }
@@ -105,7 +107,9 @@ async fn curl_keeps_the_cookie_of_its_group() {
         let body = String::from_utf8(output.unwrap().stdout).unwrap();
         groups.insert(body.split(' ').next().unwrap().to_owned());
     }
-    assert_eq!(groups.len(), 1, "{groups:?}");
+    // Not a third text, such as that of a curl that fails.
+    let is_group = |name: &String| name == "blue" || name == "green";
+    assert!(groups.len() == 1 && groups.iter().all(is_group), "{groups:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

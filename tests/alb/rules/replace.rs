@@ -117,6 +117,10 @@ async fn a_request_waits_for_its_own_service_only() {
     assert!(waiting.poll().is_pending());
     drop(waiting);
     busy.0.0.store(true, SeqCst);
+    // A task that had taken the request over would send it now.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(busy.0.1.load(SeqCst), 1);
 }
 
