@@ -64,7 +64,8 @@ impl<S> Rule<S> {
     /// In the replacement, `$1` stands for the first group of the expression, `$0` for the whole
     /// match and `$$` for a dollar sign. The expression sees the host without its port, which
     /// stays. A host that does not match stays as it is. If the result is not a host, the request
-    /// fails with a [`RewriteError`](super::RewriteError).
+    /// fails with a [`RewriteError`](super::RewriteError). A login in the service (`auth::oidc`)
+    /// still sees the host and the URL of the browser.
     pub fn rewrite_host(
         mut self,
         regex: impl Into<String>,

@@ -15,6 +15,8 @@ use super::{
     Explanation, RuleWarning, RulesBuilder, RulesFuture, RulesStatus, dispatch::Dispatch,
     table::Table,
 };
+#[cfg(feature = "oidc")]
+use crate::auth::oidc::OriginalTarget;
 use crate::{BoxError, ConfigError, escape::Escaped, named::weak_status};
 
 /// Sends each request to the service of the first rule that it matches, in order of priority.
@@ -167,9 +169,14 @@ where
             "request matched a rule"
         );
         if !rule.rewrites.are_none() {
+            #[cfg(feature = "oidc")]
+            let original = OriginalTarget::of(&head);
             if let Err(error) = rule.rewrites.apply(&mut head) {
                 return RulesFuture::failed(error.into());
             }
+            // A login leads the browser to the address that the browser knows.
+            #[cfg(feature = "oidc")]
+            original.keep(&mut head.extensions);
         }
         head.extensions.insert(rule.identity.clone());
         let service = rule.service.clone();

@@ -10,6 +10,7 @@ use super::{
     cookies::Cookies,
     identity::Signer,
     origin::PublicOrigin,
+    original_target::original,
     provider::ProviderClient,
     refresh::Refreshes,
     seal::{CookieKey, Sealer},
@@ -110,10 +111,11 @@ impl OidcLayer {
     /// rules, because the path is not that of the request that began the login.
     pub fn finishes<B>(&self, request: &Request<B>) -> bool {
         let settings = &self.settings;
-        if request.uri().path() != settings.callback_path {
+        let (target, _) = original(request);
+        if target.path() != settings.callback_path {
             return false;
         }
-        let query = request.uri().query().and_then(CallbackParameters::parse);
+        let query = target.query().and_then(CallbackParameters::parse);
         let Some(state) = query.and_then(|query| query.state) else { return false };
         let origin = PublicOrigin::of(request);
         origin.is_some_and(|origin| settings.open_state(&state, origin.host()).is_some())

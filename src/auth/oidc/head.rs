@@ -1,11 +1,12 @@
 use http::{HeaderMap, Method, Request, Uri, header::COOKIE, uri::PathAndQuery};
 
-use super::origin::PublicOrigin;
+use super::{origin::PublicOrigin, original_target::original};
 
 /// What a decision needs of a request that it does not hold.
 pub(super) struct RequestHead {
     pub(super) origin: PublicOrigin,
     pub(super) method: Method,
+    /// The target that the browser has sent.
     pub(super) uri: Uri,
     /// The `Cookie` fields.
     pub(super) cookies: HeaderMap,
@@ -17,7 +18,7 @@ impl RequestHead {
         Self {
             origin,
             method: request.method().clone(),
-            uri: request.uri().clone(),
+            uri: original(request).0.clone(),
             cookies: cookies.map(|value| (COOKIE, value.clone())).collect(),
         }
     }

@@ -84,6 +84,7 @@ mod head;
 mod identity;
 mod login;
 mod origin;
+mod original_target;
 mod provider;
 mod refresh;
 mod seal;
@@ -92,6 +93,8 @@ mod service;
 mod session;
 mod tokens;
 
+#[cfg(feature = "rules")]
+pub(crate) use self::original_target::OriginalTarget;
 pub use self::{
     builder::{ClientAuthentication, OidcBuilder, OidcLayer, OnUnauthenticated},
     identity::{Identity, strip_identity},

@@ -2,6 +2,7 @@ use std::fmt;
 
 use http::{Request, header};
 
+use super::original_target::original;
 use crate::{auth::secure_url::is_loopback, http::ClientConnection};
 
 /// The origin that the browser sees: a scheme and a host.
@@ -18,10 +19,11 @@ impl PublicOrigin {
     /// It is `https`: a connection without TLS comes from a proxy that has ended TLS. Only a
     /// browser on the same machine may use `http`.
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
-        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (target, fields) = original(request);
+        let mut hosts = fields.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => host.to_str().ok()?,
-            (None, _) => request.uri().authority()?.as_str(),
+            (None, _) => target.authority()?.as_str(),
             (Some(_), Some(_)) => return None,
         };
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);

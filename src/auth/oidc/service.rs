@@ -15,6 +15,7 @@ use super::{
     head::RequestHead,
     identity::strip_identity,
     origin::PublicOrigin,
+    original_target::original,
     seal::Purpose,
     session::{Session, Validity},
 };
@@ -94,7 +95,7 @@ impl Settings {
         };
         let wait =
             |task, origin| Err(Box::new(Wait { task, head: RequestHead::of(request, origin) }));
-        if request.uri().path() == self.callback_path {
+        if original(request).0.path() == self.callback_path {
             return wait(Task::FinishLogin, origin);
         }
         let now = unix_time();

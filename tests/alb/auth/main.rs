@@ -5,6 +5,7 @@ mod edge;
 mod lies;
 mod logins;
 mod real_provider;
+mod rewrites;
 mod scripted_provider;
 mod sessions;
 mod tokens;
