@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::{
     Oidc, Provider,
+    answer::FailureLog,
     callback::CallbackParameters,
     cookies::Cookies,
     identity::Signer,
@@ -30,12 +31,12 @@ pub struct OidcLayer {
 
 /// What all clones share.
 pub(super) struct Settings {
-    pub(super) tokens: TokenClient,
+    pub(super) tokens: Arc<TokenClient>,
     pub(super) sealer: Sealer,
     pub(super) cookies: Cookies,
     pub(super) signer: Signer,
-    pub(super) refreshes: Refreshes,
-    pub(super) realm: String,
+    pub(super) refreshes: Arc<Refreshes>,
+    pub(super) failures: Arc<FailureLog>,
     pub(super) scope: String,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) login_seconds: u64,
@@ -141,7 +142,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("OidcLayer")
             .field("issuer", &self.signer.issuer)
             .field("client_id", &self.signer.client)
-            .field("realm", &self.realm)
+            .field("realm", &self.failures.realm)
             .field("on_unauthenticated", &self.on_unauthenticated)
             .finish_non_exhaustive()
     }
@@ -252,6 +253,7 @@ impl OidcBuilder {
         self.check()?;
         let issuer = self.provider.issuer().to_owned();
         let context = [&issuer, &self.client_id, &self.cookie, &self.realm].map(String::as_str);
+        let refreshes = self.keys.first().map(CookieKey::refreshes).unwrap_or_default();
         let sealer = Sealer::new(self.keys, context);
         let authentication = match self.authentication {
             ClientAuthentication::Basic => AuthType::BasicAuth,
@@ -266,16 +268,16 @@ impl OidcBuilder {
             self.fetch_timeout,
         )?;
         let settings = Settings {
-            tokens: TokenClient {
+            tokens: Arc::new(TokenClient {
                 provider,
                 algorithms: self.algorithms.into_iter().map(library_algorithm).collect(),
                 session_seconds: self.session_timeout.as_secs(),
-            },
+            }),
             sealer,
             cookies: Cookies::new(&self.cookie),
             signer: Signer { key: self.signing_key, issuer, client: self.client_id },
-            refreshes: Refreshes::default(),
-            realm: self.realm,
+            refreshes,
+            failures: Arc::new(FailureLog::new(self.realm)),
             scope: self.scope,
             parameters: self.parameters,
             login_seconds: self.login_timeout.as_secs(),

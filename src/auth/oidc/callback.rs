@@ -64,7 +64,7 @@ impl Settings {
         let mut response = match self.log_in(&login, &parameters, head).await {
             Ok(response) => response,
             Err(failure) => {
-                failure.log(&self.realm);
+                self.failures.log(&failure);
                 failure.respond()
             }
         };
@@ -100,7 +100,7 @@ impl Settings {
             })
             .await?;
         let cookies = self.session_cookies(&session, head)?;
-        tracing::debug!(realm = self.realm, "user logged in");
+        tracing::debug!(realm = self.failures.realm, "user logged in");
         redirect(&login.return_url(&head.origin), cookies)
     }
 }

@@ -58,9 +58,22 @@
 //! most 4 KB; one too many, one too few, or one that occurs twice counts as no session. Logging out
 //! deletes the cookies; see [`OidcLayer::logout_cookies`].
 //!
-//! **The access token** is replaced when it has expired, if there is a refresh token. Requests of
-//! one session that come within 30 s share the result. Without a refresh token, the session lasts
-//! until its own end.
+//! **The access token** is replaced when it has expired, if there is a refresh token. A session is
+//! refreshed at most once per 30 s. Its requests share the result, also those that still have the
+//! old cookies up to 10 minutes later, so that the provider gets each refresh token once. Layers
+//! share refreshes if they have clones of one [`CookieKey`] and the same realm; other load balancers
+//! do not know them. The last 4096 are kept. Without a refresh token, the session lasts until its own
+//! end.
+//!
+//! | a refresh | the session |
+//! |---|---|
+//! | is refused (`invalid_grant`), or its ID token or user info is of another user or invalid | ends |
+//! | gives an access token that the user-info endpoint refuses (401 or 403) | ends |
+//! | gives a token, but no user info in time | has the new token and its old claims |
+//! | fails in any other way, such as by a timeout, a status 5xx or `invalid_client` | has its old token; the next refresh follows after 30 s |
+//!
+//! **A rule that rewrites requests** changes what targets get. A login around the target sees the
+//! request as the browser has sent it.
 //!
 //! # Answers
 //!
@@ -71,10 +84,10 @@
 //! | 500 | the provider cannot be reached in time, or its answer cannot be read; the claims and the access token exceed 11 KB |
 //! | 561 | the provider answers with an error |
 //!
-//! The files: `builder`, `service` (what becomes of a request), `head` and `origin` (the request),
-//! `login` and `callback` (begin and end of a login), `provider` (endpoints and keys), `tokens`
-//! (what the provider is asked), `refresh`, `session`, `cookies`, `seal` and `secret` (keys),
-//! `identity` (what targets get), `answer`.
+//! The files: `builder`, `service` (what becomes of a request), `head`, `origin` and
+//! `original_target` (the request), `login` and `callback` (begin and end of a login), `provider`
+//! (endpoints and keys), `tokens` (what the provider is asked), `refresh`, `session`, `cookies`,
+//! `seal` and `secret` (keys), `identity` (what targets get), `answer`.
 
 mod answer;
 mod builder;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use aes_gcm::{
     Aes256Gcm, KeyInit, Nonce,
     aead::{Aead, Payload},
@@ -5,21 +7,29 @@ use aes_gcm::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
+use super::refresh::Refreshes;
 use crate::opaque::Opaque;
 
 const KEY_ID_BYTES: usize = 4;
 const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
+/// The longest sealed text that is opened: the most that the cookies of a session hold. A longer
+/// one is not ours, and would only cost the time to decrypt it.
+const MAX_SEALED_BYTES: usize = 16 << 10;
 
 /// A secret key that seals the cookies and the `state` of logins, by AES-256-GCM.
 ///
 /// Load balancers open each other's sessions if they have the same key, realm, cookie name, issuer
 /// and client. A key may seal 2³² texts, as its nonces are random. `Debug` shows nothing of it.
+///
+/// Clones know of each other's refreshes: layers with one realm should have clones of one key, so
+/// that the provider gets each refresh token once.
 #[derive(Clone, Debug)]
 pub struct CookieKey {
     /// Of the secret, so that it needs no name. It is no help to find a random secret.
     id: Opaque<[u8; KEY_ID_BYTES]>,
     cipher: Opaque<Aes256Gcm>,
+    refreshes: Opaque<Arc<Refreshes>>,
 }
 
 impl CookieKey {
@@ -29,7 +39,16 @@ impl CookieKey {
         let digest = Sha256::new_with_prefix(b"tower-lb cookie key id").chain_update(secret);
         let digest: [u8; 32] = digest.finalize().into();
         let id = std::array::from_fn(|index| digest[index]);
-        Self { id: Opaque(id), cipher: Opaque(Aes256Gcm::new(&secret.into())) }
+        Self {
+            id: Opaque(id),
+            cipher: Opaque(Aes256Gcm::new(&secret.into())),
+            refreshes: Opaque(Arc::default()),
+        }
+    }
+
+    /// Returns the refreshes of the sessions that this key and its clones have sealed.
+    pub(super) fn refreshes(&self) -> Arc<Refreshes> {
+        Arc::clone(&self.refreshes.0)
     }
 }
 
@@ -56,6 +75,11 @@ impl Sealer {
         Self { keys, context: bytes }
     }
 
+    /// Returns issuer, client, cookie name and realm as bytes.
+    pub(super) fn context(&self) -> &[u8] {
+        &self.context
+    }
+
     /// Returns `text` sealed for requests to `host`, in base64url. `None` if the system has no
     /// random numbers.
     pub(super) fn seal(&self, purpose: Purpose, host: &str, text: &[u8]) -> Option<String> {
@@ -69,6 +93,9 @@ impl Sealer {
 
     /// Returns the text if a key has sealed it for this purpose and host.
     pub(super) fn open(&self, purpose: Purpose, host: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        if sealed.len() > MAX_SEALED_BYTES {
+            return None;
+        }
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (id, rest) = bytes.split_first_chunk::<KEY_ID_BYTES>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
@@ -166,6 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_too_long_for_cookies_is_not_opened() {
+        let own = sealer(&[1], CONTEXT);
+        let opens = |bytes: usize| {
+            let sealed = own.seal(Purpose::State, "a", &vec![b'x'; bytes]).unwrap();
+            (sealed.len(), own.open(Purpose::State, "a", sealed.as_bytes()).is_some())
+        };
+        assert_eq!(opens(MAX_SEALED_BYTES * 3 / 4 - 32), (MAX_SEALED_BYTES, true));
+        assert_eq!(opens(MAX_SEALED_BYTES * 3 / 4 - 31), (MAX_SEALED_BYTES + 2, false));
+    }
+
+    #[test]
     fn keys_rotate_without_losing_texts() {
         let text = |sealer: &Sealer| sealer.seal(Purpose::Session, "a", b"text").unwrap();
         let opens = |sealer: &Sealer, sealed: &str| {
@@ -182,6 +220,6 @@ mod tests {
     #[test]
     fn debug_shows_nothing_of_a_key() {
         let text = format!("{:?}", sealer(&[0xab], CONTEXT).keys);
-        assert_eq!(text, "[CookieKey { id: .., cipher: .. }]");
+        assert_eq!(text, "[CookieKey { id: .., cipher: .., refreshes: .. }]");
     }
 }

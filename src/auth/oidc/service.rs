@@ -125,7 +125,7 @@ impl Settings {
         }
     }
 
-    async fn decide(self: &Arc<Self>, wait: Wait) -> Decision {
+    async fn decide(&self, wait: Wait) -> Decision {
         let Wait { task, head } = wait;
         let response = match task {
             Task::BeginLogin => self.begin_login(&head).await,
@@ -135,22 +135,25 @@ impl Settings {
         response.map_or_else(|failure| self.answer(&failure), Decision::Answer)
     }
 
-    /// Replaces the access token, or begins a login if the provider does not do so.
-    async fn refresh(self: &Arc<Self>, session: Session, head: RequestHead) -> Decision {
-        let token = session.refresh_token.clone().unwrap_or_default();
-        let settings = Arc::clone(self);
-        let refresh = self
-            .refreshes
-            .join(&token, || Box::pin(async move { settings.tokens.refresh(session).await }));
+    /// Replaces the access token, or begins a login if the provider has ended the session.
+    async fn refresh(&self, session: Session, head: RequestHead) -> Decision {
+        let needs_refresh = |session: &Session| {
+            session.validity(unix_time(), self.tokens.session_seconds) == Validity::NeedsRefresh
+        };
+        // Not the settings, which hold the kept refreshes themselves.
+        let (tokens, failures) = (Arc::clone(&self.tokens), Arc::clone(&self.failures));
+        let refresh =
+            self.refreshes.join(self.sealer.context(), session, needs_refresh, |session| {
+                Box::pin(async move { tokens.refresh_or_keep(session, &failures).await })
+            });
         let refreshed = match refresh.await {
             Ok(session) => self.session_cookies(&session, &head).map(|cookies| (session, cookies)),
             Err(failure) => Err(failure),
         };
         match refreshed {
             Ok((session, cookies)) => self.grant(session, cookies),
-            // The provider has ended the session.
-            Err(failure @ (Failure::Provider(_) | Failure::Refused(_))) => {
-                failure.log(&self.realm);
+            Err(failure) if failure.ends_session() => {
+                self.failures.log(&failure);
                 match self.without_session(&head.method, true) {
                     Some(decision) => decision,
                     None => {
@@ -190,7 +193,7 @@ impl Settings {
     }
 
     fn answer(&self, failure: &Failure) -> Decision {
-        failure.log(&self.realm);
+        self.failures.log(failure);
         Decision::Answer(failure.respond())
     }
 }

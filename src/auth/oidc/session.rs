@@ -4,6 +4,10 @@ use serde_json::{Map, Value};
 /// How far the clocks of two load balancers may differ, in seconds.
 pub(super) const CLOCK_SKEW: u64 = 60;
 
+/// The shortest time between two refreshes of a session, in seconds, whatever the lifetime of the
+/// provider's tokens.
+pub(super) const REFRESH_SECONDS: u64 = 30;
+
 /// The most bytes of claims and access token, which targets get in header fields.
 const MAX_IDENTITY_BYTES: usize = 11 << 10;
 
@@ -47,6 +51,12 @@ impl Session {
             // Without a refresh token, a session lasts until its own end.
             _ => Validity::Valid,
         }
+    }
+
+    /// Returns the session as it is, to be refreshed again after a pause.
+    pub(super) fn retried_later(mut self, now: u64) -> Self {
+        self.access_end = Some(now.saturating_add(REFRESH_SECONDS));
+        self
     }
 
     /// Returns whether targets can be given the claims and the access token.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use openidconnect::{
     AccessTokenHash, AsyncHttpClient, AuthorizationCode, ClaimsVerificationError, Nonce,
     NonceVerifier, OAuth2TokenResponse, PkceCodeVerifier, RedirectUrl, RefreshToken,
@@ -14,9 +14,9 @@ use openidconnect::{
 use serde_json::{Map, Value};
 
 use super::{
-    answer::Failure,
+    answer::{Failure, FailureLog},
     provider::{Endpoints, ProviderClient, SigningKeys},
-    session::{CLOCK_SKEW, Session},
+    session::{CLOCK_SKEW, REFRESH_SECONDS, Session},
 };
 use crate::auth::{Algorithm, http_client::FetchError, unix_time::unix_time};
 
@@ -53,79 +53,122 @@ impl TokenClient {
             .await
             .map_err(failure_of)?;
 
+        let access_token = access_token(&response)?;
         let token = response.id_token().ok_or_else(|| unusable("there is no ID token"))?;
         let nonce = Nonce::new(grant.nonce);
         let claims = self.verified(token, &nonce, &response, &endpoints).await?;
-        let end = now.saturating_add(self.session_seconds);
-        self.session(&response, claims, end, None, now, &endpoints).await
+        let subject = subject_of(&claims)
+            .filter(|subject| !subject.is_empty() && !subject.chars().any(char::is_control))
+            .ok_or_else(|| unusable("the ID token has no valid subject"))?
+            .to_owned();
+        let claims = self.user_claims(claims, &access_token, &subject, &endpoints).await?;
+        let session = Session {
+            end: now.saturating_add(self.session_seconds),
+            subject,
+            claims,
+            access_token,
+            access_end: access_end(&response, now),
+            refresh_token: refresh_token(&response),
+        };
+        if session.fits() { Ok(session) } else { Err(Failure::TooLarge) }
     }
 
-    /// Returns the session with a new access token, and with the same end.
-    pub(super) async fn refresh(&self, old: Session) -> Result<Session, Failure> {
+    /// Returns the session with a new access token, or with the old one while the provider cannot
+    /// say whether the session goes on.
+    pub(super) async fn refresh_or_keep(
+        &self,
+        session: Session,
+        failures: &FailureLog,
+    ) -> Result<Session, Failure> {
+        match self.refresh(&session).await {
+            Ok((session, failure)) => {
+                if let Some(failure) = failure {
+                    failures.log_kept_claims(&failure);
+                }
+                Ok(session)
+            }
+            Err(failure) if failure.is_temporary() => {
+                failures.log_kept_session(&failure);
+                Ok(session.retried_later(unix_time()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Returns the session with a new access token and the same end. If the claims cannot be
+    /// renewed at the moment, they stay as they are, and the reason is returned as well.
+    async fn refresh(&self, old: &Session) -> Result<(Session, Option<Failure>), Failure> {
         let endpoints = self.provider.endpoints().await?;
         let client = self.provider.login_client(&endpoints);
         let now = unix_time();
-        let refresh_token = RefreshToken::new(old.refresh_token.clone().unwrap_or_default());
+        let old_token = RefreshToken::new(old.refresh_token.clone().unwrap_or_default());
         let response = client
-            .exchange_refresh_token(&refresh_token)
+            .exchange_refresh_token(&old_token)
             .request_async(&self.provider)
             .await
             .map_err(failure_of)?;
 
+        let access_token = access_token(&response)?;
+        let claims = self.renewed_claims(old, &response, &access_token, &endpoints).await;
+        let (claims, failure) = match claims {
+            Ok(claims) => (claims, None),
+            // The provider may have withdrawn the old refresh token by now, so the new one must
+            // not be lost.
+            Err(failure) if failure.is_temporary() => (old.claims.clone(), Some(failure)),
+            Err(failure) => return Err(failure),
+        };
+        let session = Session {
+            end: old.end,
+            subject: old.subject.clone(),
+            claims,
+            access_token,
+            // A provider whose tokens expire at once must not be asked for each request.
+            access_end: access_end(&response, now).map(|end| end.max(now + REFRESH_SECONDS)),
+            // A provider that gives no new refresh token means the old one to be kept.
+            refresh_token: refresh_token(&response).or_else(|| old.refresh_token.clone()),
+        };
+        if session.fits() { Ok((session, failure)) } else { Err(Failure::TooLarge) }
+    }
+
+    /// Returns the claims of the user of a session after a refresh.
+    async fn renewed_claims(
+        &self,
+        old: &Session,
+        response: &CoreTokenResponse,
+        access_token: &str,
+        endpoints: &Endpoints,
+    ) -> Result<Map<String, Value>, Failure> {
         let claims = match response.id_token() {
             Some(token) => {
                 // The nonce belongs to the login (OpenID Connect Core 1.0, 12.2).
                 let any_nonce = |_: Option<&Nonce>| Ok(());
-                let claims = self.verified(token, any_nonce, &response, &endpoints).await?;
+                let claims = self.verified(token, any_nonce, response, endpoints).await?;
                 if subject_of(&claims) != Some(&*old.subject) {
                     return Err(Failure::Refused("the refreshed ID token is of another user"));
                 }
                 claims
             }
             None => {
-                let mut claims = old.claims;
-                claims.insert("sub".to_owned(), old.subject.into());
+                let mut claims = old.claims.clone();
+                claims.insert("sub".to_owned(), old.subject.clone().into());
                 claims
             }
         };
-        self.session(&response, claims, old.end, old.refresh_token, now, &endpoints).await
+        self.user_claims(claims, access_token, &old.subject, endpoints).await
     }
 
-    /// Returns the session of a user with these claims of the ID token.
-    async fn session(
+    /// Returns the claims of the user-info endpoint, or those of the ID token if there is none.
+    async fn user_claims(
         &self,
-        response: &CoreTokenResponse,
         claims: Map<String, Value>,
-        end: u64,
-        refresh_token: Option<String>,
-        now: u64,
+        access_token: &str,
+        subject: &str,
         endpoints: &Endpoints,
-    ) -> Result<Session, Failure> {
-        let access_token = response.access_token().secret().clone();
-        let is_text = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        if !is_text(&access_token) {
-            return Err(unusable("the access token is not valid"));
+    ) -> Result<Map<String, Value>, Failure> {
+        match &endpoints.user_info {
+            Some(url) => self.user_info(url, access_token, subject).await,
+            None => Ok(claims),
         }
-        let subject = subject_of(&claims).map(str::to_owned);
-        let subject = subject
-            .filter(|subject| !subject.is_empty() && !subject.chars().any(char::is_control))
-            .ok_or_else(|| unusable("the ID token has no valid subject"))?;
-        let claims = match &endpoints.user_info {
-            Some(_) => self.user_info(&access_token, &subject, endpoints).await?,
-            None => claims,
-        };
-        // A provider that gives no new refresh token means the old one to be kept.
-        let new_token = response.refresh_token().map(|token| token.secret().clone());
-        let access_end = response.expires_in().map(|expiry| now.saturating_add(expiry.as_secs()));
-        let session = Session {
-            end,
-            subject,
-            claims,
-            access_token,
-            access_end,
-            refresh_token: new_token.or(refresh_token),
-        };
-        if session.fits() { Ok(session) } else { Err(Failure::TooLarge) }
     }
 
     /// Returns the claims of an ID token that the provider has made for this client.
@@ -192,15 +235,15 @@ impl TokenClient {
         payload(token).ok_or(IdTokenError::Invalid("the ID token is malformed"))
     }
 
-    /// Returns the claims of the user-info endpoint, which must be about `subject`.
+    /// Returns the claims of the user-info endpoint `url`, which must be about `subject`.
     async fn user_info(
         &self,
+        url: &Uri,
         access_token: &str,
         subject: &str,
-        endpoints: &Endpoints,
     ) -> Result<Map<String, Value>, Failure> {
         let mut request = Request::new(Vec::new());
-        *request.uri_mut() = endpoints.user_info.clone().unwrap_or_default();
+        *request.uri_mut() = url.clone();
         let mut bearer = HeaderValue::try_from(format!("Bearer {access_token}"))
             .map_err(|_| unusable("the access token is not valid"))?;
         bearer.set_sensitive(true);
@@ -209,8 +252,13 @@ impl TokenClient {
         request.headers_mut().insert(header::ACCEPT, json);
 
         let response = self.provider.call(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()).into());
+        match response.status() {
+            StatusCode::OK => {}
+            // The provider knows the token, and accepts it no longer (RFC 6750, 3.1).
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(Failure::Denied(FetchError::Status(status).to_string()));
+            }
+            status => return Err(FetchError::Status(status).into()),
         }
         let claims: Map<String, Value> = serde_json::from_slice(response.body())
             .map_err(|_| unusable("the user info is not an object"))?;
@@ -254,7 +302,11 @@ fn id_token_error(error: &ClaimsVerificationError) -> IdTokenError {
 fn failure_of(error: TokenError) -> Failure {
     match error {
         RequestTokenError::ServerResponse(response) => {
-            Failure::Provider(format!("error {}", response.error()))
+            let text = format!("error {}", response.error());
+            match response.error() {
+                CoreErrorResponseType::InvalidGrant => Failure::Denied(text),
+                _ => Failure::Provider(text),
+            }
         }
         RequestTokenError::Request(error) => error.into(),
         // The errors of the parser quote the response, which has tokens.
@@ -266,6 +318,20 @@ fn failure_of(error: TokenError) -> Failure {
 
 fn unusable(reason: &str) -> Failure {
     Failure::Unreachable(reason.to_owned())
+}
+
+fn access_token(response: &CoreTokenResponse) -> Result<String, Failure> {
+    let token = response.access_token().secret();
+    let is_text = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_text { Ok(token.clone()) } else { Err(unusable("the access token is not valid")) }
+}
+
+fn access_end(response: &CoreTokenResponse, now: u64) -> Option<u64> {
+    Some(now.saturating_add(response.expires_in()?.as_secs()))
+}
+
+fn refresh_token(response: &CoreTokenResponse) -> Option<String> {
+    Some(response.refresh_token()?.secret().clone())
 }
 
 fn subject_of(claims: &Map<String, Value>) -> Option<&str> {

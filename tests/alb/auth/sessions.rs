@@ -12,7 +12,7 @@ use super::{
     browser::{Browser, location},
     edge::{client, field, send, serve},
     logins::builder,
-    scripted_provider::{CLIENT, ScriptedProvider, now},
+    scripted_provider::{CLIENT, Script, ScriptedProvider, now},
 };
 
 /// Logs in at an edge whose requests without a session are denied elsewhere.
@@ -155,31 +155,142 @@ async fn requests_of_a_session_share_one_refresh() {
     assert_eq!(provider.asked("refresh_token"), 1);
 }
 
-#[tokio::test]
-async fn a_refresh_that_fails_ends_the_session_and_an_outage_does_not() {
+/// Starts a provider whose access tokens expire at once.
+async fn short_lived() -> ScriptedProvider {
     let provider = ScriptedProvider::start().await;
     provider
         .change(|script| script.response = Box::new(|response| response["expires_in"] = json!(0)));
-    let (edge, browser) = logged_in(&provider).await;
-    let status = async |status: u16, body: &str| {
+    provider
+}
+
+#[tokio::test]
+async fn tokens_that_expire_at_once_are_not_replaced_by_each_request() {
+    let provider = short_lived().await;
+    let (edge, mut browser) = logged_in(&provider).await;
+    let old = browser.clone();
+    for _ in 0..10 {
+        let answer = browser.get(edge, "/").await;
+        assert_eq!(answer.status(), 200);
+        assert!(field(&answer, "x-amzn-oidc-accesstoken").is_some());
+    }
+    assert_eq!(provider.asked("refresh_token"), 1);
+    // The cookies from before the refresh, as of a request whose response took long.
+    let late = old.clone().get(edge, "/").await;
+    assert!(late.status() == 200 && late.headers().contains_key(header::SET_COOKIE), "{late:?}");
+    assert_eq!(provider.asked("refresh_token"), 1);
+    // Another load balancer opens the new session, and need not refresh it either.
+    let other = serve(builder(&provider).build().unwrap()).await;
+    let request = Request::get("/").header(header::HOST, edge.to_string());
+    assert_eq!(browser.send(other, request).await.status(), 200);
+    assert_eq!(provider.asked("refresh_token"), 1);
+}
+
+#[tokio::test]
+async fn rules_that_share_sessions_share_refreshes() {
+    let provider = short_lived().await;
+    let rule = builder(&provider);
+    let [first, second] = [&rule, &rule].map(|rule| rule.clone().build().unwrap());
+    let (first, second) = (serve(first).await, serve(second).await);
+    let mut browser = Browser::default();
+    browser.log_in(first, "/").await;
+    provider.change(|script| _ = script.slow.insert("token", Duration::from_millis(100)));
+    let answers = join_all([first, second, first, second].map(async |edge| {
+        let request = Request::get("/").header(header::HOST, first.to_string());
+        browser.clone().send(edge, request).await
+    }))
+    .await;
+    assert!(answers.iter().all(|answer| answer.status() == 200), "{answers:?}");
+    assert_eq!(provider.asked("refresh_token"), 1);
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_provider_that_fails_for_a_while() {
+    let provider = short_lived().await;
+    let layer = builder(&provider).fetch_timeout(Duration::from_millis(300)).build().unwrap();
+    let edge = serve(layer).await;
+    let error = "{\"error\":\"invalid_client\"}";
+    for (path, status, body) in [
+        ("token", 500, ""),
+        ("token", 503, "<html>"),
+        ("token", 429, ""),
+        ("token", 302, ""),
+        ("token", 200, "garbage"),
+        // The secret of this client is the operator's matter, and not the user's.
+        ("token", 401, error),
+        ("token", 0, "slow"),
+        ("userinfo", 500, "{}"),
+        ("userinfo", 200, "garbage"),
+        ("userinfo", 0, "slow"),
+    ] {
         let mut browser = Browser::default();
         browser.log_in(edge, "/").await;
-        provider.change(|script| _ = script.replaced.insert("token", (status, body.into())));
+        provider.change(|script| match status {
+            0 => _ = script.slow.insert(path, Duration::from_secs(3)),
+            _ => _ = script.replaced.insert(path, (status, body.into())),
+        });
+        let before = provider.asked("refresh_token");
+        for _ in 0..3 {
+            let answer = browser.get(edge, "/").await;
+            assert_eq!(answer.status(), 200, "{path} {status} {body}: {answer:?}");
+            assert!(answer.body().contains("identity alice 2\n"), "{path} {status}: {answer:?}");
+        }
+        assert_eq!(provider.asked("refresh_token") - before, 1, "{path} {status} {body}");
+        provider.change(|script| {
+            script.slow.clear();
+            script.replaced.clear();
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_is_kept_without_user_info() {
+    let provider = short_lived().await;
+    let (edge, mut browser) = logged_in(&provider).await;
+    provider.change(|script| _ = script.replaced.insert("userinfo", (503, String::new())));
+    let old = browser.clone();
+    let answer = browser.get(edge, "/").await;
+    let new = field(&answer, "x-amzn-oidc-accesstoken").unwrap().to_owned();
+    assert_eq!(field(&browser.get(edge, "/").await, "x-amzn-oidc-accesstoken"), Some(&*new));
+    // The provider would refuse the old refresh token.
+    let again = old.clone().get(edge, "/").await;
+    assert_eq!(field(&again, "x-amzn-oidc-accesstoken"), Some(&*new));
+    assert_eq!(provider.asked("refresh_token"), 1);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_the_provider_refuses_it() {
+    let provider = short_lived().await;
+    let edge = serve(builder(&provider).build().unwrap()).await;
+    let status = async |change: fn(&mut Script)| {
+        let mut browser = Browser::default();
+        browser.log_in(edge, "/").await;
+        provider.change(change);
         let answer = browser.get(edge, "/").await;
-        provider.change(|script| script.replaced.clear());
+        provider.change(|script| {
+            script.replaced.clear();
+            script.claims = Box::new(|_| {});
+        });
         answer.status().as_u16()
     };
-    assert_eq!(status(400, "{\"error\":\"invalid_grant\"}").await, 302, "a new login");
-    assert_eq!(status(200, "garbage").await, 500);
-    // Another user's token.
-    provider.change(|script| {
+    fn replace(script: &mut Script, path: &'static str, status: u16, body: &str) {
+        script.replaced.insert(path, (status, body.to_owned()));
+    }
+    assert_eq!(status(|_| {}).await, 200);
+    let denied =
+        |script: &mut Script| replace(script, "token", 400, "{\"error\":\"invalid_grant\"}");
+    assert_eq!(status(denied).await, 302, "a new login");
+    assert_eq!(status(|script| replace(script, "userinfo", 401, "{}")).await, 302);
+    assert_eq!(status(|script| replace(script, "userinfo", 403, "{}")).await, 302);
+    let other_user = |script: &mut Script| {
         script.claims = Box::new(|claims| {
             if claims.get("nonce").is_none() {
                 claims["sub"] = json!("mallory");
             }
-        })
-    });
-    assert_eq!(browser.clone().get(edge, "/").await.status(), 302);
+        });
+    };
+    assert_eq!(status(other_user).await, 302);
+    let other_user_info = |script: &mut Script| replace(script, "userinfo", 200, "{\"sub\":\"m\"}");
+    assert_eq!(status(other_user_info).await, 302);
 }
 
 #[tokio::test]
