@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{action, at::At, authenticate, condition, transform};
 use crate::alb::config::{
-    Authenticate, Certificate, Config, Listener, ListenerAttributes, ListenerLimits,
-    ListenerProtocol, MutualTls, Rule, Transforms, parts,
+    Certificate, Config, Listener, ListenerAttributes, ListenerLimits, ListenerProtocol, MutualTls,
+    Rule, parts,
 };
 use crate::listener::tls::SecurityPolicy;
 
@@ -205,12 +205,6 @@ fn rules(config: &Config, listener: &Listener, at: &mut At<'_>) {
 fn check_rule(config: &Config, listener: &Listener, rule: &Rule, at: &mut At<'_>) {
     condition::check_all(&rule.conditions, MAX_CONDITION_VALUES, &mut at.at("conditions"));
     transform::check(&rule.transforms, &mut at.at("transforms"));
-    let is_login =
-        matches!(rule.authenticate, Some(Authenticate::Oidc(_) | Authenticate::Cognito(_)));
-    if is_login && rule.transforms != Transforms::default() {
-        let why = "a login needs the address that the browser sees";
-        at.at("transforms").unsupported(why);
-    }
     let authenticate = rule.authenticate.as_ref();
     authenticate::check(config, listener, authenticate, &mut at.at("authenticate"));
     action::check(config, listener, &rule.action, &mut at.at("action"));

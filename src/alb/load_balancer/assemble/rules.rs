@@ -63,13 +63,10 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
             made = made.when(Condition::any());
         }
         made = rule.conditions.iter().map(parts::condition).fold(made, Rule::when);
-        // A login needs the address that the browser sees. The check reports such a rule.
-        let needs_address = rule.authenticate.as_ref().is_some_and(is_login);
-        let transforms = Some(&rule.transforms).filter(|_| !needs_address);
-        if let Some(rewrite) = transforms.and_then(|transforms| transforms.host.as_ref()) {
+        if let Some(rewrite) = &rule.transforms.host {
             made = made.rewrite_host(&rewrite.regex, &rewrite.replace);
         }
-        if let Some(rewrite) = transforms.and_then(|transforms| transforms.url.as_ref()) {
+        if let Some(rewrite) = &rule.transforms.url {
             made = made.rewrite_url(&rewrite.regex, &rewrite.replace);
         }
         rules.push(made);
@@ -86,10 +83,6 @@ pub(in crate::alb::load_balancer) fn assemble_rules<S: Clone>(
             None
         }
     }
-}
-
-fn is_login(authenticate: &config::Authenticate) -> bool {
-    matches!(authenticate, config::Authenticate::Oidc(_) | config::Authenticate::Cognito(_))
 }
 
 /// Makes what a rule does: its action behind its authentication.
