@@ -83,7 +83,7 @@ pub(crate) fn screen_trailers(trailers: &mut HeaderMap) {
         header::TRAILER,
     ];
     let is_misplaced =
-        |name: &HeaderName| is_always(name) || NEVER.contains(name) || describes_client(name);
+        |name: &HeaderName| is_always(name) || NEVER.contains(name) || is_written_by_edge(name);
     remove_if(trailers, is_misplaced);
 }
 
@@ -103,13 +103,24 @@ pub(crate) fn describes_client(name: &HeaderName) -> bool {
     }
 }
 
+/// Returns whether an edge describes the client, its connection or its user in the field.
+fn is_written_by_edge(name: &HeaderName) -> bool {
+    let prefixes = ["x-amzn-mtls-", "x-amzn-oidc-", "x-amzn-tls-"];
+    describes_client(name) || prefixes.iter().any(|prefix| folds_to(name, prefix))
+}
+
 /// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other
 /// character may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
 #[cfg(any(feature = "alb", feature = "oidc"))]
 pub(crate) fn describes_user(name: &HeaderName) -> bool {
-    let folded =
-        name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
-    folded.take(12).eq(*b"x-amzn-oidc-")
+    folds_to(name, "x-amzn-oidc-")
+}
+
+/// Returns whether the name begins with `prefix` if all but letters and digits are hyphens.
+fn folds_to(name: &HeaderName, prefix: &str) -> bool {
+    let bytes = name.as_str().bytes();
+    let folded = bytes.map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+    folded.take(prefix.len()).eq(prefix.bytes())
 }
 
 #[cfg(test)]
@@ -140,6 +151,9 @@ mod tests {
             "x-forwarded-for",
             "x_forwarded_proto",
             "x_real-ip",
+            "x-amzn-mtls-clientcert-subject",
+            "x-amzn_tls-version",
+            "x-amzn-oidc-data",
             "forwarded",
             "cookie",
             "content-length",
