@@ -61,9 +61,9 @@
 //! **The access token** is replaced when it has expired, if there is a refresh token. A session is
 //! refreshed at most once per 30 s. Its requests share the result, also those that still have the
 //! old cookies up to 10 minutes later, so that the provider gets each refresh token once. Layers
-//! share refreshes if they have clones of one [`CookieKey`] and the same realm; other load balancers
-//! do not know them. The last 4096 are kept. Without a refresh token, the session lasts until its own
-//! end.
+//! share refreshes if they have clones of one [`CookieKey`] and the same realm; other load
+//! balancers do not know them. The last 4096 are kept. Without a refresh token, the session lasts
+//! until its own end.
 //!
 //! | a refresh | the session |
 //! |---|---|

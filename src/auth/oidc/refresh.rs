@@ -42,7 +42,7 @@ struct Kept {
 
 impl Refreshes {
     /// Returns the refresh of this session of a realm, which `start` begins unless another request
-    /// has. All requests that wait for it drive it, so it is not lost when one of them is cancelled.
+    /// has. All requests that wait for it drive it, so it is not lost if one of them is cancelled.
     ///
     /// The result of a refresh may need one itself, according to `needs_refresh`. Then `start` gets
     /// that result, and not the session of the request, whose refresh token was used.

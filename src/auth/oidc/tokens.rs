@@ -157,7 +157,7 @@ impl TokenClient {
         self.user_claims(claims, access_token, &old.subject, endpoints).await
     }
 
-    /// Returns the claims of the user-info endpoint, or those of the ID token if there is none.
+    /// Returns the claims of the user-info endpoint; without one, those of the ID token.
     async fn user_claims(
         &self,
         claims: Map<String, Value>,
