@@ -6,8 +6,9 @@
 //! proxies take turns, several rounds in one run, so that all see the same machine.
 //!
 //! With `tls`, the proxies terminate TLS 1.3 with one suite (`TLS13_AES_128_GCM_SHA256`) and one
-//! key exchange (X25519). Their CPU time is divided by full handshakes, resumed handshakes, requests on
-//! open connections, and gibibytes; at the end, 10 000 connections are left idle in each.
+//! key exchange (X25519). Their CPU time is divided by full handshakes, resumed handshakes,
+//! requests on open connections, and gibibytes; at the end, 10 000 connections are left idle in
+//! each.
 //!
 //! Options: `--rounds N` (default 5), `--seconds S` (default 4), `--idle N` (default 10 000). Needs
 //! Linux with two cores, `taskset` and `wrk`; HAProxy, nginx and Envoy are left out where they are
