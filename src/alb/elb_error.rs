@@ -153,6 +153,15 @@ mod tests {
         assert_eq!((error, error.status().as_u16()), (ElbError::RequestTimeout, 408));
     }
 
+    #[tokio::test]
+    async fn a_request_body_beyond_a_limit_is_413() {
+        use http_body_util::{BodyExt, Full, Limited};
+
+        let body = Limited::new(Full::new(Bytes::from("too much")), 3);
+        let error = of_target(CallerError::new(body.collect().await.unwrap_err()));
+        assert_eq!((error, error.status().as_u16()), (ElbError::PayloadTooLarge, 413));
+    }
+
     #[test]
     fn another_version_is_464() {
         let error = ElbError::of(&IncompatibleVersion::new(ProtocolVersion::Grpc));

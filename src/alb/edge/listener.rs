@@ -1,5 +1,4 @@
 use std::{
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -123,8 +122,7 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ListenerEdgeFu
 fn set_port<B>(request: &mut Request<B>, port: u16) {
     if let Some(connection) = request.extensions().get::<ClientConnection>() {
         if connection.local().port() != port {
-            let local = SocketAddr::new(connection.local().ip(), port);
-            let seen = ClientConnection::new(connection.peer(), local).tls(connection.is_tls());
+            let seen = connection.clone().at_port(port);
             request.extensions_mut().insert(seen);
         }
     }

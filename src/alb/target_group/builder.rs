@@ -139,9 +139,9 @@ impl<B: 'static> TargetGroupBuilder<B> {
         /// it does: the target optimizer. Default off. See
         /// [`PermitLimited`](crate::health::PermitLimited).
         pub fn target_permits(initial: u32) => permits = Some(initial);
-        /// Limits the time in which a target takes no part in an exchange, which then fails with
-        /// status 504: `idle_timeout.timeout_seconds` of the load balancer. Default 60 s; from 1 to
-        /// 4000 s.
+        /// Limits the time in which a target, or a function, takes no part in an exchange, which
+        /// then fails with status 504: `idle_timeout.timeout_seconds` of the load balancer. Default
+        /// 60 s; from 1 to 4000 s.
         pub fn idle_timeout(timeout: Duration) => idle_timeout = timeout;
         /// Limits the time to open a connection to a target. Default 10 s, as at the ALB.
         pub fn connect_timeout(timeout: Duration) => connect_timeout = timeout;

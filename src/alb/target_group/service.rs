@@ -1,4 +1,5 @@
 use std::{
+    collections::{HashMap, HashSet},
     fmt,
     pin::Pin,
     sync::Arc,
@@ -120,18 +121,23 @@ where
         let status = self.balancer.status();
         let checks = self.shared.checks.as_ref().map(CheckFigures::status);
         let anomalies = self.shared.anomalies.as_ref().map(AnomalyFigures::status);
+        // By name, so that a group of thousands of targets takes no millions of comparisons.
+        let checked: Option<HashMap<&str, _>> = checks
+            .as_ref()
+            .map(|checks| checks.endpoints.iter().map(|check| (&*check.endpoint, check)).collect());
+        let compared: HashMap<&str, _> = anomalies
+            .iter()
+            .flat_map(|anomalies| &anomalies.endpoints)
+            .map(|anomaly| (&*anomaly.endpoint, anomaly))
+            .collect();
         let known = status.endpoints.iter().map(|target| {
-            let check = checks.as_ref().and_then(|checks| {
-                checks.endpoints.iter().find(|check| check.endpoint == target.name)
-            });
-            let anomaly = anomalies.as_ref().and_then(|anomalies| {
-                anomalies.endpoints.iter().find(|anomaly| anomaly.endpoint == target.name)
-            });
-            TargetHealth::of(target, check, anomaly)
+            let check = checked.as_ref().and_then(|checked| checked.get(&*target.name).copied());
+            TargetHealth::of(target, check, compared.get(&*target.name).copied())
         });
         let mut health: Vec<_> = known.collect();
+        let known: HashSet<&str> = status.endpoints.iter().map(|target| &*target.name).collect();
         for target in self.shared.targets.list() {
-            if !status.endpoints.iter().any(|known| known.name == target.id()) {
+            if !known.contains(&*target.id()) {
                 health.push(TargetHealth::registering(&target));
             }
         }

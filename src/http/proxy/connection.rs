@@ -35,6 +35,14 @@ impl ClientConnection {
         pub fn tls(tls: bool) => tls = tls;
     }
 
+    /// Returns the same connection to another port, such as the one that a port is mapped from.
+    #[cfg(feature = "alb")]
+    pub(crate) fn at_port(mut self, port: u16) -> Self {
+        self.local.set_port(port);
+        self.local_port_field = port.into();
+        self
+    }
+
     /// Returns the address of the client, or the one that a PROXY header names.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
