@@ -204,11 +204,11 @@ mod tests {
     use futures::FutureExt;
     use http::HeaderValue;
     use tower::{Layer, service_fn};
+    use tracing::subscriber::{NoSubscriber, with_default};
 
     use super::*;
     use crate::http::trace::TraceRequestsLayer;
 
-    /// The tests of the library install no subscriber.
     #[test]
     fn without_a_subscriber_nothing_is_allocated_and_no_header_is_touched() {
         let echo = |request: Request<()>| ready(Ok::<_, Infallible>(request_head(request)));
@@ -219,7 +219,11 @@ mod tests {
         let mut request = Request::new(());
         request.headers_mut().insert("traceparent", HeaderValue::from_static("of the client"));
         let mut response = None;
-        let allocated = measure(|| response = Some(service.call(request).now_or_never()));
+        // The only subscriber of a process decides for all threads, and a test beside this one may
+        // install it.
+        let allocated = with_default(NoSubscriber::new(), || {
+            measure(|| response = Some(service.call(request).now_or_never()))
+        });
         let response = response.flatten().unwrap().unwrap();
         assert_eq!(response.headers()["traceparent"], "of the client");
         assert!(response.extensions().is_empty());

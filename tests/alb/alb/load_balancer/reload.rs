@@ -17,6 +17,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
@@ -122,9 +123,13 @@ impl Client {
         Ok(self.tls.connect(ServerName::try_from("a.test")?, stream).await?)
     }
 
-    /// Returns the certificate that a new connection gets.
+    /// Returns the certificate that a new connection gets. One that resumes a session gets none: the
+    /// client remembers that of the session.
     async fn certificate(&self) -> CertificateDer<'static> {
-        let stream = self.connect().await.unwrap();
+        let mut config = ClientConfig::clone(self.tls.config());
+        config.resumption = Resumption::disabled();
+        let client = Self { tls: TlsConnector::from(Arc::new(config)), ..*self };
+        let stream = client.connect().await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
     }
 
