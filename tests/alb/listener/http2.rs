@@ -41,7 +41,10 @@ async fn get(sender: &mut SendRequest<NoBody>, path: &str) -> hyper::Result<Stri
 }
 
 /// Whether connections retire by number or by age, a client that heeds GOAWAY loses no request.
-#[tokio::test(flavor = "multi_thread")]
+///
+/// On one thread: with several, hyper's client gives a request up that it has just sent if another
+/// thread receives a GOAWAY at that moment.
+#[tokio::test]
 async fn connections_retire_without_a_lost_request() {
     let by_number = served::default().max_requests(10);
     let by_age = served::default().max_age(Duration::from_millis(100));
@@ -50,18 +53,12 @@ async fn connections_retire_without_a_lost_request() {
         let client: Client<_, NoBody> =
             Client::builder(TokioExecutor::new()).http2_only(true).build_http();
         for _ in 0..50 {
-            let requests = (0..8).map(|_| async {
-                // The client does not repeat a request that meets a GOAWAY on its way out. That one
-                // was not served, as the count below shows.
-                for _ in 0..3 {
-                    if let Ok(response) = client.get(served.url("/slow/5").parse().unwrap()).await {
-                        return response;
-                    }
-                }
-                panic!("three connections retired before a request was sent");
+            let requests = (0..8).map(|_| {
+                let uri = served.url("/slow/5").parse().unwrap();
+                client.get(uri)
             });
             for response in futures::future::join_all(requests).await {
-                let body = response.into_body().collect().await.unwrap().to_bytes();
+                let body = response.unwrap().into_body().collect().await.unwrap().to_bytes();
                 assert!(body.starts_with(b"HTTP/2.0"));
             }
         }
