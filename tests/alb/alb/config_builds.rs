@@ -423,7 +423,7 @@ async fn what_the_check_accepts_can_be_built() {
     let accepted = Cell::new(0);
     let mutation = (any::<Index>(), 0..6_usize, any::<Index>());
     let config = ProptestConfig {
-        cases: 3000,
+        cases: 1000,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(7),
         failure_persistence: None,
@@ -447,7 +447,7 @@ async fn what_the_check_accepts_can_be_built() {
             prop_assert!(is_supplied, "{problems}\n{}", read.to_toml().unwrap_or_default());
         }
     });
-    assert!(accepted.get() > 300, "{}", accepted.get());
+    assert!(accepted.get() > 50, "{}", accepted.get());
 }
 
 /// Values that an Application Load Balancer would reject, and this library as well, cannot be
