@@ -236,13 +236,15 @@ impl Node {
     /// Serves by the parts of `next`, on the connections that are open as well.
     fn take_over(self, next: Self) -> Self {
         self.service.replace(&next.service);
-        let keeps_sessions = self.keeps_tls_sessions(&next);
+        let is_same_policy = self.has_policy_of(&next);
         // The listener has the handle of the present one.
         let tls = match (self.tls, next.tls) {
-            (Some(present), Some(next)) => {
-                match keeps_sessions {
-                    true => present.certificates().replace(&next.certificates()),
-                    false => present.replace(&next),
+            (Some(present), Some(new)) => {
+                let is_same =
+                    is_same_policy && present.certificates().serves_the_same(&new.certificates());
+                // Sessions end with the configuration that they have begun under.
+                if !is_same {
+                    present.replace(&new);
                 }
                 Some(present)
             }
@@ -251,10 +253,9 @@ impl Node {
         Self { service: self.service, tls, ..next }
     }
 
-    /// Returns whether only the certificates of `next` may be others, so that clients can resume
-    /// their sessions. With client certificates there are no sessions, and the files of the trust
-    /// store are read again.
-    fn keeps_tls_sessions(&self, next: &Self) -> bool {
+    /// Returns whether TLS is the same but for the certificates. With client certificates there are
+    /// no sessions to keep, and the trust store's files are read again.
+    fn has_policy_of(&self, next: &Self) -> bool {
         self.security_policy == next.security_policy
             && self.settings.http2 == next.settings.http2
             && [self, next]

@@ -66,10 +66,11 @@ impl fmt::Debug for TargetBody {
 pin_project! {
     /// The response body of a target.
     #[project = EndpointBodyProjection]
-    #[derive(Debug)]
+    #[derive(Debug, Default)]
     pub(super) enum EndpointBody {
         Http { #[pin] body: IdleBody<ClientBody> },
         Function { #[pin] body: IdleBody<HttpBody> },
+        #[default]
         Empty,
     }
 }
@@ -81,12 +82,6 @@ impl EndpointBody {
 
     pub(super) fn function(body: IdleBody<HttpBody>) -> Self {
         Self::Function { body }
-    }
-}
-
-impl Default for EndpointBody {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 

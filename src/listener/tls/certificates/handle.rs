@@ -90,6 +90,17 @@ impl Certificates {
         self.shared.set.load().entries.iter().map(|loaded| loaded.info()).collect()
     }
 
+    /// Returns whether both serve the same chains in the same order.
+    #[cfg(feature = "alb")]
+    pub(crate) fn serves_the_same(&self, other: &Self) -> bool {
+        let (own, others) = (self.shared.set.load(), other.shared.set.load());
+        // A leaf names its key, so its key is the same too.
+        let chains = |set: &CertificateSet| -> Vec<_> {
+            set.entries.iter().map(|loaded| (loaded.role, loaded.certified.cert.clone())).collect()
+        };
+        chains(&own) == chains(&others)
+    }
+
     pub(in crate::listener::tls) fn provider(&self) -> &Arc<CryptoProvider> {
         &self.shared.provider
     }
