@@ -203,6 +203,8 @@ pub mod endpoint;
 mod error;
 mod escape;
 pub mod failover;
+#[cfg(feature = "flow")]
+pub mod flow;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
