@@ -246,6 +246,8 @@ pub mod strategy;
 mod sync;
 pub mod timeout;
 pub mod traffic;
+#[cfg(feature = "udp")]
+pub mod udp;
 
 pub use self::{
     balance::{Balancer, Driver},

@@ -1,0 +1,125 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Wake, Waker},
+};
+
+use crate::sync::{Mutex, lock};
+
+/// Which of many wakers were woken, so that one task can poll just those flows.
+#[derive(Debug)]
+pub(super) struct ReadyQueue<K> {
+    state: Mutex<State<K>>,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    woken: Vec<Arc<Item<K>>>,
+    /// The waker of the task that polls the flows.
+    task: Option<Waker>,
+}
+
+/// What is woken.
+#[derive(Debug)]
+pub(super) struct Item<K> {
+    pub(super) key: K,
+    /// Tells it from an earlier item under the same key.
+    pub(super) number: u64,
+    is_woken: AtomicBool,
+    queue: Arc<ReadyQueue<K>>,
+}
+
+impl<K: Send + Sync + 'static> ReadyQueue<K> {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new(State { woken: Vec::new(), task: None }) })
+    }
+
+    /// Returns a waker for the item, which is woken at once if `is_woken` is true.
+    pub(super) fn waker(self: &Arc<Self>, key: K, number: u64) -> Waker {
+        let (queue, is_woken) = (Arc::clone(self), AtomicBool::new(false));
+        Waker::from(Arc::new(Item { key, number, is_woken, queue }))
+    }
+
+    /// Sets which task is woken, and appends the items that were woken to `woken`, in order.
+    pub(super) fn take(&self, task: &Waker, woken: &mut Vec<Arc<Item<K>>>) {
+        let mut state = lock(&self.state);
+        if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
+            state.task = Some(task.clone());
+        }
+        woken.append(&mut state.woken);
+        drop(state);
+        // A wake-up from now on counts again: the item is polled after it.
+        woken.iter().for_each(|item| item.is_woken.store(false, Ordering::SeqCst));
+    }
+}
+
+impl<K: Send + Sync + 'static> Wake for Item<K> {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut state = lock(&self.queue.state);
+        state.woken.push(Arc::clone(self));
+        // Only the first one needs to wake the task, and outside of the lock.
+        let task = (state.woken.len() == 1).then(|| state.task.clone()).flatten();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_item_is_taken_once_for_each_time_that_it_is_polled() {
+        let queue = ReadyQueue::new();
+        let (a, b) = (queue.waker('a', 1), queue.waker('b', 2));
+        let taken = || {
+            let mut woken = Vec::new();
+            queue.take(Waker::noop(), &mut woken);
+            woken.iter().map(|item| (item.key, item.number)).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(), []);
+        b.wake_by_ref();
+        a.wake_by_ref();
+        b.wake_by_ref();
+        assert_eq!(taken(), [('b', 2), ('a', 1)]);
+        assert_eq!(taken(), []);
+        b.wake_by_ref();
+        assert_eq!(taken(), [('b', 2)]);
+    }
+
+    #[test]
+    fn the_task_is_woken_when_an_item_is() {
+        let (task, count) = futures_count();
+        let queue = ReadyQueue::new();
+        let item = queue.waker((), 0);
+        queue.take(&task, &mut Vec::new());
+        item.wake_by_ref();
+        item.wake_by_ref();
+        assert_eq!(Arc::strong_count(&count.0), 1);
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    struct Count(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn futures_count() -> (Waker, Arc<Count>) {
+        let count = Arc::new(Count(Arc::default()));
+        (Waker::from(Arc::clone(&count)), count)
+    }
+}

@@ -1,0 +1,67 @@
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{io::ReadBuf, net::UdpSocket};
+
+/// A buffer for one datagram. It is longer than any, so that none is cut off.
+#[derive(Default)]
+pub(super) struct Buffer(Box<[u8]>);
+
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// What [`Buffer::poll_receive`] got.
+pub(super) struct Received<'a> {
+    pub(super) payload: &'a [u8],
+    pub(super) from: SocketAddr,
+}
+
+impl Buffer {
+    pub(super) fn new() -> Self {
+        Self(vec![0; BUFFER_BYTES].into())
+    }
+
+    /// Receives a datagram from anywhere.
+    pub(super) fn poll_receive(
+        &mut self,
+        socket: &UdpSocket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Received<'_>>> {
+        loop {
+            let mut buffer = ReadBuf::new(&mut self.0);
+            match ready!(socket.poll_recv_from(cx, &mut buffer)) {
+                Ok(from) => {
+                    let len = buffer.filled().len();
+                    return Poll::Ready(Ok(Received { payload: &self.0[..len], from }));
+                }
+                Err(error) if is_of_one_datagram(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Receives a datagram from the peer of a connected socket.
+    pub(super) fn poll_reply(
+        &mut self,
+        socket: &UdpSocket,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<&[u8]>> {
+        let mut buffer = ReadBuf::new(&mut self.0);
+        ready!(socket.poll_recv(cx, &mut buffer))?;
+        let len = buffer.filled().len();
+        Poll::Ready(Ok(&self.0[..len]))
+    }
+}
+
+/// Returns whether an error concerns a datagram that was sent before, and not the socket.
+fn is_of_one_datagram(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
+    )
+}

@@ -1,0 +1,199 @@
+use std::{
+    fmt,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, Sleep, sleep_until},
+};
+use tower_service::Service;
+
+use super::{
+    UdpRelayBuilder,
+    flows::Flows,
+    session::{Session, SessionKey},
+};
+use crate::{
+    BoxError,
+    flow::FlowTable,
+    udp::{Flow, OpenFlow, UdpRelayStatus, receive::Buffer, status::Counters},
+};
+
+/// Relays datagrams between clients and the endpoints of a balancer.
+///
+/// The datagrams from one client address and port are a [`Flow`]. Its first one asks the service,
+/// mostly a balancer, for an endpoint; later ones go to the same endpoint, through a socket of the
+/// flow. What comes back on that socket goes to the client. A flow ends when it has been idle for
+/// the [idle timeout](UdpRelayBuilder::idle_timeout), or when the table needs room and it had no
+/// reply. What happens if it loses its endpoint is [configured](super::TargetLoss).
+///
+/// [`serve`](Self::serve) is a future that does all the work, in the task that polls it. Several
+/// relays with sockets on the same port (`SO_REUSEPORT`) use several cores.
+///
+/// **Bounds.** Flows, and so sockets, are bounded in total and for each client. A flow keeps at
+/// most one datagram, and only while its endpoint is picked: the latest. No datagram waits for a
+/// full socket; it is dropped and [counted](UdpRelayStatus::dropped).
+pub struct UdpRelay<S> {
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    buffer: Buffer,
+    flows: Flows<S>,
+    timer: Timer,
+    /// When the remaining flows are cut off; `None` until the relay stops.
+    stop_at: Option<Instant>,
+}
+
+/// Reads the status of a [`UdpRelay`].
+#[derive(Clone, Debug)]
+pub struct UdpRelayHandle {
+    counters: Arc<Counters>,
+    local: SocketAddr,
+}
+
+impl UdpRelay<()> {
+    /// Returns the settings of a relay, all at their defaults.
+    #[must_use]
+    pub fn builder() -> UdpRelayBuilder {
+        UdpRelayBuilder::default()
+    }
+}
+
+/// How many datagrams are received before other tasks get a turn.
+const BATCH: usize = 64;
+
+impl<S> UdpRelay<S> {
+    pub(super) fn new(
+        builder: UdpRelayBuilder,
+        (socket, local): (UdpSocket, SocketAddr),
+        service: S,
+        table: FlowTable<Session, SessionKey>,
+    ) -> Self {
+        let UdpRelayBuilder { name, settings, .. } = builder;
+        let (socket, counters) = (Arc::new(socket), Arc::new(Counters::new(name)));
+        let replies = Arc::clone(&socket);
+        Self {
+            socket,
+            local,
+            buffer: Buffer::new(),
+            flows: Flows::new(service, (replies, local), table, settings, counters),
+            timer: Timer::default(),
+            stop_at: None,
+        }
+    }
+
+    /// Returns the address that the relay receives on.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Returns a handle, which is of use while the relay serves.
+    #[must_use]
+    pub fn handle(&self) -> UdpRelayHandle {
+        UdpRelayHandle { counters: Arc::clone(self.flows.counters()), local: self.local }
+    }
+}
+
+impl<S> UdpRelay<S>
+where
+    S: Service<Flow, Response = OpenFlow, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + 'static,
+{
+    /// Relays datagrams until `stop` is ready. Flows then go on for the
+    /// [drain timeout](UdpRelayBuilder::drain_timeout), or until none is left.
+    ///
+    /// # Errors
+    ///
+    /// If receiving on the socket fails. Errors of single datagrams and flows are counted instead.
+    pub async fn serve(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        let mut stop = pin!(stop);
+        poll_fn(|cx| self.poll_serve(cx, stop.as_mut())).await
+    }
+
+    fn poll_serve(
+        &mut self,
+        cx: &mut Context<'_>,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<io::Result<()>> {
+        let now = Instant::now();
+        if self.stop_at.is_none() && stop.poll(cx).is_ready() {
+            self.stop_at = Some(self.flows.stop(now));
+        }
+        let expiring = self.flows.expire(now);
+        self.flows.poll_woken(cx, now);
+        let receiving = self.receive(cx, now)?;
+        if self.stop_at.is_some_and(|at| self.flows.is_empty() || now >= at) {
+            self.flows.cut_off();
+            return Poll::Ready(Ok(()));
+        }
+        let due = [self.flows.next_expiry(), self.stop_at].into_iter().flatten().min();
+        if expiring || receiving || self.timer.is_due(due, cx) {
+            // Other tasks get a turn first.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Receives a batch. Returns true if there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            match self.buffer.poll_receive(&self.socket, cx) {
+                Poll::Ready(received) => self.flows.received(received?, now),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl UdpRelayHandle {
+    /// Returns what the relay has done so far.
+    #[must_use]
+    pub fn status(&self) -> UdpRelayStatus {
+        self.counters.relay_status()
+    }
+
+    /// Returns the address that the relay receives on.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// One timer for all flows. The time that is due moves with each datagram, and the timer does not:
+/// it fires too early, and is set again then.
+#[derive(Default)]
+pub(in crate::udp) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Timer {
+    /// Returns true if the time has come. Otherwise the task is woken by then.
+    pub(in crate::udp) fn is_due(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        let Some(due) = due else { return false };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if !self.is_set || due < sleep.deadline() {
+            sleep.as_mut().reset(due);
+            self.is_set = true;
+        }
+        let has_fired = sleep.as_mut().poll(cx).is_ready();
+        self.is_set = !has_fired;
+        has_fired
+    }
+}
+
+impl<S> fmt::Debug for UdpRelay<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpRelay")
+            .field("local", &self.local)
+            .field("status", &self.flows.counters().relay_status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Sockets that are connected to a target.
+
+use std::{
+    error::Error as StdError,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::fd::AsFd,
+};
+
+use socket2::SockRef;
+
+use crate::{BoxError, outcome::CallerError};
+
+/// A target has the address of the relay itself, so that each datagram would come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetLoop {
+    target: SocketAddr,
+    local: SocketAddr,
+}
+
+impl TargetLoop {
+    /// Returns the address of the target.
+    #[must_use]
+    pub fn target(&self) -> SocketAddr {
+        self.target
+    }
+}
+
+impl fmt::Display for TargetLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, local } = self;
+        write!(f, "target {target} is the relay itself, which receives on {local}")
+    }
+}
+
+impl StdError for TargetLoop {}
+
+/// Opens a non-blocking socket that is connected to `target`, for datagrams that came in at
+/// `local`.
+pub(super) fn connect(
+    target: SocketAddr,
+    local: Option<SocketAddr>,
+) -> Result<UdpSocket, BoxError> {
+    let any: IpAddr = match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // A lack of descriptors or ports is no fault of the endpoint.
+    let ours = |error: io::Error| BoxError::from(CallerError::new(error));
+    let socket = UdpSocket::bind((any, 0)).map_err(ours)?;
+    socket.set_nonblocking(true).map_err(ours)?;
+    socket.connect(target)?;
+    if let Some(local) = local {
+        // The kernel has chosen the source address: for a target on this host, its own address.
+        let source = socket.local_addr().map_err(ours)?.ip().to_canonical();
+        if is_loop(target, local, source) {
+            return Err(TargetLoop { target, local }.into());
+        }
+    }
+    Ok(socket)
+}
+
+/// Returns whether datagrams to `target` come in at `local` again. `source` is the address that
+/// this host uses towards the target.
+fn is_loop(target: SocketAddr, local: SocketAddr, source: IpAddr) -> bool {
+    let (ip, listens) = (target.ip().to_canonical(), local.ip().to_canonical());
+    let is_own = ip == source || ip.is_loopback() || ip.is_unspecified();
+    target.port() == local.port() && (ip == listens || (listens.is_unspecified() && is_own))
+}
+
+/// Sends without waiting. tokio's own `try_send` fails on a socket whose readiness it has not
+/// learned yet, as on each new one.
+pub(super) fn send(socket: &impl AsFd, datagram: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send(datagram)
+}
+
+/// Sends to an address without waiting.
+pub(super) fn send_to(socket: &impl AsFd, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(datagram, &to.into())
+}
+
+/// Returns whether the operating system reports that nothing receives at the other end.
+pub(super) fn is_refused(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_the_relay_is_recognised() {
+        let is_loop = |target: &str, local: &str, source: &str| {
+            let [target, local] = [target, local].map(|text| text.parse().unwrap());
+            is_loop(target, local, source.parse().unwrap())
+        };
+        assert!(is_loop("127.0.0.1:53", "127.0.0.1:53", "127.0.0.1"));
+        assert!(is_loop("127.0.0.2:53", "0.0.0.0:53", "127.0.0.1"));
+        assert!(is_loop("10.0.0.5:53", "0.0.0.0:53", "10.0.0.5"));
+        assert!(is_loop("[::1]:53", "[::]:53", "::1"));
+        assert!(is_loop("10.0.0.5:53", "[::]:53", "10.0.0.5"));
+        assert!(!is_loop("127.0.0.1:54", "0.0.0.0:53", "127.0.0.1"));
+        assert!(!is_loop("10.0.0.6:53", "0.0.0.0:53", "10.0.0.5"));
+        assert!(!is_loop("127.0.0.2:53", "127.0.0.1:53", "127.0.0.1"));
+    }
+}
