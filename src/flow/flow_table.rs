@@ -39,7 +39,8 @@ pub struct FlowTable<V, K = FlowKey> {
     sources: Sources,
     max_flows: usize,
     max_flows_per_source: u32,
-    epoch: Instant,
+    /// The first time that was passed in.
+    epoch: Option<Instant>,
     /// The latest time that was passed in, in nanoseconds since `epoch`. An earlier one counts as
     /// this.
     now: u64,
@@ -152,7 +153,7 @@ impl<V, K: Eq + Hash> FlowTable<V, K> {
             max_flows: settings.max_flows as usize,
             // A cast of a float saturates.
             max_flows_per_source: (share as u32).max(1),
-            epoch: Instant::now(),
+            epoch: None,
             now: 0,
             counts: FlowCounts::default(),
         }
@@ -311,7 +312,8 @@ impl<V, K: Eq + Hash> FlowTable<V, K> {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Instant> {
         let firsts = self.firsts().map(|(index, timeout)| self.entries[index].used + timeout);
-        firsts.min().map(|due| self.epoch + Duration::from_nanos(due))
+        let (due, epoch) = (firsts.min()?, self.epoch?);
+        epoch.checked_add(Duration::from_nanos(due))
     }
 
     /// Returns the first entry of each list, with its timeout.
@@ -344,7 +346,8 @@ impl<V, K: Eq + Hash> FlowTable<V, K> {
 
     /// Returns the present time of the table. The lists rely on it that time does not go back.
     fn advance(&mut self, now: Instant) -> u64 {
-        self.now = self.now.max(nanos(now.saturating_duration_since(self.epoch)));
+        let epoch = *self.epoch.get_or_insert(now);
+        self.now = self.now.max(nanos(now.saturating_duration_since(epoch)));
         self.now
     }
 
