@@ -29,8 +29,8 @@ impl FlowTableBuilder {
         /// come, and given back when they have gone.
         pub fn max_flows(flows: u32) => max_flows = flows;
         /// Sets the share of `max_flows` that one source may have, above 0 and at most 1. It may
-        /// always have one flow. Default 0.25. A source is an IPv4 address, or an IPv6 network of 64
-        /// bits.
+        /// always have one flow. Default 0.25. A source is an IPv4 address, or an IPv6 network of
+        /// 64 bits.
         pub fn source_share(share: f64) => source_share = share;
         /// Sets how long a flow may be idle, for each class of flows. Default: one class, of 120 s.
         pub fn idle_timeouts(timeouts: impl IntoIterator<Item = Duration>)

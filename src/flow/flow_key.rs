@@ -99,8 +99,8 @@ impl FlowKey {
     /// Returns the XXH3 hash (64 bits) of the key with `seed`.
     ///
     /// It is the same in every process, and stays the same in later versions. Clients choose their
-    /// ports, so a client that knows the seed can choose the hash. With a secret seed it cannot, and
-    /// only processes that share the seed agree.
+    /// ports, so a client that knows the seed can choose the hash. With a secret seed it cannot,
+    /// and only processes that share the seed agree.
     #[must_use]
     pub fn hash(&self, seed: u64) -> u64 {
         xxh3_64_with_seed(&self.0, seed)
