@@ -1,4 +1,4 @@
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -64,9 +64,12 @@ impl Check<SocketAddr> for DatagramCheck {
             socket.send(&payload).await?;
             let mut reply = vec![0; MAX_REPLY_BYTES];
             loop {
-                let len = socket.recv(&mut reply).await?;
-                if is_reply(&reply[..len]) {
-                    return Ok(());
+                socket::readable(&socket).await?;
+                match socket.try_recv(&mut reply) {
+                    Ok(len) if is_reply(&reply[..len]) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
         })

@@ -23,8 +23,8 @@ fn parse(limits: &str) -> Option<u64> {
 /// Returns how many sockets a relay opens by default.
 pub(super) fn default_max_flows() -> u32 {
     let share = |limit: u64| limit / 100 * SHARE_PERCENT + limit % 100 * SHARE_PERCENT / 100;
-    let flows = limit().map_or(CAUTIOUS_MAX_FLOWS.into(), share);
-    u32::try_from(flows).unwrap_or(u32::MAX).clamp(1, DEFAULT_MAX_FLOWS)
+    let Some(limit) = limit() else { return CAUTIOUS_MAX_FLOWS };
+    u32::try_from(share(limit)).unwrap_or(u32::MAX).clamp(1, DEFAULT_MAX_FLOWS)
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Exchange {
 
     async fn receive(&self, socket: &UdpSocket, request: &[u8]) -> io::Result<Bytes> {
         loop {
-            socket.readable().await?;
+            socket::readable(socket).await?;
             // Allocated only now: a waiting request needs little memory.
             let mut reply = BytesMut::with_capacity(MAX_REPLY_BYTES);
             match socket.try_recv_buf(&mut reply) {

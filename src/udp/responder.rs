@@ -343,6 +343,13 @@ where
     }
 }
 
+/// The counters must not count requests of a responder that was dropped.
+impl<S> Drop for UdpResponder<S> {
+    fn drop(&mut self) {
+        self.counters.open.fetch_sub(self.requests.len() as u64, Relaxed);
+    }
+}
+
 /// Returns why a request got no reply.
 fn failure(error: &BoxError) -> DropReason {
     let error = &**error;

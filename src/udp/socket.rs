@@ -4,10 +4,11 @@ use std::{
     error::Error as StdError,
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    os::fd::AsFd,
+    sync::Arc,
 };
 
 use socket2::SockRef;
+use tokio::{io::Interest, net::UdpSocket as TokioSocket};
 
 use crate::{BoxError, outcome::CallerError};
 
@@ -68,14 +69,46 @@ fn is_loop(target: SocketAddr, local: SocketAddr, source: IpAddr) -> bool {
     target.port() == local.port() && (ip == listens || (listens.is_unspecified() && is_own))
 }
 
+/// Waits until a datagram has come, or the operating system reports an error.
+///
+/// On Linux, a refused datagram makes a socket neither readable nor writable: it is an event of its
+/// own.
+pub(super) async fn readable(socket: &TokioSocket) -> io::Result<()> {
+    let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+    if ready.is_error() {
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        forget_error(socket);
+    }
+    Ok(())
+}
+
+/// Waits until the operating system reports an error.
+pub(super) async fn failed(socket: Arc<TokioSocket>) -> io::Error {
+    loop {
+        match socket.ready(Interest::ERROR).await.and_then(|_| socket.take_error()) {
+            Ok(Some(error)) | Err(error) => return error,
+            // A call on the socket has returned it.
+            Ok(None) => forget_error(&socket),
+        }
+    }
+}
+
+/// Resets the readiness, so that the next error is a new event.
+fn forget_error(socket: &TokioSocket) {
+    let none = || Err(io::ErrorKind::WouldBlock.into());
+    let _: io::Result<()> = socket.try_io(Interest::ERROR, none);
+}
+
 /// Sends without waiting. tokio's own `try_send` fails on a socket whose readiness it has not
 /// learned yet, as on each new one.
-pub(super) fn send(socket: &impl AsFd, datagram: &[u8]) -> io::Result<usize> {
+pub(super) fn send(socket: &TokioSocket, datagram: &[u8]) -> io::Result<usize> {
     SockRef::from(socket).send(datagram)
 }
 
 /// Sends to an address without waiting.
-pub(super) fn send_to(socket: &impl AsFd, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+pub(super) fn send_to(socket: &TokioSocket, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
     SockRef::from(socket).send_to(datagram, &to.into())
 }
 

@@ -19,9 +19,9 @@ use crate::BoxError;
 /// [`targets`](super::targets) makes one of each address and keeps it informed about the state of
 /// its endpoint.
 ///
-/// A socket needs a file descriptor and a port. If there is none, the error is a
-/// [`CallerError`](crate::outcome::CallerError), which is not charged to the endpoint. A target that
-/// is the relay itself is a [`TargetLoop`](super::TargetLoop).
+/// A socket needs a file descriptor and a port. A lack of either is a
+/// [`CallerError`](crate::outcome::CallerError), which is not charged to the endpoint. A target
+/// that is the relay itself is a [`TargetLoop`](super::TargetLoop).
 #[derive(Clone, Debug)]
 pub struct UdpTarget {
     address: SocketAddr,
@@ -71,7 +71,7 @@ impl UdpTarget {
     fn open(&self, flow: &Flow) -> Result<FlowSocket, BoxError> {
         let socket = socket::connect(self.address, Some(flow.local()))?;
         Ok(FlowSocket {
-            socket: UdpSocket::from_std(socket)?,
+            socket: Arc::new(UdpSocket::from_std(socket)?),
             server_id: self.server_id,
             lapses: self.presence.lapses.load(Relaxed),
             presence: Arc::clone(&self.presence),
@@ -96,7 +96,7 @@ impl Service<Flow> for UdpTarget {
 /// A socket that is connected to the target of one flow.
 #[derive(Debug)]
 pub struct FlowSocket {
-    pub(super) socket: UdpSocket,
+    pub(super) socket: Arc<UdpSocket>,
     server_id: Option<ServerId>,
     presence: Arc<Presence>,
     /// Those of the endpoint when the flow began.
@@ -114,7 +114,8 @@ impl FlowSocket {
     /// Wraps a socket that is connected to a target, for services of your own.
     #[must_use]
     pub fn new(socket: UdpSocket) -> Self {
-        Self { socket, server_id: None, presence: Arc::default(), lapses: 0 }
+        let (socket, presence) = (Arc::new(socket), Arc::default());
+        Self { socket, server_id: None, presence, lapses: 0 }
     }
 
     /// Returns the server id of the target, if it has one.

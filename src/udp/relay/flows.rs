@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{
     TargetLoss,
     builder::{OPEN, OPENING, Settings},
-    session::{Session, SessionKey, SessionState},
+    session::{Failed, Session, SessionKey, SessionState},
 };
 use crate::{
     BoxError,
@@ -159,10 +159,10 @@ where
         let server_id = self.settings.server_id.as_ref().and_then(|find| find(payload));
         let key = self.route(from, server_id, now);
         let Some(session) = self.table.get(&key, now) else {
-            return self.begin(key, server_id, payload, now);
+            return self.begin(key, from, server_id, payload, now);
         };
         match &mut session.state {
-            SessionState::Open(open) => match open.socket.loss() {
+            SessionState::Open { open, .. } => match open.socket.loss() {
                 None => self.send(&key, payload, now),
                 Some(loss) => self.lose(&key, Cause::Lost(loss), payload, now),
             },
@@ -188,7 +188,7 @@ where
             return key;
         }
         match self.table.peek(&key, now).map(|session| &session.state) {
-            Some(SessionState::Open(open)) if open.socket.server_id() != server_id => {
+            Some(SessionState::Open { open, .. }) if open.socket.server_id() != server_id => {
                 SessionKey { flow, server_id }
             }
             _ => key,
@@ -199,6 +199,7 @@ where
     fn begin(
         &mut self,
         key: SessionKey,
+        from: SocketAddr,
         server_id: Option<ServerId>,
         payload: &[u8],
         now: Instant,
@@ -210,9 +211,9 @@ where
             return self.counters.count_drop(DropReason::Empty);
         }
         self.next_number += 1;
-        let (number, source) = (self.next_number, key.flow.source().ip());
+        let (number, source) = (self.next_number, from.ip());
         // The table decides first, so that a flow that is refused costs next to nothing.
-        match self.table.insert(key, source, OPENING, Session::new(number), now) {
+        match self.table.insert(key, source, OPENING, Session::new(number, from), now) {
             Ok(None) => {}
             Ok(Some(Removed { value, cause: Removal::Evicted, .. })) => {
                 self.ended(value, FlowEnd::Evicted);
@@ -283,8 +284,11 @@ where
             }
             Err(error) => self.counters.count_drop(reason_of(&error)),
         }
+        let ignores = self.settings.on_refused == TargetLoss::Keep;
         if let Some(session) = self.table.set_class(key, OPEN, now) {
-            session.state = SessionState::Open(open);
+            let failed = (!ignores).then(|| socket::failed(Arc::clone(&open.socket.socket)));
+            let failed = failed.map(|failed| Box::pin(failed) as Failed);
+            session.state = SessionState::Open { open, failed };
             // The first poll registers the waker with the socket.
             session.waker.wake_by_ref();
         }
@@ -308,7 +312,7 @@ where
     /// Sends a datagram to the target of an open flow.
     fn send(&mut self, key: &SessionKey, payload: &[u8], now: Instant) {
         let session = self.table.peek(key, now).map(|session| &session.state);
-        let Some(SessionState::Open(open)) = session else { return };
+        let Some(SessionState::Open { open, .. }) = session else { return };
         match socket::send(&open.socket.socket, payload) {
             Ok(_) => {}
             // It is about an earlier datagram: this one was not sent.
@@ -342,7 +346,8 @@ where
         }
     }
 
-    /// Ends the attempt of a flow. Returns the attempts to go on with, which avoid the target.
+    /// Ends the attempt of a flow. Returns the attempts to go on with if the target has refused it,
+    /// which another pick must avoid. Otherwise the strategy knows best.
     fn leave(
         &mut self,
         key: &SessionKey,
@@ -351,17 +356,20 @@ where
         now: Instant,
     ) -> Option<Attempts> {
         let session = self.table.peek(key, now)?;
-        let SessionState::Open(open) = std::mem::replace(&mut session.state, next) else {
+        let SessionState::Open { open, .. } = std::mem::replace(&mut session.state, next) else {
             return None;
         };
-        let attempts = Attempts::new();
-        attempts.went_to(open.attempt.endpoint_id().stats());
+        let failed = matches!(cause, Cause::Refused).then(|| {
+            let attempts = Attempts::new();
+            attempts.went_to(open.attempt.endpoint_id().stats());
+            attempts
+        });
         open.attempt.finish(match cause {
             Cause::Refused => Outcome::TransportFailure,
             Cause::Lost(_) if session.has_reply => Outcome::Success,
             Cause::Lost(_) => Outcome::Cancelled,
         });
-        Some(attempts)
+        failed
     }
 
     /// Polls the flows that were woken: those with replies, and those whose target was picked.
@@ -385,11 +393,15 @@ where
                     self.opened(key, opened, &payload, now);
                 }
             }
-            SessionState::Open(open) => {
-                let (client, max) = (key.flow.source(), self.settings.max_datagram_bytes);
+            SessionState::Open { open, failed } => {
+                let (client, max) = (session.client, self.settings.max_datagram_bytes);
                 let replies = Replies { to: &self.replies, client, max, counters: &self.counters };
-                let relayed = replies.relay(open, &mut self.buffer, cx);
-                let (count, failure) = relayed;
+                let (count, mut failure) = replies.relay(open, &mut self.buffer, cx);
+                if let Some(failed) = failed.as_mut().filter(|_| failure.is_none()) {
+                    if let Poll::Ready(error) = failed.as_mut().poll(cx) {
+                        failure = Some(error);
+                    }
+                }
                 if count > 0 {
                     session.has_reply = true;
                     self.table.establish(key, now);
@@ -428,6 +440,13 @@ where
                 }
             }
         }
+    }
+}
+
+/// The counters and the endpoints must not count flows of a relay that was dropped.
+impl<S> Drop for Flows<S> {
+    fn drop(&mut self) {
+        self.cut_off();
     }
 }
 

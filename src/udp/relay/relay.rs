@@ -129,7 +129,6 @@ where
         self.flows.poll_woken(cx, now);
         let receiving = self.receive(cx, now)?;
         if self.stop_at.is_some_and(|at| self.flows.is_empty() || now >= at) {
-            self.flows.cut_off();
             return Poll::Ready(Ok(()));
         }
         let due = [self.flows.next_expiry(), self.stop_at].into_iter().flatten().min();

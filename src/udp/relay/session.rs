@@ -1,4 +1,4 @@
-use std::{pin::Pin, task::Waker};
+use std::{io, net::SocketAddr, pin::Pin, task::Waker};
 
 use crate::{
     BoxError,
@@ -19,6 +19,9 @@ pub(super) struct SessionKey {
 pub(super) struct Session {
     /// Tells it from an earlier flow of the same key.
     pub(super) number: u64,
+    /// Where replies go. The key has it without the scope of a link-local address, and an IPv4
+    /// address as such, which a socket of IPv6 can't send to.
+    pub(super) client: SocketAddr,
     /// Marks the flow as one to poll.
     pub(super) waker: Waker,
     pub(super) state: SessionState,
@@ -36,25 +39,32 @@ pub(super) enum SessionState {
         opening: Opening,
         datagram: Box<[u8]>,
     },
-    Open(OpenFlow),
+    Open {
+        open: OpenFlow,
+        failed: Option<Failed>,
+    },
     /// Datagrams are dropped.
     Lost,
 }
 
+/// Waits for an error of the socket: a refused datagram wakes no reader. `None` if refusals are
+/// ignored.
+pub(super) type Failed = Pin<Box<dyn Future<Output = io::Error> + Send>>;
+
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<OpenFlow, BoxError>> + Send>>;
 
 impl Session {
-    pub(super) fn new(number: u64) -> Self {
+    pub(super) fn new(number: u64, client: SocketAddr) -> Self {
         let state = SessionState::Vacant { failed: None };
         // The waker is made once the table has taken the flow.
-        Self { number, waker: Waker::noop().clone(), state, has_reply: false }
+        Self { number, client, waker: Waker::noop().clone(), state, has_reply: false }
     }
 
     /// Records the outcome of the present attempt, if there is one. `unanswered` is that of a flow
     /// without a reply.
     pub(super) fn finish(self, unanswered: Outcome) {
-        if let SessionState::Open(OpenFlow { attempt, .. }) = self.state {
-            attempt.finish(if self.has_reply { Outcome::Success } else { unanswered });
+        if let SessionState::Open { open, .. } = self.state {
+            open.attempt.finish(if self.has_reply { Outcome::Success } else { unanswered });
         }
     }
 }
