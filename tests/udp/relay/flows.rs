@@ -1,0 +1,354 @@
+//! Flows through a relay.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, sleep},
+};
+use tower_lb::{
+    Balancer, discover,
+    endpoint::{Endpoint, Health},
+    health::{HealthCheck, HealthExt},
+    strategy::{Maglev, P2c},
+    udp::{DatagramCheck, Flow, TargetLoss, UdpRelay, UdpRelayBuilder, UntilFlowEnd, targets},
+};
+
+use crate::peers::{Client, Echo, Running, SOON, WHILE};
+
+fn builder() -> UdpRelayBuilder {
+    UdpRelay::builder().max_flows(5000)
+}
+
+async fn echoes(count: usize) -> Vec<Echo> {
+    let mut echoes = Vec::new();
+    for _ in 0..count {
+        echoes.push(Echo::start().await);
+    }
+    echoes
+}
+
+fn addresses(echoes: &[Echo]) -> Vec<SocketAddr> {
+    echoes.iter().map(|echo| echo.address).collect()
+}
+
+#[tokio::test]
+async fn a_flow_is_one_request_until_it_is_idle() {
+    let echoes = echoes(3).await;
+    let idle = Duration::from_millis(300);
+    let relay = Running::start(builder().idle_timeout(idle), addresses(&echoes)).await;
+    let client = Client::of(relay.address).await;
+    let target = client.ask("0").await;
+    for number in 1..20 {
+        assert_eq!(client.ask(&number.to_string()).await, target);
+    }
+    assert_eq!((relay.status().flows, relay.outstanding()), (1, 1));
+    let begun = Instant::now();
+    relay.until("idle", |status| status.flows == 0).await;
+    assert!(begun.elapsed() > idle / 2);
+    assert_eq!(relay.outstanding(), 0);
+    let status = relay.balancer.status();
+    let outcomes = status.endpoints.iter().map(|endpoint| endpoint.outcomes);
+    assert_eq!(outcomes.map(|outcomes| outcomes.success).sum::<u64>(), 1);
+    let status = relay.stop().await;
+    assert_eq!((status.flows_created, status.flows_ended.idle), (1, 1));
+    assert_eq!((status.datagrams_in, status.datagrams_out), (20, 20));
+    assert_eq!((status.bytes_in, status.dropped.total()), (30, 0));
+}
+
+#[tokio::test]
+async fn only_the_flows_of_a_changed_target_move() {
+    let echoes = echoes(11).await;
+    let all = addresses(&echoes);
+    let (first, added) = (&all[..10], all[10]);
+    let relay = Running::start(builder(), first.iter().copied()).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        let client = Client::of(relay.address).await;
+        let target = client.ask("first").await;
+        clients.push((client, target));
+    }
+    relay.endpoints.insert(added, added).unwrap();
+    sleep(WHILE).await;
+    for (client, target) in &clients {
+        assert_eq!(client.ask("one more").await, *target, "an endpoint more moves no flow");
+    }
+    let removed = first[0];
+    relay.endpoints.remove(removed).unwrap();
+    sleep(WHILE).await;
+    let mut moved = 0;
+    for (client, target) in &mut clients {
+        let now = client.ask("one less").await;
+        assert_ne!(now, removed);
+        assert_eq!(now == *target, *target != removed, "only the flows of the removed one move");
+        moved += u64::from(now != *target);
+        *target = now;
+    }
+    assert!(moved > 3, "{moved} of 200 flows were at the removed endpoint");
+    assert_eq!(relay.status().repicked, moved);
+    for (client, target) in &clients {
+        assert_eq!(client.ask("again").await, *target, "the new target is kept");
+    }
+    assert_eq!(relay.outstanding(), 200);
+}
+
+#[tokio::test]
+async fn a_killed_target_loses_its_flows_to_another_one() {
+    let mut echoes = echoes(2).await;
+    let relay = Running::start(builder(), addresses(&echoes)).await;
+    let mut clients = HashMap::<SocketAddr, Vec<Client>>::new();
+    for _ in 0..20 {
+        let client = Client::of(relay.address).await;
+        let target = client.ask("first").await;
+        clients.entry(target).or_default().push(client);
+    }
+    let (dead, alive) = (echoes.remove(0), echoes.remove(0));
+    let address = dead.address;
+    dead.kill().await;
+    for client in &clients[&address] {
+        assert_eq!(client.ask_again("second").await, alive.address);
+    }
+    for client in &clients[&alive.address] {
+        assert_eq!(client.ask("second").await, alive.address);
+    }
+    let status = relay.balancer.status();
+    let failed = status.endpoints.iter().find(|endpoint| *endpoint.name == *address.to_string());
+    let failures = failed.unwrap().outcomes.transport;
+    assert!(failures as usize >= clients[&address].len(), "{failures}");
+    assert_eq!(relay.outstanding(), 20);
+}
+
+#[tokio::test]
+async fn flows_that_lost_their_target_follow_the_configuration() {
+    for loss in [TargetLoss::Repick, TargetLoss::Drop, TargetLoss::Keep] {
+        let echoes = echoes(2).await;
+        let builder = builder().on_removed(loss).on_unhealthy(loss);
+        let relay = Running::start(builder, addresses(&echoes)).await;
+        let (client, other) = (Client::of(relay.address).await, Client::of(relay.address).await);
+        let target = client.ask("first").await;
+        // Unhealthy, then healthy again: the flow has lost it nevertheless.
+        let ill = Endpoint::new(target).with_health(Health::unhealthy("test"));
+        relay.endpoints.insert(target, ill).unwrap();
+        sleep(WHILE).await;
+        relay.endpoints.insert(target, target).unwrap();
+        sleep(WHILE).await;
+        match loss {
+            TargetLoss::Drop => {
+                client.send("second").await;
+                assert_eq!(client.receive(WHILE).await, None);
+                assert_eq!(relay.status().dropped.target_lost, 1);
+                assert_eq!(relay.outstanding(), 0);
+            }
+            // The hash is the same, so it is the same target, by another pick.
+            _ => assert_eq!(client.ask("second").await, target),
+        }
+        assert_eq!(relay.status().repicked, u64::from(loss == TargetLoss::Repick));
+        let target = other.ask("first").await;
+        relay.endpoints.remove(target).unwrap();
+        sleep(WHILE).await;
+        match loss {
+            TargetLoss::Repick => assert_ne!(other.ask("second").await, target),
+            TargetLoss::Keep => assert_eq!(other.ask("second").await, target),
+            _ => {
+                other.send("second").await;
+                assert_eq!(other.receive(WHILE).await, None);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_draining_target_keeps_its_flows_and_gets_no_new_ones() {
+    let echoes = echoes(2).await;
+    let relay = Running::start(builder(), addresses(&echoes)).await;
+    let client = Client::of(relay.address).await;
+    let target = client.ask("first").await;
+    let draining = Endpoint::new(target).with_health(Health::draining("deploy"));
+    relay.endpoints.insert(target, draining).unwrap();
+    sleep(WHILE).await;
+    assert_eq!(client.ask("second").await, target);
+    for _ in 0..10 {
+        assert_ne!(Client::of(relay.address).await.ask("first").await, target);
+    }
+}
+
+#[tokio::test]
+async fn datagrams_of_every_size_pass() {
+    let echo = Echo::start().await;
+    let relay = Running::start(builder(), [echo.address]).await;
+    let client = Client::of(relay.address).await;
+    client.send("").await;
+    relay.until("dropped", |status| status.dropped.empty == 1).await;
+    assert_eq!(relay.status().flows_created, 0, "an empty datagram begins no flow");
+    for len in [1, 1472, 1473, 9000, 65_000, 65_507] {
+        let sent = vec![7; len];
+        client.send(&sent).await;
+        let reply = client.receive(SOON).await.unwrap();
+        let prefix = echo.address.to_string().len() + 1;
+        assert_eq!(reply.len(), (len + prefix).min(65_507));
+        assert!(reply[prefix..].iter().all(|&byte| byte == 7));
+    }
+    client.send("").await;
+    assert_eq!(client.receive(SOON).await, Some(format!("{} ", echo.address).into()));
+    let relay = Running::start(builder().max_datagram_bytes(1000), [echo.address]).await;
+    let client = Client::of(relay.address).await;
+    client.send([7; 1001]).await;
+    client.send([7; 990]).await;
+    relay.until("dropped", |status| status.dropped.too_large == 2).await;
+}
+
+#[tokio::test]
+async fn a_flow_waits_for_an_endpoint_with_its_latest_datagram() {
+    let echo = Echo::start().await;
+    let builder = builder().open_timeout(Duration::from_millis(400));
+    let relay = Running::start(builder, []).await;
+    let (client, late) = (Client::of(relay.address).await, Client::of(relay.address).await);
+    for number in ["1", "2", "3"] {
+        client.send(number).await;
+    }
+    relay.until("waiting", |status| status.dropped.overtaken == 2).await;
+    relay.endpoints.insert(echo.address, echo.address).unwrap();
+    let reply = client.receive(SOON).await.unwrap();
+    assert_eq!(reply, format!("{} 3", echo.address).into_bytes());
+    assert_eq!(client.ask("4").await, echo.address);
+    relay.endpoints.remove(echo.address).unwrap();
+    sleep(WHILE).await;
+    late.send("1").await;
+    relay.until("given up", |status| status.dropped.unavailable == 1).await;
+    assert_eq!(relay.status().flows_ended.unopened, 1);
+}
+
+#[tokio::test]
+async fn a_relay_does_not_send_to_itself() {
+    let relay = Running::start(builder(), []).await;
+    relay.endpoints.insert(relay.address, relay.address).unwrap();
+    let client = Client::of(relay.address).await;
+    client.send("hello").await;
+    relay.until("dropped", |status| status.dropped.looping == 1).await;
+    sleep(WHILE).await;
+    let status = relay.status();
+    assert_eq!((status.datagrams_in, status.flows), (1, 0));
+}
+
+#[tokio::test]
+async fn flows_go_on_while_a_relay_drains() {
+    let echo = Echo::start().await;
+    let builder = builder().drain_timeout(Duration::from_millis(500));
+    let relay = Running::start(builder, [echo.address]).await;
+    let client = Client::of(relay.address).await;
+    client.ask("first").await;
+    let (balancer, address) = (relay.balancer.clone(), relay.address);
+    let stopping = tokio::spawn(relay.stop());
+    sleep(WHILE).await;
+    client.ask("second").await;
+    Client::of(address).await.send("new").await;
+    let status = stopping.await.unwrap();
+    assert_eq!((status.flows, status.flows_ended.stopped), (0, 1));
+    assert_eq!(status.dropped.stopping, 1);
+    assert_eq!(balancer.status().endpoints[0].outstanding, 0);
+}
+
+#[tokio::test]
+async fn a_flow_without_replies_is_a_failure_only_if_replies_are_expected() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    for expected in [false, true] {
+        let builder = builder().idle_timeout(Duration::from_millis(100)).expect_replies(expected);
+        let relay = Running::start(builder, [address]).await;
+        Client::of(relay.address).await.send("hello").await;
+        relay.until("idle", |status| status.flows_ended.idle == 1).await;
+        let outcomes = relay.balancer.status().endpoints[0].outcomes;
+        assert_eq!((outcomes.timeout, outcomes.cancelled), (expected.into(), (!expected).into()));
+    }
+}
+
+#[tokio::test]
+async fn flows_of_one_client_share_a_target_by_its_source() {
+    let echoes = echoes(4).await;
+    let by_source = Maglev::new((|flow: &Flow| Some(flow.source_hash())) as fn(&_) -> _);
+    let relay = Running::with(builder(), addresses(&echoes), by_source).await;
+    let mut targets = HashMap::<u8, SocketAddr>::new();
+    for number in 0..80 {
+        let host = number % 8 + 1;
+        let target = Client::from([127, 0, 0, host].into(), relay.address).await.ask("hello").await;
+        assert_eq!(*targets.entry(host).or_insert(target), target);
+    }
+    let first = targets[&1];
+    assert!(targets.values().any(|&target| target != first), "sources are spread");
+}
+
+#[tokio::test]
+async fn ipv6_is_relayed_to_ipv4() {
+    let echo = Echo::start().await;
+    let Ok(socket) = UdpSocket::bind("[::1]:0").await else {
+        return println!("skipped: this host has no IPv6");
+    };
+    let stream = targets(discover::addresses([echo.address]));
+    let balancer = Balancer::builder().track(UntilFlowEnd).spawn(P2c::default(), stream).unwrap();
+    let relay = builder().build(socket, balancer).unwrap();
+    let address = relay.local_address();
+    tokio::spawn(relay.serve(std::future::pending()));
+    let client = UdpSocket::bind("[::1]:0").await.unwrap();
+    client.connect(address).await.unwrap();
+    assert_eq!(Client(client).ask("hello").await, echo.address);
+}
+
+#[tokio::test]
+async fn a_socket_for_both_families_replies_to_both() {
+    let echo = Echo::start().await;
+    let Ok(socket) = UdpSocket::bind("[::]:0").await else {
+        return println!("skipped: this host has no IPv6");
+    };
+    let stream = targets(discover::addresses([echo.address]));
+    let balancer = Balancer::builder().track(UntilFlowEnd).spawn(P2c::default(), stream).unwrap();
+    let relay = builder().build(socket, balancer).unwrap();
+    let port = relay.local_address().port();
+    tokio::spawn(relay.serve(std::future::pending()));
+    for ip in ["127.0.0.1", "::1"] {
+        let ip = ip.parse().unwrap();
+        let client = Client::from(ip, SocketAddr::new(ip, port)).await;
+        assert_eq!(client.ask("hello").await, echo.address);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_relay_leaves_nothing_in_flight() {
+    let echo = Echo::start().await;
+    let relay = Running::start(builder(), [echo.address]).await;
+    Client::of(relay.address).await.ask("hello").await;
+    assert_eq!((relay.status().flows, relay.outstanding()), (1, 1));
+    relay.task.abort();
+    relay.until("dropped", |status| status.flows == 0).await;
+    assert_eq!((relay.status().flows_ended.stopped, relay.outstanding()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_check_by_datagrams_ejects_and_readmits() {
+    let (first, second) = (Echo::start().await, Echo::start().await);
+    let (gone, stays) = (first.address, second.address);
+    let check =
+        HealthCheck::new(DatagramCheck::new("ping").reply(|reply| reply.ends_with(b"ping")))
+            .interval(Duration::from_millis(50))
+            .timeout(Duration::from_millis(500));
+    let checked = discover::addresses([gone, stays]).health_checked(check).unwrap();
+    let balancer = Balancer::builder().track(UntilFlowEnd);
+    let balancer = balancer.spawn(P2c::default(), targets(checked)).unwrap();
+    let healthy = async |count: usize| {
+        let end = Instant::now() + SOON;
+        loop {
+            let status = balancer.status();
+            let healthy =
+                status.endpoints.iter().filter(|one| one.attributes.health().is_serving());
+            if status.endpoints.len() == 2 && healthy.count() == count {
+                break;
+            }
+            assert!(Instant::now() < end, "{status}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    healthy(2).await;
+    first.kill().await;
+    healthy(1).await;
+    let _again = Echo::at(&gone.to_string()).await;
+    healthy(2).await;
+}
