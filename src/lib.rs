@@ -134,6 +134,11 @@
     not(feature = "dns-server"),
     doc = "| `dns_server` | one DNS name for zones, with feature `dns-server` |"
 )]
+#![cfg_attr(
+    feature = "udp",
+    doc = "| [`udp`] | UDP: flows, request-response protocols, QUIC; with its [`flow`] table |"
+)]
+#![cfg_attr(not(feature = "udp"), doc = "| `udp` | UDP and QUIC, with feature `udp` |")]
 #![cfg_attr(doc, doc = "| [`guide`] | guides: strategies, discovery, resilience, performance |")]
 //!
 //! # Features
@@ -151,6 +156,8 @@
 //! | `oidc` | no | `auth::oidc`: logins at an OpenID provider; needs Rust 1.88 |
 //! | `alb` | no | the module `alb`: an Application Load Balancer and its configuration |
 //! | `dns-server` | no | the module `dns_server`: one name for zones, on hickory-server; needs Rust 1.88 |
+//! | `udp` | no | the module `udp`: flows and exchanges of datagrams, QUIC by server id |
+//! | `flow` | no | the module `flow`: keys of flows and a bounded table; `udp` enables it |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a watched file that lists endpoints |
 //! | `http-poll` | no | `discover::HttpPoll`: a document at a URL that lists endpoints |

@@ -4,6 +4,7 @@ use super::ServerId;
 use crate::{
     flow::FlowKey,
     outcome::{Attempts, Carry},
+    retry::{RetrySafety, RetryableRequest},
     strategy::stable_hash,
 };
 
@@ -91,5 +92,16 @@ impl Carry for Flow {
 
     fn carry(&mut self, attempts: Attempts) {
         self.attempts = Some(attempts);
+    }
+}
+
+impl RetryableRequest for Flow {
+    /// To open a socket sends nothing.
+    fn retry_safety(&self) -> RetrySafety {
+        RetrySafety::Idempotent
+    }
+
+    fn try_clone(&self) -> Option<Self> {
+        Some(self.clone())
     }
 }

@@ -75,3 +75,8 @@ pub use self::{
     targets::{Targets, targets},
     until_flow_end::{OpenFlow, UntilFlowEnd},
 };
+
+// Compiles the examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/udp.md")]
+struct Guide;

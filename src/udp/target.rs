@@ -3,7 +3,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32,
+            Ordering::{Acquire, Release},
+        },
     },
     task::{Context, Poll},
 };
@@ -31,20 +34,28 @@ pub struct UdpTarget {
 
 /// Whether the endpoint of a target is still there. The stream of endpoints writes it, and flows
 /// read it.
+// Acquire and release: a flow that learns of a change also sees what the balancer has published
+// before.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    pub(super) is_removed: AtomicBool,
-    is_unhealthy: AtomicBool,
+    is_removed: AtomicBool,
     /// How often the endpoint became unhealthy. A flow that began while it was unhealthy, because
     /// no endpoint was better, is lost only when it gets unhealthy anew.
     lapses: AtomicU32,
 }
 
 impl Presence {
-    pub(super) fn set_unhealthy(&self, is_unhealthy: bool) {
-        if !self.is_unhealthy.swap(is_unhealthy, Relaxed) && is_unhealthy {
-            self.lapses.fetch_add(1, Relaxed);
-        }
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Release);
+    }
+
+    /// Records that the endpoint has become unhealthy.
+    pub(super) fn lapse(&self) {
+        self.lapses.fetch_add(1, Release);
+    }
+
+    fn lapses(&self) -> u32 {
+        self.lapses.load(Acquire)
     }
 }
 
@@ -68,12 +79,18 @@ impl UdpTarget {
         self.address
     }
 
-    fn open(&self, flow: &Flow) -> Result<FlowSocket, BoxError> {
+    /// Returns the server id, if it has one.
+    #[must_use]
+    pub fn server_id(&self) -> Option<ServerId> {
+        self.server_id
+    }
+
+    pub(super) fn open(&self, flow: &Flow) -> Result<FlowSocket, BoxError> {
         let socket = socket::connect(self.address, Some(flow.local()))?;
         Ok(FlowSocket {
             socket: Arc::new(UdpSocket::from_std(socket)?),
             server_id: self.server_id,
-            lapses: self.presence.lapses.load(Relaxed),
+            lapses: self.presence.lapses(),
             presence: Arc::clone(&self.presence),
         })
     }
@@ -125,9 +142,9 @@ impl FlowSocket {
     }
 
     pub(super) fn loss(&self) -> Option<Loss> {
-        if self.presence.is_removed.load(Relaxed) {
+        if self.presence.is_removed.load(Acquire) {
             return Some(Loss::Removed);
         }
-        (self.presence.lapses.load(Relaxed) != self.lapses).then_some(Loss::Unhealthy)
+        (self.presence.lapses() != self.lapses).then_some(Loss::Unhealthy)
     }
 }

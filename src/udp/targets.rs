@@ -4,7 +4,7 @@ use std::{
     hash::Hash,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -33,7 +33,7 @@ where
     let connected = labelled.connect(|&(address, server_id): &(SocketAddr, Option<ServerId>)| {
         UdpTarget::new(address).with_server_id(server_id)
     });
-    Targets { discover: connected, known: HashMap::new() }
+    Targets { discover: connected, known: Known::default(), publishing: false }
 }
 
 /// Adds the server id to the target, so that another id is another target.
@@ -54,7 +54,89 @@ pin_project_lite::pin_project! {
     pub struct Targets<D: Discover> {
         #[pin]
         discover: D,
-        known: HashMap<D::Key, Arc<Presence>>,
+        known: Known<D::Key>,
+        // The balancer publishes what it got, before it polls again.
+        publishing: bool,
+    }
+}
+
+/// The targets by key, and what their flows are to learn.
+///
+/// A flow that learns of a loss picks again at once, so the balancer must have published the change
+/// by then: otherwise the flow picks the same target.
+struct Known<K> {
+    targets: HashMap<K, Target>,
+    changes: Vec<(Arc<Presence>, Change)>,
+}
+
+struct Target {
+    presence: Arc<Presence>,
+    is_unhealthy: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Removed,
+    Unhealthy,
+}
+
+impl<K> Default for Known<K> {
+    fn default() -> Self {
+        Self { targets: HashMap::new(), changes: Vec::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Known<K> {
+    fn apply(&mut self, update: &Update<K, UdpTarget>) {
+        match update {
+            Update::Insert(key, endpoint) => {
+                let before = self.targets.remove(key);
+                self.insert(key, endpoint, before);
+            }
+            Update::Remove(key) => {
+                let removed = self.targets.remove(key);
+                self.changes.extend(removed.map(|one| (one.presence, Change::Removed)));
+                if let Some(capacity) = shrunk(self.targets.len(), self.targets.capacity()) {
+                    self.targets.shrink_to(capacity);
+                }
+            }
+            Update::Reset(endpoints) => {
+                let mut before = std::mem::take(&mut self.targets);
+                for (key, endpoint) in endpoints {
+                    // Of endpoints with the same key, the last counts.
+                    let before = self.targets.remove(key).or_else(|| before.remove(key));
+                    self.insert(key, endpoint, before);
+                }
+                let removed = before.into_values();
+                self.changes.extend(removed.map(|one| (one.presence, Change::Removed)));
+            }
+        }
+    }
+
+    fn insert(&mut self, key: &K, endpoint: &Endpoint<UdpTarget>, before: Option<Target>) {
+        let presence = &endpoint.target().presence;
+        let is_unhealthy = matches!(endpoint.health(), Health::Unhealthy(_));
+        match before {
+            Some(before) if Arc::ptr_eq(&before.presence, presence) => {
+                if is_unhealthy && !before.is_unhealthy {
+                    self.changes.push((before.presence, Change::Unhealthy));
+                }
+            }
+            Some(before) => self.changes.push((before.presence, Change::Removed)),
+            None => {}
+        }
+        let target = Target { presence: Arc::clone(presence), is_unhealthy };
+        self.targets.insert(key.clone(), target);
+    }
+
+    /// Lets flows know.
+    fn tell(&mut self) {
+        for (presence, change) in self.changes.drain(..) {
+            match change {
+                Change::Removed => presence.remove(),
+                Change::Unhealthy => presence.lapse(),
+            }
+        }
     }
 }
 
@@ -66,51 +148,94 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.project();
+        if std::mem::take(this.publishing) {
+            this.known.tell();
+        }
         let update = this.discover.poll_discover(cx);
-        if let Poll::Ready(Some(Ok(update))) = &update {
-            match update {
-                Update::Insert(key, endpoint) => add(this.known, key, endpoint),
-                Update::Remove(key) => {
-                    this.known.remove(key).into_iter().for_each(|one| remove(&one));
-                    if let Some(capacity) = shrunk(this.known.len(), this.known.capacity()) {
-                        this.known.shrink_to(capacity);
-                    }
-                }
-                Update::Reset(endpoints) => {
-                    let before = std::mem::take(this.known);
-                    endpoints.iter().for_each(|(key, endpoint)| add(this.known, key, endpoint));
-                    for (key, presence) in before {
-                        let now = this.known.get(&key);
-                        if now.is_none_or(|now| !Arc::ptr_eq(now, &presence)) {
-                            remove(&presence);
-                        }
-                    }
-                }
+        match &update {
+            Poll::Ready(Some(Ok(update))) => this.known.apply(update),
+            Poll::Ready(Some(Err(_))) => {}
+            // It is not polled again.
+            Poll::Ready(None) => this.known.tell(),
+            // A driver publishes when it has got all that there is. Then it polls again.
+            Poll::Pending if !this.known.changes.is_empty() => {
+                *this.publishing = true;
+                cx.waker().wake_by_ref();
             }
+            Poll::Pending => {}
         }
         update
     }
 }
 
-fn add<K: Clone + Eq + Hash>(
-    known: &mut HashMap<K, Arc<Presence>>,
-    key: &K,
-    endpoint: &Endpoint<UdpTarget>,
-) {
-    let presence = &endpoint.target().presence;
-    presence.set_unhealthy(matches!(endpoint.health(), Health::Unhealthy(_)));
-    let before = known.insert(key.clone(), Arc::clone(presence));
-    if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, presence)) {
-        remove(&before);
-    }
-}
-
-fn remove(presence: &Presence) {
-    presence.is_removed.store(true, Relaxed);
-}
-
 impl<D: Discover + fmt::Debug> fmt::Debug for Targets<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Targets").field("discover", &self.discover).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Waker};
+
+    use super::*;
+    use crate::{
+        discover::channel,
+        udp::{Flow, target::Loss},
+    };
+
+    #[tokio::test]
+    async fn flows_learn_of_a_loss_after_the_balancer() {
+        let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let (endpoints, stream) = channel();
+        let mut stream = pin!(targets(stream));
+        let mut next = || stream.as_mut().poll_next(&mut Context::from_waker(Waker::noop()));
+        let unhealthy = || Endpoint::new(address).with_health(Health::unhealthy("test"));
+        endpoints.insert('a', address).unwrap();
+        let Poll::Ready(Some(Ok(Update::Insert(_, endpoint)))) = next() else { panic!() };
+        let flow = || endpoint.target().open(&Flow::new(address, address)).unwrap();
+        let first = flow();
+        endpoints.insert('a', unhealthy()).unwrap();
+        assert!(next().is_ready() && next().is_pending());
+        assert_eq!(first.loss(), None, "the balancer publishes it now");
+        assert!(next().is_pending());
+        assert_eq!(first.loss(), Some(Loss::Unhealthy));
+        // A flow that began at an unhealthy target loses it only when it gets unhealthy anew.
+        let second = flow();
+        endpoints.insert('a', unhealthy().with_weight(7)).unwrap();
+        assert!(next().is_ready() && next().is_pending() && next().is_pending());
+        assert_eq!(second.loss(), None);
+        endpoints.insert('a', address).unwrap();
+        endpoints.insert('a', unhealthy()).unwrap();
+        while next().is_ready() {}
+        assert!(next().is_pending());
+        assert_eq!(second.loss(), Some(Loss::Unhealthy));
+        let third = flow();
+        endpoints.remove('a').unwrap();
+        assert!(next().is_ready() && next().is_pending());
+        assert_eq!(third.loss(), None);
+        assert!(next().is_pending());
+        assert_eq!(third.loss(), Some(Loss::Removed));
+    }
+
+    #[tokio::test]
+    async fn another_server_id_is_another_target() {
+        let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let (endpoints, stream) = channel();
+        let mut stream = pin!(targets(stream));
+        let mut next = || match stream.as_mut().poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(Update::Insert(_, endpoint)))) => Some(endpoint.target().clone()),
+            _ => None,
+        };
+        let named = |id: &str| Endpoint::new(address).with_metadata(SERVER_ID_LABEL, id);
+        endpoints.insert('a', named("0a")).unwrap();
+        let first = next().unwrap().open(&Flow::new(address, address)).unwrap();
+        assert_eq!(first.server_id(), "0a".parse().ok());
+        endpoints.insert('a', named("0b")).unwrap();
+        assert_eq!(next().unwrap().server_id(), "0b".parse().ok());
+        assert!(next().is_none() && next().is_none());
+        assert_eq!(first.loss(), Some(Loss::Removed));
+        endpoints.insert('a', named("not an id")).unwrap();
+        assert_eq!(next().unwrap().server_id(), None);
     }
 }

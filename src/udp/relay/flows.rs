@@ -3,7 +3,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::{net::UdpSocket, time::Instant};
@@ -416,13 +416,7 @@ where
 
     /// Handles an error of a flow's socket, of which there is mostly one kind: the target refused a
     /// datagram that was sent before.
-    fn reply_failed(
-        &mut self,
-        key: &SessionKey,
-        error: &io::Error,
-        waker: &std::task::Waker,
-        now: Instant,
-    ) {
+    fn reply_failed(&mut self, key: &SessionKey, error: &io::Error, waker: &Waker, now: Instant) {
         self.counters.count_drop(DropReason::Refused);
         match self.settings.on_refused {
             // The socket goes on.
