@@ -36,7 +36,7 @@ impl<K: Send + Sync + 'static> ReadyQueue<K> {
         Arc::new(Self { state: Mutex::new(State { woken: Vec::new(), task: None }) })
     }
 
-    /// Returns a waker for the item, which is woken at once if `is_woken` is true.
+    /// Returns the waker of an item.
     pub(super) fn waker(self: &Arc<Self>, key: K, number: u64) -> Waker {
         let (queue, is_woken) = (Arc::clone(self), AtomicBool::new(false));
         Waker::from(Arc::new(Item { key, number, is_woken, queue }))
@@ -77,6 +77,8 @@ impl<K: Send + Sync + 'static> Wake for Item<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
@@ -99,27 +101,24 @@ mod tests {
     }
 
     #[test]
-    fn the_task_is_woken_when_an_item_is() {
-        let (task, count) = futures_count();
+    fn the_task_is_woken_once_for_all_items() {
+        let count = Arc::new(Count::default());
         let queue = ReadyQueue::new();
-        let item = queue.waker((), 0);
-        queue.take(&task, &mut Vec::new());
-        item.wake_by_ref();
-        item.wake_by_ref();
-        assert_eq!(Arc::strong_count(&count.0), 1);
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        let items = [queue.waker((), 0), queue.waker((), 1)];
+        for times in 1..3 {
+            queue.take(&Waker::from(Arc::clone(&count)), &mut Vec::new());
+            items.iter().for_each(Waker::wake_by_ref);
+            items.iter().for_each(Waker::wake_by_ref);
+            assert_eq!(count.0.load(Ordering::SeqCst), times);
+        }
     }
 
-    struct Count(Arc<std::sync::atomic::AtomicUsize>);
+    #[derive(Default)]
+    struct Count(AtomicUsize);
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
-    }
-
-    fn futures_count() -> (Waker, Arc<Count>) {
-        let count = Arc::new(Count(Arc::default()));
-        (Waker::from(Arc::clone(&count)), count)
     }
 }

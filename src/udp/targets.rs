@@ -116,15 +116,17 @@ impl<K: Clone + Eq + Hash> Known<K> {
     fn insert(&mut self, key: &K, endpoint: &Endpoint<UdpTarget>, before: Option<Target>) {
         let presence = &endpoint.target().presence;
         let is_unhealthy = matches!(endpoint.health(), Health::Unhealthy(_));
-        match before {
-            Some(before) if Arc::ptr_eq(&before.presence, presence) => {
-                if is_unhealthy && !before.is_unhealthy {
-                    self.changes.push((before.presence, Change::Unhealthy));
-                }
-            }
-            Some(before) => self.changes.push((before.presence, Change::Removed)),
-            None => {}
-        }
+        let change = before.and_then(|before| {
+            let change = if !Arc::ptr_eq(&before.presence, presence) {
+                Change::Removed
+            } else if is_unhealthy && !before.is_unhealthy {
+                Change::Unhealthy
+            } else {
+                return None;
+            };
+            Some((before.presence, change))
+        });
+        self.changes.extend(change);
         let target = Target { presence: Arc::clone(presence), is_unhealthy };
         self.targets.insert(key.clone(), target);
     }
@@ -184,6 +186,10 @@ mod tests {
         udp::{Flow, target::Loss},
     };
 
+    fn flow_of_a_client() -> Flow {
+        Flow::new("192.0.2.1:5000".parse().unwrap(), "192.0.2.2:53".parse().unwrap())
+    }
+
     #[tokio::test]
     async fn flows_learn_of_a_loss_after_the_balancer() {
         let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
@@ -193,7 +199,7 @@ mod tests {
         let unhealthy = || Endpoint::new(address).with_health(Health::unhealthy("test"));
         endpoints.insert('a', address).unwrap();
         let Poll::Ready(Some(Ok(Update::Insert(_, endpoint)))) = next() else { panic!() };
-        let flow = || endpoint.target().open(&Flow::new(address, address)).unwrap();
+        let flow = || endpoint.target().open(&flow_of_a_client()).unwrap();
         let first = flow();
         endpoints.insert('a', unhealthy()).unwrap();
         assert!(next().is_ready() && next().is_pending());
@@ -229,7 +235,7 @@ mod tests {
         };
         let named = |id: &str| Endpoint::new(address).with_metadata(SERVER_ID_LABEL, id);
         endpoints.insert('a', named("0a")).unwrap();
-        let first = next().unwrap().open(&Flow::new(address, address)).unwrap();
+        let first = next().unwrap().open(&flow_of_a_client()).unwrap();
         assert_eq!(first.server_id(), "0a".parse().ok());
         endpoints.insert('a', named("0b")).unwrap();
         assert_eq!(next().unwrap().server_id(), "0b".parse().ok());

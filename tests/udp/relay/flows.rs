@@ -6,11 +6,13 @@ use tokio::{
     net::UdpSocket,
     time::{Instant, sleep},
 };
+use tower::Layer;
 use tower_lb::{
     Balancer, discover,
     endpoint::{Endpoint, Health},
     health::{HealthCheck, HealthExt},
-    strategy::{Maglev, P2c},
+    retry::{RetryFailures, RetryLayer},
+    strategy::{Maglev, P2c, RoundRobin},
     udp::{DatagramCheck, Flow, TargetLoss, UdpRelay, UdpRelayBuilder, UntilFlowEnd, targets},
 };
 
@@ -228,6 +230,44 @@ async fn a_relay_does_not_send_to_itself() {
     sleep(WHILE).await;
     let status = relay.status();
     assert_eq!((status.datagrams_in, status.flows), (1, 0));
+}
+
+#[tokio::test]
+async fn a_flow_that_one_target_cannot_take_is_retried_at_another() {
+    let echo = Echo::start().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    // The relay itself is one of the targets, and in turn the first of them.
+    let stream = targets(discover::addresses([socket.local_addr().unwrap(), echo.address]));
+    let balancer = Balancer::builder().track(UntilFlowEnd);
+    let balancer = balancer.spawn(RoundRobin::starting_at(0), stream).unwrap();
+    let retry = RetryLayer::builder(RetryFailures::default()).build().unwrap();
+    let relay = builder().build(socket, retry.layer(balancer)).unwrap();
+    let (address, handle) = (relay.local_address(), relay.handle());
+    tokio::spawn(relay.serve(std::future::pending()));
+    for _ in 0..4 {
+        assert_eq!(Client::of(address).await.ask("hello").await, echo.address);
+    }
+    assert_eq!(handle.status().dropped.total(), 0);
+}
+
+#[tokio::test]
+async fn a_flow_may_wait_for_its_target_to_come_back() {
+    let (echo, other) = (Echo::start().await, Echo::start().await);
+    let builder = builder().on_refused(TargetLoss::Keep);
+    let relay = Running::start(builder, [echo.address, other.address]).await;
+    let client = Client::of(relay.address).await;
+    let target = client.ask("first").await;
+    let (dead, _alive) = if target == echo.address { (echo, other) } else { (other, echo) };
+    dead.kill().await;
+    for _ in 0..5 {
+        client.send("lost").await;
+    }
+    relay.until("refused", |status| status.dropped.refused > 0).await;
+    let _again = Echo::at(&target.to_string()).await;
+    assert_eq!(client.ask_again("second").await, target);
+    assert_eq!(relay.status().repicked, 0);
+    let outcomes = relay.balancer.status().endpoints.iter().map(|one| one.outcomes.total()).sum();
+    assert_eq!((relay.outstanding(), outcomes), (1, 0_u64));
 }
 
 #[tokio::test]
