@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio::net::UdpSocket;
 use tower_service::Service;
 
-use super::{dns, socket};
+use super::{dns, receive::MAX_DATAGRAM_BYTES, socket};
 use crate::{
     BoxError,
     outcome::{Attempts, Bound, Carry, Elapsed},
@@ -95,9 +95,6 @@ pub struct Exchange {
 
 type IsReply = Arc<dyn Fn(&[u8], &[u8]) -> bool + Send + Sync>;
 
-/// The most that IPv4 can carry, and one byte.
-const MAX_REPLY_BYTES: usize = 65_508;
-
 impl Exchange {
     /// Creates an endpoint that takes any datagram from `address` as the reply.
     #[must_use]
@@ -143,7 +140,7 @@ impl Exchange {
         loop {
             socket::readable(socket).await?;
             // Allocated only now: a waiting request needs little memory.
-            let mut reply = BytesMut::with_capacity(MAX_REPLY_BYTES);
+            let mut reply = BytesMut::with_capacity(MAX_DATAGRAM_BYTES);
             match socket.try_recv_buf(&mut reply) {
                 Ok(_) if self.is_reply.as_ref().is_none_or(|is| is(request, &reply)) => {
                     return Ok(Bytes::copy_from_slice(&reply));

@@ -45,6 +45,7 @@
 //! | how does one request get its reply? | `exchange`, `responder` |
 //! | to which server does a QUIC packet belong? | `quic` |
 //! | does an endpoint reply? | `check`, `dns` |
+//! | what do both relays use? | `descriptors`, `ready`, `receive`, `status`, `timer` |
 
 mod check;
 mod descriptors;
@@ -60,6 +61,7 @@ mod socket;
 mod status;
 mod target;
 mod targets;
+mod timer;
 mod until_flow_end;
 
 pub use self::{

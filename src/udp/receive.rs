@@ -11,6 +11,8 @@ use tokio::{io::ReadBuf, net::UdpSocket};
 pub(super) struct Buffer(Box<[u8]>);
 
 const BUFFER_BYTES: usize = 1 << 16;
+/// The most that IPv4 can carry.
+pub(super) const MAX_DATAGRAM_BYTES: usize = 65_507;
 
 /// What [`Buffer::poll_receive`] got.
 pub(super) struct Received<'a> {

@@ -16,10 +16,10 @@ use tower_service::Service;
 use super::{
     Datagram, TargetLoop, UdpResponderStatus, descriptors,
     ready::{Item, ReadyQueue},
-    receive::{Buffer, Received},
-    relay::{Timer, reason_of},
-    socket,
+    receive::{Buffer, MAX_DATAGRAM_BYTES, Received},
+    socket::{self, drop_reason},
     status::{Counters, DropReason},
+    timer::Timer,
 };
 use crate::{
     BoxError, ConfigError,
@@ -108,8 +108,6 @@ pub struct UdpResponderHandle {
 
 /// How many datagrams are received before other tasks get a turn.
 const BATCH: usize = 64;
-/// The most that IPv4 can carry.
-const MAX_DATAGRAM_BYTES: usize = 65_507;
 
 impl UdpResponder<()> {
     /// Returns the settings of a responder, all at their defaults.
@@ -331,7 +329,7 @@ where
         }
         match socket::send_to(&self.socket, reply, client) {
             Ok(_) => self.counters.replied(reply.len()),
-            Err(error) => self.counters.count_drop(reason_of(&error)),
+            Err(error) => self.counters.count_drop(drop_reason(&error)),
         }
     }
 

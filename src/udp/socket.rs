@@ -10,6 +10,7 @@ use std::{
 use socket2::SockRef;
 use tokio::{io::Interest, net::UdpSocket as TokioSocket};
 
+use super::status::DropReason;
 use crate::{BoxError, outcome::CallerError};
 
 /// A target has the address of the relay itself, so that each datagram would come back.
@@ -120,6 +121,20 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
         ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
     )
 }
+
+/// Returns why a datagram could not be sent.
+pub(super) fn drop_reason(error: &io::Error) -> DropReason {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => DropReason::QueueFull,
+        // EMSGSIZE has no kind of its own.
+        _ if error.raw_os_error() == Some(EMSGSIZE) => DropReason::TooLarge,
+        _ if is_refused(error) => DropReason::Refused,
+        _ => DropReason::Failed,
+    }
+}
+
+/// "Message too long", on Linux and on systems that descend from BSD.
+const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 90 } else { 40 };
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use super::UdpRelay;
 use crate::{
     ConfigError,
     flow::{FlowTable, FlowTableBuilder},
-    udp::{QuicLb, ServerId, descriptors},
+    udp::{QuicLb, ServerId, descriptors, receive::MAX_DATAGRAM_BYTES},
 };
 
 /// What becomes of a flow that has lost its target.
@@ -44,9 +44,6 @@ pub(super) struct Settings {
     pub(super) on_refused: TargetLoss,
     pub(super) server_id: Option<Arc<dyn Fn(&[u8]) -> Option<ServerId> + Send + Sync>>,
 }
-
-/// The most that IPv4 can carry.
-const MAX_DATAGRAM_BYTES: usize = 65_507;
 
 /// The classes of flows in the table.
 pub(super) const OPEN: usize = 0;

@@ -24,7 +24,7 @@ use crate::{
         Flow, OpenFlow, ServerId, TargetLoop,
         ready::{Item, ReadyQueue},
         receive::{Buffer, Received},
-        socket::{self, is_refused},
+        socket::{self, drop_reason, is_refused},
         status::{Counters, DropReason, FlowEnd},
         target::Loss,
     },
@@ -282,7 +282,7 @@ where
                 open.attempt.finish(Outcome::TransportFailure);
                 return self.end(key, FlowEnd::Unopened);
             }
-            Err(error) => self.counters.count_drop(reason_of(&error)),
+            Err(error) => self.counters.count_drop(drop_reason(&error)),
         }
         let ignores = self.settings.on_refused == TargetLoss::Keep;
         if let Some(session) = self.table.set_class(key, OPEN, now) {
@@ -317,7 +317,7 @@ where
             Ok(_) => {}
             // It is about an earlier datagram: this one was not sent.
             Err(error) if is_refused(&error) => self.lose(key, Cause::Refused, payload, now),
-            Err(error) => self.counters.count_drop(reason_of(&error)),
+            Err(error) => self.counters.count_drop(drop_reason(&error)),
         }
     }
 
@@ -481,21 +481,7 @@ impl Replies<'_> {
         }
         match socket::send_to(self.to, reply, self.client) {
             Ok(_) => self.counters.replied(reply.len()),
-            Err(error) => self.counters.count_drop(reason_of(&error)),
+            Err(error) => self.counters.count_drop(drop_reason(&error)),
         }
     }
 }
-
-/// Returns why a datagram could not be sent.
-pub(in crate::udp) fn reason_of(error: &io::Error) -> DropReason {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => DropReason::QueueFull,
-        // EMSGSIZE has no kind of its own.
-        _ if error.raw_os_error() == Some(EMSGSIZE) => DropReason::TooLarge,
-        _ if is_refused(error) => DropReason::Refused,
-        _ => DropReason::Failed,
-    }
-}
-
-/// "Message too long", on Linux and on systems that descend from BSD.
-const EMSGSIZE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 90 } else { 40 };

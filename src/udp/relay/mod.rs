@@ -15,4 +15,3 @@ pub use self::{
     builder::{TargetLoss, UdpRelayBuilder},
     relay::{UdpRelay, UdpRelayHandle},
 };
-pub(super) use self::{flows::reason_of, relay::Timer};

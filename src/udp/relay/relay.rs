@@ -8,10 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{net::UdpSocket, time::Instant};
 use tower_service::Service;
 
 use super::{
@@ -22,7 +19,7 @@ use super::{
 use crate::{
     BoxError,
     flow::FlowTable,
-    udp::{Flow, OpenFlow, UdpRelayStatus, receive::Buffer, status::Counters},
+    udp::{Flow, OpenFlow, UdpRelayStatus, receive::Buffer, status::Counters, timer::Timer},
 };
 
 /// Relays datagrams between clients and the endpoints of a balancer.
@@ -162,29 +159,6 @@ impl UdpRelayHandle {
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.local
-    }
-}
-
-/// One timer for all flows. The time that is due moves with each datagram, and the timer does not:
-/// it fires too early, and is set again then.
-#[derive(Default)]
-pub(in crate::udp) struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_set: bool,
-}
-
-impl Timer {
-    /// Returns true if the time has come. Otherwise the task is woken by then.
-    pub(in crate::udp) fn is_due(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> bool {
-        let Some(due) = due else { return false };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if !self.is_set || due < sleep.deadline() {
-            sleep.as_mut().reset(due);
-            self.is_set = true;
-        }
-        let has_fired = sleep.as_mut().poll(cx).is_ready();
-        self.is_set = !has_fired;
-        has_fired
     }
 }
 

