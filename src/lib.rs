@@ -213,6 +213,8 @@ pub mod failover;
 #[cfg(feature = "flow")]
 pub mod flow;
 mod future;
+#[cfg(feature = "geneve")]
+pub mod geneve;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod hash;
