@@ -63,6 +63,10 @@
     feature = "listener",
     doc = "| serve clients | [`listener::Listener`], behind it [`http::Proxy`] |"
 )]
+#![cfg_attr(
+    feature = "tcp",
+    doc = "| balance TCP connections | [`tcp::Relays`], [`Builder::tcp()`](balance::Builder::tcp) |"
+)]
 #![cfg_attr(feature = "rules", doc = "| route by host, path or fields | [`rules::Rules`] |")]
 #![cfg_attr(
     feature = "alb",
@@ -97,6 +101,11 @@
     doc = "| [`lambda`] | AWS Lambda functions: invocations, HTTP events, strategies |"
 )]
 #![cfg_attr(not(feature = "lambda"), doc = "| `lambda` | AWS Lambda, with feature `lambda` |")]
+#![cfg_attr(
+    feature = "tcp",
+    doc = "| [`tcp`] | TCP connections as requests: relays, SNI, PROXY headers |"
+)]
+#![cfg_attr(not(feature = "tcp"), doc = "| `tcp` | TCP connections, with feature `tcp` |")]
 #![cfg_attr(
     feature = "listener",
     doc = "| [`listener`] | serving HTTP/1.1 and HTTP/2: sockets, TLS, limits, draining |"
@@ -151,6 +160,7 @@
 //! | `tls` | no | TLS through rustls: `http::Tls` with `http-client`, `listener::tls` with `listener` |
 //! | `proxy` | no | `http::Proxy`: the duties of a reverse proxy, between a server and a balancer |
 //! | `listener` | no | the module `listener`: a server of HTTP/1.1 and HTTP/2 for any service |
+//! | `tcp` | no | the module `tcp`: relays of TCP connections, a network load balancer |
 //! | `rules` | no | the module `rules`: routing by conditions and priority |
 //! | `jwt` | no | `auth::jwt`: verification of JSON Web Tokens; needs Rust 1.88 |
 //! | `oidc` | no | `auth::oidc`: logins at an OpenID provider; needs Rust 1.88 |
@@ -253,6 +263,8 @@ pub mod rules;
 mod seconds;
 pub mod strategy;
 mod sync;
+#[cfg(feature = "tcp")]
+pub mod tcp;
 pub mod timeout;
 pub mod traffic;
 #[cfg(feature = "udp")]

@@ -1,6 +1,6 @@
 //! Errors: of requests ([`Error`]), of settings ([`ConfigError`]) and of texts ([`ParseError`]).
 //!
-//! The errors of the HTTP client and of request signing are here too, because every floor asks
+//! The errors of the HTTP client, of TCP relays and of request signing are here too, because every floor asks
 //! whose fault they are. The modules that make them re-export them.
 
 mod chain;
@@ -10,6 +10,8 @@ mod config_error;
 #[allow(clippy::module_inception)]
 mod error;
 mod parse_error;
+#[cfg(feature = "tcp")]
+mod relay_error;
 #[cfg(feature = "sigv4")]
 mod sign_error;
 mod unavailable;
@@ -17,6 +19,8 @@ mod unavailable;
 pub(crate) use self::chain::chain;
 #[cfg(feature = "http-client")]
 pub use self::client_error::{ClientError, ClientErrorKind};
+#[cfg(feature = "tcp")]
+pub use self::relay_error::{RelayError, RelayErrorKind};
 #[cfg(feature = "sigv4")]
 pub use self::sign_error::SignError;
 pub use self::{

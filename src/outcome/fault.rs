@@ -58,6 +58,17 @@ fn of_one(error: &(dyn StdError + 'static)) -> Option<Fault> {
         let is_request = matches!(error, Body(_) | Invalid(_) | TooLarge { .. });
         return Some(if is_request { Fault::Caller } else { Fault::Local });
     }
+    #[cfg(feature = "tcp")]
+    if let Some(error) = error.downcast_ref::<crate::error::RelayError>() {
+        use crate::error::RelayErrorKind::{
+            Connect, Loop, NoClient, ProxyHeader, Tls, UnknownName,
+        };
+        return Some(match error.kind() {
+            // Another target may be reached, also if the address of this one is wrong.
+            Connect | ProxyHeader | Tls | Loop => Fault::Unsent,
+            UnknownName | NoClient => Fault::Caller,
+        });
+    }
     #[cfg(feature = "http-client")]
     if let Some(fault) = wire::of_one(error) {
         return Some(fault);
