@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     LocalAddress,
-    connection::{ClientStream, Connection, HttpService, Io},
+    connection::{ClientStream, Connection, Io, Protocol},
     core::Core,
     socket::{BoundSocket, ListeningSocket},
     status::Refusal,
@@ -39,7 +39,7 @@ struct Acceptor<S> {
 }
 
 /// Accepts connections until the listener drains, and then waits for their end.
-pub(super) async fn accept<S: HttpService>(bound: BoundSocket, service: S, core: Arc<Core>) {
+pub(super) async fn accept<S: Protocol>(bound: BoundSocket, service: S, core: Arc<Core>) {
     let mut acceptor = Acceptor {
         core: Arc::clone(&core),
         service,
@@ -84,7 +84,7 @@ enum Next {
     Accepted(io::Result<(Io, Option<SocketAddr>)>),
 }
 
-impl<S: HttpService> Acceptor<S> {
+impl<S: Protocol> Acceptor<S> {
     fn poll_next(
         &mut self,
         socket: &ListeningSocket,

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+#[cfg(feature = "tcp")]
+use super::Connections;
 use super::{
     ListenerBuilder, ListenerStatus, LocalAddress, Serve,
     connection::HttpService,
@@ -59,9 +61,23 @@ impl Listener {
         self.handle.clone()
     }
 
-    /// Serves connections until the graceful shutdown is complete; see [`Serve`].
+    /// Serves requests until the graceful shutdown is complete; see [`Serve`].
     pub fn serve<S: HttpService>(self, service: S) -> Serve<S> {
         Serve::new(self.bound, self.handle.core, service)
+    }
+
+    /// Gives the connections themselves to a service, after the PROXY header and the TLS handshake,
+    /// until the graceful shutdown is complete; see [`Serve`].
+    ///
+    /// Of the limits of the builder, those on connections and handshakes hold, and none of HTTP.
+    /// After a handshake nothing else limits the time of a connection: a
+    /// [`Relay`](crate::tcp::Relay) has limits of its own.
+    #[cfg(feature = "tcp")]
+    pub fn serve_connections<S>(self, service: S) -> Serve<Connections<S>>
+    where
+        S: super::ConnectionService,
+    {
+        Serve::new(self.bound, self.handle.core, Connections(service))
     }
 }
 

@@ -95,6 +95,8 @@ mod status;
 #[cfg(feature = "tls")]
 pub mod tls;
 
+#[cfg(feature = "tcp")]
+pub use self::connection::{ConnectionService, Connections};
 pub use self::{
     builder::ListenerBuilder,
     connection::{ConnectionInfo, HttpService},

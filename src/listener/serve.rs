@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     acceptor::accept,
-    connection::HttpService,
+    connection::Protocol,
     core::{Core, Phase},
     socket::BoundSocket,
 };
@@ -32,6 +32,7 @@ pin_project! {
     ///    gets a second for it.
     /// 3. Responses say `Connection: close`; HTTP/2 gets a GOAWAY in two steps, so that no request
     ///    on the way is lost. Requests in flight and tunnels go on.
+    ///    Connections that a service has (`serve_connections`) go on as well.
     /// 4. After [`drain_limit`](Self::drain_limit) the others are cut off.
     ///
     /// Each listening socket and each connection is a task, and so is each request of HTTP/2. They
@@ -104,7 +105,7 @@ impl<S, F> Serve<S, F> {
     }
 }
 
-impl<S: HttpService, F: Future<Output = ()>> Future for Serve<S, F> {
+impl<S: Protocol, F: Future<Output = ()>> Future for Serve<S, F> {
     type Output = Drained;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Drained> {

@@ -59,6 +59,15 @@ impl ClientStream {
         self.address = Some(permit);
     }
 
+    /// Makes the socket send a reset when it is dropped.
+    #[cfg(feature = "tcp")]
+    pub(super) fn reset_socket(&mut self) {
+        if let Io::Tcp(stream) = &self.io {
+            // Fails only on a socket that the peer has reset.
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
     /// Returns the bytes that were read ahead.
     pub(in crate::listener) fn ahead(&self) -> &[u8] {
         &self.ahead

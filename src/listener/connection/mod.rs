@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! accept -> PROXY header -> TLS handshake -> HTTP/1.1, HTTP/2 -> (tunnel) -> closed
+//!           |                            `-> a service of connections  --´
 //!           |      a time limit each     |   |  one timer  |
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! | which bytes pass? | `client_stream`; those of requests and responses in HTTP/2: `frame_meter` |
 //! | what does a request get, and when has it ended? | `exchange` |
 //! | what does a request learn about its connection? | `info` |
+//! | how does a service get the connection itself? | `raw` |
 //! | where do the requests of HTTP/2 run? | `stream_tasks` |
 
 mod activity;
@@ -26,13 +28,17 @@ mod client_stream;
 mod exchange;
 mod frame_meter;
 mod info;
+#[cfg(feature = "tcp")]
+mod raw;
 mod serving;
 mod stream_tasks;
 mod task;
 mod version;
 
+#[cfg(feature = "tcp")]
+pub use self::raw::{ConnectionService, Connections};
 pub(super) use self::{
     client_stream::{ClientStream, Io},
-    task::Connection,
+    task::{Connection, Protocol},
 };
 pub use self::{exchange::HttpService, info::ConnectionInfo};

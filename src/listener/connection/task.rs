@@ -52,7 +52,28 @@ pub(in crate::listener) struct Connection<S> {
     pub(in crate::listener) core: Arc<Core>,
 }
 
-impl<S: HttpService> Connection<S> {
+/// A connection after its PROXY header and its TLS handshake.
+pub(in crate::listener) struct Opened {
+    pub(super) io: OpenedIo,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) local: LocalAddress,
+    pub(super) proxy_header: Option<ProxyHeader>,
+    pub(super) activity: Arc<Activity>,
+}
+
+pub(super) enum OpenedIo {
+    Plain(ClientStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream<ClientStream>>, TlsDetails),
+}
+
+/// What is spoken on the connections of a listener.
+pub(in crate::listener) trait Protocol: Clone + Send + 'static {
+    /// Serves a connection until its socket is closed or handed over.
+    fn serve(self, opened: Opened) -> impl Future<Output = ()> + Send;
+}
+
+impl<S: Protocol> Connection<S> {
     /// Serves the connection until its socket is closed.
     pub(in crate::listener) async fn run(self) {
         let activity = Arc::clone(self.stream.activity());
@@ -76,42 +97,26 @@ impl<S: HttpService> Connection<S> {
             };
             self.stream.hold(permit);
         }
+        let Self { stream, peer, local, opening, service, .. } = self;
+        let activity = Arc::clone(stream.activity());
         #[cfg(feature = "tls")]
-        if let Some(tls) = self.opening.tls.clone() {
+        if let Some(tls) = &opening.tls {
             // Boxed, so that a connection without TLS has no memory for it.
-            return Box::pin(self.serve_encrypted(&tls, proxy_header)).await;
+            return Box::pin(async move {
+                activity.set_handshaking(true);
+                // Boxed, so that the memory of the handshake is free after it.
+                let shaken = Box::pin(shake_hands(stream, tls, &activity.core)).await;
+                let Some((stream, details)) = shaken else { return };
+                activity.set_handshaking(false);
+                let io = OpenedIo::Tls(stream, details);
+                service.serve(Opened { io, peer, local, proxy_header, activity }).await;
+            })
+            .await;
         }
-        let activity = Arc::clone(self.stream.activity());
-        activity.await_first_request();
-        let version = match self.detect_version().await {
-            Ok(version) => version,
-            Err(closing) => return activity.set_end(End::Closed(closing)),
-        };
-        let info = Facts {
-            peer: self.peer,
-            local: self.local,
-            proxy_header,
-            #[cfg(feature = "tls")]
-            tls: None,
-        };
-        let exchanges = exchanges(self.service, info, &activity);
-        serve_http(self.stream, version, exchanges, &activity).await;
-    }
-
-    /// Looks at the first bytes, if both versions of HTTP are served.
-    async fn detect_version(&mut self) -> Result<Version, Closing> {
-        if !self.core.http2 {
-            return Ok(Version::Http1);
-        }
-        let limit = self.core.limits.times.head;
-        let detected = pin!(Version::detect(&mut self.stream));
-        match within(&self.core, limit, detected).await {
-            Ok(Ok(Some(version))) => Ok(version),
-            Ok(Ok(None)) => Err(Closing::Finished),
-            Ok(Err(_)) => Err(Closing::Failed),
-            Err(Late::TimedOut) => Err(Closing::HeadTimeout),
-            Err(Late::Draining) => Err(Closing::Drained),
-        }
+        #[cfg(not(feature = "tls"))]
+        drop(opening);
+        let io = OpenedIo::Plain(stream);
+        service.serve(Opened { io, peer, local, proxy_header, activity }).await;
     }
 
     /// Reads the PROXY header, if the socket expects one.
@@ -138,22 +143,49 @@ impl<S: HttpService> Connection<S> {
             Err(Late::Draining) => Err(End::Closed(Closing::Drained)),
         }
     }
+}
 
-    /// Serves HTTP over TLS. The handshake decides the version of HTTP as well.
-    #[cfg(feature = "tls")]
-    async fn serve_encrypted(self, tls: &ServerTls, proxy_header: Option<ProxyHeader>) {
-        let Self { stream, peer, local, service, core, .. } = self;
-        let activity = Arc::clone(stream.activity());
-        activity.set_handshaking(true);
-        // Boxed, so that the memory of the handshake is free after it.
-        let shaken = Box::pin(shake_hands(stream, tls, &core)).await;
-        let Some((stream, details)) = shaken else { return };
-        activity.set_handshaking(false);
+impl<S: HttpService> Protocol for S {
+    async fn serve(self, opened: Opened) {
+        let Opened { io, peer, local, proxy_header, activity } = opened;
         activity.await_first_request();
-        let version = Version::from_alpn(stream.get_ref().1.alpn_protocol());
-        let facts = Facts { peer, local, proxy_header, tls: Some(details) };
-        let exchanges = exchanges(service, facts, &activity);
-        serve_http(stream, version, exchanges, &activity).await;
+        match io {
+            OpenedIo::Plain(mut stream) => {
+                let version = match detect_version(&mut stream, &activity.core).await {
+                    Ok(version) => version,
+                    Err(closing) => return activity.set_end(End::Closed(closing)),
+                };
+                let facts = Facts {
+                    peer,
+                    local,
+                    proxy_header,
+                    #[cfg(feature = "tls")]
+                    tls: None,
+                };
+                serve_http(stream, version, exchanges(self, facts, &activity), &activity).await;
+            }
+            #[cfg(feature = "tls")]
+            OpenedIo::Tls(stream, details) => {
+                let version = Version::from_alpn(stream.get_ref().1.alpn_protocol());
+                let facts = Facts { peer, local, proxy_header, tls: Some(details) };
+                serve_http(stream, version, exchanges(self, facts, &activity), &activity).await;
+            }
+        }
+    }
+}
+
+/// Looks at the first bytes, if both versions of HTTP are served.
+async fn detect_version(stream: &mut ClientStream, core: &Core) -> Result<Version, Closing> {
+    if !core.http2 {
+        return Ok(Version::Http1);
+    }
+    let detected = pin!(Version::detect(stream));
+    match within(core, core.limits.times.head, detected).await {
+        Ok(Ok(Some(version))) => Ok(version),
+        Ok(Ok(None)) => Err(Closing::Finished),
+        Ok(Err(_)) => Err(Closing::Failed),
+        Err(Late::TimedOut) => Err(Closing::HeadTimeout),
+        Err(Late::Draining) => Err(Closing::Drained),
     }
 }
 
