@@ -1,0 +1,21 @@
+//! TCP relays over real sockets, next to clients and servers that others have written.
+//!
+//! - `closing`: ends, resets and silence of either side.
+//! - `failover`: targets that refuse, that do not answer, and that are the load balancer itself.
+//! - `leaving`: draining, and targets that are removed or unhealthy.
+//! - `proxy`: PROXY headers, as nginx and HAProxy read them.
+//! - `tls`: passed through by server name, terminated, and encrypted again.
+//! - `process`: the example `nlb` under load while targets are killed.
+
+mod closing;
+#[path = "../../../examples/nlb/main.rs"]
+#[allow(dead_code)]
+mod example;
+mod failover;
+mod leaving;
+mod nlb;
+mod process;
+mod proxy;
+mod target;
+mod tls;
+mod tools;

@@ -1,0 +1,261 @@
+//! The example `nlb` as a process of its own.
+
+use std::{
+    collections::HashSet,
+    env,
+    ffi::OsString,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::sleep};
+
+use crate::{
+    example::{
+        self,
+        options::{Command as Parsed, parse},
+    },
+    nlb::soon,
+    target::{Target, echo, read},
+};
+
+const ARGUMENTS: &str = "TOWER_LB_TCP_NLB";
+
+/// Not a test, but what the tests start as a process: this binary again.
+#[test]
+fn nlb_process() {
+    let Ok(arguments) = env::var(ARGUMENTS) else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let code = runtime.block_on(example::nlb(arguments.split('\n').map(OsString::from)));
+    std::process::exit(code.into());
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+    rest: Option<thread::JoinHandle<String>>,
+}
+
+impl Process {
+    fn command(arguments: &[String]) -> Command {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "process::nlb_process", "--nocapture", "--test-threads=1"]);
+        command.env(ARGUMENTS, arguments.join("\n")).stdin(Stdio::null());
+        command
+    }
+
+    fn start(targets: &[SocketAddr], more: &[&str]) -> Self {
+        let targets = targets.iter().map(|target| format!("--target={target}"));
+        let more = more.iter().map(|&argument| argument.to_owned());
+        let arguments: Vec<_> =
+            ["--listen=127.0.0.1:0".to_owned()].into_iter().chain(targets).chain(more).collect();
+        let mut child =
+            Self::command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let address = loop {
+            let mut line = String::new();
+            assert!(output.read_line(&mut line).unwrap() > 0, "the process has ended");
+            if let Some((_, address)) = line.trim().split_once("listening on ") {
+                break address.parse().unwrap();
+            }
+        };
+        let rest = thread::spawn(move || {
+            let mut rest = String::new();
+            output.read_to_string(&mut rest).unwrap();
+            rest
+        });
+        Self { child, address, rest: Some(rest) }
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    fn resident_bytes(&self) -> usize {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    fn signal(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process, and returns its code and what it has printed.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let output = self.rest.take().unwrap().join().unwrap();
+        (self.child.wait().unwrap().code(), output)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_command_line_says_what_is_wrong() {
+    let parsed = |line: &str| parse(line.split_whitespace().map(Into::into));
+    for (line, error) in [
+        ("", "--target is needed"),
+        ("--listen", "--listen needs a value"),
+        ("--target localhost", "--target \"localhost\": "),
+        ("--proxy-protocol 3", "--proxy-protocol \"3\": expected v1 or v2"),
+        ("--accept-proxy 10", "--accept-proxy \"10\": "),
+        ("--sticky-source=yes", "--sticky-source takes no value"),
+        ("--tls-key a.pem", "--tls-cert and --tls-key need each other"),
+        ("--idle-timeout -1", "--idle-timeout \"-1\": "),
+        ("--udp", "unknown option \"--udp\""),
+    ] {
+        let is = parsed(line).unwrap_err();
+        assert!(is.starts_with(error), "{line}: {is}");
+    }
+    let all = "--listen=[::1]:80 --target 127.0.0.1:1 --target=127.0.0.1:2 --proxy-protocol v2 \
+               --accept-proxy 10.0.0.0/8 --sticky-source --tls-cert c --tls-key k \
+               --idle-timeout 60 --health-interval 5 --drain 0.5";
+    let Ok(Parsed::Serve(options)) = parsed(all) else { panic!("{:?}", parsed(all)) };
+    assert_eq!(options.listen, "[::1]:80".parse().unwrap());
+    assert_eq!((options.targets.len(), options.accept_proxy.len()), (2, 1));
+    assert!(options.sticky_source && options.tls.is_some() && options.proxy_protocol.is_some());
+    assert_eq!(options.drain, Duration::from_millis(500));
+    assert!(matches!(parsed("--help"), Ok(Parsed::Help)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_drains_before_it_ends() {
+    let target = Target::echo("up").await;
+    let mut process = Process::start(&[target.address], &["--drain=20"]);
+    let mut client = TcpStream::connect(process.address).await.unwrap();
+    assert_eq!(soon(read(&mut client, 2)).await, "up");
+    process.signal();
+    sleep(Duration::from_millis(300)).await;
+    assert!(TcpStream::connect(process.address).await.is_err());
+    client.write_all(b"still here").await.unwrap();
+    assert_eq!(soon(read(&mut client, 10)).await, "still here");
+    drop(client);
+    let (code, output) = tokio::task::block_in_place(|| process.ended());
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("drained"), "{output}");
+
+    let mut process = Process::start(&[target.address], &["--drain=0.5"]);
+    let mut client = TcpStream::connect(process.address).await.unwrap();
+    assert_eq!(soon(read(&mut client, 2)).await, "up");
+    let start = Instant::now();
+    process.signal();
+    let (code, output) = tokio::task::block_in_place(|| process.ended());
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("1 connections were cut off"), "{output}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    drop(client);
+}
+
+/// A connection that lives: it asks every 100 ms, for one to three seconds. Returns the name of its
+/// target, and whether it was ever cut.
+async fn long(address: SocketAddr, rounds: usize) -> Option<(String, bool)> {
+    use tokio::io::AsyncReadExt;
+
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let mut name = [0];
+    // Cut before its target has said its name: by the death of this target.
+    stream.read_exact(&mut name).await.ok()?;
+    let name = String::from_utf8_lossy(&name).into_owned();
+    for _ in 0..rounds {
+        sleep(Duration::from_millis(100)).await;
+        let mut answer = [0; 4];
+        let is_alive =
+            stream.write_all(b"ping").await.is_ok() && stream.read_exact(&mut answer).await.is_ok();
+        if !is_alive {
+            return Some((name, true));
+        }
+    }
+    Some((name, false))
+}
+
+/// 200 new connections a second for ten seconds, while each of three targets but the first is
+/// killed and started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_connections_to_a_killed_target_are_cut() {
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+    let mut targets = Vec::new();
+    for name in NAMES {
+        targets.push(Some(Target::echo(name).await));
+    }
+    let addresses: Vec<_> = targets.iter().flatten().map(|target| target.address).collect();
+    let process = Process::start(&addresses, &["--health-interval=0.5", "--drain=1"]);
+    let warm = long(process.address, 1).await;
+    assert!(warm.is_some());
+    sleep(Duration::from_millis(800)).await;
+    let (descriptors, memory) = (process.descriptors(), process.resident_bytes());
+
+    let seconds = env::var("TCP_CHURN_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds: u64 = seconds.unwrap_or(10);
+    let address = process.address;
+    let load = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        let mut interval = tokio::time::interval(Duration::from_millis(5));
+        for number in 0..seconds as usize * 200 {
+            interval.tick().await;
+            connections.spawn(long(address, 10 + number % 20));
+        }
+        connections.join_all().await
+    });
+    // While a target is down, the others go on.
+    for round in 0..seconds as usize * 2 / 3 {
+        let index = 1 + round % 3;
+        sleep(Duration::from_millis(700)).await;
+        targets[index] = None;
+        sleep(Duration::from_millis(700)).await;
+        let name = NAMES[index];
+        targets[index] = Some(Target::at(addresses[index], move |stream| echo(name, stream)).await);
+    }
+    let ended = load.await.unwrap();
+    let unserved = ended.iter().filter(|one| one.is_none()).count();
+    let cut: Vec<_> = ended.iter().flatten().filter(|(_, cut)| *cut).collect();
+    let served: HashSet<_> = ended.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    println!(
+        "{} connections, {} cut with their targets, {unserved} unserved",
+        ended.len(),
+        cut.len()
+    );
+    assert_eq!(served.len(), 4);
+    assert!(!cut.is_empty(), "targets were killed");
+    assert!(cut.iter().all(|(name, _)| name != "a"), "a connection to a healthy target was cut");
+    // Cut between the connection to the target and its first byte.
+    assert!(unserved <= ended.len() / 100, "{unserved} of {}", ended.len());
+
+    sleep(Duration::from_millis(1500)).await;
+    assert!(process.descriptors() <= descriptors + 8, "{descriptors} to {}", process.descriptors());
+    let grown = process.resident_bytes().saturating_sub(memory);
+    println!("memory has grown by {} KiB", grown / 1024);
+    assert!(grown < 64 << 20);
+}
+
+/// The memory of connections that are open and silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_has_no_buffer() {
+    let target = Target::echo("a").await;
+    let process = Process::start(&[target.address], &["--drain=0"]);
+    let open = async |number| {
+        let mut clients = Vec::new();
+        for _ in 0..number {
+            let mut client = TcpStream::connect(process.address).await.unwrap();
+            assert_eq!(soon(read(&mut client, 1)).await, "a");
+            clients.push(client);
+        }
+        clients
+    };
+    drop(open(200).await);
+    sleep(Duration::from_millis(300)).await;
+    let before = process.resident_bytes();
+    let clients = open(200).await;
+    let more = open(1000).await;
+    let each = process.resident_bytes().saturating_sub(before) / 1200;
+    println!("{each} bytes for each connection");
+    assert!(each < 16 << 10, "{each}");
+    drop((clients, more));
+}
