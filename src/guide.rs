@@ -20,6 +20,10 @@
     feature = "alb",
     doc = "| [`load_balancer`] | How do I serve or replace an Application Load Balancer? |"
 )]
+#![cfg_attr(
+    feature = "tcp",
+    doc = "| [`network_load_balancer`] | How do I balance TCP and TLS connections? |"
+)]
 #![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
 
 #[doc = include_str!("../docs/architecture.md")]
@@ -50,6 +54,10 @@ pub mod load_balancer {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
+
+#[cfg(feature = "tcp")]
+#[doc = include_str!("../docs/network-load-balancer.md")]
+pub mod network_load_balancer {}
 
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}

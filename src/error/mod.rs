@@ -1,7 +1,7 @@
 //! Errors: of requests ([`Error`]), of settings ([`ConfigError`]) and of texts ([`ParseError`]).
 //!
-//! The errors of the HTTP client, of TCP relays and of request signing are here too, because every floor asks
-//! whose fault they are. The modules that make them re-export them.
+//! The errors of the HTTP client, of TCP relays and of request signing are here too, because every
+//! floor asks whose fault they are. The modules that make them re-export them.
 
 mod chain;
 #[cfg(feature = "http-client")]

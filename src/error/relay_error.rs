@@ -17,6 +17,9 @@ pub struct RelayError {
 pub enum RelayErrorKind {
     /// The target did not accept a connection, or not in time.
     Connect,
+    /// This process could not open a connection, for example because it has no file descriptor
+    /// left. The target is not at fault.
+    Local,
     /// The PROXY header could not be sent.
     ProxyHeader,
     /// The TLS handshake with the target failed, or was not complete in time.
@@ -46,6 +49,7 @@ impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             RelayErrorKind::Connect => "no connection to the target",
+            RelayErrorKind::Local => "this process cannot open a connection",
             RelayErrorKind::ProxyHeader => "the target did not take the PROXY header",
             RelayErrorKind::Tls => "the TLS handshake with the target failed",
             RelayErrorKind::Loop => "the target is the load balancer itself",

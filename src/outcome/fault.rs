@@ -61,9 +61,10 @@ fn of_one(error: &(dyn StdError + 'static)) -> Option<Fault> {
     #[cfg(feature = "tcp")]
     if let Some(error) = error.downcast_ref::<crate::error::RelayError>() {
         use crate::error::RelayErrorKind::{
-            Connect, Loop, NoClient, ProxyHeader, Tls, UnknownName,
+            Connect, Local, Loop, NoClient, ProxyHeader, Tls, UnknownName,
         };
         return Some(match error.kind() {
+            Local => Fault::Local,
             // Another target may be reached, also if the address of this one is wrong.
             Connect | ProxyHeader | Tls | Loop => Fault::Unsent,
             UnknownName | NoClient => Fault::Caller,

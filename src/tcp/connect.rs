@@ -46,7 +46,7 @@ async fn open(state: &Arc<TargetState>, connection: &Connection) -> Result<Sessi
 /// Does what is limited by the connect timeout.
 async fn reach(state: &TargetState, connection: &Connection) -> Result<TargetStream, RelayError> {
     let shared = &state.shared;
-    let mut stream = dial(state.address).await.map_err(|error| failed(Kind::Connect, error))?;
+    let mut stream = dial(state.address).await.map_err(unconnected)?;
     if let Some(proxy) = &shared.proxy {
         let header = proxy.header(connection);
         let sent = stream.write_all(&header).await;
@@ -85,12 +85,23 @@ pub(super) async fn send_local_header(
     }
 }
 
+/// A lack of descriptors says nothing about the target, and must not eject it.
+fn unconnected(error: io::Error) -> RelayError {
+    /// `ENFILE` and `EMFILE`, which have these numbers on all Unix systems.
+    const NO_DESCRIPTOR: [i32; 2] = [23, 24];
+    let has_no_descriptor =
+        error.raw_os_error().is_some_and(|number| NO_DESCRIPTOR.contains(&number));
+    let is_local = has_no_descriptor || error.kind() == io::ErrorKind::OutOfMemory;
+    failed(if is_local { Kind::Local } else { Kind::Connect }, error)
+}
+
 fn failed(kind: Kind, error: impl Into<BoxError>) -> RelayError {
     RelayError::new(kind, error)
 }
 
 fn failure_of(error: &RelayError) -> ConnectFailure {
     match error.kind() {
+        Kind::Local => return ConnectFailure::NoResources,
         Kind::ProxyHeader => return ConnectFailure::ProxyHeader,
         Kind::Tls => return ConnectFailure::Tls,
         Kind::Loop => return ConnectFailure::TargetIsSelf,

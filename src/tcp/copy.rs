@@ -34,7 +34,7 @@ pub(super) struct Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Copying,
-    /// The reader has ended, and the writer is told.
+    /// The reader has ended, and the writer has to learn it.
     ShuttingDown,
     Ended,
     Failed,

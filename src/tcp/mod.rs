@@ -1,13 +1,15 @@
 //! TCP connections as requests: what a network load balancer does, as services.
 //!
 //! A [`Connection`] is the request, and a [`Relay`] the service of a target. So a
-//! [`Balancer`](crate::Balancer) of relays sends each connection to one target, with every strategy,
-//! source of endpoints and health check of this crate.
+//! [`Balancer`](crate::Balancer) of relays sends each connection to one target, with every
+//! strategy, source of endpoints and health check of this crate.
 //!
 //! ```text
-//! listener ─► PROXY header ─► TLS ─► Connection ─► (ReadHello, ByServerName) ─► (Retry) ─► Balancer ─► Relay
-//!                                                                                                      │
-//!     client ◄══════════════════════════ Session: bytes in both directions ══════════════════════► target
+//! listener ─► PROXY ─► TLS ─► Connection ─► (ReadHello, ByServerName)
+//!                                                      │
+//!               Relay ◄─ Balancer ◄─ (Retry) ◄─────────┘
+//!                 │
+//!   client ◄══ Session: bytes in both directions ══► target
 //! ```
 //!
 //! A connection has two phases. **Connecting** is the response future of a relay. It can fail, and

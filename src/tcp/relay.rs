@@ -17,7 +17,8 @@ use crate::error::RelayError;
 ///
 /// The response future ends when the target is connected and the PROXY header and the TLS handshake
 /// are done. The client's stream is taken only then, so an attempt that fails or is dropped leaves
-/// it to the next one: see [`Connection`]. The response is a [`Session`], which the listener awaits.
+/// it to the next one: see [`Connection`]. The response is a [`Session`], which the listener
+/// awaits.
 ///
 /// [`Relays`](super::Relays) has the settings. Clones are for the same target.
 #[derive(Clone)]

@@ -8,11 +8,13 @@ counts! {
     pub struct ConnectFailures, ConnectFailureCounters by ConnectFailure {
         /// The target refused the connection.
         refused: Refused,
-        /// The target was not connected within [`connect_timeout`](super::RelaysBuilder::connect_timeout),
-        /// with the PROXY header and the TLS handshake.
+        /// The target was not connected within `connect_timeout`, with the PROXY header and the TLS
+        /// handshake.
         timeout: Timeout,
         /// This host has no free port or address for a connection to the target.
         no_local_port: NoLocalPort,
+        /// This process has no file descriptor or memory for another connection.
+        no_resources: NoResources,
         /// The PROXY header could not be sent.
         proxy_header: ProxyHeader,
         /// The TLS handshake with the target failed.
@@ -35,7 +37,7 @@ counts! {
         client_reset: ClientReset,
         /// The target has reset its connection, or it failed.
         target_reset: TargetReset,
-        /// No byte moved within [`idle_timeout`](super::RelaysBuilder::idle_timeout).
+        /// No byte moved within `idle_timeout`, or `half_closed_timeout`.
         idle: Idle,
         /// The target was removed or became unhealthy, and its connections were ended for it.
         terminated: Terminated,

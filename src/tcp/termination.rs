@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    fmt,
     hash::Hash,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -68,12 +69,8 @@ pub trait TerminationExt: Discover<Target = Relay> + Sized {
     where
         Self::Key: Clone + Eq + Hash,
     {
-        Terminating {
-            discover: self,
-            termination,
-            known: HashMap::new(),
-            timer: LazySleep::default(),
-        }
+        let (known, timer) = (HashMap::new(), LazySleep::default());
+        Terminating { discover: self, has_ended: false, termination, known, timer }
     }
 }
 
@@ -85,6 +82,7 @@ pin_project! {
     pub struct Terminating<D: Discover> {
         #[pin]
         discover: D,
+        has_ended: bool,
         termination: Termination,
         known: HashMap<D::Key, Known>,
         #[pin]
@@ -115,26 +113,38 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         let termination = *this.termination;
-        if let Poll::Ready(update) = this.discover.as_mut().poll_discover(cx) {
-            if let Some(Ok(update)) = &update {
-                apply(this.known, update, termination);
-                // Looked at again with the deadlines of now.
-                this.timer.as_mut().stop();
-            }
-            if update.is_some() {
-                return Poll::Ready(update);
-            }
-            // The endpoints do not change any more, and their times still pass.
-            if this.known.values().all(|known| !matches!(known.unhealthy, Unhealthy::Until(_))) {
-                return Poll::Ready(None);
+        while !*this.has_ended {
+            match this.discover.as_mut().poll_discover(cx) {
+                Poll::Ready(Some(update)) => {
+                    if let Ok(update) = &update {
+                        apply(this.known, update, termination);
+                        // The deadlines may be others now.
+                        this.timer.as_mut().stop();
+                    }
+                    return Poll::Ready(Some(update));
+                }
+                Poll::Ready(None) => *this.has_ended = true,
+                Poll::Pending => break,
             }
         }
         loop {
-            let Some(due) = next_deadline(this.known) else { return Poll::Pending };
+            let Some(due) = next_deadline(this.known) else {
+                // The times of targets pass, although they do not change any more.
+                return if *this.has_ended { Poll::Ready(None) } else { Poll::Pending };
+            };
             ready!(this.timer.as_mut().poll(cx, || sleep_until(due)));
             this.timer.as_mut().stop();
             terminate_due(this.known, Instant::now());
         }
+    }
+}
+
+impl<D: Discover> fmt::Debug for Terminating<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminating")
+            .field("termination", &self.termination)
+            .field("endpoints", &self.known.len())
+            .finish_non_exhaustive()
     }
 }
 

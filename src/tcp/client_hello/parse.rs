@@ -39,7 +39,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 }
 
 /// Returns the fragments of the handshake that are there, one after the other, without the heads of
-/// records; or why that is none.
+/// records. An error if the bytes are no handshake.
 fn handshake(bytes: &[u8]) -> Result<Vec<u8>, Parsed> {
     let mut message = Vec::new();
     let mut rest = bytes;

@@ -16,9 +16,9 @@ use crate::{ConfigError, tcp::Connection};
 /// Looks at the ClientHello of each connection, and leaves it in the stream. The connection then
 /// has the client's [`server_name`](Connection::server_name) and [`alpn`](Connection::alpn).
 ///
-/// A connection passes without a name if it begins otherwise, if the hello is too long or malformed,
-/// or if it is not complete in time. A protocol in which the server speaks first waits for that
-/// time.
+/// A connection passes without a name if it begins otherwise, if the hello is too long or
+/// malformed, or if it is not complete in time. A protocol in which the server speaks first waits
+/// for that time.
 #[derive(Clone, Debug)]
 pub struct ReadHello<S> {
     inner: S,

@@ -5,6 +5,7 @@
 //! - `leaving`: draining, and targets that are removed or unhealthy.
 //! - `proxy`: PROXY headers, as nginx and HAProxy read them.
 //! - `tls`: passed through by server name, terminated, and encrypted again.
+//! - `postgres`: a database that restarts.
 //! - `process`: the example `nlb` under load while targets are killed.
 
 mod closing;
@@ -14,6 +15,7 @@ mod example;
 mod failover;
 mod leaving;
 mod nlb;
+mod postgres;
 mod process;
 mod proxy;
 mod target;

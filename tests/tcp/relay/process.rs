@@ -48,12 +48,24 @@ impl Process {
     }
 
     fn start(targets: &[SocketAddr], more: &[&str]) -> Self {
+        Self::limited(targets, more, None)
+    }
+
+    /// Starts the example, with a limit on its file descriptors.
+    fn limited(targets: &[SocketAddr], more: &[&str], descriptors: Option<usize>) -> Self {
         let targets = targets.iter().map(|target| format!("--target={target}"));
         let more = more.iter().map(|&argument| argument.to_owned());
         let arguments: Vec<_> =
             ["--listen=127.0.0.1:0".to_owned()].into_iter().chain(targets).chain(more).collect();
-        let mut child =
-            Self::command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = Self::command(&arguments);
+        if let Some(descriptors) = descriptors {
+            let nlb = command;
+            command = Command::new("sh");
+            command.args(["-c", "ulimit -n $0; exec \"$@\"", &descriptors.to_string()]);
+            command.arg(nlb.get_program()).args(nlb.get_args()).stdin(Stdio::null());
+            command.envs(nlb.get_envs().map(|(name, value)| (name, value.unwrap_or_default())));
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let address = loop {
             let mut line = String::new();
@@ -258,4 +270,28 @@ async fn a_silent_connection_has_no_buffer() {
     println!("{each} bytes for each connection");
     assert!(each < 16 << 10, "{each}");
     drop((clients, more));
+}
+
+/// A connection needs two descriptors, so the first one can be there and the second one not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_descriptors_is_not_charged_to_targets() {
+    let target = Target::echo("a").await;
+    let arguments = ["--drain=0", "--health-interval=60"];
+    let mut process = Process::limited(&[target.address], &arguments, Some(60));
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(TcpStream::connect(process.address).await.unwrap());
+    }
+    sleep(Duration::from_millis(500)).await;
+    drop(clients);
+    sleep(Duration::from_millis(500)).await;
+    let mut client = TcpStream::connect(process.address).await.unwrap();
+    assert_eq!(soon(read(&mut client, 1)).await, "a");
+    drop(client);
+    process.signal();
+    let (code, output) = tokio::task::block_in_place(|| process.ended());
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("no resources"), "{output}");
+    let row = output.lines().find(|line| line.contains(&target.address.to_string())).unwrap();
+    assert!(row.contains("healthy") && !row.contains("unhealthy"), "{row}");
 }
