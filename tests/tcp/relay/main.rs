@@ -6,6 +6,7 @@
 //! - `proxy`: PROXY headers, as nginx and HAProxy read them.
 //! - `tls`: passed through by server name, terminated, and encrypted again.
 //! - `postgres`: a database that restarts.
+//! - `measure`: what a connection and a gigabyte cost, if it is asked for.
 //! - `process`: the example `nlb` under load while targets are killed.
 
 mod closing;
@@ -14,6 +15,7 @@ mod closing;
 mod example;
 mod failover;
 mod leaving;
+mod measure;
 mod nlb;
 mod postgres;
 mod process;

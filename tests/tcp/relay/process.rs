@@ -33,7 +33,7 @@ fn nlb_process() {
     std::process::exit(code.into());
 }
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
     rest: Option<thread::JoinHandle<String>>,
@@ -47,7 +47,7 @@ impl Process {
         command
     }
 
-    fn start(targets: &[SocketAddr], more: &[&str]) -> Self {
+    pub(crate) fn start(targets: &[SocketAddr], more: &[&str]) -> Self {
         Self::limited(targets, more, None)
     }
 
@@ -80,6 +80,14 @@ impl Process {
             rest
         });
         Self { child, address, rest: Some(rest) }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     fn descriptors(&self) -> usize {
