@@ -109,7 +109,8 @@ pub struct Refused<V> {
 pub enum Refusal {
     /// The table has `max_flows`, all of them established.
     TableFull,
-    /// The source has its share of the flows, all of them established.
+    /// The source has its share of the flows, all of them established, or the flow under this key is
+    /// that of another source.
     SourceFull,
 }
 
@@ -272,11 +273,11 @@ impl<V, K: Eq + Hash> FlowTable<V, K> {
         if let Some(index) = self.entries.get_index_of(key) {
             let cause = if self.is_idle(index) { Removal::Expired } else { Removal::Replaced };
             // The flow that it replaces may have had another source, whose share it does not free.
-            if self.entries[index].source == source
-                || self.sources.flows(source) < self.max_flows_per_source
-            {
-                return Ok(Some((index, cause)));
-            }
+            let frees_share = self.entries[index].source == source;
+            return match frees_share || self.sources.flows(source) < self.max_flows_per_source {
+                true => Ok(Some((index, cause))),
+                false => Err(Refusal::SourceFull),
+            };
         }
         if self.sources.flows(source) >= self.max_flows_per_source {
             let oldest = self.sources.oldest_new(source);
@@ -492,6 +493,25 @@ mod tests {
         assert_eq!(table.pop_expired(due), Some((flow.0, 'a')));
         assert_eq!((table.pop_expired(due), table.next_expiry()), (None, None));
         assert_eq!(table.counts(), FlowCounts { created: 1, expired: 1, ..FlowCounts::default() });
+    }
+
+    #[test]
+    fn a_source_at_its_share_takes_no_flow_over() {
+        let mut table = FlowTable::builder().max_flows(4).source_share(0.5).build().unwrap();
+        let (now, flows) = (Instant::now(), [key(1, 1), key(1, 2), key(2, 1)]);
+        for flow in flows {
+            table.add(flow, 'a', now).unwrap();
+        }
+        let taken_over = (flows[2].0, flows[0].1);
+        assert_eq!(table.add(taken_over, 'b', now), Err(Refusal::SourceFull));
+        assert_eq!(table.peek(&flows[2].0, now), Some(&mut 'a'));
+        table.remove(&flows[0].0);
+        let replaced = Removed { key: flows[2].0, value: 'a', cause: Removal::Replaced };
+        assert_eq!(table.add(taken_over, 'b', now), Ok(Some(replaced)));
+        // Each flow is still in its lists.
+        let later = now + SECOND * 120;
+        let expired: Vec<_> = std::iter::from_fn(|| table.pop_expired(later)).collect();
+        assert_eq!(expired, [(flows[1].0, 'a'), (flows[2].0, 'b')]);
     }
 
     #[test]
