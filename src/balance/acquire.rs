@@ -27,9 +27,9 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    balancer::UNTRIED,
     future::polled_after_completion,
     shared::{Lack, Readiness, Shared},
+    snapshot::UNTRIED,
     wait_timer::WaitTimer,
 };
 use crate::{
@@ -127,6 +127,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
     }
 
     /// Returns the response future of the first endpoint that is ready, and its attempt.
+    // Not inlined into the poll of the response, which would need a large frame on the stack.
+    #[inline(never)]
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -226,8 +228,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
     /// Returns true if there may be endpoints that were not tried because they are full.
     fn has_more_to_try(&self) -> bool {
         let snapshot = self.shared.snapshot.load();
-        let limited = self.shared.is_limited() || snapshot.rationed;
-        limited && self.tried.len() < MAX_ENDPOINTS_POLLED.min(snapshot.candidates.len())
+        snapshot.limited && self.tried.len() < MAX_ENDPOINTS_POLLED.min(snapshot.candidates.len())
     }
 
     /// After a change of the endpoints, abandons attempts at endpoints that were removed, replaced,
@@ -321,7 +322,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
         let mut missed: Option<&Arc<EndpointStats>> = None;
         for _ in 0..MAX_PICK_RACES {
             let mut now = Now::lazy();
-            let started = snapshot.timed.then(|| now.get());
+            let started = snapshot.timed.then(|| now.moment());
             let context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
             let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);
@@ -428,6 +429,7 @@ fn enter(candidate: &Candidate, ticket: Option<&Ticket>, look: &mut Look) -> Ent
 }
 
 /// Records that an endpoint's service failed, and returns the balancer's error for it.
+#[cold]
 pub(super) fn endpoint_failed<Rsp, E, T>(error: E, attempt: Attempt, tracker: &T) -> Error
 where
     E: Into<BoxError>,

@@ -13,16 +13,16 @@ use super::{
     acquire::Acquire,
     monitor::Monitored,
     shared::{Readiness, Shared},
+    snapshot_cache::SnapshotCache,
     target::Target,
     wait_timer::WaitTimer,
 };
 use crate::{
     BoxError, Error,
     discover::Discover,
-    endpoint::{Tried, WaitQueue, Watch},
-    load::Now,
-    outcome::{Attempt, Attempts, Follow, LoadReport, OnResponse, Track},
-    strategy::{P2c, Pick, PickContext, Rng, Strategy},
+    endpoint::{WaitQueue, Watch},
+    outcome::{Follow, LoadReport, OnResponse, Track},
+    strategy::{P2c, Pick, Rng, Strategy},
 };
 
 /// A `Service` that sends each request to one of a changing set of endpoints.
@@ -59,6 +59,7 @@ pub struct Balancer<S, St: Strategy, T = OnResponse> {
     pub(super) shared: Arc<Shared<S, St::Picker>>,
     pub(super) tracker: T,
     pub(super) rng: Rng,
+    cache: SnapshotCache<S, St::Picker>,
     waiting: Option<Waiting>,
     /// `poll_ready` has waited up to its limit, so the next call fails instead of waiting again.
     wait_is_over: bool,
@@ -124,7 +125,8 @@ impl Balancer<(), P2c> {
 impl<S, St: Strategy, T> Balancer<S, St, T> {
     pub(super) fn from_parts(shared: Arc<Shared<S, St::Picker>>, tracker: T) -> Self {
         let rng = shared.next_rng();
-        Self { shared, tracker, rng, waiting: None, wait_is_over: false }
+        let cache = SnapshotCache::new();
+        Self { shared, tracker, rng, cache, waiting: None, wait_is_over: false }
     }
 
     /// Passes on a load report that did not come with a response. `endpoint` is the endpoint's key
@@ -185,9 +187,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.waiting.is_none()
-            && matches!(self.shared.readiness(&mut self.rng), Readiness::Ready)
-        {
+        if self.waiting.is_none() && (self.shared.is_open() || self.has_room()) {
             return Poll::Ready(Ok(()));
         }
         self.wait(cx)
@@ -196,14 +196,18 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let no_wait = std::mem::take(&mut self.wait_is_over);
-        let (started, version) = match self.tracker.attempts(&request) {
-            None => self.start_attempt(&request),
-            Some(attempts) => self.start_next_attempt(&request, attempts),
+        let current = self.cache.current(&self.shared);
+        let snapshot = current.snapshot();
+        let started = match self.tracker.attempts(&request) {
+            None => snapshot.start_first(&request, &mut self.rng),
+            Some(attempts) => snapshot.start_next(&request, attempts, &mut self.rng),
         };
+        let version = snapshot.version;
         let Some((mut service, attempt)) = started else {
             let acquire = self.slow_path(request, version);
             return self.acquire(acquire, no_wait);
         };
+        drop(current);
         // Most services are ready at once. One that is not is polled again, with the waker of the
         // task, when the response future is polled.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -226,58 +230,6 @@ where
 }
 
 impl<S, St: Strategy, T> Balancer<S, St, T> {
-    /// Picks an endpoint and takes a slot there, if one is free; slots that are offered to queued
-    /// requests are not. Also returns the version of the snapshot.
-    #[inline]
-    fn start_attempt<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
-    where
-        S: Clone,
-        St: Strategy<Picker: Pick<Req>>,
-    {
-        let mut now = Now::lazy();
-        let snapshot = self.shared.snapshot.load();
-        let started = snapshot.timed.then(|| now.get());
-        let mut context = if !self.shared.is_limited() && !snapshot.rationed {
-            PickContext::unrestricted(&mut self.rng, now)
-        } else {
-            PickContext::new(&mut self.rng, now, &UNTRIED)
-        };
-        let candidate = snapshot.picker.pick(request, &mut context);
-        let pick_metadata = context.pick_metadata();
-        let attempt = candidate.and_then(|candidate| {
-            snapshot.start_attempt(candidate, started, pick_metadata, &UNTRIED)
-        });
-        (attempt, snapshot.version)
-    }
-
-    /// Does the same for a request with earlier or concurrent attempts, and avoids their endpoints.
-    fn start_next_attempt<Req>(
-        &mut self,
-        request: &Req,
-        attempts: &Attempts,
-    ) -> (Option<(S, Attempt)>, u64)
-    where
-        S: Clone,
-        St: Strategy<Picker: Pick<Req>>,
-    {
-        let snapshot = self.shared.snapshot.load();
-        let mut now = Now::lazy();
-        let started = snapshot.timed.then(|| now.get());
-        let tried = attempts.tried();
-        let context = PickContext::new(&mut self.rng, now, &tried);
-        let mut context = context.for_attempt(attempts.number());
-        let picked = snapshot.picker.pick(request, &mut context);
-        let pick_metadata = context.pick_metadata();
-        let elsewhere = attempts.is_elsewhere();
-        let candidate = picked.filter(|picked| !(elsewhere && tried.contains(picked.stats())));
-        let attempt = candidate.and_then(|candidate| {
-            let attempt = snapshot.start_attempt(candidate, started, pick_metadata, &tried)?;
-            attempts.picked(candidate.stats(), attempt.1.is_last_choice());
-            Some(attempt)
-        });
-        (attempt, snapshot.version)
-    }
-
     fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, St::Picker, Req>>
     where
         T: Follow<Req>,
@@ -298,6 +250,13 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
     {
         acquire.no_wait = no_wait;
         ResponseFuture::acquiring(acquire, self.tracker.clone())
+    }
+
+    /// Returns true if some endpoint has room for a request.
+    #[inline(never)]
+    fn has_room(&mut self) -> bool {
+        let current = self.cache.current(&self.shared);
+        current.snapshot().candidates.any_has_room(&mut self.rng)
     }
 
     #[cold]
@@ -322,8 +281,6 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
         Poll::Ready(Ok(()))
     }
 }
-
-pub(super) static UNTRIED: Tried = Tried::none();
 
 impl Waiting {
     fn new(queue: &Arc<WaitQueue>) -> Self {

@@ -149,13 +149,15 @@ where
     let built = strategy.build(&candidates, events);
     let rules = built.rules();
     let Built { picker, eligible, notices, .. } = built;
+    let candidates = eligible.restored(&candidates);
     Snapshot {
         picker,
-        candidates: eligible.restored(&candidates),
+        is_single: candidates.len() <= 1,
+        candidates,
         services: endpoint_set.services(),
         endpoints: endpoint_set.len(),
         timed: endpoint_set.is_timed(),
-        rationed: endpoint_set.is_rationed(),
+        limited: endpoint_set.is_limited(),
         notices: notices.iter().map(|notice| Escaped(notice).to_string()).collect(),
         rules,
         version,

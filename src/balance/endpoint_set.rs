@@ -7,7 +7,10 @@ use std::{
 
 use indexmap::IndexSet;
 
-use super::history::{Change, Changes};
+use super::{
+    history::{Change, Changes},
+    snapshot::EndpointService,
+};
 use crate::{
     capacity::shrunk,
     discover::Update,
@@ -24,12 +27,12 @@ use crate::{
 pub(super) struct EndpointSet<K, S> {
     keys: IndexSet<K>,
     candidates: Vec<Chunk<Candidate>>,
-    services: Vec<Chunk<S>>,
+    services: Vec<Chunk<EndpointService<S>>>,
     weights: Weights,
     /// The number of endpoints with a meter that measures latency.
     timed: usize,
-    /// The number of endpoints with an allowance of requests.
-    rationed: usize,
+    /// The number of endpoints with slots or an allowance of requests.
+    limited: usize,
     /// The name of the balancer, if it has one.
     balancer: Option<Arc<str>>,
     changes: Changes,
@@ -47,7 +50,7 @@ where
             services: Vec::new(),
             weights: Weights::default(),
             timed: 0,
-            rationed: 0,
+            limited: 0,
             balancer,
             changes: Changes::default(),
         }
@@ -67,9 +70,9 @@ where
         self.timed > 0
     }
 
-    /// Returns true if some endpoints have an allowance of requests.
-    pub(super) fn is_rationed(&self) -> bool {
-        self.rationed > 0
+    /// Returns true if some endpoints have slots or an allowance of requests.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limited > 0
     }
 
     pub(super) fn candidates(&self) -> Candidates {
@@ -83,7 +86,7 @@ where
         )
     }
 
-    pub(super) fn services(&self) -> Arc<[Chunk<S>]> {
+    pub(super) fn services(&self) -> Arc<[Chunk<EndpointService<S>>]> {
         self.services.iter().cloned().collect()
     }
 
@@ -159,6 +162,7 @@ where
         self.changes.add(|| Change::EndpointAdded { endpoint: Arc::clone(name) });
         self.count_in(&endpoint_state);
         let position = self.len();
+        let service = EndpointService::new(service, &endpoint_state.stats);
         push(&mut self.candidates, position, Candidate::new(endpoint_state, position as u32));
         push(&mut self.services, position, service);
         self.keys.insert(key);
@@ -177,7 +181,7 @@ where
         self.changes.add(|| Change::EndpointAdded { endpoint: Arc::clone(name) });
         self.count_in(&endpoint_state);
         if let Some(known) = at_mut(&mut self.services, position) {
-            *known = service;
+            *known = EndpointService::new(service, &endpoint_state.stats);
         }
         if let Some(candidate) = at_mut(&mut self.candidates, position) {
             let next = Candidate::new(endpoint_state, position as u32);
@@ -192,7 +196,7 @@ where
         let origin = endpoint.origin();
         let (service, attributes, _, meters) = endpoint.into_parts();
         if let Some(known) = at_mut(&mut self.services, position) {
-            *known = service;
+            known.service = service;
         }
         let Some(candidate) = at_mut(&mut self.candidates, position) else { return };
         let old = Arc::clone(&candidate.endpoint_state);
@@ -274,13 +278,13 @@ where
     fn count_in(&mut self, endpoint_state: &EndpointState) {
         self.weights.count_in(&endpoint_state.attributes);
         self.timed += usize::from(endpoint_state.interest.latency);
-        self.rationed += usize::from(endpoint_state.interest.rationed);
+        self.limited += usize::from(endpoint_state.is_limited());
     }
 
     fn count_out(&mut self, endpoint_state: &EndpointState) {
         self.weights.count_out(&endpoint_state.attributes);
         self.timed -= usize::from(endpoint_state.interest.latency);
-        self.rationed -= usize::from(endpoint_state.interest.rationed);
+        self.limited -= usize::from(endpoint_state.is_limited());
     }
 }
 
@@ -434,12 +438,16 @@ mod tests {
         }
     }
 
-    fn contents(candidates: &Candidates, services: &[Chunk<u16>]) -> HashMap<u16, u32> {
+    fn contents(
+        candidates: &Candidates,
+        services: &[Chunk<EndpointService<u16>>],
+    ) -> HashMap<u16, u32> {
         candidates
             .all()
             .map(|candidate| {
                 let position = candidate.position();
-                let service = services[position / CHUNK][position % CHUNK].unwrap();
+                let found = services[position / CHUNK][position % CHUNK].as_ref();
+                let service = found.unwrap().service;
                 assert_eq!(candidate.name(), service.to_string());
                 (service, candidate.weight())
             })

@@ -1,4 +1,4 @@
-use super::{Balancer, balancer::UNTRIED};
+use super::{Balancer, snapshot::UNTRIED};
 use crate::{
     load::Now,
     outcome::Follow,
@@ -66,9 +66,7 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
             Some((tried, number)) => {
                 PickContext::new(&mut rng, Now::lazy(), tried).for_attempt(*number)
             }
-            None if !self.shared.is_limited() && !snapshot.rationed => {
-                PickContext::unrestricted(&mut rng, Now::lazy())
-            }
+            None if !snapshot.limited => PickContext::unrestricted(&mut rng, Now::lazy()),
             None => PickContext::new(&mut rng, Now::lazy(), &UNTRIED),
         };
         let (picked, mut explanation) = explain(

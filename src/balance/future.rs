@@ -31,17 +31,19 @@ pin_project! {
     {
         #[pin]
         state: State<S, St::Picker, Req, S::Future>,
+        // The attempt that is responding. Beside the state, from which it would be moved three
+        // times.
+        attempt: Option<Attempt>,
         tracker: T,
     }
 }
 
 pin_project! {
     #[project = StateProjection]
-    #[project_replace = Replaced]
     enum State<S, P, Req, F> {
         /// No endpoint was ready for the request in `call`.
         Acquiring { acquire: Box<Acquire<S, P, Req>> },
-        Responding { #[pin] response: F, attempt: Attempt },
+        Responding { #[pin] response: F },
         Done,
     }
 }
@@ -54,12 +56,11 @@ pub(super) fn polled_after_completion() -> ! {
 impl<S: Service<Req>, St: Strategy, T, Req> ResponseFuture<S, St, T, Req> {
     #[inline]
     pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
-        let state = State::Responding { response, attempt };
-        Self { state, tracker }
+        Self { state: State::Responding { response }, attempt: Some(attempt), tracker }
     }
 
     pub(super) fn acquiring(acquire: Box<Acquire<S, St::Picker, Req>>, tracker: T) -> Self {
-        Self { state: State::Acquiring { acquire }, tracker }
+        Self { state: State::Acquiring { acquire }, attempt: None, tracker }
     }
 }
 
@@ -77,28 +78,27 @@ where
         let mut this = self.project();
         loop {
             match this.state.as_mut().project() {
+                StateProjection::Responding { response } => {
+                    let result = ready!(response.poll(cx));
+                    // The response's future may hold what the next request waits for.
+                    this.state.set(State::Done);
+                    let Some(attempt) = this.attempt.take() else { polled_after_completion() };
+                    return Poll::Ready(match result {
+                        Ok(response) => Ok(this.tracker.response(response, attempt)),
+                        Err(error) => Err(endpoint_failed(error, attempt, this.tracker)),
+                    });
+                }
                 StateProjection::Acquiring { acquire } => {
                     match ready!(acquire.poll(cx, this.tracker)) {
                         Ok((response, attempt)) => {
-                            this.state.set(State::Responding { response, attempt });
+                            *this.attempt = Some(attempt);
+                            this.state.set(State::Responding { response });
                         }
                         Err(error) => {
                             this.state.set(State::Done);
                             return Poll::Ready(Err(error));
                         }
                     }
-                }
-                StateProjection::Responding { response, .. } => {
-                    let result = ready!(response.poll(cx));
-                    let Replaced::Responding { attempt, .. } =
-                        this.state.project_replace(State::Done)
-                    else {
-                        polled_after_completion()
-                    };
-                    return Poll::Ready(match result {
-                        Ok(response) => Ok(this.tracker.response(response, attempt)),
-                        Err(error) => Err(endpoint_failed(error, attempt, this.tracker)),
-                    });
                 }
                 StateProjection::Done => polled_after_completion(),
             }

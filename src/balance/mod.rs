@@ -43,6 +43,7 @@ mod history;
 mod monitor;
 mod shared;
 mod snapshot;
+mod snapshot_cache;
 mod status;
 mod target;
 mod wait_timer;

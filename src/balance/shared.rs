@@ -13,6 +13,7 @@ use super::{
     DriverStatus, EndpointStatus, Status,
     history::{Change, Event, History},
     snapshot::Snapshot,
+    snapshot_cache::KeptSnapshots,
     wait_timer::WaitTimer,
 };
 use crate::{
@@ -27,10 +28,11 @@ use crate::{
 /// The state that all clones of a balancer share.
 pub(super) struct Shared<S, P> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P>>,
-    /// The newest snapshot has eligible endpoints; cheaper to read than the snapshot.
-    eligible: AtomicBool,
-    /// In the newest snapshot, some endpoints have an allowance of requests.
-    rationed: AtomicBool,
+    /// Any request could be served: there are eligible endpoints, and no limits. Cheaper to read
+    /// than the snapshot.
+    open: AtomicBool,
+    /// The snapshots that clones keep.
+    pub(super) kept: KeptSnapshots<S, P>,
     pub(super) queue: Arc<WaitQueue>,
     pub(super) config: Config,
     driver: Mutex<DriverStatus>,
@@ -99,8 +101,8 @@ impl<S, P> Shared<S, P> {
             config.name.clone().map(|name| Observation { balancer: Some(name), durations: None });
         Self {
             named: named.map(Arc::new),
-            eligible: AtomicBool::new(!snapshot.candidates.is_empty()),
-            rationed: AtomicBool::new(snapshot.rationed),
+            open: AtomicBool::new(snapshot.is_open()),
+            kept: KeptSnapshots::default(),
             snapshot: ArcSwap::from_pointee(snapshot),
             queue: Arc::default(),
             config,
@@ -124,12 +126,18 @@ impl<S, P> Shared<S, P> {
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot<S, P>) {
-        let (eligible, rationed) = (!snapshot.candidates.is_empty(), snapshot.rationed);
-        // The snapshot first: a request that reads `eligible` must find the endpoints in it.
+        let open = snapshot.is_open();
+        // The snapshot first: a request that reads `open` must find the endpoints in it.
         self.snapshot.store(Arc::new(snapshot));
-        self.rationed.store(rationed, Ordering::SeqCst);
-        self.eligible.store(eligible, Ordering::SeqCst);
+        self.kept.clear();
+        self.open.store(open, Ordering::SeqCst);
         self.queue.changed();
+    }
+
+    /// Returns true if any request could be served.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
     }
 
     pub(super) fn driver_status(&self) -> DriverStatus {
@@ -180,22 +188,14 @@ impl<S, P> Shared<S, P> {
         self.queue.changed();
     }
 
-    #[inline]
     pub(super) fn readiness(&self, rng: &mut Rng) -> Readiness {
-        if !self.eligible.load(Ordering::SeqCst) {
+        let snapshot = self.snapshot.load();
+        if snapshot.candidates.is_empty() {
             return self.readiness_without_candidates();
         }
-        match self.config.max_outstanding {
-            None if !self.rationed.load(Ordering::SeqCst) => Readiness::Ready,
-            _ => self.readiness_by_room(rng),
-        }
-    }
-
-    fn readiness_by_room(&self, rng: &mut Rng) -> Readiness {
-        let snapshot = self.snapshot.load();
         // A slot that is offered to a queued request counts as used, so any request may take this
         // room.
-        if snapshot.candidates.any_has_room(rng) {
+        if self.is_open() || snapshot.candidates.any_has_room(rng) {
             return Readiness::Ready;
         }
         Readiness::Wait(Lack::Room)

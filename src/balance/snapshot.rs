@@ -1,12 +1,11 @@
-use std::sync::Arc;
-
-use tokio::time::Instant;
+use std::{num::NonZeroU32, ptr::NonNull, sync::Arc};
 
 use crate::{
     Unavailable,
-    endpoint::{Health, Tried},
-    outcome::{Attempt, PickMetadata},
-    strategy::{CHUNK, Candidate, Candidates, Chunk, explain::Rules},
+    endpoint::{EndpointStats, Health, Moment, Tried},
+    load::Now,
+    outcome::{Attempt, Attempts, PickMetadata},
+    strategy::{CHUNK, Candidate, Candidates, Chunk, Pick, PickContext, Rng, explain::Rules},
 };
 
 /// The endpoints at one moment, and the picker over them. It does not change once it is published.
@@ -14,13 +13,15 @@ pub(super) struct Snapshot<S, P> {
     pub(super) picker: P,
     pub(super) candidates: Candidates,
     /// The services, at the positions of their candidates.
-    pub(super) services: Arc<[Chunk<S>]>,
+    pub(super) services: Arc<[Chunk<EndpointService<S>>]>,
     /// The number of endpoints, eligible or not.
     pub(super) endpoints: usize,
     /// A meter measures latency, so that attempts read the clock.
     pub(super) timed: bool,
-    /// Some endpoints have an allowance of requests.
-    pub(super) rationed: bool,
+    /// Some endpoints have slots or an allowance of requests.
+    pub(super) limited: bool,
+    /// At most one endpoint is eligible.
+    pub(super) is_single: bool,
     /// The strategy's messages to the operator.
     pub(super) notices: Arc<[String]>,
     /// What wrappers without a picker did, for explanations.
@@ -28,14 +29,47 @@ pub(super) struct Snapshot<S, P> {
     pub(super) version: u64,
 }
 
+pub(super) static UNTRIED: Tried = Tried::none();
+
+/// The service of an endpoint.
+#[derive(Clone)]
+pub(super) struct EndpointService<S> {
+    pub(super) service: S,
+    /// Tells the endpoint apart from those that were at its position before. Here, so that a
+    /// request need not look up the candidate once more.
+    mark: NonZeroU32,
+}
+
+const CACHE_LINE: usize = 64;
+
+impl<S> EndpointService<S> {
+    pub(super) fn new(service: S, stats: &Arc<EndpointStats>) -> Self {
+        Self { service, mark: mark(stats) }
+    }
+}
+
+/// Returns 32 bits of the address of the stats: four bytes fewer for each endpoint than all of it.
+/// A picker that returns candidates of earlier snapshots keeps their stats alive, so that no other
+/// stats have their address. Stats and their counts of references take two cache lines, so the
+/// lowest bit is free.
+#[inline]
+fn mark(stats: &Arc<EndpointStats>) -> NonZeroU32 {
+    NonZeroU32::MIN | (NonNull::from(&**stats).addr().get() / CACHE_LINE) as u32
+}
+
 impl<S, P> Snapshot<S, P> {
+    /// Returns true if any request could be served.
+    pub(super) fn is_open(&self) -> bool {
+        !self.candidates.is_empty() && !self.limited
+    }
+
     /// Takes a slot at a candidate of this snapshot and clones its service. Returns `None` if no
     /// slot is free.
     #[inline]
     pub(super) fn start_attempt(
         &self,
         candidate: &Candidate,
-        started: Option<Instant>,
+        started: Option<Moment>,
         pick_metadata: PickMetadata,
         tried: &Tried,
     ) -> Option<(S, Attempt)>
@@ -48,22 +82,96 @@ impl<S, P> Snapshot<S, P> {
         Some((service, Attempt::begin(endpoint_state, started, pick_metadata, is_last_choice)?))
     }
 
+    /// Picks an endpoint for a request without other attempts, and takes a slot there, if one is
+    /// free; slots that are offered to queued requests are not.
+    #[inline]
+    pub(super) fn start_first<Req>(&self, request: &Req, rng: &mut Rng) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        if self.limited {
+            return self.start_limited(request, rng);
+        }
+        // Nothing else has this context, so that it need not be in memory when the pick is inlined.
+        let now = self.now();
+        self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
+    }
+
+    /// Returns the time of a pick, already read if attempts need it.
+    #[inline]
+    fn now(&self) -> Now {
+        if self.timed { Now::read() } else { Now::lazy() }
+    }
+
+    #[inline(never)]
+    fn start_limited<Req>(&self, request: &Req, rng: &mut Rng) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let now = self.now();
+        self.start_with(request, PickContext::new(rng, now, &UNTRIED), &UNTRIED)
+    }
+
+    #[inline(always)]
+    fn start_with<Req>(
+        &self,
+        request: &Req,
+        mut context: PickContext<'_>,
+        tried: &Tried,
+    ) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let started = context.clock().known();
+        let candidate = self.picker.pick(request, &mut context)?;
+        self.start_attempt(candidate, started, context.pick_metadata(), tried)
+    }
+
+    /// Does the same for a request with earlier or concurrent attempts, and avoids their endpoints.
+    pub(super) fn start_next<Req>(
+        &self,
+        request: &Req,
+        attempts: &Attempts,
+        rng: &mut Rng,
+    ) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        let tried = attempts.tried();
+        let context = PickContext::new(rng, self.now(), &tried);
+        let mut context = context.for_attempt(attempts.number());
+        let started = context.clock().known();
+        let candidate = self.picker.pick(request, &mut context)?;
+        if attempts.is_elsewhere() && tried.contains(candidate.stats()) {
+            return None;
+        }
+        let attempt = self.start_attempt(candidate, started, context.pick_metadata(), &tried)?;
+        attempts.picked(candidate.stats(), attempt.1.is_last_choice());
+        Some(attempt)
+    }
+
     /// Returns true if no other eligible endpoint than `candidate` has not been `tried`.
     #[inline]
     pub(super) fn is_last_choice(&self, candidate: &Candidate, tried: &Tried) -> bool {
         if tried.is_empty() {
-            return self.candidates.len() <= 1;
+            return self.is_single;
         }
         let is_other = |other: &Candidate| !Arc::ptr_eq(other.stats(), candidate.stats());
         // Ends at the first endpoint that was not tried, after few steps.
         !self.candidates.iter().any(|other| is_other(other) && !tried.contains(other.stats()))
     }
 
-    /// Returns the service of a candidate of this snapshot.
+    /// Returns the service of the candidate, or `None` if the picker returned one that is not of
+    /// this snapshot.
     #[inline]
     pub(super) fn service(&self, candidate: &Candidate) -> Option<&S> {
-        let position = self.position(candidate)?;
-        self.services.get(position / CHUNK)?[position % CHUNK].as_ref()
+        let position = candidate.position();
+        let found = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?;
+        (found.mark == mark(candidate.stats())).then_some(&found.service)
     }
 
     /// Counts why none of the endpoints can get a request. Takes time in proportion to their
@@ -95,14 +203,5 @@ impl<S, P> Snapshot<S, P> {
         }
         why.example = why.example.or(draining);
         why
-    }
-
-    /// Returns the position of the candidate, or `None` if the picker returned one that is not of
-    /// this snapshot.
-    #[inline]
-    pub(super) fn position(&self, candidate: &Candidate) -> Option<usize> {
-        let position = candidate.position();
-        let ours = self.candidates.at(position)?;
-        Arc::ptr_eq(ours.stats(), candidate.stats()).then_some(position)
     }
 }

@@ -99,17 +99,19 @@ impl EndpointStats {
         self.flow.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
     }
 
+    /// Counts a request out of those in flight, and its success in.
     #[inline]
+    pub(crate) fn succeed(&self) {
+        // Loads first: a store on each success would take the cache line from other cores.
+        if self.streak.load(Ordering::Relaxed) != 0 {
+            self.streak.store(0, Ordering::Relaxed);
+        }
+        self.flow.fetch_add(SUCCESS - IN_FLIGHT, Ordering::Relaxed);
+    }
+
     pub(crate) fn end(&self, outcome: &Outcome) {
         let other = match outcome {
-            Outcome::Success => {
-                // Loads first: a store on each success would take the cache line from other cores.
-                if self.streak.load(Ordering::Relaxed) != 0 {
-                    self.streak.store(0, Ordering::Relaxed);
-                }
-                self.flow.fetch_add(SUCCESS - IN_FLIGHT, Ordering::Relaxed);
-                return;
-            }
+            Outcome::Success => return self.succeed(),
             Outcome::ApplicationError => &self.application,
             Outcome::Overload { .. } => &self.overload,
             Outcome::TransportFailure => &self.transport,
@@ -126,6 +128,13 @@ impl EndpointStats {
     /// Returns the latency estimate, which `load` maintains.
     pub(crate) fn latency_cell(&self) -> &AtomicU64 {
         &self.latency
+    }
+
+    /// Returns true if the failure estimate is above 0. The value is in the upper half of the word,
+    /// the time in the lower one.
+    #[inline]
+    pub(crate) fn has_failures(&self) -> bool {
+        self.failure.load(Ordering::Relaxed) >> 32 != 0
     }
 
     /// Returns the failure estimate, which `load` maintains.

@@ -14,7 +14,8 @@ impl Moment {
     /// Returns the nanoseconds since an earlier moment; 0 if it is not earlier.
     #[inline]
     pub(super) fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0).max(0) as u64
+        // The difference of two `i64` is a `u64`.
+        if self.0 > earlier.0 { self.0.wrapping_sub(earlier.0) as u64 } else { 0 }
     }
 
     #[inline]
@@ -41,8 +42,7 @@ impl From<Instant> for Moment {
 }
 
 fn nanos(distance: Duration) -> i64 {
-    let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
-    seconds.saturating_mul(1_000_000_000).saturating_add(distance.subsec_nanos().into())
+    i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -34,9 +34,11 @@ impl Decayed {
     }
 
     /// Replaces the value by the result of `update`, unless that is `None`.
+    #[inline]
     pub(crate) fn update(cell: &AtomicU64, mut update: impl FnMut(Self) -> Option<Self>) {
         let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
-            update(Self::unpack(bits)).map(Self::pack)
+            // A busy endpoint ends many requests per tick, most of which change nothing.
+            update(Self::unpack(bits)).map(Self::pack).filter(|&updated| updated != bits)
         });
     }
 

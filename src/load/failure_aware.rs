@@ -155,13 +155,8 @@ impl<L> FailureAware<L> {
     /// Scores an endpoint with failures, or samples one without. Not inlined: most scores of a scan
     /// over many endpoints end before it.
     #[inline(never)]
-    fn score_with_failures(
-        &self,
-        score: Score,
-        failures: Decayed,
-        stats: &EndpointStats,
-        now: &mut Now,
-    ) -> Score {
+    fn score_with_failures(&self, score: Score, stats: &EndpointStats, now: &mut Now) -> Score {
+        let failures = Decayed::load(stats.failure_cell());
         if failures.value == 0.0 {
             self.learn_clean(score, stats.successes());
             return score;
@@ -230,11 +225,14 @@ impl<L: Load> Load for FailureAware<L> {
     #[inline]
     fn score(&self, gauge: &Gauge<'_>, now: &mut Now) -> Score {
         let (score, stats) = (self.inner.score(gauge, now), gauge.stats());
-        let (failures, successes) = (Decayed::load(stats.failure_cell()), stats.successes());
-        if failures.value == 0.0 && successes % SUCCESSES_PER_CLEAN != 0 {
+        if !stats.has_failures() && stats.successes() % SUCCESSES_PER_CLEAN != 0 {
             return score;
         }
-        self.score_with_failures(score, failures, stats, now)
+        // A copy, so that the time of the pick need not be in memory where this is inlined.
+        let mut time = *now;
+        let score = self.score_with_failures(score, stats, &mut time);
+        *now = time;
+        score
     }
 
     fn meter(&self) -> Option<Arc<dyn Meter>> {
@@ -272,6 +270,10 @@ impl Meter for FailureMeter {
 
     fn inner(&self) -> Option<&dyn Meter> {
         self.inner.as_deref()
+    }
+
+    fn ignores_successes(&self) -> bool {
+        self.inner.is_none()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Gauge, Now};
+use super::{Gauge, Now, decayed::lesser};
 use crate::outcome::Meter;
 
 /// Estimates how loaded an endpoint is.
@@ -45,6 +45,17 @@ impl Score {
     /// Returns the load with one more request, safe to compare.
     #[inline]
     pub(crate) fn with_one_more(self) -> f64 {
+        // One test of both signs; two comparisons with 0 would cost as much as the rest.
+        if (self.cost.to_bits() | self.backlog.to_bits()) >> 63 != 0 {
+            return self.with_one_more_of_signed();
+        }
+        // What is not a number is not below the highest.
+        lesser(self.cost * (self.backlog + 1.0), f64::MAX)
+    }
+
+    /// The same for values of which one is below 0, or -0.
+    #[cold]
+    fn with_one_more_of_signed(self) -> f64 {
         let valid = self.cost >= 0.0 && self.backlog >= 0.0;
         if valid { self.cost * (self.backlog + 1.0) } else { f64::MAX }
     }

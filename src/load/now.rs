@@ -16,6 +16,13 @@ impl Now {
         Self { instant: None, moment: None }
     }
 
+    /// Reads the clock at once. By value, so that what is made of it need not be in memory.
+    #[inline(never)]
+    pub(crate) fn read() -> Self {
+        let instant = Instant::now();
+        Self { instant: Some(instant), moment: Some(instant.into()) }
+    }
+
     /// Uses a fixed time, as a simulation does.
     #[must_use]
     pub const fn at(instant: Instant) -> Self {
@@ -28,16 +35,22 @@ impl Now {
         *self.instant.get_or_insert_with(Instant::now)
     }
 
+    /// Returns the time if the clock has been read.
+    #[inline]
+    pub(crate) fn known(&self) -> Option<Moment> {
+        self.moment
+    }
+
     #[inline]
     pub(crate) fn moment(&mut self) -> Moment {
         match self.moment {
             Some(moment) => moment,
-            None => self.read(),
+            None => self.convert(),
         }
     }
 
     // Apart from `moment`, so that the common case is inlined.
-    fn read(&mut self) -> Moment {
+    fn convert(&mut self) -> Moment {
         let moment = self.get().into();
         *self.moment.insert(moment)
     }

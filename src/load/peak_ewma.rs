@@ -73,15 +73,23 @@ impl PeakEwma {
     #[inline]
     fn share_left(&self, seconds: f64) -> f64 {
         let decays = seconds * self.rate;
-        match decays {
+        if decays < 0.1 {
             // The case of a busy endpoint. Here 1 - x + x^2/2 is as exact as `exp_neg`, and
             // cheaper.
-            0.0..0.1 => 1.0 - decays * (1.0 - 0.5 * decays),
+            1.0 - decays * (1.0 - 0.5 * decays)
+        } else if seconds == 0.0 {
             // A rate of infinity makes `decays` NaN.
-            _ if seconds == 0.0 => 1.0,
-            _ => exp_neg(decays),
+            1.0
+        } else {
+            exponential(decays)
         }
     }
+}
+
+// Not inlined: its constants would be loaded for the common case too.
+#[inline(never)]
+fn exponential(decays: f64) -> f64 {
+    exp_neg(decays)
 }
 
 impl Default for PeakEwma {
@@ -120,10 +128,10 @@ impl Meter for PeakEwma {
     }
 
     fn record(&self, stats: &EndpointStats, sample: &Sample<'_>) {
-        let Some(latency) = sample.latency() else { return };
+        let Some(nanos) = sample.latency_nanos() else { return };
         let age = sample.age(stats);
         // 0 means "not measured", so a latency of 0 (with a paused clock) is raised a little.
-        let latency = latency.as_secs_f32().max(f32::MIN_POSITIVE);
+        let latency = (nanos as f32 * 1e-9).max(f32::MIN_POSITIVE);
         let may_lower = sample.has_response() && !sample.outcome().is_failure();
         Decayed::update(stats.latency_cell(), |estimate| {
             let kept = self.share_left(estimate.seconds_since(age)) as f32;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{LoadReport, Outcome, PickMetadata, Sample, Start};
-use crate::endpoint::{Durations, EndpointId, EndpointState};
+use crate::endpoint::{Durations, EndpointId, EndpointState, Moment};
 
 /// One request at one endpoint, from the pick to the end of its response.
 ///
@@ -20,11 +20,15 @@ pub struct Attempt {
     first_byte: u64,
     metadata: u64,
     class: u32,
-    /// The balancer had no other endpoint that was not tried.
-    is_last_choice: bool,
-    /// The outcome is recorded, or the request was not sent.
-    is_over: bool,
+    /// [`LAST_CHOICE`] and [`OVER`]. Not two booleans: an `Option` of an attempt would be marked in
+    /// one of them, and no longer move as plain words.
+    flags: u32,
 }
+
+/// The balancer had no other endpoint that was not tried.
+const LAST_CHOICE: u32 = 1;
+/// The outcome is recorded, or the request was not sent.
+const OVER: u32 = 2;
 
 impl Attempt {
     /// Takes room at the endpoint and begins an attempt; returns `None` if there is no room. The
@@ -32,30 +36,32 @@ impl Attempt {
     #[inline]
     pub(crate) fn begin(
         endpoint_state: &Arc<EndpointState>,
-        started: Option<Instant>,
+        started: Option<Moment>,
         pick_metadata: PickMetadata,
         is_last_choice: bool,
     ) -> Option<Self> {
-        let entered = || Self::entered(endpoint_state, started, pick_metadata, is_last_choice);
-        endpoint_state.enter().then(entered)
+        if !endpoint_state.enter() {
+            return None;
+        }
+        Some(Self::entered(endpoint_state, started, pick_metadata, is_last_choice))
     }
 
     /// Begins an attempt at an endpoint at which room has been taken.
     #[inline]
     pub(crate) fn entered(
         endpoint_state: &Arc<EndpointState>,
-        started: Option<Instant>,
+        started: Option<Moment>,
         PickMetadata { class, note: metadata }: PickMetadata,
         is_last_choice: bool,
     ) -> Self {
         endpoint_state.stats.begin();
-        let started = started.map_or(0, |started| endpoint_state.stats.age(started));
+        let started = started.map_or(0, |started| endpoint_state.stats.age_at(started));
         if endpoint_state.interest.starts {
             endpoint_state.start(Start { class, started });
         }
         let endpoint_state = Arc::clone(endpoint_state);
-        let (first_byte, is_over) = (0, false);
-        Self { endpoint_state, started, first_byte, metadata, class, is_last_choice, is_over }
+        let flags = u32::from(is_last_choice) * LAST_CHOICE;
+        Self { endpoint_state, started, first_byte: 0, metadata, class, flags }
     }
 
     /// Returns the endpoint's key as text.
@@ -68,12 +74,12 @@ impl Attempt {
     #[must_use]
     pub fn endpoint_id(&self) -> EndpointId {
         let endpoint_state = &self.endpoint_state;
-        EndpointId::of(&endpoint_state.name, &endpoint_state.stats, self.is_last_choice)
+        EndpointId::of(&endpoint_state.name, &endpoint_state.stats, self.is_last_choice())
     }
 
     /// Returns true if the balancer had no other endpoint that was not tried.
     pub(crate) fn is_last_choice(&self) -> bool {
-        self.is_last_choice
+        self.flags & LAST_CHOICE != 0
     }
 
     pub(crate) fn endpoint_state(&self) -> &Arc<EndpointState> {
@@ -129,9 +135,14 @@ impl Attempt {
     }
 
     /// Records how the request ended.
-    #[inline]
+    // Always inlined: a call would move the attempt through memory once more.
+    #[inline(always)]
     pub fn finish(mut self, outcome: Outcome) {
-        self.end(&outcome, Instant::now);
+        if matches!(outcome, Outcome::Success) && self.endpoint_state.interest.plain {
+            self.succeed();
+        } else {
+            self.end(&outcome, Instant::now);
+        }
     }
 
     /// Records how the request ended, in the time of a simulation.
@@ -139,10 +150,33 @@ impl Attempt {
         self.end(&outcome, || now);
     }
 
+    /// Does what `end` does after a success that at most the strategy's meter sees: most requests
+    /// end here.
+    #[inline(always)]
+    fn succeed(&mut self) {
+        self.flags |= OVER;
+        let stats = &self.endpoint_state.stats;
+        stats.succeed();
+        if let Some(meter) = self.endpoint_state.meter_of_successes() {
+            let mut ended = self.first_byte;
+            if self.started > 0 && ended == 0 {
+                ended = stats.age(Instant::now());
+            }
+            meter.record(stats, &self.sample(&Outcome::Success, ended));
+        }
+    }
+
+    /// Returns what meters see of the attempt. `ended` is 0 if no latency is measured.
+    #[inline]
+    fn sample<'a>(&self, outcome: &'a Outcome, ended: u64) -> Sample<'a> {
+        let sample = Sample::new(outcome).begun(self.first_byte > 0).of_class(self.class);
+        sample.measured(self.started, ended)
+    }
+
     /// Ends an attempt whose request was not sent, without an outcome. Meters that saw it start see
     /// it cancelled.
     pub(crate) fn abandon(mut self) {
-        self.is_over = true;
+        self.flags |= OVER;
         let endpoint_state = &self.endpoint_state;
         endpoint_state.stats.abandon();
         endpoint_state.give_back();
@@ -156,11 +190,12 @@ impl Attempt {
         endpoint_state.exit();
     }
 
-    #[inline]
+    #[inline(never)]
     fn end(&mut self, outcome: &Outcome, now: impl FnOnce() -> Instant) {
-        if std::mem::replace(&mut self.is_over, true) {
+        if self.flags & OVER != 0 {
             return;
         }
+        self.flags |= OVER;
         let endpoint_state = &self.endpoint_state;
         endpoint_state.stats.end(outcome);
         // At most one reading of the clock, and none if no meter needs the time.
@@ -171,18 +206,10 @@ impl Attempt {
         if let Some(durations) = endpoint_state.durations() {
             self.measure(durations, outcome, ended);
         }
-        let mut meters = endpoint_state.meters();
-        if let Some(meter) = meters.next() {
-            let mut sample = Sample::new(outcome).begun(self.first_byte > 0);
-            sample = sample.of_class(self.class);
-            if self.started > 0 {
-                let ended = if self.first_byte == 0 { ended } else { self.first_byte };
-                sample = sample.measured(self.started, ended);
-            }
+        let sample =
+            self.sample(outcome, if self.first_byte > 0 { self.first_byte } else { ended });
+        for meter in endpoint_state.meters() {
             meter.record(&endpoint_state.stats, &sample);
-            for meter in meters {
-                meter.record(&endpoint_state.stats, &sample);
-            }
         }
         if endpoint_state.interest.rationed {
             endpoint_state.ended();
@@ -214,7 +241,7 @@ impl Attempt {
 impl Drop for Attempt {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_over {
+        if self.flags & OVER == 0 {
             self.cancel();
         }
     }

@@ -79,6 +79,13 @@ pub trait Meter: Any + Debug + Send + Sync {
     fn is_stateless(&self) -> bool {
         false
     }
+
+    /// Returns true if [`record`](Self::record) does nothing for a success at an endpoint whose
+    /// failure estimate is 0, so that it need not be called.
+    #[doc(hidden)]
+    fn ignores_successes(&self) -> bool {
+        false
+    }
 }
 
 impl dyn Meter {

@@ -40,7 +40,8 @@ where
 {
     type Response = Response;
 
-    #[inline]
+    // Always inlined, as `finish` is.
+    #[inline(always)]
     fn response(&self, response: Response, attempt: Attempt) -> Response {
         attempt.finish(self.0.classify(Ok(&response)));
         response

@@ -85,6 +85,7 @@ impl Candidate {
     #[must_use]
     pub fn begin_class(&self, started: Option<Instant>, class: u32) -> Option<Attempt> {
         let pick_metadata = PickMetadata { class, note: 0 };
+        let started = started.map(Into::into);
         Attempt::begin(&self.endpoint_state, started, pick_metadata, false)
     }
 

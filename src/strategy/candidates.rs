@@ -183,7 +183,11 @@ impl Candidates {
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Candidate> {
-        self.at(self.eligible.position(index)?)
+        match &self.eligible {
+            // The whole store, which ends there too.
+            View::First(_) => self.at(index),
+            View::Listed(positions) => self.at(*positions.get(index)? as usize),
+        }
     }
 
     /// Iterates over the eligible candidates.

@@ -87,13 +87,15 @@ pub struct P2cPicker<L> {
 const MAX_DRAWS: usize = 3;
 
 impl<L: Load> P2cPicker<L> {
-    #[inline]
+    // What a pick without limits runs is always inlined, so that its context and the two candidates
+    // stay in registers: two calls through memory cost as much as the draw.
+    #[inline(always)]
     fn draw_two(&self, context: &mut PickContext<'_>) -> Option<[&Candidate; 2]> {
-        let [first, second] = self.sampler.draw_two(self.candidates.len(), context.rng());
+        let [first, second] = self.sampler.draw_two(context.rng())?;
         Some([self.candidates.get(first)?, self.candidates.get(second)?])
     }
 
-    #[inline]
+    #[inline(always)]
     fn better<'a>(
         &self,
         [first, second]: [&'a Candidate; 2],
@@ -121,7 +123,7 @@ impl<L: Load> P2cPicker<L> {
         observer: &mut impl Observe,
     ) -> Option<&Candidate> {
         for _ in 0..MAX_DRAWS {
-            let two = self.draw_two(context)?;
+            let Some(two) = self.draw_two(context) else { return self.only(observer) };
             observer.say(|| drawn(two));
             match two.map(|candidate| context.accepts(candidate)) {
                 [true, true] => return Some(self.better(two, context, observer)),
@@ -140,23 +142,26 @@ impl<L: Load> P2cPicker<L> {
         self.candidates.fallback(context)
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick_with(
         &self,
         context: &mut PickContext<'_>,
         observer: &mut impl Observe,
     ) -> Option<&Candidate> {
         observer.step("p2c");
-        if self.candidates.len() < 2 {
-            observer.say(|| "there is no choice".to_owned());
-            return self.candidates.get(0);
-        }
         if !context.accepts_all() {
             return self.pick_accepted(context, observer);
         }
-        let two = self.draw_two(context)?;
+        let Some(two) = self.draw_two(context) else { return self.only(observer) };
         observer.say(|| drawn(two));
         Some(self.better(two, context, observer))
+    }
+
+    /// Returns the only candidate, if there is one.
+    #[cold]
+    fn only(&self, observer: &mut impl Observe) -> Option<&Candidate> {
+        observer.say(|| "there is no choice".to_owned());
+        self.candidates.get(0)
     }
 }
 

@@ -38,7 +38,8 @@ pub struct RandomPicker {
 const MAX_DRAWS: usize = 4;
 
 impl RandomPicker {
-    #[inline]
+    // Always inlined, so that the context of a pick without limits stays in registers.
+    #[inline(always)]
     fn draw(&self, context: &mut PickContext<'_>) -> Option<&Candidate> {
         self.candidates.get(self.sampler.draw(context.rng()))
     }
@@ -61,7 +62,7 @@ impl RandomPicker {
         self.candidates.fallback(context)
     }
 
-    #[inline]
+    #[inline(always)]
     fn pick_with(
         &self,
         context: &mut PickContext<'_>,

@@ -5,7 +5,10 @@ use std::{
     error::Error as _,
     future::Future,
     panic::catch_unwind,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -683,6 +686,67 @@ fn a_removed_endpoint_is_let_go_without_traffic() {
     drive(&mut driver);
     assert_eq!(a.clones(), 1, "neither snapshot nor idle balancer holds on to it");
     drop((idle, balancer));
+}
+
+/// A clone that has served many requests keeps the snapshot for the next one.
+#[test]
+fn nor_does_a_clone_that_was_busy_hold_on_to_it() {
+    let (a, b) = two();
+    let (handle, mut balancer, mut driver) = with_channel(Balancer::builder());
+    handle.insert("a", a.clone()).unwrap();
+    drive(&mut driver);
+    let mut other = balancer.clone();
+    for _ in 0..100 {
+        balancer.call(()).now_or_never().unwrap().unwrap();
+        other.call(()).now_or_never().unwrap().unwrap();
+    }
+    handle.insert("b", b.clone()).unwrap();
+    handle.remove("a").unwrap();
+    drive(&mut driver);
+    assert_eq!(a.clones(), 1);
+    for service in [&mut balancer, &mut other] {
+        assert_eq!(service.call(()).now_or_never().unwrap().unwrap(), "b");
+    }
+    drop((balancer, other, handle, driver));
+    assert_eq!(b.clones(), 1);
+}
+
+#[test]
+fn no_request_sees_endpoints_from_before_the_last_publication() {
+    const SETS: u32 = 300;
+    let (handle, stream) = discover::channel::<u32, Backend>();
+    let (balancer, driver) = Balancer::new::<_, ()>(RoundRobin::starting_at(0), stream);
+    let mut driver = Box::pin(driver);
+    let backends: Vec<_> = (0..=SETS).map(Backend::new).collect();
+    let published = AtomicU32::new(0);
+    let mut publish = |set: u32| {
+        handle.reset([(set, backends[set as usize].clone())]).unwrap();
+        drive(&mut driver);
+        published.store(set, Ordering::SeqCst);
+    };
+    publish(0);
+    std::thread::scope(|scope| {
+        for mut clone in [balancer.clone(), balancer.clone()] {
+            let published = &published;
+            scope.spawn(move || {
+                loop {
+                    let before = published.load(Ordering::SeqCst);
+                    let answer: String = clone.call(()).now_or_never().unwrap().unwrap();
+                    assert!(answer.parse::<u32>().unwrap() >= before, "{answer} after {before}");
+                    if before == SETS {
+                        break;
+                    }
+                }
+            });
+        }
+        for set in 1..=SETS {
+            publish(set);
+            std::thread::yield_now();
+        }
+    });
+    let alive = backends.iter().filter(|backend| backend.clones() > 1).count();
+    assert_eq!(alive, 1, "only the last one is held");
+    drop(balancer);
 }
 
 #[tokio::test(start_paused = true)]

@@ -196,7 +196,7 @@ impl Observe for Explainer {
 /// that takes an observer. `without` is for pickers that do not look at the request.
 macro_rules! observed_pick {
     (without $request:ty) => {
-        #[inline]
+        #[inline(always)]
         fn pick(
             &self,
             _request: &$request,

@@ -86,7 +86,7 @@ pub struct RoundRobinPicker {
 }
 
 impl RoundRobinPicker {
-    #[inline]
+    #[inline(always)]
     fn pick_with(
         &self,
         context: &mut PickContext<'_>,
@@ -109,7 +109,7 @@ impl<Req> Pick<Req> for RoundRobinPicker {
 const MAX_TURNS: usize = 32;
 
 /// Returns the candidate at the next index, or at a later one if that is not accepted.
-#[inline]
+#[inline(always)]
 pub(super) fn pick_in_turn<'a, O: Observe>(
     candidates: &'a Candidates,
     context: &mut PickContext<'_>,

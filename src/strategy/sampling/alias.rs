@@ -43,6 +43,10 @@ impl AliasTable {
         Some(Self { slots })
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     #[inline]
     pub(crate) fn draw(&self, rng: &mut Rng) -> usize {
         let (index, fraction) = rng.split(self.slots.len());

@@ -34,25 +34,32 @@ impl Sampler {
         }
     }
 
-    /// Draws two distinct candidates out of `len`, which is at least 2.
+    /// Draws two distinct candidates; returns `None` if there are fewer.
     ///
     /// Both are drawn by weight. If the first has nearly all the weight, so that four more draws
     /// yield the same one, the second is a random other.
-    #[inline]
-    pub(crate) fn draw_two(&self, len: usize, rng: &mut Rng) -> [usize; 2] {
+    #[inline(always)]
+    pub(crate) fn draw_two(&self, rng: &mut Rng) -> Option<[usize; 2]> {
         match self {
-            Self::Uniform(_) => {
-                let (first, rest) = rng.split(len);
+            Self::Uniform(len @ 2..) => {
+                // One random number for both: of the fraction, the first draw takes log2(len) bits.
+                let (first, rest) = rng.split(*len);
                 let (other, _) = scale(rest, len - 1);
-                [first, skip(first, other)]
+                Some([first, skip(first, other)])
             }
-            Self::Weighted(table) => {
-                let first = table.draw(rng);
-                let other = (0..4).map(|_| table.draw(rng)).find(|&other| other != first);
-                [first, other.unwrap_or_else(|| skip(first, rng.below(len - 1)))]
-            }
+            Self::Uniform(_) => None,
+            Self::Weighted(table) => draw_two_by_weight(table, rng),
         }
     }
+}
+
+// Not inlined, so that equal weights, which are common, cost no registers.
+#[inline(never)]
+fn draw_two_by_weight(table: &AliasTable, rng: &mut Rng) -> Option<[usize; 2]> {
+    let others = table.len().checked_sub(1).filter(|&others| others > 0)?;
+    let first = table.draw(rng);
+    let other = (0..4).map(|_| table.draw(rng)).find(|&other| other != first);
+    Some([first, other.unwrap_or_else(|| skip(first, rng.below(others)))])
 }
 
 /// Returns the index number `other` among those that are not `first`. Without a branch, which the
@@ -72,13 +79,15 @@ pub(crate) struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(
         candidate: &'a Candidate,
         load: &impl Load,
         context: &mut PickContext<'_>,
     ) -> Self {
-        let score = load.score(&candidate.gauge(context.class()), context.clock());
+        let mut now = *context.clock();
+        let score = load.score(&candidate.gauge(context.class()), &mut now);
+        *context.clock() = now;
         Self { candidate, score, load: score.with_one_more() }
     }
 
