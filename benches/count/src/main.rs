@@ -15,7 +15,8 @@
 //! To see where the instructions of a case go:
 //!
 //! ```sh
-//! valgrind --tool=callgrind --callgrind-out-file=out target/release/tower-lb-count run 100000 random
+//! count=target/release/tower-lb-count
+//! valgrind --tool=callgrind --callgrind-out-file=out $count run 100000 random
 //! callgrind_annotate out
 //! ```
 
