@@ -109,8 +109,8 @@ pub struct Refused<V> {
 pub enum Refusal {
     /// The table has `max_flows`, all of them established.
     TableFull,
-    /// The source has its share of the flows, all of them established, or the flow under this key is
-    /// that of another source.
+    /// The source has its share of the flows, and all of them are established, or the flow under
+    /// this key is that of another source.
     SourceFull,
 }
 

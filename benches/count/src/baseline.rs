@@ -7,33 +7,33 @@ const MAX_GROWTH_PERCENT: u64 = 3;
 /// A row may always grow by this many instructions, which are 3 % of no row.
 const MAX_GROWTH: u64 = 2;
 
-/// Counts by the name of their case, and the compiler that they were counted with.
+/// Counts by the name of their case, and what they were counted with.
 pub struct Baseline {
-    compiler: String,
+    tools: String,
     counts: Vec<(String, u64)>,
 }
 
 impl Baseline {
     pub fn new(counts: impl Iterator<Item = (&'static str, u64)>) -> Self {
         let counts = counts.map(|(name, count)| (name.to_owned(), count)).collect();
-        Self { compiler: this_compiler(), counts }
+        Self { tools: tools(), counts }
     }
 
     /// Reads the file; an absent one is an empty baseline.
     pub fn read() -> Self {
         let text = fs::read_to_string(path()).unwrap_or_default();
         let mut lines = text.lines();
-        let compiler = lines.next().unwrap_or_default().to_owned();
+        let tools = lines.next().unwrap_or_default().to_owned();
         let counts = lines.filter_map(|line| {
             let (count, name) = line.trim_start().split_once(' ')?;
             Some((name.to_owned(), count.parse().ok()?))
         });
-        Self { compiler, counts: counts.collect() }
+        Self { tools, counts: counts.collect() }
     }
 
     pub fn write(&self) {
         let rows = self.counts.iter().map(|(name, count)| format!("{count:6} {name}\n"));
-        let text = format!("{}\n{}", self.compiler, rows.collect::<String>());
+        let text = format!("{}\n{}", self.tools, rows.collect::<String>());
         fs::write(path(), text).expect("the baseline can be written");
     }
 
@@ -45,12 +45,13 @@ impl Baseline {
         self.counts.iter().map(|(name, _)| name.as_str())
     }
 
-    pub fn compiler(&self) -> &str {
-        &self.compiler
+    pub fn tools(&self) -> &str {
+        &self.tools
     }
 
-    pub fn is_of_this_compiler(&self) -> bool {
-        self.compiler == this_compiler()
+    /// Returns true if the counts can be compared with those of this machine.
+    pub fn is_of_these_tools(&self) -> bool {
+        self.tools == tools()
     }
 }
 
@@ -94,8 +95,17 @@ fn path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baseline.txt")
 }
 
-/// Returns the compiler of this directory, which is the one that has built this program.
-fn this_compiler() -> String {
-    let output = Command::new("rustc").arg("--version").output().expect("rustc starts");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+/// Returns what counts depend on besides the code: the compiler, valgrind, and the kind of
+/// processor, by which the C library selects its functions.
+fn tools() -> String {
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let processor = processors.lines().find_map(|line| line.strip_prefix("model name"));
+    let processor = processor.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']);
+    format!("{}, {}, {processor}", version("rustc"), version("valgrind"))
+}
+
+fn version(program: &str) -> String {
+    let output = Command::new(program).arg("--version").output();
+    let text = output.map_or_else(|_| "absent".into(), |output| output.stdout);
+    String::from_utf8_lossy(&text).trim().to_owned()
 }

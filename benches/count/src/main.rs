@@ -76,8 +76,8 @@ fn write() -> ExitCode {
 
 fn check() -> ExitCode {
     let baseline = Baseline::read();
-    if !baseline.is_of_this_compiler() {
-        println!("SKIPPED: another compiler than the baseline's, {}", baseline.compiler());
+    if !baseline.is_of_these_tools() {
+        println!("SKIPPED: the baseline was counted with {}", baseline.tools());
         return ExitCode::SUCCESS;
     }
     let mut result = ExitCode::SUCCESS;
