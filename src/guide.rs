@@ -24,6 +24,10 @@
     feature = "tcp",
     doc = "| [`network_load_balancer`] | How do I balance TCP and TLS connections? |"
 )]
+#![cfg_attr(
+    feature = "geneve",
+    doc = "| [`gateway_load_balancer`] | How do I send packets through firewalls and inspectors? |"
+)]
 #![cfg_attr(feature = "aws", doc = "| [`lambda`] | How do I balance AWS Lambda functions? |")]
 
 #[doc = include_str!("../docs/architecture.md")]
@@ -43,6 +47,10 @@ pub mod from_tower {}
 
 #[doc = include_str!("../docs/gateway.md")]
 pub mod gateway {}
+
+#[cfg(feature = "geneve")]
+#[doc = include_str!("../docs/gateway-load-balancer.md")]
+pub mod gateway_load_balancer {}
 
 #[cfg(feature = "aws")]
 #[doc = include_str!("../docs/lambda.md")]

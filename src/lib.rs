@@ -148,6 +148,11 @@
     doc = "| [`udp`] | UDP: flows, request-response protocols, QUIC; with its [`flow`] table |"
 )]
 #![cfg_attr(not(feature = "udp"), doc = "| `udp` | UDP and QUIC, with feature `udp` |")]
+#![cfg_attr(
+    feature = "geneve",
+    doc = "| [`geneve`] | packets through firewalls and inspectors: a gateway load balancer |"
+)]
+#![cfg_attr(not(feature = "geneve"), doc = "| `geneve` | packets, with feature `geneve` |")]
 #![cfg_attr(doc, doc = "| [`guide`] | guides: strategies, discovery, resilience, performance |")]
 //!
 //! # Features
@@ -167,7 +172,9 @@
 //! | `alb` | no | the module `alb`: an Application Load Balancer and its configuration |
 //! | `dns-server` | no | the module `dns_server`: one name for zones, on hickory-server; needs Rust 1.88 |
 //! | `udp` | no | the module `udp`: flows and exchanges of datagrams, QUIC by server id |
-//! | `flow` | no | the module `flow`: keys of flows and a bounded table; `udp` enables it |
+//! | `geneve` | no | the module `geneve`: a gateway load balancer and its appliances |
+//! | `geneve-tun` | no | `geneve::TunEnd`: a tun device as the end of a gateway, on Linux |
+//! | `flow` | no | the module `flow`: keys of flows and a bounded table; `geneve` and `udp` enable it |
 //! | `dns` | no | `discover::Dns`: A, AAAA and SRV records, on hickory-resolver; needs Rust 1.88 |
 //! | `file` | no | `discover::File`: a watched file that lists endpoints |
 //! | `http-poll` | no | `discover::HttpPoll`: a document at a URL that lists endpoints |
