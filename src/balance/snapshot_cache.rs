@@ -14,7 +14,7 @@ use crate::sync::{Mutex, lock};
 
 /// The number of calls after which a clone keeps snapshots. A clone for one request, as servers
 /// make them, allocates nothing.
-const CALLS_BEFORE_KEEPING: u8 = 16;
+const CALLS_BEFORE_KEEPING: u8 = 8;
 
 /// The most clones that keep snapshots: to publish takes time in proportion to their number.
 const MAX_KEPT: usize = 1024;
