@@ -20,6 +20,10 @@ pub(in crate::alb::load_balancer) struct RuleSources<'a, S> {
     /// Returns the service of the target group with this name.
     pub(in crate::alb::load_balancer) group: &'a dyn Fn(&str) -> Option<S>,
     /// The layers that are made so far, and those of the configuration before.
+    #[cfg_attr(
+        not(any(feature = "jwt", feature = "oidc")),
+        allow(dead_code, reason = "only authentication has layers")
+    )]
     pub(in crate::alb::load_balancer) layers: &'a RefCell<AuthLayers>,
 }
 
