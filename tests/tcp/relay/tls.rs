@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use tower::Layer;
 use tower_lb::{
     listener::{
-        Drained, Listener, ProxyHeader, ProxyProtocol, Socket,
+        ConnectionInfo, Drained, Listener, ProxyProtocol, Socket,
         tls::{Certificate, Certificates, Resumption, ServerTls},
     },
     tcp::{ByServerName, ReadHelloLayer, Relays, RelaysBuilder, SendProxy, TargetTls},
@@ -284,7 +284,7 @@ fn header_reader() -> (SocketAddr, tokio::task::JoinHandle<Drained>) {
     let listener = Listener::builder().socket(socket).bind().unwrap();
     let address = listener.local_addresses()[0].tcp().unwrap();
     let show = tower::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
-        let header = request.extensions().get::<ProxyHeader>().unwrap();
+        let header = request.extensions().get::<ConnectionInfo>().unwrap().proxy_header().unwrap();
         let ssl = header
             .ssl()
             .map(|ssl| (ssl.is_tls(), ssl.is_client_verified(), ssl.version(), ssl.cipher()));
