@@ -172,7 +172,7 @@ async fn clients_resume_their_tls_sessions() {
     certificate(&directory, "a.test");
     let old = read(&directory);
     let running = Running::start(&https(&directory, ""));
-    let client = Client::new(running.at(443), &[old.clone()]);
+    let client = Client::new(running.at(443), std::slice::from_ref(&old));
     assert_eq!(client.exchange("").await.1, HandshakeKind::Full);
     assert_eq!(client.exchange("").await.1, HandshakeKind::Resumed);
 

@@ -5,8 +5,8 @@
 
 mod codec;
 mod failover;
+mod flows;
 mod fragments;
-mod gateway;
 mod inspector;
 mod measure;
 #[cfg(target_os = "linux")]
@@ -19,5 +19,5 @@ mod tshark;
 
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "the example is a program, and here a module")]
-#[path = "../../examples/gwlb/main.rs"]
+#[path = "../../../examples/gwlb/main.rs"]
 mod example;
