@@ -60,10 +60,10 @@ async fn apply(arguments: &[String]) -> Result<u64> {
     }
 }
 
-#[derive(Clone)]
 struct Target {
     address: SocketAddr,
     connector: TlsConnector,
+    resumes: bool,
 }
 
 impl Target {
@@ -80,7 +80,15 @@ impl Target {
         if !resumes {
             config.resumption = Resumption::disabled();
         }
-        Ok(Self { address, connector: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { address, connector: TlsConnector::from(Arc::new(config)), resumes })
+    }
+
+    fn with_own_tickets(&self) -> Self {
+        let mut config = ClientConfig::clone(self.connector.config());
+        if self.resumes {
+            config.resumption = Resumption::default();
+        }
+        Self { connector: TlsConnector::from(Arc::new(config)), ..*self }
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>> {
@@ -91,15 +99,13 @@ impl Target {
 }
 
 async fn handshakes(target: Target, expected: HandshakeKind, until: Instant) -> Result<u64> {
-    // Each client begins with a ticket.
-    for _ in 0..CLIENTS {
-        exchange(&mut target.connect().await?, "close").await?;
-    }
     let count = Arc::new(AtomicU64::new(0));
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
-        let (target, count) = (target.clone(), Arc::clone(&count));
+        // Tickets of its own: they are used once, and a client keeps eight.
+        let (target, count) = (target.with_own_tickets(), Arc::clone(&count));
         clients.spawn(async move {
+            exchange(&mut target.connect().await?, "close").await?;
             while Instant::now() < until {
                 let mut stream = target.connect().await?;
                 if stream.get_ref().1.handshake_kind() != Some(expected) {

@@ -76,7 +76,7 @@ fn haproxy(site: &Site<'_>) -> Option<Command> {
         .map(|(index, backend)| format!("  server s{index} {backend}\n"))
         .collect();
     let config = format!(
-        "global\n  nbthread 1\n  maxconn 12000\ndefaults\n  mode http\n  timeout client 300s\n  \
+        "global\n  nbthread 1\n  maxconn 12000\n  no strict-limits\ndefaults\n  mode http\n  timeout client 300s\n  \
          timeout server 30s\n  timeout connect 5s\nfrontend f\n  bind {listen}{tls}\n  \
          option forwardfor\n  default_backend b\nbackend b\n  balance leastconn\n  \
          http-reuse always\n{servers}"

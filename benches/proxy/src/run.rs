@@ -197,6 +197,7 @@ impl Process {
     fn start(command: Command, core: &str, address: SocketAddr) -> Result<Self> {
         let mut pinned = Command::new("taskset");
         pinned.args(["-c", core]).arg(command.get_program()).args(command.get_args());
+        pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let child = pinned.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let mut process = Self { child, address };
         for _ in 0..100 {
