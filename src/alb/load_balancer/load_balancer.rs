@@ -84,7 +84,7 @@ impl LoadBalancer {
     pub(super) fn new(config: Checked, resources: Resources) -> Result<Self, Problems> {
         let mut state = State::new(config.clone());
         let mut plan = Plan::new(config, &resources, None)?;
-        plan.register_targets();
+        plan.register_targets(None);
         let drivers = std::mem::take(&mut plan.drivers);
         plan.carry_out(&mut state);
         let present = Present {
@@ -142,7 +142,11 @@ impl LoadBalancer {
         // A node that has left before the server has followed never serves.
         present.bound.retain(|key, _| plan.nodes.contains_key(key));
         present.bound.append(&mut bound);
-        plan.register_targets();
+        if !plan.config.load_balancer.attributes.zonal_shift {
+            // `shift_zone` could not end the shift any more.
+            present.state.shifted_zone = None;
+        }
+        plan.register_targets(present.state.shifted_zone.as_deref());
         if is_bound {
             // This may be another thread than one of the runtime.
             let _entered = present.runtime.as_ref().map(Handle::enter);
@@ -191,8 +195,8 @@ impl LoadBalancer {
     }
 
     /// Takes a zone out of all target groups, as a zonal shift does, also of those that a reload
-    /// adds. `None` ends it. Returns false if the configuration does not have `zonal_shift`; then
-    /// nothing has changed.
+    /// adds. `None` ends it, and so does a reload without `zonal_shift`. Returns false if the
+    /// configuration does not have `zonal_shift`; then nothing has changed.
     pub fn shift_zone(&self, zone: Option<&str>) -> bool {
         let mut present = lock(&self.shared.present);
         let is_enabled = present.state.config.load_balancer.attributes.zonal_shift;

@@ -176,13 +176,14 @@ impl Plan {
             }
         }
         self.used_groups = used_groups.into_inner();
-        // Those that this configuration does not ask for are gone.
         self.layers = layers.into_inner().next();
     }
 
-    /// Registers the targets. Nothing can fail from here on.
-    pub(super) fn register_targets(&mut self) {
+    /// Registers the targets, and takes `shifted_zone` out. Nothing can fail from here on.
+    pub(super) fn register_targets(&mut self, shifted_zone: Option<&str>) {
         for PlannedGroup { group, targets } in self.groups.values_mut() {
+            // Before the first step of a new group, which builds its first picker.
+            group.shift(shifted_zone);
             // Unchanged targets keep their statistics, and those that are gone drain.
             if !targets.is_empty() || !group.group.targets().list().is_empty() {
                 group.group.targets().replace(std::mem::take(targets));
@@ -207,7 +208,6 @@ impl Plan {
         state.used_groups = self.used_groups;
         state.layers = self.layers;
         state.config = self.config;
-        state.shift_groups();
     }
 }
 
@@ -257,7 +257,6 @@ impl Node {
     /// no sessions to keep, and the trust store's files are read again.
     fn has_policy_of(&self, next: &Self) -> bool {
         self.security_policy == next.security_policy
-            && self.settings.http2 == next.settings.http2
             && [self, next]
                 .iter()
                 .all(|node| node.settings.listener.mutual_tls == config::MutualTls::Off)

@@ -197,9 +197,11 @@ impl ZonalShiftHandle {
     /// Takes `zone` out. An unknown zone is remembered, and is out when it appears.
     pub fn shift_away(&self, zone: impl Into<String>) {
         let zone = zone.into();
-        tracing::warn!(zone = %Escaped(&zone), "zone taken out");
         self.shifts.change(|zones| {
-            zones.insert(zone, Shift::Away);
+            if !matches!(zones.get(&zone), Some(Shift::Away)) {
+                tracing::warn!(zone = %Escaped(&zone), "zone taken out");
+                zones.insert(zone, Shift::Away);
+            }
         });
     }
 

@@ -72,7 +72,12 @@ impl GroupSettings {
         // What is above, or what no group is built of.
         settings.group.resilience = None;
         settings.group.attributes.cross_zone = config::CrossZoneMode::Inherit;
-        if group.kind != config::TargetKind::Lambda {
+        if group.kind == config::TargetKind::Lambda {
+            // A function has neither connections nor zones, and is not ejected.
+            settings.connect_timeout = Duration::ZERO;
+            settings.outlier_detection = None;
+            settings.cross_zone = true;
+        } else {
             settings.group.targets.clear();
             settings.group.port = None;
             settings.group.arn = None;
@@ -113,11 +118,10 @@ impl Group {
     /// Takes a zone out of the group, and brings all others back.
     pub(in crate::alb::load_balancer) fn shift(&self, zone: Option<&str>) {
         let shift = self.group.zonal_shift();
-        let shifted = shift.zones();
-        for other in shifted.iter().filter(|shifted| zone != Some(shifted.as_str())) {
+        for other in shift.zones().iter().filter(|shifted| zone != Some(shifted.as_str())) {
             shift.restore(other, Duration::ZERO);
         }
-        if let Some(zone) = zone.filter(|zone| !shifted.iter().any(|shifted| shifted == zone)) {
+        if let Some(zone) = zone {
             shift.shift_away(zone);
         }
     }

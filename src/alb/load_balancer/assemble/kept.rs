@@ -1,5 +1,5 @@
-/// Parts that are made once for each `K`: equal ones share a part, and a part of the configuration
-/// before goes on with all that it knows.
+/// A cache of parts by the settings `K` that they are made of. Equal settings share a part, and a
+/// reload reuses the parts of the previous configuration with their state.
 #[derive(Clone)]
 pub(super) struct Kept<K, T> {
     before: Vec<(K, T)>,
@@ -26,7 +26,7 @@ impl<K: PartialEq, T: Clone> Kept<K, T> {
 }
 
 impl<K: Clone, T: Clone> Kept<K, T> {
-    /// Returns the parts for the next configuration: those that it does not ask for are gone.
+    /// Returns the cache for the next configuration, without the parts that this one did not use.
     pub(super) fn next(&self) -> Self {
         Self { before: self.made.clone(), made: Vec::new() }
     }

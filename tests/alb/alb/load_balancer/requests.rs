@@ -367,12 +367,12 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
         println!("skipped: 127.0.0.2 is no address of this machine");
         return;
     };
-    let config = |cross_zone: bool| {
+    let config = |cross_zone: bool, zonal_shift: bool| {
         format!(
             r#"
                 [load_balancer]
                 zones = [{{ name = "a", addresses = ["127.0.0.1"] }}, {{ name = "b", addresses = ["127.0.0.2"] }}]
-                attributes = {{ cross_zone = {cross_zone}, zonal_shift = true }}
+                attributes = {{ cross_zone = {cross_zone}, zonal_shift = {zonal_shift} }}
                 [[listeners]]
                 port = {port}
                 default_action = {{ forward = "web" }}
@@ -385,7 +385,7 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
             b.address.port(),
         )
     };
-    let running = Running::start(&config(false));
+    let running = Running::start(&config(false, true));
     let both_healthy = || running.balancer.status().target_groups[0].health.healthy == 2;
     until("both are healthy", both_healthy).await;
     let get = async |ip: &str| {
@@ -401,9 +401,13 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
     running.balancer.shift_zone(Some("a"));
     assert!(!running.balancer.is_zone_healthy("a") && running.balancer.is_zone_healthy("b"));
 
-    // The group is made anew, and the zone stays away.
-    running.balancer.reload(checked(&config(true))).unwrap();
+    // The group is made anew, and the zone stays away from the first request on.
+    running.balancer.reload(checked(&config(true, true))).unwrap();
+    assert_eq!(get("127.0.0.1").await, "b");
     until("both are healthy", both_healthy).await;
+    // It is away again before the groups have noticed that it was back.
+    running.balancer.shift_zone(None);
+    running.balancer.shift_zone(Some("a"));
     for _ in 0..10 {
         assert_eq!(get("127.0.0.1").await, "b");
     }
@@ -415,6 +419,11 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
         seen.insert(get("127.0.0.1").await);
     }
     assert_eq!(seen.len(), 2, "{seen:?}");
+
+    // Without the attribute, a shift could not be ended.
+    running.balancer.shift_zone(Some("a"));
+    running.balancer.reload(checked(&config(true, false))).unwrap();
+    assert!(running.balancer.is_zone_healthy("a") && !running.balancer.shift_zone(None));
 }
 
 #[tokio::test]
