@@ -177,7 +177,7 @@ const MAX_COOKIE_KEYS: usize = 8;
 const MAX_NAME_BYTES: usize = 256;
 const MAX_PARAMETERS: usize = 10;
 /// The parameters that a login sets itself.
-const OWN_PARAMETERS: [&str; 9] = [
+pub(crate) const OWN_PARAMETERS: [&str; 9] = [
     "client_id",
     "code_challenge",
     "code_challenge_method",

@@ -69,7 +69,8 @@
 //! |---|---|
 //! | is refused (`invalid_grant`), or its ID token or user info is of another user or invalid | ends |
 //! | gives an access token that the user-info endpoint refuses (401 or 403) | ends |
-//! | gives a token, but no user info in time | has the new token and its old claims |
+//! | gives a token, but the user info or the key of its ID token cannot be fetched | has the new token and its old claims |
+//! | gives claims and an access token that exceed 11 KB together | its requests get status 500 |
 //! | fails in any other way, such as by a timeout, a status 5xx or `invalid_client` | has its old token; the next refresh follows after 30 s |
 //!
 //! **A rule that rewrites requests** changes what targets get. A login around the target sees the
@@ -107,6 +108,8 @@ mod session;
 mod tokens;
 
 #[cfg(feature = "rules")]
+#[cfg(feature = "alb")]
+pub(crate) use self::builder::OWN_PARAMETERS;
 pub(crate) use self::original_target::OriginalTarget;
 pub use self::{
     builder::{ClientAuthentication, OidcBuilder, OidcLayer, OnUnauthenticated},

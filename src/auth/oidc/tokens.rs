@@ -142,7 +142,12 @@ impl TokenClient {
             Some(token) => {
                 // The nonce belongs to the login (OpenID Connect Core 1.0, 12.2).
                 let any_nonce = |_: Option<&Nonce>| Ok(());
-                let claims = self.verified(token, any_nonce, response, endpoints).await?;
+                let verified = self.verified(token, any_nonce, response, endpoints).await;
+                let claims = verified.map_err(|failure| match failure {
+                    // The provider may have new keys.
+                    Failure::Refused(NO_NEWER_KEYS) => unusable(NO_NEWER_KEYS),
+                    failure => failure,
+                })?;
                 if subject_of(&claims) != Some(&*old.subject) {
                     return Err(Failure::Refused("the refreshed ID token is of another user"));
                 }
@@ -183,7 +188,7 @@ impl TokenClient {
         match self.verify(token, nonce, response, &keys) {
             Err(IdTokenError::UnknownKey) => {
                 let keys = self.provider.keys_after(&keys, endpoints).await;
-                let keys = keys.ok_or(Failure::Refused(UNKNOWN_KEY))?;
+                let keys = keys.ok_or(Failure::Refused(NO_NEWER_KEYS))?;
                 self.verify(token, nonce, response, &keys)
             }
             verified => verified,
@@ -271,6 +276,8 @@ impl TokenClient {
 }
 
 const UNKNOWN_KEY: &str = "no key of the provider fits the ID token";
+const NO_NEWER_KEYS: &str =
+    "no key of the provider fits the ID token, and newer keys cannot be fetched now";
 const OTHER_PARTY: &str = "the ID token is for another party";
 const WRONG_HASH: &str = "the access token does not fit the ID token";
 

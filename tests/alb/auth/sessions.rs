@@ -257,6 +257,20 @@ async fn a_token_that_was_replaced_is_kept_without_user_info() {
     assert_eq!(provider.asked("refresh_token"), 1);
 }
 
+/// The keys were fetched less than 30 s ago, so that newer ones are not fetched yet.
+#[tokio::test]
+async fn a_session_outlives_a_change_of_keys() {
+    let provider = short_lived().await;
+    let (edge, mut browser) = logged_in(&provider).await;
+    provider.change(|script| script.kid = "second".into());
+    let before = field(&browser.get(edge, "/").await, "x-amzn-oidc-accesstoken").map(str::to_owned);
+    assert_eq!(provider.asked("refresh_token"), 1);
+    let again = browser.get(edge, "/").await;
+    assert_eq!(again.status(), 200, "{again:?}");
+    assert!(again.body().contains("identity alice"), "{again:?}");
+    assert!(before.is_some() && field(&again, "x-amzn-oidc-accesstoken") == before.as_deref());
+}
+
 #[tokio::test]
 async fn a_session_ends_when_the_provider_refuses_it() {
     let provider = short_lived().await;
