@@ -253,6 +253,8 @@ pub mod limit;
 pub mod listener;
 pub mod load;
 mod log_limit;
+#[cfg(any(feature = "alb", feature = "jwt", feature = "oidc"))]
+mod loopback;
 mod named;
 pub mod observe;
 mod opaque;

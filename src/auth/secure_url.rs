@@ -1,8 +1,6 @@
-use std::net::IpAddr;
-
 use http::{Uri, uri::Scheme};
 
-use crate::ConfigError;
+use crate::{ConfigError, loopback::is_loopback};
 
 pub(super) const SECURE_URL: &str = "an https URL with a host; http is accepted for loopback only";
 
@@ -23,13 +21,6 @@ pub(super) fn secure_url(text: &str) -> Option<Uri> {
 /// Does the same as [`secure_url`] for the setting `field`.
 pub(super) fn checked_url(field: &'static str, text: &str) -> Result<Uri, ConfigError> {
     secure_url(text).ok_or_else(|| ConfigError::new(field, SECURE_URL).with_value(text))
-}
-
-/// Returns whether a host of a URL, or of a `Host` field without its port, is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@ use std::time::Duration;
 
 use crate::ConfigError;
 
+/// The open connections of a listener, by default.
+pub(crate) const DEFAULT_CONNECTIONS: u32 = 16_384;
+
 /// The limits of a listener; see the setters of [`ListenerBuilder`](super::ListenerBuilder).
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
@@ -29,7 +32,7 @@ pub(super) struct Times {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 16_384,
+            connections: DEFAULT_CONNECTIONS as usize,
             connections_per_address: None,
             handshakes: 1024,
             handshake: Duration::from_secs(10),

@@ -85,8 +85,9 @@ pin_project! {
     }
 }
 
-/// A client that waits for its response. Logs status 460 if it is dropped before there is one: the
-/// listener drops a request whose client has gone.
+/// A client that waits for its response. Logs status 460 if it is dropped before there is a
+/// response: the listener drops a request when its client has gone, or when the limit of a drain
+/// has passed.
 ///
 /// This is the only place that can tell. Further inside, a request is also dropped when a hedge has
 /// lost or an attempt has taken too long.
@@ -100,7 +101,7 @@ impl Drop for Waiting {
         if let Some(settings) = &self.settings {
             // The ALB's status in its logs; no response has it.
             let (status, port) = (460, settings.port);
-            tracing::debug!(status, port, "the client has gone before the response");
+            tracing::debug!(status, port, "the connection ended before the response");
         }
     }
 }
@@ -203,7 +204,7 @@ mod tests {
         let mut waiting = tokio_test::task::spawn(edge(false).oneshot(Request::new(())));
         assert!(waiting.poll().is_pending());
         drop(waiting);
-        let gone = "the client has gone before the response status=460 port=443";
+        let gone = "the connection ended before the response status=460 port=443";
         assert_eq!(logs.take(), [gone]);
     }
 

@@ -121,7 +121,7 @@ where
         let status = self.balancer.status();
         let checks = self.shared.checks.as_ref().map(CheckFigures::status);
         let anomalies = self.shared.anomalies.as_ref().map(AnomalyFigures::status);
-        // By name, so that a group of thousands of targets takes no millions of comparisons.
+        // Maps by name: a search for each target would take quadratic time.
         let checked: Option<HashMap<&str, _>> = checks
             .as_ref()
             .map(|checks| checks.endpoints.iter().map(|check| (&*check.endpoint, check)).collect());

@@ -3,7 +3,7 @@ use std::fmt;
 use http::{Request, header};
 
 use super::original_target::original;
-use crate::{auth::secure_url::is_loopback, http::ClientConnection};
+use crate::{http::ClientConnection, loopback::is_loopback};
 
 /// The origin that the browser sees: a scheme and a host.
 #[derive(Clone, Debug, PartialEq, Eq)]

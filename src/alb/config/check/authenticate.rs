@@ -1,10 +1,13 @@
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
 use http::Uri;
 
 use super::at::At;
-use crate::alb::config::{
-    Authenticate, ClaimFormat, Cognito, Config, Jwt, Listener, ListenerProtocol, Oidc, Session,
+use crate::{
+    alb::config::{
+        Authenticate, ClaimFormat, Cognito, Config, Jwt, Listener, ListenerProtocol, Oidc, Session,
+    },
+    loopback::is_loopback,
 };
 
 /// The longest URL that the ALB accepts, in characters.
@@ -16,18 +19,6 @@ const MAX_BYTES: usize = 256;
 const MAX_REALM_BYTES: usize = 200;
 /// The most claims, values of a claim, and parameters.
 const MAX_ITEMS: u64 = 10;
-/// The parameters that a login sets itself.
-const OWN_PARAMETERS: [&str; 9] = [
-    "client_id",
-    "code_challenge",
-    "code_challenge_method",
-    "nonce",
-    "redirect_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
 /// The claims that are always checked.
 const OWN_CLAIMS: [&str; 4] = ["exp", "iss", "nbf", "iat"];
 
@@ -122,8 +113,9 @@ fn session(session: &Session, at: &mut At<'_>) {
     at.at("timeout").time_within(session.timeout, 1, 604_800);
     let mut at = at.at("parameters");
     at.number_within(session.parameters.len() as u64, 0, MAX_ITEMS);
+    #[cfg(feature = "oidc")]
     for name in session.parameters.keys() {
-        if name.is_empty() || OWN_PARAMETERS.contains(&&**name) {
+        if name.is_empty() || crate::auth::oidc::OWN_PARAMETERS.contains(&&**name) {
             let expected = "no parameter without a name, nor one that a login sets itself";
             at.invalid(format_args!("{name:?}"), expected);
         }
@@ -194,10 +186,4 @@ pub(super) fn url(text: &str, at: &mut At<'_>) {
             at.invalid(format_args!("{text:?}"), expected);
         }
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -5,15 +5,13 @@ use crate::alb::config::{
     Certificate, Config, Listener, ListenerAttributes, ListenerLimits, ListenerProtocol, MutualTls,
     Rule, parts,
 };
-use crate::listener::tls::SecurityPolicy;
+use crate::listener::{DEFAULT_CONNECTIONS, tls::SecurityPolicy};
 
 /// The ALB's quotas. They can be raised, so that more is noted only.
 const MAX_LISTENERS: usize = 50;
 const MAX_RULES: usize = 100;
 const MAX_CERTIFICATES: usize = 25;
 const MAX_CONDITION_VALUES: usize = 5;
-/// The listener's own limit.
-const DEFAULT_CONNECTIONS: u32 = 16_384;
 
 /// The fields whose names an attribute can change.
 const REQUEST_HEADERS: [&str; 8] = [

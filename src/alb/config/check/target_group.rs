@@ -190,9 +190,11 @@ fn health_check(group: &TargetGroup, at: &mut At<'_>) {
         ("healthy_threshold", effective.healthy_threshold),
         ("unhealthy_threshold", effective.unhealthy_threshold),
     ] {
-        match u64::from(number) {
-            number @ (0 | 1_000_001..) => at.at(field).number_within(number, 1, MAX_THRESHOLD),
-            number => at.at(field).number(number, 2, 10),
+        let (number, mut at) = (u64::from(number), at.at(field));
+        if (1..=MAX_THRESHOLD).contains(&number) {
+            at.number(number, 2, 10);
+        } else {
+            at.number_within(number, 1, MAX_THRESHOLD);
         }
     }
     if effective.timeout >= effective.interval {

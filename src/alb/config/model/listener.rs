@@ -161,8 +161,8 @@ impl Default for ListenerAttributes {
 }
 
 /// Limits on the connections of a listener. They hold for each node: with zones that have
-/// addresses, a listener has one node in each. A change closes the connections of before, after
-/// their requests.
+/// addresses, a listener has one node in each. After a change, existing
+/// connections finish their requests and are closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerLimits {

@@ -16,8 +16,8 @@ use crate::{
     rules::Action,
 };
 
-/// The layers of all rules, by what they are made of. A reload keeps the layers that stay, with
-/// the key sets and the providers' metadata that they have fetched.
+/// The authentication layers of all rules, by their settings. A reload keeps the layers whose
+/// settings stay, with the key sets and the providers' metadata that they have fetched.
 #[derive(Clone, Default)]
 pub(in crate::alb::load_balancer) struct AuthLayers {
     #[cfg(feature = "jwt")]

@@ -68,13 +68,10 @@ fn make_tls(
         Some(name) => SecurityPolicy::alb(name)?,
         None => SecurityPolicy::intermediate(),
     };
-    let mut tls = ServerTls::builder(certificates.build()?)
+    ServerTls::builder(certificates.build()?)
         .policy(policy)
-        .client_auth(client_auth(&listener.mutual_tls, config)?);
-    if !config.load_balancer.attributes.http2 {
-        tls = tls.alpn(["http/1.1"]);
-    }
-    tls.build()
+        .client_auth(client_auth(&listener.mutual_tls, config)?)
+        .build()
 }
 
 fn make_certificate(
