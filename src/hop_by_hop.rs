@@ -105,13 +105,14 @@ pub(crate) fn describes_client(name: &HeaderName) -> bool {
 
 /// Returns whether an edge describes the client, its connection or its user in the field.
 fn is_written_by_edge(name: &HeaderName) -> bool {
-    let prefixes = ["x-amzn-mtls-", "x-amzn-oidc-", "x-amzn-tls-"];
-    describes_client(name) || prefixes.iter().any(|prefix| folds_to(name, prefix))
+    let prefixes = ["x-amzn-mtls-", "x-amzn-tls-"];
+    describes_client(name)
+        || describes_user(name)
+        || prefixes.iter().any(|prefix| folds_to(name, prefix))
 }
 
 /// Returns whether the load balancer names a user in the field, `x-amzn-oidc-*`. Any other
 /// character may stand for the hyphens: CGI, WSGI and PHP do not tell them apart.
-#[cfg(any(feature = "alb", feature = "oidc"))]
 pub(crate) fn describes_user(name: &HeaderName) -> bool {
     folds_to(name, "x-amzn-oidc-")
 }

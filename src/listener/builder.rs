@@ -84,9 +84,9 @@ impl ListenerBuilder {
         /// Default 1 h.
         pub fn tunnel_idle(time: Duration) => limits.times.tunnel_idle = time;
         /// Limits the time in which a client reads nothing of what waits for it. On HTTP/2 that is
-        /// a client that reads no frame; one that stops its streams by flow control has the time of
-        /// `idle_timeout`, or of `keep_alive` if the service has given all responses away. Default
-        /// 30 s.
+        /// a client that reads no frame. A client that stops its streams by flow control is under
+        /// `idle_timeout`, or under `keep_alive` once all response bodies have been read from the
+        /// service. Default 30 s.
         pub fn write_timeout(time: Duration) => limits.times.write = time;
         /// Limits the age of a connection: after that, its next response says `Connection: close`
         /// on HTTP/1.1, and a connection of HTTP/2 gets a GOAWAY. Default 1 h, as for an

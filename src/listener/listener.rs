@@ -69,8 +69,8 @@ impl Listener {
     /// Gives the connections themselves to a service, after the PROXY header and the TLS handshake,
     /// until the graceful shutdown is complete; see [`Serve`].
     ///
-    /// Of the limits of the builder, those on connections and handshakes hold, and none of HTTP.
-    /// After a handshake nothing else limits the time of a connection: a
+    /// The builder's limits on connections and handshakes apply, and those on HTTP do not. After
+    /// the handshake the listener does not limit the time of a connection: a
     /// [`Relay`](crate::tcp::Relay) has limits of its own.
     #[cfg(feature = "tcp")]
     pub fn serve_connections<S>(self, service: S) -> Serve<Connections<S>>

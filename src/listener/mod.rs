@@ -42,7 +42,10 @@
 //! (not on a Unix socket without a PROXY header), [`ConnectionInfo`] with the [`ProxyHeader`], and
 //! `TlsDetails` if the connection is encrypted.
 //!
-//! **Every limit of time has a default**, and every connection is always under one of them:
+//! `Listener::serve_connections` (feature `tcp`) gives a service the connections themselves. Only
+//! the first two limits below hold for them.
+//!
+//! **Every limit of time has a default**, and every connection of HTTP is always under one of them:
 //!
 //! | a client that | is closed after |
 //! |---|---|
@@ -97,6 +100,8 @@ pub mod tls;
 
 #[cfg(feature = "tcp")]
 pub use self::connection::{ConnectionService, Connections};
+#[cfg(feature = "alb")]
+pub(crate) use self::limits::DEFAULT_CONNECTIONS;
 pub use self::{
     builder::ListenerBuilder,
     connection::{ConnectionInfo, HttpService},

@@ -31,9 +31,9 @@ pin_project! {
     /// 2. Connections without a request in flight are closed. One that has not had a request yet
     ///    gets a second for it.
     /// 3. Responses say `Connection: close`; HTTP/2 gets a GOAWAY in two steps, so that no request
-    ///    on the way is lost. Requests in flight and tunnels go on.
-    ///    Connections that a service has (`serve_connections`) go on as well.
-    /// 4. After [`drain_limit`](Self::drain_limit) the others are cut off.
+    ///    on the way is lost. Requests in flight, tunnels, and connections that
+    ///    `serve_connections` has given to a service go on.
+    /// 4. After [`drain_limit`](Self::drain_limit) the connections that are still open are cut off.
     ///
     /// Each listening socket and each connection is a task, and so is each request of HTTP/2. They
     /// belong to this future: when it is dropped, they end, and so do the tunnels of their

@@ -88,7 +88,7 @@ impl<S> Rules<S> {
         }
     }
 
-    /// Builds rules of their own that continue the counts of these, for rules that keep their name.
+    /// Builds a separate set of rules. Rules that keep their name continue the counts of this set.
     #[cfg(feature = "alb")]
     pub(crate) fn successor(&self, rules: RulesBuilder<S>) -> Result<Self, ConfigError> {
         let name = Arc::clone(&rules.name);

@@ -148,7 +148,10 @@ async fn slow_backend(listener: TcpListener) {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await?);
             }
-            if head.starts_with(b"GET /slow ") {
+            if head.starts_with(b"GET /stuck ") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").await?;
+                stream.read_u8().await?;
+            } else if head.starts_with(b"GET /slow ") {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n").await?;
                 for _ in 0..8 {
                     sleep(Duration::from_secs(1)).await;
@@ -174,8 +177,16 @@ async fn long_responses_and_silent_tunnels_go_on() {
     let _backend = tokio::spawn(slow_backend(listener));
     // A silent connection ends after 5.2 s.
     let gateway = Gateway::start(&[upstream, "--timeout=0.2".into()]);
-    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    let gateway_address = gateway.address;
+    let mut slow = TcpStream::connect(gateway_address).await.unwrap();
     slow.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    let stuck = tokio::spawn(async move {
+        let mut stuck = TcpStream::connect(gateway_address).await.unwrap();
+        stuck.write_all(b"GET /stuck HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        let start = Instant::now();
+        let _ = stuck.read_to_end(&mut Vec::new()).await;
+        start.elapsed()
+    });
     let mut tunnel = TcpStream::connect(gateway.address).await.unwrap();
     let upgrade = b"GET /tunnel HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -189,6 +200,9 @@ async fn long_responses_and_silent_tunnels_go_on() {
     let mut received = Vec::new();
     timeout(Duration::from_secs(20), slow.read_to_end(&mut received)).await.unwrap().unwrap();
     assert!(received.ends_with(b"\r\n\r\nxxxxxxxx"), "{}", received.escape_ascii());
+    // A response that stands still is cut off, by then.
+    let stuck = stuck.await.unwrap();
+    assert!((5.0..8.0).contains(&stuck.as_secs_f64()), "{stuck:?}");
     // Nothing has passed for 8 s.
     tunnel.write_all(b"hello").await.unwrap();
     let mut echo = [0; 5];

@@ -24,12 +24,6 @@ impl<I> FrameMeter<I> {
         let received = Frames { unread: PREFACE.len(), ..Frames::default() };
         Self { io, activity, received, sent: Frames::default() }
     }
-
-    fn has_sent(&mut self, bytes: &[u8]) {
-        if self.sent.pass(bytes) {
-            self.activity.has_sent_response();
-        }
-    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for FrameMeter<I> {
@@ -55,7 +49,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FrameMeter<I> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.has_sent(&buf[..written]);
+        if self.sent.pass(&buf[..written]) {
+            self.activity.has_sent_response();
+        }
         Poll::Ready(Ok(written))
     }
 
@@ -65,11 +61,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FrameMeter<I> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        let mut left = written;
+        let (mut left, mut has_message) = (written, false);
         for buf in bufs {
             let part = left.min(buf.len());
-            self.has_sent(&buf[..part]);
+            has_message |= self.sent.pass(&buf[..part]);
             left -= part;
+        }
+        // Once for all parts: it reads the clock.
+        if has_message {
+            self.activity.has_sent_response();
         }
         Poll::Ready(Ok(written))
     }

@@ -58,8 +58,8 @@ impl Certificates {
 
     /// Reads the certificates again that come from files, and returns how many have changed.
     ///
-    /// A certificate that has expired while it was served is logged, and is no error as long as its
-    /// file has the same. This blocks the thread while it reads.
+    /// A certificate that has expired while it was served is logged. It is no error as long as its
+    /// file still contains that certificate. This blocks the thread while it reads.
     ///
     /// # Errors
     ///
@@ -90,13 +90,16 @@ impl Certificates {
         self.shared.set.load().entries.iter().map(|loaded| loaded.info()).collect()
     }
 
-    /// Returns whether both serve the same chains in the same order.
+    /// Returns whether both serve the same chains under the same names in the same order.
     #[cfg(feature = "alb")]
     pub(crate) fn serves_the_same(&self, other: &Self) -> bool {
         let (own, others) = (self.shared.set.load(), other.shared.set.load());
         // A leaf names its key, so its key is the same too.
         let chains = |set: &CertificateSet| -> Vec<_> {
-            set.entries.iter().map(|loaded| (loaded.role, loaded.certified.cert.clone())).collect()
+            set.entries
+                .iter()
+                .map(|loaded| (loaded.role, loaded.names.clone(), loaded.certified.cert.clone()))
+                .collect()
         };
         chains(&own) == chains(&others)
     }

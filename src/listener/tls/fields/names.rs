@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     ConfigError, header_fields,
-    hop_by_hop::{HopByHop, describes_client},
+    hop_by_hop::{HopByHop, describes_client, describes_user},
 };
 
 /// A header field about the TLS of the client's connection.
@@ -160,9 +160,8 @@ fn has_other_meaning(name: &HeaderName) -> bool {
         "via",
         "warning",
     ];
-    /// Fields that parts of a load balancer write: the trace of a request, and its user.
+    /// The trace of a request, which a load balancer writes.
     const OF_LOAD_BALANCER: &str = "x-amzn-trace-id";
-    const OF_USER: &str = "x-amzn-oidc-";
 
     let hyphened: String = name
         .as_str()
@@ -172,7 +171,7 @@ fn has_other_meaning(name: &HeaderName) -> bool {
     let is_other = |name: &HeaderName| {
         OF_HTTP.contains(&name.as_str())
             || name == OF_LOAD_BALANCER
-            || name.as_str().starts_with(OF_USER)
+            || describes_user(name)
             || describes_client(name)
             || HopByHop::of(&HeaderMap::new()).contains(name)
     };
