@@ -35,7 +35,6 @@ use super::{
 use crate::{
     BoxError, Error,
     endpoint::{EndpointState, EndpointStats, Look, Take, Ticket, Tried, Watch},
-    load::Now,
     outcome::{Attempt, Attempts, Track},
     strategy::{Candidate, Pick, PickContext, Rng},
 };
@@ -321,8 +320,8 @@ impl<S, P, Req> Acquire<S, P, Req> {
             all_attempts.as_ref().map_or((&self.tried, 1), |(tried, number)| (tried, *number));
         let mut missed: Option<&Arc<EndpointStats>> = None;
         for _ in 0..MAX_PICK_RACES {
-            let mut now = Now::lazy();
-            let started = snapshot.timed.then(|| now.moment());
+            let now = snapshot.now();
+            let started = now.known();
             let context = PickContext::new(&mut self.rng, now, avoided).for_attempt(number);
             let mut context = context.with_offers(&look.offers);
             let picked = snapshot.picker.pick(request, &mut context);

@@ -195,7 +195,7 @@ impl<S, P> Shared<S, P> {
         }
         // A slot that is offered to a queued request counts as used, so any request may take this
         // room.
-        if self.is_open() || snapshot.candidates.any_has_room(rng) {
+        if !snapshot.limited || snapshot.candidates.any_has_room(rng) {
             return Readiness::Ready;
         }
         Readiness::Wait(Lack::Room)

@@ -93,14 +93,14 @@ impl<S, P> Snapshot<S, P> {
         if self.limited {
             return self.start_limited(request, rng);
         }
-        // Nothing else has this context, so that it need not be in memory when the pick is inlined.
+        // No other function sees this context, so it stays in registers when the pick is inlined.
         let now = self.now();
         self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
     }
 
     /// Returns the time of a pick, already read if attempts need it.
     #[inline]
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         if self.timed { Now::read() } else { Now::lazy() }
     }
 
@@ -130,7 +130,8 @@ impl<S, P> Snapshot<S, P> {
         self.start_attempt(candidate, started, context.pick_metadata(), tried)
     }
 
-    /// Does the same for a request with earlier or concurrent attempts, and avoids their endpoints.
+    /// Picks an endpoint for a request with earlier or concurrent attempts, avoids their endpoints,
+    /// and takes a slot there.
     pub(super) fn start_next<Req>(
         &self,
         request: &Req,

@@ -51,8 +51,8 @@ pub(crate) struct Interest {
     pub(crate) rationed: bool,
     /// The balancer measures durations.
     pub(crate) durations: bool,
-    /// None but the strategy's meter, and nothing to measure or to release, at the end of a
-    /// request: one test instead of four.
+    /// The end of a request concerns only the strategy's meter: there is nothing to measure or to
+    /// release. One test instead of four.
     pub(crate) plain: bool,
     /// The strategy's meter, if there is one, ignores successes while there are no failures.
     quiet: bool,

@@ -35,7 +35,8 @@ impl Now {
         *self.instant.get_or_insert_with(Instant::now)
     }
 
-    /// Returns the time if the clock has been read.
+    /// Returns the time as a moment, if it is converted: after [`read`](Self::read) or
+    /// [`moment`](Self::moment).
     #[inline]
     pub(crate) fn known(&self) -> Option<Moment> {
         self.moment

@@ -96,7 +96,7 @@ impl View {
 }
 
 impl Candidates {
-    /// Creates a view of the first `len` candidates of a store. `all_eligible` and `equal_weights`
+    /// Creates a view of a store, which has `len` candidates. `all_eligible` and `equal_weights`
     /// are about these.
     pub(crate) fn from_store(
         store: Arc<[Chunk<Candidate>]>,
@@ -184,7 +184,7 @@ impl Candidates {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Candidate> {
         match &self.eligible {
-            // The whole store, which ends there too.
+            // `from_store` gets exactly `len` candidates, so the store ends where the view does.
             View::First(_) => self.at(index),
             View::Listed(positions) => self.at(*positions.get(index)? as usize),
         }

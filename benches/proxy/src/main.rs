@@ -11,7 +11,8 @@
 //! each.
 //!
 //! Options: `--rounds N` (default 5), `--seconds S` (default 4), `--idle N` (default 10 000). Needs
-//! Linux with two cores, `taskset` and `wrk`; HAProxy, nginx and Envoy are left out where they are
+//! Linux with two cores, `taskset` and `wrk`. `tls` also needs `openssl`, and `ulimit -n` well
+//! above the number of idle connections. HAProxy, nginx and Envoy are left out where they are
 //! absent.
 
 mod load;

@@ -220,9 +220,13 @@ impl State {
     }
 
     fn wake_all(&mut self, wakers: &mut Wakers) {
+        self.wake_all_for_room(wakers);
+        wakers.woken.extend(std::mem::take(&mut self.change_watchers).into_values());
+    }
+
+    fn wake_all_for_room(&mut self, wakers: &mut Wakers) {
         wakers.woken.extend(self.line.values_mut().filter_map(|waiter| waiter.waker.take()));
         wakers.woken.extend(std::mem::take(&mut self.room_watchers).into_values());
-        wakers.woken.extend(std::mem::take(&mut self.change_watchers).into_values());
     }
 
     pub(super) fn wake(&mut self, id: u64, wakers: &mut Wakers) {
@@ -439,12 +443,13 @@ impl WaitQueue {
         });
     }
 
-    /// Wakes all that wait for room, because there is some that is not counted in slots. The caller
-    /// has made the room before, as one that frees a slot.
+    /// Wakes all requests and watchers that wait for room, after the caller has made room that is
+    /// not counted in slots. The caller's write is sequentially consistent, as that of a released
+    /// slot.
     pub(crate) fn look_again(&self) {
         between_seq_cst();
         if self.is_queued() || self.watching.load(Ordering::SeqCst) > 0 {
-            self.with(|state, wakers| state.wake_all(wakers));
+            self.with(|state, wakers| state.wake_all_for_room(wakers));
         }
     }
 

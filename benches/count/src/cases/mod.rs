@@ -13,6 +13,7 @@ pub const CASES: &[Case] = &[
     Case::new("round robin", plain::round_robin),
     Case::new("p2c, outstanding", plain::p2c_outstanding),
     Case::new("p2c, default", plain::p2c_default),
+    Case::new("p2c, default, a clone per request", plain::clone_per_request),
     Case::new("p2c, peak EWMA", plain::p2c_peak_ewma),
     Case::new("least loaded of five", plain::least_loaded_of_five),
     Case::new("tower Balance, pending requests", tower::pending_requests),

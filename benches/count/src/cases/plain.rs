@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tower::{Layer, Service};
@@ -80,6 +80,31 @@ pub fn p2c_outstanding(requests: u64) {
 
 pub fn p2c_default(requests: u64) {
     plain(P2c::default(), requests);
+}
+
+/// Sends each request with a clone of its own, as servers do.
+struct PerRequest<S>(S);
+
+impl<S: Service<()> + Clone> Service<()> for PerRequest<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, (): ()) -> S::Future {
+        let mut clone = self.0.clone();
+        assert!(clone.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        clone.call(())
+    }
+}
+
+pub fn clone_per_request(requests: u64) {
+    send_unit(PerRequest(over_noop(P2c::default())), requests);
 }
 
 pub fn p2c_peak_ewma(requests: u64) {
