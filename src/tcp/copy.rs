@@ -64,9 +64,9 @@ impl Direction {
         self.written
     }
 
-    /// Returns a number that changes whenever a byte moves.
+    /// Returns a number that changes whenever a byte moves, and when the direction is over.
     pub(super) fn moved(&self) -> u64 {
-        self.read + self.written
+        self.read + self.written + u64::from(self.is_over())
     }
 
     /// Returns true if the direction has ended or failed.

@@ -142,7 +142,7 @@ impl IntoFuture for Session {
     }
 }
 
-/// Both directions, and when they last moved a byte.
+/// Both directions, and when they last moved a byte or were over.
 struct Copy<'a> {
     to_target: Direction,
     to_client: Direction,
@@ -206,7 +206,8 @@ impl<'a> Copy<'a> {
         *self.failed.get_or_insert(cause)
     }
 
-    /// Waits until no byte has moved for the time that applies.
+    /// Waits until nothing has moved for the time that applies. That of a half-closed connection
+    /// begins when a side has closed, or with a later byte.
     ///
     /// The timer is not moved with each byte. It ends too early then, looks again, and is set to
     /// the deadline of that time.

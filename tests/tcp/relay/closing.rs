@@ -162,6 +162,8 @@ async fn a_half_closed_connection_may_have_less_time() {
     let nlb = before(relays, &[target.address]);
     let mut client = nlb.connect().await;
     let mut server = accepted.recv().await.unwrap();
+    // Its time begins when a side closes, also after silence.
+    sleep(Duration::from_millis(500)).await;
     client.shutdown().await.unwrap();
     assert_eq!(soon(read_all(&mut server)).await, "");
     for _ in 0..4 {
