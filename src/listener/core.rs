@@ -1,14 +1,9 @@
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicU8,
-            Ordering::{AcqRel, Acquire},
-        },
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicU8,
+        Ordering::{AcqRel, Acquire},
     },
-    task::{Poll, Waker},
 };
 
 use tokio::{
@@ -22,6 +17,7 @@ use super::{
     status::{Counters, ListenerStatus, Refusal},
 };
 use crate::{
+    future::until,
     log_limit::LogLimit,
     sync::{Mutex, lock},
 };
@@ -101,32 +97,12 @@ impl Core {
 
     /// Waits until the listener drains, or is beyond that.
     pub(super) async fn until_draining(&self) {
-        self.until(Phase::Draining, &self.draining).await;
+        until(&self.draining, || self.phase() >= Phase::Draining).await;
     }
 
     /// Waits until connections are cut off.
     pub(super) async fn until_cut_off(&self) {
-        self.until(Phase::CutOff, &self.cut_off).await;
-    }
-
-    /// Waits for a phase, which `signal` announces.
-    ///
-    /// A connection polls this whenever it is polled. The signal has a lock that all connections
-    /// share, so only a poll by another waker reaches it.
-    async fn until(&self, phase: Phase, signal: &Notify) {
-        let mut reached = pin!(signal.notified());
-        let mut registered: Option<Waker> = None;
-        poll_fn(|cx| {
-            if self.phase() >= phase {
-                return Poll::Ready(());
-            }
-            if registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                return Poll::Pending;
-            }
-            registered = Some(cx.waker().clone());
-            reached.as_mut().poll(cx)
-        })
-        .await;
+        until(&self.cut_off, || self.phase() >= Phase::CutOff).await;
     }
 
     /// Logs a refused connection, at most one per minute: a client must not fill the log.
@@ -146,9 +122,6 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    use futures::task::{ArcWake, waker};
     use tokio_test::task::spawn;
 
     use super::*;
@@ -181,28 +154,5 @@ mod tests {
         assert!(draining.poll().is_pending());
         core.advance(Phase::CutOff);
         assert!(draining.is_woken() && draining.poll().is_ready());
-    }
-
-    /// The waker that polled last is woken, as for each future.
-    #[tokio::test]
-    async fn another_waker_is_registered() {
-        struct Count(AtomicUsize);
-        impl ArcWake for Count {
-            fn wake_by_ref(count: &Arc<Self>) {
-                count.0.fetch_add(1, Relaxed);
-            }
-        }
-        let core = core();
-        let mut draining = pin!(core.until_draining());
-        let wakers = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
-        for count in wakers.iter().chain(&wakers) {
-            let waker = waker(Arc::clone(count));
-            let mut cx = std::task::Context::from_waker(&waker);
-            for _ in 0..3 {
-                assert!(draining.as_mut().poll(&mut cx).is_pending());
-            }
-        }
-        core.advance(Phase::Draining);
-        assert_eq!(wakers.map(|count| count.0.load(Relaxed)), [0, 1]);
     }
 }
