@@ -29,7 +29,7 @@ async fn open(state: &Arc<TargetState>, connection: &Connection) -> Result<Sessi
         return Err(RelayError::new(Kind::Loop, "the client has connected to the same address"));
     }
     // Before the connection, so that it is ended with the others of the target.
-    let terminated = state.subscribe();
+    let terminations = state.terminations();
     let limit = shared.limits.connect;
     let stream = match timeout(limit, reach(state, connection)).await {
         Ok(reached) => reached?,
@@ -40,7 +40,7 @@ async fn open(state: &Arc<TargetState>, connection: &Connection) -> Result<Sessi
     let Some(client) = connection.take() else {
         return Err(RelayError::new(Kind::NoClient, "another attempt has taken it"));
     };
-    Ok(Session::new(client, stream, terminated, Arc::clone(state)))
+    Ok(Session::new(client, stream, terminations, Arc::clone(state)))
 }
 
 /// Does what is limited by the connect timeout.

@@ -3,15 +3,25 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
     task::{Context, Poll},
 };
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tower_service::Service;
 
 use super::{Connection, Session, connect::connect, relays::Shared};
-use crate::error::RelayError;
+use crate::{
+    error::RelayError,
+    future::until,
+    sync::{Mutex, lock},
+};
 
 /// The service of one target: it connects, and the response relays.
 ///
@@ -30,19 +40,44 @@ pub struct Relay {
 pub(super) struct TargetState {
     pub(super) address: SocketAddr,
     pub(super) shared: Arc<Shared>,
-    /// Each session is a receiver; a new value ends them.
-    sessions: watch::Sender<()>,
+    /// How often the connections were ended.
+    terminations: AtomicU64,
+    /// Wakes the connections that are ended.
+    terminated: Notify,
+    /// Held while connections are counted as ended and then woken. A connection that began between
+    /// the two would be woken for an end that is not its own, and would miss the next.
+    terminating: Mutex<()>,
 }
 
 impl TargetState {
-    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
-        self.sessions.subscribe()
+    /// Returns how often the connections were ended, for a connection that begins.
+    pub(super) fn terminations(&self) -> u64 {
+        let _none_is_ended = lock(&self.terminating);
+        self.terminations.load(Acquire)
+    }
+
+    /// Waits until the connections are ended that began after `terminations`.
+    pub(super) async fn until_terminated(&self, terminations: u64) {
+        until(&self.terminated, || self.terminations.load(Acquire) != terminations).await;
+    }
+
+    fn terminate(&self) {
+        let _none_begins = lock(&self.terminating);
+        self.terminations.fetch_add(1, Release);
+        self.terminated.notify_waiters();
     }
 }
 
 impl Relay {
     pub(super) fn new(address: SocketAddr, shared: Arc<Shared>) -> Self {
-        Self { state: Arc::new(TargetState { address, shared, sessions: watch::Sender::new(()) }) }
+        let state = TargetState {
+            address,
+            shared,
+            terminations: AtomicU64::new(0),
+            terminated: Notify::new(),
+            terminating: Mutex::new(()),
+        };
+        Self { state: Arc::new(state) }
     }
 
     /// Returns the address of the target.
@@ -55,7 +90,7 @@ impl Relay {
     /// connections are relayed. [`Termination`](super::Termination) calls it when a target is
     /// removed or becomes unhealthy.
     pub fn terminate_connections(&self) {
-        self.state.sessions.send_replace(());
+        self.state.terminate();
     }
 
     /// Returns true if both are for the same target, and ended together.
@@ -85,5 +120,32 @@ impl Service<Connection> for Relay {
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay").field("target", &self.state.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_test::task::spawn;
+
+    use super::super::Relays;
+
+    #[test]
+    fn only_connections_that_began_before_are_ended() {
+        let relays = Relays::builder().build().unwrap();
+        let relay = relays.relay(([192, 0, 2, 1], 80).into());
+        let state = relay.state();
+        let began = state.terminations();
+        let mut relayed = spawn(state.until_terminated(began));
+        assert!(relayed.poll().is_pending());
+        // This one has not been polled when the connections are ended.
+        let mut connected = spawn(state.until_terminated(began));
+        relay.terminate_connections();
+        assert!(relayed.is_woken() && relayed.poll().is_ready());
+        assert!(connected.poll().is_ready());
+
+        let mut later = spawn(state.until_terminated(state.terminations()));
+        assert!(later.poll().is_pending());
+        relay.terminate_connections();
+        assert!(later.is_woken() && later.poll().is_ready());
     }
 }

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    future::{Future, IntoFuture, pending, poll_fn},
+    future::{Future, IntoFuture, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
     Stream,
@@ -35,8 +32,8 @@ use crate::outcome::{Attempt, Outcome};
 pub struct Session {
     client: ClientStream,
     target: TargetStream,
-    /// Changes when the connections of the target are ended.
-    terminated: watch::Receiver<()>,
+    /// How often the connections of the target had been ended when this one began.
+    terminations: u64,
     // Declared after the streams, so that an attempt ends when its connection is closed.
     open: Open,
 }
@@ -66,14 +63,14 @@ impl Session {
     pub(super) fn new(
         client: ClientStream,
         target: TargetStream,
-        terminated: watch::Receiver<()>,
+        terminations: u64,
         state: Arc<TargetState>,
     ) -> Self {
         state.shared.counters.open();
         let (bytes_to_target, bytes_to_client) = (0, 0);
         let cause = EndCause::CutOff;
         let open = Open { state, attempt: None, cause, bytes_to_target, bytes_to_client };
-        Self { client, target, terminated, open }
+        Self { client, target, terminations, open }
     }
 
     /// Returns the address of the target.
@@ -89,16 +86,11 @@ impl Session {
 
     async fn relay(self) -> Ended {
         // In this order, so that the sockets are closed before the attempt ends.
-        let Self { mut open, mut terminated, client, mut target } = self;
+        let Self { mut open, terminations, client, mut target } = self;
         let ClientStream { ahead, io: mut client } = client;
         let state = Arc::clone(&open.state);
         let limits = &state.shared.limits;
-        let mut terminated = pin!(async {
-            // Without a sender, which `state` has, nothing is terminated.
-            if terminated.changed().await.is_err() {
-                pending::<()>().await;
-            }
-        });
+        let mut terminated = pin!(state.until_terminated(terminations));
         let mut timer = pin!(sleep_until(deadline(Instant::now(), limits.idle)));
         let mut copy = Copy::new(ahead, limits);
         let cause = poll_fn(|cx| {
