@@ -39,7 +39,9 @@ pub(in crate::listener) struct Activity {
     retiring: AtomicBool,
     /// A stream of HTTP/2 has become a tunnel.
     has_tunnel: AtomicBool,
-    is_http2: AtomicBool,
+    /// The bytes of the socket set no time. HTTP/2 reports those of requests and responses instead,
+    /// and a connection that is not HTTP has no such times.
+    ignores_socket_bytes: AtomicBool,
     /// A TLS handshake has begun, and has the socket until it succeeds.
     is_handshaking: AtomicBool,
     socket: AtomicU8,
@@ -102,7 +104,7 @@ impl Activity {
             requests: AtomicU64::new(0),
             retiring: AtomicBool::new(false),
             has_tunnel: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
+            ignores_socket_bytes: AtomicBool::new(false),
             is_handshaking: AtomicBool::new(false),
             socket: AtomicU8::new(SocketState::Open as u8),
             end: OnceLock::new(),
@@ -127,8 +129,9 @@ impl Activity {
 
     /// Bytes have come.
     pub(super) fn has_read(&self) {
-        // With HTTP/2 the bytes may be other frames than those of a request.
-        if self.is_http2.load(Relaxed) {
+        // With HTTP/2 the bytes may be other frames than those of a request. Without HTTP nothing
+        // uses the time, and reading the clock costs some.
+        if self.ignores_socket_bytes.load(Relaxed) {
             return;
         }
         let now = self.now();
@@ -148,7 +151,7 @@ impl Activity {
         if self.blocked.load(Relaxed) != 0 {
             self.blocked.store(0, Relaxed);
         }
-        if !self.is_http2.load(Relaxed) {
+        if !self.ignores_socket_bytes.load(Relaxed) {
             self.has_sent_response();
         }
     }
@@ -201,7 +204,13 @@ impl Activity {
     }
 
     pub(super) fn set_http2(&self) {
-        self.is_http2.store(true, Relaxed);
+        self.ignores_socket_bytes.store(true, Relaxed);
+    }
+
+    /// The connection is not HTTP: no time limit of this listener depends on its bytes.
+    #[cfg(feature = "tcp")]
+    pub(super) fn ignore_bytes(&self) {
+        self.ignores_socket_bytes.store(true, Relaxed);
     }
 
     /// Makes the socket fail. After an upgrade, another task has it.
@@ -336,8 +345,9 @@ impl Activity {
         if blocked > 0 {
             next = next.or_earlier((after(blocked, times.write), Expiry::Write));
         }
-        // On HTTP/1.1 the next response has `Connection: close` instead.
-        if self.is_http2.load(Relaxed) && !self.is_retiring() {
+        // This is HTTP/2: a connection that is not HTTP has no deadline. On HTTP/1.1 the next
+        // response has `Connection: close` instead.
+        if self.ignores_socket_bytes.load(Relaxed) && !self.is_retiring() {
             next = next.or_earlier((after(self.opened, times.age), Expiry::Age));
         }
         next
@@ -494,6 +504,19 @@ mod tests {
         assert_eq!(due(&activity, None), (11, Expiry::KeepAlive));
         activity.has_sent_response();
         assert_eq!(due(&activity, None), (20, Expiry::KeepAlive));
+    }
+
+    #[cfg(feature = "tcp")]
+    #[tokio::test(start_paused = true)]
+    async fn the_bytes_of_a_connection_that_is_not_http_set_no_time() {
+        let activity = activity();
+        activity.ignore_bytes();
+        let before = [&activity.last_byte, &activity.awaited].map(|time| time.load(Relaxed));
+        advance(SECOND).await;
+        activity.has_read();
+        activity.has_written();
+        let after = [&activity.last_byte, &activity.awaited].map(|time| time.load(Relaxed));
+        assert_eq!(before, after);
     }
 
     #[tokio::test(start_paused = true)]

@@ -73,6 +73,7 @@ pub struct Connections<S>(pub(in crate::listener) S);
 impl<S: ConnectionService> Protocol for Connections<S> {
     async fn serve(self, opened: Opened) {
         let activity = Arc::clone(&opened.activity);
+        activity.ignore_bytes();
         let connection = connection(opened);
         // Its clone has the stream until the service has taken it.
         let begun = self.0.begin(connection.clone()).await;
