@@ -3,12 +3,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use socket2::{Domain, Socket, Type};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tower::ServiceExt;
 use tower_lb::{
     balance::Builder,
     discover::{self, DiscoverExt},
     listener::Listener,
     strategy::{LeastLoaded, Maglev},
-    tcp::{Connection, Relays},
+    tcp::{Connection, RelayErrorKind, Relays},
 };
 
 use crate::{
@@ -74,6 +75,22 @@ async fn a_target_that_is_the_load_balancer_is_refused() {
     soon(assert_reset(&mut TcpStream::connect(address).await.unwrap())).await;
     assert_eq!(relays.status().failed.target_is_self, 1);
     serving.abort();
+}
+
+/// The address that the client has connected to, written otherwise.
+#[tokio::test]
+async fn other_forms_of_the_own_address_are_refused_too() {
+    let relays = Relays::builder().build().unwrap();
+    let (local, peer) = (closed().await, ([127, 0, 0, 1], 5000).into());
+    let mapped = std::net::SocketAddr::from(([0, 0, 0, 0, 0, 0xFFFF, 0x7F00, 1], local.port()));
+    let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], local.port()));
+    for (target, local) in
+        [(mapped, local), (local, mapped), (unspecified, local), (local, unspecified)]
+    {
+        let connection = Connection::new(tokio::io::duplex(16).0, peer, local);
+        let error = soon(relays.relay(target).oneshot(connection)).await.unwrap_err();
+        assert_eq!(error.kind(), RelayErrorKind::Loop, "{target} from {local}: {error}");
+    }
 }
 
 #[tokio::test]
