@@ -1,6 +1,8 @@
 //! The hash of this crate that is the same in every process.
 
 use std::fmt::{self, Display, Write};
+#[cfg(feature = "tcp")]
+use std::net::IpAddr;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
@@ -12,6 +14,16 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 #[must_use]
 pub fn stable_hash(bytes: impl AsRef<[u8]>) -> u64 {
     xxh3_64(bytes.as_ref())
+}
+
+/// Returns the [`stable_hash`] of the octets of `ip`. An address of IPv6 that an IPv4 address is
+/// mapped to counts as the IPv4 address.
+#[cfg(feature = "tcp")]
+pub(crate) fn ip_hash(ip: IpAddr) -> u64 {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => stable_hash(ip.octets()),
+        IpAddr::V6(ip) => stable_hash(ip.octets()),
+    }
 }
 
 /// Returns the [`stable_hash`] of `value`'s displayed text, without collecting it.
@@ -54,6 +66,16 @@ mod tests {
         assert_eq!(stable_hash("a"), 0xE6C6_32B6_1E96_4E1F);
         assert_eq!(stable_hash("10.0.0.1:8080"), stable_hash(b"10.0.0.1:8080"));
         assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
+    }
+
+    /// As another implementation of XXH3 returns them.
+    #[cfg(feature = "tcp")]
+    #[test]
+    fn hashes_of_addresses_never_change() {
+        let hash = |ip: &str| ip_hash(ip.parse().unwrap());
+        assert_eq!(hash("192.0.2.1"), 0x2C1C_901E_ED9A_DC4A);
+        assert_eq!(hash("::ffff:192.0.2.1"), hash("192.0.2.1"));
+        assert_eq!(hash("2001:db8::1"), 0x275C_8FA5_8C2D_19A0);
     }
 
     #[test]

@@ -1,15 +1,12 @@
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use tokio::io::AsyncReadExt;
 
 use super::{ClientTls, Stream, stream::ClientStream};
 use crate::{
     escape::Escaped,
-    hash::stable_hash,
+    flow::FlowKey,
+    hash::ip_hash,
     outcome::{Attempts, Carry},
     retry::{RetrySafety, RetryableRequest},
     sync::{Mutex, lock},
@@ -163,12 +160,7 @@ impl Connection {
     #[must_use]
     pub fn flow_key(&self) -> Option<u64> {
         let (source, destination) = (self.source()?, self.destination()?);
-        let mut bytes = [0; 36];
-        bytes[..16].copy_from_slice(&octets(source.ip()));
-        bytes[16..32].copy_from_slice(&octets(destination.ip()));
-        bytes[32..34].copy_from_slice(&source.port().to_be_bytes());
-        bytes[34..].copy_from_slice(&destination.port().to_be_bytes());
-        Some(stable_hash(bytes))
+        Some(FlowKey::five_tuple(FlowKey::TCP, source, destination).hash(0))
     }
 
     /// Returns a key of the client's IP address. A hashing strategy with this key sends all
@@ -176,7 +168,7 @@ impl Connection {
     /// `Maglev::new(Connection::source_key)`. `None` without an address.
     #[must_use]
     pub fn source_key(&self) -> Option<u64> {
-        Some(stable_hash(octets(self.source()?.ip())))
+        Some(ip_hash(self.source()?.ip()))
     }
 
     /// Returns true if an attempt has taken the stream, or if it was closed.
@@ -240,14 +232,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// IPv4 addresses are the same as their form in IPv6.
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 impl Carry for Connection {
     fn attempts(&self) -> Option<&Attempts> {
         self.attempts.as_ref()
@@ -293,8 +277,8 @@ mod tests {
     fn keys_never_change() {
         let one = connection("192.0.2.1:5000", "198.51.100.7:443");
         let two = connection("192.0.2.1:5001", "198.51.100.7:443");
-        assert_eq!(one.source_key(), Some(0x9FE2_8067_5064_061A));
-        assert_eq!(one.flow_key(), Some(0x7F8C_B4E5_C981_47FA));
+        assert_eq!(one.source_key(), Some(0x2C1C_901E_ED9A_DC4A));
+        assert_eq!(one.flow_key(), Some(0x2C04_2721_8EC7_356D));
         assert_eq!(one.source_key(), two.source_key());
         assert_ne!(one.flow_key(), two.flow_key());
         let mapped = connection("[::ffff:192.0.2.1]:5000", "198.51.100.7:443");
