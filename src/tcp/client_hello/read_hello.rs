@@ -44,9 +44,15 @@ impl ReadHelloLayer {
         Self { timeout: Duration::from_secs(10), max_bytes: DEFAULT_MAX_BYTES }
     }
 
-    setters! {
-        /// Limits the time until the hello is complete. Default 10 s.
-        pub fn timeout(time: Duration) => timeout = time;
+    /// Limits the time until the hello is complete. Default 10 s.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn timeout(mut self, time: Duration) -> Result<Self, ConfigError> {
+        ConfigError::if_zero_time("timeout", time)?;
+        self.timeout = time;
+        Ok(self)
     }
 
     /// Limits the length of the hello, with the heads of its records. Default 16 KiB.
@@ -109,5 +115,18 @@ where
             settings.read(&mut connection).await;
             inner.call(connection).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_checked() {
+        let hello = ReadHelloLayer::new();
+        assert_eq!(hello.timeout(Duration::ZERO).unwrap_err().field(), "timeout");
+        assert_eq!(hello.max_bytes(511).unwrap_err().field(), "max_bytes");
+        assert!(hello.timeout(Duration::from_millis(1)).is_ok() && hello.max_bytes(512).is_ok());
     }
 }

@@ -174,7 +174,7 @@ async fn a_hello_may_come_in_many_segments() {
 
 #[tokio::test]
 async fn a_hello_that_never_ends_passes_without_a_name() {
-    let hello = ReadHelloLayer::new().timeout(Duration::from_millis(200));
+    let hello = ReadHelloLayer::new().timeout(Duration::from_millis(200)).unwrap();
     let passing = passing(hello.max_bytes(1000).unwrap()).await;
     // In time, and in length.
     let mut silent = passing.nlb.connect().await;
