@@ -1,7 +1,6 @@
 use std::{
     fmt,
     future::{Future, IntoFuture, poll_fn},
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -91,9 +90,6 @@ impl<S: ConnectionService> Protocol for Connections<S> {
     }
 }
 
-/// The extension with which AWS's load balancers name a VPC endpoint.
-const AWS: u8 = 0xEA;
-
 fn connection(opened: Opened) -> Connection {
     let Opened { io, peer, local, proxy_header, .. } = opened;
     let connection = match io {
@@ -111,13 +107,12 @@ fn connection(opened: Opened) -> Connection {
 
 /// Adds what a load balancer in front says.
 fn described(connection: Connection, header: &ProxyHeader) -> Connection {
-    let addresses: Option<(SocketAddr, SocketAddr)> = header.source().zip(header.destination());
-    let connection = match addresses {
+    let connection = match header.source().zip(header.destination()) {
         Some((source, destination)) => connection.with_original(source, destination),
         None => connection,
     };
-    match header.extension(AWS) {
-        Some(value) => connection.with_extension(AWS, value),
+    match header.extension(ProxyHeader::AWS) {
+        Some(value) => connection.with_extension(ProxyHeader::AWS, value),
         None => connection,
     }
 }

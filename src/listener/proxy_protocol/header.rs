@@ -47,6 +47,10 @@ const CLIENT_SSL: u8 = 0x01;
 const CLIENT_CERTIFICATE: u8 = 0x02 | 0x04;
 
 impl ProxyHeader {
+    /// The type of the extension with which AWS's load balancers name a VPC endpoint.
+    #[cfg(feature = "tcp")]
+    pub(in crate::listener) const AWS: u8 = kind::AWS;
+
     pub(super) fn new(version: u8, addresses: Option<Addresses>, extensions: &[u8]) -> Self {
         Self { inner: Arc::new(Inner { version, addresses, extensions: extensions.into() }) }
     }

@@ -65,10 +65,9 @@ impl<S> ByServerName<S> {
     fn find(&self, name: Option<&str>) -> Option<&S> {
         let Services { exact, below, default } = &*self.services;
         let named = name.and_then(|name| {
-            exact.get(name).or_else(|| {
-                let parents = name.match_indices('.').map(|(at, _)| &name[at + 1..]);
-                parents.into_iter().find_map(|parent| below.get(parent))
-            })
+            exact
+                .get(name)
+                .or_else(|| name.match_indices('.').find_map(|(at, _)| below.get(&name[at + 1..])))
         });
         named.or(default.as_ref())
     }
