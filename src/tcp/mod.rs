@@ -62,7 +62,7 @@
 //! |---|---|
 //! | one side closes its direction | the same, and goes on with its own direction |
 //! | both sides have closed | |
-//! | one side resets, or fails | a reset, after what was received before |
+//! | one side resets, or fails | a reset; bytes that the kernel has not delivered yet are lost |
 //! | no byte moves for [`idle_timeout`](RelaysBuilder::idle_timeout) | a reset, on both sides |
 //! | [`Termination`] | a reset, on both sides |
 //! | the listener's time for draining is over | an end |
