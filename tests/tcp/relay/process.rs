@@ -276,7 +276,7 @@ async fn a_silent_connection_has_no_buffer() {
     let more = open(1000).await;
     let each = process.resident_bytes().saturating_sub(before) / 1200;
     println!("{each} bytes for each connection");
-    assert!(each < 16 << 10, "{each}");
+    assert!((1 << 10..16 << 10).contains(&each), "{each}");
     drop((clients, more));
 }
 
