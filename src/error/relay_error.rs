@@ -15,21 +15,22 @@ pub struct RelayError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RelayErrorKind {
-    /// The target did not accept a connection, or not in time.
+    /// The target refused the connection, or was not connected in time, with the PROXY header and
+    /// the TLS handshake.
     Connect,
     /// This process could not open a connection, for example because it has no file descriptor
     /// left. The target is not at fault.
     Local,
     /// The PROXY header could not be sent.
     ProxyHeader,
-    /// The TLS handshake with the target failed, or was not complete in time.
+    /// The TLS handshake with the target failed.
     Tls,
     /// The target is the address that the client has connected to, so the connection would come
     /// back.
     Loop,
     /// No service is known for the server name of the client, and there is no default.
     UnknownName,
-    /// Another attempt has the client's stream, or the client has closed it.
+    /// The client's stream was taken by another attempt, or was reset.
     NoClient,
 }
 

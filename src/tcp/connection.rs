@@ -171,7 +171,7 @@ impl Connection {
         Some(ip_hash(self.source()?.ip()))
     }
 
-    /// Returns true if an attempt has taken the stream, or if it was closed.
+    /// Returns true if an attempt has taken the stream, or if it was reset.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         lock(&self.stream).is_none()

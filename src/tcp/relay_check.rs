@@ -8,11 +8,11 @@ use super::{
 use crate::{BoxError, health::Check};
 
 /// Passes if a target accepts a TCP connection, and the PROXY header if its relay sends one. The
-/// header says that the connection is no client's (`LOCAL`).
+/// header is that of a health check (`LOCAL`, or `UNKNOWN` in version 1).
 ///
-/// It belongs after [`connect`](crate::discover::DiscoverExt::connect), and has the time limit of
-/// the [`HealthCheck`](crate::health::HealthCheck). A target with TLS sees a connection without a
-/// handshake.
+/// Place the check after [`connect`](crate::discover::DiscoverExt::connect). It has the time limit
+/// of the [`HealthCheck`](crate::health::HealthCheck). A target with TLS sees a connection without
+/// a handshake.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RelayCheck;
 

@@ -9,7 +9,7 @@ use super::{ClientIdentity, ClientTls, Connection};
 /// | form | a line of text | binary |
 /// | addresses of the client and of the connection | yes | yes |
 /// | TLS that the listener has terminated, server name, protocol | | with [`tls_details`](Self::tls_details) |
-/// | extensions of the load balancer in front, such as `0xEA` | | yes |
+/// | extensions of the [`Connection`]; a listener adds `0xEA` of the load balancer in front | | yes |
 /// | checksum | | with [`checksum`](Self::checksum) |
 /// | of a health check | `UNKNOWN` | `LOCAL` |
 ///

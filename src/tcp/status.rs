@@ -4,7 +4,7 @@ use std::{
 };
 
 counts! {
-    /// Counts connections of which no target was reached by an attempt, by the reason.
+    /// Counts attempts that reached no target, by the reason.
     pub struct ConnectFailures, ConnectFailureCounters by ConnectFailure {
         /// The target refused the connection.
         refused: Refused,

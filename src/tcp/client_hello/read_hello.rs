@@ -34,7 +34,7 @@ pub struct ReadHelloLayer {
 
 /// A hello with a post-quantum key share has about 2 KB.
 const DEFAULT_MAX_BYTES: usize = 16 * 1024;
-/// What a message of a handshake is at most long for other implementations.
+/// The longest handshake message that other implementations accept.
 const LARGEST_MAX_BYTES: usize = 64 * 1024;
 
 impl ReadHelloLayer {
