@@ -291,6 +291,16 @@ mod tests {
         assert_eq!((unix.flow_key(), unix.source_key()), (None, None));
     }
 
+    #[cfg(feature = "udp")]
+    #[test]
+    fn a_client_has_the_source_key_of_its_flows_of_udp() {
+        for client in ["192.0.2.1:5000", "[::ffff:192.0.2.1]:5000", "[2001:db8::1]:5000"] {
+            let connection = connection(client, "198.51.100.7:443");
+            let flow = crate::udp::Flow::new(client.parse().unwrap(), connection.local().unwrap());
+            assert_eq!(connection.source_key(), Some(flow.source_hash()), "{client}");
+        }
+    }
+
     #[tokio::test]
     async fn what_was_looked_at_stays_also_after_a_limit() {
         use tokio::io::AsyncWriteExt;
