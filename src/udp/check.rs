@@ -64,11 +64,15 @@ impl Check<SocketAddr> for DatagramCheck {
             socket.send(&payload).await?;
             let mut reply = vec![0; MAX_REPLY_BYTES];
             loop {
-                socket::readable(&socket).await?;
-                match socket.try_recv(&mut reply) {
+                let readable = socket::readable(&socket).await;
+                match readable.and_then(|()| socket.try_recv(&mut reply)) {
                     Ok(len) if is_reply(&reply[..len]) => return Ok(()),
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    // The kernel knows the path's MTU now, and fragments the datagram.
+                    Err(error) if socket::is_too_long(&error) => {
+                        socket::send(&socket, &payload)?;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -138,15 +138,19 @@ impl Exchange {
 
     async fn receive(&self, socket: &UdpSocket, request: &[u8]) -> io::Result<Bytes> {
         loop {
-            socket::readable(socket).await?;
+            let readable = socket::readable(socket).await;
             // Allocated only now: a waiting request needs little memory.
             let mut reply = BytesMut::with_capacity(MAX_DATAGRAM_BYTES);
-            match socket.try_recv_buf(&mut reply) {
+            match readable.and_then(|()| socket.try_recv_buf(&mut reply)) {
                 Ok(_) if self.is_reply.as_ref().is_none_or(|is| is(request, &reply)) => {
                     return Ok(Bytes::copy_from_slice(&reply));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The kernel knows the path's MTU now, and fragments the request.
+                Err(error) if socket::is_too_long(&error) => {
+                    socket::send(socket, request)?;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -6,6 +6,8 @@ use std::{
 
 use tokio::{io::ReadBuf, net::UdpSocket};
 
+use super::socket::{is_refused, is_too_long};
+
 /// A buffer for one datagram. It is longer than any, so that none is cut off.
 #[derive(Default)]
 pub(super) struct Buffer(Box<[u8]>);
@@ -50,20 +52,22 @@ impl Buffer {
         socket: &UdpSocket,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<&[u8]>> {
-        let mut buffer = ReadBuf::new(&mut self.0);
-        ready!(socket.poll_recv(cx, &mut buffer))?;
-        let len = buffer.filled().len();
-        Poll::Ready(Ok(&self.0[..len]))
+        loop {
+            let mut buffer = ReadBuf::new(&mut self.0);
+            match ready!(socket.poll_recv(cx, &mut buffer)) {
+                Ok(()) => {
+                    let len = buffer.filled().len();
+                    return Poll::Ready(Ok(&self.0[..len]));
+                }
+                // It is about a datagram that was sent, and the peer is not at fault.
+                Err(error) if is_too_long(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 }
 
 /// Returns whether an error concerns a datagram that was sent before, and not the socket.
 fn is_of_one_datagram(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
-    )
+    is_refused(error) || is_too_long(error) || error.kind() == io::ErrorKind::Interrupted
 }

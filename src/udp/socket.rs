@@ -77,35 +77,51 @@ fn is_loop(target: SocketAddr, local: SocketAddr, source: IpAddr) -> bool {
 pub(super) async fn readable(socket: &TokioSocket) -> io::Result<()> {
     let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
     if ready.is_error() {
-        if let Some(error) = socket.take_error()? {
+        if let Some(error) = take_error(socket) {
             return Err(error);
         }
-        forget_error(socket);
     }
     Ok(())
 }
 
-/// Waits until the operating system reports an error.
+/// Waits until the operating system reports an error of the target.
 pub(super) async fn failed(socket: Arc<TokioSocket>) -> io::Error {
     loop {
-        match socket.ready(Interest::ERROR).await.and_then(|_| socket.take_error()) {
-            Ok(Some(error)) | Err(error) => return error,
+        if let Err(error) = socket.ready(Interest::ERROR).await {
+            return error;
+        }
+        match take_error(&socket) {
+            // The kernel knows the path's MTU now, and fragments the next datagrams.
+            Some(error) if is_too_long(&error) => {}
+            Some(error) => return error,
             // A call on the socket has returned it.
-            Ok(None) => forget_error(&socket),
+            None => {}
         }
     }
 }
 
-/// Resets the readiness, so that the next error is a new event.
-fn forget_error(socket: &TokioSocket) {
-    let none = || Err(io::ErrorKind::WouldBlock.into());
-    let _: io::Result<()> = socket.try_io(Interest::ERROR, none);
+/// Returns the error that the operating system reports. If it reports none, the next error is a new
+/// event.
+fn take_error(socket: &TokioSocket) -> Option<io::Error> {
+    // In `try_io`, so that an error that comes meanwhile is not forgotten.
+    let take = || match socket.take_error()? {
+        Some(error) => Err(error),
+        None => Err(io::ErrorKind::WouldBlock.into()),
+    };
+    let taken: io::Result<()> = socket.try_io(Interest::ERROR, take);
+    taken.err().filter(|error| error.kind() != io::ErrorKind::WouldBlock)
 }
 
 /// Sends without waiting. tokio's own `try_send` fails on a socket whose readiness it has not
 /// learned yet, as on each new one.
 pub(super) fn send(socket: &TokioSocket, datagram: &[u8]) -> io::Result<usize> {
-    SockRef::from(socket).send(datagram)
+    let socket = SockRef::from(socket);
+    match socket.send(datagram) {
+        // An earlier datagram may have been too long for the path, and this one was not sent. If
+        // this one is too long, it fails again.
+        Err(error) if is_too_long(&error) => socket.send(datagram),
+        result => result,
+    }
 }
 
 /// Sends to an address without waiting.
@@ -122,12 +138,18 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
     )
 }
 
+/// Returns whether a datagram was too long: for UDP, or for the path of an earlier datagram, which
+/// a router reports by an ICMP error. The latter says nothing about the target.
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    // EMSGSIZE has no kind of its own.
+    error.raw_os_error() == Some(EMSGSIZE)
+}
+
 /// Returns why a datagram could not be sent.
 pub(super) fn drop_reason(error: &io::Error) -> DropReason {
     match error.kind() {
         io::ErrorKind::WouldBlock => DropReason::QueueFull,
-        // EMSGSIZE has no kind of its own.
-        _ if error.raw_os_error() == Some(EMSGSIZE) => DropReason::TooLarge,
+        _ if is_too_long(error) => DropReason::TooLarge,
         _ if is_refused(error) => DropReason::Refused,
         _ => DropReason::Failed,
     }

@@ -4,5 +4,6 @@ mod dns;
 mod exchange;
 mod flow_table;
 mod flows;
+mod path_mtu;
 mod peers;
 mod quic;
