@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Wake, Waker},
@@ -28,7 +28,8 @@ pub(super) struct Item<K> {
     /// Tells it from an earlier item under the same key.
     pub(super) number: u64,
     is_woken: AtomicBool,
-    queue: Arc<ReadyQueue<K>>,
+    /// The queue has the item while it is woken.
+    queue: Weak<ReadyQueue<K>>,
 }
 
 impl<K: Send + Sync + 'static> ReadyQueue<K> {
@@ -38,7 +39,7 @@ impl<K: Send + Sync + 'static> ReadyQueue<K> {
 
     /// Returns the waker of an item.
     pub(super) fn waker(self: &Arc<Self>, key: K, number: u64) -> Waker {
-        let (queue, is_woken) = (Arc::clone(self), AtomicBool::new(false));
+        let (queue, is_woken) = (Arc::downgrade(self), AtomicBool::new(false));
         Waker::from(Arc::new(Item { key, number, is_woken, queue }))
     }
 
@@ -64,7 +65,9 @@ impl<K: Send + Sync + 'static> Wake for Item<K> {
         if self.is_woken.swap(true, Ordering::SeqCst) {
             return;
         }
-        let mut state = lock(&self.queue.state);
+        // A relay that was dropped has no task to wake.
+        let Some(queue) = self.queue.upgrade() else { return };
+        let mut state = lock(&queue.state);
         state.woken.push(Arc::clone(self));
         // Only the first one needs to wake the task, and outside of the lock.
         let task = (state.woken.len() == 1).then(|| state.task.clone()).flatten();
@@ -111,6 +114,17 @@ mod tests {
             items.iter().for_each(Waker::wake_by_ref);
             assert_eq!(count.0.load(Ordering::SeqCst), times);
         }
+    }
+
+    #[test]
+    fn a_woken_item_does_not_keep_the_queue() {
+        let queue = ReadyQueue::new();
+        let (item, alive) = (queue.waker((), 0), Arc::downgrade(&queue));
+        item.wake_by_ref();
+        assert_eq!((alive.strong_count(), Arc::weak_count(&queue)), (1, 2));
+        drop(queue);
+        assert_eq!(alive.strong_count(), 0);
+        item.wake();
     }
 
     #[derive(Default)]
