@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ pub(super) struct ReadyQueue<K> {
 
 #[derive(Debug)]
 struct State<K> {
-    woken: Vec<Arc<Item<K>>>,
+    woken: VecDeque<Arc<Item<K>>>,
     /// The waker of the task that polls the flows.
     task: Option<Waker>,
 }
@@ -32,9 +33,12 @@ pub(super) struct Item<K> {
     queue: Weak<ReadyQueue<K>>,
 }
 
+/// How many items are taken at once, before other tasks get a turn.
+const ITEMS: usize = 64;
+
 impl<K: Send + Sync + 'static> ReadyQueue<K> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { woken: Vec::new(), task: None }) })
+        Arc::new(Self { state: Mutex::new(State { woken: VecDeque::new(), task: None }) })
     }
 
     /// Returns the waker of an item.
@@ -43,16 +47,20 @@ impl<K: Send + Sync + 'static> ReadyQueue<K> {
         Waker::from(Arc::new(Item { key, number, is_woken, queue }))
     }
 
-    /// Sets which task is woken, and appends the items that were woken to `woken`, in order.
-    pub(super) fn take(&self, task: &Waker, woken: &mut Vec<Arc<Item<K>>>) {
+    /// Sets which task is woken, and appends the first items that were woken to `woken`, in order.
+    /// Returns true if there are more: the task is not woken for those, and calls this again.
+    pub(super) fn take(&self, task: &Waker, woken: &mut Vec<Arc<Item<K>>>) -> bool {
         let mut state = lock(&self.state);
         if !state.task.as_ref().is_some_and(|known| known.will_wake(task)) {
             state.task = Some(task.clone());
         }
-        woken.append(&mut state.woken);
+        let taken = state.woken.len().min(ITEMS);
+        woken.extend(state.woken.drain(..taken));
+        let has_more = !state.woken.is_empty();
         drop(state);
         // A wake-up from now on counts again: the item is polled after it.
         woken.iter().for_each(|item| item.is_woken.store(false, Ordering::SeqCst));
+        has_more
     }
 }
 
@@ -68,7 +76,7 @@ impl<K: Send + Sync + 'static> Wake for Item<K> {
         // A relay that was dropped has no task to wake.
         let Some(queue) = self.queue.upgrade() else { return };
         let mut state = lock(&queue.state);
-        state.woken.push(Arc::clone(self));
+        state.woken.push_back(Arc::clone(self));
         // Only the first one needs to wake the task, and outside of the lock.
         let task = (state.woken.len() == 1).then(|| state.task.clone()).flatten();
         drop(state);
@@ -109,11 +117,25 @@ mod tests {
         let queue = ReadyQueue::new();
         let items = [queue.waker((), 0), queue.waker((), 1)];
         for times in 1..3 {
-            queue.take(&Waker::from(Arc::clone(&count)), &mut Vec::new());
+            assert!(!queue.take(&Waker::from(Arc::clone(&count)), &mut Vec::new()));
             items.iter().for_each(Waker::wake_by_ref);
             items.iter().for_each(Waker::wake_by_ref);
             assert_eq!(count.0.load(Ordering::SeqCst), times);
         }
+    }
+
+    #[test]
+    fn a_number_of_items_is_taken_at_once() {
+        let queue = ReadyQueue::new();
+        let items: Vec<_> = (0..ITEMS as u64 + 1).map(|number| queue.waker((), number)).collect();
+        items.iter().for_each(Waker::wake_by_ref);
+        let mut woken = Vec::new();
+        assert!(queue.take(Waker::noop(), &mut woken), "one is left");
+        // The first one goes behind those that wait.
+        items[0].wake_by_ref();
+        assert!(!queue.take(Waker::noop(), &mut woken));
+        let numbers: Vec<_> = woken.iter().map(|item| item.number).collect();
+        assert_eq!(numbers, Vec::from_iter((0..=ITEMS as u64).chain([0])));
     }
 
     #[test]
@@ -124,6 +146,7 @@ mod tests {
         assert_eq!((alive.strong_count(), Arc::weak_count(&queue)), (1, 2));
         drop(queue);
         assert_eq!(alive.strong_count(), 0);
+        // The item is that of a socket which has gone too, as far as the relay knows.
         item.wake();
     }
 

@@ -16,7 +16,10 @@ const BUFFER_BYTES: usize = 1 << 16;
 /// The most that IPv4 can carry.
 pub(super) const MAX_DATAGRAM_BYTES: usize = 65_507;
 
-/// What [`Buffer::poll_receive`] got.
+/// How many datagrams are received before other tasks get a turn.
+const BATCH: usize = 64;
+
+/// A datagram from anywhere.
 pub(super) struct Received<'a> {
     pub(super) payload: &'a [u8],
     pub(super) from: SocketAddr,
@@ -27,8 +30,23 @@ impl Buffer {
         Self(vec![0; BUFFER_BYTES].into())
     }
 
-    /// Receives a datagram from anywhere.
-    pub(super) fn poll_receive(
+    /// Receives a batch of datagrams from anywhere. Returns true if there may be more.
+    pub(super) fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        cx: &mut Context<'_>,
+        mut handle: impl FnMut(Received<'_>),
+    ) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            match self.poll_receive(socket, cx) {
+                Poll::Ready(received) => handle(received?),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn poll_receive(
         &mut self,
         socket: &UdpSocket,
         cx: &mut Context<'_>,

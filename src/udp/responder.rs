@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{net::UdpSocket, time::Instant};
+use tokio::{net::UdpSocket, task::coop::unconstrained, time::Instant};
 use tower_service::Service;
 
 use super::{
@@ -64,7 +64,7 @@ use crate::{
 /// [`serve`](Self::serve) is a future that does all the work, in the task that polls it. Requests
 /// are bounded in total and for each client; at a limit, a new one displaces the oldest.
 pub struct UdpResponder<S> {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     local: SocketAddr,
     service: S,
     buffer: Buffer,
@@ -106,8 +106,8 @@ pub struct UdpResponderHandle {
     local: SocketAddr,
 }
 
-/// How many datagrams are received before other tasks get a turn.
-const BATCH: usize = 64;
+/// How many requests time out at once, before other tasks get a turn.
+const EXPIRIES: usize = 256;
 
 impl UdpResponder<()> {
     /// Returns the settings of a responder, all at their defaults.
@@ -163,7 +163,7 @@ impl UdpResponderBuilder {
         let local = socket.local_addr().map_err(no_address)?;
         let table = FlowTable::builder().max_flows(max).source_share(self.source_share);
         Ok(UdpResponder {
-            socket,
+            socket: Arc::new(socket),
             local,
             service,
             buffer: Buffer::new(),
@@ -205,7 +205,9 @@ where
     /// If receiving on the socket fails. Errors of single requests are counted instead.
     pub async fn serve(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let mut stop = pin!(stop);
-        poll_fn(|cx| self.poll_serve(cx, stop.as_mut())).await
+        // Each poll is bounded. tokio's budget is one for all sockets: replies would use it up, and
+        // the clients' socket would get nothing.
+        unconstrained(poll_fn(|cx| self.poll_serve(cx, stop.as_mut()))).await
     }
 
     fn poll_serve(
@@ -215,40 +217,44 @@ where
     ) -> Poll<io::Result<()>> {
         let now = Instant::now();
         self.is_stopping = self.is_stopping || stop.poll(cx).is_ready();
-        while let Some((_, request)) = self.requests.pop_expired(now) {
-            self.given_up(request, DropReason::Timeout);
-        }
-        let mut woken = std::mem::take(&mut self.woken);
-        self.ready.take(cx.waker(), &mut woken);
-        woken.drain(..).for_each(|item| self.poll_request(item.key, now));
-        self.woken = woken;
+        let expiring = self.expire(now);
+        let polling = self.poll_woken(cx, now);
         if self.is_stopping && self.requests.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let receiving = !self.is_stopping && self.receive(cx, now)?;
-        if receiving || self.timer.is_due(self.requests.next_expiry(), cx) {
+        if expiring || polling || receiving || self.timer.is_due(self.requests.next_expiry(), cx) {
             // Other tasks get a turn first.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
+    /// Gives requests up whose time is over. Returns true if there may be more.
+    fn expire(&mut self, now: Instant) -> bool {
+        for _ in 0..EXPIRIES {
+            let Some((_, request)) = self.requests.pop_expired(now) else { return false };
+            self.given_up(request, DropReason::Timeout);
+        }
+        true
+    }
+
+    /// Polls requests that were woken. Returns true if there are more.
+    fn poll_woken(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        let mut woken = std::mem::take(&mut self.woken);
+        let has_more = self.ready.take(cx.waker(), &mut woken);
+        woken.drain(..).for_each(|item| self.poll_request(item.key, now));
+        self.woken = woken;
+        has_more
+    }
+
     /// Receives a batch. Returns true if there may be more.
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
-        for _ in 0..BATCH {
-            // The buffer is apart while the datagram in it is handled.
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let received = buffer.poll_receive(&self.socket, cx);
-            let is_pending = received.is_pending();
-            if let Poll::Ready(received) = received {
-                self.received(received?, now);
-            }
-            self.buffer = buffer;
-            if is_pending {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        // The buffer is apart while the datagrams in it are handled.
+        let (mut buffer, socket) = (std::mem::take(&mut self.buffer), Arc::clone(&self.socket));
+        let receiving = buffer.receive(&socket, cx, |received| self.received(received, now));
+        self.buffer = buffer;
+        receiving
     }
 
     fn received(&mut self, Received { payload, from }: Received<'_>, now: Instant) {

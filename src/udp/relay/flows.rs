@@ -372,12 +372,14 @@ where
         failed
     }
 
-    /// Polls the flows that were woken: those with replies, and those whose target was picked.
-    pub(super) fn poll_woken(&mut self, cx: &Context<'_>, now: Instant) {
+    /// Polls flows that were woken: those with replies, and those whose target was picked. Returns
+    /// true if there are more.
+    pub(super) fn poll_woken(&mut self, cx: &Context<'_>, now: Instant) -> bool {
         let mut woken = std::mem::take(&mut self.woken);
-        self.ready.take(cx.waker(), &mut woken);
+        let has_more = self.ready.take(cx.waker(), &mut woken);
         woken.drain(..).for_each(|item| self.poll_flow(&item, now));
         self.woken = woken;
+        has_more
     }
 
     fn poll_flow(&mut self, item: &Item<SessionKey>, now: Instant) {

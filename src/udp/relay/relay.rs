@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{net::UdpSocket, time::Instant};
+use tokio::{net::UdpSocket, task::coop::unconstrained, time::Instant};
 use tower_service::Service;
 
 use super::{
@@ -19,7 +19,12 @@ use super::{
 use crate::{
     BoxError,
     flow::FlowTable,
-    udp::{Flow, OpenFlow, UdpRelayStatus, receive::Buffer, status::Counters, timer::Timer},
+    udp::{
+        Flow, OpenFlow, UdpRelayStatus,
+        receive::{Buffer, Received},
+        status::Counters,
+        timer::Timer,
+    },
 };
 
 /// Relays datagrams between clients and the endpoints of a balancer.
@@ -60,9 +65,6 @@ impl UdpRelay<()> {
         UdpRelayBuilder::default()
     }
 }
-
-/// How many datagrams are received before other tasks get a turn.
-const BATCH: usize = 64;
 
 impl<S> UdpRelay<S> {
     pub(super) fn new(
@@ -110,7 +112,9 @@ where
     /// If receiving on the socket fails. Errors of single datagrams and flows are counted instead.
     pub async fn serve(mut self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let mut stop = pin!(stop);
-        poll_fn(|cx| self.poll_serve(cx, stop.as_mut())).await
+        // Each poll is bounded. tokio's budget is one for all sockets: a few busy flows would use
+        // it up, and the others and the clients' socket would get nothing.
+        unconstrained(poll_fn(|cx| self.poll_serve(cx, stop.as_mut()))).await
     }
 
     fn poll_serve(
@@ -123,28 +127,18 @@ where
             self.stop_at = Some(self.flows.stop(now));
         }
         let expiring = self.flows.expire(now);
-        self.flows.poll_woken(cx, now);
-        let receiving = self.receive(cx, now)?;
+        let polling = self.flows.poll_woken(cx, now);
+        let handle = |received: Received<'_>| self.flows.received(received, now);
+        let receiving = self.buffer.receive(&self.socket, cx, handle)?;
         if self.stop_at.is_some_and(|at| self.flows.is_empty() || now >= at) {
             return Poll::Ready(Ok(()));
         }
         let due = [self.flows.next_expiry(), self.stop_at].into_iter().flatten().min();
-        if expiring || receiving || self.timer.is_due(due, cx) {
+        if expiring || polling || receiving || self.timer.is_due(due, cx) {
             // Other tasks get a turn first.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
-    }
-
-    /// Receives a batch. Returns true if there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<bool> {
-        for _ in 0..BATCH {
-            match self.buffer.poll_receive(&self.socket, cx) {
-                Poll::Ready(received) => self.flows.received(received?, now),
-                Poll::Pending => return Ok(false),
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -7,3 +7,4 @@ mod flows;
 mod path_mtu;
 mod peers;
 mod quic;
+mod turns;
