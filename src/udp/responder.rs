@@ -127,8 +127,11 @@ impl UdpResponderBuilder {
     setters! {
         /// Sets the name in the status and in log events. Default `udp`.
         pub fn name(name: impl Into<Arc<str>>) => name = name.into();
-        /// Sets how many requests are in flight at most. Each needs a socket. Default 70 % of the
-        /// process's limit of open files (`ulimit -n`), and at most 100 000.
+        /// Sets how many requests are in flight at most. Each needs a socket with a port.
+        ///
+        /// Default 70 % of the process's limit of open files (`ulimit -n`) or of the ports in
+        /// `net.ipv4.ip_local_port_range`, whichever is less, and at most 100 000. Several relays
+        /// in one process share both.
         pub fn max_in_flight(requests: u32) => max_in_flight = Some(requests);
         /// Sets the share of `max_in_flight` that one client may have, above 0 and at most 1. A
         /// client is an IPv4 address, or an IPv6 network of 64 bits. Default 0.25.

@@ -74,9 +74,13 @@ impl UdpRelayBuilder {
     setters! {
         /// Sets the name in the status and in log events. Default `udp`.
         pub fn name(name: impl Into<Arc<str>>) => name = name.into();
-        /// Sets how many flows there are at most. Each has a socket. Default 70 % of the process's
-        /// limit of open files (`ulimit -n`), and at most 100 000. When the table is full, a new
-        /// flow displaces the oldest one that had no reply, or is dropped if all had one.
+        /// Sets how many flows there are at most. Each has a socket with a port. When the table is
+        /// full, a new flow displaces the oldest one that had no reply, or is dropped if all had
+        /// one.
+        ///
+        /// Default 70 % of the process's limit of open files (`ulimit -n`) or of the ports in
+        /// `net.ipv4.ip_local_port_range`, whichever is less, and at most 100 000. Several relays
+        /// in one process share both.
         pub fn max_flows(flows: u32) => max_flows = Some(flows);
         /// Sets the share of `max_flows` that one client may have, above 0 and at most 1. A client
         /// is an IPv4 address, or an IPv6 network of 64 bits. Default 0.25.
