@@ -60,6 +60,17 @@ enum Cause {
     Refused,
 }
 
+impl Cause {
+    /// Returns what becomes of the flow.
+    fn effect(self, settings: &Settings) -> TargetLoss {
+        match self {
+            Self::Lost(Loss::Removed) => settings.on_removed,
+            Self::Lost(Loss::Unhealthy) => settings.on_unhealthy,
+            Self::Refused => settings.on_refused,
+        }
+    }
+}
+
 impl<S> Flows<S> {
     pub(super) fn new(
         service: S,
@@ -162,10 +173,21 @@ where
             return self.begin(key, from, server_id, payload, now);
         };
         match &mut session.state {
-            SessionState::Open { open, .. } => match open.socket.loss() {
-                None => self.send(&key, payload, now),
-                Some(loss) => self.lose(&key, Cause::Lost(loss), payload, now),
-            },
+            SessionState::Open { open, .. } => {
+                let lost = open.socket.loss().map(Cause::Lost);
+                let lost = lost.filter(|it| it.effect(&self.settings) != TargetLoss::Keep);
+                if let Some(cause) = lost {
+                    return self.lose(&key, cause, payload, now);
+                }
+                match socket::send(&open.socket.socket, payload) {
+                    Ok(_) => {}
+                    // It is about an earlier datagram: this one was not sent.
+                    Err(error) if is_refused(&error) => {
+                        self.lose(&key, Cause::Refused, payload, now);
+                    }
+                    Err(error) => self.counters.count_drop(drop_reason(&error)),
+                }
+            }
             SessionState::Opening { datagram, .. } => {
                 // The newest is of most use to the receiver.
                 *datagram = payload.into();
@@ -309,30 +331,11 @@ where
         self.end(key, FlowEnd::Unopened);
     }
 
-    /// Sends a datagram to the target of an open flow.
-    fn send(&mut self, key: &SessionKey, payload: &[u8], now: Instant) {
-        let session = self.table.peek(key, now).map(|session| &session.state);
-        let Some(SessionState::Open { open, .. }) = session else { return };
-        match socket::send(&open.socket.socket, payload) {
-            Ok(_) => {}
-            // It is about an earlier datagram: this one was not sent.
-            Err(error) if is_refused(&error) => self.lose(key, Cause::Refused, payload, now),
-            Err(error) => self.counters.count_drop(drop_reason(&error)),
-        }
-    }
-
     /// Handles a datagram of a flow that has lost its target.
     fn lose(&mut self, key: &SessionKey, cause: Cause, payload: &[u8], now: Instant) {
-        let loss = match cause {
-            Cause::Lost(Loss::Removed) => self.settings.on_removed,
-            Cause::Lost(Loss::Unhealthy) => self.settings.on_unhealthy,
-            Cause::Refused => self.settings.on_refused,
-        };
-        match loss {
-            TargetLoss::Keep if matches!(cause, Cause::Refused) => {
-                self.counters.count_drop(DropReason::Refused);
-            }
-            TargetLoss::Keep => self.send(key, payload, now),
+        match cause.effect(&self.settings) {
+            // It stays with a target that refuses datagrams.
+            TargetLoss::Keep => self.counters.count_drop(DropReason::Refused),
             TargetLoss::Drop => {
                 self.leave(key, cause, SessionState::Lost, now);
                 self.counters.count_drop(DropReason::TargetLost);
