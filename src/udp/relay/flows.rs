@@ -167,7 +167,7 @@ where
         if payload.len() > self.settings.max_datagram_bytes {
             return self.counters.count_drop(DropReason::TooLarge);
         }
-        let server_id = self.settings.server_id.as_ref().and_then(|find| find(payload));
+        let server_id = self.server_id(payload);
         let key = self.route(from, server_id, now);
         let Some(session) = self.table.get(&key, now) else {
             return self.begin(key, from, server_id, payload, now);
@@ -199,6 +199,10 @@ where
             }
             SessionState::Lost => self.counters.count_drop(DropReason::TargetLost),
         }
+    }
+
+    fn server_id(&self, payload: &[u8]) -> Option<ServerId> {
+        self.settings.server_id.as_ref().and_then(|find| find(payload))
     }
 
     /// Returns the key of the flow that a datagram belongs to: that of its addresses, unless that
@@ -344,7 +348,8 @@ where
                 let vacant = SessionState::Vacant { failed: None };
                 let failed = self.leave(key, cause, vacant, now);
                 self.counters.repicked.fetch_add(1, Relaxed);
-                self.open(*key, key.server_id, failed, payload, now);
+                let server_id = self.server_id(payload);
+                self.open(*key, server_id, failed, payload, now);
             }
         }
     }

@@ -13,10 +13,13 @@ use tower_lb::{
     health::{HealthCheck, HealthExt},
     retry::{RetryFailures, RetryLayer},
     strategy::{Maglev, P2c, RoundRobin},
-    udp::{DatagramCheck, Flow, TargetLoss, UdpRelay, UdpRelayBuilder, UntilFlowEnd, targets},
+    udp::{
+        ByServerId, DatagramCheck, Flow, SERVER_ID_LABEL, ServerId, TargetLoss, UdpRelay,
+        UdpRelayBuilder, UntilFlowEnd, targets,
+    },
 };
 
-use crate::peers::{Client, Echo, Running, SOON, WHILE};
+use crate::peers::{Client, Echo, Endpoints, Running, SOON, WHILE, by_flow};
 
 fn builder() -> UdpRelayBuilder {
     UdpRelay::builder().max_flows(5000)
@@ -157,6 +160,43 @@ async fn flows_that_lost_their_target_follow_the_configuration() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_datagram_that_names_its_server_returns_to_it_after_a_loss() {
+    let echoes = echoes(2).await;
+    let [named, other] = [echoes[0].address, echoes[1].address];
+    let id = |id: u8| ServerId::new(&[id]).unwrap();
+    let with_id = |(address, number): (SocketAddr, u8)| {
+        Endpoint::new(address).with_metadata(SERVER_ID_LABEL, id(number).to_string())
+    };
+    let (endpoints, stream): (Endpoints, _) = discover::channel();
+    endpoints.insert(named, with_id((named, 7))).unwrap();
+    endpoints.insert(other, with_id((other, 8))).unwrap();
+    let balancer = Balancer::builder().track(UntilFlowEnd);
+    let strategy = ByServerId::new(by_flow());
+    let balancer = balancer.spawn(strategy, targets(stream)).unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let builder = builder().server_id(move |payload| (payload == b"to 7").then(|| id(7)));
+    let relay = builder.build(socket, balancer).unwrap();
+    let (address, handle) = (relay.local_address(), relay.handle());
+    tokio::spawn(relay.serve(std::future::pending()));
+    // About half of these flows have a hash that belongs to the other server.
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let client = Client::of(address).await;
+        assert_eq!(client.ask("to 7").await, named);
+        clients.push(client);
+    }
+    let ill = with_id((named, 7)).with_health(Health::unhealthy("test"));
+    endpoints.insert(named, ill).unwrap();
+    sleep(WHILE).await;
+    endpoints.insert(named, with_id((named, 7))).unwrap();
+    sleep(WHILE).await;
+    for client in &clients {
+        assert_eq!(client.ask("to 7").await, named);
+    }
+    assert_eq!(handle.status().repicked, 16);
 }
 
 #[tokio::test]
