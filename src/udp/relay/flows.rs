@@ -314,7 +314,7 @@ where
         if let Some(session) = self.table.set_class(key, OPEN, now) {
             let failed = (!ignores).then(|| socket::failed(Arc::clone(&open.socket.socket)));
             let failed = failed.map(|failed| Box::pin(failed) as Failed);
-            session.state = SessionState::Open { open, failed };
+            session.state = SessionState::Open { open, failed, has_reply: false };
             // The first poll registers the waker with the socket.
             session.waker.wake_by_ref();
         }
@@ -364,7 +364,9 @@ where
         now: Instant,
     ) -> Option<Attempts> {
         let session = self.table.peek(key, now)?;
-        let SessionState::Open { open, .. } = std::mem::replace(&mut session.state, next) else {
+        let SessionState::Open { open, has_reply, .. } =
+            std::mem::replace(&mut session.state, next)
+        else {
             return None;
         };
         let failed = matches!(cause, Cause::Refused).then(|| {
@@ -374,7 +376,7 @@ where
         });
         open.attempt.finish(match cause {
             Cause::Refused => Outcome::TransportFailure,
-            Cause::Lost(_) if session.has_reply => Outcome::Success,
+            Cause::Lost(_) if has_reply => Outcome::Success,
             Cause::Lost(_) => Outcome::Cancelled,
         });
         failed
@@ -403,7 +405,7 @@ where
                     self.opened(key, opened, &payload, now);
                 }
             }
-            SessionState::Open { open, failed } => {
+            SessionState::Open { open, failed, has_reply } => {
                 let (client, max) = (session.client, self.settings.max_datagram_bytes);
                 let replies = Replies { to: &self.replies, client, max, counters: &self.counters };
                 let (count, mut failure) = replies.relay(open, &mut self.buffer, cx);
@@ -413,7 +415,7 @@ where
                     }
                 }
                 if count > 0 {
-                    session.has_reply = true;
+                    *has_reply = true;
                     self.table.establish(key, now);
                 }
                 if let Some(error) = failure {

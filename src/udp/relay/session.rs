@@ -25,23 +25,18 @@ pub(super) struct Session {
     /// Marks the flow as one to poll.
     pub(super) waker: Waker,
     pub(super) state: SessionState,
-    /// A reply has come, from this target or from an earlier one.
-    pub(super) has_reply: bool,
 }
 
 pub(super) enum SessionState {
     /// The next datagram picks a target, another one than those that have failed.
-    Vacant {
-        failed: Option<Attempts>,
-    },
+    Vacant { failed: Option<Attempts> },
     /// A target is being picked, for the last datagram of the client.
-    Opening {
-        opening: Opening,
-        datagram: Box<[u8]>,
-    },
+    Opening { opening: Opening, datagram: Box<[u8]> },
     Open {
         open: OpenFlow,
         failed: Option<Failed>,
+        /// A reply has come from this target.
+        has_reply: bool,
     },
     /// Datagrams are dropped.
     Lost,
@@ -57,14 +52,14 @@ impl Session {
     pub(super) fn new(number: u64, client: SocketAddr) -> Self {
         let state = SessionState::Vacant { failed: None };
         // The waker is made once the table has taken the flow.
-        Self { number, client, waker: Waker::noop().clone(), state, has_reply: false }
+        Self { number, client, waker: Waker::noop().clone(), state }
     }
 
     /// Records the outcome of the present attempt, if there is one. `unanswered` is that of a flow
     /// without a reply.
     pub(super) fn finish(self, unanswered: Outcome) {
-        if let SessionState::Open { open, .. } = self.state {
-            open.attempt.finish(if self.has_reply { Outcome::Success } else { unanswered });
+        if let SessionState::Open { open, has_reply, .. } = self.state {
+            open.attempt.finish(if has_reply { Outcome::Success } else { unanswered });
         }
     }
 }

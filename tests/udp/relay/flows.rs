@@ -343,6 +343,24 @@ async fn a_flow_without_replies_is_a_failure_only_if_replies_are_expected() {
 }
 
 #[tokio::test]
+async fn a_target_gets_no_credit_for_the_replies_of_another_one() {
+    let (echo, silent) = (Echo::start().await, UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = silent.local_addr().unwrap();
+    let builder = builder().idle_timeout(Duration::from_millis(500)).expect_replies(true);
+    let relay = Running::start(builder, [echo.address]).await;
+    let client = Client::of(relay.address).await;
+    client.ask("first").await;
+    relay.endpoints.insert(address, address).unwrap();
+    relay.endpoints.remove(echo.address).unwrap();
+    sleep(WHILE).await;
+    client.send("second").await;
+    relay.until("idle", |status| status.flows_ended.idle == 1).await;
+    assert_eq!(relay.status().repicked, 1);
+    let outcomes = relay.balancer.status().endpoints[0].outcomes;
+    assert_eq!((outcomes.success, outcomes.timeout), (0, 1), "{outcomes:?}");
+}
+
+#[tokio::test]
 async fn flows_of_one_client_share_a_target_by_its_source() {
     let echoes = echoes(4).await;
     let by_source = Maglev::new((|flow: &Flow| Some(flow.source_hash())) as fn(&_) -> _);
