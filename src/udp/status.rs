@@ -36,11 +36,13 @@ counts! {
         queue_full: QueueFull,
         /// The datagram could not be sent, or the exchange failed, for another reason.
         failed: Failed,
-        /// The request was the oldest, and a newer one took its place.
+        /// A newer request or flow took the place: of the oldest request, or of the oldest flow
+        /// without a reply, whose datagram waited for an endpoint.
         displaced: Displaced,
         /// There was no reply in time, all attempts included.
         timeout: Timeout,
-        /// The relay is stopping, and begins no flow.
+        /// The relay is stopping, and begins no flow, or it stopped while the datagram waited for
+        /// an endpoint.
         stopping: Stopping,
     }
 }

@@ -147,6 +147,15 @@ impl<S> Flows<S> {
     fn ended(&self, session: Session, end: FlowEnd) {
         self.counters.open.fetch_sub(1, Relaxed);
         self.counters.ended.count(end);
+        if let SessionState::Opening { .. } = &session.state {
+            // The datagram that waited is lost. Of flows that no endpoint took it is counted by the
+            // reason.
+            match end {
+                FlowEnd::Evicted => self.counters.count_drop(DropReason::Displaced),
+                FlowEnd::Stopped => self.counters.count_drop(DropReason::Stopping),
+                FlowEnd::Idle | FlowEnd::Unopened => {}
+            }
+        }
         let is_timeout = self.settings.expect_replies && end == FlowEnd::Idle;
         session.finish(if is_timeout { Outcome::Timeout } else { Outcome::Cancelled });
     }

@@ -261,6 +261,21 @@ async fn a_flow_waits_for_an_endpoint_with_its_latest_datagram() {
 }
 
 #[tokio::test]
+async fn each_datagram_that_waited_in_vain_is_counted() {
+    let builder = builder().max_flows(2).source_share(1.0).open_timeout(SOON * 2);
+    let relay = Running::start(builder, []).await;
+    for number in 1..=3 {
+        Client::of(relay.address).await.send("hello").await;
+        relay.until("begun", |status| status.flows_created == number).await;
+    }
+    assert_eq!(relay.status().dropped.displaced, 1, "{}", relay.status());
+    let status = relay.stop().await;
+    assert_eq!((status.flows_ended.evicted, status.flows_ended.stopped), (1, 2));
+    assert_eq!((status.dropped.displaced, status.dropped.stopping), (1, 2), "{status:?}");
+    assert_eq!(status.dropped.total(), status.datagrams_in);
+}
+
+#[tokio::test]
 async fn a_relay_does_not_send_to_itself() {
     let relay = Running::start(builder(), []).await;
     relay.endpoints.insert(relay.address, relay.address).unwrap();
