@@ -14,7 +14,7 @@ pub struct FlowTableBuilder {
 /// What a Network Load Balancer uses for UDP.
 const DEFAULT_IDLE: Duration = Duration::from_secs(120);
 /// A timeout beyond this is one that never comes.
-const MAX_IDLE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const MAX_IDLE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const MAX_CLASSES: usize = 64;
 
 impl Default for FlowTableBuilder {
@@ -63,12 +63,16 @@ impl FlowTableBuilder {
         let is_valid = (1..=MAX_CLASSES).contains(&classes);
         ConfigError::unless(is_valid, "idle_timeouts", classes, "1 to 64 timeouts")?;
         for &timeout in &self.idle_timeouts {
-            ConfigError::if_zero_time("idle_timeouts", timeout)?;
-            let seconds = timeout.as_secs();
-            let expected = "times of at most ten years";
-            ConfigError::unless(timeout <= MAX_IDLE, "idle_timeouts", seconds, expected)?;
+            Self::check_timeout("idle_timeouts", timeout)?;
         }
         Ok(FlowTable::new(self))
+    }
+
+    /// Checks a timeout that is the user's `field`.
+    pub(crate) fn check_timeout(field: &'static str, timeout: Duration) -> Result<(), ConfigError> {
+        ConfigError::if_zero_time(field, timeout)?;
+        let expected = "a time of at most ten years, in seconds";
+        ConfigError::unless(timeout <= MAX_IDLE, field, timeout.as_secs(), expected)
     }
 }
 
@@ -92,7 +96,8 @@ mod tests {
             ),
             (
                 builder().idle_timeouts([Duration::MAX]),
-                "`idle_timeouts` is 18446744073709551615: expected times of at most ten years",
+                "`idle_timeouts` is 18446744073709551615: expected a time of at most ten years, \
+                 in seconds",
             ),
         ];
         for (builder, text) in table {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     BoxError, ConfigError,
     error::chain,
-    flow::{FlowTable, Refusal, Removal},
+    flow::{FlowTable, FlowTableBuilder, Refusal, Removal},
     outcome::{CallerError, Outcome},
 };
 
@@ -149,8 +149,8 @@ impl UdpResponderBuilder {
     ///
     /// # Errors
     ///
-    /// If `timeout` is 0, if a number is out of range, if `max_in_flight` exceeds the process's
-    /// limit of open files, or if the socket has no address.
+    /// If `timeout` is 0 or above ten years, if a number is out of range, if `max_in_flight`
+    /// exceeds the process's limit of open files, or if the socket has no address.
     pub fn build<S>(self, socket: UdpSocket, service: S) -> Result<UdpResponder<S>, ConfigError> {
         let limit = descriptors::limit().unwrap_or(u64::MAX);
         let max = self.max_in_flight.unwrap_or_else(descriptors::default_max_flows);
@@ -158,7 +158,7 @@ impl UdpResponderBuilder {
             let expected = format!("1 to {limit}, the limit of open files");
             return Err(ConfigError::new("max_in_flight", expected).with_value(max));
         }
-        ConfigError::if_zero_time("timeout", self.timeout)?;
+        FlowTableBuilder::check_timeout("timeout", self.timeout)?;
         let bytes = self.max_datagram_bytes;
         let is_valid = (1..=MAX_DATAGRAM_BYTES).contains(&bytes);
         ConfigError::unless(is_valid, "max_datagram_bytes", bytes, "1 to 65507")?;

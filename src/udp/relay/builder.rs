@@ -134,8 +134,8 @@ impl UdpRelayBuilder {
     ///
     /// # Errors
     ///
-    /// If a time other than `drain_timeout` is 0, if a number is out of range, if `max_flows`
-    /// exceeds the process's limit of open files, or if the socket has no address.
+    /// If a time other than `drain_timeout` is 0 or above ten years, if a number is out of range,
+    /// if `max_flows` exceeds the process's limit of open files, or if the socket has no address.
     pub fn build<S>(self, socket: UdpSocket, service: S) -> Result<UdpRelay<S>, ConfigError> {
         let limit = descriptors::limit().unwrap_or(u64::MAX);
         let max_flows = self.max_flows.unwrap_or_else(descriptors::default_max_flows);
@@ -143,8 +143,8 @@ impl UdpRelayBuilder {
             let expected = format!("at most {limit}, the limit of open files");
             return Err(ConfigError::new("max_flows", expected).with_value(max_flows));
         }
-        ConfigError::if_zero_time("idle_timeout", self.idle_timeout)?;
-        ConfigError::if_zero_time("open_timeout", self.open_timeout)?;
+        FlowTableBuilder::check_timeout("idle_timeout", self.idle_timeout)?;
+        FlowTableBuilder::check_timeout("open_timeout", self.open_timeout)?;
         let bytes = self.settings.max_datagram_bytes;
         let is_valid = (1..=MAX_DATAGRAM_BYTES).contains(&bytes);
         ConfigError::unless(is_valid, "max_datagram_bytes", bytes, "1 to 65507")?;

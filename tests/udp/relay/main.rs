@@ -7,4 +7,5 @@ mod flows;
 mod path_mtu;
 mod peers;
 mod quic;
+mod settings;
 mod turns;
