@@ -13,8 +13,6 @@ pub struct FlowTableBuilder {
 
 /// What a Network Load Balancer uses for UDP.
 const DEFAULT_IDLE: Duration = Duration::from_secs(120);
-/// A timeout beyond this is one that never comes.
-pub(crate) const MAX_IDLE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 const MAX_CLASSES: usize = 64;
 
 impl Default for FlowTableBuilder {
@@ -24,6 +22,9 @@ impl Default for FlowTableBuilder {
 }
 
 impl FlowTableBuilder {
+    /// A timeout beyond this is one that never comes.
+    pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
     setters! {
         /// Sets how many flows the table has at most. Default 100 000. Memory is taken as flows
         /// come, and given back when they have gone.
@@ -72,7 +73,7 @@ impl FlowTableBuilder {
     pub(crate) fn check_timeout(field: &'static str, timeout: Duration) -> Result<(), ConfigError> {
         ConfigError::if_zero_time(field, timeout)?;
         let expected = "a time of at most ten years, in seconds";
-        ConfigError::unless(timeout <= MAX_IDLE, field, timeout.as_secs(), expected)
+        ConfigError::unless(timeout <= Self::MAX_TIMEOUT, field, timeout.as_secs(), expected)
     }
 }
 

@@ -92,7 +92,7 @@ impl UdpRelayBuilder {
         /// flow. Default 1 s.
         pub fn open_timeout(time: Duration) => open_timeout = time;
         /// Sets how long flows go on after the relay was told to stop. New ones are dropped in that
-        /// time. Default 0 s.
+        /// time. Default 0 s; more than ten years count as ten years.
         pub fn drain_timeout(time: Duration) => settings.drain_timeout = time;
         /// Sets the longest payload in bytes that is relayed in either direction. Longer datagrams
         /// are dropped. Default 65 507, the most that IPv4 can carry.

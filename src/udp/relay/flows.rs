@@ -17,7 +17,7 @@ use super::{
 use crate::{
     BoxError,
     error::chain,
-    flow::{FlowKey, FlowTable, Refusal, Removal, Removed},
+    flow::{FlowKey, FlowTable, FlowTableBuilder, Refusal, Removal, Removed},
     log_limit::LogLimit,
     outcome::{Attempts, CallerError, Carry, Outcome},
     udp::{
@@ -110,7 +110,8 @@ impl<S> Flows<S> {
     /// Lets no flow begin any more. Returns when the others are to be cut off.
     pub(super) fn stop(&mut self, now: Instant) -> Instant {
         self.is_stopping = true;
-        now.checked_add(self.settings.drain_timeout).unwrap_or(now)
+        // A longer time may be more than an instant can represent.
+        now + self.settings.drain_timeout.min(FlowTableBuilder::MAX_TIMEOUT)
     }
 
     /// Ends all flows.

@@ -344,6 +344,20 @@ async fn flows_go_on_while_a_relay_drains() {
 }
 
 #[tokio::test]
+async fn flows_may_go_on_until_they_are_idle() {
+    let echo = Echo::start().await;
+    let builder = builder().drain_timeout(Duration::MAX).idle_timeout(WHILE * 4);
+    let relay = Running::start(builder, [echo.address]).await;
+    let client = Client::of(relay.address).await;
+    client.ask("first").await;
+    let stopping = tokio::spawn(relay.stop());
+    sleep(WHILE).await;
+    client.ask("second").await;
+    let status = stopping.await.unwrap();
+    assert_eq!((status.flows_ended.idle, status.flows_ended.stopped), (1, 0));
+}
+
+#[tokio::test]
 async fn a_flow_without_replies_is_a_failure_only_if_replies_are_expected() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
