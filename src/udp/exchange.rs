@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio::net::UdpSocket;
 use tower_service::Service;
 
-use super::{dns, receive::MAX_DATAGRAM_BYTES, socket};
+use super::{dns, receive::BUFFER_BYTES, socket};
 use crate::{
     BoxError,
     outcome::{Attempts, Bound, Carry, Elapsed},
@@ -140,7 +140,7 @@ impl Exchange {
         loop {
             let readable = socket::readable(socket).await;
             // Allocated only now: a waiting request needs little memory.
-            let mut reply = BytesMut::with_capacity(MAX_DATAGRAM_BYTES);
+            let mut reply = BytesMut::with_capacity(BUFFER_BYTES);
             match readable.and_then(|()| socket.try_recv_buf(&mut reply)) {
                 Ok(_) if self.is_reply.as_ref().is_none_or(|is| is(request, &reply)) => {
                     return Ok(Bytes::copy_from_slice(&reply));

@@ -12,7 +12,8 @@ use super::socket::{is_refused, is_too_long};
 #[derive(Default)]
 pub(super) struct Buffer(Box<[u8]>);
 
-const BUFFER_BYTES: usize = 1 << 16;
+/// Longer than any datagram: IPv6 can carry 65 527 bytes.
+pub(super) const BUFFER_BYTES: usize = 1 << 16;
 /// The most that IPv4 can carry.
 pub(super) const MAX_DATAGRAM_BYTES: usize = 65_507;
 

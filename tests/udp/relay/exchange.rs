@@ -148,6 +148,29 @@ async fn requests_are_bounded_for_each_client() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_too_long_is_dropped_and_not_cut_off() {
+    let Ok(server) = UdpSocket::bind("[::1]:0").await else {
+        return println!("skipped: this host has no IPv6");
+    };
+    let target = server.local_addr().unwrap();
+    let builder = UdpResponder::builder();
+    let slow = |address| Exchange::new(address).timeout(SOON);
+    let responding = Responding::start(builder, [target], slow).await;
+    let client = Client::of(responding.address).await;
+    for len in [65_507, 65_508, 65_527] {
+        client.send("hello").await;
+        let mut buffer = [0; 8];
+        let (_, from) = server.recv_from(&mut buffer).await.unwrap();
+        server.send_to(&vec![7; len], from).await.unwrap();
+        if len == 65_507 {
+            assert_eq!(client.receive(SOON).await.unwrap().len(), len);
+        }
+    }
+    responding.until("dropped", |status| status.dropped.too_large == 2).await;
+    assert_eq!(responding.status().datagrams_out, 1);
+}
+
+#[tokio::test]
 async fn a_forged_reply_is_ignored() {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let target = server.local_addr().unwrap();
