@@ -63,6 +63,8 @@ impl TrackedFlow {
         let (standing, _) = self.standing();
         (_, self.failures) = assigned.appliance().standing();
         self.cookie = cookie;
+        // The interval is for flows that found no serving appliance.
+        self.next_pick = None;
         end(std::mem::replace(&mut self.assigned, assigned), standing);
     }
 
