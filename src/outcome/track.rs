@@ -1,6 +1,6 @@
 use std::error::Error as StdError;
 
-use super::{Attempt, Classify, ResultOnly};
+use super::{Attempt, Classify, Outcome, ResultOnly};
 
 /// Decides when an attempt is over, and records its outcome then.
 ///
@@ -18,8 +18,11 @@ pub trait Track<Response> {
     /// Handles a response of the endpoint.
     fn response(&self, response: Response, attempt: Attempt) -> Self::Response;
 
-    /// Handles an error of the endpoint's service.
-    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt);
+    /// Handles an error of the endpoint's service. By default, the attempt is over, with the
+    /// outcome that [`Outcome::of_error`] returns.
+    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
+        attempt.finish(Outcome::of_error(error));
+    }
 }
 
 /// A tracker for which an attempt is over at the response, with the outcome that the classifier

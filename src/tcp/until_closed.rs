@@ -1,10 +1,8 @@
-use std::error::Error as StdError;
-
 use super::{Connection, Session};
 use crate::{
     Balancer,
     balance::Builder,
-    outcome::{Attempt, Attempts, Carry, Follow, Outcome, Track},
+    outcome::{Attempt, Attempts, Carry, Follow, Track},
 };
 
 /// A balancer of TCP connections, built by [`Builder::tcp`].
@@ -27,6 +25,10 @@ impl Builder<UntilClosed> {
 /// | was reset by the target, which has not sent a byte | [`Outcome::TransportFailure`] |
 /// | was closed or idle, or the target has sent a byte before it ended | [`Outcome::Success`] |
 /// | was ended otherwise: by the client, or here | [`Outcome::Cancelled`] |
+///
+/// [`Outcome::TransportFailure`]: crate::outcome::Outcome::TransportFailure
+/// [`Outcome::Success`]: crate::outcome::Outcome::Success
+/// [`Outcome::Cancelled`]: crate::outcome::Outcome::Cancelled
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UntilClosed;
 
@@ -37,10 +39,6 @@ impl Track<Session> for UntilClosed {
         attempt.first_byte();
         session.hold(attempt);
         session
-    }
-
-    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
-        attempt.finish(Outcome::of_error(error));
     }
 }
 

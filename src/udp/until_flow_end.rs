@@ -1,15 +1,13 @@
-use std::error::Error as StdError;
-
 use super::{Flow, FlowSocket};
-use crate::outcome::{Attempt, Attempts, Carry, Follow, Outcome, Track};
+use crate::outcome::{Attempt, Attempts, Carry, Follow, Track};
 
 /// The tracker of flows: a flow is in flight from the pick until it has ended.
 ///
 /// | the flow ended | outcome |
 /// |---|---|
-/// | after a reply | [`Success`](Outcome::Success) |
-/// | without a reply | [`Cancelled`](Outcome::Cancelled), or [`Timeout`](Outcome::Timeout) if the relay [expects replies](super::UdpRelayBuilder::expect_replies) and the flow was idle |
-/// | because the target refused a datagram | [`TransportFailure`](Outcome::TransportFailure) |
+/// | after a reply | [`Success`](crate::outcome::Outcome::Success) |
+/// | without a reply | [`Cancelled`](crate::outcome::Outcome::Cancelled), or [`Timeout`](crate::outcome::Outcome::Timeout) if the relay [expects replies](super::UdpRelayBuilder::expect_replies) and the flow was idle |
+/// | because the target refused a datagram | [`TransportFailure`](crate::outcome::Outcome::TransportFailure) |
 ///
 /// The latency of a flow is the time until its first reply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,10 +25,6 @@ impl Track<FlowSocket> for UntilFlowEnd {
 
     fn response(&self, socket: FlowSocket, attempt: Attempt) -> OpenFlow {
         OpenFlow { socket, attempt }
-    }
-
-    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
-        attempt.finish(Outcome::of_error(error));
     }
 }
 

@@ -1,5 +1,3 @@
-use std::error::Error as StdError;
-
 use super::Appliance;
 use crate::outcome::{Attempt, Follow, Outcome, Track};
 
@@ -48,10 +46,6 @@ impl Track<Appliance> for ApplianceTracker {
 
     fn response(&self, appliance: Appliance, attempt: Attempt) -> Assigned {
         Assigned { appliance, attempt: Some(attempt) }
-    }
-
-    fn error(&self, error: &(dyn StdError + 'static), attempt: Attempt) {
-        attempt.finish(Outcome::of_error(error));
     }
 }
 
