@@ -275,6 +275,8 @@ mod sync;
 #[cfg(feature = "tcp")]
 pub mod tcp;
 pub mod timeout;
+#[cfg(any(feature = "geneve", feature = "udp"))]
+mod timer;
 pub mod traffic;
 #[cfg(feature = "udp")]
 pub mod udp;

@@ -45,7 +45,7 @@
 //! | how does one request get its reply? | `exchange`, `responder` |
 //! | to which server does a QUIC packet belong? | `quic` |
 //! | does an endpoint reply? | `check`, `dns` |
-//! | what do both relays use? | `descriptors`, `ready`, `receive`, `status`, `timer` |
+//! | what do both relays use? | `descriptors`, `ready`, `receive`, `status` |
 
 mod check;
 mod descriptors;
@@ -61,7 +61,6 @@ mod socket;
 mod status;
 mod target;
 mod targets;
-mod timer;
 mod until_flow_end;
 
 pub use self::{

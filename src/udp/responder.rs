@@ -19,13 +19,13 @@ use super::{
     receive::{Buffer, MAX_DATAGRAM_BYTES, Received},
     socket::{self, drop_reason},
     status::{Counters, DropReason},
-    timer::Timer,
 };
 use crate::{
     BoxError, ConfigError,
     error::chain,
     flow::{FlowTable, FlowTableBuilder, Refusal, Removal},
     outcome::{CallerError, Outcome},
+    timer::Timer,
 };
 
 /// Sends each datagram of clients through a service, and the service's response back to the client.

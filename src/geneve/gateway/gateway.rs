@@ -9,10 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use socket2::SockRef;
-use tokio::{
-    net::UdpSocket,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{net::UdpSocket, time::Instant};
 use tower_service::Service;
 
 use super::{
@@ -20,7 +17,10 @@ use super::{
     router::{Outgoing, Router},
     status::{Counters, DropReason},
 };
-use crate::geneve::{Assigned, NewFlow, PacketEnd, Written, datagrams::poll_datagram};
+use crate::{
+    geneve::{Assigned, NewFlow, PacketEnd, Written, datagrams::poll_datagram},
+    timer::Timer,
+};
 
 /// A future that sends the packets of a network through appliances, each flow through one of them.
 ///
@@ -40,7 +40,7 @@ pub struct Gateway<E, B> {
     is_ipv6: bool,
     router: Router<B>,
     buffer: BytesMut,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 /// The packets of each direction that one poll handles. Other tasks of the runtime then have a
@@ -60,7 +60,7 @@ impl<E, B> Gateway<E, B> {
         let own_address = socket.local_addr().ok();
         router.set_own_address(own_address);
         let is_ipv6 = own_address.is_some_and(|own| own.is_ipv6());
-        Self { end, socket, is_ipv6, router, buffer: BytesMut::new(), timer: None }
+        Self { end, socket, is_ipv6, router, buffer: BytesMut::new(), timer: Timer::default() }
     }
 
     /// Returns a handle that reads the status.
@@ -160,16 +160,7 @@ where
 
     /// Ends idle flows when it is time, and sees to it that it is polled at the next such time.
     fn poll_timer(&mut self, cx: &mut Context<'_>) {
-        while let Some(next) = self.router.next_expiry() {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(next)));
-            // Later is no reason to move it: it looks again when it fires.
-            if next < timer.deadline() {
-                timer.as_mut().reset(next);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.timer = None;
+        while self.timer.is_due(self.router.next_expiry(), cx) {
             self.router.expire(Instant::now());
             self.write_resets();
         }

@@ -19,11 +19,11 @@ use super::{
 use crate::{
     BoxError,
     flow::FlowTable,
+    timer::Timer,
     udp::{
         Flow, OpenFlow, UdpRelayStatus,
         receive::{Buffer, Received},
         status::Counters,
-        timer::Timer,
     },
 };
 

@@ -1,3 +1,5 @@
+//! The timer of a task that drives many flows.
+
 use std::{pin::Pin, task::Context};
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -5,14 +7,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// One timer for all flows. The time that is due moves with each datagram, and the timer does not:
 /// it fires too early, and is set again then.
 #[derive(Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     is_set: bool,
 }
 
 impl Timer {
     /// Returns true if the time has come. Otherwise the task is woken by then.
-    pub(super) fn is_due(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn is_due(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> bool {
         let Some(due) = due else { return false };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if !self.is_set || due < sleep.deadline() {
