@@ -1,12 +1,13 @@
-//! Receiving datagrams into buffers that they share.
+//! Receiving datagrams into buffers that they share, and sending them in two parts.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::SocketAddr,
     task::{Context, Poll, ready},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 /// More than the payload of the longest datagram, so that none is cut.
@@ -32,4 +33,16 @@ pub(super) fn poll_datagram(
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
+}
+
+/// Sends a header and a packet as one datagram, without copying either.
+pub(super) fn send(
+    socket: &UdpSocket,
+    header: &[u8],
+    packet: &[u8],
+    to: SocketAddr,
+) -> io::Result<usize> {
+    let parts = [IoSlice::new(header), IoSlice::new(packet)];
+    // Not through tokio, which would wait for room. The socket does not block.
+    SockRef::from(socket).send_to_vectored(&parts, &to.into())
 }

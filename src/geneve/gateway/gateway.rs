@@ -1,6 +1,5 @@
 use std::{
-    fmt,
-    io::{self, IoSlice},
+    fmt, io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -8,7 +7,6 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use socket2::SockRef;
 use tokio::{net::UdpSocket, time::Instant};
 use tower_service::Service;
 
@@ -18,7 +16,7 @@ use super::{
     status::{Counters, DropReason},
 };
 use crate::{
-    geneve::{Assigned, NewFlow, PacketEnd, Written, datagrams::poll_datagram},
+    geneve::{Assigned, NewFlow, PacketEnd, Written, datagrams},
     timer::Timer,
 };
 
@@ -103,10 +101,8 @@ where
         }
     }
 
-    /// Sends header and packet as one datagram, without copying the packet.
+    /// Sends a packet to its appliance.
     fn send(&self, Outgoing { appliance, header, packet }: &Outgoing) -> io::Result<usize> {
-        // Not through tokio, which would wait for room. The socket does not block.
-        let parts = [IoSlice::new(header), IoSlice::new(packet)];
         let to = match appliance {
             // A socket of IPv6 takes no other addresses.
             SocketAddr::V4(to) if self.is_ipv6 => {
@@ -114,7 +110,7 @@ where
             }
             to => *to,
         };
-        SockRef::from(&self.socket).send_to_vectored(&parts, &to.into())
+        datagrams::send(&self.socket, header, packet, to)
     }
 
     fn write_resets(&mut self) {
@@ -139,7 +135,7 @@ where
         let now = Instant::now();
         for _ in 0..MAX_PACKETS_PER_POLL {
             let entering = self.end.poll_read(cx)?;
-            let returning = poll_datagram(&self.socket, &mut self.buffer, cx);
+            let returning = datagrams::poll_datagram(&self.socket, &mut self.buffer, cx);
             if entering.is_pending() && returning.is_pending() {
                 return Poll::Pending;
             }

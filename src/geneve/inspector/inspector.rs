@@ -1,7 +1,6 @@
 use std::{
     convert::Infallible,
     fmt,
-    io::IoSlice,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -10,7 +9,6 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream::FuturesUnordered};
-use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tower_service::Service;
 
@@ -21,7 +19,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    geneve::{Packet, datagrams::poll_datagram, decode},
+    geneve::{Packet, datagrams, decode},
 };
 
 /// A future that receives packets from a Gateway Load Balancer, asks a service about each, and
@@ -112,9 +110,7 @@ where
         if let Some(port) = self.settings.reply_port {
             from.set_port(port);
         }
-        let parts = [IoSlice::new(header.as_bytes()), IoSlice::new(packet.as_bytes())];
-        // Not through tokio, which would wait for room. The socket does not block.
-        let sent = SockRef::from(&self.socket).send_to_vectored(&parts, &from.into());
+        let sent = datagrams::send(&self.socket, header.as_bytes(), packet.as_bytes(), from);
         sent.map(|_| ()).map_err(|_| DropReason::NotSent)
     }
 
@@ -140,7 +136,7 @@ where
                 return Poll::Pending;
             }
             ready!(self.service.poll_ready(cx))?;
-            let received = ready!(poll_datagram(&self.socket, &mut self.buffer, cx));
+            let received = ready!(datagrams::poll_datagram(&self.socket, &mut self.buffer, cx));
             self.receive(received);
         }
         cx.waker().wake_by_ref();
