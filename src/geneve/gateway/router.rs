@@ -159,9 +159,8 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
         let Some(flow) = self.flows.get(&key, now) else {
             return self.opened(key, from_source, packet, now);
         };
-        let (standing, has_failed) = flow.standing();
-        if standing != Standing::Serving {
-            self.leave(&key, has_failed, &packet, now)?;
+        if flow.standing().0 != Standing::Serving {
+            self.leave(&key, &packet, now)?;
         }
         self.forward(&key, from_source, packet, now)
     }
@@ -202,13 +201,7 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
     }
 
     /// Decides about a flow whose appliance does not serve. An error drops the packet.
-    fn leave(
-        &mut self,
-        key: &FlowKey,
-        has_failed: bool,
-        packet: &Packet,
-        now: Instant,
-    ) -> Result<(), DropReason> {
+    fn leave(&mut self, key: &FlowKey, packet: &Packet, now: Instant) -> Result<(), DropReason> {
         // Nothing of a new connection is known to the failed appliance.
         let opens = packet.tcp.is_some_and(|segment| segment.opens());
         if opens || self.settings.failover == ApplianceFailover::Rebalance {
@@ -216,7 +209,8 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
             return Ok(());
         }
         let Some(flow) = self.flows.peek(key, now) else { return Ok(()) };
-        if !self.settings.resets.are_due(flow.standing().0) || !has_failed || flow.tcp.is_none() {
+        let (standing, has_failed) = flow.standing();
+        if !self.settings.resets.are_due(standing) || !has_failed || flow.tcp.is_none() {
             return Ok(());
         }
         if let Some(flow) = self.flows.remove(key) {
