@@ -1,9 +1,10 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, UdpSocket},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll},
@@ -28,6 +29,8 @@ struct State {
     /// The standing in the lowest two bits, and above them how often it has become worse. One
     /// word, so that a flow reads one atomic for each packet.
     word: AtomicU32,
+    /// Whether the address is one of this machine, once it is known.
+    is_local: OnceLock<bool>,
 }
 
 /// What discovery says of an appliance, from the best to the worst.
@@ -47,13 +50,32 @@ impl Appliance {
     /// Creates an appliance that always serves, for services other than a balancer.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, state: Arc::new(State { word: AtomicU32::new(0) }) }
+        let state = State { word: AtomicU32::new(0), is_local: OnceLock::new() };
+        Self { address, state: Arc::new(state) }
     }
 
     /// Returns the address to which packets are sent, mostly of port 6081.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns true if the address is one of this machine, because only those can be bound, or if
+    /// the operating system cannot tell now. An answer is remembered: it needs system calls.
+    pub(crate) fn is_local(&self) -> bool {
+        if let Some(is_local) = self.state.is_local.get() {
+            return *is_local;
+        }
+        // With the scope of a link-local address, without which none of them can be bound.
+        let mut local = self.address;
+        local.set_port(0);
+        let is_local = match UdpSocket::bind(local) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => false,
+            // Such as a lack of descriptors.
+            Err(_) => return true,
+        };
+        *self.state.is_local.get_or_init(|| is_local)
     }
 
     /// Returns the standing, and how often it has become worse.
@@ -102,5 +124,25 @@ impl Service<NewFlow> for Appliance {
 
     fn call(&mut self, _: NewFlow) -> Self::Future {
         ready(Ok(self.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_appliance_remembers_whether_it_is_local() {
+        let cases = [
+            ("127.0.0.1:6081", true),
+            ("[::ffff:127.0.0.1]:6081", true),
+            ("192.0.2.1:6081", false),
+        ];
+        for (address, is_local) in cases {
+            let appliance = Appliance::new(address.parse().unwrap());
+            assert_eq!(appliance.state.is_local.get(), None);
+            assert_eq!(appliance.is_local(), is_local, "{address}");
+            assert_eq!(appliance.clone().state.is_local.get(), Some(&is_local));
+        }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     ConfigError,
     flow::{FlowKey, FlowTable, Refusal},
     geneve::{
-        Assigned, AwsOptions, NewFlow, Packet,
+        Appliance, Assigned, AwsOptions, NewFlow, Packet,
         appliances::Standing,
         decode,
         packet::{TCP, answer_to},
@@ -181,7 +181,7 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
             return Err(DropReason::NotSyn);
         }
         let assigned = self.pick(&key, &packet).ok_or(DropReason::NoAppliance)?;
-        if self.is_own(assigned.appliance().address()) {
+        if self.is_own(assigned.appliance()) {
             return Err(DropReason::OwnAddress);
         }
         let cookie = self.cookie(&key, &assigned);
@@ -230,7 +230,7 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
         // The balancer may not have seen yet what the appliance has been told, or all have failed.
         let Some(assigned) = self.pick(key, packet) else { return };
         let appliance = assigned.appliance();
-        if appliance.standing().0 != Standing::Serving || self.is_own(appliance.address()) {
+        if appliance.standing().0 != Standing::Serving || self.is_own(appliance) {
             return;
         }
         let cookie = self.cookie(key, &assigned);
@@ -280,23 +280,18 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
         Ok(outgoing)
     }
 
-    /// Returns true for the address of the gateway's own socket: the gateway would take its own
-    /// packets for answers, and let them pass without an appliance.
-    fn is_own(&self, appliance: SocketAddr) -> bool {
-        let Some(own) = self.own_address else { return false };
-        own.port() == appliance.port()
-            && (is_same(own, appliance) || own.ip().is_unspecified() && is_local(appliance))
+    /// Returns true if the appliance has the address of the gateway's own socket: the gateway would
+    /// take its own packets for answers, and let them pass without an appliance.
+    fn is_own(&self, appliance: &Appliance) -> bool {
+        let (Some(own), address) = (self.own_address, appliance.address()) else { return false };
+        own.port() == address.port()
+            && (is_same(own, address) || own.ip().is_unspecified() && appliance.is_local())
     }
 }
 
 /// Compares addresses. A socket of IPv6 sees an IPv4 address mapped, and adds scopes.
 fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
     one.ip().to_canonical() == other.ip().to_canonical() && one.port() == other.port()
-}
-
-/// Returns true if the address is one of this machine: only those can be bound.
-fn is_local(address: SocketAddr) -> bool {
-    std::net::UdpSocket::bind((address.ip(), 0)).is_ok()
 }
 
 impl GatewayBuilder {
