@@ -35,7 +35,12 @@ impl TcpState {
             if from_source { (source, destination) } else { (destination, source) };
         if segment.flags.rst {
             // Others would let a forged packet shorten the life of the flow.
-            self.is_reset |= receiver.expects == Some(segment.sequence);
+            self.is_reset |= match receiver.expects {
+                Some(expected) => segment.sequence == expected,
+                // The receiver has only sent its SYN, which the reset acknowledges (RFC 9293,
+                // section 3.10.7.3).
+                None => segment.flags.ack && receiver.sent == Some(segment.acknowledgment),
+            };
             return;
         }
         sender.has_finished |= segment.flags.fin;

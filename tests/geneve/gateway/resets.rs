@@ -178,3 +178,31 @@ async fn a_closed_connection_is_forgotten_early() {
     assert_eq!(status.flows, 1);
     rig.pass(data("10.0.0.2:1", SERVER, b"GET")).await;
 }
+
+/// The answer of a closed port acknowledges the SYN, and its sequence number is 0.
+#[tokio::test]
+async fn a_refused_connection_is_forgotten_early() {
+    let mut rig = Rig::with(1).await;
+    let refusal = |client: &str, acknowledgment: Option<u32>| {
+        tcp(SERVER, client, &[], |header| {
+            (header.rst, header.ack) = (true, acknowledgment.is_some());
+            (header.sequence_number, header.acknowledgment_number) =
+                (0, acknowledgment.unwrap_or(0));
+        })
+    };
+    // The others are forged: they do not know the number of the SYN.
+    let refusals = [(CLIENT, Some(1001)), ("10.0.0.2:1", Some(1000)), ("10.0.0.3:1", None)];
+    for (client, acknowledgment) in refusals {
+        rig.pass(syn(client, SERVER)).await;
+        rig.pass(refusal(client, acknowledgment)).await;
+    }
+    assert_eq!(rig.monitor.status().flows, 3);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(70)).await;
+    tokio::time::resume();
+    let status = rig.counted(|status| status.flows_expired == 1).await;
+    assert_eq!(status.flows, 2);
+    for client in ["10.0.0.2:1", "10.0.0.3:1"] {
+        rig.pass(data(client, SERVER, b"GET")).await;
+    }
+}
