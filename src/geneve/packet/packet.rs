@@ -1,4 +1,4 @@
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, ops::Range};
 
 use bytes::Bytes;
 use etherparse::{IpNumber, IpSlice, err::ip::SliceError};
@@ -19,7 +19,8 @@ pub struct Packet {
     ports: Option<(u16, u16)>,
     pub(crate) fragment: Option<Fragment>,
     pub(crate) tcp: Option<TcpSegment>,
-    payload_offset: usize,
+    /// Where the payload is in the bytes.
+    payload: Range<usize>,
 }
 
 /// The EtherTypes of the two versions.
@@ -43,24 +44,15 @@ impl Packet {
             IpSlice::Ipv6(ip) => Fragment::of_ipv6(ip.extensions()),
         };
         let (source, destination) = (ip.source_addr(), ip.destination_addr());
-        let payload = ip.payload();
-        let protocol = payload.ip_number;
-        let (ports, tcp, header_len) = transport(protocol, payload.payload, fragment)?;
+        let protocol = ip.payload().ip_number;
+        // It ends where the IP header says, which may be before the end of the bytes.
+        let payload = ip.payload().payload;
+        let (ports, tcp, header_len) = transport(protocol, payload, fragment)?;
         // The payload is a part of the bytes, so this is the distance of their beginnings.
-        let payload_offset = payload.payload.as_ptr() as usize - bytes.as_ptr() as usize;
-        let payload_offset = payload_offset + header_len;
+        let start = payload.as_ptr() as usize - bytes.as_ptr() as usize;
+        let payload = start + header_len..start + payload.len();
         let options = None;
-        Ok(Self {
-            bytes,
-            options,
-            source,
-            destination,
-            protocol,
-            ports,
-            fragment,
-            tcp,
-            payload_offset,
-        })
+        Ok(Self { bytes, options, source, destination, protocol, ports, fragment, tcp, payload })
     }
 
     pub(crate) fn with_options(self, options: AwsOptions) -> Self {
@@ -119,10 +111,11 @@ impl Packet {
     }
 
     /// Returns what follows the header of TCP or UDP. With other protocols, and for fragments, it
-    /// is what follows the IP headers.
+    /// is what follows the IP headers. Bytes after the length that the IP header says are no part
+    /// of it.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
-        self.bytes.get(self.payload_offset..).unwrap_or_default()
+        self.bytes.get(self.payload.clone()).unwrap_or_default()
     }
 
     pub(crate) fn ether_type(&self) -> u16 {

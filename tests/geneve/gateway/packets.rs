@@ -88,6 +88,17 @@ fn extension_headers_are_passed_over() {
     assert_eq!(ends(&fragment(8, false)), (17, None, true));
 }
 
+/// An Ethernet frame is padded to 60 bytes, and the padding may come with the packet.
+#[test]
+fn padding_is_no_payload() {
+    let six = ("[2001:db8::1]:5000", "[2001:db8::2]:53");
+    for (source, destination) in [(CLIENT, SERVER), six] {
+        let mut bytes = udp(source, destination, b"1");
+        bytes.extend([0; 17]);
+        assert_eq!(parse(&bytes).unwrap().payload(), b"1");
+    }
+}
+
 /// A first fragment without ports could pass as a packet of another flow.
 #[test]
 fn a_first_fragment_has_its_ports() {
