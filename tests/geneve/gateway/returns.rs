@@ -1,5 +1,8 @@
 //! What appliances may return, and what not.
 
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
 use tower_lb::geneve::{AwsOptions, Gateway};
 
 use crate::rig::{CLIENT, Rig, SERVER, ping, syn, udp};
@@ -140,7 +143,6 @@ async fn an_option_of_the_appliance_does_not_matter() {
     assert_eq!(rig.leave().await, udp(CLIENT, SERVER, b"question"));
 }
 
-/// Whatever an appliance sends does not keep a flow alive, and opens none.
 #[tokio::test]
 async fn an_appliance_opens_no_flow() {
     let mut rig = Rig::with(1).await;
@@ -152,4 +154,22 @@ async fn an_appliance_opens_no_flow() {
     let status = rig.counted(|status| status.dropped.unknown_flow == 2).await;
     assert_eq!(status.flows, 0);
     rig.is_quiet().await;
+}
+
+/// Only packets from the network count as use of a flow.
+#[tokio::test]
+async fn an_appliance_keeps_no_flow_alive() {
+    let settings = Gateway::builder().other_idle(Duration::from_millis(300));
+    let rig = Rig::start(settings, 1).await;
+    let (number, delivered) = rig.deliver(udp(CLIENT, SERVER, b"question")).await;
+    rig.counted(|status| status.flows == 1).await;
+    let answering = async {
+        while rig.monitor.status().flows > 0 {
+            rig.appliances[number].give_back(&delivered).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), answering).await.expect("the flow ends");
+    let status = rig.monitor.status();
+    assert!(status.packets_passed > 0 && status.flows_expired == 1, "{status}");
 }
