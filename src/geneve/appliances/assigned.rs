@@ -35,8 +35,8 @@ impl From<Appliance> for Assigned {
 ///
 /// | a flow that | is a |
 /// |---|---|
-/// | was idle for its timeout, or of which both sides have taken leave | success |
-/// | left its appliance because that failed | transport failure |
+/// | was idle for its timeout, which is shorter once the connection is closed | success |
+/// | left its appliance because the appliance failed | transport failure |
 /// | left its appliance because that was deregistered, was evicted, or ended with the gateway | cancellation |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ApplianceTracker;

@@ -47,12 +47,12 @@ pub enum Stickiness {
 
 /// What happens to the flows of an appliance that becomes unhealthy or is deregistered.
 ///
-/// Whatever it is, new flows go elsewhere, and a SYN is a new flow.
+/// With either value, new flows go to other appliances. A SYN counts as a new flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ApplianceFailover {
-    /// They keep it. The default.
+    /// The flows keep their appliance. The default.
     #[default]
     NoRebalance,
     /// Each gets another appliance with its next packet, if one is healthy. If none is, it keeps

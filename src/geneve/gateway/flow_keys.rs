@@ -37,14 +37,14 @@ impl FlowKeys {
             (packet.fragment, self.stickiness, packet.source_port().is_some())
         {
             let packet_id = fragmented(packet, id);
-            // Refused if the source has too many: its later fragments are dropped.
+            // Never refused: at its share, a source displaces its own oldest fragmented packet.
             let _ = self.fragments.insert(packet_id, packet.source(), 0, key, now);
         }
         Ok(key)
     }
 
-    /// Returns the same for a packet of which nothing may be learned, because its sender is not
-    /// known yet.
+    /// Returns the key as [`learn`](Self::learn) does, but remembers nothing, because the sender is
+    /// not verified yet.
     pub(super) fn find(&mut self, packet: &Packet, now: Instant) -> Result<FlowKey, DropReason> {
         let (source, destination) = (packet.source(), packet.destination());
         let three_tuple = || FlowKey::three_tuple(packet.protocol(), source, destination);

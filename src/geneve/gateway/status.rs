@@ -99,13 +99,13 @@ pub struct GatewayStatus {
     pub rebalanced: u64,
     /// Packets that came from the network.
     pub packets_in: u64,
-    /// Their bytes.
+    /// Bytes of the packets that came from the network.
     pub bytes_in: u64,
     /// Packets that were sent to appliances.
     pub packets_sent: u64,
     /// Packets that appliances let pass, and that went back to the network.
     pub packets_passed: u64,
-    /// Their bytes.
+    /// Bytes of the packets that went back to the network.
     pub bytes_passed: u64,
     /// Resets that were sent to sides of TCP connections.
     pub resets: u64,

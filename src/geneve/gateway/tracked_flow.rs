@@ -9,7 +9,7 @@ use crate::{
 /// The state of one flow.
 pub(super) struct TrackedFlow {
     assigned: Assigned,
-    /// How often its appliance had failed when the flow came to it.
+    /// The appliance's number of failures when the flow was assigned to it.
     failures: u32,
     /// What the appliance must return with the packets.
     pub(super) cookie: u32,
