@@ -29,7 +29,8 @@
 //! merge and delay.
 //!
 //! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that
-//! selects a subset of a large set of endpoints.
+//! selects a subset of a large set of endpoints. `after_publish` informs targets, after the
+//! balancer, of what becomes of their endpoints.
 //!
 //! ```
 //! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
@@ -89,6 +90,8 @@ macro_rules! adapter {
 }
 
 mod adapter;
+#[cfg(any(feature = "geneve", feature = "udp"))]
+mod after_publish;
 #[allow(clippy::module_inception)]
 mod discover;
 mod ext;
@@ -96,6 +99,8 @@ mod source;
 mod subset;
 mod update;
 
+#[cfg(any(feature = "geneve", feature = "udp"))]
+pub(crate) use self::after_publish::{AfterPublish, Informed};
 #[cfg(feature = "cloudmap")]
 pub use self::source::CloudMap;
 #[cfg(feature = "consul")]

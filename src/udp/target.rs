@@ -15,7 +15,7 @@ use tokio::net::UdpSocket;
 use tower_service::Service;
 
 use super::{Flow, ServerId, socket};
-use crate::BoxError;
+use crate::{BoxError, discover::Informed, endpoint::Health};
 
 /// An endpoint of a UDP relay: a service that opens a connected socket for each flow.
 ///
@@ -29,7 +29,7 @@ use crate::BoxError;
 pub struct UdpTarget {
     address: SocketAddr,
     server_id: Option<ServerId>,
-    pub(super) presence: Arc<Presence>,
+    presence: Arc<Presence>,
 }
 
 /// Whether the endpoint of a target is still there. The stream of endpoints writes it, and flows
@@ -37,23 +37,52 @@ pub struct UdpTarget {
 // Acquire and release: a flow that learns of a change also sees what the balancer has published
 // before.
 #[derive(Debug, Default)]
-pub(super) struct Presence {
+struct Presence {
     is_removed: AtomicBool,
     /// How often the endpoint became unhealthy. A flow that began while it was unhealthy, because
     /// no endpoint was better, is lost only when it gets unhealthy anew.
     lapses: AtomicU32,
 }
 
+/// What discovery says of a target, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// Its flows stay, also while it drains.
+    Serving,
+    /// Its checks fail.
+    Unhealthy,
+    /// It is no endpoint any more.
+    Removed,
+}
+
+impl Informed for UdpTarget {
+    type Standing = Standing;
+
+    const REMOVED: Standing = Standing::Removed;
+
+    fn standing_of(health: &Health) -> Standing {
+        match health {
+            Health::Unhealthy(_) => Standing::Unhealthy,
+            Health::Healthy | Health::Degraded(_) | Health::Draining(_) => Standing::Serving,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.presence, &other.presence)
+    }
+
+    fn inform(&self, standing: Standing) {
+        match standing {
+            Standing::Serving => {}
+            Standing::Unhealthy => {
+                self.presence.lapses.fetch_add(1, Release);
+            }
+            Standing::Removed => self.presence.is_removed.store(true, Release),
+        }
+    }
+}
+
 impl Presence {
-    pub(super) fn remove(&self) {
-        self.is_removed.store(true, Release);
-    }
-
-    /// Records that the endpoint has become unhealthy.
-    pub(super) fn lapse(&self) {
-        self.lapses.fetch_add(1, Release);
-    }
-
     fn lapses(&self) -> u32 {
         self.lapses.load(Acquire)
     }

@@ -1,20 +1,17 @@
 use std::{
-    collections::HashMap,
     fmt,
     hash::Hash,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures::Stream;
 
-use super::{SERVER_ID_LABEL, ServerId, UdpTarget, target::Presence};
+use super::{SERVER_ID_LABEL, ServerId, UdpTarget};
 use crate::{
-    capacity::shrunk,
-    discover::{Discover, DiscoverExt, Update},
-    endpoint::{Endpoint, Health},
+    discover::{AfterPublish, Discover, DiscoverExt, Update},
+    endpoint::Endpoint,
     escape::Escaped,
 };
 
@@ -33,7 +30,7 @@ where
     let connected = labelled.connect(|&(address, server_id): &(SocketAddr, Option<ServerId>)| {
         UdpTarget::new(address).with_server_id(server_id)
     });
-    Targets { discover: connected, known: Known::default(), publishing: false }
+    Targets { informing: AfterPublish::new(connected) }
 }
 
 /// Adds the server id to the target, so that another id is another target.
@@ -53,92 +50,7 @@ pin_project_lite::pin_project! {
     /// The stream of [`targets`].
     pub struct Targets<D: Discover> {
         #[pin]
-        discover: D,
-        known: Known<D::Key>,
-        // The balancer publishes what it got, before it polls again.
-        publishing: bool,
-    }
-}
-
-/// The targets by key, and what their flows are to learn.
-///
-/// A flow that learns of a loss picks again at once, so the balancer must have published the change
-/// by then: otherwise the flow picks the same target.
-struct Known<K> {
-    targets: HashMap<K, Target>,
-    changes: Vec<(Arc<Presence>, Change)>,
-}
-
-struct Target {
-    presence: Arc<Presence>,
-    is_unhealthy: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Change {
-    Removed,
-    Unhealthy,
-}
-
-impl<K> Default for Known<K> {
-    fn default() -> Self {
-        Self { targets: HashMap::new(), changes: Vec::new() }
-    }
-}
-
-impl<K: Clone + Eq + Hash> Known<K> {
-    fn apply(&mut self, update: &Update<K, UdpTarget>) {
-        match update {
-            Update::Insert(key, endpoint) => {
-                let before = self.targets.remove(key);
-                self.insert(key, endpoint, before);
-            }
-            Update::Remove(key) => {
-                let removed = self.targets.remove(key);
-                self.changes.extend(removed.map(|one| (one.presence, Change::Removed)));
-                if let Some(capacity) = shrunk(self.targets.len(), self.targets.capacity()) {
-                    self.targets.shrink_to(capacity);
-                }
-            }
-            Update::Reset(endpoints) => {
-                let mut before = std::mem::take(&mut self.targets);
-                for (key, endpoint) in endpoints {
-                    // Of endpoints with the same key, the last counts.
-                    let before = self.targets.remove(key).or_else(|| before.remove(key));
-                    self.insert(key, endpoint, before);
-                }
-                let removed = before.into_values();
-                self.changes.extend(removed.map(|one| (one.presence, Change::Removed)));
-            }
-        }
-    }
-
-    fn insert(&mut self, key: &K, endpoint: &Endpoint<UdpTarget>, before: Option<Target>) {
-        let presence = &endpoint.target().presence;
-        let is_unhealthy = matches!(endpoint.health(), Health::Unhealthy(_));
-        let change = before.and_then(|before| {
-            let change = if !Arc::ptr_eq(&before.presence, presence) {
-                Change::Removed
-            } else if is_unhealthy && !before.is_unhealthy {
-                Change::Unhealthy
-            } else {
-                return None;
-            };
-            Some((before.presence, change))
-        });
-        self.changes.extend(change);
-        let target = Target { presence: Arc::clone(presence), is_unhealthy };
-        self.targets.insert(key.clone(), target);
-    }
-
-    /// Lets flows know.
-    fn tell(&mut self) {
-        for (presence, change) in self.changes.drain(..) {
-            match change {
-                Change::Removed => presence.remove(),
-                Change::Unhealthy => presence.lapse(),
-            }
-        }
+        informing: AfterPublish<D, D::Key, UdpTarget>,
     }
 }
 
@@ -149,30 +61,15 @@ where
     type Item = Result<Update<D::Key, UdpTarget>, D::Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.project();
-        if std::mem::take(this.publishing) {
-            this.known.tell();
-        }
-        let update = this.discover.poll_discover(cx);
-        match &update {
-            Poll::Ready(Some(Ok(update))) => this.known.apply(update),
-            Poll::Ready(Some(Err(_))) => {}
-            // It is not polled again.
-            Poll::Ready(None) => this.known.tell(),
-            // A driver publishes when it has got all that there is. Then it polls again.
-            Poll::Pending if !this.known.changes.is_empty() => {
-                *this.publishing = true;
-                cx.waker().wake_by_ref();
-            }
-            Poll::Pending => {}
-        }
-        update
+        self.project().informing.poll_next(cx)
     }
 }
 
 impl<D: Discover + fmt::Debug> fmt::Debug for Targets<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Targets").field("discover", &self.discover).finish_non_exhaustive()
+        f.debug_struct("Targets")
+            .field("discover", self.informing.discover())
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,6 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         discover::channel,
+        endpoint::Health,
         udp::{Flow, target::Loss},
     };
 

@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, UdpSocket},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
+        atomic::{
+            AtomicU32,
+            Ordering::{Acquire, Release},
+        },
     },
     task::{Context, Poll},
 };
@@ -13,7 +16,7 @@ use std::{
 use tower_service::Service;
 
 use super::NewFlow;
-use crate::endpoint::Health;
+use crate::{discover::Informed, endpoint::Health};
 
 /// An appliance: the service of an endpoint, which takes every flow and answers with itself.
 ///
@@ -28,6 +31,8 @@ pub struct Appliance {
 struct State {
     /// The standing in the lowest two bits, and above them how often it has become worse. One
     /// word, so that a flow reads one atomic for each packet.
+    // Acquire and release: a flow that learns of a change also sees what the balancer has published
+    // before.
     word: AtomicU32,
     /// Whether the address is one of this machine, once it is known.
     is_local: OnceLock<bool>,
@@ -80,7 +85,7 @@ impl Appliance {
 
     /// Returns the standing, and how often it has become worse.
     pub(crate) fn standing(&self) -> (Standing, u32) {
-        let word = self.state.word.load(Relaxed);
+        let word = self.state.word.load(Acquire);
         let standing = match word & ((1 << STANDING_BITS) - 1) {
             0 => Standing::Serving,
             1 => Standing::Unhealthy,
@@ -88,28 +93,32 @@ impl Appliance {
         };
         (standing, word >> STANDING_BITS)
     }
+}
 
-    pub(super) fn set_standing(&self, standing: Standing) {
+impl Informed for Appliance {
+    type Standing = Standing;
+
+    const REMOVED: Standing = Standing::Deregistered;
+
+    fn standing_of(health: &Health) -> Standing {
+        match health {
+            Health::Healthy | Health::Degraded(_) => Standing::Serving,
+            Health::Unhealthy(_) => Standing::Unhealthy,
+            Health::Draining(_) => Standing::Deregistered,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    fn inform(&self, standing: Standing) {
         let (before, mut failures) = self.standing();
         if standing > before {
             failures = failures.wrapping_add(1);
         }
         // Only the stream of the endpoints writes it.
-        self.state.word.store(failures << STANDING_BITS | standing as u32, Relaxed);
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.state, &other.state)
-    }
-}
-
-impl Standing {
-    pub(super) fn of(health: &Health) -> Self {
-        match health {
-            Health::Healthy | Health::Degraded(_) => Self::Serving,
-            Health::Unhealthy(_) => Self::Unhealthy,
-            Health::Draining(_) => Self::Deregistered,
-        }
+        self.state.word.store(failures << STANDING_BITS | standing as u32, Release);
     }
 }
 

@@ -227,7 +227,7 @@ impl<B: Service<NewFlow, Response = Assigned>> Router<B> {
             return;
         }
         flow.next_pick = now.checked_add(PICK_INTERVAL);
-        // The balancer may not have seen yet what the appliance has been told, or all have failed.
+        // If all have failed, the balancer may pick one of them.
         let Some(assigned) = self.pick(key, packet) else { return };
         let appliance = assigned.appliance();
         if appliance.standing().0 != Standing::Serving || self.is_own(appliance) {
