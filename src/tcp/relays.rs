@@ -52,6 +52,7 @@ pub(super) struct Limits {
 /// A time limit of [`Duration::MAX`] is no limit.
 #[derive(Clone, Debug)]
 pub struct RelaysBuilder {
+    name: Arc<str>,
     connect: Duration,
     idle: Duration,
     half_closed: Option<Duration>,
@@ -65,6 +66,7 @@ impl Relays {
     #[must_use]
     pub fn builder() -> RelaysBuilder {
         RelaysBuilder {
+            name: "tcp".into(),
             connect: Duration::from_secs(5),
             idle: Duration::from_secs(350),
             half_closed: None,
@@ -95,6 +97,8 @@ impl Relays {
 
 impl RelaysBuilder {
     setters! {
+        /// Sets the name in the status and in metrics. Default `tcp`.
+        pub fn name(name: impl Into<Arc<str>>) => name = name.into();
         /// Limits the time of an attempt until its target is connected, with the PROXY header and
         /// the TLS handshake. Another target can be tried then. Default 5 s.
         pub fn connect_timeout(time: Duration) => connect = time;
@@ -137,7 +141,7 @@ impl RelaysBuilder {
             proxy: self.proxy,
             #[cfg(feature = "tls")]
             tls: self.tls,
-            counters: Counters::default(),
+            counters: Counters::new(self.name),
         };
         Ok(Relays { shared: Arc::new(shared) })
     }

@@ -1,7 +1,12 @@
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
+
+use crate::escape::Escaped;
 
 counts! {
     /// Counts attempts that reached no target, by the reason.
@@ -51,6 +56,8 @@ counts! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RelayStatus {
+    /// The name of the relays.
+    pub name: Arc<str>,
     /// Connections that were relayed to a target.
     pub connected: u64,
     /// Connections that are relayed now.
@@ -67,18 +74,21 @@ pub struct RelayStatus {
 
 impl fmt::Display for RelayStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connected, open, failed, ended, bytes_to_targets, bytes_to_clients } = self;
+        let Self { name, connected, open, failed, ended, bytes_to_targets, bytes_to_clients } =
+            self;
         write!(
             f,
-            "{open} of {connected} connections open, ended: {ended}; not connected: {failed}; \
-             {bytes_to_targets} bytes to targets, {bytes_to_clients} bytes to clients"
+            "{}: {open} of {connected} connections open, ended: {ended}; not connected: {failed}; \
+             {bytes_to_targets} bytes to targets, {bytes_to_clients} bytes to clients",
+            Escaped(name)
         )
     }
 }
 
 /// The atomics behind a [`RelayStatus`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
+    name: Arc<str>,
     connected: AtomicU64,
     pub(super) failed: ConnectFailureCounters,
     ended: EndingCounters,
@@ -87,6 +97,17 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            connected: AtomicU64::new(0),
+            failed: ConnectFailureCounters::default(),
+            ended: EndingCounters::default(),
+            bytes_to_targets: AtomicU64::new(0),
+            bytes_to_clients: AtomicU64::new(0),
+        }
+    }
+
     pub(super) fn open(&self) {
         self.connected.fetch_add(1, Relaxed);
     }
@@ -100,6 +121,7 @@ impl Counters {
         let ended = self.ended.read();
         let connected = self.connected.load(Relaxed);
         RelayStatus {
+            name: Arc::clone(&self.name),
             connected,
             open: connected.saturating_sub(ended.total()),
             failed: self.failed.read(),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::net::UdpSocket;
 use tower_service::Service;
@@ -15,6 +15,7 @@ use crate::{
 /// Gateway Load Balancer.
 #[derive(Clone, Debug)]
 pub struct GatewayBuilder {
+    pub(super) name: Arc<str>,
     pub(super) stickiness: Stickiness,
     pub(super) failover: ApplianceFailover,
     pub(super) resets: Resets,
@@ -93,6 +94,7 @@ const CLOSED_IDLE: Duration = Duration::from_secs(60);
 impl Default for GatewayBuilder {
     fn default() -> Self {
         Self {
+            name: "gateway".into(),
             stickiness: Stickiness::default(),
             failover: ApplianceFailover::default(),
             resets: Resets::default(),
@@ -110,6 +112,8 @@ impl Default for GatewayBuilder {
 
 impl GatewayBuilder {
     setters! {
+        /// Sets the name in the status and in metrics. Default `gateway`.
+        pub fn name(name: impl Into<Arc<str>>) => name = name.into();
         /// Sets which packets belong to one flow. Default [`Stickiness::FiveTuple`].
         pub fn stickiness(stickiness: Stickiness) => stickiness = stickiness;
         /// Sets what happens to the flows of an appliance that has failed. Default

@@ -66,7 +66,8 @@ impl<B> Router<B> {
         balancer: B,
     ) -> Result<Self, ConfigError> {
         let keys = FlowKeys::new(&settings)?;
-        let (cookies, counters) = (RandomState::new(), Arc::default());
+        let (cookies, counters) =
+            (RandomState::new(), Arc::new(Counters::new(settings.name.clone())));
         let (own_address, resets) = (None, Vec::new());
         Ok(Self {
             settings,

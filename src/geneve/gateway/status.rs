@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    escape::Escaped,
     flow::FlowCounts,
     geneve::{DecodeError, PacketError},
 };
@@ -87,6 +88,8 @@ impl From<DecodeError> for DropReason {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct GatewayStatus {
+    /// The name of the gateway.
+    pub name: Arc<str>,
     /// Flows that are tracked now.
     pub flows: u64,
     /// Flows that began.
@@ -116,12 +119,20 @@ pub struct GatewayStatus {
 impl fmt::Display for GatewayStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            flows, flows_created, packets_in, packets_sent, packets_passed, dropped, ..
+            name,
+            flows,
+            flows_created,
+            packets_in,
+            packets_sent,
+            packets_passed,
+            dropped,
+            ..
         } = self;
         write!(
             f,
-            "{flows} of {flows_created} flows tracked, {packets_in} packets in, {packets_sent} sent to \
+            "{}: {flows} of {flows_created} flows tracked, {packets_in} packets in, {packets_sent} sent to \
              appliances, {packets_passed} passed, {} dropped ({dropped})",
+            Escaped(name),
             dropped.total()
         )
     }
@@ -140,8 +151,9 @@ impl GatewayMonitor {
 }
 
 /// The atomics behind a [`GatewayStatus`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
+    name: Arc<str>,
     flows: AtomicU64,
     created: AtomicU64,
     expired: AtomicU64,
@@ -157,6 +169,24 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            flows: AtomicU64::new(0),
+            created: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            rebalanced: AtomicU64::new(0),
+            packets_in: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            packets_sent: AtomicU64::new(0),
+            packets_passed: AtomicU64::new(0),
+            bytes_passed: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            dropped: DropCounters::default(),
+        }
+    }
+
     pub(super) fn dropped(&self, reason: DropReason) {
         self.dropped.count(reason);
     }
@@ -193,6 +223,7 @@ impl Counters {
 
     fn read(&self) -> GatewayStatus {
         GatewayStatus {
+            name: Arc::clone(&self.name),
             flows: self.flows.load(Relaxed),
             flows_created: self.created.load(Relaxed),
             flows_expired: self.expired.load(Relaxed),

@@ -1,4 +1,4 @@
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use tokio::net::UdpSocket;
 use tower_service::Service;
@@ -7,8 +7,9 @@ use super::Inspector;
 use crate::{BoxError, geneve::Packet};
 
 /// Configures an [`Inspector`]; [`Inspector::builder`] returns one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct InspectorBuilder {
+    pub(super) name: Arc<str>,
     pub(super) max_in_flight: NonZeroUsize,
     pub(super) reply_port: Option<u16>,
 }
@@ -16,12 +17,14 @@ pub struct InspectorBuilder {
 impl Default for InspectorBuilder {
     fn default() -> Self {
         const MAX_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-        Self { max_in_flight: MAX_IN_FLIGHT, reply_port: None }
+        Self { name: "inspector".into(), max_in_flight: MAX_IN_FLIGHT, reply_port: None }
     }
 }
 
 impl InspectorBuilder {
     setters! {
+        /// Sets the name in the status and in metrics. Default `inspector`.
+        pub fn name(name: impl Into<Arc<str>>) => name = name.into();
         /// Sets how many packets the service may hold at the same time. Default 1024. Meanwhile
         /// others wait in the socket's buffer, which drops what it has no room for.
         pub fn max_in_flight(packets: NonZeroUsize) => max_in_flight = packets;

@@ -75,7 +75,7 @@ impl Inspector<(), ()> {
 impl<S, F> Inspector<S, F> {
     pub(super) fn new(settings: InspectorBuilder, socket: UdpSocket, service: S) -> Self {
         let (in_flight, buffer) = (FuturesUnordered::new(), BytesMut::new());
-        let counters = Arc::default();
+        let counters = Arc::new(Counters::new(settings.name.clone()));
         Self { settings, socket, service, in_flight, buffer, counters }
     }
 

@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::geneve::DecodeError;
+use crate::{escape::Escaped, geneve::DecodeError};
 
 counts! {
     /// Counts packets that an [`Inspector`](super::Inspector) has not returned, by the reason.
@@ -57,6 +57,8 @@ impl From<DecodeError> for DropReason {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct InspectorStatus {
+    /// The name of the inspector.
+    pub name: Arc<str>,
     /// Packets that were received.
     pub received: u64,
     /// Packets that were returned.
@@ -67,9 +69,13 @@ pub struct InspectorStatus {
 
 impl fmt::Display for InspectorStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { received, returned, dropped } = self;
-        write!(f, "{returned} of {received} packets returned, {} dropped ", dropped.total())?;
-        write!(f, "({dropped})")
+        let Self { name, received, returned, dropped } = self;
+        write!(
+            f,
+            "{}: {returned} of {received} packets returned, {} dropped ({dropped})",
+            Escaped(name),
+            dropped.total()
+        )
     }
 }
 
@@ -81,24 +87,34 @@ impl InspectorMonitor {
     /// Returns what has been counted so far.
     #[must_use]
     pub fn status(&self) -> InspectorStatus {
-        let Counters { received, returned, dropped } = &*self.0;
-        InspectorStatus {
-            received: received.load(Relaxed),
-            returned: returned.load(Relaxed),
-            dropped: dropped.read(),
-        }
+        self.0.read()
     }
 }
 
 /// The atomics behind an [`InspectorStatus`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
+    name: Arc<str>,
     received: AtomicU64,
     returned: AtomicU64,
     dropped: DropCounters,
 }
 
 impl Counters {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        let (received, returned) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { name, received, returned, dropped: DropCounters::default() }
+    }
+
+    fn read(&self) -> InspectorStatus {
+        InspectorStatus {
+            name: Arc::clone(&self.name),
+            received: self.received.load(Relaxed),
+            returned: self.returned.load(Relaxed),
+            dropped: self.dropped.read(),
+        }
+    }
+
     pub(super) fn received(&self) {
         self.received.fetch_add(1, Relaxed);
     }
