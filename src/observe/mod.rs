@@ -27,6 +27,8 @@
 
 #[cfg(feature = "dashboard")]
 pub mod dashboard;
+#[cfg(any(feature = "tcp", feature = "udp", feature = "geneve"))]
+mod edges;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod observable;

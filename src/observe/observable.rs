@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A component that a [`Registry`](super::Registry) can observe: a balancer, a layer that counts,
-/// or the figures of a stage of discovery.
+/// an edge, or the figures of a stage of discovery.
 pub trait Observable {
     /// Returns what the registry keeps of the component.
     fn observe(&self) -> Observed;
@@ -41,7 +41,7 @@ where
 
 impl Observed {
     /// Observes a component by what `status` returns, until that is `None`.
-    fn by<S: 'static>(
+    pub(super) fn by<S: 'static>(
         status: impl Fn() -> Option<S> + Send + Sync + 'static,
         list: fn(&mut Report) -> &mut Vec<S>,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Observed {
     }
 
     /// Sets the address of the component, by which the registry finds it again.
-    fn at<T: ?Sized>(mut self, component: *const T) -> Self {
+    pub(super) fn at<T: ?Sized>(mut self, component: *const T) -> Self {
         self.0.iter_mut().for_each(|(address, _)| *address = component.cast::<()>() as usize);
         self
     }

@@ -54,6 +54,21 @@ pub struct Report {
     /// Load balancers, with their listeners and rules. Their target groups are in the other lists.
     #[cfg(feature = "alb")]
     pub load_balancers: Vec<crate::alb::load_balancer::LoadBalancerStatus>,
+    /// Relays of TCP connections.
+    #[cfg(feature = "tcp")]
+    pub tcp_relays: Vec<crate::tcp::RelayStatus>,
+    /// Relays of UDP flows.
+    #[cfg(feature = "udp")]
+    pub udp_relays: Vec<crate::udp::UdpRelayStatus>,
+    /// Responders, which exchange one datagram for one reply.
+    #[cfg(feature = "udp")]
+    pub udp_responders: Vec<crate::udp::UdpResponderStatus>,
+    /// Gateway Load Balancers.
+    #[cfg(feature = "geneve")]
+    pub gateways: Vec<crate::geneve::GatewayStatus>,
+    /// Appliances of Gateway Load Balancers.
+    #[cfg(feature = "geneve")]
+    pub inspectors: Vec<crate::geneve::InspectorStatus>,
     /// Throttles of Lambda.
     #[cfg(feature = "lambda")]
     pub throttles: Vec<crate::lambda::ThrottlesStatus>,
@@ -103,6 +118,16 @@ impl Report {
             rules: Vec::new(),
             #[cfg(feature = "alb")]
             load_balancers: Vec::new(),
+            #[cfg(feature = "tcp")]
+            tcp_relays: Vec::new(),
+            #[cfg(feature = "udp")]
+            udp_relays: Vec::new(),
+            #[cfg(feature = "udp")]
+            udp_responders: Vec::new(),
+            #[cfg(feature = "geneve")]
+            gateways: Vec::new(),
+            #[cfg(feature = "geneve")]
+            inspectors: Vec::new(),
             #[cfg(feature = "lambda")]
             throttles: Vec::new(),
             #[cfg(feature = "lambda")]

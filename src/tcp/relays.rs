@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 #[cfg(feature = "tls")]
 use super::TargetTls;
 use super::{Relay, RelayStatus, SendProxy, status::Counters};
-use crate::ConfigError;
+use crate::{ConfigError, named::weak_status};
 
 /// What the [`Relay`]s of a group of targets share: their settings and their figures.
 ///
@@ -92,6 +92,16 @@ impl Relays {
     #[must_use]
     pub fn status(&self) -> RelayStatus {
         self.shared.counters.status()
+    }
+
+    /// Returns a function that reads the status until all relays are dropped.
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<RelayStatus> + Send + Sync + use<> {
+        weak_status(&self.shared, |shared| shared.counters.status())
+    }
+
+    /// Returns the address of what all clones share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.shared).cast()
     }
 }
 

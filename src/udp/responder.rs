@@ -24,6 +24,7 @@ use crate::{
     BoxError, ConfigError,
     error::chain,
     flow::{FlowTable, FlowTableBuilder, Refusal, Removal},
+    named::weak_status,
     outcome::{CallerError, Outcome},
     timer::Timer,
 };
@@ -380,6 +381,18 @@ impl UdpResponderHandle {
     #[must_use]
     pub fn status(&self) -> UdpResponderStatus {
         self.counters.responder_status()
+    }
+
+    /// Returns a function that reads the status until the responder and its handles are dropped.
+    pub(crate) fn weak_status(
+        &self,
+    ) -> impl Fn() -> Option<UdpResponderStatus> + Send + Sync + use<> {
+        weak_status(&self.counters, Counters::responder_status)
+    }
+
+    /// Returns the address of what all handles of the responder share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.counters).cast()
     }
 
     /// Returns the address that the responder receives on.

@@ -10,6 +10,7 @@ use crate::{
     escape::Escaped,
     flow::FlowCounts,
     geneve::{DecodeError, PacketError},
+    named::weak_status,
 };
 
 counts! {
@@ -147,6 +148,16 @@ impl GatewayMonitor {
     #[must_use]
     pub fn status(&self) -> GatewayStatus {
         self.0.read()
+    }
+
+    /// Returns a function that reads the status until the gateway and its monitors are dropped.
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<GatewayStatus> + Send + Sync + use<> {
+        weak_status(&self.0, Counters::read)
+    }
+
+    /// Returns the address of what all monitors of the gateway share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
     }
 }
 

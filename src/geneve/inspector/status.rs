@@ -6,7 +6,7 @@ use std::{
     },
 };
 
-use crate::{escape::Escaped, geneve::DecodeError};
+use crate::{escape::Escaped, geneve::DecodeError, named::weak_status};
 
 counts! {
     /// Counts packets that an [`Inspector`](super::Inspector) has not returned, by the reason.
@@ -88,6 +88,16 @@ impl InspectorMonitor {
     #[must_use]
     pub fn status(&self) -> InspectorStatus {
         self.0.read()
+    }
+
+    /// Returns a function that reads the status until the inspector and its monitors are dropped.
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<InspectorStatus> + Send + Sync + use<> {
+        weak_status(&self.0, Counters::read)
+    }
+
+    /// Returns the address of what all monitors of the inspector share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.0).cast()
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     BoxError,
     flow::FlowTable,
+    named::weak_status,
     timer::Timer,
     udp::{
         Flow, OpenFlow, UdpRelayStatus,
@@ -147,6 +148,16 @@ impl UdpRelayHandle {
     #[must_use]
     pub fn status(&self) -> UdpRelayStatus {
         self.counters.relay_status()
+    }
+
+    /// Returns a function that reads the status until the relay and its handles are dropped.
+    pub(crate) fn weak_status(&self) -> impl Fn() -> Option<UdpRelayStatus> + Send + Sync + use<> {
+        weak_status(&self.counters, Counters::relay_status)
+    }
+
+    /// Returns the address of what all handles of the relay share.
+    pub(crate) fn address(&self) -> *const () {
+        Arc::as_ptr(&self.counters).cast()
     }
 
     /// Returns the address that the relay receives on.
