@@ -238,8 +238,18 @@ async fn every_component_has_metrics_and_the_catalog_lists_them_all() {
     balancer.clone().oneshot(7).await.unwrap();
 
     let text = Exporter::new(&registry).render();
-    // Pools, Lambda, listeners and rules are tested at their edges.
-    let edges = ["lambda_", "connect", "client_", "accept_", "rule_", "responses_"];
+    // Pools, Lambda, listeners, rules and what is below HTTP are tested at their edges.
+    let edges = [
+        "lambda_",
+        "connect",
+        "client_",
+        "accept_",
+        "rule_",
+        "responses_",
+        "tcp_",
+        "udp_",
+        "geneve_",
+    ];
     let is_core = |name: &str| !edges.iter().any(|edge| name.contains(&format!("_lb_{edge}")));
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let expected: BTreeSet<_> =

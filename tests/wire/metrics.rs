@@ -16,7 +16,10 @@ use tower::{ServiceExt, service_fn};
 use tower_lb::{
     Balancer, BoxError, Endpoint, discover,
     endpoint::{Health, Locality},
-    observe::{Registry, metrics::Exporter},
+    observe::{
+        Registry,
+        metrics::{CATALOG, Exporter},
+    },
     strategy::P2c,
 };
 
@@ -99,6 +102,19 @@ async fn promtool_accepts_a_live_scrape() {
     let exporter = Exporter::new(&registry);
     let text = tokio::task::spawn_blocking(|| scrape(exporter)).await.unwrap();
     assert!(text.lines().count() > 200, "{text}");
+    assert_content(&["check", "metrics"], text.as_bytes());
+}
+
+#[tokio::test]
+async fn promtool_accepts_a_live_scrape_of_the_edges_below_http() {
+    let edges = crate::edges::Edges::start("edge \"1\"\n<script>").await;
+    let exporter = Exporter::new(&edges.registry);
+    let text = tokio::task::spawn_blocking(|| scrape(exporter)).await.unwrap();
+    for edge in ["tcp_", "udp_", "geneve_"].map(|edge| format!("tower_lb_{edge}")) {
+        for metric in CATALOG.iter().filter(|metric| metric.name.starts_with(&edge)) {
+            assert!(text.contains(&format!("# TYPE {} ", metric.name)), "{}", metric.name);
+        }
+    }
     assert_content(&["check", "metrics"], text.as_bytes());
 }
 

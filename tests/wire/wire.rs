@@ -3,6 +3,7 @@
 //! - `matrix`: every version of the client's connection with every version of the backend's, and
 //!   the same requests through nginx and HAProxy.
 //! - `desync`, `limits`: requests that must not reach a backend, or only in one form.
+//! - `edges`: relays of TCP and UDP and a gateway, for what is observed of them.
 //! - `garbage`: random bytes. `WIRE_GARBAGE=100000` sends as many strings.
 //! - `process`: the command line, draining, accept errors.
 //! - `dashboard`: the page of `observe::Dashboard` in Chromium, if it is installed.
@@ -15,6 +16,7 @@ mod chromium;
 mod client;
 mod dashboard;
 mod desync;
+mod edges;
 #[path = "../../examples/gateway/main.rs"]
 #[allow(dead_code)]
 mod example;

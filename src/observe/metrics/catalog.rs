@@ -152,6 +152,52 @@ catalog! {
         "Requests that each rule has got.";
     RESPONSES = Counter "responses_total" ["load_balancer", "listener", "zone", "by", "class"]
         "Responses to clients by class of the status, and by who made them: target, load_balancer.";
+    TCP_CONNECTIONS = Gauge "tcp_connections" ["relay"]
+        "Connections that are relayed now.";
+    TCP_CONNECTIONS_OPENED = Counter "tcp_connections_opened_total" ["relay"]
+        "Connections that were relayed to a target.";
+    TCP_CONNECTIONS_CLOSED = Counter "tcp_connections_closed_total" ["relay", "cause"]
+        "Relayed connections that have ended, by the cause: closed, client_reset, target_reset, idle, terminated, cut_off.";
+    TCP_CONNECT_FAILURES = Counter "tcp_connect_failures_total" ["relay", "reason"]
+        "Attempts that have reached no target, by the reason.";
+    TCP_BYTES = Counter "tcp_bytes_total" ["relay", "direction"]
+        "Bytes that were relayed from clients to targets (in) and from targets to clients (out).";
+    UDP_FLOWS = Gauge "udp_flows" ["relay"]
+        "Flows that the relay has now.";
+    UDP_FLOWS_CREATED = Counter "udp_flows_created_total" ["relay"]
+        "Flows that have begun.";
+    UDP_FLOWS_ENDED = Counter "udp_flows_ended_total" ["relay", "cause"]
+        "Flows that have ended, by the cause: idle, evicted, unopened, stopped.";
+    UDP_FLOWS_REPICKED = Counter "udp_flows_repicked_total" ["relay"]
+        "How often a flow got another target because it had lost its own.";
+    UDP_REQUESTS = Gauge "udp_requests_in_flight" ["relay"]
+        "Requests of responders that have no reply yet.";
+    UDP_DATAGRAMS = Counter "udp_datagrams_total" ["relay", "kind", "direction"]
+        "Datagrams that came from clients (in) and replies that were sent to them (out), of relays of flows and of responders.";
+    UDP_BYTES = Counter "udp_bytes_total" ["relay", "kind", "direction"]
+        "The payload of the datagrams that came from clients (in) and were sent to them (out).";
+    UDP_DROPPED = Counter "udp_datagrams_dropped_total" ["relay", "kind", "reason"]
+        "Datagrams of both directions that were dropped, by the reason.";
+    GENEVE_FLOWS = Gauge "geneve_flows" ["gateway"]
+        "Flows that the gateway tracks now.";
+    GENEVE_FLOWS_CREATED = Counter "geneve_flows_created_total" ["gateway"]
+        "Flows that have begun.";
+    GENEVE_FLOWS_EXPIRED = Counter "geneve_flows_expired_total" ["gateway", "cause"]
+        "Flows that were forgotten, by the cause: idle, evicted. Flows that resets have ended are not among them.";
+    GENEVE_FLOWS_REBALANCED = Counter "geneve_flows_rebalanced_total" ["gateway"]
+        "How often a flow got another appliance because its own had failed.";
+    GENEVE_PACKETS = Counter "geneve_packets_total" ["gateway", "direction"]
+        "Packets that came from the network (in), were sent to appliances (to_appliances) and went back to the network (out).";
+    GENEVE_BYTES = Counter "geneve_bytes_total" ["gateway", "direction"]
+        "Bytes of the packets that came from the network (in) and went back to it (out).";
+    GENEVE_RESETS = Counter "geneve_resets_total" ["gateway"]
+        "Resets that were sent to sides of TCP connections.";
+    GENEVE_DROPPED = Counter "geneve_packets_dropped_total" ["gateway", "reason"]
+        "Packets that the gateway has dropped, by the reason. Those that appliances drop are not among them.";
+    INSPECTOR_PACKETS = Counter "geneve_inspector_packets_total" ["inspector", "direction"]
+        "Packets that the inspector has received (in) and returned (out).";
+    INSPECTOR_DROPPED = Counter "geneve_inspector_packets_dropped_total" ["inspector", "reason"]
+        "Packets that the inspector has not returned, by the reason.";
     LAMBDA_INVOCATIONS = Counter "lambda_invocations_total" ["billing"]
         "Invocations whose report was read.";
     LAMBDA_COLD_STARTS = Counter "lambda_cold_starts_total" ["billing"]

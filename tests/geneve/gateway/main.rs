@@ -4,6 +4,7 @@
 //! Tests that need a tool or a privilege that is missing say that they are skipped.
 
 mod codec;
+mod counters;
 mod failover;
 mod flows;
 mod fragments;

@@ -1,6 +1,7 @@
 //! TCP relays over real sockets, next to clients and servers that others have written.
 //!
 //! - `closing`: ends, resets and silence of either side.
+//! - `counters`: what a registry reports of relays.
 //! - `failover`: targets that refuse, that do not answer, and that are the load balancer itself.
 //! - `leaving`: draining, and targets that are removed or unhealthy.
 //! - `proxy`: PROXY headers, as nginx and HAProxy read them.
@@ -10,6 +11,7 @@
 //! - `process`: the example `nlb` under load while targets are killed.
 
 mod closing;
+mod counters;
 #[path = "../../../examples/nlb/main.rs"]
 #[allow(dead_code)]
 mod example;

@@ -49,6 +49,10 @@ impl Responding {
         Self { address, balancer, handle, stop, task }
     }
 
+    pub(crate) fn handle(&self) -> &UdpResponderHandle {
+        &self.handle
+    }
+
     pub(crate) fn status(&self) -> UdpResponderStatus {
         self.handle.status()
     }

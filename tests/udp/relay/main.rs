@@ -1,5 +1,6 @@
 //! UDP flows and exchanges over real sockets.
 
+mod counters;
 mod dns;
 mod exchange;
 mod flow_table;

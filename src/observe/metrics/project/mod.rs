@@ -1,3 +1,12 @@
+//! What the metrics are at the moment of a report. The edges below HTTP have a file each.
+
+#[cfg(feature = "geneve")]
+mod geneve;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(feature = "udp")]
+mod udp;
+
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
@@ -47,6 +56,18 @@ pub(super) fn project(report: &Report, endpoint_series: EndpointSeries) -> Vec<R
     all.each(report, &report.rules, Projection::rules);
     #[cfg(feature = "alb")]
     all.each(report, &report.load_balancers, Projection::load_balancer);
+    #[cfg(feature = "tcp")]
+    all.each(report, &report.tcp_relays, Projection::tcp_relays);
+    #[cfg(feature = "udp")]
+    {
+        all.each(report, &report.udp_relays, Projection::udp_relay);
+        all.each(report, &report.udp_responders, Projection::udp_responder);
+    }
+    #[cfg(feature = "geneve")]
+    {
+        all.each(report, &report.gateways, Projection::gateway);
+        all.each(report, &report.inspectors, Projection::inspector);
+    }
     #[cfg(feature = "lambda")]
     {
         all.each(report, &report.billing, Projection::billing);
@@ -98,6 +119,21 @@ impl Projection {
         let component = self.component;
         let endpoint = endpoint.map(|endpoint| endpoint.stats.clone());
         self.readings.push(Reading { metric, labels, component, endpoint, value });
+    }
+
+    /// Adds counts of the component by one more label, such as a reason.
+    #[cfg(any(feature = "tcp", feature = "udp", feature = "geneve"))]
+    fn push_counts(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[(&'static str, &str)],
+        by: &'static str,
+        counts: impl IntoIterator<Item = (&'static str, u64)>,
+    ) {
+        for (value, count) in counts {
+            let labels = labels.iter().copied().chain([(by, value)]);
+            self.push(metric, labels, Value::Counter(count));
+        }
     }
 
     #[cfg(feature = "listener")]
