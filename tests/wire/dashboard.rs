@@ -17,7 +17,7 @@ use tower_lb::observe::{
     dashboard::{Action, ActionError, ActionKind, Dashboard, DashboardBuilder},
 };
 
-use crate::chromium::Chromium;
+use crate::{chromium::Chromium, edges::Edges};
 
 const TOKEN: &str = "a-token-of-a-test";
 /// Noon, so that pictures do not depend on when they are taken.
@@ -534,6 +534,42 @@ fn a_thousand_endpoints_do_not_stutter() {
     page.evaluate("document.querySelector('.endpoint button').focus()");
     page.press("End");
     page.wait_for("document.activeElement.innerText === '10.0.2.342:8080'");
+    assert_eq!(page.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn edges_below_http_have_panels() {
+    let _alone = alone();
+    let Some(mut page) = Chromium::start() else { return };
+    let runtime = Runtime::new().unwrap();
+    let edges = runtime.block_on(Edges::start("edge-1"));
+    let builder = Dashboard::builder(&edges.registry).interval(Duration::from_millis(50));
+    let served = Served::new(&builder.build().unwrap());
+    page.size(1400, 1400, 1);
+    page.open(&served.url());
+    page.wait_for(
+        "[...document.querySelectorAll('.panel h2')].map(it => it.innerText).join() === \
+         'Gateways,Inspectors,TCP relays,UDP relays,UDP responders'",
+    );
+    let facts = |panel: &str| {
+        format!(
+            "[...document.querySelectorAll('[aria-label=\"{panel}\"] dl > div')]\
+             .map(it => it.querySelector('dt').innerText + ' ' + it.querySelector('dd span').innerText).join()"
+        )
+    };
+    page.wait_for(&format!("{}.includes('ended closed 3')", facts("TCP relays")));
+    let relays = page.evaluate(&facts("TCP relays"));
+    assert_eq!(
+        relays, "connected 3,open 0,ended closed 3,bytes to targets 0,bytes to clients 15",
+        "reasons that have not occurred are not shown"
+    );
+    let relays = page.evaluate(&facts("UDP relays"));
+    let relays = relays.as_str().unwrap();
+    assert!(relays.starts_with("flows 1,flows created 1,"), "{relays}");
+    assert!(relays.ends_with(",dropped empty 1"), "{relays}");
+    let gateway = page.evaluate(&facts("Gateways"));
+    assert!(gateway.as_str().unwrap().ends_with("dropped unparsable 1"), "{gateway}");
+    page.picture("edges");
     assert_eq!(page.complaints, Vec::<String>::new());
 }
 

@@ -784,7 +784,8 @@ function renderPanels(report, passed) {
   for (const name of names.slice(0, 20)) {
     let panel = panels.get(name);
     if (!panel) {
-      const section = make("section", { class: "card panel", "aria-label": capital(words(name)) }, make("header", {}, make("h2", {}, capital(words(name)))));
+      const title = panelTitle(name);
+      const section = make("section", { class: "card panel", "aria-label": title }, make("header", {}, make("h2", {}, title)));
       panels.set(name, (panel = { section, items: new Map() }));
       find("panels").append(section);
     }
@@ -814,14 +815,16 @@ function* fields(data, prefix = "", depth = 0) {
     else if (!Array.isArray(value)) yield [prefix + key, value];
   }
 }
+const panelTitle = (name) => capital(words(name)).replace(/^(Tcp|Udp)\b/, (protocol) => protocol.toUpperCase());
 // Figures that go up and down; all other whole numbers are counters, of which the rate matters too.
-const GAUGE = /(limit|in_flight|waiting|balance|outstanding|seconds|ratio|weight|capacity|state|open$|max|min|size)/;
+const GAUGE = /(^flows$|limit|in_flight|waiting|balance|outstanding|seconds|ratio|weight|capacity|state|open$|(max|min)(_|$)|size)/;
 
 class PanelItem {
   constructor(name) {
     this.bar = bar();
     this.facts = make("dl");
     this.values = new Map();
+    this.isShown = false;
     this.element = make("div", { class: "item" }, make("h3", {}, make("bdi", {}, clean(name) || "unnamed")), this.bar.element, this.facts);
   }
   show(data, passed) {
@@ -832,12 +835,15 @@ class PanelItem {
     const seen = new Set();
     for (const [key, value] of fields(data)) {
       if (seen.size >= 24) break;
+      // Of the reasons that are counted, only those that have occurred are shown.
+      if (value === 0 && key.includes(" ") && !GAUGE.test(key)) continue;
       seen.add(key);
       let fact = this.values.get(key);
       if (!fact) {
         const shown = make("dd", {}, make("span"), make("small"));
         const element = make("div", {}, make("dt", {}, words(key)), shown);
-        this.values.set(key, (fact = { element, shown, last: null, rate: null }));
+        // A reason that was not shown before has not occurred before.
+        this.values.set(key, (fact = { element, shown, last: this.isShown && key.includes(" ") ? 0 : null, rate: null }));
         this.facts.append(element);
       }
       let text = value === null ? "–" : typeof value === "boolean" ? (value ? "yes" : "no") : clean(value, 80);
@@ -862,6 +868,7 @@ class PanelItem {
       fact.element.remove();
       this.values.delete(key);
     }
+    this.isShown = true;
   }
 }
 
