@@ -21,7 +21,7 @@ use crate::{
     BoxError, Error,
     discover::Discover,
     endpoint::{WaitQueue, Watch},
-    outcome::{Follow, LoadReport, OnResponse, Track},
+    outcome::{Attempt, Follow, LoadReport, OnResponse, Track},
     strategy::{P2c, Pick, Rng, Strategy},
 };
 
@@ -195,67 +195,90 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let no_wait = std::mem::take(&mut self.wait_is_over);
-        let current = self.cache.current(&self.shared);
-        let snapshot = current.snapshot();
-        let started = match self.tracker.attempts(&request) {
-            None => snapshot.start_first(&request, &mut self.rng),
-            Some(attempts) => snapshot.start_next(&request, attempts, &mut self.rng),
+        let (started, version) = match self.cache.kept() {
+            Some(kept) => {
+                let (snapshot, attempts) = (kept.snapshot(), self.tracker.attempts(&request));
+                (snapshot.start(&request, attempts, &mut self.rng), snapshot.version)
+            }
+            None => {
+                let (started, version) = self.load_and_start(&request);
+                // Taken apart: what a function returns through memory would else stay there.
+                #[expect(clippy::map_identity, reason = "see above")]
+                let started = started.map(|(service, attempt)| (service, attempt));
+                (started, version)
+            }
         };
-        let version = snapshot.version;
         let Some((mut service, attempt)) = started else {
             let acquire = self.slow_path(request, version);
-            return self.acquire(acquire, no_wait);
+            return self.acquiring(acquire);
         };
-        drop(current);
         // Most services are ready at once. One that is not is polled again, with the waker of the
         // task, when the response future is polled.
         match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
+                self.wait_is_over = false;
                 let response = service.call(request);
                 ResponseFuture::responding(response, attempt, self.tracker.clone())
             }
             Poll::Ready(Err(error)) => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.failed(error, attempt, &self.tracker);
-                self.acquire(acquire, no_wait)
+                self.acquiring(acquire)
             }
             Poll::Pending => {
                 let mut acquire = self.slow_path(request, version);
                 acquire.wait_for(service, attempt);
-                self.acquire(acquire, no_wait)
+                self.acquiring(acquire)
             }
         }
     }
 }
 
 impl<S, St: Strategy, T> Balancer<S, St, T> {
-    fn slow_path<Req>(&self, request: Req, version: u64) -> Box<Acquire<S, St::Picker, Req>>
+    /// Starts an attempt when no snapshot is kept: in the first calls of a clone, and once after
+    /// each change of the endpoints. Apart from the other calls, whose snapshot is dropped in one
+    /// way.
+    #[inline(never)]
+    fn load_and_start<Req>(&mut self, request: &Req) -> (Option<(S, Attempt)>, u64)
+    where
+        S: Clone,
+        St: Strategy<Picker: Pick<Req>>,
+        T: Follow<Req>,
+    {
+        let current = self.cache.load(&self.shared);
+        let (snapshot, attempts) = (current.snapshot(), self.tracker.attempts(request));
+        (snapshot.start(request, attempts, &mut self.rng), snapshot.version)
+    }
+
+    // A box, not the response future: what no call writes need not be in memory.
+    #[cold]
+    #[inline(never)]
+    fn slow_path<Req>(&mut self, request: Req, version: u64) -> Box<Acquire<S, St::Picker, Req>>
     where
         T: Follow<Req>,
     {
         let attempts = self.tracker.attempts(&request).cloned();
-        Acquire::new(&self.shared, request, attempts, version)
+        let mut acquire = Acquire::new(&self.shared, request, attempts, version);
+        acquire.no_wait = std::mem::take(&mut self.wait_is_over);
+        acquire
     }
 
-    #[cold]
-    fn acquire<Req>(
+    #[inline(always)]
+    fn acquiring<Req>(
         &self,
-        mut acquire: Box<Acquire<S, St::Picker, Req>>,
-        no_wait: bool,
+        acquire: Box<Acquire<S, St::Picker, Req>>,
     ) -> ResponseFuture<S, St, T, Req>
     where
         S: Service<Req>,
         T: Clone,
     {
-        acquire.no_wait = no_wait;
         ResponseFuture::acquiring(acquire, self.tracker.clone())
     }
 
     /// Returns true if some endpoint has room for a request.
     #[inline(never)]
     fn has_room(&mut self) -> bool {
-        let current = self.cache.current(&self.shared);
+        let current = self.cache.kept().unwrap_or_else(|| self.cache.load(&self.shared));
         current.snapshot().candidates.any_has_room(&mut self.rng)
     }
 

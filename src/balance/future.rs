@@ -42,10 +42,28 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, P, Req, F> {
         /// No endpoint was ready for the request in `call`.
-        Acquiring { acquire: Box<Acquire<S, P, Req>> },
+        Acquiring { acquire: Boxed<Acquire<S, P, Req>> },
         Responding { #[pin] response: F },
         Done,
     }
+}
+
+/// A box whose drop is a call, so that the drop of a future is small enough to be inlined.
+struct Boxed<A>(Option<Box<A>>);
+
+impl<A> Drop for Boxed<A> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(boxed) = self.0.take() {
+            drop_boxed(boxed);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_boxed<A>(boxed: Box<A>) {
+    drop(boxed);
 }
 
 #[cold]
@@ -54,12 +72,14 @@ pub(super) fn polled_after_completion() -> ! {
 }
 
 impl<S: Service<Req>, St: Strategy, T, Req> ResponseFuture<S, St, T, Req> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn responding(response: S::Future, attempt: Attempt, tracker: T) -> Self {
         Self { state: State::Responding { response }, attempt: Some(attempt), tracker }
     }
 
+    #[inline(always)]
     pub(super) fn acquiring(acquire: Box<Acquire<S, St::Picker, Req>>, tracker: T) -> Self {
+        let acquire = Boxed(Some(acquire));
         Self { state: State::Acquiring { acquire }, attempt: None, tracker }
     }
 }
@@ -89,6 +109,7 @@ where
                     });
                 }
                 StateProjection::Acquiring { acquire } => {
+                    let Some(acquire) = &mut acquire.0 else { polled_after_completion() };
                     match ready!(acquire.poll(cx, this.tracker)) {
                         Ok((response, attempt)) => {
                             *this.attempt = Some(attempt);

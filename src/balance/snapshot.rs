@@ -63,45 +63,30 @@ impl<S, P> Snapshot<S, P> {
         !self.candidates.is_empty() && !self.limited
     }
 
-    /// Takes a slot at a candidate of this snapshot and clones its service. Returns `None` if no
-    /// slot is free.
-    #[inline]
-    pub(super) fn start_attempt(
+    /// Picks an endpoint for a request, avoids those of its earlier and concurrent attempts, and
+    /// takes a slot there. Returns `None` if no slot is free; slots that are offered to queued
+    /// requests are not.
+    #[inline(always)]
+    pub(super) fn start<Req>(
         &self,
-        candidate: &Candidate,
-        started: Option<Moment>,
-        pick_metadata: PickMetadata,
-        tried: &Tried,
+        request: &Req,
+        attempts: Option<&Attempts>,
+        rng: &mut Rng,
     ) -> Option<(S, Attempt)>
-    where
-        S: Clone,
-    {
-        let service = self.service(candidate)?.clone();
-        let is_last_choice = self.is_last_choice(candidate, tried);
-        let endpoint_state = &candidate.endpoint_state;
-        Some((service, Attempt::begin(endpoint_state, started, pick_metadata, is_last_choice)?))
-    }
-
-    /// Picks an endpoint for a request without other attempts, and takes a slot there, if one is
-    /// free; slots that are offered to queued requests are not.
-    #[inline]
-    pub(super) fn start_first<Req>(&self, request: &Req, rng: &mut Rng) -> Option<(S, Attempt)>
     where
         S: Clone,
         P: Pick<Req>,
     {
-        if self.limited {
-            return self.start_limited(request, rng);
+        match attempts {
+            None if self.limited => self.start_limited(request, rng),
+            None => {
+                // No other function sees this context, so it stays in registers when the pick is
+                // inlined.
+                let now = self.now();
+                self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
+            }
+            Some(attempts) => self.start_next(request, attempts, rng),
         }
-        // No other function sees this context, so it stays in registers when the pick is inlined.
-        let now = self.now();
-        self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
-    }
-
-    /// Returns the time of a pick, already read if attempts need it.
-    #[inline]
-    pub(super) fn now(&self) -> Now {
-        if self.timed { Now::read() } else { Now::lazy() }
     }
 
     #[inline(never)]
@@ -127,12 +112,11 @@ impl<S, P> Snapshot<S, P> {
     {
         let started = context.clock().known();
         let candidate = self.picker.pick(request, &mut context)?;
-        self.start_attempt(candidate, started, context.pick_metadata(), tried)
+        self.start_at(candidate, started, context.pick_metadata(), tried)
     }
 
-    /// Picks an endpoint for a request with earlier or concurrent attempts, avoids their endpoints,
-    /// and takes a slot there.
-    pub(super) fn start_next<Req>(
+    #[inline(never)]
+    fn start_next<Req>(
         &self,
         request: &Req,
         attempts: &Attempts,
@@ -150,13 +134,37 @@ impl<S, P> Snapshot<S, P> {
         if attempts.is_elsewhere() && tried.contains(candidate.stats()) {
             return None;
         }
-        let attempt = self.start_attempt(candidate, started, context.pick_metadata(), &tried)?;
+        let attempt = self.start_at(candidate, started, context.pick_metadata(), &tried)?;
         attempts.picked(candidate.stats(), attempt.1.is_last_choice());
         Some(attempt)
     }
 
-    /// Returns true if no other eligible endpoint than `candidate` has not been `tried`.
+    /// Takes a slot at a candidate of this snapshot and clones its service.
+    #[inline(always)]
+    fn start_at(
+        &self,
+        candidate: &Candidate,
+        started: Option<Moment>,
+        pick_metadata: PickMetadata,
+        tried: &Tried,
+    ) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+    {
+        let service = self.service(candidate)?.clone();
+        let is_last_choice = self.is_last_choice(candidate, tried);
+        let endpoint_state = &candidate.endpoint_state;
+        Some((service, Attempt::begin(endpoint_state, started, pick_metadata, is_last_choice)?))
+    }
+
+    /// Returns the time of a pick, already read if attempts need it.
     #[inline]
+    pub(super) fn now(&self) -> Now {
+        if self.timed { Now::read() } else { Now::lazy() }
+    }
+
+    /// Returns true if no other eligible endpoint than `candidate` has not been `tried`.
+    #[inline(always)]
     pub(super) fn is_last_choice(&self, candidate: &Candidate, tried: &Tried) -> bool {
         if tried.is_empty() {
             return self.is_single;
@@ -168,7 +176,7 @@ impl<S, P> Snapshot<S, P> {
 
     /// Returns the service of the candidate, or `None` if the picker returned one that is not of
     /// this snapshot.
-    #[inline]
+    #[inline(always)]
     pub(super) fn service(&self, candidate: &Candidate) -> Option<&S> {
         let position = candidate.position();
         let found = self.services.get(position / CHUNK)?[position % CHUNK].as_ref()?;

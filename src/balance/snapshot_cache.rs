@@ -45,17 +45,14 @@ impl<S, P> SnapshotCache<S, P> {
         Self { kept: Weak::new(), loads_left: CALLS_BEFORE_KEEPING }
     }
 
-    /// Returns the newest snapshot.
-    #[inline]
-    pub(super) fn current(&mut self, shared: &Shared<S, P>) -> Current<S, P> {
-        match self.kept.upgrade() {
-            Some(kept) => Current::Kept(kept),
-            None => self.load(shared),
-        }
+    /// Returns the newest snapshot, if it is kept.
+    #[inline(always)]
+    pub(super) fn kept(&self) -> Option<Current<S, P>> {
+        Some(Current::Kept(self.kept.upgrade()?))
     }
 
-    #[inline(never)]
-    fn load(&mut self, shared: &Shared<S, P>) -> Current<S, P> {
+    /// Returns the newest snapshot. Keeps it for later calls after some.
+    pub(super) fn load(&mut self, shared: &Shared<S, P>) -> Current<S, P> {
         if self.loads_left > 0 {
             self.loads_left -= 1;
         } else {
@@ -72,7 +69,7 @@ impl<S, P> SnapshotCache<S, P> {
 }
 
 impl<S, P> Current<S, P> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn snapshot(&self) -> &Snapshot<S, P> {
         match self {
             Self::Kept(kept) => &kept.0,

@@ -51,11 +51,23 @@ pub(crate) struct Interest {
     pub(crate) rationed: bool,
     /// The balancer measures durations.
     pub(crate) durations: bool,
-    /// The end of a request concerns only the strategy's meter: there is nothing to measure or to
-    /// release. One test instead of four.
-    pub(crate) plain: bool,
-    /// The strategy's meter, if there is one, ignores successes while there are no failures.
-    quiet: bool,
+    /// A request takes nothing when it begins, and no meter needs its start. One test instead of
+    /// three.
+    pub(crate) plain_start: bool,
+    pub(crate) successes: Successes,
+}
+
+/// Who needs to see a success. One test instead of four.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Successes {
+    #[default]
+    Nobody,
+    /// The strategy's meter, while there are failures.
+    MeterAmongFailures,
+    /// The strategy's meter.
+    Meter,
+    /// Other meters, or there is something to measure or to release.
+    Others,
 }
 
 impl EndpointState {
@@ -91,16 +103,22 @@ impl EndpointState {
             reports: any(|meter| meter.needs_reports()),
             rationed: endpoint_state.attributes.allowance().is_some(),
             durations: false,
-            plain: false,
-            quiet: endpoint_state.meter.as_ref().is_none_or(|meter| meter.ignores_successes()),
+            plain_start: false,
+            successes: Successes::Others,
         };
         endpoint_state.summarized()
     }
 
     /// Sets the interests that follow from the others.
     fn summarized(mut self) -> Self {
-        self.interest.plain =
-            !self.is_limited() && !self.interest.durations && self.meters.is_none();
+        self.interest.plain_start = !self.is_limited() && !self.interest.starts;
+        self.interest.successes = match &self.meter {
+            _ if self.is_limited() || self.interest.durations => Successes::Others,
+            _ if self.meters.is_some() => Successes::Others,
+            None => Successes::Nobody,
+            Some(meter) if meter.ignores_successes() => Successes::MeterAmongFailures,
+            Some(_) => Successes::Meter,
+        };
         self
     }
 
@@ -166,10 +184,11 @@ impl EndpointState {
     /// Returns the strategy's meter, unless a success means nothing to it.
     #[inline]
     pub(crate) fn meter_of_successes(&self) -> Option<&dyn Meter> {
-        if self.interest.quiet && !self.stats.has_failures() {
-            return None;
+        match self.interest.successes {
+            Successes::Nobody => None,
+            Successes::MeterAmongFailures if !self.stats.has_failures() => None,
+            _ => self.meter.as_deref(),
         }
-        self.meter.as_deref()
     }
 
     /// Returns all meters, the strategy's first.

@@ -54,7 +54,7 @@ pub use self::{
 };
 pub(crate) use self::{
     durations::Durations,
-    endpoint_state::EndpointState,
+    endpoint_state::{EndpointState, Successes},
     moment::Moment,
     observation::Observation,
     origin::Origin,

@@ -16,8 +16,8 @@ impl Now {
         Self { instant: None, moment: None }
     }
 
-    /// Reads the clock at once. By value, so that what is made of it need not be in memory.
-    #[inline(never)]
+    /// Reads the clock at once.
+    #[inline]
     pub(crate) fn read() -> Self {
         let instant = Instant::now();
         Self { instant: Some(instant), moment: Some(instant.into()) }
