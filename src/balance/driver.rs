@@ -5,15 +5,11 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use futures::{future::FusedFuture, task::AtomicWaker};
 use pin_project_lite::pin_project;
-use tokio::{
-    task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::task::coop::unconstrained;
 
 use super::{
     DriverState,
@@ -24,7 +20,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    discover::Discover,
+    discover::{Discover, ErrorBackoff},
     endpoint::Slots,
     escape::{Escaped, EscapedChain},
     strategy::{BuildContext, Built, Strategy},
@@ -33,9 +29,6 @@ use crate::{
 /// The most updates applied in one poll, so that a source with millions of them does not block the
 /// thread.
 const MAX_UPDATES_PER_POLL: usize = 2048;
-/// The pause after a stream's first error; it doubles with each consecutive error.
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 pin_project! {
     /// Keeps a balancer up to date: a future that drains the stream of endpoints and publishes a
@@ -77,10 +70,7 @@ struct Core<K, S, St: Strategy> {
     changed: bool,
     version: u64,
     stream_ended: bool,
-    failures: u32,
-    backoff: Option<Pin<Box<Sleep>>>,
-    /// An error up to this time is consecutive to the last one.
-    consecutive_until: Option<Instant>,
+    backoff: ErrorBackoff,
     finished: bool,
 }
 
@@ -114,9 +104,7 @@ where
             changed: false,
             version: 0,
             stream_ended: false,
-            failures: 0,
-            backoff: None,
-            consecutive_until: None,
+            backoff: ErrorBackoff::default(),
             finished: false,
         };
         (shared, Self { discover, core })
@@ -181,10 +169,7 @@ where
             if self.stream_ended {
                 return Poll::Pending;
             }
-            if let Some(backoff) = &mut self.backoff {
-                ready!(backoff.as_mut().poll(cx));
-                self.backoff = None;
-            }
+            ready!(self.backoff.poll_pause(cx));
             // Updates have a budget of their own; tokio's would end a burst after 128 of them.
             let next = poll_fn(|cx| discover.as_mut().poll_discover(cx));
             match ready!(pin!(unconstrained(next)).poll(cx)) {
@@ -218,15 +203,7 @@ where
             );
             shared.record([Change::SourceFailed(EscapedChain(&*error).to_string().into())]);
         }
-        let now = Instant::now();
-        if self.consecutive_until.is_some_and(|until| until < now) {
-            self.failures = 0;
-        }
-        let backoff = MIN_BACKOFF.saturating_mul(1 << self.failures.min(16));
-        let backoff = backoff.min(MAX_BACKOFF);
-        self.failures = self.failures.saturating_add(1);
-        self.backoff = Some(Box::pin(sleep_until(now + backoff)));
-        self.consecutive_until = Some(now + backoff + backoff);
+        self.backoff.failed();
         self.report(|status| {
             status.errors += 1;
             status.last_error = Some(error.into());
@@ -234,7 +211,7 @@ where
     }
 
     fn recovered(&mut self) {
-        if std::mem::take(&mut self.failures) > 0 {
+        if self.backoff.recovered() {
             self.report(|status| status.last_error = None);
             if let Some(shared) = self.shared.upgrade() {
                 shared.record([Change::SourceRecovered]);

@@ -94,6 +94,7 @@ mod adapter;
 mod after_publish;
 #[allow(clippy::module_inception)]
 mod discover;
+mod error_backoff;
 mod ext;
 mod source;
 mod subset;
@@ -101,6 +102,7 @@ mod update;
 
 #[cfg(any(feature = "geneve", feature = "udp"))]
 pub(crate) use self::after_publish::{AfterPublish, Informed};
+pub(crate) use self::error_backoff::ErrorBackoff;
 #[cfg(feature = "cloudmap")]
 pub use self::source::CloudMap;
 #[cfg(feature = "consul")]
