@@ -3,8 +3,8 @@ use std::{hash::Hash, time::Duration};
 use tower_service::Service;
 
 use super::{
-    Connect, Debounce, Dedup, Discover, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
-    MapEndpoints, MapKeys, SubsetEndpoints,
+    Broadcast, BroadcastDriver, Connect, Debounce, Dedup, Discover, Erased, FilterEndpoints,
+    IntoTower, KeepLastGood, Make, MapEndpoints, MapKeys, SubsetEndpoints,
 };
 use crate::{
     BoxError,
@@ -101,6 +101,46 @@ pub trait DiscoverExt: Discover + Sized {
         Self::Error: Into<BoxError>,
     {
         Erased::new(self)
+    }
+
+    /// Passes the endpoints on to many balancers, which subscribe at any time: returns the
+    /// [`Broadcast`] to subscribe to, and its driver, which polls this source. Spawn the driver, or
+    /// use [`Broadcast::spawn`].
+    ///
+    /// ```
+    /// use tower_lb::{
+    ///     Balancer,
+    ///     discover::{self, DiscoverExt},
+    ///     strategy::P2c,
+    /// };
+    /// # use tower::{ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let (handle, stream) = discover::channel();
+    /// let (endpoints, driver) = stream
+    ///     .connect(|address: &&str| {
+    ///         let address = *address;
+    ///         service_fn(move |()| async move { Ok::<_, std::io::Error>(address) })
+    ///     })
+    ///     .broadcast();
+    /// tokio::spawn(driver);
+    ///
+    /// handle.insert("a", "10.0.0.1:80")?;
+    /// for _ in 0..3 {
+    ///     let balancer = Balancer::spawn(P2c::default(), endpoints.subscribe());
+    ///     assert_eq!(balancer.oneshot(()).await?, "10.0.0.1:80");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn broadcast(self) -> (Broadcast<Self::Key, Self::Target>, BroadcastDriver<Self>)
+    where
+        Self::Key: Clone + Eq + Hash,
+        Self::Target: Clone,
+        Self::Error: Into<BoxError>,
+    {
+        Broadcast::new(self)
     }
 
     /// Turns targets into services with a function; see [`Connect`].

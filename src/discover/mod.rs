@@ -26,7 +26,7 @@
 //! of every answer is limited; see `docs/discovery.md`.
 //!
 //! The adapters in [`DiscoverExt`] change the updates of a source: they set attributes, filter,
-//! merge and delay.
+//! merge and delay. A [`Broadcast`] passes the endpoints of one source on to many balancers.
 //!
 //! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that
 //! selects a subset of a large set of endpoints. `after_publish` informs targets, after the
@@ -123,8 +123,9 @@ pub use self::source::{Dns, Family};
 pub use self::source::{Format, parse_document};
 pub use self::{
     adapter::{
-        Connect, Debounce, Dedup, Erased, FilterEndpoints, IntoTower, KeepLastGood, Make,
-        MapEndpoints, MapKeys, Merge, merge,
+        Broadcast, BroadcastDriver, BroadcastError, Connect, Debounce, Dedup, Erased,
+        FilterEndpoints, IntoTower, KeepLastGood, Make, MapEndpoints, MapKeys, Merge, Subscription,
+        merge,
     },
     discover::Discover,
     ext::DiscoverExt,

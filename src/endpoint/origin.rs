@@ -29,6 +29,11 @@ impl Origin {
         Self(next() << 1 | 1)
     }
 
+    /// Returns an origin that replaces any earlier endpoint: this one if it does.
+    pub(crate) fn of_another(self) -> Self {
+        if self.0 & 1 == 1 { self } else { Self::another() }
+    }
+
     /// Returns true if the target is known to be another one than that of the endpoint before.
     pub(crate) fn replaces(self, before: Self) -> bool {
         self != before && self.0 & 1 == 1

@@ -6,6 +6,7 @@ mod anomaly;
 mod attempts;
 mod await_probes;
 mod balancer;
+mod broadcast;
 mod circuit_breaker;
 mod combinators;
 mod composition;

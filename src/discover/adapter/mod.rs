@@ -1,8 +1,8 @@
 //! Adapters from stream to stream; [`DiscoverExt`](crate::discover::DiscoverExt) has a method for
 //! each.
 //!
-//! One adapter per file. `known` applies updates to a map of endpoints, for the adapters that keep
-//! one.
+//! One adapter per file, or per folder. `known` applies updates to a map of endpoints, for the
+//! adapters that keep one.
 
 use std::{
     pin::Pin,
@@ -11,6 +11,7 @@ use std::{
 
 use super::{Discover, Update};
 
+mod broadcast;
 mod connect;
 mod debounce;
 mod dedup;
@@ -24,6 +25,7 @@ mod map;
 mod merge;
 
 pub use self::{
+    broadcast::{Broadcast, BroadcastDriver, BroadcastError, Subscription},
     connect::Connect,
     debounce::Debounce,
     dedup::Dedup,
