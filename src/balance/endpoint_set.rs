@@ -140,9 +140,9 @@ where
                 return self.change(position, endpoint);
             }
         }
+        let name = endpoint.name().of(&key);
         let (service, attributes, stats, meters) = endpoint.into_parts();
         let EndpointHooks { meter, slots, observation } = hooks();
-        let name = key.to_string().into();
         let endpoint_state = EndpointState::new(name, attributes, stats, meter, meters, slots)
             .of_origin(origin)
             .observed(observation);

@@ -1,7 +1,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use super::{
-    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, Origin,
+    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, Origin, SharedName,
     endpoint_state::Meters,
 };
 use crate::outcome::Meter;
@@ -28,6 +28,7 @@ pub struct Endpoint<T> {
     stats: Arc<EndpointStats>,
     meters: Meters,
     origin: Origin,
+    name: SharedName,
 }
 
 impl<T> Endpoint<T> {
@@ -35,7 +36,8 @@ impl<T> Endpoint<T> {
     pub fn new(target: T) -> Self {
         let stats = Arc::new(EndpointStats::new());
         let attributes = Attributes::default();
-        Self { target, attributes, stats, meters: None, origin: Origin::unknown() }
+        let (origin, name) = (Origin::unknown(), SharedName::default());
+        Self { target, attributes, stats, meters: None, origin, name }
     }
 
     /// Sets the weight, relative to other endpoints'. Default 1; 0 means drain.
@@ -115,6 +117,7 @@ impl<T> Endpoint<T> {
             stats: self.stats,
             meters: self.meters,
             origin: self.origin,
+            name: self.name,
         }
     }
 
@@ -126,6 +129,7 @@ impl<T> Endpoint<T> {
             stats: Arc::clone(&self.stats),
             meters: self.meters.clone(),
             origin: self.origin,
+            name: self.name.clone(),
         }
     }
 
@@ -181,6 +185,16 @@ impl<T> Endpoint<T> {
     /// Tells whether an endpoint under the same key has the same target.
     pub(crate) fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Replaces the name, for an endpoint of which several balancers get clones.
+    pub(crate) fn with_name(self, name: SharedName) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Returns where balancers that get clones of the endpoint share its name.
+    pub(crate) fn name(&self) -> &SharedName {
+        &self.name
     }
 
     pub(crate) fn into_parts(self) -> (T, Attributes, Arc<EndpointStats>, Meters) {

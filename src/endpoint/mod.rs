@@ -37,6 +37,7 @@ mod metadata;
 mod moment;
 mod observation;
 mod origin;
+mod shared_name;
 mod tried;
 mod wait_queue;
 
@@ -58,5 +59,6 @@ pub(crate) use self::{
     moment::Moment,
     observation::Observation,
     origin::Origin,
+    shared_name::SharedName,
     wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

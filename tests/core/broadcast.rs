@@ -221,6 +221,8 @@ async fn balancers_share_services_and_statistics_unless_they_have_their_own() {
         balancer.clone().oneshot(()).await.unwrap();
     }
     assert_eq!(backend.calls(), 4);
+    let name = |balancer: &Balancer<_, _>| Arc::clone(&balancer.status().endpoints[0].name);
+    assert!(Arc::ptr_eq(&name(&first), &name(&second)) && &*name(&own) == "a");
     let successes = |balancer: &Balancer<_, _>| balancer.status().endpoints[0].outcomes.success;
     assert_eq!((successes(&first), successes(&second), successes(&own)), (3, 3, 1));
 
@@ -231,6 +233,18 @@ async fn balancers_share_services_and_statistics_unless_they_have_their_own() {
         yield_now().await;
     }
     assert_eq!(successes(&own), 1);
+}
+
+#[tokio::test]
+async fn a_balancer_with_other_keys_has_other_names() {
+    let broadcast = Broadcast::spawn(discover::list([("a", Backend::new("a").into())]));
+    let plain = Balancer::spawn::<_, ()>(RoundRobin::new(), broadcast.subscribe());
+    let mapped = broadcast.subscribe().map_keys(|key| format!("east/{key}"));
+    let mapped = Balancer::spawn::<_, ()>(RoundRobin::new(), mapped);
+    plain.clone().oneshot(()).await.unwrap();
+    mapped.clone().oneshot(()).await.unwrap();
+    assert_eq!(&*plain.status().endpoints[0].name, "a");
+    assert_eq!(&*mapped.status().endpoints[0].name, "east/a");
 }
 
 /// A stage before the broadcast sees the requests of all balancers.

@@ -3,7 +3,11 @@ use std::{collections::VecDeque, hash::Hash, mem, sync::Arc};
 use indexmap::IndexMap;
 
 use super::BroadcastError;
-use crate::{capacity::shrunk, discover::Update, endpoint::Endpoint};
+use crate::{
+    capacity::shrunk,
+    discover::Update,
+    endpoint::{Endpoint, SharedName},
+};
 
 /// The least number of changes that the log keeps, if there are fewer endpoints.
 const MIN_CHANGES: usize = 64;
@@ -18,8 +22,8 @@ const BATCH: usize = 64;
 pub(super) struct ChangeLog<K, T> {
     /// Shared with subscriptions that copy the whole set outside of the lock.
     endpoints: Arc<IndexMap<K, Version<T>>>,
-    /// The last of them has the number `last`. At most as many as there are endpoints, because it is
-    /// cheaper then to pass on the whole set.
+    /// The last of them has the number `last`. There are at most as many as endpoints, because it
+    /// is cheaper then to pass on the whole set.
     changes: VecDeque<Change<K>>,
     last: u64,
     /// The number of the last change that removed an endpoint.
@@ -149,6 +153,7 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
         let (number, removed_before) = (self.last, self.last_removal);
         let endpoints = Arc::make_mut(&mut self.endpoints);
         let Some(known) = endpoints.get_mut(&key) else {
+            let endpoint = endpoint.with_name(SharedName::unset());
             endpoints.insert(key.clone(), Version { endpoint, number, removed_before });
             self.changes.push_back(Change::Changed(key));
             return None;
@@ -162,6 +167,7 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
             Change::Changed(key)
         };
         self.changes.push_back(change);
+        let endpoint = endpoint.with_name(known.endpoint.name().clone());
         Some(mem::replace(&mut known.endpoint, endpoint))
     }
 
@@ -184,7 +190,10 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
         let before = mem::take(&mut self.endpoints);
         let mut endpoints = IndexMap::with_capacity(all.len());
         for (key, endpoint) in all {
-            let removed_before = match before.get(&key) {
+            let known = before.get(&key);
+            let name = known.map(|known| known.endpoint.name().clone());
+            let endpoint = endpoint.with_name(name.unwrap_or_else(SharedName::unset));
+            let removed_before = match known {
                 Some(known) if endpoint.origin().replaces(known.endpoint.origin()) => number,
                 Some(known) => known.removed_before,
                 None => self.last_removal,
@@ -230,8 +239,8 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
         }
     }
 
-    /// Returns the changes after `seen`, but none after `until` and at most a batch of them, and the
-    /// number of the last one.
+    /// Returns the updates for the changes after `seen` up to `until`, at most a batch of them, and
+    /// the number of the last change.
     fn changes_between(&self, mut seen: u64, until: u64) -> (VecDeque<Update<K, T>>, u64) {
         let mut updates = VecDeque::new();
         let start = self.changes.len() - (self.last - seen) as usize;
@@ -296,7 +305,7 @@ mod tests {
         Reset(Vec<(u8, How)>),
         Fail,
         Subscribe,
-        /// The subscriber takes at most so many updates.
+        /// Which subscriber reads, and how many updates it takes.
         Read(usize, usize),
     }
 
