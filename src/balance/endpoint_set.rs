@@ -114,6 +114,8 @@ where
                 let mut changed = !gone.is_empty();
                 // From the back: a removal moves the last endpoint, which is then one that stays.
                 gone.into_iter().for_each(|position| self.remove_at(position));
+                // Without it, a set that grows key by key has room for half as many again.
+                self.keys.reserve_exact(endpoints.len().saturating_sub(self.len()));
                 for (key, endpoint) in endpoints {
                     self.insert(key, endpoint, queue, &mut hooks);
                     changed = true;
