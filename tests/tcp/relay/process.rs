@@ -196,8 +196,9 @@ async fn long(address: SocketAddr, rounds: usize) -> Option<(String, bool)> {
     Some((name, false))
 }
 
-/// 200 new connections a second for ten seconds, while each of three targets but the first is
-/// killed and started again.
+/// New connections while each of four targets but the first is killed and started again: 200 a
+/// second for ten seconds, or as many as `TCP_CHURN_RATE` and `TCP_CHURN_SECONDS` say. Each stays
+/// for two seconds on average, and this process has two descriptors for each.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_connections_to_a_killed_target_are_cut() {
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
@@ -212,20 +213,21 @@ async fn only_connections_to_a_killed_target_are_cut() {
     sleep(Duration::from_millis(800)).await;
     let (descriptors, memory) = (process.descriptors(), process.resident_bytes());
 
-    let seconds = env::var("TCP_CHURN_SECONDS").ok().and_then(|text| text.parse().ok());
-    let seconds: u64 = seconds.unwrap_or(10);
+    let setting = |name| env::var(name).ok().and_then(|text| text.parse::<usize>().ok());
+    let seconds = setting("TCP_CHURN_SECONDS").unwrap_or(10);
+    let rate = setting("TCP_CHURN_RATE").unwrap_or(200).max(1);
     let address = process.address;
     let load = tokio::spawn(async move {
         let mut connections = JoinSet::new();
-        let mut interval = tokio::time::interval(Duration::from_millis(5));
-        for number in 0..seconds as usize * 200 {
+        let mut interval = tokio::time::interval(Duration::from_secs(1) / rate as u32);
+        for number in 0..seconds * rate {
             interval.tick().await;
             connections.spawn(long(address, 10 + number % 20));
         }
         connections.join_all().await
     });
     // While a target is down, the others go on.
-    for round in 0..seconds as usize * 2 / 3 {
+    for round in 0..seconds * 2 / 3 {
         let index = 1 + round % 3;
         sleep(Duration::from_millis(700)).await;
         targets[index] = None;
