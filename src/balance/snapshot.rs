@@ -79,14 +79,21 @@ impl<S, P> Snapshot<S, P> {
     {
         match attempts {
             None if self.limited => self.start_limited(request, rng),
-            None => {
-                // No other function sees this context, so it stays in registers when the pick is
-                // inlined.
-                let now = self.now();
-                self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
-            }
+            // Twice, so that a pick without a time does not test for it.
+            None if self.timed => self.start_first(request, rng, Now::read()),
+            None => self.start_first(request, rng, Now::lazy()),
             Some(attempts) => self.start_next(request, attempts, rng),
         }
+    }
+
+    #[inline(always)]
+    fn start_first<Req>(&self, request: &Req, rng: &mut Rng, now: Now) -> Option<(S, Attempt)>
+    where
+        S: Clone,
+        P: Pick<Req>,
+    {
+        // No other function sees this context, so it stays in registers when the pick is inlined.
+        self.start_with(request, PickContext::unrestricted(rng, now), &UNTRIED)
     }
 
     #[inline(never)]
