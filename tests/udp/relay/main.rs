@@ -2,6 +2,7 @@
 
 mod counters;
 mod dns;
+mod dnsmasq;
 mod exchange;
 mod flow_table;
 mod flows;
