@@ -8,7 +8,7 @@
 //! - `tls`: passed through by server name, terminated, and encrypted again.
 //! - `postgres`: a database that restarts.
 //! - `measure`: what a connection and a gigabyte cost, if it is asked for.
-//! - `process`: the example `nlb` under load while targets are killed.
+//! - `process`: the example `nlb`, also under load while targets are killed.
 
 mod closing;
 mod counters;
@@ -19,6 +19,7 @@ mod failover;
 mod leaving;
 mod measure;
 mod nlb;
+mod nlb_process;
 mod postgres;
 mod process;
 mod proxy;

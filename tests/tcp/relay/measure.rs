@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    process::Process,
+    nlb_process::Process,
     target::{Target, closed},
     tools::{Directory, Running, await_port, is_installed},
 };
@@ -71,7 +71,7 @@ async fn the_cost_beside_haproxy_and_nginx() {
     let path = directory.path().display();
     for _ in 0..3 {
         let process = Process::start(&[target.address], &["--drain=0"]);
-        measure("nlb", process.id(), process.address()).await;
+        measure("nlb", process.id(), process.address).await;
         drop(process);
         for (name, option) in [("haproxy", ""), ("haproxy, splice", "option splice-auto\n")] {
             if !is_installed("haproxy", "-v") {

@@ -1,122 +1,20 @@
-//! The example `nlb` as a process of its own.
+//! The example `nlb`: its command line, and the process under load.
 
 use std::{
     collections::HashSet,
-    env,
-    ffi::OsString,
-    io::{self, BufRead, BufReader, Read},
+    env, io,
     net::SocketAddr,
-    process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
-    example::{
-        self,
-        options::{Command as Parsed, parse},
-    },
+    example::options::{Command, Protocol, parse},
     nlb::soon,
+    nlb_process::Process,
     target::{Target, echo, read},
 };
-
-const ARGUMENTS: &str = "TOWER_LB_TCP_NLB";
-
-/// Not a test, but what the tests start as a process: this binary again.
-#[test]
-fn nlb_process() {
-    let Ok(arguments) = env::var(ARGUMENTS) else { return };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let code = runtime.block_on(example::nlb(arguments.split('\n').map(OsString::from)));
-    std::process::exit(code.into());
-}
-
-pub(crate) struct Process {
-    child: Child,
-    address: SocketAddr,
-    rest: Option<thread::JoinHandle<String>>,
-}
-
-impl Process {
-    fn command(arguments: &[String]) -> Command {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args(["--exact", "process::nlb_process", "--nocapture", "--test-threads=1"]);
-        command.env(ARGUMENTS, arguments.join("\n")).stdin(Stdio::null());
-        command
-    }
-
-    pub(crate) fn start(targets: &[SocketAddr], more: &[&str]) -> Self {
-        Self::limited(targets, more, None)
-    }
-
-    /// Starts the example, with a limit on its file descriptors.
-    fn limited(targets: &[SocketAddr], more: &[&str], descriptors: Option<usize>) -> Self {
-        let targets = targets.iter().map(|target| format!("--target={target}"));
-        let more = more.iter().map(|&argument| argument.to_owned());
-        let arguments: Vec<_> =
-            ["--listen=127.0.0.1:0".to_owned()].into_iter().chain(targets).chain(more).collect();
-        let mut command = Self::command(&arguments);
-        if let Some(descriptors) = descriptors {
-            let nlb = command;
-            command = Command::new("sh");
-            command.args(["-c", "ulimit -n $0; exec \"$@\"", &descriptors.to_string()]);
-            command.arg(nlb.get_program()).args(nlb.get_args()).stdin(Stdio::null());
-            command.envs(nlb.get_envs().map(|(name, value)| (name, value.unwrap_or_default())));
-        }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let address = loop {
-            let mut line = String::new();
-            assert!(output.read_line(&mut line).unwrap() > 0, "the process has ended");
-            if let Some((_, address)) = line.trim().split_once("listening on ") {
-                break address.parse().unwrap();
-            }
-        };
-        let rest = thread::spawn(move || {
-            let mut rest = String::new();
-            output.read_to_string(&mut rest).unwrap();
-            rest
-        });
-        Self { child, address, rest: Some(rest) }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
-    fn resident_bytes(&self) -> usize {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    }
-
-    fn signal(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    }
-
-    /// Waits for the end of the process, and returns its code and what it has printed.
-    fn ended(&mut self) -> (Option<i32>, String) {
-        let output = self.rest.take().unwrap().join().unwrap();
-        (self.child.wait().unwrap().code(), output)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn the_command_line_says_what_is_wrong() {
@@ -130,20 +28,47 @@ fn the_command_line_says_what_is_wrong() {
         ("--sticky-source=yes", "--sticky-source takes no value"),
         ("--tls-key a.pem", "--tls-cert and --tls-key need each other"),
         ("--idle-timeout -1", "--idle-timeout \"-1\": "),
-        ("--udp", "unknown option \"--udp\""),
+        ("--udp", "--target is needed"),
+        ("--target 127.0.0.1:1 --health none", "--health needs --udp"),
+        ("--udp --target 127.0.0.1:1 --proxy-protocol v2", "--proxy-protocol is not possible"),
+        ("--target 127.0.0.1:1 --accept-proxy ::/0 --udp", "--accept-proxy is not possible"),
+        ("--udp --target 127.0.0.1:1 --tls-cert c --tls-key k", "--tls-cert is not possible"),
+        ("--udp --target 127.0.0.1:1 --tls-key k", "--tls-key is not possible with --udp: TLS"),
+        ("--udp --health http", "--health \"http\": expected tcp, dns:NAME or none"),
+        ("--udp --health dns:", "--health \"dns:\": "),
+        ("--what", "unknown option \"--what\""),
     ] {
         let is = parsed(line).unwrap_err();
         assert!(is.starts_with(error), "{line}: {is}");
     }
-    let all = "--listen=[::1]:80 --target 127.0.0.1:1 --target=127.0.0.1:2 --proxy-protocol v2 \
-               --accept-proxy 10.0.0.0/8 --sticky-source --tls-cert c --tls-key k \
-               --idle-timeout 60 --health-interval 5 --drain 0.5";
-    let Ok(Parsed::Serve(options)) = parsed(all) else { panic!("{:?}", parsed(all)) };
-    assert_eq!(options.listen, "[::1]:80".parse().unwrap());
-    assert_eq!((options.targets.len(), options.accept_proxy.len()), (2, 1));
-    assert!(options.sticky_source && options.tls.is_some() && options.proxy_protocol.is_some());
-    assert_eq!(options.drain, Duration::from_millis(500));
-    assert!(matches!(parsed("--help"), Ok(Parsed::Help)));
+    assert!(matches!(parsed("--help"), Ok(Command::Help)));
+}
+
+#[test]
+fn the_command_line_sets_all_options() {
+    let parsed = |line: &str| match parse(line.split_whitespace().map(Into::into)) {
+        Ok(Command::Serve(options)) => *options,
+        other => panic!("{other:?}"),
+    };
+    let all = parsed(
+        "--listen=[::1]:80 --target 127.0.0.1:1 --target=127.0.0.1:2 --proxy-protocol v2 \
+         --accept-proxy 10.0.0.0/8 --sticky-source --tls-cert c --tls-key k --idle-timeout 60 \
+         --health-interval 5 --drain 0.5",
+    );
+    assert_eq!(all.listen, "[::1]:80".parse().unwrap());
+    let Protocol::Tcp(of_tcp) = all.protocol else { panic!("{all:?}") };
+    assert_eq!((all.targets.len(), of_tcp.accept_proxy.len()), (2, 1));
+    assert!(all.sticky_source && of_tcp.tls.is_some() && of_tcp.proxy_protocol.is_some());
+    assert_eq!((all.idle_timeout.as_secs(), all.drain.as_millis()), (60, 500));
+
+    let idle = |line| parsed(line).idle_timeout.as_secs();
+    assert_eq!(idle("--target 127.0.0.1:1"), 350);
+    assert_eq!(idle("--udp --target 127.0.0.1:1"), 120);
+    assert_eq!(idle("--udp --target 127.0.0.1:1 --idle-timeout 5"), 5);
+    for health in ["tcp", "dns:shop.example", "none"] {
+        let options = parsed(&format!("--udp --target 127.0.0.1:1 --health {health}"));
+        assert!(matches!(options.protocol, Protocol::Udp(_)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
