@@ -9,6 +9,7 @@
 //! - `postgres`: a database that restarts.
 //! - `measure`: what a connection and a gigabyte cost, if it is asked for.
 //! - `process`: the example `nlb`, also under load while targets are killed.
+//! - `weighted`: target groups by weight.
 
 mod closing;
 mod counters;
@@ -26,3 +27,4 @@ mod proxy;
 mod target;
 mod tls;
 mod tools;
+mod weighted;
