@@ -262,6 +262,8 @@ pub mod outcome;
 pub mod prelude;
 #[cfg(any(feature = "oidc", feature = "sticky"))]
 mod request_cookies;
+#[cfg(all(tower_lb_fuzz, any(feature = "oidc", feature = "sticky")))]
+pub use self::request_cookies::request_cookies;
 #[cfg(feature = "http")]
 mod request_path;
 pub mod retry;

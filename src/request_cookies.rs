@@ -32,6 +32,12 @@ pub(crate) fn pair(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text[..equals].trim_ascii(), text[equals + 1..].trim_ascii()))
 }
 
+/// For the fuzz targets: returns the names and values of all cookies.
+#[cfg(tower_lb_fuzz)]
+pub fn request_cookies(headers: &HeaderMap) -> Vec<(&[u8], &[u8])> {
+    all_cookies(headers).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

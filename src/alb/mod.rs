@@ -18,6 +18,8 @@ mod elb_error;
 pub mod load_balancer;
 pub mod target_group;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::edge::mark_for_tracing;
 pub use self::{
     elb_error::ElbError,
     load_balancer::{LoadBalancer, LoadBalancerBuilder},

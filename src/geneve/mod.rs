@@ -78,6 +78,8 @@ mod packet;
 
 #[cfg(all(feature = "geneve-tun", target_os = "linux"))]
 pub use self::ends::TunEnd;
+#[cfg(tower_lb_fuzz)]
+pub use self::packet::reset_of;
 pub use self::{
     appliances::{Appliance, ApplianceTracker, Appliances, Assigned, NewFlow, appliances},
     codec::{AwsOptions, DecodeError, Header, TunnelOption, decode},

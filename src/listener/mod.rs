@@ -102,6 +102,8 @@ pub mod tls;
 pub use self::connection::{ConnectionService, Connections};
 #[cfg(feature = "alb")]
 pub(crate) use self::limits::DEFAULT_CONNECTIONS;
+#[cfg(tower_lb_fuzz)]
+pub use self::proxy_protocol::parse_proxy_header;
 pub use self::{
     builder::ListenerBuilder,
     connection::{ConnectionInfo, HttpService},

@@ -103,6 +103,8 @@ mod target_tls;
 mod termination;
 mod until_closed;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::client_hello::parse_client_hello;
 #[cfg(feature = "tls")]
 pub use self::target_tls::TargetTls;
 pub use self::{

@@ -46,6 +46,19 @@ pub(super) fn is_useful_response(query: &[u8], reply: &[u8]) -> bool {
     is_response(query, reply) && matches!(code, Some(0 | 3))
 }
 
+/// For the fuzz targets: returns whether `reply` is a response to `query`, and whether its code is
+/// NOERROR or NXDOMAIN.
+#[cfg(tower_lb_fuzz)]
+pub fn dns_response(query: &[u8], reply: &[u8]) -> (bool, bool) {
+    (is_response(query, reply), is_useful_response(query, reply))
+}
+
+/// For the fuzz targets: returns the query of a health check.
+#[cfg(tower_lb_fuzz)]
+pub fn dns_query(name: &str) -> Result<Bytes, ParseError> {
+    query(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,6 +63,8 @@ mod target;
 mod targets;
 mod until_flow_end;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::dns::{dns_query, dns_response};
 pub use self::{
     check::DatagramCheck,
     exchange::{Datagram, Exchange},

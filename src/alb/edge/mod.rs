@@ -25,6 +25,8 @@ mod responses;
 mod trace_id;
 
 pub use self::responses::Responses;
+#[cfg(tower_lb_fuzz)]
+pub use self::trace_id::mark_for_tracing;
 pub(super) use self::{
     errors::{ErrorResponses, ErrorResponsesLayer},
     filter::RequestFilter,

@@ -61,6 +61,12 @@ fn part<'a>(field: &'a str, name: &str) -> Option<&'a str> {
     field.split(';').find(|text| is_part(text, name))
 }
 
+/// For the fuzz targets: marks the request for tracing.
+#[cfg(tower_lb_fuzz)]
+pub fn mark_for_tracing(headers: &mut HeaderMap) {
+    set_trace_id(headers, &mut Rng::seeded(1));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ mod packet_error;
 mod reset;
 mod tcp_segment;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::reset::reset_of;
 pub(super) use self::{
     fragment::Fragment,
     packet::{IPV4, IPV6, TCP},

@@ -78,3 +78,9 @@ fn is_host(address: IpAddr) -> bool {
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
     !(address.is_multicast() || address.is_unspecified() || is_broadcast)
 }
+
+/// For the fuzz targets: returns the reset that answers a segment.
+#[cfg(tower_lb_fuzz)]
+pub fn reset_of(packet: &Packet) -> Option<Bytes> {
+    answer_to(packet)
+}

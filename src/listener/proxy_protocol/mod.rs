@@ -11,6 +11,8 @@ mod header;
 mod parse;
 mod settings;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::parse::parse_proxy_header;
 pub use self::{
     header::{ProxyHeader, ProxySsl},
     settings::ProxyProtocol,

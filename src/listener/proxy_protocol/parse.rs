@@ -57,6 +57,19 @@ pub(super) fn parse(bytes: &[u8], limit: usize) -> Result<Parsed, ParseError> {
     }
 }
 
+/// For the fuzz targets: reads the header at the beginning of `bytes`, and returns it with its
+/// length; `None` if `bytes` are the beginning of one.
+#[cfg(tower_lb_fuzz)]
+pub fn parse_proxy_header(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<Option<(ProxyHeader, usize)>, String> {
+    match parse(bytes, limit).map_err(|error| error.to_string())? {
+        Parsed::Header(header, length) => Ok(Some((header, length))),
+        Parsed::Incomplete => Ok(None),
+    }
+}
+
 fn parse_v1(bytes: &[u8]) -> Result<Parsed, ParseError> {
     let longest = &bytes[..bytes.len().min(V1_LONGEST)];
     let Some(end) = longest.windows(2).position(|two| two == b"\r\n") else {

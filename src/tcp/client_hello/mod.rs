@@ -13,6 +13,8 @@ mod by_server_name;
 mod parse;
 mod read_hello;
 
+#[cfg(tower_lb_fuzz)]
+pub use self::parse::parse_client_hello;
 pub use self::{
     by_server_name::{ByServerName, ByServerNameBuilder},
     read_hello::{ReadHello, ReadHelloLayer},

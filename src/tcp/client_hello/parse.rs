@@ -38,6 +38,19 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
     }
 }
 
+/// For the fuzz targets: returns the server name and the protocols of a ClientHello; `None` if
+/// `bytes` are the beginning of one, and an error if they are something else.
+#[cfg(tower_lb_fuzz)]
+pub fn parse_client_hello(
+    bytes: &[u8],
+) -> Result<Option<(Option<Box<str>>, Vec<Box<[u8]>>)>, &'static str> {
+    match parse(bytes) {
+        Parsed::Incomplete => Ok(None),
+        Parsed::Other => Err("no ClientHello"),
+        Parsed::Hello(ClientHello { server_name, alpn }) => Ok(Some((server_name, alpn))),
+    }
+}
+
 /// Returns the fragments of the handshake that are there, one after the other, without the heads of
 /// records. An error if the bytes are no handshake.
 fn handshake(bytes: &[u8]) -> Result<Vec<u8>, Parsed> {
