@@ -71,6 +71,12 @@ fn field(first: &str, second: &str, value: HeaderValue) {
     let Ok(rules) = builder.build() else { return };
     if rules.warnings().iter().any(|warning| warning.priority == 2) {
         assert!(expected(first) || !expected(second), "{first:?} does not cover {second:?}");
+        // Texts that the second pattern matches.
+        for (many, one) in [("", "a"), ("z", "b"), ("ab", "?")] {
+            let text = second.to_ascii_lowercase().replace('?', one).replace('*', many);
+            let is_covered = is_match(first.to_ascii_lowercase().as_bytes(), text.as_bytes());
+            assert!(is_covered, "{first:?} does not cover {second:?}: {text:?}");
+        }
     }
 }
 
