@@ -74,7 +74,7 @@ async fn relays_are_reported_until_the_last_connection_has_ended() {
     let nlb = before(Relays::builder(), &[closed().await, target.address]);
     let registry = Registry::new();
     registry.add(&nlb.relays);
-    // Both targets are picked first once.
+    // Round robin begins anywhere, and a retry takes a turn too: one or two picks of the closed one.
     for _ in 0..2 {
         let mut client = nlb.connect().await;
         client.write_all(b"1").await.unwrap();
@@ -82,7 +82,8 @@ async fn relays_are_reported_until_the_last_connection_has_ended() {
     }
     let report = registry.report();
     let [relays] = &report.tcp_relays[..] else { panic!("one component") };
-    assert_eq!((&*relays.name, relays.failed.refused), ("tcp", 1));
+    assert_eq!(&*relays.name, "tcp");
+    assert!((1..=2).contains(&relays.failed.refused), "{}", relays.failed.refused);
 
     let mut client = nlb.connect().await;
     client.write_all(b"1").await.unwrap();
