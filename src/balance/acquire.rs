@@ -71,6 +71,16 @@ pub(super) struct Acquire<S, P, Req> {
     pub(super) no_wait: bool,
 }
 
+/// The result of registering for a wake-up.
+enum Registered {
+    /// The request has just joined the queue, or begun to watch.
+    Now,
+    /// It was in the queue, or watching, before.
+    Before,
+    /// The queue is full, and the request holds no attempt.
+    NotQueued,
+}
+
 /// The result of one more pick.
 enum Picked<S> {
     /// An endpoint, at which the request now has a slot.
@@ -184,9 +194,18 @@ impl<S, P, Req> Acquire<S, P, Req> {
                     return Poll::Ready(Err(error));
                 }
             }
-            if self.register(cx) {
+            match self.register(cx) {
                 // Looks once more: there may be room or another endpoint since the last look.
-                continue;
+                Registered::Now => continue,
+                Registered::Before => {}
+                Registered::NotQueued => {
+                    return Poll::Ready(Err(match self.shared.readiness(&mut self.rng) {
+                        Readiness::Never(reason) => reason,
+                        Readiness::Wait(lack) => self.shared.reject(lack),
+                        // The room is for the requests in the queue.
+                        Readiness::Ready => self.shared.reject(Lack::Room),
+                    }));
+                }
             }
             if !self.pending.is_empty() {
                 return self.wait(Lack::Ready, cx);
@@ -205,14 +224,24 @@ impl<S, P, Req> Acquire<S, P, Req> {
     }
 
     /// Joins the queue if the request may go to more endpoints once they have room, and otherwise
-    /// watches for changes. Returns true if it has just joined or begun to watch.
-    fn register(&mut self, cx: &Context<'_>) -> bool {
+    /// watches for changes.
+    fn register(&mut self, cx: &Context<'_>) -> Registered {
         let queue = &self.shared.queue;
         if self.pending.is_empty() || self.has_more_to_try() {
-            self.watch = None;
-            let joins = self.ticket.is_none();
-            self.ticket.get_or_insert_with(|| Ticket::join(queue));
-            return joins;
+            if self.ticket.is_some() {
+                return Registered::Before;
+            }
+            self.ticket = match self.shared.config.max_waiting {
+                None => Some(Ticket::join(queue)),
+                Some(most) => Ticket::try_join(queue, most),
+            };
+            if self.ticket.is_some() {
+                self.watch = None;
+                return Registered::Now;
+            }
+            if self.pending.is_empty() {
+                return Registered::NotQueued;
+            }
         }
         self.ticket = None;
         let is_new = self.watch.is_none();
@@ -221,7 +250,7 @@ impl<S, P, Req> Acquire<S, P, Req> {
             watch.register(cx.waker());
             self.watch = Some(watch);
         }
-        is_new
+        if is_new { Registered::Now } else { Registered::Before }
     }
 
     /// Returns true if there may be endpoints that were not tried because they are full.

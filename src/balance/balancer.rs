@@ -12,7 +12,7 @@ use super::{
     Builder, Driver, Event, Monitor, ResponseFuture, Status,
     acquire::Acquire,
     monitor::Monitored,
-    shared::{Readiness, Shared},
+    shared::{Lack, Readiness, Shared},
     snapshot_cache::SnapshotCache,
     target::Target,
     wait_timer::WaitTimer,
@@ -292,6 +292,11 @@ impl<S, St: Strategy, T> Balancer<S, St, T> {
             Readiness::Ready => {}
             Readiness::Never(reason) => return Poll::Ready(Err(reason)),
             Readiness::Wait(lack) => {
+                // The queue is limited, so requests wait there, where they are counted.
+                if matches!(lack, Lack::Room) && self.shared.config.max_waiting.is_some() {
+                    self.waiting = None;
+                    return Poll::Ready(Ok(()));
+                }
                 let log = |waited| self.shared.log_wait("poll_ready", lack, waited);
                 ready!(waiting.timer.poll(cx, self.shared.wait_limit(lack), log));
                 // Ready, not an error: an error of `poll_ready` would be final. The call fails.

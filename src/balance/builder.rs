@@ -61,6 +61,20 @@ impl<T> Builder<T> {
         self
     }
 
+    /// Limits how many requests wait for an endpoint. A request that finds that many waiting fails
+    /// at once. If all endpoints are at their limit, the error is
+    /// [`Error::Overloaded`](crate::Error::Overloaded), and the status counts it as
+    /// [`rejected`](crate::balance::Status::rejected). With zero, none waits. Default: no limit.
+    /// Needs [`max_outstanding`](Self::max_outstanding).
+    ///
+    /// With a limit, `poll_ready` does not wait for room: requests wait in their response futures,
+    /// where they are counted.
+    #[must_use]
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.config.max_waiting = Some(requests);
+        self
+    }
+
     /// Limits how long a request waits while no endpoint can be used: none was discovered, all are
     /// unhealthy, or the picked ones do not get ready. It then fails as
     /// [`Error::NoEndpoints`](crate::Error::NoEndpoints) or
@@ -97,8 +111,8 @@ impl<T> Builder<T> {
     ///
     /// # Errors
     ///
-    /// Returns a [`ConfigError`] if `max_outstanding` is 0, or if `max_wait` is set without
-    /// `max_outstanding`.
+    /// Returns a [`ConfigError`] if `max_outstanding` is 0, or if `max_wait` or `max_waiting` is
+    /// set without `max_outstanding`.
     pub fn build<St, D>(
         self,
         strategy: St,
@@ -117,6 +131,9 @@ impl<T> Builder<T> {
             }
             Config { max_outstanding: None, max_wait: Some(_), .. } => {
                 Err(ConfigError::new("max_wait", "`max_outstanding` to be set as well"))
+            }
+            Config { max_outstanding: None, max_waiting: Some(_), .. } => {
+                Err(ConfigError::new("max_waiting", "`max_outstanding` to be set as well"))
             }
             _ => Ok(self.assemble(strategy, discover)),
         }

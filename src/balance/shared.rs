@@ -41,6 +41,8 @@ pub(super) struct Shared<S, P> {
     named: Option<Arc<Observation>>,
     /// How long requests waited for an endpoint before they were sent or failed.
     pub(super) waits: Histogram,
+    /// Requests that found the queue full, and no endpoint with room.
+    rejected: AtomicU64,
     driver_gone: AtomicBool,
     seed: AtomicU64,
     /// Wakes the driver when all balancers are dropped.
@@ -54,6 +56,7 @@ pub(super) struct Config {
     pub(super) measure_durations: bool,
     pub(super) max_outstanding: Option<u32>,
     pub(super) max_wait: Option<Duration>,
+    pub(super) max_waiting: Option<usize>,
     pub(super) fail_fast: Option<Duration>,
 }
 
@@ -110,6 +113,7 @@ impl<S, P> Shared<S, P> {
             history: Mutex::default(),
             // From 1 µs to 19 h.
             waits: Histogram::new(36, 2),
+            rejected: AtomicU64::new(0),
             driver_gone: AtomicBool::new(false),
             seed: AtomicU64::new(seed),
             orphaned,
@@ -174,6 +178,7 @@ impl<S, P> Shared<S, P> {
             driver: self.driver_status(),
             version: snapshot.version,
             waiting: self.queue.len(),
+            rejected: self.rejected.load(Ordering::Relaxed),
             waits: Distribution::of(&self.waits),
         }
     }
@@ -234,6 +239,15 @@ impl<S, P> Shared<S, P> {
             }
             _ => Error::Unavailable(self.unavailable()),
         }
+    }
+
+    /// Returns the error of a request that found the queue full, and counts it if it lacked room.
+    #[cold]
+    pub(super) fn reject(&self, lack: Lack) -> Error {
+        if matches!(lack, Lack::Room) {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        self.error(lack)
     }
 
     /// Returns the error of a request for which the strategy picks no endpoint.

@@ -32,6 +32,9 @@ pub struct Status {
     pub version: u64,
     /// The number of requests that are queued for an endpoint with room.
     pub waiting: usize,
+    /// The number of requests so far that failed because no endpoint had room and
+    /// [`max_waiting`](super::Builder::max_waiting) requests were waiting.
+    pub rejected: u64,
     /// How long the waits for an endpoint took, of requests and of `poll_ready`, without those that
     /// were dropped.
     pub waits: Distribution,
@@ -163,6 +166,9 @@ impl fmt::Display for Status {
         }
         if self.waiting > 0 {
             writeln!(f, "waiting: {} requests", self.waiting)?;
+        }
+        if self.rejected > 0 {
+            writeln!(f, "rejected: {} requests", self.rejected)?;
         }
         for notice in &*self.notices {
             writeln!(f, "strategy: {}", Escaped(notice))?;

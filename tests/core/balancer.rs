@@ -391,6 +391,56 @@ async fn overload_fails_at_once_or_after_a_time() {
     }
 }
 
+/// With a limited queue, `poll_ready` leaves the waiting to the requests, which are counted.
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_rejects_and_counts() {
+    let builder = Balancer::builder().max_outstanding(1).max_waiting(2);
+    let (handle, mut balancer, mut driver) = with_channel(builder);
+    let backend = Backend::holding("a");
+    handle.insert("a", backend.clone()).unwrap();
+    drive(&mut driver);
+    let mut first = task::spawn(balancer.call(()));
+    assert_pending!(first.poll());
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let ready = ServiceExt::<()>::ready(&mut balancer).now_or_never().expect("at once");
+        let mut request = task::spawn(ready.unwrap().call(()));
+        assert_pending!(request.poll());
+        waiting.push(request);
+    }
+    let error = balancer.call(()).now_or_never().expect("at once").unwrap_err();
+    assert!(matches!(error, Error::Overloaded { max_outstanding: 1, .. }), "{error}");
+    let status = balancer.status();
+    assert_eq!((status.waiting, status.rejected), (2, 1));
+    assert!(status.to_string().contains("rejected: 1 requests"), "{status}");
+
+    // A request that leaves makes room in the queue, and the first of those that stay is served.
+    drop(waiting.pop());
+    let mut last = task::spawn(balancer.call(()));
+    assert_pending!(last.poll());
+    backend.answer();
+    assert_ready_ok!(first.poll());
+    assert!(waiting[0].is_woken());
+    assert_pending!(waiting[0].poll(), "it is at the endpoint");
+    assert_eq!((balancer.status().waiting, balancer.status().rejected), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_queue_no_request_waits() {
+    let builder = Balancer::builder().max_outstanding(1).max_waiting(0);
+    let (handle, mut balancer, mut driver) = with_channel(builder);
+    drive(&mut driver);
+    let error = balancer.call(()).now_or_never().expect("at once").unwrap_err();
+    assert!(matches!(error, Error::NoEndpoints { .. }), "{error}");
+    assert_eq!(balancer.status().rejected, 0, "it does not lack room");
+    handle.insert("a", Backend::holding("a")).unwrap();
+    drive(&mut driver);
+    let _first = balancer.call(());
+    let error = balancer.call(()).now_or_never().expect("at once").unwrap_err();
+    assert!(matches!(error, Error::Overloaded { .. }), "{error}");
+    assert_eq!(balancer.status().rejected, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_endpoints_it_fails_fast_if_told_to() {
     let after = Duration::from_secs(3);
@@ -810,6 +860,10 @@ fn nonsense_is_rejected_when_built() {
     assert_eq!(
         build(Balancer::builder().max_wait(Duration::ZERO)),
         Some("`max_wait`: expected `max_outstanding` to be set as well".into())
+    );
+    assert_eq!(
+        build(Balancer::builder().max_waiting(1)),
+        Some("`max_waiting`: expected `max_outstanding` to be set as well".into())
     );
     assert_eq!(build(Balancer::builder()), None);
 }

@@ -138,6 +138,15 @@ impl State {
         self.last_id
     }
 
+    /// Adds a request at the end of the queue, and returns its id.
+    pub(super) fn join(&mut self) -> u64 {
+        let id = self.next_id();
+        // Without a waker, as if woken: the first look returns offers and registers.
+        self.line.insert(id, Waiter::default());
+        self.unasked.insert(id);
+        id
+    }
+
     /// Returns the requests that have declined the endpoint, tidied up: requests that have left are
     /// removed, and `up_to` is as high as it can be.
     fn declined(&mut self, slots: &Arc<Slots>) -> &mut Declined {

@@ -1,9 +1,6 @@
 use std::{sync::Arc, task::Waker};
 
-use super::{
-    Slots, WaitQueue,
-    queue::{Offer, Waiter},
-};
+use super::{Slots, WaitQueue, queue::Offer};
 use crate::sync::between_seq_cst;
 
 /// A request's place in the queue. Dropping it leaves the queue and passes the offers on.
@@ -40,15 +37,16 @@ pub(crate) enum Take {
 impl Ticket {
     /// Joins at the end of the queue. The holder must look once after joining.
     pub(crate) fn join(queue: &Arc<WaitQueue>) -> Self {
-        let id = queue.with(|state, _| {
-            let id = state.next_id();
-            // Without a waker, as if woken: the first look returns offers and registers.
-            state.line.insert(id, Waiter::default());
-            state.unasked.insert(id);
-            id
-        });
+        let id = queue.with(|state, _| state.join());
         between_seq_cst();
         Self { queue: Arc::clone(queue), id }
+    }
+
+    /// Joins as [`join`](Self::join) does, or returns `None` if `max_waiting` requests are queued.
+    pub(crate) fn try_join(queue: &Arc<WaitQueue>, max_waiting: usize) -> Option<Self> {
+        let id = queue.with(|state, _| (state.line.len() < max_waiting).then(|| state.join()))?;
+        between_seq_cst();
+        Some(Self { queue: Arc::clone(queue), id })
     }
 
     /// Registers the waker, and returns what the request may use if it was woken since the last
