@@ -16,6 +16,7 @@ pub struct SessionsBuilder {
     copy: Option<String>,
     lifetime: Duration,
     browser_session: bool,
+    renewed: bool,
     application: Option<String>,
     affinity: Affinity,
     draining: WhenDraining,
@@ -33,6 +34,7 @@ impl SessionsBuilder {
             copy: None,
             lifetime: Duration::from_secs(24 * 60 * 60),
             browser_session: false,
+            renewed: true,
             application: None,
             affinity: Affinity::default(),
             draining: WhenDraining::default(),
@@ -69,6 +71,9 @@ impl SessionsBuilder {
         /// A session may end up to a tenth earlier, because the cookie is renewed only after a
         /// tenth of its lifetime.
         pub fn lifetime(lifetime: Duration) => lifetime = lifetime;
+        /// Sets whether the requests of a session prolong it. If `false`, a session ends when the
+        /// lifetime is over, and its next request begins another one. Default `true`.
+        pub fn renewed(renewed: bool) => renewed = renewed;
     }
 
     /// Omits `Max-Age`, so that browsers delete the cookie when they are closed. The lifetime still
@@ -133,6 +138,7 @@ impl SessionsBuilder {
             name: self.name,
             attributes: self.attributes.to_string(),
             lifetime: self.lifetime,
+            renewed: self.renewed,
             application: self.application,
             affinity: self.affinity,
             draining: self.draining,

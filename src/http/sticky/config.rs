@@ -47,6 +47,8 @@ pub(super) struct Config {
     /// The name of a second cookie with the same value, and its attributes.
     pub(super) copy: Option<(String, String)>,
     pub(super) lifetime: Duration,
+    /// Whether a tenth of the lifetime is a reason to issue a cookie.
+    pub(super) renewed: bool,
     /// The name of the application cookie that sessions are bound to.
     pub(super) application: Option<String>,
     pub(super) affinity: Affinity,

@@ -61,7 +61,7 @@ impl GroupSessions {
 
     /// Returns the group of the first valid cookie.
     pub(crate) fn find(&self, headers: &HeaderMap) -> Option<GroupSession> {
-        let Config { keys, name, lifetime, clock, .. } = self.sessions.config();
+        let Config { keys, name, lifetime, renewed, clock, .. } = self.sessions.config();
         let lifetime = millis(*lifetime);
         let mut tokens = cookies(headers, name).take(MAX_COOKIES_VERIFIED).filter_map(Token::parse);
         tokens.find_map(|token| {
@@ -77,7 +77,8 @@ impl GroupSessions {
                 });
             let (group, key) = signers.next()?;
             let is_authentic = token.is_authentic(keys.get(key)?, GROUP_BINDING);
-            is_authentic.then_some(GroupSession { group, renew: age >= lifetime / 10 || key > 0 })
+            let renew = (*renewed && age >= lifetime / 10) || key > 0;
+            is_authentic.then_some(GroupSession { group, renew })
         })
     }
 

@@ -4,7 +4,8 @@
 //! [`Sessions`] holds the settings and the [`SessionKey`]s. [`Sessions::stick`] wraps the strategy,
 //! which then reads the cookie. [`Sessions::track`] wraps the tracker, which then adds `Set-Cookie`
 //! to responses. A cookie is issued if there was no session, if the session has moved, if a tenth
-//! of its lifetime has passed, or if an older key has signed it.
+//! of its lifetime has passed (unless [`renewed`](SessionsBuilder::renewed) is off), or if an older
+//! key has signed it.
 //!
 //! ```
 //! # #[cfg(feature = "http-client")] {

@@ -172,7 +172,8 @@ pub(super) const MAX_COOKIES_VERIFIED: usize = 4;
 
 impl<P> StickyPicker<P> {
     fn session(&self, headers: &HeaderMap, context: &mut PickContext<'_>) -> Session<'_> {
-        let Config { keys, name, copy, lifetime, application, clock, .. } = self.sessions.config();
+        let Config { keys, name, copy, lifetime, renewed, application, clock, .. } =
+            self.sessions.config();
         let (mut nowhere, mut bound_to) = (Session::Nowhere { binding: UNBOUND }, None);
         if let Some(name) = application {
             nowhere = Session::Nowhere { binding: NO_BINDING };
@@ -208,7 +209,7 @@ impl<P> StickyPicker<P> {
             let binding = bindings.under(0);
             match home {
                 Some(Home { candidate, key }) => {
-                    let renew = age >= lifetime / 10 || *key > 0;
+                    let renew = (*renewed && age >= lifetime / 10) || *key > 0;
                     return Session::At { home: candidate, binding, renew };
                 }
                 None => nowhere = Session::Nowhere { binding },

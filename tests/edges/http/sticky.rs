@@ -258,6 +258,20 @@ async fn a_session_is_renewed_by_use_and_ends_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_is_not_renewed_ends_with_its_lifetime() {
+    let mut site = Site::new(settings().renewed(false));
+    let mut browser = visitor(&mut site, "b");
+    for _ in 0..4 {
+        advance(LIFETIME / 5).await;
+        assert_eq!(browser.stays(&mut site), "b", "without another cookie");
+    }
+    advance(LIFETIME / 5).await;
+    let stale = browser.clone();
+    let servers: BTreeSet<_> = (0..3).map(|_| stale.clone().begins(&mut site)).collect();
+    assert_eq!(servers.len(), 3, "a session that is over decides nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_moves_when_its_endpoint_is_gone_or_unhealthy() {
     let mut site = Site::new(settings());
     let [mut gone, mut sick] = ["a", "b"].map(|server| visitor(&mut site, server));
