@@ -67,7 +67,7 @@ async fn reach(state: &TargetState, connection: &Connection) -> Result<TargetStr
     #[cfg(feature = "tls")]
     if let Some(tls) = &shared.tls {
         // Boxed, so that the memory of the handshake is free after it.
-        let shaken = Box::pin(tls.connect(stream, state.address, connection)).await;
+        let shaken = Box::pin(tls.connect(stream, state.address, connection.server_name())).await;
         let stream = shaken.map_err(|error| failed(Kind::Tls, error))?;
         return Ok(TargetStream::Tls(Box::new(stream)));
     }

@@ -82,7 +82,7 @@
 //! | how are bytes copied, and how does a connection end? | `session`, `copy` |
 //! | what does an attempt say about the target? | `until_closed` |
 //! | what happens to the connections of a target that leaves? | `termination` |
-//! | how are targets checked? | `relay_check` |
+//! | how are targets checked? | `relay_check`, `handshake_check` |
 //! | how is TLS routed that is passed through? | `client_hello` |
 //! | what do operators see? | `status` |
 
@@ -91,6 +91,8 @@ mod client_tls;
 mod connect;
 mod connection;
 mod copy;
+#[cfg(feature = "tls")]
+mod handshake_check;
 mod relay;
 mod relay_check;
 mod relays;
@@ -105,8 +107,6 @@ mod until_closed;
 
 #[cfg(tower_lb_fuzz)]
 pub use self::client_hello::parse_client_hello;
-#[cfg(feature = "tls")]
-pub use self::target_tls::TargetTls;
 pub use self::{
     client_hello::{ByServerName, ByServerNameBuilder, ReadHello, ReadHelloLayer},
     client_tls::{ClientIdentity, ClientTls},
@@ -121,4 +121,6 @@ pub use self::{
     termination::{Terminating, Termination, TerminationExt},
     until_closed::{TcpBalancer, UntilClosed},
 };
+#[cfg(feature = "tls")]
+pub use self::{handshake_check::HandshakeCheck, target_tls::TargetTls};
 pub use crate::error::{RelayError, RelayErrorKind};

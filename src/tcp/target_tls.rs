@@ -4,8 +4,6 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::Connection;
-
 /// How relays speak TLS to targets.
 ///
 /// The configuration of rustls decides which certificates are trusted, which one is presented and
@@ -29,14 +27,15 @@ impl TargetTls {
         pub fn server_name(name: ServerName<'static>) => server_name = Some(name);
     }
 
+    /// Shakes hands with a target, for the name that the client has asked for.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,
         target: SocketAddr,
-        connection: &Connection,
+        asked: Option<&str>,
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = self.server_name.clone().unwrap_or_else(|| {
-            let asked = connection.server_name().map(str::to_owned);
+            let asked = asked.map(str::to_owned);
             let asked = asked.and_then(|name| ServerName::try_from(name).ok());
             asked.unwrap_or_else(|| ServerName::IpAddress(target.ip().into()))
         });
