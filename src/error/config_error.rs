@@ -87,6 +87,21 @@ impl ConfigError {
         Ok(())
     }
 
+    /// Fails unless `time` is within a range of seconds.
+    #[cfg(feature = "alb")]
+    pub(crate) fn unless_seconds(
+        field: &'static str,
+        time: Duration,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<(), Self> {
+        let (least, most) = (*range.start(), *range.end());
+        if (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&time) {
+            return Ok(());
+        }
+        let expected = format!("a time from {least} to {most} s");
+        Err(Self::new(field, expected).with_value(format_args!("{time:?}")))
+    }
+
     /// Fails if `number` is 0.
     pub(crate) fn if_zero(field: &'static str, number: u64) -> Result<(), Self> {
         Self::unless(number > 0, field, number, "at least 1")

@@ -6,7 +6,7 @@ use super::{
     Algorithm, CrossZone, GroupHealthThresholds, HealthChecks, Protocol, ProtocolVersion,
     Stickiness, Target,
     function::ErasedFunction,
-    health_checks::{Kind, Ranges, within_seconds},
+    health_checks::{Kind, Ranges},
     target_service::TargetAddress,
 };
 use crate::{
@@ -292,10 +292,10 @@ impl<B: 'static> TargetGroupBuilder<B> {
         if self.ranges == Ranges::Any {
             return Ok(());
         }
-        within_seconds("idle_timeout", self.idle_timeout, 1..=4000)?;
-        within_seconds("deregistration_delay", self.drain_limit(), 0..=3600)?;
+        ConfigError::unless_seconds("idle_timeout", self.idle_timeout, 1..=4000)?;
+        ConfigError::unless_seconds("deregistration_delay", self.drain_limit(), 0..=3600)?;
         if !self.slow_start.is_zero() {
-            within_seconds("slow_start", self.slow_start, 30..=900)?;
+            ConfigError::unless_seconds("slow_start", self.slow_start, 30..=900)?;
         }
         Ok(())
     }

@@ -125,8 +125,8 @@ impl HealthChecks {
             return Err(ConfigError::new("health_checks.port", "at least 1").with_value(0));
         }
         if ranges == Ranges::OfTheAlb {
-            within_seconds("health_checks.interval", interval, 5..=300)?;
-            within_seconds("health_checks.timeout", timeout, 2..=120)?;
+            ConfigError::unless_seconds("health_checks.interval", interval, 5..=300)?;
+            ConfigError::unless_seconds("health_checks.timeout", timeout, 2..=120)?;
             for (field, checks) in [("healthy_threshold", rise), ("unhealthy_threshold", fall)] {
                 if !(2..=10).contains(&checks) {
                     let error = ConfigError::new(field, "a number from 2 to 10");
@@ -170,20 +170,6 @@ impl HealthChecks {
             TargetCheck::Http(check.status(move |status| matcher.contains(status.as_u16().into())))
         })
     }
-}
-
-/// Fails unless `time` is within a range of seconds.
-pub(super) fn within_seconds(
-    field: &'static str,
-    time: Duration,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<(), ConfigError> {
-    let (least, most) = (Duration::from_secs(*range.start()), Duration::from_secs(*range.end()));
-    if (least..=most).contains(&time) {
-        return Ok(());
-    }
-    let expected = format!("a time from {} to {} s", range.start(), range.end());
-    Err(ConfigError::new(field, expected).with_value(format_args!("{time:?}")))
 }
 
 /// The check of a group.
