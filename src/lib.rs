@@ -136,6 +136,11 @@
     doc = "| `alb` | an Application Load Balancer, with feature `alb` |"
 )]
 #![cfg_attr(
+    feature = "clb",
+    doc = "| [`clb`] | a Classic Load Balancer: HTTP and TCP listeners in front of the same instances |"
+)]
+#![cfg_attr(not(feature = "clb"), doc = "| `clb` | a Classic Load Balancer, with feature `clb` |")]
+#![cfg_attr(
     feature = "dns-server",
     doc = "| [`dns_server`] | one DNS name for the healthy zones of a load balancer |"
 )]
@@ -170,6 +175,7 @@
 //! | `jwt` | no | `auth::jwt`: verification of JSON Web Tokens; needs Rust 1.88 |
 //! | `oidc` | no | `auth::oidc`: logins at an OpenID provider; needs Rust 1.88 |
 //! | `alb` | no | the module `alb`: an Application Load Balancer and its configuration |
+//! | `clb` | no | the module `clb`: a Classic Load Balancer |
 //! | `dns-server` | no | the module `dns_server`: one name for zones, on hickory-server; needs Rust 1.88 |
 //! | `udp` | no | the module `udp`: flows and exchanges of datagrams, QUIC by server id |
 //! | `geneve` | no | the module `geneve`: a gateway load balancer and its appliances |
@@ -218,6 +224,8 @@ pub mod balance;
 ))]
 mod body_reader;
 mod capacity;
+#[cfg(feature = "clb")]
+pub mod clb;
 #[cfg(all(feature = "tls", any(feature = "http-client", feature = "listener")))]
 mod crypto_provider;
 pub mod discover;

@@ -88,7 +88,7 @@ impl ConfigError {
     }
 
     /// Fails unless `time` is within a range of seconds.
-    #[cfg(feature = "alb")]
+    #[cfg(any(feature = "alb", feature = "clb"))]
     pub(crate) fn unless_seconds(
         field: &'static str,
         time: Duration,

@@ -106,6 +106,20 @@ impl Observable for crate::alb::LoadBalancer {
     }
 }
 
+/// Observes the health checks, and each listener with its balancer.
+#[cfg(feature = "clb")]
+impl Observable for crate::clb::ClassicHandle {
+    fn observe(&self) -> Observed {
+        let Observed(mut parts) = self.checks().observe();
+        for (listener, balancer) in self.listeners() {
+            for Observed(mut more) in [listener.observe(), balancer.observe()] {
+                parts.append(&mut more);
+            }
+        }
+        Observed(parts)
+    }
+}
+
 #[cfg(feature = "listener")]
 impl Observable for crate::listener::ListenerHandle {
     fn observe(&self) -> Observed {

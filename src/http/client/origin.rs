@@ -71,7 +71,7 @@ impl Origin {
 
     /// Replaces the scheme by `https` or `http`. A port that the origin does not name is then that
     /// of the new scheme.
-    #[cfg(feature = "alb")]
+    #[cfg(any(feature = "alb", feature = "clb"))]
     pub(crate) fn secured(mut self, https: bool) -> Self {
         self.scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
         self

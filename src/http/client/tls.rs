@@ -89,6 +89,12 @@ impl Tls {
         self.config.store(with.config.load_full());
     }
 
+    /// Returns the present configuration, without the names of protocols.
+    #[cfg(feature = "clb")]
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
+        self.config.load_full()
+    }
+
     /// Returns the stream and the negotiated protocol.
     pub(super) async fn connect(
         &self,
