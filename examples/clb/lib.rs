@@ -1,0 +1,1 @@
+//! Only an example: see `main.rs`.
