@@ -25,6 +25,11 @@
     doc = "| [`network_load_balancer`] | How do I balance TCP and TLS connections? |"
 )]
 #![cfg_attr(
+    feature = "clb",
+    doc = "| [`classic_load_balancer`] | How do I serve HTTP and TCP by the same instances? |"
+)]
+//! | [`load_balancers`] | What are AWS's four load balancers here? |
+#![cfg_attr(
     feature = "geneve",
     doc = "| [`gateway_load_balancer`] | How do I send packets through firewalls and inspectors? |"
 )]
@@ -32,6 +37,10 @@
 
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
+
+#[cfg(feature = "clb")]
+#[doc = include_str!("../docs/classic-load-balancer.md")]
+pub mod classic_load_balancer {}
 
 #[doc = include_str!("../docs/dashboard.md")]
 pub mod dashboard {}
@@ -59,6 +68,9 @@ pub mod lambda {}
 #[cfg(feature = "alb")]
 #[doc = include_str!("../docs/load-balancer.md")]
 pub mod load_balancer {}
+
+#[doc = include_str!("../docs/load-balancers.md")]
+pub mod load_balancers {}
 
 #[doc = include_str!("../docs/metrics.md")]
 pub mod metrics {}
