@@ -66,6 +66,8 @@ catalog! {
         "Notices of the strategy that hold at present, such as a panic rule.";
     WAITING = Gauge "requests_waiting" ["balancer"]
         "Requests that are queued for an endpoint with room.";
+    REJECTED = Counter "requests_rejected_total" ["balancer"]
+        "Requests that failed because no endpoint had room and the queue was full.";
     WAITS = Histogram "wait_seconds" ["balancer"]
         "How long requests have waited for an endpoint, counted when the wait ends.";
     SNAPSHOTS = Counter "snapshots_total" ["balancer"]

@@ -375,6 +375,7 @@ impl Projection {
             (&catalog::ELIGIBLE, Value::Gauge(eligible as f64)),
             (&catalog::NOTICES, Value::Gauge(status.notices.len() as f64)),
             (&catalog::WAITING, Value::Gauge(status.waiting as f64)),
+            (&catalog::REJECTED, Value::Counter(status.rejected)),
             (&catalog::WAITS, Value::Histogram(status.waits.clone())),
             (&catalog::SNAPSHOTS, Value::Counter(status.version)),
             (&catalog::SOURCE_ERRORS, Value::Counter(status.driver.errors)),
