@@ -53,7 +53,8 @@ mod tests {
     fn equal_keys_share_a_name_and_other_keys_have_their_own() {
         let shared = SharedName::unset();
         let first = shared.of(&"10.0.0.1:80");
-        assert!(Arc::ptr_eq(&first, &shared.clone().of(&"10.0.0.1:80")));
+        let clone = shared.clone();
+        assert!(Arc::ptr_eq(&first, &clone.of(&"10.0.0.1:80")));
         for key in ["10.0.0.1:8", "10.0.0.1:800", "", "b"] {
             assert_eq!(&*shared.of(&key), key);
         }
