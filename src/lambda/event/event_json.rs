@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Serialize, Serializer};
 
+use super::json_string::write_string;
 use crate::rng::Rng;
 
 /// Writes `head` as a JSON object, with the body, if there is one, as its last members.
@@ -27,7 +28,7 @@ pub(super) fn event(head: &impl Serialize, headers: &HeaderMap, body: Option<&[u
     if body.is_some() {
         json.extend_from_slice(b"\"body\":");
         match text {
-            Some(text) => _ = serde_json::to_writer(&mut json, text),
+            Some(text) => write_string(&mut json, text),
             None => _ = write!(json, "\"{}\"", Base64Display::new(bytes, &STANDARD)),
         }
         json.push(b',');

@@ -6,7 +6,9 @@ pub(super) mod event_json;
 mod failure;
 mod http_body;
 mod http_function;
+mod json_members;
 mod json_response;
+mod json_string;
 mod request_fields;
 mod url_event;
 
