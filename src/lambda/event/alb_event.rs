@@ -2,7 +2,6 @@ use bytes::Bytes;
 use http::{Response, header, request};
 use indexmap::IndexMap;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{
     event_json::{Members, event, parameters},
@@ -62,7 +61,7 @@ impl AlbEvent {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Head<'a, H: Serialize, M: Serialize> {
-    request_context: Value,
+    request_context: RequestContext<'a>,
     http_method: &'a str,
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +72,17 @@ struct Head<'a, H: Serialize, M: Serialize> {
     multi_value_query_string_parameters: Option<IndexMap<&'a str, Vec<&'a str>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     multi_value_headers: Option<M>,
+}
+
+#[derive(Serialize)]
+struct RequestContext<'a> {
+    elb: ElbContext<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ElbContext<'a> {
+    target_group_arn: &'a str,
 }
 
 impl EventFormat for AlbEvent {
@@ -90,7 +100,9 @@ impl EventFormat for AlbEvent {
             queries
         };
         let event_head = Head {
-            request_context: json!({ "elb": { "targetGroupArn": self.target_group } }),
+            request_context: RequestContext {
+                elb: ElbContext { target_group_arn: &self.target_group },
+            },
             http_method: head.method.as_str(),
             path: head.uri.path(),
             query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),

@@ -60,9 +60,10 @@ const TEXT_TYPES: [&[u8]; 3] = [b"application/json", b"application/javascript", 
 /// Returns a header's value as text. Bytes outside of ASCII are read as Latin-1, the historical
 /// charset of HTTP.
 pub(super) fn text(value: &HeaderValue) -> Cow<'_, str> {
-    match value.to_str() {
-        Ok(text) => text.into(),
-        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
+    let bytes = value.as_bytes();
+    match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => text.into(),
+        _ => bytes.iter().copied().map(char::from).collect(),
     }
 }
 

@@ -33,23 +33,38 @@ impl<'a> RequestFields<'a> {
     /// Returns each field once, with its values. The first one is the host.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Values<'_>)> {
         let host = self.host.iter().map(|host| ("host", Values::One(Cow::Borrowed(&**host))));
-        let names = self.headers.keys().filter(|&name| *name != header::HOST);
-        host.chain(names.filter_map(|name| Some((name.as_str(), self.values(name)?))))
+        // The map has the values of a name one after the other, so that no name has to be looked
+        // up unless a field is repeated.
+        let (mut previous, repeats) = (None, self.headers.len() > self.headers.keys_len());
+        let mut is_first = move |name| previous.replace(name) != Some(name);
+        let firsts = self.headers.iter().filter(move |&(name, _)| is_first(name));
+        let fields = firsts.filter(|&(name, _)| *name != header::HOST && !self.ends_here(name));
+        host.chain(fields.map(move |(name, first)| {
+            let values = if repeats { self.all(name, first) } else { Values::One(text(first)) };
+            (name.as_str(), values)
+        }))
     }
 
     /// Returns the values of a field other than `Host`.
     pub(super) fn values(&self, name: &HeaderName) -> Option<Values<'_>> {
-        let ends_here = ENDS_HERE.contains(name)
-            || self.hop_by_hop.contains(name) && !is_written_by_the_server(name);
-        let first = self.headers.get(name).filter(|_| !ends_here)?;
+        let first = self.headers.get(name).filter(|_| !self.ends_here(name))?;
+        Some(self.all(name, first))
+    }
+
+    fn all<'b>(&'b self, name: &HeaderName, first: &'b HeaderValue) -> Values<'b> {
         let values = self.headers.get_all(name);
-        Some(match values.iter().nth(1) {
+        match values.iter().nth(1) {
             None => Values::One(text(first)),
             // HTTP/2 allows a client to split cookies into several fields. Here they are one again
             // (RFC 9113, 8.2.3).
             Some(_) if *name == header::COOKIE => Values::One(joined(&values, "; ").into()),
             Some(_) => Values::More(values),
-        })
+        }
+    }
+
+    fn ends_here(&self, name: &HeaderName) -> bool {
+        ENDS_HERE.contains(name)
+            || self.hop_by_hop.contains(name) && !is_written_by_the_server(name)
     }
 }
 
@@ -124,4 +139,42 @@ impl<'a> Values<'a> {
 
 fn joined(values: &header::GetAll<'_, HeaderValue>, separator: &str) -> String {
     values.iter().map(text).collect::<Vec<_>>().join(separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn fields(headers: &[(&str, &[u8])]) -> Vec<(String, String)> {
+        let mut request = Request::builder();
+        for &(name, value) in headers {
+            request = request.header(name, value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        let fields = RequestFields::of(&head).unwrap();
+        let all = fields.iter().map(|(name, values)| (name.into(), values.all().join("|")));
+        all.collect()
+    }
+
+    #[test]
+    fn each_field_comes_once_with_all_its_values() {
+        let single: [(&str, &[u8]); 3] = [("b", b"1"), ("host", b"shop"), ("a", b"\xe9\t\"")];
+        let expected = [("host", "shop"), ("b", "1"), ("a", "\u{e9}\t\"")];
+        assert_eq!(fields(&single), expected.map(|(name, value)| (name.into(), value.into())));
+        let repeated: [(&str, &[u8]); 9] = [
+            ("b", b"1"),
+            ("cookie", b"c=1"),
+            ("a", b"\xc3\xa9"),
+            ("connection", b"x"),
+            ("b", b"2"),
+            ("cookie", b"d=2"),
+            ("x", b"1"),
+            ("b", b""),
+            ("x", b"2"),
+        ];
+        let expected = [("b", "1|2|"), ("cookie", "c=1; d=2"), ("a", "\u{c3}\u{a9}")];
+        assert_eq!(fields(&repeated), expected.map(|(name, value)| (name.into(), value.into())));
+    }
 }
