@@ -373,6 +373,70 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_last_member_of_a_name_counts_and_unknown_ones_do_not() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        let response = single(&format!(
+            r#"{{"statusCode":404,"body":"a\n","x":{deep},"y":1e999,"z":-0.00000000000000000001,
+            "unread":"\ud800","\u0062ody":"\u00e9\ud83d\ude00\b\f\/\"","status\u0043ode":200}}"#
+        ));
+        assert_eq!((response.status().as_u16(), response.headers().len()), (200, 0));
+        assert_eq!(response.body(), "\u{e9}\u{1f600}\u{8}\u{c}/\"");
+        for body in ["1e999", "123456789012345678901234567890", "-0.0", "true"] {
+            assert_eq!(single(&format!(r#"{{"statusCode":200,"body":{body}}}"#)).body(), body);
+        }
+        let first = r#"{"statusCode":200,"body":{},"body":"b"}"#;
+        assert!(matches!(decode(first, HeaderMember::Single), Err(InvalidResponse::Json(_))));
+    }
+
+    #[test]
+    fn header_values_have_escapes_and_any_characters_but_controls() {
+        let response = decode(
+            r#"{"statusCode":200,"headers":{"\u0061":"\"1\"\t\u00e9","b":["\\",2,true]},
+            "multiValueHeaders":{"\u0063":["\/","\ud83d\ude00"]},"cookies":["\u0064=\\"]}"#,
+            HeaderMember::All,
+        );
+        let response = response.unwrap();
+        assert_eq!(response.headers()["a"], "\"1\"\t\u{e9}".as_bytes());
+        let all = |name: &str| response.headers().get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(all("b"), ["\\", "2", "true"]);
+        assert_eq!(all("c"), [&b"/"[..], "\u{1f600}".as_bytes()]);
+        assert_eq!(all("set-cookie"), ["d=\\"]);
+        let null = r#"{"statusCode":200,"multiValueHeaders":{"c":["1",null]}}"#;
+        let error = InvalidResponse::Header("c".into());
+        assert_eq!(decode(null, HeaderMember::Multi).unwrap_err(), error);
+    }
+
+    #[test]
+    fn errors_are_those_of_serde_json() {
+        for (json, expected) in [
+            (
+                r#"{"statusCode":200,"body":"\ud800"}"#,
+                "unexpected end of hex escape at line 1 column 8",
+            ),
+            (
+                r#"{"statusCode":200,"headers":"x"}"#,
+                r#"invalid type: string "x", expected an object at line 1 column 3"#,
+            ),
+            (r#"{"statusCode":200,"headers":{"a":[}}"#, "expected value at line 1 column 35"),
+            (
+                "{\"statusCode\":200,\n\"a\u{e9}\n\"}",
+                "control character (\\u0000-\\u001F) found while parsing a string at line 3 column 0",
+            ),
+            (r#"{"statusCode":200,}"#, "trailing comma at line 1 column 19"),
+            (r#"{"statusCode":200"#, "EOF while parsing an object at line 1 column 17"),
+        ] {
+            let error = decode(json, HeaderMember::Single).unwrap_err();
+            assert_eq!(error, InvalidResponse::Json(expected.into()), "{json}");
+        }
+        let json = Bytes::from_static(b"{\"statusCode\":200,\"body\":\"\xff\"}");
+        let error = JsonResponse::parse(&json, HeaderMember::Single).err();
+        assert_eq!(
+            error,
+            Some(InvalidResponse::Json("invalid unicode code point at line 1 column 27".into()))
+        );
+    }
+
     const MEMBERS: [HeaderMember; 3] =
         [HeaderMember::Single, HeaderMember::Multi, HeaderMember::All];
 
