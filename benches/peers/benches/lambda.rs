@@ -114,9 +114,9 @@ fn invocation(c: &mut Criterion) {
         let mut driver = Box::pin(driver);
         let _ = driver.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let http = HttpFunction::new(balancer, format);
-        group.bench_function("Http over a balancer over the SDK", |b| {
+        group.bench_function("HttpFunction over a balancer over the SDK", |b| {
             b.iter(|| {
-                let (head, body) = (head.clone(), Full::new(body[0].clone()));
+                let (head, body) = (head.clone(), Full::new(body.clone()));
                 let request = Request::from_parts(head, body);
                 runtime.block_on(http.clone().oneshot(request)).expect("a response")
             })
