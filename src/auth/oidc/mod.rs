@@ -107,9 +107,9 @@ mod service;
 mod session;
 mod tokens;
 
-#[cfg(feature = "rules")]
 #[cfg(feature = "alb")]
 pub(crate) use self::builder::OWN_PARAMETERS;
+#[cfg(feature = "rules")]
 pub(crate) use self::original_target::OriginalTarget;
 pub use self::{
     builder::{ClientAuthentication, OidcBuilder, OidcLayer, OnUnauthenticated},

@@ -1,6 +1,6 @@
 //! What targets and clients see of a request that is served.
 
-use std::{collections::BTreeMap, future::ready};
+use std::{collections::BTreeMap, future::ready, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -408,7 +408,15 @@ async fn without_cross_zone_each_zone_serves_by_its_own_targets() {
     // It is away again before the groups have noticed that it was back.
     running.balancer.shift_zone(None);
     running.balancer.shift_zone(Some("a"));
-    for _ in 0..10 {
+    // Their drivers see both changes a moment later.
+    let shifted = async {
+        while get("127.0.0.1").await != "b" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), shifted).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for _ in 0..20 {
         assert_eq!(get("127.0.0.1").await, "b");
     }
     running.balancer.shift_zone(None);
