@@ -57,11 +57,12 @@ pub(crate) struct Interest {
     pub(crate) successes: Successes,
 }
 
-/// Who needs to see a success. One test instead of four.
+/// What needs to see a success. One test instead of four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Successes {
+    /// There is no meter.
     #[default]
-    Nobody,
+    None,
     /// The strategy's meter, while there are failures.
     MeterAmongFailures,
     /// The strategy's meter.
@@ -115,7 +116,7 @@ impl EndpointState {
         self.interest.successes = match &self.meter {
             _ if self.is_limited() || self.interest.durations => Successes::Others,
             _ if self.meters.is_some() => Successes::Others,
-            None => Successes::Nobody,
+            None => Successes::None,
             Some(meter) if meter.ignores_successes() => Successes::MeterAmongFailures,
             Some(_) => Successes::Meter,
         };
@@ -185,7 +186,7 @@ impl EndpointState {
     #[inline]
     pub(crate) fn meter_of_successes(&self) -> Option<&dyn Meter> {
         match self.interest.successes {
-            Successes::Nobody => None,
+            Successes::None => None,
             Successes::MeterAmongFailures if !self.stats.has_failures() => None,
             _ => self.meter.as_deref(),
         }

@@ -9,6 +9,7 @@ mod client_error;
 mod config_error;
 #[allow(clippy::module_inception)]
 mod error;
+mod local_lack;
 mod parse_error;
 #[cfg(feature = "tcp")]
 mod relay_error;
@@ -16,13 +17,13 @@ mod relay_error;
 mod sign_error;
 mod unavailable;
 
-pub(crate) use self::chain::chain;
 #[cfg(feature = "http-client")]
 pub use self::client_error::{ClientError, ClientErrorKind};
 #[cfg(feature = "tcp")]
 pub use self::relay_error::{RelayError, RelayErrorKind};
 #[cfg(feature = "sigv4")]
 pub use self::sign_error::SignError;
+pub(crate) use self::{chain::chain, local_lack::is_local_lack};
 pub use self::{
     config_error::ConfigError, error::Error, parse_error::ParseError, unavailable::Unavailable,
 };

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    error::{RelayError, RelayErrorKind as Kind, chain},
+    error::{RelayError, RelayErrorKind as Kind, chain, is_local_lack},
     outcome::{Bound, Elapsed},
 };
 
@@ -97,14 +97,9 @@ pub(super) async fn send_local_header(
     }
 }
 
-/// A lack of descriptors says nothing about the target, and must not eject it.
+/// A local lack must not eject the target.
 fn unconnected(error: io::Error) -> RelayError {
-    /// `ENFILE` and `EMFILE`, which have these numbers on all Unix systems.
-    const NO_DESCRIPTOR: [i32; 2] = [23, 24];
-    let has_no_descriptor =
-        error.raw_os_error().is_some_and(|number| NO_DESCRIPTOR.contains(&number));
-    let is_local = has_no_descriptor || error.kind() == io::ErrorKind::OutOfMemory;
-    failed(if is_local { Kind::Local } else { Kind::Connect }, error)
+    failed(if is_local_lack(&error) { Kind::Local } else { Kind::Connect }, error)
 }
 
 fn failed(kind: Kind, error: impl Into<BoxError>) -> RelayError {

@@ -1,6 +1,13 @@
 //! Health adapters together, before a real balancer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -81,6 +88,43 @@ async fn exactly_one_request_is_the_trial_under_every_strategy() {
     exactly_one_request_is_the_trial(Random).await;
     exactly_one_request_is_the_trial(P2c::new(Outstanding)).await;
     exactly_one_request_is_the_trial(LeastLoaded::new(Outstanding)).await;
+}
+
+/// A check that cannot open a socket says nothing about the endpoint.
+#[tokio::test(start_paused = true)]
+async fn a_local_lack_changes_no_state() {
+    let lacks = Arc::new(AtomicBool::new(false));
+    let (lacks_now, checks) = (Arc::clone(&lacks), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&checks);
+    let check = HealthCheck::new(move |_: Backend| {
+        count.fetch_add(1, Relaxed);
+        let lacks = lacks_now.load(Relaxed);
+        // As a client wraps it.
+        let error = || io::Error::other(io::Error::from_raw_os_error(24));
+        async move { if lacks { Err(error()) } else { Ok(()) } }
+    });
+    let (handle, stream) = discover::channel();
+    let stages = stream.health_checked(check.interval(5 * SECOND).fall(1)).unwrap();
+    let (balancer, driver) = Balancer::builder().build(RoundRobin::new(), stages).unwrap();
+    let mut driver = Box::pin(driver);
+    let state = |balancer: &Balancer<Backend, RoundRobin>| {
+        balancer.status().endpoints[0].attributes.health().is_serving()
+    };
+    let mut pass = async |time: Duration| {
+        let _ = timeout(time, &mut driver).await;
+    };
+    // Before the first result, and after.
+    lacks.store(true, Relaxed);
+    handle.insert(0, Backend::new(0)).unwrap();
+    pass(5 * SECOND).await;
+    assert!(!state(&balancer), "not checked yet");
+    assert!(checks.load(Relaxed) >= 4, "repeated soon: {}", checks.load(Relaxed));
+    lacks.store(false, Relaxed);
+    pass(3 * SECOND).await;
+    assert!(state(&balancer));
+    lacks.store(true, Relaxed);
+    pass(300 * SECOND).await;
+    assert!(state(&balancer), "{}", balancer.status());
 }
 
 /// Nobody else is there: requests wait for the verdict, and not for ever.

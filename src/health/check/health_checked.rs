@@ -25,6 +25,7 @@ use crate::error::chain;
 use crate::{
     BoxError,
     endpoint::{Endpoint, Health},
+    error::is_local_lack,
     escape::Escaped,
     health::{
         Check, HealthCheck,
@@ -48,6 +49,9 @@ stage! {
     /// interval: they begin one after the other, 100 per second, or more if the interval is too
     /// short for that. An endpoint that is draining is not checked. If an endpoint is removed, its
     /// check is cancelled.
+    ///
+    /// A check that fails because this process lacks file descriptors or memory changes no state.
+    /// It is counted as failed, and repeated after the interval of a changing state.
     HealthChecked<C>, HealthCheck<C>, CheckPolicy<C>, State, CheckFigures
 }
 
@@ -176,9 +180,15 @@ impl<C> CheckPolicy<C> {
         let EndedCheck { took, result, error } = ended;
         let thresholds = self.config.thresholds;
         let was_up = thresholds.is_up(state.level);
-        state.level = thresholds.next(state.level, error.is_none());
+        let is_inconclusive = error.as_deref().is_some_and(|error| is_local_lack(error));
+        let pause = if is_inconclusive {
+            self.with_jitter(self.config.changing_interval)
+        } else {
+            state.level = thresholds.next(state.level, error.is_none());
+            self.next_pause(state.level, now)
+        };
         let is_up = thresholds.is_up(state.level);
-        let at = after(now, self.next_pause(state.level, now));
+        let at = after(now, pause);
         state.phase = Phase::Due(at);
         self.due.add(at, id);
         let failure = error.as_deref().map(|error| failure_of(result, error));
@@ -226,6 +236,10 @@ impl<C> CheckPolicy<C> {
         } else {
             self.config.idle_interval
         };
+        self.with_jitter(pause)
+    }
+
+    fn with_jitter(&mut self, pause: Duration) -> Duration {
         let factor = 1.0 + self.config.jitter * (2.0 * self.rng.unit() - 1.0);
         let pause = Duration::try_from_secs_f64(pause.as_secs_f64() * factor).unwrap_or(pause);
         pause.max(MIN_PERIOD)

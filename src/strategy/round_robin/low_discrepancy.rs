@@ -43,7 +43,7 @@ impl LowDiscrepancy {
         Self { ends, guide }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn turn(&self, turn: u64) -> usize {
         let fraction = u128::from(turn.wrapping_mul(GOLDEN));
         let Some(&total) = self.ends.last() else {

@@ -42,17 +42,9 @@ impl Order {
     }
 
     /// Returns the index, among the weights, that has this turn; 0 if there are no weights.
-    // Always inlined as far as it concerns equal weights, so that the pick around it has no call.
+    // Always inlined, so that a pick with equal weights has no call.
     #[inline(always)]
     pub(crate) fn index(&self, turn: u64) -> usize {
-        match self {
-            Self::Equal(len) => len.remainder(turn),
-            _ => self.index_by_weight(turn),
-        }
-    }
-
-    #[inline(never)]
-    fn index_by_weight(&self, turn: u64) -> usize {
         match self {
             Self::Equal(len) => len.remainder(turn),
             Self::Cycle(cycle, len) => cycle[len.remainder(turn)] as usize,
