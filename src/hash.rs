@@ -1,7 +1,7 @@
 //! The hash of this crate that is the same in every process.
 
 use std::fmt::{self, Display, Write};
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "http", feature = "tcp", feature = "udp"))]
 use std::net::IpAddr;
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
@@ -18,7 +18,7 @@ pub fn stable_hash(bytes: impl AsRef<[u8]>) -> u64 {
 
 /// Returns the [`stable_hash`] of the octets of `ip`. An address of IPv6 that an IPv4 address is
 /// mapped to counts as the IPv4 address.
-#[cfg(feature = "tcp")]
+#[cfg(any(feature = "http", feature = "tcp", feature = "udp"))]
 pub(crate) fn ip_hash(ip: IpAddr) -> u64 {
     match ip.to_canonical() {
         IpAddr::V4(ip) => stable_hash(ip.octets()),
@@ -69,7 +69,7 @@ mod tests {
     }
 
     /// As another implementation of XXH3 returns them.
-    #[cfg(feature = "tcp")]
+    #[cfg(any(feature = "http", feature = "tcp", feature = "udp"))]
     #[test]
     fn hashes_of_addresses_never_change() {
         let hash = |ip: &str| ip_hash(ip.parse().unwrap());

@@ -261,7 +261,7 @@ pub mod limit;
 pub mod listener;
 pub mod load;
 mod log_limit;
-#[cfg(any(feature = "alb", feature = "jwt", feature = "oidc"))]
+#[cfg(any(feature = "alb", feature = "jwt", feature = "oidc", feature = "tcp", feature = "udp"))]
 mod loopback;
 mod named;
 pub mod observe;

@@ -18,7 +18,7 @@ fuzz_target!(|input: Input<'_>| {
     let Input { first, second, text, is_regex } = input;
     if let Ok(value) = HeaderValue::from_bytes(text) {
         if is_regex {
-            // Only that it is refused, or ends.
+            // Checks only that the pattern is refused, or that matching ends.
             matches(Condition::header("x-text", [Pattern::regex(first)]), &of_field(value));
         } else {
             field(first, second, value);

@@ -20,15 +20,11 @@ use super::{
 };
 use crate::{
     BoxError,
-    discover::{Discover, ErrorBackoff},
+    discover::{Discover, ErrorBackoff, MAX_UPDATES_PER_POLL},
     endpoint::Slots,
     escape::{Escaped, EscapedChain},
     strategy::{BuildContext, Built, Strategy},
 };
-
-/// The most updates applied in one poll, so that a source with millions of them does not block the
-/// thread.
-const MAX_UPDATES_PER_POLL: usize = 2048;
 
 pin_project! {
     /// Keeps a balancer up to date: a future that drains the stream of endpoints and publishes a

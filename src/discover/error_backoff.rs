@@ -7,14 +7,18 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// The most updates taken in one poll, so that a source with millions of them does not block the
+/// thread.
+pub(crate) const MAX_UPDATES_PER_POLL: usize = 2048;
 /// The pause after a stream's first error; it doubles with each consecutive error.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Paces the polls of a stream that fails.
 ///
-/// An error is not consecutive if the stream, as sources with a schedule of their own do, yields it
-/// later than one more pause after the last one.
+/// An error counts as consecutive if it comes within twice the last pause after the error before
+/// it. A source with a schedule of its own fails later than that, and so gets the shortest pause
+/// again.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorBackoff {
     /// The number of consecutive errors.

@@ -30,7 +30,8 @@
 //!
 //! The modules: `source` has the sources, `adapter` the adapters, and `subset` the adapter that
 //! selects a subset of a large set of endpoints. `after_publish` informs targets, after the
-//! balancer, of what becomes of their endpoints.
+//! balancer, of what becomes of their endpoints. `error_backoff` bounds the polls of a stream, and
+//! paces those of one that fails.
 //!
 //! ```
 //! use tower_lb::{Balancer, discover::{self, DiscoverExt}, strategy::P2c};
@@ -102,7 +103,7 @@ mod update;
 
 #[cfg(any(feature = "geneve", feature = "udp"))]
 pub(crate) use self::after_publish::{AfterPublish, Informed};
-pub(crate) use self::error_backoff::ErrorBackoff;
+pub(crate) use self::error_backoff::{ErrorBackoff, MAX_UPDATES_PER_POLL};
 #[cfg(feature = "cloudmap")]
 pub use self::source::CloudMap;
 #[cfg(feature = "consul")]

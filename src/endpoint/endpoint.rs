@@ -1,7 +1,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use super::{
-    Allowance, Attributes, EndpointStats, Health, Locality, Metadata, Origin, SharedName,
+    Allowance, Attributes, EndpointName, EndpointStats, Health, Locality, Metadata, Origin,
     endpoint_state::Meters,
 };
 use crate::outcome::Meter;
@@ -28,7 +28,7 @@ pub struct Endpoint<T> {
     stats: Arc<EndpointStats>,
     meters: Meters,
     origin: Origin,
-    name: SharedName,
+    name: EndpointName,
 }
 
 impl<T> Endpoint<T> {
@@ -36,7 +36,7 @@ impl<T> Endpoint<T> {
     pub fn new(target: T) -> Self {
         let stats = Arc::new(EndpointStats::new());
         let attributes = Attributes::default();
-        let (origin, name) = (Origin::unknown(), SharedName::default());
+        let (origin, name) = (Origin::unknown(), EndpointName::default());
         Self { target, attributes, stats, meters: None, origin, name }
     }
 
@@ -188,12 +188,12 @@ impl<T> Endpoint<T> {
     }
 
     /// Replaces the name, for an endpoint of which several balancers get clones.
-    pub(crate) fn with_name(self, name: SharedName) -> Self {
+    pub(crate) fn with_name(self, name: EndpointName) -> Self {
         Self { name, ..self }
     }
 
     /// Returns where balancers that get clones of the endpoint share its name.
-    pub(crate) fn name(&self) -> &SharedName {
+    pub(crate) fn name(&self) -> &EndpointName {
         &self.name
     }
 

@@ -29,6 +29,7 @@ mod durations;
 #[allow(clippy::module_inception)]
 mod endpoint;
 mod endpoint_id;
+mod endpoint_name;
 mod endpoint_state;
 mod endpoint_stats;
 mod health;
@@ -37,7 +38,6 @@ mod metadata;
 mod moment;
 mod observation;
 mod origin;
-mod shared_name;
 mod tried;
 mod wait_queue;
 
@@ -55,10 +55,10 @@ pub use self::{
 };
 pub(crate) use self::{
     durations::Durations,
+    endpoint_name::EndpointName,
     endpoint_state::{EndpointState, Successes},
     moment::Moment,
     observation::Observation,
     origin::Origin,
-    shared_name::SharedName,
     wait_queue::{Look, Slots, Take, Ticket, WaitQueue, Watch},
 };

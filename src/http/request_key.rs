@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, Request, header};
 
 use crate::{
     ParseError,
+    hash::ip_hash,
     opaque::Opaque,
     strategy::{HashKey, stable_hash},
 };
@@ -142,12 +143,7 @@ impl Part {
                 Some(authority) => Some(stable_hash(authority.as_str())),
                 None => headers.get(header::HOST).map(stable_hash),
             },
-            Self::Source(Opaque(address)) => {
-                Some(match address(request.extensions())?.to_canonical() {
-                    IpAddr::V4(address) => stable_hash(address.octets()),
-                    IpAddr::V6(address) => stable_hash(address.octets()),
-                })
-            }
+            Self::Source(Opaque(address)) => Some(ip_hash(address(request.extensions())?)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The edges below HTTP as components of a registry: relays of TCP and UDP, and both sides of a
 //! Gateway Load Balancer.
 //!
-//! What serves can be added before it is moved into its task, and by its handle or monitor
-//! afterwards. All of these are one component, which disappears when the last of them is dropped.
+//! Add a relay, responder, gateway or inspector itself before it moves into its task, or its handle
+//! or monitor afterwards. The registry sees them as one component, which disappears when the last
+//! of them is dropped.
 
 use super::{Observable, Observed};
 #[cfg(feature = "geneve")]

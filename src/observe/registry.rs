@@ -42,9 +42,9 @@ impl Registry {
     /// Adds a component, once. Components of one kind should have different names: their metrics
     /// are added up otherwise.
     ///
-    /// A balancer, a budget, a pool, a relay, a gateway or an inspector that the registry already
-    /// has is not added again, so layers may share a budget. Another component that is added twice
-    /// counts twice.
+    /// A balancer, a budget, a pool, a relay, a responder, a gateway or an inspector that the
+    /// registry already has is not added again, so layers may share a budget. Another component
+    /// that is added twice counts twice.
     pub fn add(&self, component: &impl Observable) {
         let Observed(added) = component.observe();
         let is_crowded = {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     BoxError,
     error::{RelayError, RelayErrorKind as Kind, chain, is_local_lack},
+    loopback::is_loop,
     outcome::{Bound, Elapsed},
 };
 
@@ -25,7 +26,7 @@ pub(super) async fn connect(
 
 async fn open(state: &Arc<TargetState>, connection: &Connection) -> Result<Session, RelayError> {
     let shared = &state.shared;
-    if connection.local().is_some_and(|local| is_loop(state.address, local)) {
+    if connection.local().is_some_and(|local| is_loop(state.address, local, None)) {
         return Err(RelayError::new(Kind::Loop, "the client has connected to the same address"));
     }
     // Before the connection, so that it is ended with the others of the target.
@@ -41,18 +42,6 @@ async fn open(state: &Arc<TargetState>, connection: &Connection) -> Result<Sessi
         return Err(RelayError::new(Kind::NoClient, "another attempt has taken it"));
     };
     Ok(Session::new(client, stream, terminations, Arc::clone(state)))
-}
-
-/// Returns whether a connection to `target` comes in at `local` again. A socket of IPv6 has an IPv4
-/// address mapped.
-fn is_loop(target: SocketAddr, local: SocketAddr) -> bool {
-    let (ip, listens) = (target.ip().to_canonical(), local.ip().to_canonical());
-    // A connection to the unspecified address reaches this host by its loopback address.
-    let is_by_loopback = ip.is_unspecified() || ip.is_loopback();
-    let is_same = ip == listens
-        || (ip.is_unspecified() && listens.is_loopback())
-        || (listens.is_unspecified() && is_by_loopback);
-    target.port() == local.port() && is_same
 }
 
 /// Does what is limited by the connect timeout.

@@ -134,7 +134,7 @@ impl IntoFuture for Session {
     }
 }
 
-/// Both directions, and when they last moved a byte or were over.
+/// Both directions, and when a byte last moved or a direction last ended.
 struct Copy<'a> {
     to_target: Direction,
     to_client: Direction,

@@ -86,7 +86,7 @@ impl fmt::Display for RelayStatus {
 }
 
 /// The atomics behind a [`RelayStatus`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counters {
     name: Arc<str>,
     connected: AtomicU64,
@@ -98,14 +98,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            connected: AtomicU64::new(0),
-            failed: ConnectFailureCounters::default(),
-            ended: EndingCounters::default(),
-            bytes_to_targets: AtomicU64::new(0),
-            bytes_to_clients: AtomicU64::new(0),
-        }
+        Self { name, ..Self::default() }
     }
 
     pub(super) fn open(&self) {

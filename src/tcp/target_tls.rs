@@ -27,7 +27,8 @@ impl TargetTls {
         pub fn server_name(name: ServerName<'static>) => server_name = Some(name);
     }
 
-    /// Shakes hands with a target, for the name that the client has asked for.
+    /// Completes the TLS handshake with a target. `asked` is the server name that the client has
+    /// sent, if there is one.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,

@@ -3,9 +3,9 @@ use std::net::SocketAddr;
 use super::ServerId;
 use crate::{
     flow::FlowKey,
+    hash::ip_hash,
     outcome::{Attempts, Carry},
     retry::{RetrySafety, RetryableRequest},
-    strategy::stable_hash,
 };
 
 /// The request of a flow: the datagrams from one client address to one address of the relay.
@@ -78,10 +78,7 @@ impl Flow {
     /// a client have it.
     #[must_use]
     pub fn source_hash(&self) -> u64 {
-        match self.client().ip() {
-            std::net::IpAddr::V4(ip) => stable_hash(ip.octets()),
-            std::net::IpAddr::V6(ip) => stable_hash(ip.octets()),
-        }
+        ip_hash(self.client().ip())
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Item<K> {
 
 /// How many items are taken at once, before other tasks get a turn.
 const ITEMS: usize = 64;
+/// How many flows or requests end at once by their time, before other tasks get a turn.
+pub(super) const EXPIRIES: usize = 256;
 
 impl<K: Send + Sync + 'static> ReadyQueue<K> {
     pub(super) fn new() -> Arc<Self> {

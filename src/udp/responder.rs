@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     Datagram, TargetLoop, UdpResponderStatus, descriptors,
-    ready::{Item, ReadyQueue},
+    ready::{EXPIRIES, Item, ReadyQueue},
     receive::{Buffer, MAX_DATAGRAM_BYTES, Received},
     socket::{self, drop_reason},
     status::{Counters, DropReason},
@@ -106,9 +106,6 @@ pub struct UdpResponderHandle {
     counters: Arc<Counters>,
     local: SocketAddr,
 }
-
-/// How many requests time out at once, before other tasks get a turn.
-const EXPIRIES: usize = 256;
 
 impl UdpResponder<()> {
     /// Returns the settings of a responder, all at their defaults.

@@ -11,13 +11,9 @@ use indexmap::IndexMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    discover::{Discover, Update},
+    discover::{Discover, MAX_UPDATES_PER_POLL, Update},
     endpoint::Endpoint,
 };
-
-/// The largest number of updates that a poll takes, so that a source that is always ready does not
-/// block the thread.
-const MAX_UPDATES_PER_POLL: usize = 2048;
 
 /// The longest delay of an update.
 const MAX_DELAY: Duration = Duration::from_secs(3600);

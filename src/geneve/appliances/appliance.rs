@@ -2,7 +2,7 @@ use std::{
     convert::Infallible,
     future::{Ready, ready},
     io,
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc, OnceLock,
         atomic::{
@@ -65,8 +65,9 @@ impl Appliance {
         self.address
     }
 
-    /// Returns true if the address is one of this machine, because only those can be bound, or if
-    /// the operating system cannot tell now. An answer is remembered: it needs system calls.
+    /// Returns true if the address is one of this machine, as far as binding it tells, or if the
+    /// operating system cannot tell now. Where all addresses can be bound (`ip_nonlocal_bind`),
+    /// only loopback addresses count. An answer is remembered, because it needs system calls.
     pub(crate) fn is_local(&self) -> bool {
         if let Some(is_local) = self.state.is_local.get() {
             return *is_local;
@@ -74,8 +75,13 @@ impl Appliance {
         // With the scope of a link-local address, without which none of them can be bound.
         let mut local = self.address;
         local.set_port(0);
+        // Of a network for documentation, which no machine has.
+        let foreign: SocketAddr = match local.ip().to_canonical() {
+            IpAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 1), 0).into(),
+            IpAddr::V6(_) => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 0).into(),
+        };
         let is_local = match UdpSocket::bind(local) {
-            Ok(_) => true,
+            Ok(_) => local.ip().to_canonical().is_loopback() || UdpSocket::bind(foreign).is_err(),
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => false,
             // Such as a lack of descriptors.
             Err(_) => return true,

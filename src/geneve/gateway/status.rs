@@ -162,7 +162,7 @@ impl GatewayMonitor {
 }
 
 /// The atomics behind a [`GatewayStatus`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counters {
     name: Arc<str>,
     flows: AtomicU64,
@@ -181,21 +181,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            flows: AtomicU64::new(0),
-            created: AtomicU64::new(0),
-            expired: AtomicU64::new(0),
-            evicted: AtomicU64::new(0),
-            rebalanced: AtomicU64::new(0),
-            packets_in: AtomicU64::new(0),
-            bytes_in: AtomicU64::new(0),
-            packets_sent: AtomicU64::new(0),
-            packets_passed: AtomicU64::new(0),
-            bytes_passed: AtomicU64::new(0),
-            resets: AtomicU64::new(0),
-            dropped: DropCounters::default(),
-        }
+        Self { name, ..Self::default() }
     }
 
     pub(super) fn dropped(&self, reason: DropReason) {

@@ -102,7 +102,7 @@ impl InspectorMonitor {
 }
 
 /// The atomics behind an [`InspectorStatus`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counters {
     name: Arc<str>,
     received: AtomicU64,
@@ -112,8 +112,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new(name: Arc<str>) -> Self {
-        let (received, returned) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { name, received, returned, dropped: DropCounters::default() }
+        Self { name, ..Self::default() }
     }
 
     fn read(&self) -> InspectorStatus {

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{
-    event_json::{Members, event, parameters},
+    event_json::{PairsAsObject, event, parameters},
     json_response::{HeaderMember, JsonResponse},
     request_fields::RequestFields,
 };
@@ -106,11 +106,13 @@ impl EventFormat for AlbEvent {
             http_method: head.method.as_str(),
             path: head.uri.path(),
             query_string_parameters: (!multi).then(|| parameters(head.uri.query()).collect()),
-            headers: (!multi)
-                .then_some(Members(|| fields.iter().map(|(name, values)| (name, values.last())))),
+            headers: (!multi).then_some(PairsAsObject(|| {
+                fields.iter().map(|(name, values)| (name, values.last()))
+            })),
             multi_value_query_string_parameters: multi.then(queries),
-            multi_value_headers: multi
-                .then_some(Members(|| fields.iter().map(|(name, values)| (name, values.all())))),
+            multi_value_headers: multi.then_some(PairsAsObject(|| {
+                fields.iter().map(|(name, values)| (name, values.all()))
+            })),
         };
         Ok(event(&event_head, &head.headers, Some(body)))
     }

@@ -68,9 +68,9 @@ pub(super) fn text(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// Serializes the pairs that a closure returns as an object, in their order.
-pub(super) struct Members<F>(pub(super) F);
+pub(super) struct PairsAsObject<F>(pub(super) F);
 
-impl<F, I, K, V> Serialize for Members<F>
+impl<F, I, K, V> Serialize for PairsAsObject<F>
 where
     F: Fn() -> I,
     I: Iterator<Item = (K, V)>,

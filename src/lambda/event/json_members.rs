@@ -41,8 +41,8 @@ impl<'a> Members<'a, JsonValue<'a>> {
     /// Returns the members of an object.
     ///
     /// This reads each string once, while `serde_json` reads it once to find its end and again for
-    /// its text. `serde_json` reads the other values, and whatever this does not accept: it then
-    /// has the error.
+    /// its text. `serde_json` reads the other values. It also parses the whole object if this
+    /// function rejects it, and returns the error.
     pub(super) fn of_object(json: &'a [u8]) -> serde_json::Result<Self> {
         match std::str::from_utf8(json).ok().and_then(Self::split) {
             Some(members) => Ok(members),

@@ -121,9 +121,7 @@ fn headers(members: &ValueMembers<'_>, member: HeaderMember) -> Result<HeaderMap
                 for (Name(name), value) in all.0 {
                     if member == All && value.json.starts_with('[') {
                         let values = member_of::<Vec<&RawValue>>(value.json)?.unwrap_or_default();
-                        values
-                            .into_iter()
-                            .try_for_each(|it| append(&mut headers, &name, it.into()))?;
+                        append_all(&mut headers, &name, values)?;
                     } else {
                         append(&mut headers, &name, value)?;
                     }
@@ -133,9 +131,7 @@ fn headers(members: &ValueMembers<'_>, member: HeaderMember) -> Result<HeaderMap
                 for (Name(name), values) in
                     member_of::<Members<'_, Vec<&RawValue>>>(value.json)?.unwrap_or_default().0
                 {
-                    values
-                        .into_iter()
-                        .try_for_each(|value| append(&mut multi, &name, value.into()))?;
+                    append_all(&mut multi, &name, values)?;
                 }
             }
             ("cookies", All) => {
@@ -152,7 +148,7 @@ fn headers(members: &ValueMembers<'_>, member: HeaderMember) -> Result<HeaderMap
         let invalid = |_| InvalidResponse::Header(shortened(name.as_str()));
         headers.try_append(name, value.clone()).map_err(invalid)?;
     }
-    cookies.into_iter().try_for_each(|it| append(&mut headers, "set-cookie", it.into()))?;
+    append_all(&mut headers, "set-cookie", cookies)?;
     HopByHop::of(&headers).remove_from(&mut headers);
     for name in IGNORED {
         headers.remove(name);
@@ -193,6 +189,14 @@ fn status_code(status: &str) -> Result<StatusCode, InvalidResponse> {
     // A response can't be informational (1xx).
     code.filter(|code| !code.is_informational())
         .ok_or_else(|| InvalidResponse::Status(shortened(status)))
+}
+
+fn append_all(
+    headers: &mut HeaderMap,
+    name: &str,
+    values: Vec<&RawValue>,
+) -> Result<(), InvalidResponse> {
+    values.into_iter().try_for_each(|value| append(headers, name, value.into()))
 }
 
 fn append(

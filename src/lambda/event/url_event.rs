@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    event_json::{Members, event, form_decoded, parameters, percent_decoded, text, uuid},
+    event_json::{PairsAsObject, event, form_decoded, parameters, percent_decoded, text, uuid},
     json_response::{HeaderMember, JsonResponse, whole},
     request_fields::{RequestFields, Values},
 };
@@ -128,7 +128,7 @@ impl EventFormat for UrlEvent {
             raw_path: head.uri.path(),
             raw_query_string: head.uri.query().unwrap_or_default(),
             cookies: cookies(cookie.as_deref()).map(Cow::Borrowed).collect(),
-            headers: Members(|| fields.iter().map(|(name, values)| (name, values.joined()))),
+            headers: PairsAsObject(|| fields.iter().map(|(name, values)| (name, values.joined()))),
             query_string_parameters: query,
             request_context: RequestContext {
                 account_id: &self.account,

@@ -22,7 +22,7 @@ use crate::{
     outcome::{Attempts, CallerError, Carry, Outcome},
     udp::{
         Flow, OpenFlow, ServerId, TargetLoop,
-        ready::{Item, ReadyQueue},
+        ready::{EXPIRIES, Item, ReadyQueue},
         receive::{Buffer, Received},
         socket::{self, drop_reason, is_refused},
         status::{Counters, DropReason, FlowEnd},
@@ -50,8 +50,6 @@ pub(super) struct Flows<S> {
 
 /// How many replies of one flow are sent before others get a turn.
 const REPLIES: usize = 16;
-/// How many flows end at once, before other tasks get a turn.
-const EXPIRIES: usize = 256;
 
 /// Why a flow needs another target.
 #[derive(Clone, Copy)]

@@ -31,7 +31,7 @@ use tower_lb_benches::{addresses::address, noop::Noop};
 
 /// The largest live heap that a case may take.
 const MAX_BYTES: u64 = 8 << 30;
-const PATIENCE: Duration = Duration::from_secs(600);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
 /// The number of single changes, of which the median is printed.
 const CHANGES: usize = 5;
 
@@ -266,7 +266,9 @@ impl Shared {
             for handle in &source.handles {
                 change(handle).expect("connected");
             }
-            timeout(PATIENCE, all.notified()).await.expect("the change reaches all balancers");
+            timeout(CHANGE_TIMEOUT, all.notified())
+                .await
+                .expect("the change reaches all balancers");
         });
         started.elapsed()
     }

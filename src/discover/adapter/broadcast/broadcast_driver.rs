@@ -14,12 +14,8 @@ use tokio::task::coop::unconstrained;
 use super::{BroadcastError, hub::Hub};
 use crate::{
     BoxError,
-    discover::{Discover, ErrorBackoff},
+    discover::{Discover, ErrorBackoff, MAX_UPDATES_PER_POLL},
 };
-
-/// The most updates taken in one poll, so that a source with millions of them does not block the
-/// thread.
-const MAX_UPDATES_PER_POLL: usize = 2048;
 
 pin_project! {
     /// Polls the source of a [`Broadcast`](super::Broadcast): a future that passes the updates on

@@ -6,7 +6,7 @@ use super::BroadcastError;
 use crate::{
     capacity::shrunk,
     discover::Update,
-    endpoint::{Endpoint, SharedName},
+    endpoint::{Endpoint, EndpointName},
 };
 
 /// The least number of changes that the log keeps, if there are fewer endpoints.
@@ -85,6 +85,18 @@ pub(super) struct Displaced<K, T> {
     _endpoint: Option<Endpoint<T>>,
     _endpoints: Option<Arc<IndexMap<K, Version<T>>>>,
     _changes: VecDeque<Change<K>>,
+    _duplicates: Vec<Version<T>>,
+}
+
+impl<K, T> Default for Displaced<K, T> {
+    fn default() -> Self {
+        Self {
+            _endpoint: None,
+            _endpoints: None,
+            _changes: VecDeque::new(),
+            _duplicates: Vec::new(),
+        }
+    }
 }
 
 impl<K, T> ChangeLog<K, T> {
@@ -130,13 +142,13 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
     /// Applies an update of the source.
     pub(super) fn apply(&mut self, update: Update<K, T>) -> Displaced<K, T> {
         self.last += 1;
-        let mut displaced =
-            Displaced { _endpoint: None, _endpoints: None, _changes: VecDeque::new() };
+        let mut displaced = Displaced::default();
         match update {
             Update::Insert(key, endpoint) => displaced._endpoint = self.insert(key, endpoint),
             Update::Remove(key) => displaced._endpoint = self.remove(key),
             Update::Reset(all) => {
-                displaced._endpoints = Some(self.reset(all));
+                let (endpoints, duplicates) = self.reset(all);
+                (displaced._endpoints, displaced._duplicates) = (Some(endpoints), duplicates);
                 // Earlier changes are part of the set.
                 displaced._changes = mem::take(&mut self.changes);
             }
@@ -153,7 +165,7 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
         let (number, removed_before) = (self.last, self.last_removal);
         let endpoints = Arc::make_mut(&mut self.endpoints);
         let Some(known) = endpoints.get_mut(&key) else {
-            let endpoint = endpoint.with_name(SharedName::unset());
+            let endpoint = endpoint.with_name(EndpointName::unset());
             endpoints.insert(key.clone(), Version { endpoint, number, removed_before });
             self.changes.push_back(Change::Changed(key));
             return None;
@@ -185,26 +197,30 @@ impl<K: Clone + Eq + Hash, T: Clone> ChangeLog<K, T> {
         removed.map(|version| version.endpoint)
     }
 
-    fn reset(&mut self, all: Vec<(K, Endpoint<T>)>) -> Arc<IndexMap<K, Version<T>>> {
-        let number = self.last;
+    /// Replaces the set. Returns the one before, and the endpoints that `all` replaces itself.
+    fn reset(
+        &mut self,
+        all: Vec<(K, Endpoint<T>)>,
+    ) -> (Arc<IndexMap<K, Version<T>>>, Vec<Version<T>>) {
+        let (number, mut duplicates) = (self.last, Vec::new());
         let before = mem::take(&mut self.endpoints);
         let mut endpoints = IndexMap::with_capacity(all.len());
         for (key, endpoint) in all {
             let known = before.get(&key);
             let name = known.map(|known| known.endpoint.name().clone());
-            let endpoint = endpoint.with_name(name.unwrap_or_else(SharedName::unset));
+            let endpoint = endpoint.with_name(name.unwrap_or_else(EndpointName::unset));
             let removed_before = match known {
                 Some(known) if endpoint.origin().replaces(known.endpoint.origin()) => number,
                 Some(known) => known.removed_before,
                 None => self.last_removal,
             };
-            endpoints.insert(key, Version { endpoint, number, removed_before });
+            duplicates.extend(endpoints.insert(key, Version { endpoint, number, removed_before }));
         }
         if before.keys().any(|key| !endpoints.contains_key(key)) {
             self.last_removal = number;
         }
         self.endpoints = Arc::new(endpoints);
-        before
+        (before, duplicates)
     }
 
     /// Returns what a subscription gets next, and moves its cursor; `None` if it lacks nothing.

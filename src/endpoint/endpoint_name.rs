@@ -3,17 +3,17 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// The name of an endpoint, for clones of it in several balancers.
+/// The name of an endpoint, which clones of it in several balancers share.
 ///
 /// The name is the key as text. It takes more memory than the key, and most of the balancers of a
 /// broadcast have the same keys. The first of them makes the name, and the others use it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedName {
+pub(crate) struct EndpointName {
     /// `None` if the endpoint is for one balancer, which then keeps the name alone.
     cell: Option<Arc<OnceLock<Arc<str>>>>,
 }
 
-impl SharedName {
+impl EndpointName {
     /// Creates a name that clones share once one of them has made it.
     pub(crate) fn unset() -> Self {
         Self { cell: Some(Arc::default()) }
@@ -51,13 +51,13 @@ mod tests {
 
     #[test]
     fn equal_keys_share_a_name_and_other_keys_have_their_own() {
-        let shared = SharedName::unset();
+        let shared = EndpointName::unset();
         let first = shared.of(&"10.0.0.1:80");
         let clone = shared.clone();
         assert!(Arc::ptr_eq(&first, &clone.of(&"10.0.0.1:80")));
         for key in ["10.0.0.1:8", "10.0.0.1:800", "", "b"] {
             assert_eq!(&*shared.of(&key), key);
         }
-        assert_eq!(&*SharedName::default().of(&7), "7");
+        assert_eq!(&*EndpointName::default().of(&7), "7");
     }
 }
